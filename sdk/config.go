@@ -1,0 +1,37 @@
+package sdk
+
+// Config is a plugin's own table of the configuration file.
+type Config interface {
+	// Decode reads the table into the struct that into points to, by its `toml` tags; fields that the table does not set
+	// keep their values, so that defaults are what the struct held before. Every unknown key and every value of a wrong
+	// type is recorded with its line and column; Decode reports whether there was none. A type with an UnmarshalTOML or
+	// UnmarshalText method decodes itself.
+	Decode(into any) bool
+
+	// Errorf records a mistake at a key of the table, "" for the table itself. Keys of nested tables are joined with dots;
+	// an element of an array has its index in brackets: "term[2].from.protocol".
+	Errorf(key, format string, args ...any)
+
+	// Warnf records something at a key that is allowed and probably not meant.
+	Warnf(key, format string, args ...any)
+
+	// Name returns the component's name: "audit" for [sinks.audit].
+	Name() string
+}
+
+// SinkPlugin is what a program registers to offer a sink.
+type SinkPlugin struct {
+	Name    string // as in plugin = "NAME"
+	Summary string // one line for `pipelined plugins`
+	Sample  string // a commented configuration that loads
+
+	// New reads its configuration and returns the sink. It records every mistake in cfg and must not touch the destination:
+	// `pipelined check` calls it. The sink is used only if no mistake was recorded.
+	New func(cfg Config, env Env) Sink
+}
+
+// Env is what a sink may know about the daemon that runs it.
+type Env struct {
+	Hostname string // of every log line
+	Warn     func(msg string, args ...any)
+}

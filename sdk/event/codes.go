@@ -1,0 +1,123 @@
+package event
+
+// Action is what was done with the packet (record byte 54).
+type Action uint8
+
+const (
+	ActionDeny   Action = 0 // deny, discard, drop
+	ActionPermit Action = 1 // permit, accept; for a screen: alarm-without-drop
+	ActionReject Action = 2
+)
+
+// CloseReason says why a session ended (record byte 134 of a SessionClose). Values up to 5 are those of the reference
+// protocol; those from 6 on are ours, because the text of the log line tells them apart.
+type CloseReason uint8
+
+const (
+	CloseNone      CloseReason = 0
+	CloseTimeout   CloseReason = 1
+	CloseFIN       CloseReason = 2
+	CloseRST       CloseReason = 3 // sender not told apart
+	CloseAgeOut    CloseReason = 4
+	ClosePolicy    CloseReason = 5
+	CloseClientRST CloseReason = 6
+	CloseServerRST CloseReason = 7
+	CloseResponse  CloseReason = 8 // ICMP echo answered
+	CloseICMPError CloseReason = 9
+)
+
+// Screen is the screen that fired. Its flag mask in the record is 1 << Screen: exactly one bit is set. Bits 0 to 17 are
+// those of the reference protocol, the rest are ours.
+type Screen uint8
+
+const (
+	ScreenSYNFlood Screen = iota
+	ScreenICMPFlood
+	ScreenUDPFlood
+	ScreenPortScan
+	ScreenIPSweep
+	ScreenLand
+	ScreenPingDeath
+	ScreenTearDrop
+	ScreenSYNFIN
+	ScreenNoFlag
+	ScreenFINNoACK
+	ScreenWinNuke
+	ScreenSourceRoute
+	ScreenSYNFrag
+	ScreenSYNCookie
+	ScreenSessionLimitSrc
+	ScreenSessionLimitDst
+	ScreenICMPFragment
+	ScreenICMPLarge
+	ScreenTCPSweep
+	ScreenUDPSweep
+	ScreenUDPPortScan
+	ScreenBadOption
+	ScreenRecordRoute
+	ScreenTimestamp
+	ScreenSecurity
+	ScreenStream
+	ScreenLooseSourceRoute
+	ScreenStrictSourceRoute
+	ScreenSpoofing
+	ScreenUnknownProtocol
+	// ScreenExtended says that the cause is not in the mask but in record bytes 56 to 59 (the rule id, which a screen does
+	// not use): the 32 bits of the mask are used up.
+	ScreenExtended
+	ScreenBlockFrag
+	ScreenSYNFloodSrc
+	ScreenSYNFloodDst
+
+	NumScreens = 35
+)
+
+var screenNames = [NumScreens]string{
+	"syn-flood", "icmp-flood", "udp-flood", "port-scan", "ip-sweep", "land", "ping-death", "tear-drop", "syn-fin",
+	"tcp-no-flag", "fin-no-ack", "winnuke", "source-route-option", "syn-frag", "syn-cookie", "limit-session-source",
+	"limit-session-destination", "icmp-fragment", "icmp-large", "tcp-sweep", "udp-sweep", "udp-port-scan", "bad-option",
+	"record-route-option", "timestamp-option", "security-option", "stream-option", "loose-source-route-option",
+	"strict-source-route-option", "spoofing", "unknown-protocol", "extended", "block-frag", "syn-flood-source",
+	"syn-flood-destination",
+}
+
+// String returns the screen's name as it stands in the configuration and in metrics.
+func (s Screen) String() string {
+	if s < NumScreens {
+		return screenNames[s]
+	}
+	return "unknown"
+}
+
+// FilterSource is where a firewall filter is attached (record byte 134 of a FilterLog).
+type FilterSource uint8
+
+const (
+	FilterInput  FilterSource = 2
+	FilterOutput FilterSource = 3
+)
+
+// LossReason says why events are missing.
+type LossReason uint8
+
+const (
+	LossRateLimited LossReason = 1 // refused by the admission limiter
+	LossOverBudget  LossReason = 2 // refused by this sink's ring: no credit
+	LossEvicted     LossReason = 3 // admitted, then evicted from this sink's ring
+)
+
+var lossNames = [...]string{"unknown", "rate_limited", "over_budget", "evicted"}
+
+// String returns the reason as it stands in the ledger.
+func (r LossReason) String() string {
+	if int(r) < len(lossNames) {
+		return lossNames[r]
+	}
+	return lossNames[0]
+}
+
+// Family values of record byte 55.
+const (
+	FamilyIPv4 = 2
+	FamilyIPv6 = 10
+)

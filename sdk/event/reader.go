@@ -1,0 +1,75 @@
+package event
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Reader reads records from a file of frames, as the file sink writes it with format = "frames".
+type Reader struct {
+	r       *bufio.Reader
+	n       int64 // bytes consumed
+	skipped int
+}
+
+// NewReader returns a reader of the frames in r.
+func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 1<<18)} }
+
+// Next reads the next record. It skips frames that are not records (control frames of a recorded stream) and frames that
+// are malformed but whose length can be believed, see [Reader.Skipped]. It returns io.EOF at the end, and an error that
+// names the byte where a frame is cut off or its length cannot be believed.
+func (r *Reader) Next(rec *Record) error {
+	for {
+		head, err := r.r.Peek(HeaderSize)
+		if err != nil {
+			return r.end(len(head), err)
+		}
+		size, err := rec.Decode(head)
+		if errors.Is(err, ErrShort) {
+			whole, peekErr := r.r.Peek(HeaderSize + payloadLen(head))
+			if peekErr != nil {
+				return r.end(len(whole), peekErr)
+			}
+			size, err = rec.Decode(whole)
+		}
+		var bad *FrameError
+		if errors.As(err, &bad) && bad.Size == 0 {
+			return fmt.Errorf("byte %d: %w", r.n, err)
+		}
+		discarded, discardErr := r.r.Discard(size)
+		r.n += int64(discarded)
+		if discardErr != nil {
+			return discardErr
+		}
+		if err == nil {
+			return nil
+		}
+		r.skipped++
+	}
+}
+
+// end tells a clean end from a frame that is cut off.
+func (r *Reader) end(have int, err error) error {
+	if !errors.Is(err, io.EOF) {
+		return err
+	}
+	if have == 0 {
+		return io.EOF
+	}
+	return fmt.Errorf("byte %d: a frame is cut off after %d bytes: %w", r.n, have, io.ErrUnexpectedEOF)
+}
+
+// Skipped returns how many frames were not records.
+func (r *Reader) Skipped() int { return r.skipped }
+
+// LooksLikeFrames reports whether b, the beginning of a file, begins with the frame of a record.
+func LooksLikeFrames(b []byte) bool {
+	if len(b) < HeaderSize {
+		return false
+	}
+	_, ok := kindOf(FrameType(b[4]))
+	n := payloadLen(b)
+	return ok && n >= RecordSize && n <= RecordSize+SessionTail && b[5] == 0 && b[6] == 0 && b[7] == 0
+}

@@ -1,0 +1,68 @@
+package sdk
+
+import (
+	"context"
+	"time"
+
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// Sink takes records to one destination.
+//
+// Run is called by one goroutine at a time. It must return soon after ctx ends, and may return at any time: nil or an
+// error, the daemon calls it again with the stream at the first record that was not acknowledged. Delivery is therefore
+// at least once and in order. A sink that acknowledges a record says that its destination has it, as far as its protocol
+// can tell; its documentation says how far that is.
+type Sink interface {
+	Run(ctx context.Context, s Stream) error
+}
+
+// Stream is one sink's view of its ring. Its methods are for the goroutine that Run was called on, but for Ack and
+// Reject, which any goroutine may call until Run returns.
+type Stream interface {
+	// Next returns the records that follow those of the last call, at least one, without a gap in their sequence numbers
+	// but for records evicted meanwhile. It waits up to wait for the first (0: do not wait; negative: until ctx ends) and
+	// returns an empty batch when there was none. A record in the batch is valid until the next call of Next, or until it
+	// is acknowledged.
+	//
+	// The only error is ctx's, and [ErrDrained] when the pipeline is stopping and every record has been handed out.
+	Next(ctx context.Context, wait time.Duration) (Batch, error)
+
+	// Ack says that the destination has every record up to and including through. It is cumulative; going backwards has
+	// no effect. Acknowledging a record that Next has not handed out returns an error and changes nothing.
+	Ack(through event.Seq) error
+
+	// Reject says that this one record can never be delivered and why, in a few words. It is counted and logged (not per
+	// record), and is not retried; it still has to be covered by an Ack.
+	Reject(seq event.Seq, why string)
+
+	// Names returns the names for the ids in records of that configuration generation.
+	Names(generation uint32) *event.Names
+
+	// Epoch identifies this run of the daemon: (epoch, sink, sequence) names a record for ever.
+	Epoch() uint64
+}
+
+// Batch is a run of records in a ring, lent to a sink.
+type Batch struct {
+	Records []event.Record
+}
+
+// Len returns how many records the batch holds.
+func (b Batch) Len() int { return len(b.Records) }
+
+// Last returns the sequence number of the last record, 0 if the batch is empty.
+func (b Batch) Last() event.Seq {
+	if len(b.Records) == 0 {
+		return 0
+	}
+	return b.Records[len(b.Records)-1].Seq()
+}
+
+// Reopener is a sink that can reopen what it writes to, as on SIGHUP after a log rotation. Reopen is called from any
+// goroutine and only asks: the sink does it in Run.
+type Reopener interface{ Reopen() }
+
+// Reporter is a sink that has something to tell an operator beyond its counters. Status is called from any goroutine and
+// must not block; its value is shown as JSON.
+type Reporter interface{ Status() any }

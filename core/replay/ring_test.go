@@ -1,0 +1,295 @@
+package replay
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+func newRing(t testing.TB, l Limits) *Ring {
+	t.Helper()
+	r, err := New(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// put appends one record of the kind and reports whether there was a credit for it.
+func put(r *Ring, k event.Kind) bool {
+	if r.Acquire(k, 1) == 0 {
+		return false
+	}
+	var rec event.Record
+	rec.Reset(k)
+	r.Put(r.Claim(1), &rec)
+	return true
+}
+
+// TestHistoricBudgetReturnsBeforeAck pins a bug of an earlier design: its budget came back when a frame moved from the
+// queue to the write buffer, so that more was in flight than the limit said. Here a credit is in use until the
+// acknowledgement, wherever the record is: unread, lent, sent, or rewound.
+func TestHistoricBudgetReturnsBeforeAck(t *testing.T) {
+	r := newRing(t, Limits{Slots: 8, Telemetry: 2, PerKind: 2})
+	if !put(r, event.PolicyDeny) || !put(r, event.PolicyDeny) {
+		t.Fatal("records within the budget refused")
+	}
+	refused := func(where string) {
+		t.Helper()
+		if put(r, event.PolicyDeny) {
+			t.Fatalf("a record was admitted beyond the budget: the credit came back while the records were %s", where)
+		}
+	}
+	refused("unread")
+	if n := len(r.Next(10)); n != 2 {
+		t.Fatalf("read %d records, want 2", n)
+	}
+	refused("lent to the sink")
+	if n := len(r.Next(10)); n != 0 {
+		t.Fatalf("read %d records, want none", n)
+	}
+	refused("sent and not acknowledged")
+	r.Rewind()
+	refused("rewound")
+	r.Next(10)
+	if err := r.Ack(1); err != nil {
+		t.Fatal(err)
+	}
+	if !put(r, event.PolicyDeny) {
+		t.Fatal("the credit did not come back with the acknowledgement")
+	}
+	refused("partly acknowledged")
+}
+
+// TestHistoricTelemetryDisplacesSession pins the other one: telemetry pushed unacknowledged session records out of a
+// replay buffer of another size. Here a storm of all telemetry kinds, refused or evicting, leaves every session record.
+func TestHistoricTelemetryDisplacesSession(t *testing.T) {
+	r := newRing(t, Limits{Slots: 16, Telemetry: 8, PerKind: 3})
+	for range 4 {
+		if !put(r, event.SessionOpen) {
+			t.Fatal("session record refused by an empty ring")
+		}
+	}
+	r.Next(4) // sent, not acknowledged
+	r.Rewind()
+	for i := range 1000 {
+		k := event.Kind(int(event.PolicyDeny) + i%3)
+		if n := r.AcquireEvicting(k, 1); n == 1 {
+			var rec event.Record
+			rec.Reset(k)
+			r.Put(r.Claim(1), &rec)
+		}
+	}
+	for range 4 {
+		if !put(r, event.SessionClose) {
+			t.Fatal("session record refused although telemetry may fill only half of the ring")
+		}
+	}
+	if got := r.State().InFlight; got[event.SessionOpen] != 4 || got[event.SessionClose] != 4 {
+		t.Fatalf("in flight after the storm: %v, want 4 session opens and 4 closes", got)
+	}
+	if ev := r.State().Released.Evicted; ev[event.SessionOpen] != 0 || ev[event.SessionClose] != 0 {
+		t.Fatalf("telemetry evicted session records: %v", ev)
+	}
+}
+
+// TestEvictionAnnouncesTheGap reads a ring after an eviction run: the gap ends with a loss record that counts it.
+func TestEvictionAnnouncesTheGap(t *testing.T) {
+	r := newRing(t, Limits{Slots: 8, Telemetry: 4, PerKind: 4})
+	var rec event.Record
+	for i := range 10 {
+		if r.AcquireEvicting(event.PolicyDeny, 1) != 1 {
+			t.Fatalf("record %d refused by an evicting ring of telemetry", i)
+		}
+		rec.Reset(event.PolicyDeny)
+		rec.SetTime(int64(100 + i))
+		r.Put(r.Claim(1), &rec)
+	}
+	run := r.Next(100)
+	if len(run) == 0 || run[0].Kind() != event.Loss {
+		t.Fatalf("the stream after an eviction does not begin with a loss record: %d records", len(run))
+	}
+	loss := &run[0]
+	gap := uint64(loss.Seq()) // 1 to Seq are gone, and Seq itself is the loss record's
+	if got := loss.LossCounts(); got[event.PolicyDeny] != gap || got.Total() != gap {
+		t.Errorf("loss record at %d counts %v, want %d denials", gap, got, gap)
+	}
+	if loss.LossReason() != event.LossEvicted || loss.LossSince() != 100 || loss.Time() != 100+int64(gap)-1 {
+		t.Errorf("loss record says %v from %d to %d", loss.LossReason(), loss.LossSince(), loss.Time())
+	}
+	if ev := r.State().Released.Evicted[event.PolicyDeny]; ev != gap {
+		t.Errorf("%d evicted, want %d", ev, gap)
+	}
+}
+
+// TestEvictionSparesLentRecords checks that what the sink is reading keeps its bytes.
+func TestEvictionSparesLentRecords(t *testing.T) {
+	r := newRing(t, Limits{Slots: 8, Telemetry: 4, PerKind: 4})
+	for range 4 {
+		put(r, event.ScreenDrop)
+	}
+	run := r.Next(2)
+	if r.AcquireEvicting(event.ScreenDrop, 1) != 0 {
+		t.Fatal("evicted while the oldest records are lent")
+	}
+	for i := range run {
+		if run[i].Kind() != event.ScreenDrop || run[i].Seq() != event.Seq(i+1) {
+			t.Fatalf("lent record %d became %v %d", i, run[i].Kind(), run[i].Seq())
+		}
+	}
+	r.Next(2) // ends the first loan
+	if r.AcquireEvicting(event.ScreenDrop, 1) != 1 {
+		t.Fatal("refused although two unacknowledged records are no longer lent")
+	}
+}
+
+// TestP2P6Concurrent has workers append, evicting or not, while a sink reads, acknowledges and rewinds.
+func TestP2P6Concurrent(t *testing.T) {
+	for _, evict := range []bool{false, true} {
+		l := Limits{Slots: 64, Telemetry: 32, PerKind: 16}
+		r := newRing(t, l)
+		const workers, each = 3, 20000
+		var wg sync.WaitGroup
+		var admitted [workers][event.NumKinds]uint64
+		for w := range workers {
+			wg.Go(func() {
+				var rec event.Record
+				for i := range each {
+					k := event.Kind((i + w) % event.NumKinds)
+					got := 0
+					if evict {
+						got = r.AcquireEvicting(k, 2)
+					} else {
+						got = r.Acquire(k, 2)
+					}
+					pos := r.Claim(got)
+					for j := range got {
+						rec.Reset(k)
+						rec.SetTime(int64(pos) + int64(j))
+						r.Put(pos+event.Seq(j), &rec)
+					}
+					admitted[w][k] += uint64(got)
+					r.Wake()
+				}
+			})
+		}
+		done := make(chan struct{})
+		go func() { wg.Wait(); r.Drain(); close(done) }()
+		var last event.Seq
+		for i := 0; ; i++ {
+			run := r.Next(7)
+			for j := range run {
+				s := run[j].Seq()
+				if s != last+1 && !evict || s <= last {
+					t.Fatalf("read %d after %d", s, last)
+				}
+				if k := run[j].Kind(); k != event.Loss && run[j].Time() != int64(s) {
+					t.Fatalf("record %d was written for position %d", s, run[j].Time())
+				}
+				last = s
+			}
+			if all, tel := r.Credits(); all > l.Slots || tel > l.Telemetry {
+				t.Fatalf("%d and %d credits in use", all, tel)
+			}
+			switch {
+			case i%97 == 96:
+				r.Rewind()
+				last = r.Floor() - 1
+			case last > 0 && i%3 == 0:
+				if err := r.Ack(last); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if run == nil {
+				if r.Drained() {
+					break
+				}
+				if wake, ok := r.Sleep(); ok {
+					<-wake
+				}
+			}
+		}
+		<-done
+		if err := r.Ack(last); err != nil {
+			t.Fatal(err)
+		}
+		var want [event.NumKinds]uint64
+		for _, a := range admitted {
+			for k, n := range a {
+				want[k] += n
+			}
+		}
+		s := r.State()
+		want[event.Loss] += s.Released.Announced
+		for k, n := range want {
+			if got := s.Released.Acknowledged[k] + s.Released.Evicted[k]; got != n || s.InFlight[k] != 0 {
+				t.Errorf("evict=%v %v: %d queued, %d released, %d in flight", evict, event.Kind(k), n, got, s.InFlight[k])
+			}
+		}
+		if all, tel := r.Credits(); all != 0 || tel != 0 {
+			t.Errorf("evict=%v: credits at rest %d, %d", evict, all, tel)
+		}
+	}
+}
+
+func TestAckOfTheFutureChangesNothing(t *testing.T) {
+	r := newRing(t, Limits{Slots: 8, Telemetry: 4, PerKind: 4})
+	put(r, event.SessionOpen)
+	put(r, event.SessionOpen)
+	r.Next(1)
+	if err := r.Ack(2); err == nil {
+		t.Fatal("acknowledgement of a record that was never handed out accepted")
+	}
+	if all, _ := r.Credits(); all != 2 {
+		t.Fatalf("%d credits in use after a refused acknowledgement, want 2", all)
+	}
+}
+
+func TestAbandonReleasesEverything(t *testing.T) {
+	r := newRing(t, Limits{Slots: 8, Telemetry: 4, PerKind: 4})
+	put(r, event.SessionOpen)
+	put(r, event.PolicyDeny)
+	room := r.Room()
+	r.Abandon()
+	select {
+	case <-room:
+	default:
+		t.Error("a worker that waits for room is not woken")
+	}
+	if put(r, event.SessionOpen) || !r.Closed() {
+		t.Error("an abandoned ring takes records")
+	}
+	s := r.State()
+	if s.Released.Abandoned[event.SessionOpen] != 1 || s.Released.Abandoned[event.PolicyDeny] != 1 || s.Floor != s.Next {
+		t.Errorf("state after Abandon: %+v", s)
+	}
+}
+
+func TestBadLimits(t *testing.T) {
+	for _, l := range []Limits{{Slots: 12, Telemetry: 4, PerKind: 2}, {Slots: 0}, {Slots: 8, Telemetry: 8, PerKind: 2}} {
+		if _, err := New(l); err == nil {
+			t.Errorf("%+v accepted", l)
+		}
+	}
+}
+
+func BenchmarkAppendReadAck(b *testing.B) {
+	r := newRing(b, Limits{Slots: 8192, Telemetry: 4096, PerKind: 1366})
+	var rec event.Record
+	rec.Reset(event.PolicyDeny)
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		if r.Acquire(event.PolicyDeny, 1) == 1 {
+			r.Put(r.Claim(1), &rec)
+		}
+		if n++; n == 64 {
+			n = 0
+			run := r.Next(1024)
+			if err := r.Ack(run[len(run)-1].Seq()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

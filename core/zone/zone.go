@@ -1,0 +1,225 @@
+// Package zone tells which security zone a packet came from and goes to.
+//
+// What lives here: the table from interface, VLAN and prefix to zone, and the ids of logical interfaces. What never may:
+// decisions about packets, and anything that changes after the table is built. A [Table] is immutable: workers read it
+// without locks.
+package zone
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gaissmai/bart"
+
+	"github.com/rtflow/pipelined/core/packet"
+)
+
+// Unknown is the zone id of a packet that no interface and no prefix claims.
+const Unknown = 0
+
+// Zone is one configured zone.
+type Zone struct {
+	ID         uint16
+	Name       string
+	Interfaces []string       // "lan0", or "wan0.100" for VLAN 100 on wan0
+	Prefixes   []netip.Prefix // where no interface tells
+}
+
+// Table resolves zones and interfaces. It is immutable and safe for concurrent use.
+type Table struct {
+	zones    []Zone
+	byName   map[string]uint16
+	ports    []port // by interface index; 0 is the unknown interface
+	names    map[uint32]string
+	index    map[string]uint32
+	prefixes *bart.Table[uint16] // nil if no zone has prefixes
+}
+
+// port is one physical interface.
+type port struct {
+	id    uint32 // as records carry it
+	zone  uint16
+	vlans []vlan
+}
+
+type vlan struct {
+	tag  uint16
+	zone uint16
+	id   uint32
+}
+
+// New builds the table. ids gives the kernel's interface index for the names of physical interfaces; a name it lacks (an
+// interface of a capture) gets an id of its own. extra names physical interfaces that sources read and no zone claims.
+//
+// The caller has validated the zones: ids and names are unique, an interface stands in one zone only.
+func New(zones []Zone, extra []string, ids map[string]uint32) *Table {
+	zones = slices.SortedFunc(slices.Values(zones), func(a, b Zone) int { return int(a.ID) - int(b.ID) })
+	t := &Table{
+		zones:  zones,
+		byName: make(map[string]uint16),
+		ports:  make([]port, 1),
+		names:  make(map[uint32]string),
+		index:  make(map[string]uint32),
+	}
+	for _, name := range extra {
+		t.port(name, ids)
+	}
+	for _, z := range zones {
+		t.byName[z.Name] = z.ID
+		for _, name := range z.Interfaces {
+			parent, tag := SplitVLAN(name)
+			p := &t.ports[t.port(parent, ids)]
+			if tag == 0 {
+				p.zone = z.ID
+				continue
+			}
+			id := LogicalID(p.id, tag)
+			p.vlans = append(p.vlans, vlan{tag: tag, zone: z.ID, id: id})
+			t.names[id] = name
+		}
+		for _, pfx := range z.Prefixes {
+			if t.prefixes == nil {
+				t.prefixes = new(bart.Table[uint16])
+			}
+			t.prefixes.Insert(pfx.Masked(), z.ID)
+		}
+	}
+	return t
+}
+
+// port returns the index of the physical interface of that name, which it adds if it is new.
+func (t *Table) port(name string, ids map[string]uint32) uint32 {
+	if i, ok := t.index[name]; ok {
+		return i
+	}
+	i := uint32(len(t.ports))
+	id, ok := ids[name]
+	if !ok {
+		id = i
+	}
+	t.ports = append(t.ports, port{id: id})
+	t.index[name] = i
+	t.names[id] = name
+	return i
+}
+
+// SplitVLAN splits the name of a VLAN interface, "wan0.100", into parent and tag. The tag is 0 if name is that of a
+// physical interface.
+func SplitVLAN(name string) (parent string, tag uint16) {
+	if i := strings.LastIndexByte(name, '.'); i > 0 {
+		if n, err := strconv.ParseUint(name[i+1:], 10, 16); err == nil && n > 0 && n < 4095 {
+			return name[:i], uint16(n)
+		}
+	}
+	return name, 0
+}
+
+// LogicalID returns the record's interface id for a VLAN of a physical interface: the tag above 16 bits of the parent's
+// index.
+func LogicalID(parent uint32, tag uint16) uint32 { return uint32(tag)<<16 | parent&0xffff }
+
+// Index returns what [packet.Frame.Interface] must be for frames of the physical interface of that name, 0 if the table
+// does not know it.
+func (t *Table) Index(name string) uint32 { return t.index[name] }
+
+// Ingress returns the zone and the logical interface id of a frame that came in on the interface of that index with that
+// outer VLAN tag (0 = untagged). A tag that no zone claims belongs to the physical interface; a packet on an interface
+// that no zone claims belongs to the zone of its source prefix.
+func (t *Table) Ingress(index uint32, tag uint16, src *packet.Addr, f packet.Family) (zone uint16, id uint32) {
+	if index < uint32(len(t.ports)) {
+		p := &t.ports[index]
+		zone, id = p.zone, p.id
+		if tag != 0 {
+			for i := range p.vlans {
+				if p.vlans[i].tag == tag {
+					zone, id = p.vlans[i].zone, p.vlans[i].id
+					break
+				}
+			}
+		}
+	}
+	if zone == Unknown {
+		zone = t.ByPrefix(src, f)
+	}
+	return zone, id
+}
+
+// ByPrefix returns the zone of the longest configured prefix that contains the address.
+func (t *Table) ByPrefix(a *packet.Addr, f packet.Family) uint16 {
+	if t.prefixes == nil {
+		return Unknown
+	}
+	z, _ := t.prefixes.Lookup(a.Netip(f))
+	return z
+}
+
+// Lookup returns the id of the zone of that name.
+func (t *Table) Lookup(name string) (uint16, bool) {
+	id, ok := t.byName[name]
+	return id, ok
+}
+
+// HasInterface reports whether some zone or source names the interface.
+func (t *Table) HasInterface(name string) bool {
+	_, ok := t.InterfaceID(name)
+	return ok
+}
+
+// InterfaceID returns the record's id of the logical interface of that name.
+func (t *Table) InterfaceID(name string) (uint32, bool) {
+	for id, n := range t.names {
+		if n == name {
+			return id, true
+		}
+	}
+	return 0, false
+}
+
+// Zones returns the configured zones, ordered by id. The caller must not change it.
+func (t *Table) Zones() []Zone { return t.zones }
+
+// ZoneNames returns the names of all zones, sorted.
+func (t *Table) ZoneNames() []string {
+	names := make([]string, 0, len(t.zones))
+	for _, z := range t.zones {
+		names = append(names, z.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// InterfaceNames returns the names of all logical interfaces, sorted.
+func (t *Table) InterfaceNames() []string {
+	names := make([]string, 0, len(t.names))
+	for _, n := range t.names {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// NameMaps returns the maps from id to name for records: zones and interfaces. They are copies.
+func (t *Table) NameMaps() (zones map[uint16]string, interfaces map[uint32]string) {
+	zones = make(map[uint16]string, len(t.zones))
+	for _, z := range t.zones {
+		zones[z.ID] = z.Name
+	}
+	interfaces = make(map[uint32]string, len(t.names))
+	for id, n := range t.names {
+		interfaces[id] = n
+	}
+	return zones, interfaces
+}
+
+// Name returns the zone's name, "zone N" if it has none.
+func (t *Table) Name(id uint16) string {
+	for i := range t.zones {
+		if t.zones[i].ID == id {
+			return t.zones[i].Name
+		}
+	}
+	return fmt.Sprintf("zone %d", id)
+}

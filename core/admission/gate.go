@@ -1,0 +1,148 @@
+package admission
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rtflow/pipelined/core/limiter"
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// Overflow is what a ring does with an event it has no credit for.
+type Overflow uint8
+
+const (
+	Refuse Overflow = iota // the new event is refused
+	Evict                  // the oldest are evicted, see [replay.Ring.AcquireEvicting]
+)
+
+// Sink is one ring behind the gate.
+type Sink struct {
+	Name     string
+	Ring     *replay.Ring
+	Only     event.KindSet // kinds this sink wants; loss records about them always come along
+	Overflow Overflow
+}
+
+// Config is what a gate is built from.
+type Config struct {
+	// Rates limits the telemetry kinds; the entries of the other kinds are not used.
+	Rates [event.NumKinds]limiter.Rate
+	// Zones are the ids of the configured zones, each with a bucket of its own per kind.
+	Zones []uint16
+	Sinks []Sink
+	// Lanes is the number of workers.
+	Lanes int
+	// Wait makes lanes wait for room in a ring instead of refusing events: for captures, which are not live.
+	Wait bool
+	// Generation is the configuration generation stamped on every record.
+	Generation uint32
+}
+
+// telemetry lists the kinds the limiter knows; its class is the index.
+var telemetry = [...]event.Kind{event.PolicyDeny, event.ScreenDrop, event.FilterLog}
+
+// classOf maps a kind to the limiter's class, -1 for kinds that are not limited.
+var classOf = [event.NumKinds]int8{
+	event.SessionOpen: -1, event.SessionClose: -1, event.Loss: -1,
+	event.PolicyDeny: 0, event.ScreenDrop: 1, event.FilterLog: 2,
+}
+
+// LossWindow is how long the gate collects what the limiter refused before it puts out a loss record, in nanoseconds.
+const LossWindow = int64(1e9)
+
+// Gate is the door to all rings. It is immutable but for its counters.
+type Gate struct {
+	limiter    *limiter.Table
+	zones      []uint16 // zone id by limiter slot
+	sinks      []*sink
+	lanes      []*Lane
+	limited    []limitedLoss // class × slots + slot
+	slots      int
+	wait       bool
+	generation uint32
+}
+
+// sink is a Sink and what it could not take since the last loss record.
+type sink struct {
+	Sink
+
+	_       [64]byte
+	missing atomic.Bool // lost is not all zero
+	mu      sync.Mutex
+	lost    event.LossCounts
+	since   int64 // Unix ns
+	until   int64
+}
+
+// limitedLoss is the open window of one bucket.
+type limitedLoss struct {
+	since    atomic.Int64 // when the window opened, on the lanes' clock; 0 = nothing refused since the last loss record
+	mu       sync.Mutex
+	reported uint64 // of what the lanes have refused, how much loss records have told
+	_        [40]byte
+}
+
+// New builds a gate and its lanes. encode is asked for the records of admitted events, see [Encoder].
+func New(c Config) (*Gate, error) {
+	rates := make([]limiter.Rate, len(telemetry))
+	for i, k := range telemetry {
+		rates[i] = c.Rates[k]
+	}
+	table, err := limiter.New(rates, c.Zones)
+	if err != nil {
+		return nil, fmt.Errorf("admission: %w", err)
+	}
+	g := &Gate{
+		limiter: table, slots: table.Slots(), wait: c.Wait, generation: c.Generation,
+		zones:   append([]uint16{0}, c.Zones...),
+		limited: make([]limitedLoss, len(telemetry)*table.Slots()),
+	}
+	for _, s := range c.Sinks {
+		g.sinks = append(g.sinks, &sink{Sink: s})
+	}
+	for range c.Lanes {
+		g.lanes = append(g.lanes, newLane(g))
+	}
+	return g, nil
+}
+
+// Lane returns the lane of a worker. encode and ctx belong to that worker: encode makes the records of the events it
+// offers, ctx ends its waiting for room.
+func (g *Gate) Lane(ctx context.Context, i int, encode Encoder) *Lane {
+	l := g.lanes[i]
+	l.ctx, l.encode = ctx, encode
+	return l
+}
+
+// miss notes events that a ring had no room for.
+func (s *sink) miss(counts *event.LossCounts, wall int64) {
+	s.mu.Lock()
+	if s.lost.Total() == 0 {
+		s.since = wall
+	}
+	s.until = wall
+	for k, n := range counts {
+		s.lost[k] += n
+	}
+	s.missing.Store(true)
+	s.mu.Unlock()
+}
+
+// takeMissing fills rec with a loss record for what the ring missed and reports whether there was anything.
+func (s *sink) takeMissing(rec *event.Record, generation uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost.Total() == 0 {
+		return false
+	}
+	rec.Reset(event.Loss)
+	rec.Generation = generation
+	rec.SetLoss(event.LossOverBudget, 0, &s.lost, s.since, s.until)
+	s.lost = event.LossCounts{}
+	s.missing.Store(false)
+	return true
+}

@@ -1,0 +1,412 @@
+package admission
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/rtflow/pipelined/core/limiter"
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// rig is a gate with rings and an encoder that makes records of the kind in its reference.
+type rig struct {
+	gate  *Gate
+	rings []*replay.Ring
+	lanes []*Lane
+	kinds []*kindEncoder
+}
+
+// kindEncoder makes a record of the kind that the reference names, and counts how often it was asked.
+type kindEncoder struct{ calls int }
+
+func (e *kindEncoder) Encode(ref uint32, rec *event.Record) {
+	e.calls++
+	rec.Reset(event.Kind(ref))
+	rec.SetTime(int64(e.calls))
+}
+
+type option func(*Config)
+
+func newRig(t testing.TB, lanes int, limits []replay.Limits, opts ...option) *rig {
+	t.Helper()
+	r := &rig{}
+	c := Config{Lanes: lanes, Zones: []uint16{1, 2}}
+	for _, k := range telemetry {
+		c.Rates[k] = limiter.Rate{PerSecond: 1e9, Burst: 1e9}
+	}
+	for i, l := range limits {
+		ring, err := replay.New(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.rings = append(r.rings, ring)
+		c.Sinks = append(c.Sinks, Sink{Name: fmt.Sprint("sink", i), Ring: ring, Only: event.AllKinds})
+	}
+	for _, o := range opts {
+		o(&c)
+	}
+	g, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.gate = g
+	for i := range lanes {
+		e := new(kindEncoder)
+		r.kinds = append(r.kinds, e)
+		r.lanes = append(r.lanes, g.Lane(context.Background(), i, e))
+	}
+	return r
+}
+
+func rate(perSecond, burst int64) option {
+	return func(c *Config) {
+		for _, k := range telemetry {
+			c.Rates[k] = limiter.Rate{PerSecond: perSecond, Burst: burst}
+		}
+	}
+}
+
+func offer(l *Lane, k event.Kind, zone uint16, now int64) bool {
+	return l.Offer(k, l.Slot(zone), now, uint32(k))
+}
+
+// drainRing reads and acknowledges everything in a ring.
+func drainRing(t testing.TB, r *replay.Ring) (records []event.Record) {
+	t.Helper()
+	for {
+		run := r.Next(1 << 20)
+		if run == nil {
+			return records
+		}
+		records = append(records, run...)
+		if err := r.Ack(run[len(run)-1].Seq()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// checkP1 checks every sum of the ledger, at rest.
+func checkP1(t testing.TB, r *rig) {
+	t.Helper()
+	led := r.gate.Ledger()
+	for i, s := range led.Sinks {
+		state := r.rings[i].State()
+		for _, k := range event.Kinds() {
+			rel := state.Released
+			released := rel.Acknowledged[k] + rel.Rejected[k] + rel.Evicted[k] + rel.Abandoned[k]
+			queued := s.Queued[k]
+			if k == event.Loss {
+				queued += rel.Announced
+			} else if sum := s.Filtered[k] + s.Queued[k] + s.OverBudget[k] + s.Closed[k]; sum != led.Admitted[k] {
+				t.Errorf("P1: %s %v: admitted %d, but filtered + queued + over budget + closed = %d", s.Name, k, led.Admitted[k], sum)
+			}
+			if queued != released+state.InFlight[k] {
+				t.Errorf("P1: %s %v: queued %d, released %d, in flight %d", s.Name, k, queued, released, state.InFlight[k])
+			}
+		}
+	}
+	for _, k := range event.Kinds() {
+		if led.Offered[k] != led.RateLimited[k]+led.Admitted[k] {
+			t.Errorf("P1: %v: offered %d, limited %d, admitted %d", k, led.Offered[k], led.RateLimited[k], led.Admitted[k])
+		}
+	}
+}
+
+var small = replay.Limits{Slots: 16, Telemetry: 8, PerKind: 4}
+
+// TestP4RefusedCostsNothing checks that neither the limiter's refusals nor the ring's take a sequence number or an
+// encoding.
+func TestP4RefusedCostsNothing(t *testing.T) {
+	r := newRig(t, 1, []replay.Limits{small}, rate(1, 6))
+	l := r.lanes[0]
+	for range 100 {
+		offer(l, event.PolicyDeny, 1, 1)
+	}
+	l.Flush(1, 1)
+	if got := r.rings[0].State().Next; got != 5 {
+		t.Errorf("next sequence number %d, want 5: 6 pass the limiter, 4 fit", got)
+	}
+	if got := r.kinds[0].calls; got != 4 {
+		t.Errorf("%d records encoded, want the 4 that fit", got)
+	}
+	led := r.gate.Ledger()
+	if led.RateLimited[event.PolicyDeny] != 94 || led.Sinks[0].OverBudget[event.PolicyDeny] != 2 {
+		t.Errorf("limited %d, over budget %d; want 94 and 2", led.RateLimited[event.PolicyDeny], led.Sinks[0].OverBudget[event.PolicyDeny])
+	}
+	checkP1(t, r)
+}
+
+// TestP3StormOfAllKinds storms with every telemetry kind in many zones against a ring that is never acknowledged: no
+// session record is refused until the whole ring is in flight.
+func TestP3StormOfAllKinds(t *testing.T) {
+	r := newRig(t, 1, []replay.Limits{{Slots: 64, Telemetry: 32, PerKind: 16}})
+	l := r.lanes[0]
+	for i := range 10000 {
+		if l.Full() {
+			l.Flush(int64(i), int64(i))
+		}
+		offer(l, telemetry[i%3], uint16(i%70), int64(i))
+	}
+	l.Flush(10000, 10000)
+	sessions := 0
+	for range 40 {
+		offer(l, event.SessionOpen, 1, 10001)
+		l.Flush(10001, 10001)
+		led := r.gate.Ledger()
+		all, _ := r.rings[0].Credits()
+		if led.Sinks[0].OverBudget[event.SessionOpen] > 0 && all < 64 {
+			t.Fatalf("P3: session record refused with %d of 64 slots in flight", all)
+		}
+		sessions = int(led.Sinks[0].Queued[event.SessionOpen])
+	}
+	// One slot of the reserve holds the loss record for what the storm lost.
+	if sessions != 31 {
+		t.Errorf("%d session records taken after the storm, want the reserve of 32 less one loss record", sessions)
+	}
+	checkP1(t, r)
+}
+
+// TestP8HungSinkFillsItsOwnRing has one sink that never reads beside one that does: the second gets everything.
+func TestP8HungSinkFillsItsOwnRing(t *testing.T) {
+	r := newRig(t, 1, []replay.Limits{small, small})
+	l := r.lanes[0]
+	got := 0
+	for i := range 1000 {
+		offer(l, event.PolicyDeny, 1, int64(i))
+		l.Flush(int64(i), int64(i))
+		got += len(drainRing(t, r.rings[1]))
+	}
+	if got != 1000 {
+		t.Errorf("the working sink got %d of 1000 records", got)
+	}
+	led := r.gate.Ledger()
+	if led.Sinks[1].OverBudget[event.PolicyDeny] != 0 || led.Sinks[0].Queued[event.PolicyDeny] != 4 {
+		t.Errorf("ledger: %+v", led.Sinks)
+	}
+	checkP1(t, r)
+}
+
+// TestP5LossPrecedesWhatFitsAgain fills a ring, loses, drains, and finds the loss record before the next record.
+func TestP5LossPrecedesWhatFitsAgain(t *testing.T) {
+	r := newRig(t, 1, []replay.Limits{small})
+	l := r.lanes[0]
+	for i := range 10 {
+		offer(l, event.FilterLog, 1, int64(i))
+		l.Flush(int64(i), 1000+int64(i))
+	}
+	if n := len(drainRing(t, r.rings[0])); n != 4 {
+		t.Fatalf("%d records before the ring was read, want 4", n)
+	}
+	offer(l, event.FilterLog, 1, 20)
+	l.Flush(20, 1020)
+	rest := drainRing(t, r.rings[0])
+	if len(rest) != 2 || rest[0].Kind() != event.Loss || rest[1].Kind() != event.FilterLog {
+		t.Fatalf("after the ring was read: %d records", len(rest))
+	}
+	checkP1(t, r)
+}
+
+// TestP5LimiterLossOncePerWindow checks the loss records for what the limiter refused: one per second and zone, with the
+// right counts, to the sinks that want the kind, and the rest at Finish.
+func TestP5LimiterLossOncePerWindow(t *testing.T) {
+	r := newRig(t, 1, []replay.Limits{{Slots: 64, Telemetry: 32, PerKind: 32}, small}, rate(1, 1), func(c *Config) {
+		c.Sinks[1].Only = event.KindSet(0).With(event.SessionClose)
+	})
+	l := r.lanes[0]
+	const ms = int64(1e6)
+	for i := range int64(2500) { // 2.5 s, an event each millisecond in each of two zones
+		offer(l, event.PolicyDeny, 1, i*ms)
+		offer(l, event.PolicyDeny, 2, i*ms)
+		l.Flush(i*ms, i*ms)
+		if i%100 == 0 {
+			drainRing(t, r.rings[0])
+		}
+	}
+	l.Finish(2500*ms, 2500*ms)
+	state := r.rings[0].State()
+	if got := state.Released.Acknowledged[event.Loss] + state.InFlight[event.Loss]; got != 2*3 {
+		t.Errorf("%d loss records in 2.5 s for two zones, want 6", got)
+	}
+	if n := len(drainRing(t, r.rings[1])); n != 0 {
+		t.Errorf("the sink that wants session closes only got %d records", n)
+	}
+	checkP1(t, r)
+}
+
+// TestP5LossRecordsAddUp checks that the counts of all loss records are exactly what is missing.
+func TestP5LossRecordsAddUp(t *testing.T) {
+	for seed := range uint64(60) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		r := newRig(t, 1, []replay.Limits{small}, rate(1+rng.Int64N(1000), 1+rng.Int64N(20)), func(c *Config) {
+			c.Sinks[0].Overflow = Overflow(rng.IntN(2))
+		})
+		l := r.lanes[0]
+		now := int64(0)
+		var announced event.LossCounts
+		var delivered [event.NumKinds]uint64
+		read := func() {
+			for _, rec := range drainRing(t, r.rings[0]) {
+				delivered[rec.Kind()]++
+				if rec.Kind() == event.Loss {
+					for k, n := range rec.LossCounts() {
+						announced[k] += n
+					}
+				}
+			}
+		}
+		for range 2000 {
+			now += rng.Int64N(5e6)
+			if l.Full() {
+				l.Flush(now, now)
+			}
+			offer(l, event.Kind(rng.IntN(event.NumKinds-1)), uint16(rng.IntN(4)), now)
+			switch rng.IntN(20) {
+			case 0:
+				l.Flush(now, now)
+			case 1:
+				read()
+			}
+		}
+		l.Flush(now, now)
+		read()
+		for range 8 { // a ring of 16 slots holds one loss record at a time
+			l.Finish(now, now)
+			read()
+		}
+		led := r.gate.Ledger()
+		for k := range announced {
+			if missing := led.Offered[k] - delivered[k]; missing != announced[k] {
+				t.Errorf("seed %d: %v: %d missing, loss records announce %d", seed, event.Kind(k), missing, announced[k])
+			}
+		}
+		checkP1(t, r)
+	}
+}
+
+// TestP1P2Concurrent has four lanes storm two rings while sinks read at their own pace.
+func TestP1P2Concurrent(t *testing.T) {
+	r := newRig(t, 4, []replay.Limits{{Slots: 128, Telemetry: 64, PerKind: 32}, small}, rate(50000, 100), func(c *Config) {
+		c.Sinks[1].Overflow = Evict
+	})
+	var wg sync.WaitGroup
+	for i, l := range r.lanes {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(i), 8))
+			now := int64(0)
+			for range 20000 {
+				now += 1000
+				if l.Full() || rng.IntN(30) == 0 {
+					l.Flush(now, now)
+				}
+				offer(l, event.Kind(rng.IntN(event.NumKinds-1)), uint16(rng.IntN(4)), now)
+			}
+			l.Finish(now, now)
+		})
+	}
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for _, ring := range r.rings {
+		readers.Go(func() {
+			for {
+				run := ring.Next(16)
+				if all, tel := ring.Credits(); all > 128 || tel > 64 {
+					t.Errorf("P2: %d and %d credits in use", all, tel)
+				}
+				if run != nil {
+					if err := ring.Ack(run[len(run)-1].Seq()); err != nil {
+						t.Error(err)
+					}
+					continue
+				}
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if wake, ok := ring.Sleep(); ok {
+					select {
+					case <-wake:
+					case <-stop:
+						return
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(stop)
+	readers.Wait()
+	checkP1(t, r)
+}
+
+// TestP9CaptureWaits checks that a lane in waiting mode loses nothing in a ring of the smallest size, keeps the order,
+// and gives up when its context ends.
+func TestP9CaptureWaits(t *testing.T) {
+	r := newRig(t, 1, []replay.Limits{{Slots: 4, Telemetry: 2, PerKind: 1}}, func(c *Config) { c.Wait = true })
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	l := r.gate.Lane(ctx, 0, r.kinds[0])
+	const events = 3000
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range events {
+			if l.Full() {
+				l.Flush(int64(i), int64(i))
+			}
+			offer(l, event.Kind(i%5), 1, int64(i))
+		}
+		l.Finish(events, events)
+	}()
+	ring := r.rings[0]
+	next := event.Seq(1)
+	for next <= events {
+		run := ring.Next(3)
+		for i := range run {
+			if run[i].Seq() != next || run[i].Kind() != event.Kind((next-1)%5) {
+				t.Fatalf("record %d is %v with sequence %d", next, run[i].Kind(), run[i].Seq())
+			}
+			next++
+		}
+		if run != nil {
+			if err := ring.Ack(next - 1); err != nil {
+				t.Fatal(err)
+			}
+		} else if wake, ok := ring.Sleep(); ok {
+			<-wake
+		}
+	}
+	<-done
+	checkP1(t, r)
+
+	for range 10 {
+		offer(l, event.PolicyDeny, 1, events)
+	}
+	cancel()
+	l.Flush(events, events)
+	led := r.gate.Ledger()
+	if led.Sinks[0].Closed[event.PolicyDeny] != 9 {
+		t.Errorf("%d events closed after the context ended, want 9", led.Sinks[0].Closed[event.PolicyDeny])
+	}
+	checkP1(t, r)
+}
+
+func TestFilter(t *testing.T) {
+	r := newRig(t, 1, []replay.Limits{small}, func(c *Config) {
+		c.Sinks[0].Only = event.KindSet(0).With(event.PolicyDeny)
+	})
+	l := r.lanes[0]
+	offer(l, event.PolicyDeny, 1, 1)
+	offer(l, event.ScreenDrop, 1, 1)
+	offer(l, event.PolicyDeny, 1, 1)
+	l.Flush(1, 1)
+	got := drainRing(t, r.rings[0])
+	if len(got) != 2 || got[0].Seq() != 1 || got[1].Seq() != 2 {
+		t.Errorf("P5: a filtered sink's stream has gaps: %d records", len(got))
+	}
+	checkP1(t, r)
+}

@@ -1,0 +1,260 @@
+package admission
+
+import (
+	"context"
+
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// Encoder makes the record of an admitted event. ref is what the event was offered with. It must fill in the whole
+// record, beginning with Reset, and is called at most once per event, only for events that at least one ring takes,
+// before Flush returns.
+type Encoder interface {
+	Encode(ref uint32, rec *event.Record)
+}
+
+// tick is how often a lane looks for loss windows that are over, in nanoseconds.
+const tick = LossWindow / 10
+
+// MaxPending is how many events a lane collects before it flushes by itself.
+const MaxPending = 256
+
+type pending struct {
+	ref  uint32
+	kind event.Kind
+}
+
+// Lane is one worker's way through the gate. It belongs to one goroutine; only [Gate.Ledger] looks at it from elsewhere,
+// through the counters that Flush publishes.
+type Lane struct {
+	gate   *Gate
+	ctx    context.Context
+	encode Encoder
+
+	pending [MaxPending]pending
+	n       int
+	records [MaxPending]event.Record // encoded once, copied per sink
+	encoded [MaxPending]bool
+
+	offered  [event.NumKinds]uint64
+	limited  []uint64 // class × slots + slot
+	since    []int64  // when limited first grew since the last Flush; 0 = it did not
+	anyNew   bool     // some limited has grown since the last Flush
+	perSink  []sinkCounts
+	nextTick int64
+	loss     event.Record
+
+	published published
+}
+
+// sinkCounts are one lane's counters for one sink.
+type sinkCounts struct {
+	filtered, queued, overBudget, closed [event.NumKinds]uint64
+}
+
+func newLane(g *Gate) *Lane {
+	return &Lane{
+		gate:      g,
+		ctx:       context.Background(),
+		limited:   make([]uint64, len(g.limited)),
+		since:     make([]int64, len(g.limited)),
+		perSink:   make([]sinkCounts, len(g.sinks)),
+		published: newPublished(len(g.limited), len(g.sinks)),
+	}
+}
+
+// Slot returns the limiter's slot of a zone id, for Offer.
+func (l *Lane) Slot(zone uint16) int { return l.gate.limiter.Slot(zone) }
+
+// Offer offers one event of the kind, from the ingress zone of that slot, at now on the worker's clock. It reports
+// whether the limiter let it through; it is then pending until Flush. Session events are not limited.
+func (l *Lane) Offer(k event.Kind, slot int, now int64, ref uint32) bool {
+	l.offered[k]++
+	if class := classOf[k]; class >= 0 && !l.gate.limiter.Allow(int(class), slot, now) {
+		i := int(class)*l.gate.slots + slot
+		l.limited[i]++
+		if l.since[i] == 0 {
+			l.since[i] = now
+			l.anyNew = true
+		}
+		return false
+	}
+	l.pending[l.n] = pending{ref: ref, kind: k}
+	l.n++
+	return true
+}
+
+// Full reports whether the next Offer needs a Flush first.
+func (l *Lane) Full() bool { return l.n == MaxPending }
+
+// Flush brings the pending events to the rings and wakes the sinks. now is the worker's clock, wall the Unix time at now.
+// A worker calls it once per receive batch, and from time to time when there is nothing to receive.
+func (l *Lane) Flush(now, wall int64) {
+	if l.anyNew {
+		l.noteLimited()
+	}
+	if l.n > 0 {
+		for i, s := range l.gate.sinks {
+			l.deliver(s, &l.perSink[i], wall)
+		}
+		clear(l.encoded[:l.n])
+		l.n = 0
+	}
+	if now >= l.nextTick {
+		l.nextTick = (now/tick + 1) * tick
+		l.announceLimited(now, wall, false)
+	}
+	l.publish()
+}
+
+// Due reports whether a Flush at now would look for losses to announce. A worker that flushes whenever it is due before a
+// packet gets the same stream from the same packets, however they are cut into batches.
+func (l *Lane) Due(now int64) bool { return now >= l.nextTick }
+
+// Finish flushes and announces every loss that is not announced yet, however young. The worker stops after it.
+func (l *Lane) Finish(now, wall int64) {
+	l.Flush(now, wall)
+	l.announceLimited(now, wall, true)
+	for i, s := range l.gate.sinks {
+		if s.missing.Load() {
+			l.announceMissing(s, &l.perSink[i])
+			s.Ring.Wake()
+		}
+	}
+	l.publish()
+}
+
+// deliver brings the pending events to one ring, as many of each kind as it has credits for.
+func (l *Lane) deliver(s *sink, c *sinkCounts, wall int64) {
+	var want, grant [event.NumKinds]int
+	total := 0
+	for _, p := range l.pending[:l.n] {
+		if s.Only.Has(p.kind) {
+			want[p.kind]++
+		} else {
+			c.filtered[p.kind]++
+		}
+	}
+	for k, n := range want {
+		if n > 0 {
+			grant[k] = l.acquire(s, event.Kind(k), n)
+			total += grant[k]
+		}
+	}
+	if l.gate.wait && grant != want {
+		// A credit held for a later event could be the one that an earlier event waits for.
+		for k, n := range grant {
+			s.Ring.ReturnCredits(event.Kind(k), n)
+		}
+		l.deliverWaiting(s, c)
+		return
+	}
+	if total > 0 {
+		if s.missing.Load() {
+			l.announceMissing(s, c)
+		}
+		pos := s.Ring.Claim(total)
+		left := grant
+		for i, p := range l.pending[:l.n] {
+			if left[p.kind] > 0 && s.Only.Has(p.kind) {
+				left[p.kind]--
+				s.Ring.Put(pos, l.record(i))
+				pos++
+			}
+		}
+	}
+	if grant != want {
+		l.refuse(s, c, &want, &grant, wall)
+	}
+	for k, n := range grant {
+		c.queued[k] += uint64(n)
+	}
+	s.Ring.Wake()
+}
+
+func (l *Lane) acquire(s *sink, k event.Kind, n int) int {
+	if s.Overflow == Evict && !l.gate.wait {
+		return s.Ring.AcquireEvicting(k, n)
+	}
+	return s.Ring.Acquire(k, n)
+}
+
+// refuse counts what the ring had no credits for and notes it for the next loss record.
+func (l *Lane) refuse(s *sink, c *sinkCounts, want, grant *[event.NumKinds]int, wall int64) {
+	closed := s.Ring.Closed()
+	var lost event.LossCounts
+	for k := range want {
+		short := uint64(want[k] - grant[k])
+		if short == 0 {
+			continue
+		}
+		if closed {
+			c.closed[k] += short
+			continue
+		}
+		c.overBudget[k] += short
+		lost[k] = short // loss records are not offered through pending, so k is in range
+	}
+	if !closed {
+		s.miss(&lost, wall)
+	}
+}
+
+// deliverWaiting brings the pending events to a ring one by one and waits for a credit where there is none.
+func (l *Lane) deliverWaiting(s *sink, c *sinkCounts) {
+	for i, p := range l.pending[:l.n] {
+		if !s.Only.Has(p.kind) {
+			continue
+		}
+		if !l.waitFor(s, p.kind) {
+			c.closed[p.kind]++
+			continue
+		}
+		s.Ring.Put(s.Ring.Claim(1), l.record(i))
+		c.queued[p.kind]++
+	}
+	s.Ring.Wake()
+}
+
+// waitFor waits for one credit. It returns false when the ring closes or the lane's context ends.
+func (l *Lane) waitFor(s *sink, k event.Kind) bool {
+	for {
+		room := s.Ring.Room()
+		if s.Ring.Acquire(k, 1) == 1 {
+			return true
+		}
+		if s.Ring.Closed() {
+			return false
+		}
+		s.Ring.Wake()
+		select {
+		case <-room:
+		case <-l.ctx.Done():
+			return false
+		}
+	}
+}
+
+// record returns the encoded record of a pending event.
+func (l *Lane) record(i int) *event.Record {
+	if !l.encoded[i] {
+		l.encoded[i] = true
+		l.encode.Encode(l.pending[i].ref, &l.records[i])
+		l.records[i].Generation = l.gate.generation
+	}
+	return &l.records[i]
+}
+
+// announceMissing puts a loss record for what the ring missed before the records that fit again. Without a credit it is
+// put off: the counts keep.
+func (l *Lane) announceMissing(s *sink, c *sinkCounts) {
+	if s.Ring.Acquire(event.Loss, 1) == 0 {
+		return
+	}
+	if !s.takeMissing(&l.loss, l.gate.generation) {
+		s.Ring.ReturnCredits(event.Loss, 1)
+		return
+	}
+	s.Ring.Put(s.Ring.Claim(1), &l.loss)
+	c.queued[event.Loss]++
+}

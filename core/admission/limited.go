@@ -1,0 +1,63 @@
+package admission
+
+import "github.com/rtflow/pipelined/sdk/event"
+
+// noteLimited publishes what this lane's limiter refused and opens the loss windows of the buckets concerned.
+func (l *Lane) noteLimited() {
+	l.anyNew = false
+	for i, since := range l.since {
+		if since != 0 {
+			l.since[i] = 0
+			l.published.limited[i].Store(l.limited[i])
+			l.gate.limited[i].since.CompareAndSwap(0, since)
+		}
+	}
+}
+
+// announceLimited puts out a loss record for every bucket whose window is over, or for all that refused anything. One
+// lane does it for all: the window is taken by compare-and-swap.
+func (l *Lane) announceLimited(now, wall int64, all bool) {
+	g := l.gate
+	for i := range g.limited {
+		w := &g.limited[i]
+		since := w.since.Load()
+		if since == 0 || !all && now-since < LossWindow || !w.mu.TryLock() {
+			continue
+		}
+		if w.since.CompareAndSwap(since, 0) {
+			var total uint64
+			for _, lane := range g.lanes {
+				total += lane.published.limited[i].Load()
+			}
+			if n := total - w.reported; n > 0 {
+				w.reported = total
+				var counts event.LossCounts
+				kind := telemetry[i/g.slots]
+				counts[kind] = n
+				l.putLimited(kind, g.zones[i%g.slots], &counts, wall-(now-since), wall)
+			}
+		}
+		w.mu.Unlock()
+	}
+}
+
+// putLimited brings a loss record for what the limiter refused to every sink that wants the kind. A ring without a
+// credit for it merges it into the loss record for what it missed itself.
+func (l *Lane) putLimited(k event.Kind, zone uint16, counts *event.LossCounts, since, until int64) {
+	l.loss.Reset(event.Loss)
+	l.loss.Generation = l.gate.generation
+	l.loss.SetLoss(event.LossRateLimited, zone, counts, since, until)
+	for i, s := range l.gate.sinks {
+		if !s.Only.Has(k) {
+			continue
+		}
+		switch {
+		case s.Ring.Acquire(event.Loss, 1) == 1 || l.gate.wait && l.waitFor(s, event.Loss):
+			s.Ring.Put(s.Ring.Claim(1), &l.loss)
+			s.Ring.Wake()
+			l.perSink[i].queued[event.Loss]++
+		case !s.Ring.Closed():
+			s.miss(counts, until)
+		}
+	}
+}

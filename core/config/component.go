@@ -1,0 +1,120 @@
+package config
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// Component is one [sources.NAME], [hooks.NAME] or [sinks.NAME].
+type Component struct {
+	Name    string
+	Plugin  string   // which plugin it is; whether there is such a plugin is for the registry to say
+	Section *Section // its whole table; the core's own keys in it are not unknown to Decode
+
+	Only   event.KindSet // sinks: the kinds it wants, default all; Loss is always among them
+	Replay Replay        // sinks: its ring, [replay] with the sink's own `replay` on top
+}
+
+// family is one of the three sorts of components.
+type family struct {
+	one, many string   // "sink", "sinks"
+	core      []string // keys of a component's table that the core reads itself
+}
+
+func sourceFamily() family { return family{"source", "sources", []string{"plugin"}} }
+func hookFamily() family   { return family{"hook", "hooks", []string{"plugin"}} }
+func sinkFamily() family   { return family{"sink", "sinks", []string{"plugin", "only", "replay"}} }
+
+func families() []family { return []family{sourceFamily(), hookFamily(), sinkFamily()} }
+
+// coreKeys returns the keys that the core reads in the tables of a family, none if there is no such family.
+func coreKeys(many string) []string {
+	for _, f := range families() {
+		if f.many == many {
+			return f.core
+		}
+	}
+	return nil
+}
+
+// readComponents validates what the core needs of the components' tables, which it keeps in their order.
+func readComponents(f family, tables []*Section, ring func(own *Section) Replay) []*Component {
+	var list []*Component
+	for _, s := range tables {
+		s.core = f.core
+		checkName(s)
+		var t struct {
+			Plugin *string   `toml:"plugin"`
+			Only   []*string `toml:"only"`
+		}
+		s.only(func(key string) bool { return slices.Contains(f.core, key) }).Decode(&t)
+		c := &Component{Name: s.name, Section: s, Only: event.AllKinds}
+		switch {
+		case t.Plugin != nil && *t.Plugin != "":
+			c.Plugin = *t.Plugin
+		case t.Plugin != nil || !s.Has("plugin"):
+			s.Errorf("plugin", "missing: which plugin this %s is", f.one)
+		}
+		if t.Only != nil {
+			c.Only = readOnly(s, t.Only)
+		}
+		if ring != nil {
+			c.Replay = ring(s)
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+// readOnly validates the kinds of events that a sink wants.
+func readOnly(s *Section, names []*string) event.KindSet {
+	set := event.KindSet(0).With(event.Loss)
+	if len(names) == 0 {
+		s.Errorf("only", "empty: the sink would never get an event; remove the key for all kinds")
+	}
+	seen := make(map[string]bool)
+	for i, name := range names {
+		if name == nil {
+			continue // of a wrong type, already recorded
+		}
+		key := elementKey("only", i)
+		kind, ok := event.ParseKind(*name)
+		switch {
+		case seen[*name]:
+			s.Errorf(key, "%q is listed twice", shorten(*name))
+		case !ok:
+			s.Errorf(key, "unknown kind of event %q; %s", shorten(*name), s.doc.hint(*name, "kinds", kindNames()))
+		default:
+			set = set.With(kind)
+		}
+		seen[*name] = true
+	}
+	return set
+}
+
+func kindNames() []string {
+	var names []string
+	for _, k := range event.Kinds() {
+		names = append(names, k.String())
+	}
+	return names
+}
+
+// maxName is the longest name of a component or zone, in bytes: as long as Junos allows.
+const maxName = 63
+
+// checkName holds the name of a component or zone against what metrics, log lines and command lines take.
+func checkName(s *Section) {
+	ok := s.name != "" && len(s.name) <= maxName
+	for i := range len(s.name) {
+		ok = ok && (bareKeyByte(s.name[i]) || s.name[i] == '.')
+	}
+	if !ok {
+		s.Errorf("", "a name has 1 to %d of these: letters, digits, '-', '_' and '.'", maxName)
+	}
+}
+
+// elementKey is the key of an element of an array, for Errorf.
+func elementKey(key string, i int) string { return key + "[" + strconv.Itoa(i) + "]" }

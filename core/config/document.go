@@ -1,0 +1,107 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/BurntSushi/toml"
+)
+
+// maxSize is the largest file that is read, in bytes. A thousand policies are a tenth of it.
+const maxSize = 1 << 20
+
+// document is one TOML text that was parsed.
+type document struct {
+	file     string
+	text     string
+	lines    lines
+	meta     toml.MetaData
+	problems *Problems
+}
+
+// parse reads a text and returns its top-level table. Of a text that cannot be read the table is empty and the reason is
+// among the problems.
+func parse(file string, data []byte, problems *Problems) *Section {
+	problems.files = append(problems.files, file)
+	text := strings.TrimLeft(string(data), "\ufeff") // the byte order mark
+	d := &document{file: file, text: text, problems: problems}
+	s := &Section{doc: d}
+	switch {
+	case len(data) > maxSize:
+		problems.add(Problem{File: file, Message: fmt.Sprintf("larger than %d bytes", maxSize)})
+		return s
+	case !utf8.ValidString(text):
+		d.lines = newLines(text)
+		d.report(cursor{offset: validPrefix(text)}, Error, "not UTF-8")
+		return s
+	}
+	d.lines = newLines(text)
+	root, offset, reason := scan(text)
+	if reason != "" {
+		d.report(cursor{offset: offset}, Error, reason)
+		return s
+	}
+	err := guard(func() (err error) {
+		d.meta, err = toml.Decode(text, &s.values)
+		return err
+	})
+	if err != nil {
+		d.syntax(err)
+		s.values = nil
+		return s
+	}
+	s.at.node = root
+	return s
+}
+
+// guard calls the parser. It panics where it finds a mistake of its own: a reload must not stop a running daemon for
+// that.
+func guard(parse func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the TOML parser failed: %v", r)
+		}
+	}()
+	return parse()
+}
+
+// syntax records the parser's error at its place.
+func (d *document) syntax(err error) {
+	var e toml.ParseError
+	if !errors.As(err, &e) {
+		d.problems.add(Problem{File: d.file, Message: err.Error()})
+		return
+	}
+	message := strings.NewReplacer(`'\x00'`, "end of file", `'\n'`, "end of line").Replace(e.Message)
+	// Position.Line is that of the end of the token; the offset is that of its start.
+	d.report(cursor{offset: e.Position.Start}, Error, message)
+}
+
+// report records a problem at a key.
+func (d *document) report(at cursor, severity Severity, message string) {
+	p := Problem{File: d.file, Key: at.path, Message: message, Severity: severity}
+	if !d.problems.full() {
+		p.Line, p.Column = d.lines.at(d.text, at.offset)
+	}
+	d.problems.add(p)
+}
+
+// hint returns what may follow "unknown …", see [hint]. It costs nothing once no more problems are kept.
+func (d *document) hint(name, plural string, valid []string) string {
+	if d.problems.full() {
+		return ""
+	}
+	return hint(name, plural, valid)
+}
+
+// validPrefix returns the offset of the first byte that is not UTF-8.
+func validPrefix(text string) int {
+	for i, r := range text {
+		if r == utf8.RuneError && !strings.HasPrefix(text[i:], "\ufffd") {
+			return i
+		}
+	}
+	return len(text)
+}

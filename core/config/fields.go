@@ -1,0 +1,57 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+)
+
+// collectFields fills fields with the index path of every key that a struct type takes and returns the keys in the order
+// of the struct. A key of an embedded struct gives way to the same key of the struct around it.
+func collectFields(t reflect.Type, prefix []int, fields map[string][]int, names []string) []string {
+	var embedded []reflect.StructField
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
+		switch {
+		case name == "-":
+		case name == "" && f.Anonymous && structOf(f.Type) != nil:
+			embedded = append(embedded, f)
+		case name != "" && f.IsExported():
+			if _, ok := fields[name]; !ok {
+				fields[name] = append(prefix[:len(prefix):len(prefix)], f.Index...)
+				names = append(names, name)
+			}
+		}
+	}
+	for _, f := range embedded {
+		if f.Type.Kind() == reflect.Pointer && !f.IsExported() {
+			continue // cannot be set
+		}
+		names = collectFields(structOf(f.Type), append(prefix[:len(prefix):len(prefix)], f.Index...), fields, names)
+	}
+	return names
+}
+
+// structOf returns the struct type that t is or points to, nil otherwise.
+func structOf(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() == reflect.Struct {
+		return t
+	}
+	return nil
+}
+
+// fieldByIndex returns the field at an index path; it makes the embedded structs that are missing on the way.
+func fieldByIndex(v reflect.Value, index []int) reflect.Value {
+	for _, i := range index {
+		if v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				v.Set(reflect.New(v.Type().Elem()))
+			}
+			v = v.Elem()
+		}
+		v = v.Field(i)
+	}
+	return v
+}

@@ -1,0 +1,88 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// dropIn is what follows the file's name in that of its drop-in directory.
+const dropIn = ".d"
+
+// Load reads pipeline.toml and, if there is a directory pipeline.toml.d beside it, every *.toml in that, in the order of
+// their names. A name that begins with a dot is not read: editors leave such files. The files are one configuration:
+// each table, and each component and zone, stands in one of them only. The File is never nil.
+func Load(path string) (*File, *Problems) {
+	problems := new(Problems)
+	t := newTables()
+	t.load(path, problems)
+	files, err := dropIns(path + dropIn)
+	if err != nil {
+		t.complete = false
+		problems.add(Problem{File: path + dropIn, Message: err.Error()})
+	}
+	for _, file := range files {
+		t.load(file, problems)
+	}
+	return t.file(), problems
+}
+
+// load reads a file and takes its tables.
+func (t *tables) load(path string, problems *Problems) {
+	data, err := read(path)
+	if err != nil {
+		t.files = append(t.files, path)
+		t.complete = false
+		problems.files = append(problems.files, path)
+		problems.add(Problem{File: path, Message: err.Error()})
+		return
+	}
+	t.add(path, data, problems)
+}
+
+// read returns the content of a file, and of a file that is too large its beginning and one byte more than is allowed.
+func read(path string) (_ []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, reason(err)
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, errors.New("is a directory, not a file")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return nil, reason(err)
+	}
+	return data, nil
+}
+
+// dropIns lists the files of a drop-in directory, none if there is no such directory.
+func dropIns(dir string) (files []string, err error) {
+	entries, err := os.ReadDir(dir) // sorted by name
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, reason(err)
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".toml") && !strings.HasPrefix(e.Name(), ".") {
+			files = append(files, filepath.Join(dir, e.Name()))
+		}
+	}
+	return files, nil
+}
+
+// reason takes the path out of an error: it stands in front of the problem already.
+func reason(err error) error {
+	var e *fs.PathError
+	if errors.As(err, &e) {
+		return fmt.Errorf("cannot be read: %w", e.Err)
+	}
+	return fmt.Errorf("cannot be read: %w", err)
+}

@@ -1,0 +1,112 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+)
+
+// tree writes files and returns the path of pipeline.toml among them.
+func tree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "pipeline.toml")
+}
+
+func TestLoad(t *testing.T) {
+	const main = "[pipeline]\nsources = 'a'\nsinks = ['b', 'c']\n[sources.a]\nplugin = 'p'\n"
+	sink := func(name string) string { return "[sinks." + name + "]\nplugin = 'p'\n" }
+	for _, tt := range []struct {
+		name  string
+		files map[string]string
+		read  []string // below the directory
+		want  []string
+	}{
+		{
+			"one file", map[string]string{"pipeline.toml": main + sink("b") + sink("c")},
+			[]string{"pipeline.toml"}, nil,
+		},
+		{
+			"drop-ins in the order of their names",
+			map[string]string{
+				"pipeline.toml": main, "pipeline.toml.d/20.toml": sink("c"), "pipeline.toml.d/10.toml": sink("b"),
+				"pipeline.toml.d/README": "no", "pipeline.toml.d/.10.toml": "no", "pipeline.toml.d/30.toml~": "no",
+			},
+			[]string{"pipeline.toml", "pipeline.toml.d/10.toml", "pipeline.toml.d/20.toml"}, nil,
+		},
+		{
+			"the same table in two files",
+			map[string]string{
+				"pipeline.toml":          main + sink("b"),
+				"pipeline.toml.d/x.toml": sink("c") + "x = 1\n" + sink("b") + "[pipeline]\nsinks = 'nope'\n",
+			},
+			[]string{"pipeline.toml", "pipeline.toml.d/x.toml"},
+			[]string{
+				"pipeline.toml.d/x.toml:4:8: sinks.b: this table is already defined at pipeline.toml:6:8",
+				"pipeline.toml.d/x.toml:6:2: pipeline: this table is already defined at pipeline.toml:1:2",
+			},
+		},
+		{
+			"a mistake in each file, and no follow-up of the one that hides tables",
+			map[string]string{
+				"pipeline.toml":          main + "[nodes]\n",
+				"pipeline.toml.d/1.toml": "[sinks.b",
+				"pipeline.toml.d/2.toml": "[sinks.c]\n",
+			},
+			[]string{"pipeline.toml", "pipeline.toml.d/1.toml", "pipeline.toml.d/2.toml"},
+			[]string{
+				`pipeline.toml:6:2: nodes: unknown table; did you mean "node"?`,
+				`pipeline.toml.d/1.toml:1:8: expected '.' or ']' to end table name, but got end of file instead`,
+				`pipeline.toml.d/2.toml:1:8: sinks.c.plugin: missing: which plugin this sink is`,
+			},
+		},
+		{
+			"missing", nil,
+			[]string{"pipeline.toml"}, []string{"pipeline.toml: cannot be read: no such file or directory"},
+		},
+		{
+			"a directory", map[string]string{"pipeline.toml/x": ""},
+			[]string{"pipeline.toml"}, []string{"pipeline.toml: is a directory, not a file"},
+		},
+		{
+			"drop-in directory is a file", map[string]string{"pipeline.toml": main + sink("b"), "pipeline.toml.d": ""},
+			[]string{"pipeline.toml"}, []string{"pipeline.toml.d: cannot be read: not a directory"},
+		},
+		{
+			"too large", map[string]string{"pipeline.toml": strings.Repeat("#\n", maxSize)},
+			[]string{"pipeline.toml"}, []string{"pipeline.toml: larger than 1048576 bytes"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := tree(t, tt.files)
+			below := func(s string) string { return strings.ReplaceAll(s, filepath.Dir(path)+"/", "") }
+			f, problems := Load(path)
+			f.RequireRun(problems)
+			var read, got []string
+			for _, file := range f.Files {
+				read = append(read, below(file))
+			}
+			for _, p := range problems.All() {
+				got = append(got, below(p.String()))
+			}
+			if diff := gocmp.Diff(tt.read, read); diff != "" {
+				t.Errorf("files (-want +got):\n%s", diff)
+			}
+			if diff := gocmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,130 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Section is one table of the configuration. A component's Section is what its plugin gets as its configuration.
+type Section struct {
+	doc    *document
+	name   string
+	at     cursor
+	values map[string]toml.Primitive
+	core   []string // keys that belong to the core and are not unknown to a plugin
+}
+
+// ParseTable parses a TOML text and returns the table at that path, the whole document without one. It is for tests and
+// for tools: [Load] reads a configuration. The Section is never nil; of a text that cannot be read, and of a table that
+// does not exist, it is empty and the reason is among the problems. What is decoded from the Section later adds its
+// problems to the same list.
+//
+// A table of a component, ("sinks", "audit"), leaves the core's keys of such a table to the core, as [Load] does.
+func ParseTable(file string, data []byte, path ...string) (*Section, *Problems) {
+	problems := new(Problems)
+	s := parse(file, data, problems)
+	if problems.Err() != nil {
+		return s, problems
+	}
+	for _, key := range path {
+		sub := s.Sub(key)
+		switch {
+		case sub != nil:
+			s = sub
+			continue
+		case s.Has(key):
+			s.table(key) // records that it is no table
+		default:
+			s.doc.report(s.at.key(key), Error, "no such table; "+hint(key, "keys", s.Keys()))
+		}
+		return &Section{doc: s.doc, name: key, at: s.at.key(key)}, problems
+	}
+	if len(path) == 2 {
+		s.core = coreKeys(path[0])
+	}
+	return s, problems
+}
+
+// Name returns the last part of the table's name: "audit" for [sinks.audit], "" for the whole document.
+func (s *Section) Name() string { return s.name }
+
+// Path returns the table's full name: "sinks.audit".
+func (s *Section) Path() string { return s.at.path }
+
+// Place returns where the table begins: file, line and column from 1.
+func (s *Section) Place() (file string, line, column int) {
+	line, column = s.doc.lines.at(s.doc.text, s.at.offset)
+	return s.doc.file, line, column
+}
+
+// Keys returns the table's keys in the order of the file.
+func (s *Section) Keys() []string {
+	return slices.SortedFunc(maps.Keys(s.values), func(a, b string) int {
+		return cmp.Or(cmp.Compare(s.at.node.offsetOf(a), s.at.node.offsetOf(b)), cmp.Compare(a, b))
+	})
+}
+
+// Has reports whether the table has the key.
+func (s *Section) Has(key string) bool {
+	_, ok := s.values[key]
+	return ok
+}
+
+// Sub returns the table at a key of this table, nil if the key is missing or its value is no table.
+func (s *Section) Sub(key string) *Section {
+	p, ok := s.values[key]
+	if !ok {
+		return nil
+	}
+	if _, ok := s.doc.raw(p).(map[string]any); !ok {
+		return nil
+	}
+	return &Section{doc: s.doc, name: key, at: s.at.key(key), values: s.doc.tableOf(p)}
+}
+
+// table returns the table at a key of this table; a value that is no table is recorded as a mistake.
+func (s *Section) table(key string) *Section {
+	sub := s.Sub(key)
+	if sub == nil {
+		s.doc.mismatch(s.at.key(key), "a table", s.doc.raw(s.values[key]))
+	}
+	return sub
+}
+
+// only returns a view of the table that has no other keys than those that keep is true for.
+func (s *Section) only(keep func(key string) bool) *Section {
+	view := *s
+	view.values = maps.Clone(s.values)
+	maps.DeleteFunc(view.values, func(key string, _ toml.Primitive) bool { return !keep(key) })
+	return &view
+}
+
+// Decode reads the table into the struct (or map) that into points to: see sdk.Config. Keys are compared exactly with
+// the fields' `toml` tags; a field without a tag is not read, an embedded struct without a tag is part of the one around
+// it. A time.Duration is written as a string, "5s". Where a list of single values is wanted, one value does as well.
+//
+// A table's values go on top of what the struct holds; a list replaces the one it holds. A
+// nil pointer stays nil if the table does not set it or sets it to something wrong.
+//
+// Decode panics if into is no pointer to a struct or map: that is a mistake in the program.
+func (s *Section) Decode(into any) bool {
+	before := s.doc.problems.errors
+	s.doc.decodeTable(s, into)
+	return s.doc.problems.errors == before
+}
+
+// Errorf records a mistake at a key of the table, "" for the table itself: "term[2].from.protocol". A part of a key that
+// is not bare stands in double quotes, as in TOML. The place of a key that the table does not have is that of the
+// nearest table above it.
+func (s *Section) Errorf(key, format string, args ...any) {
+	s.doc.report(s.at.follow(key), Error, fmt.Sprintf(format, args...))
+}
+
+// Warnf records something at a key that works but was probably not meant.
+func (s *Section) Warnf(key, format string, args ...any) {
+	s.doc.report(s.at.follow(key), Warning, fmt.Sprintf(format, args...))
+}

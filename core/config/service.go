@@ -1,0 +1,83 @@
+package config
+
+import (
+	"net"
+	"strconv"
+	"time"
+)
+
+// Node is [node].
+type Node struct {
+	Name string // HOSTNAME of every log line; default "": the caller puts the host's name there
+}
+
+// Service is [service].
+type Service struct {
+	Metrics string        // host:port of /metrics, /healthz and /status, "" for none; default "127.0.0.1:9464"
+	Drain   time.Duration // how long to deliver what is in flight at stop, at most MaxDrain; default 5 s
+}
+
+// MaxDrain is the longest Service.Drain. A service manager kills what stops too slowly: 90 seconds later with systemd.
+const MaxDrain = 10 * time.Minute
+
+func readNode(s *Section) (n Node) {
+	if s == nil {
+		return n
+	}
+	var t struct {
+		Name *string `toml:"name"`
+	}
+	s.Decode(&t)
+	if t.Name == nil {
+		return n
+	}
+	if !isHostname(*t.Name) {
+		s.Errorf("name", "must be 1 to %d visible ASCII characters, not %q", maxHostname, shorten(*t.Name))
+	}
+	return Node{Name: *t.Name}
+}
+
+// maxHostname is the longest HOSTNAME (RFC 5424, section 6), in bytes.
+const maxHostname = 255
+
+// isHostname reports whether name is a HOSTNAME: PRINTUSASCII (RFC 5424, section 6).
+func isHostname(name string) bool {
+	for i := range len(name) {
+		if name[i] < '!' || name[i] > '~' {
+			return false
+		}
+	}
+	return name != "" && len(name) <= maxHostname
+}
+
+func readService(s *Section) Service {
+	t := struct {
+		Metrics string        `toml:"metrics"`
+		Drain   time.Duration `toml:"drain"`
+	}{Metrics: "127.0.0.1:9464", Drain: 5 * time.Second}
+	if s != nil {
+		s.Decode(&t)
+		if why := checkAddress(t.Metrics); why != "" {
+			s.Errorf("metrics", "%s", why)
+		}
+		if t.Drain < 0 || t.Drain > MaxDrain {
+			s.Errorf("drain", "must be 0s to %s, not %s", span(MaxDrain), span(t.Drain))
+		}
+	}
+	return Service(t)
+}
+
+// checkAddress says what is wrong with an address to listen on, "" if nothing is.
+func checkAddress(address string) string {
+	if address == "" {
+		return ""
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "must be host:port such as \"127.0.0.1:9464\", not " + strconv.Quote(shorten(address))
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "the port must be 0 to 65535, not " + strconv.Quote(shorten(port))
+	}
+	return ""
+}

@@ -1,0 +1,88 @@
+package config
+
+import "slices"
+
+// tables are the tables of all files of a configuration.
+type tables struct {
+	files    []string
+	single   map[string]*Section   // [node], [service] …: in one file only
+	named    map[string][]*Section // [sinks.NAME] …: a name in one file only; in the order of the files
+	first    map[string]*Section   // the same by path
+	complete bool                  // every file could be parsed
+}
+
+func newTables() *tables {
+	return &tables{single: make(map[string]*Section), named: make(map[string][]*Section), first: make(map[string]*Section), complete: true}
+}
+
+func singleTables() []string {
+	return []string{"node", "service", "pipeline", "admission", "replay", "sessions"}
+}
+
+// namedTables are the tables that hold one table per name.
+func namedTables() []string { return []string{"zones", "sources", "hooks", "sinks"} }
+
+// add parses a text and takes its tables.
+func (t *tables) add(file string, data []byte, problems *Problems) {
+	before := problems.errors
+	root := parse(file, data, problems)
+	t.files = append(t.files, file)
+	if problems.errors > before {
+		t.complete = false
+		return
+	}
+	for _, key := range root.Keys() {
+		switch {
+		case slices.Contains(singleTables(), key):
+			t.addSingle(root.table(key))
+		case slices.Contains(namedTables(), key):
+			t.addNamed(root.table(key))
+		default:
+			root.unknownTable(key)
+		}
+	}
+}
+
+func (s *Section) unknownTable(key string) {
+	what := "key"
+	if s.Sub(key) != nil {
+		what = "table"
+	}
+	valid := append(singleTables(), namedTables()...)
+	s.doc.report(s.at.key(key), Error, "unknown "+what+"; "+s.doc.hint(key, "tables", valid))
+}
+
+func (t *tables) addSingle(s *Section) {
+	if s == nil {
+		return // no table, already recorded
+	}
+	if first := t.single[s.name]; first != nil {
+		twice(s, first)
+		return
+	}
+	t.single[s.name] = s
+}
+
+func (t *tables) addNamed(parent *Section) {
+	if parent == nil {
+		return // no table, already recorded
+	}
+	for _, key := range parent.Keys() {
+		s := parent.table(key)
+		if s == nil {
+			continue // no table, already recorded
+		}
+		if first := t.first[s.Path()]; first != nil {
+			twice(s, first)
+			continue
+		}
+		t.first[s.Path()] = s
+		t.named[parent.name] = append(t.named[parent.name], s)
+	}
+}
+
+// twice records that two files define the same table.
+func twice(s, first *Section) {
+	file, line, column := first.Place()
+	s.Errorf("", "this table is already defined at %s:%d:%d", file, line, column)
+}

@@ -1,0 +1,136 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"strings"
+	"unicode"
+)
+
+// Zone is one [zones.NAME].
+type Zone struct {
+	Name       string
+	ID         uint16         // from 1; default: its place in the file, if no zone has an id
+	Interfaces []string       // "lan0", or "wan0.100" for VLAN 100 on wan0; each in one zone only; default none
+	Prefixes   []netip.Prefix // masked, each in one zone only; default none
+}
+
+// zoneTable is a zone's table.
+type zoneTable struct {
+	ID         *int      `toml:"id"`
+	Interfaces []*string `toml:"interfaces"`
+	Prefixes   []prefix  `toml:"prefixes"`
+}
+
+// prefix is a netip.Prefix that says what is wrong with it.
+type prefix struct{ netip.Prefix }
+
+// UnmarshalText reads a prefix, or an address as the prefix that holds only it.
+func (p *prefix) UnmarshalText(text []byte) error {
+	s := string(text)
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" && !addr.Is4In6() {
+		p.Prefix = netip.PrefixFrom(addr, addr.BitLen())
+		return nil
+	}
+	parsed, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil || parsed.Addr().Is4In6():
+		return fmt.Errorf(`must be a prefix such as "192.0.2.0/24" or "2001:db8::/32", or an address, not %q`, shorten(s))
+	case parsed != parsed.Masked():
+		return errors.New(s + " has bits set outside its mask: write " + parsed.Masked().String())
+	}
+	p.Prefix = parsed
+	return nil
+}
+
+// zoneReader remembers what zones have claimed.
+type zoneReader struct {
+	ids        map[int]string
+	interfaces map[string]string
+	prefixes   map[netip.Prefix]string
+}
+
+// readZones validates the zones, in the order of the file.
+func readZones(tables []*Section) []Zone {
+	r := zoneReader{make(map[int]string), make(map[string]string), make(map[netip.Prefix]string)}
+	withID := 0
+	for _, s := range tables {
+		if s.Has("id") {
+			withID++
+		}
+	}
+	var zones []Zone
+	for i, s := range tables {
+		if withID == 0 && i == math.MaxUint16 {
+			s.Errorf("", "there can be %d zones", math.MaxUint16)
+			break
+		}
+		checkName(s)
+		if s.name == "any" || s.name == "unknown" {
+			s.Errorf("", "the name %s is taken: policies and metrics mean something else by it", s.name)
+		}
+		z := r.read(s)
+		switch {
+		case withID == 0:
+			z.ID = uint16(i + 1)
+		case !s.Has("id"):
+			s.Errorf("id", "missing: other zones have one, and either all have an id or none")
+		}
+		zones = append(zones, z)
+	}
+	return zones
+}
+
+func (r zoneReader) read(s *Section) Zone {
+	var t zoneTable
+	s.Decode(&t)
+	z := Zone{Name: s.name}
+	if t.ID != nil && inRange(s, "id", *t.ID, 1, math.MaxUint16) {
+		claim(s, "id", fmt.Sprintf("id %d", *t.ID), *t.ID, r.ids)
+		z.ID = uint16(*t.ID)
+	}
+	for i, name := range t.Interfaces {
+		if name == nil {
+			continue // of a wrong type, already recorded
+		}
+		key := elementKey("interfaces", i)
+		if !isInterface(*name) {
+			s.Errorf(key, "%q is no name of an interface", shorten(*name))
+			continue
+		}
+		claim(s, key, "interface "+shorten(*name), *name, r.interfaces)
+		z.Interfaces = append(z.Interfaces, *name)
+	}
+	for i, p := range t.Prefixes {
+		if !p.IsValid() {
+			continue // already recorded
+		}
+		claim(s, elementKey("prefixes", i), "prefix "+p.String(), p.Prefix, r.prefixes)
+		z.Prefixes = append(z.Prefixes, p.Prefix)
+	}
+	if len(t.Interfaces) == 0 && len(t.Prefixes) == 0 {
+		s.Warnf("", "neither interfaces nor prefixes: no packet belongs to this zone")
+	}
+	return z
+}
+
+// isInterface reports whether something could have this name. Interfaces of captures may be called anything; the
+// kernel's rule for its own is narrower.
+func isInterface(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, unicode.IsSpace) && !strings.Contains(name, "/")
+}
+
+// claim records that a zone owns a thing, or that another zone already does.
+func claim[K comparable](s *Section, key, what string, thing K, owners map[K]string) {
+	owner, taken := owners[thing]
+	switch {
+	case !taken:
+		owners[thing] = s.name
+	case owner == s.name:
+		s.Errorf(key, "%s is listed twice", what)
+	default:
+		s.Errorf(key, "%s already belongs to zone %s", what, quotePart(owner))
+	}
+}

@@ -1,0 +1,155 @@
+// Package hook is what a hook is: the in-process contract between a worker and the code that judges packets at a call
+// site.
+//
+// What lives here: the packet as hooks see it, findings and verdicts, and how a hook is registered. What never may:
+// concrete hooks, the gate, rings, sinks. A hook judges; the worker turns what it found into records after admission.
+package hook
+
+import (
+	"github.com/rtflow/pipelined/core/application"
+	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// Site is a place on the packet path where hooks are called, in this order.
+type Site uint8
+
+const (
+	Ingress Site = iota // every packet before the session lookup: input filters, screens
+	Session             // the first packet of a flow: policies
+	Egress              // every packet that is let through: output filters
+
+	NumSites = 3
+)
+
+var siteNames = [NumSites]string{"ingress", "session", "egress"}
+
+// String returns the site's name.
+func (s Site) String() string { return siteNames[s] }
+
+// Verdict is what becomes of a packet.
+type Verdict uint8
+
+const (
+	Pass   Verdict = iota // on to the next hook
+	Drop                  // silently
+	Reject                // and tell the sender, where the source can send (a tap and a capture cannot)
+)
+
+// Packet is one decoded packet on its way past the hooks. Hooks read it and change only Policy fields that the session
+// site owns.
+type Packet struct {
+	packet.Headers
+	Time      int64  // ns on the worker's clock, never decreasing within a worker
+	Interface uint32 // logical ingress interface: the VLAN interface where one is configured
+	InZone    uint16
+	OutZone   uint16 // known at the session site and after; 0 = unknown
+	// App is the predefined application of (protocol, destination port), 0 = none. Known at the session site.
+	App uint16
+	// Worker numbers the worker that carries the packet, from 0, for counters of its own.
+	Worker int
+}
+
+// Finding is what a hook has to say about a packet beyond its verdict. The zero Finding says nothing. The worker hands in
+// a zero Finding and makes an event of it if Found is set.
+type Finding struct {
+	Found  bool
+	Kind   event.Kind // PolicyDeny, ScreenDrop or FilterLog
+	Action event.Action
+
+	Screen event.Screen       // ScreenDrop
+	Policy uint32             // PolicyDeny
+	Filter uint32             // FilterLog
+	Term   uint32             // FilterLog
+	At     event.FilterSource // FilterLog
+}
+
+// Permit is what a hook at the session site says of a session it lets through. The zero Permit is a session with no
+// policy and logs both its ends.
+type Permit struct {
+	Policy  uint32
+	NoOpen  bool   // no SessionOpen record
+	NoClose bool   // no SessionClose record
+	Timeout uint32 // inactivity timeout in seconds; 0 = by protocol
+}
+
+// Hook judges packets at one call site. It is called by every worker at once, allocates nothing, makes no system call and
+// never blocks. Its own state is bounded, and it never reads the clock: Packet.Time is now.
+type Hook interface {
+	// Inspect judges one packet. It may set one finding; a packet that is dropped without a finding is dropped silently.
+	Inspect(p *Packet, f *Finding) Verdict
+}
+
+// SessionHook is a hook at the session site.
+type SessionHook interface {
+	// Decide judges the first packet of a flow. On Pass it fills in permit; otherwise it may set a finding.
+	Decide(p *Packet, permit *Permit, f *Finding) Verdict
+}
+
+// Instance is one configured hook: at any of the sites, at most one function each.
+type Instance struct {
+	Ingress Hook
+	Session SessionHook
+	Egress  Hook
+	// Counters, if set, returns the hook's own counters by name, for metrics and status. Called from any goroutine.
+	Counters func() []Counter
+}
+
+// Counter is one of a hook's own counters.
+type Counter struct {
+	Name           string
+	Packets, Bytes uint64
+}
+
+// Plugin is what a program registers to offer a hook.
+type Plugin struct {
+	Name    string // as in plugin = "NAME"
+	Summary string // one line for `pipelined plugins`
+	Sample  string // a commented configuration that loads
+
+	// New reads its table and returns the hook. It records every mistake in cfg; the instance is used only if there was
+	// none.
+	New func(cfg sdk.Config, env Env) Instance
+}
+
+// Env is what a hook is built from.
+type Env struct {
+	Workers int // Packet.Worker is below it
+	Zones   *zone.Table
+	Apps    *application.Table
+	Names   *NameBuilder
+	// Live is false for a capture: Time then is the packets' own.
+	Live bool
+}
+
+// NameBuilder collects the names that the ids in records stand for, across all hooks of a pipeline, so that ids do not
+// collide.
+type NameBuilder struct {
+	policies []string
+	filters  []event.Filter
+}
+
+// NewNameBuilder returns a builder whose id 0 means "none" for policies and filters.
+func NewNameBuilder() *NameBuilder {
+	return &NameBuilder{policies: []string{""}, filters: []event.Filter{{}}}
+}
+
+// Policy returns a new id for the policy of that name.
+func (b *NameBuilder) Policy(name string) uint32 {
+	b.policies = append(b.policies, name)
+	return uint32(len(b.policies) - 1)
+}
+
+// Filter returns a new id for the filter and its terms.
+func (b *NameBuilder) Filter(name string, terms []string) uint32 {
+	b.filters = append(b.filters, event.Filter{Name: name, Terms: terms})
+	return uint32(len(b.filters) - 1)
+}
+
+// Fill sets the names collected so far.
+func (b *NameBuilder) Fill(n *event.Names) {
+	n.Policies = b.policies
+	n.Filters = b.filters
+}

@@ -1,0 +1,138 @@
+// Package metrics is the ledger of promise P1 and its Prometheus exposition.
+//
+// What lives here: the account of every packet and event in a form for people, JSON and Prometheus, and the sums that
+// must hold. What never may: counting (whoever decides counts), and anything of ours.
+package metrics
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// Ledger accounts for every packet and every event. At rest Unaccounted is 0; while packets flow, counters that belong
+// together may be read a moment apart.
+type Ledger struct {
+	Packets  Packets                     `json:"packets"`
+	Sessions Sessions                    `json:"sessions"`
+	Events   map[string]Events           `json:"events"` // by kind
+	Sinks    map[string]map[string]Queue `json:"sinks"`  // by sink and kind
+	// Unaccounted adds up by how much the sums documented at the fields miss.
+	Unaccounted uint64 `json:"unaccounted"`
+}
+
+// Packets is what became of packets: Received = Forwarded + Dropped + Passed + Refused.
+type Packets struct {
+	Received  uint64            `json:"received"`
+	Bytes     uint64            `json:"bytes"`
+	Forwarded uint64            `json:"forwarded"` // sent on to the peer interface
+	Dropped   uint64            `json:"dropped"`   // by a hook's verdict (in a tap or a capture: would have been)
+	Passed    uint64            `json:"passed"`    // looked at and let go
+	Refused   uint64            `json:"refused"`   // not decodable
+	DroppedAt map[string]uint64 `json:"dropped_at"`
+	RefusedAs map[string]uint64 `json:"refused_as"` // by cause
+	NotIP     uint64            `json:"not_ip"`     // of Passed: frames that are neither IPv4 nor IPv6
+	Orphans   uint64            `json:"orphan_fragments"`
+	Strays    uint64            `json:"strays"`
+}
+
+// Sessions is what became of sessions: Created = Closed + Active.
+type Sessions struct {
+	Active  uint64 `json:"active"`
+	Created uint64 `json:"created"`
+	Closed  uint64 `json:"closed"`
+	GivenUp uint64 `json:"given_up"`   // of Closed: unanswered sessions that made room in a full table
+	Full    uint64 `json:"table_full"` // not created for want of room
+}
+
+// Events is what the gate did with the events of a kind: Offered = RateLimited + Admitted.
+type Events struct {
+	Offered     uint64 `json:"offered"`
+	RateLimited uint64 `json:"rate_limited"`
+	Admitted    uint64 `json:"admitted"`
+}
+
+// Queue is what became of the admitted events of a kind at one sink: admitted = Filtered + Queued + OverBudget + Closed,
+// and Queued = Acknowledged + Rejected + Evicted + Abandoned + InFlight. Loss records are made at the sink: only the
+// second sum holds for them.
+type Queue struct {
+	Filtered     uint64 `json:"filtered"`
+	Queued       uint64 `json:"queued"`
+	OverBudget   uint64 `json:"over_budget"`
+	Closed       uint64 `json:"closed"`
+	Acknowledged uint64 `json:"acknowledged"`
+	Rejected     uint64 `json:"rejected"`
+	Evicted      uint64 `json:"evicted"`
+	Abandoned    uint64 `json:"abandoned"`
+	InFlight     uint64 `json:"in_flight"`
+}
+
+// loss is the kind whose records are made at the sinks.
+const loss = "loss"
+
+// Check computes Unaccounted.
+func (l *Ledger) Check() {
+	diff := func(a, b uint64) uint64 { return max(a, b) - min(a, b) }
+	p := &l.Packets
+	sum := diff(p.Received, p.Forwarded+p.Dropped+p.Passed+p.Refused)
+	sum += diff(l.Sessions.Created, l.Sessions.Closed+l.Sessions.Active)
+	for _, e := range l.Events {
+		sum += diff(e.Offered, e.RateLimited+e.Admitted)
+	}
+	for _, kinds := range l.Sinks {
+		for kind, q := range kinds {
+			if kind != loss {
+				sum += diff(l.Events[kind].Admitted, q.Filtered+q.Queued+q.OverBudget+q.Closed)
+			}
+			sum += diff(q.Queued, q.Acknowledged+q.Rejected+q.Evicted+q.Abandoned+q.InFlight)
+		}
+	}
+	l.Unaccounted = sum
+}
+
+// WriteText writes the ledger for people. kinds gives the order of the kinds.
+func (l *Ledger) WriteText(w io.Writer, kinds []string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	p := &l.Packets
+	fmt.Fprintf(t, "packets\treceived\tforwarded\tdropped\tpassed\trefused\t\n")
+	fmt.Fprintf(t, "\t%d\t%d\t%d\t%d\t%d\t\n", p.Received, p.Forwarded, p.Dropped, p.Passed, p.Refused)
+	fmt.Fprintf(t, "sessions\tcreated\tclosed\tactive\tgiven up\ttable full\t\n")
+	fmt.Fprintf(t, "\t%d\t%d\t%d\t%d\t%d\t\n", l.Sessions.Created, l.Sessions.Closed, l.Sessions.Active, l.Sessions.GivenUp, l.Sessions.Full)
+	fmt.Fprintf(t, "events\toffered\trate limited\tadmitted\t\n")
+	for _, k := range kinds {
+		if e := l.Events[k]; k != loss {
+			fmt.Fprintf(t, "%s\t%d\t%d\t%d\t\n", k, e.Offered, e.RateLimited, e.Admitted)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Sinks)) {
+		fmt.Fprintf(t, "sink %s\tqueued\tacknowledged\tfiltered\tover budget\tother\tin flight\t\n", name)
+		for _, k := range kinds {
+			q := l.Sinks[name][k]
+			fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t\n", k, q.Queued, q.Acknowledged, q.Filtered, q.OverBudget,
+				q.Closed+q.Rejected+q.Evicted+q.Abandoned, q.InFlight)
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if refused := refusals(p.RefusedAs); refused != "" {
+		if _, err := fmt.Fprintf(w, "refused packets: %s\n", refused); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "%d unaccounted for\n", l.Unaccounted)
+	return err
+}
+
+func refusals(by map[string]uint64) string {
+	var parts []string
+	for _, cause := range slices.Sorted(maps.Keys(by)) {
+		if n := by[cause]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", cause, n))
+		}
+	}
+	return strings.Join(parts, ", ")
+}

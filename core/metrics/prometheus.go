@@ -1,0 +1,164 @@
+package metrics
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Snapshot is everything that metrics show, read at one moment.
+type Snapshot struct {
+	Ledger      Ledger
+	RateLimited map[string]map[string]uint64 // by kind and zone
+	Sinks       map[string]Sink
+	Sources     map[string][]SourceCounter
+	Hooks       map[string][]HookCounter
+}
+
+// Sink is how a sink is doing.
+type Sink struct {
+	Up         bool
+	Runs       uint64
+	LagRecords uint64
+	LagSeconds float64
+}
+
+// SourceCounter is one of a source's own counters.
+type SourceCounter struct {
+	Name  string
+	Queue int // -1: of the whole source
+	Value uint64
+}
+
+// HookCounter is one of a hook's own counters.
+type HookCounter struct {
+	Name           string
+	Packets, Bytes uint64
+}
+
+// Collector exposes snapshots to Prometheus. It keeps no counters of its own: the ledger is the truth.
+type Collector struct {
+	read func() Snapshot
+}
+
+var _ prometheus.Collector = (*Collector)(nil)
+
+// NewCollector returns a collector of what read returns at each scrape.
+func NewCollector(read func() Snapshot) *Collector { return &Collector{read: read} }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("pipelined_"+name, help, labels, nil)
+}
+
+// descs are built per collector: nothing in this package is global.
+type descs struct {
+	packets, bytes, refused, droppedAt                        *prometheus.Desc
+	sessions, sessionsTotal, events, limited, queue, inFlight *prometheus.Desc
+	sinkUp, sinkRuns, lagRecords, lagSeconds, source          *prometheus.Desc
+	hookPackets, hookBytes, unaccounted                       *prometheus.Desc
+}
+
+func newDescs() descs {
+	return descs{
+		packets:       desc("packets_total", "Packets, by what became of them; the sum is all received.", "outcome"),
+		bytes:         desc("received_bytes_total", "Bytes of all packets received."),
+		refused:       desc("packets_refused_total", "Packets that could not be decoded, by cause.", "cause"),
+		droppedAt:     desc("packets_dropped_total", "Packets a hook dropped, by call site.", "site"),
+		sessions:      desc("sessions", "Sessions in the flow table."),
+		sessionsTotal: desc("sessions_total", "Sessions, by what became of them.", "outcome"),
+		events:        desc("events_total", "Events at the gate: offered = rate_limited + admitted.", "kind", "outcome"),
+		limited:       desc("events_rate_limited_total", "Events the limiter refused, by ingress zone.", "kind", "zone"),
+		queue: desc("sink_records_total",
+			"Admitted events at a sink: admitted = filtered + queued + over_budget + closed, and queued = acknowledged + rejected + evicted + abandoned + in flight.",
+			"sink", "kind", "outcome"),
+		inFlight:    desc("sink_in_flight_records", "Records in a sink's ring that are not acknowledged.", "sink", "kind"),
+		sinkUp:      desc("sink_up", "1 while the sink runs, 0 while it waits to be run again.", "sink"),
+		sinkRuns:    desc("sink_runs_total", "How often the sink was started.", "sink"),
+		lagRecords:  desc("sink_lag_records", "Records that the sink has not taken yet.", "sink"),
+		lagSeconds:  desc("sink_lag_seconds", "Age of the oldest record that is not acknowledged.", "sink"),
+		source:      desc("source_total", "A source's own counters.", "source", "queue", "counter"),
+		hookPackets: desc("hook_packets_total", "Packets that a hook counted.", "hook", "counter"),
+		hookBytes:   desc("hook_bytes_total", "Bytes that a hook counted.", "hook", "counter"),
+		unaccounted: desc("unaccounted", "By how much the sums of the ledger miss; 0 at rest."),
+	}
+}
+
+// Describe sends nothing: the label values come with the configuration.
+func (c *Collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends one snapshot.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	s, d := c.read(), newDescs()
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	p := &s.Ledger.Packets
+	count(d.packets, p.Forwarded, "forwarded")
+	count(d.packets, p.Dropped, "dropped")
+	count(d.packets, p.Passed, "passed")
+	count(d.packets, p.Refused, "refused")
+	count(d.bytes, p.Bytes)
+	for cause, n := range p.RefusedAs {
+		count(d.refused, n, cause)
+	}
+	for site, n := range p.DroppedAt {
+		count(d.droppedAt, n, site)
+	}
+	gauge(d.sessions, float64(s.Ledger.Sessions.Active))
+	count(d.sessionsTotal, s.Ledger.Sessions.Created, "created")
+	count(d.sessionsTotal, s.Ledger.Sessions.Closed, "closed")
+	count(d.sessionsTotal, s.Ledger.Sessions.GivenUp, "given_up")
+	count(d.sessionsTotal, s.Ledger.Sessions.Full, "table_full")
+	for kind, e := range s.Ledger.Events {
+		count(d.events, e.Offered, kind, "offered")
+		count(d.events, e.RateLimited, kind, "rate_limited")
+		count(d.events, e.Admitted, kind, "admitted")
+	}
+	for kind, zones := range s.RateLimited {
+		for zone, n := range zones {
+			count(d.limited, n, kind, zone)
+		}
+	}
+	for sink, kinds := range s.Ledger.Sinks {
+		for kind, q := range kinds {
+			count(d.queue, q.Filtered, sink, kind, "filtered")
+			count(d.queue, q.Queued, sink, kind, "queued")
+			count(d.queue, q.OverBudget, sink, kind, "over_budget")
+			count(d.queue, q.Closed, sink, kind, "closed")
+			count(d.queue, q.Acknowledged, sink, kind, "acknowledged")
+			count(d.queue, q.Rejected, sink, kind, "rejected")
+			count(d.queue, q.Evicted, sink, kind, "evicted")
+			count(d.queue, q.Abandoned, sink, kind, "abandoned")
+			gauge(d.inFlight, float64(q.InFlight), sink, kind)
+		}
+	}
+	for sink, st := range s.Sinks {
+		up := 0.0
+		if st.Up {
+			up = 1
+		}
+		gauge(d.sinkUp, up, sink)
+		count(d.sinkRuns, st.Runs, sink)
+		gauge(d.lagRecords, float64(st.LagRecords), sink)
+		gauge(d.lagSeconds, st.LagSeconds, sink)
+	}
+	for source, counters := range s.Sources {
+		for _, c := range counters {
+			queue := "all"
+			if c.Queue >= 0 {
+				queue = strconv.Itoa(c.Queue)
+			}
+			count(d.source, c.Value, source, queue, c.Name)
+		}
+	}
+	for hook, counters := range s.Hooks {
+		for _, c := range counters {
+			count(d.hookPackets, c.Packets, hook, c.Name)
+			count(d.hookBytes, c.Bytes, hook, c.Name)
+		}
+	}
+	gauge(d.unaccounted, float64(s.Ledger.Unaccounted))
+}

@@ -1,0 +1,67 @@
+// Package source is what a source of frames is: the contract between a worker and whatever packets come from.
+//
+// What lives here: the interfaces and how a source is registered. What never may: concrete sources, packet decoding,
+// goroutines.
+package source
+
+import (
+	"context"
+	"time"
+
+	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/sdk"
+)
+
+// FrameSource is one queue of a source. It is used by one goroutine.
+type FrameSource interface {
+	// Receive waits up to timeout for frames and fills b; b.N is 0 after a timeout, or when ctx ended. io.EOF ends the
+	// source for good, and may come with a last batch; any other error is permanent, and may come with a last batch too.
+	Receive(ctx context.Context, b *packet.Batch, timeout time.Duration) error
+	// Release gives the frames of the last Receive back to the source.
+	Release()
+}
+
+// Source is an open source.
+type Source interface {
+	// Queues returns its queues. Each gets a worker.
+	Queues() []FrameSource
+	// Status is shown to operators as JSON. Any goroutine; must not block.
+	Status() any
+	// Counters are shown as metrics. Any goroutine; must not block.
+	Counters() []Counter
+	// Close releases what the source holds. The workers have stopped.
+	Close() error
+}
+
+// Counter is one of a source's own counters.
+type Counter struct {
+	Name  string // as in metrics: "fill_ring_empty"
+	Queue int    // -1: of the whole source
+	Value uint64
+}
+
+// Configured is a source that is configured and not open yet.
+type Configured struct {
+	// Interfaces are the physical interfaces it reads, for the zone table. Empty for a capture that names its own.
+	Interfaces []string
+	// Live is true if packets arrive by themselves; a capture waits for whoever reads it.
+	Live bool
+	// Open opens the source. It is not called by `pipelined check`.
+	Open func(ctx context.Context, zones *zone.Table) (Source, error)
+}
+
+// Plugin is what a program registers to offer a source.
+type Plugin struct {
+	Name    string // as in plugin = "NAME"
+	Summary string // one line for `pipelined plugins`
+	Sample  string // a commented configuration that loads
+
+	// New reads its table. It records every mistake in cfg and touches no device and no file.
+	New func(cfg sdk.Config, env Env) Configured
+}
+
+// Env is what a source may know about the daemon.
+type Env struct {
+	Warn func(msg string, args ...any)
+}

@@ -1,0 +1,23 @@
+package main
+
+import (
+	"os"
+
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/registry"
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/plugins/policydeny"
+	"github.com/rtflow/pipelined/plugins/screendrop"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sinks/file"
+	"github.com/rtflow/pipelined/sources/capture"
+)
+
+// builtins is the one list of what is compiled in.
+func builtins() (*registry.Registry, error) {
+	return registry.New(
+		[]source.Plugin{capture.Plugin(os.Stdin)},
+		[]hook.Plugin{screendrop.Plugin(), policydeny.Plugin()},
+		[]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin()},
+	)
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rtflow/pipelined"
+	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/registry"
+)
+
+func newPlugins() *cobra.Command {
+	return &cobra.Command{
+		Use:   "plugins",
+		Short: "List the sources, hooks and sinks that are compiled in",
+		Args:  arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := builtins()
+			if err != nil {
+				return err
+			}
+			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			for _, name := range registry.Names(r.Sources) {
+				fmt.Fprintf(t, "source\t%s\t%s\n", name, r.Sources[name].Summary)
+			}
+			for _, name := range registry.Names(r.Hooks) {
+				fmt.Fprintf(t, "hook\t%s\t%s\n", name, r.Hooks[name].Summary)
+			}
+			for _, name := range registry.Names(r.Sinks) {
+				fmt.Fprintf(t, "sink\t%s\t%s\n", name, r.Sinks[name].Summary)
+			}
+			return t.Flush()
+		},
+	}
+}
+
+func newSample() *cobra.Command {
+	return &cobra.Command{
+		Use:   "sample [NAME]",
+		Short: "Print a commented configuration: the whole file, or the table of one plugin",
+		Args:  arguments(cobra.MaximumNArgs(1)),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			samples, err := allSamples()
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveError
+			}
+			return sampleNames(samples), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				_, err := io.WriteString(cmd.OutOrStdout(), pipelined.Sample)
+				return err
+			}
+			samples, err := allSamples()
+			if err != nil {
+				return err
+			}
+			text, ok := samples[args[0]]
+			if !ok {
+				names := sampleNames(samples)
+				if near, found := config.Nearest(args[0], names); found {
+					return &usageError{fmt.Errorf("there is no sample %q; did you mean %q?", args[0], near)}
+				}
+				return &usageError{fmt.Errorf("there is no sample %q; there are %s", args[0], strings.Join(names, ", "))}
+			}
+			_, err = io.WriteString(cmd.OutOrStdout(), text)
+			return err
+		},
+	}
+}
+
+// allSamples returns the samples of all plugins by name.
+func allSamples() (map[string]string, error) {
+	r, err := builtins()
+	if err != nil {
+		return nil, err
+	}
+	samples := map[string]string{"pipeline": pipelined.Sample}
+	for name, p := range r.Sources {
+		samples[name] = p.Sample
+	}
+	for name, p := range r.Hooks {
+		samples[name] = p.Sample
+	}
+	for name, p := range r.Sinks {
+		samples[name] = p.Sample
+	}
+	return samples, nil
+}
+
+func sampleNames(samples map[string]string) []string {
+	names := make([]string, 0, len(samples))
+	for name := range samples {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "pipelined %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}

@@ -1,0 +1,257 @@
+package main
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/rtflow/pipelined/core/metrics"
+	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sdk/format"
+	"github.com/rtflow/pipelined/sinks/file"
+	"github.com/rtflow/pipelined/sources/capture"
+)
+
+type readOptions struct {
+	config, format, profile, ledger, iface string
+}
+
+func newRead() *cobra.Command {
+	var o readOptions
+	cmd := &cobra.Command{
+		Use:   "read CAPTURE",
+		Short: "Print the events of a capture",
+		Long: `read prints the events of a capture (pcap or pcapng, plain or gzip, "-" for standard input) on standard output. Zones,
+hooks and admission limits come from the configuration; its sources and sinks are left alone. The same capture and
+configuration give the same bytes.
+
+CAPTURE may also be a file of frames that read or a file sink wrote with the format "frames": its records are printed
+as they are, with the names of the configuration.`,
+		Example: `  pipelined read edge.pcapng.gz
+  tcpdump -i lan0 -w - | pipelined read --interface lan0 -
+  pipelined read --format json --ledger ledger.json edge.pcapng.gz`,
+		Args: arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return read(cmd, args[0], o)
+		},
+	}
+	configFlag(cmd, &o.config)
+	f := cmd.Flags()
+	f.StringVarP(&o.format, "format", "f", format.RFC5424, "rfc5424, json or frames")
+	f.StringVar(&o.profile, "profile", format.Junos20, "release that rfc5424 lines imitate: junos-20 or junos-22")
+	f.StringVar(&o.ledger, "ledger", "", "write the account of all packets and events to `FILE` as JSON")
+	f.StringVar(&o.iface, "interface", "", "`NAME` of the interface a capture was taken on, if the capture does not say")
+	for flag, values := range map[string][]string{"format": format.Names(), "profile": format.Profiles()} {
+		if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+			panic(err) // the flags were added above
+		}
+	}
+	return cmd
+}
+
+func read(cmd *cobra.Command, path string, o readOptions) error {
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if _, err := format.New(format.Options{Format: o.format, Profile: o.profile}); err != nil {
+		return &usageError{err}
+	}
+	input, frames, err := openInput(path)
+	if err != nil {
+		return err
+	}
+	defer input.Close()
+	if frames {
+		return readFrames(cmd, input, o)
+	}
+
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var open atomic.Pointer[capture.Source]
+	_, p, err := plan(cmd.ErrOrStderr(), o.config, false, pipeline.Options{
+		Log: newLogger(cmd.ErrOrStderr(), "warn"),
+		Input: &pipeline.Input{
+			Name:       "capture",
+			Configured: capture.Configure(capture.Config{Path: path, Stdin: input, Interface: o.iface}, func(s *capture.Source) { open.Store(s) }),
+		},
+		Output: &pipeline.Output{Name: "stdout", New: func(env sdk.Env) sdk.Sink {
+			enc, err := format.New(format.Options{Format: o.format, Profile: o.profile, Hostname: env.Hostname})
+			if err != nil {
+				fail(err)
+			}
+			return onceSink{file.NewWriter(cmd.OutOrStdout(), enc), fail}
+		}},
+	})
+	if err != nil {
+		return err
+	}
+	pl, err := p.Open(ctx)
+	if err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	go showProgress(&open, done)
+	err = pl.Run(ctx)
+	close(done)
+	if cause := context.Cause(ctx); cause != nil && err == nil {
+		err = cause
+		if errors.Is(cause, context.Canceled) {
+			err = errors.New("interrupted")
+		}
+	}
+	led := pl.Ledger()
+	if o.ledger != "" {
+		err = errors.Join(err, writeLedger(o.ledger, &led))
+	}
+	return err
+}
+
+// onceSink ends the command when its sink fails: what cannot be written now will not be later.
+type onceSink struct {
+	sdk.Sink
+	fail context.CancelCauseFunc
+}
+
+func (s onceSink) Run(ctx context.Context, stream sdk.Stream) error {
+	err := s.Sink.Run(ctx, stream)
+	if err != nil && ctx.Err() == nil {
+		s.fail(err)
+		<-ctx.Done()
+	}
+	return err
+}
+
+// openInput opens the file and reports whether it is a file of frames. Standard input is looked at without losing a byte.
+func openInput(path string) (input io.ReadCloser, frames bool, err error) {
+	f := os.Stdin
+	if path != "-" {
+		if f, err = os.Open(path); err != nil {
+			return nil, false, err
+		}
+		if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+			return f, false, err // a directory or device is for the capture reader to judge
+		}
+	}
+	b := bufio.NewReaderSize(f, 1<<16)
+	head, err := b.Peek(event.HeaderSize)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, false, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	}
+	if len(head) > 1 && head[0] == 0x1f && head[1] == 0x8b && path != "-" {
+		return gzippedInput(f)
+	}
+	return readCloser{b, f}, event.LooksLikeFrames(head), nil
+}
+
+// gzippedInput reports whether the gzip file holds frames, and then returns them unpacked. The capture reader unpacks
+// captures itself.
+func gzippedInput(f *os.File) (input io.ReadCloser, frames bool, err error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, false, errors.Join(err, f.Close())
+	}
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return f, false, nil // the capture reader says what is wrong with it
+	}
+	b := bufio.NewReaderSize(z, 1<<16)
+	head, err := b.Peek(event.HeaderSize)
+	if err != nil || !event.LooksLikeFrames(head) {
+		return f, false, nil
+	}
+	return readCloser{b, f}, true, nil
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// readFrames prints the records of a file of frames.
+func readFrames(cmd *cobra.Command, input io.Reader, o readOptions) error {
+	_, p, err := plan(cmd.ErrOrStderr(), o.config, false, pipeline.Options{
+		Input: &pipeline.Input{Name: "frames"}, Output: &pipeline.Output{Name: "stdout", New: func(sdk.Env) sdk.Sink { return nil }},
+	})
+	if err != nil {
+		return err
+	}
+	enc, err := format.New(format.Options{Format: o.format, Profile: o.profile, Hostname: p.Hostname()})
+	if err != nil {
+		return &usageError{err}
+	}
+	names := p.Names()
+	out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<18)
+	records := event.NewReader(input)
+	var rec event.Record
+	var line []byte
+	for {
+		err := records.Next(&rec)
+		if err != nil {
+			if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				err = nil
+			}
+			if n := records.Skipped(); n > 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "pipelined: %d frames are not records and were skipped\n", n)
+			}
+			return errors.Join(err, out.Flush())
+		}
+		line = append(enc.Append(line[:0], &rec, names), enc.Terminator()...)
+		if _, err := out.Write(line); err != nil {
+			return fmt.Errorf("standard output: %w", err)
+		}
+	}
+}
+
+// showProgress draws a bar on standard error, if that is a terminal and there is something to wait for.
+func showProgress(open *atomic.Pointer[capture.Source], done <-chan struct{}) {
+	if !term.IsTerminal(int(os.Stderr.Fd())) || term.IsTerminal(int(os.Stdout.Fd())) {
+		return
+	}
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	var bar *progressbar.ProgressBar
+	for {
+		select {
+		case <-done:
+			if bar != nil {
+				_ = bar.Clear() // the terminal has gone: nobody sees it
+			}
+			return
+		case <-ticker.C:
+		}
+		s := open.Load()
+		if s == nil {
+			continue
+		}
+		read, total := s.Progress()
+		if bar == nil {
+			if total == 0 {
+				total = -1
+			}
+			bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowBytes(true),
+				progressbar.OptionSetDescription("reading"), progressbar.OptionClearOnFinish())
+		}
+		_ = bar.Set64(read) // as above
+	}
+}
+
+func writeLedger(path string, led *metrics.Ledger) error {
+	text, err := json.MarshalIndent(led, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"github.com/rtflow/pipelined/core/metrics"
+	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+func newRun() *cobra.Command {
+	var path, level string
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the pipeline until SIGTERM or SIGINT",
+		Long: `run starts the pipeline that the configuration describes. On SIGTERM or SIGINT it stops the sources, delivers what is in
+flight for as long as service.drain allows, and prints the ledger; a second signal ends the draining. SIGHUP reopens
+files. A destination that is down does not keep the pipeline from starting: its records wait.
+
+The pipeline also ends when its sources do, as a capture does.`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, path, level) },
+	}
+	configFlag(cmd, &path)
+	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+func runDaemon(cmd *cobra.Command, path, level string) error {
+	log := newLogger(cmd.ErrOrStderr(), level)
+	file, p, err := plan(cmd.ErrOrStderr(), path, true, pipeline.Options{Log: log, InterfaceID: interfaceID})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	pl, err := p.Open(ctx)
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	stopHTTP, err := serve(file.Service.Metrics, pl, log)
+	if err != nil {
+		cancel()
+		return errors.Join(err, pl.Run(ctx))
+	}
+	defer stopHTTP()
+
+	done := make(chan error, 1)
+	go func() { done <- pl.Run(ctx) }()
+	notify(log, daemon.SdNotifyReady)
+	log.Info("running", "config", path, "version", version)
+	err = supervise(pl, signals, done, cancel, log)
+	led := pl.Ledger()
+	return errors.Join(err, led.WriteText(cmd.ErrOrStderr(), kindNames()))
+}
+
+// supervise waits for the pipeline to end, and passes on signals and the watchdog meanwhile.
+func supervise(pl *pipeline.Pipeline, signals <-chan os.Signal, done <-chan error, cancel func(), log *slog.Logger) error {
+	var watchdog <-chan time.Time
+	if every, err := daemon.SdWatchdogEnabled(false); err == nil && every > 0 {
+		ticker := time.NewTicker(every / 3)
+		defer ticker.Stop()
+		watchdog = ticker.C
+	}
+	stopping := false
+	for {
+		select {
+		case err := <-done:
+			if !stopping {
+				notify(log, daemon.SdNotifyStopping)
+			}
+			return err
+		case <-watchdog:
+			if err := pl.Health(); err != nil {
+				log.Error("not well: the watchdog is not told", "err", err)
+				continue
+			}
+			notify(log, daemon.SdNotifyWatchdog)
+		case sig := <-signals:
+			switch {
+			case sig == syscall.SIGHUP:
+				log.Info("reopening files")
+				pl.Reopen()
+			case stopping:
+				log.Warn("second signal: not draining any longer")
+				pl.Hurry()
+			default:
+				stopping = true
+				notify(log, daemon.SdNotifyStopping)
+				log.Info("stopping", "signal", sig)
+				cancel()
+			}
+		}
+	}
+}
+
+// notify tells systemd, if it listens.
+func notify(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("systemd cannot be notified", "err", err)
+	}
+}
+
+// serve serves metrics, health and status.
+func serve(address string, pl *pipeline.Pipeline, log *slog.Logger) (stop func(), err error) {
+	if address == "" {
+		return func() {}, nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("service.metrics: %w", err)
+	}
+	srv := &http.Server{
+		Handler:           metrics.Handler(metrics.NewCollector(pl.Snapshot), func() any { return pl.Status() }, pl.Health),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("metrics are not served any longer", "err", err)
+		}
+	}()
+	log.Info("serving metrics, health and status", "address", l.Addr().String())
+	return func() {
+		if err := srv.Close(); err != nil {
+			log.Warn("metrics server", "err", err)
+		}
+		<-ended
+	}, nil
+}
+
+func kindNames() (names []string) {
+	for _, k := range event.Kinds() {
+		names = append(names, k.String())
+	}
+	return names
+}
+
+// interfaceID returns the kernel's index of a network interface.
+func interfaceID(name string) (uint32, bool) {
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return 0, false
+	}
+	return uint32(i.Index), true
+}

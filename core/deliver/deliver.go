@@ -1,0 +1,165 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// Phase is what a sink is doing.
+type Phase string
+
+const (
+	Running Phase = "running" // Run is under way
+	Backoff Phase = "backoff" // Run has failed and will be called again
+	Drained Phase = "drained" // everything was delivered and the pipeline is stopping
+	Stopped Phase = "stopped" // given up at shutdown
+)
+
+// The pause between two runs of a sink.
+const (
+	firstPause = 100 * time.Millisecond
+	maxPause   = 5 * time.Second
+)
+
+// Config is what a delivery is built from.
+type Config struct {
+	Name  string
+	Sink  sdk.Sink
+	Ring  *replay.Ring
+	Names func(generation uint32) *event.Names
+	Epoch uint64
+	Log   *slog.Logger
+}
+
+// Delivery runs one sink.
+type Delivery struct {
+	Config
+
+	failing atomic.Bool // no acknowledgement since the last failure
+
+	mu     sync.Mutex
+	status Status
+}
+
+// Status is how a sink is doing.
+type Status struct {
+	Phase      Phase     `json:"phase"`
+	Since      time.Time `json:"since"` // of the phase
+	Runs       uint64    `json:"runs"`
+	Records    uint64    `json:"records"` // handed out, replays included
+	LastError  string    `json:"last_error,omitempty"`
+	ErrorAt    time.Time `json:"error_at,omitzero"`
+	LastReject string    `json:"last_reject,omitempty"`
+}
+
+// New returns a delivery. It does nothing until Run.
+func New(c Config) *Delivery {
+	return &Delivery{Config: c, status: Status{Phase: Stopped}}
+}
+
+// Run runs the sink until ctx ends, or until the ring is draining and the sink has acknowledged all of it.
+func (d *Delivery) Run(ctx context.Context) {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = firstPause, maxPause
+	for {
+		d.enter(Running, nil)
+		before := d.Ring.Floor()
+		err := d.runOnce(ctx)
+		d.Ring.Rewind()
+		switch {
+		case ctx.Err() != nil:
+			d.enter(Stopped, nil)
+			return
+		case d.Ring.Drained():
+			d.enter(Drained, nil)
+			return
+		}
+		if d.Ring.Floor() != before {
+			// It worked for a while: the next failure is a new one.
+			pause.Reset()
+		}
+		if err == nil {
+			err = errors.New("the sink returned without an error and before its stream ended")
+		}
+		d.enter(Backoff, err)
+		timer := time.NewTimer(pause.NextBackOff())
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+}
+
+// runOnce calls the sink's Run and turns a panic into an error.
+func (d *Delivery) runOnce(ctx context.Context) (err error) {
+	s := &stream{ring: d.Ring, names: d.Names, epoch: d.Epoch, owner: d}
+	defer s.over.Store(true)
+	defer func() {
+		if p := recover(); p != nil {
+			d.Log.Error("sink panicked", "sink", d.Name, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return d.Sink.Run(ctx, s)
+}
+
+// enter notes a phase and logs what an operator should hear: the first failure of a row, and every other reason.
+func (d *Delivery) enter(p Phase, err error) {
+	d.mu.Lock()
+	lastError := d.status.LastError
+	d.status.Phase = p
+	d.status.Since = time.Now()
+	if p == Running {
+		d.status.Runs++
+	}
+	if err != nil {
+		d.status.LastError, d.status.ErrorAt = err.Error(), d.status.Since
+	}
+	d.mu.Unlock()
+	if err != nil && (!d.failing.Swap(true) || lastError != err.Error()) {
+		d.Log.Warn("sink failed; its records wait in the ring", "sink", d.Name, "err", err)
+	}
+}
+
+func (d *Delivery) handedOut(n int) {
+	d.mu.Lock()
+	d.status.Records += uint64(n)
+	d.mu.Unlock()
+}
+
+// delivered notes an acknowledgement: the first one after a failure is news.
+func (d *Delivery) delivered() {
+	if d.failing.Load() && d.failing.CompareAndSwap(true, false) {
+		d.Log.Info("sink delivers again", "sink", d.Name)
+	}
+}
+
+func (d *Delivery) rejected(seq event.Seq, why string) {
+	d.mu.Lock()
+	first := d.status.LastReject != why
+	d.status.LastReject = why
+	d.mu.Unlock()
+	if first {
+		d.Log.Warn("sink rejected a record", "sink", d.Name, "seq", seq, "why", why)
+	}
+}
+
+// Status returns how the sink is doing. Any goroutine.
+func (d *Delivery) Status() Status {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.status
+}

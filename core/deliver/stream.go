@@ -1,0 +1,80 @@
+package deliver
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// maxBatch is how many records a sink is lent at most at once: about 170 KiB of ring.
+const maxBatch = 1024
+
+// stream is what a sink sees of its ring.
+type stream struct {
+	ring  *replay.Ring
+	names func(generation uint32) *event.Names
+	epoch uint64
+	owner *Delivery
+	over  atomic.Bool // Run has returned: late acknowledgements of its goroutines are not for the next run
+}
+
+var _ sdk.Stream = (*stream)(nil)
+
+func (s *stream) Next(ctx context.Context, wait time.Duration) (sdk.Batch, error) {
+	var timeout <-chan time.Time
+	for {
+		if err := ctx.Err(); err != nil {
+			return sdk.Batch{}, err
+		}
+		if records := s.ring.Next(maxBatch); records != nil {
+			s.owner.handedOut(len(records))
+			return sdk.Batch{Records: records}, nil
+		}
+		if s.ring.Drained() {
+			return sdk.Batch{}, sdk.ErrDrained
+		}
+		if wait == 0 {
+			return sdk.Batch{}, nil
+		}
+		wake, ok := s.ring.Sleep()
+		if !ok {
+			continue
+		}
+		if wait > 0 && timeout == nil {
+			timer := time.NewTimer(wait)
+			defer timer.Stop()
+			timeout = timer.C
+		}
+		select {
+		case <-wake:
+		case <-timeout:
+			return sdk.Batch{}, nil
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (s *stream) Ack(through event.Seq) error {
+	if s.over.Load() {
+		return sdk.Error("sdk: acknowledgement after Run has returned")
+	}
+	if err := s.ring.Ack(through); err != nil {
+		return err
+	}
+	s.owner.delivered()
+	return nil
+}
+
+func (s *stream) Reject(seq event.Seq, why string) {
+	if !s.over.Load() && s.ring.Reject(seq) {
+		s.owner.rejected(seq, why)
+	}
+}
+
+func (s *stream) Names(generation uint32) *event.Names { return s.names(generation) }
+
+func (s *stream) Epoch() uint64 { return s.epoch }

@@ -1,0 +1,57 @@
+package pipeline
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// Describe writes what the pipeline is, for people.
+func (p *Plan) Describe(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "node\t%s\n", p.host)
+	for _, z := range p.file.Zones {
+		what := z.Interfaces
+		for _, pfx := range z.Prefixes {
+			what = append(what, pfx.String())
+		}
+		fmt.Fprintf(t, "zone\t%s\t%s\n", z.Name, strings.Join(what, ", "))
+	}
+	for _, s := range p.sources {
+		mode := "capture: waits for its sinks"
+		if s.Live {
+			mode = "live"
+		}
+		fmt.Fprintf(t, "source\t%s\t%s\t%s\n", s.name, strings.Join(append([]string{s.plugin}, s.Interfaces...), " "), mode)
+	}
+	for _, h := range p.file.Pipeline.Hooks {
+		fmt.Fprintf(t, "hook\t%s\t%s\n", h.Name, h.Plugin)
+	}
+	for _, k := range event.Kinds() {
+		if r := p.file.Admission.Rates[k]; k.Telemetry() {
+			fmt.Fprintf(t, "limit\t%s\t%d/s per zone, burst %d\n", k, r.PerSecond, r.Burst)
+		}
+	}
+	for _, s := range p.sinks {
+		only := "every kind"
+		if s.only != event.AllKinds {
+			only = kindList(s.only)
+		}
+		fmt.Fprintf(t, "sink\t%s\t%s\t%d records in flight (%d telemetry, %d of a kind), %s; %s\n",
+			s.name, s.plugin, s.replay.Slots, s.replay.Telemetry, s.replay.PerKind, s.replay.Overflow, only)
+	}
+	return t.Flush()
+}
+
+func kindList(set event.KindSet) string {
+	var names []string
+	for _, k := range event.Kinds() {
+		if set.Has(k) && k != event.Loss {
+			names = append(names, k.String())
+		}
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,13 @@
+// Package pipeline builds the graph that a configuration describes, runs it, and takes it down.
+//
+// The life of a pipeline:
+//
+//   - Plan reads every component's table and finds every mistake. It opens nothing: `pipelined check` ends here.
+//   - Run opens the sources, builds the hooks for as many workers as the sources have queues, starts a delivery per sink,
+//     then a worker per queue.
+//   - It stops in reverse, packets first: the workers end and flush, the sources close, the rings drain for as long as
+//     the configuration allows, and what is left is counted as abandoned.
+//
+// What lives here: that order, and the account of all parts in one place. What never may: concrete plugins, AF_XDP,
+// formats; they come through the registry.
+package pipeline

@@ -1,0 +1,185 @@
+package pipeline
+
+import (
+	"log/slog"
+	"strings"
+
+	"github.com/rtflow/pipelined/core/application"
+	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/registry"
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// Options are what a plan needs beyond the configuration.
+type Options struct {
+	Registry *registry.Registry
+	Log      *slog.Logger
+	Hostname string // of log lines, if the configuration names none
+	// InterfaceID returns the kernel's index of an interface, for the records. nil numbers interfaces by their place in
+	// the configuration, which needs no device.
+	InterfaceID func(name string) (uint32, bool)
+	// Input and Output, if set, take the place of the configuration's sources and sinks, which are then left alone.
+	Input  *Input
+	Output *Output
+}
+
+// Input is a source that does not come from the configuration.
+type Input struct {
+	Name string
+	source.Configured
+}
+
+// Output is a sink that does not come from the configuration.
+type Output struct {
+	Name string
+	New  func(env sdk.Env) sdk.Sink
+}
+
+// Plan is a pipeline that is configured and not running.
+type Plan struct {
+	file    *config.File
+	options Options
+	host    string
+	zones   *zone.Table
+	apps    *application.Table
+	sources []plannedSource
+	sinks   []plannedSink
+	live    bool
+}
+
+type plannedSource struct {
+	name, plugin string
+	source.Configured
+}
+
+type plannedSink struct {
+	name, plugin string
+	sink         sdk.Sink
+	only         event.KindSet
+	replay       config.Replay
+}
+
+// NewPlan reads the tables of all chained components and records every mistake in problems. The plan may be run only if
+// problems holds no error.
+func NewPlan(f *config.File, problems *config.Problems, o Options) *Plan {
+	p := &Plan{file: f, options: o, host: f.Node.Name, apps: application.Predefined()}
+	if p.host == "" {
+		p.host = o.Hostname
+	}
+	p.planSources()
+	p.planZones()
+	p.hooks(hook.Env{Workers: 1, Zones: p.zones, Apps: p.apps, Names: hook.NewNameBuilder(), Live: p.live})
+	p.planSinks()
+	return p
+}
+
+// warner returns a function that logs warnings about a component.
+func (p *Plan) warner(kind, name string) func(string, ...any) {
+	return func(msg string, args ...any) { p.options.Log.Warn(msg, append([]any{kind, name}, args...)...) }
+}
+
+func (p *Plan) planSources() {
+	if in := p.options.Input; in != nil {
+		p.sources = []plannedSource{{name: in.Name, Configured: in.Configured}}
+		p.live = in.Live
+		return
+	}
+	captures := 0
+	for _, c := range p.file.Pipeline.Sources {
+		plugin, ok := p.options.Registry.Sources[c.Plugin]
+		if !ok {
+			unknownPlugin(c, "source", registry.Names(p.options.Registry.Sources))
+			continue
+		}
+		s := plugin.New(c.Section, source.Env{Warn: p.warner("source", c.Name)})
+		p.sources = append(p.sources, plannedSource{name: c.Name, plugin: c.Plugin, Configured: s})
+		if s.Live {
+			p.live = true
+		} else if captures++; captures > 1 || p.live {
+			c.Section.Errorf("", "a capture has a clock of its own: chain one capture, or live sources")
+		}
+	}
+	if p.live && captures > 0 {
+		p.file.Pipeline.Sources[0].Section.Errorf("", "live sources and a capture cannot be chained together: they have different clocks")
+	}
+}
+
+// planZones builds the zone table for the interfaces of the zones and of the sources.
+func (p *Plan) planZones() {
+	var zones []zone.Zone
+	ids := make(map[string]uint32)
+	know := func(name string) {
+		if p.options.InterfaceID == nil || !p.live {
+			return
+		}
+		if id, ok := p.options.InterfaceID(name); ok {
+			ids[name] = id
+		}
+	}
+	for _, z := range p.file.Zones {
+		zones = append(zones, zone.Zone{ID: z.ID, Name: z.Name, Interfaces: z.Interfaces, Prefixes: z.Prefixes})
+		for _, name := range z.Interfaces {
+			parent, _ := zone.SplitVLAN(name)
+			know(parent)
+		}
+	}
+	var extra []string
+	for _, s := range p.sources {
+		for _, name := range s.Interfaces {
+			extra = append(extra, name)
+			know(name)
+		}
+	}
+	p.zones = zone.New(zones, extra, ids)
+}
+
+// hooks builds the chained hooks.
+func (p *Plan) hooks(env hook.Env) (list []namedHook) {
+	for _, c := range p.file.Pipeline.Hooks {
+		plugin, ok := p.options.Registry.Hooks[c.Plugin]
+		if !ok {
+			unknownPlugin(c, "hook", registry.Names(p.options.Registry.Hooks))
+			continue
+		}
+		list = append(list, namedHook{c.Name, c.Plugin, plugin.New(c.Section, env)})
+	}
+	return list
+}
+
+type namedHook struct {
+	name, plugin string
+	hook.Instance
+}
+
+func (p *Plan) planSinks() {
+	env := func(name string) sdk.Env { return sdk.Env{Hostname: p.host, Warn: p.warner("sink", name)} }
+	if out := p.options.Output; out != nil {
+		p.sinks = []plannedSink{{name: out.Name, sink: out.New(env(out.Name)), only: event.AllKinds, replay: p.file.Replay}}
+		return
+	}
+	for _, c := range p.file.Pipeline.Sinks {
+		plugin, ok := p.options.Registry.Sinks[c.Plugin]
+		if !ok {
+			unknownPlugin(c, "sink", registry.Names(p.options.Registry.Sinks))
+			continue
+		}
+		p.sinks = append(p.sinks, plannedSink{
+			name: c.Name, plugin: c.Plugin, sink: plugin.New(c.Section, env(c.Name)), only: c.Only, replay: c.Replay,
+		})
+	}
+}
+
+func unknownPlugin(c *config.Component, kind string, valid []string) {
+	if c.Plugin == "" {
+		return // already recorded
+	}
+	if near, ok := config.Nearest(c.Plugin, valid); ok {
+		c.Section.Errorf("plugin", "there is no %s plugin %q; did you mean %q?", kind, c.Plugin, near)
+		return
+	}
+	c.Section.Errorf("plugin", "there is no %s plugin %q; there are %s", kind, c.Plugin, strings.Join(valid, ", "))
+}

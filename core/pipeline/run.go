@@ -1,0 +1,231 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/deliver"
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/limiter"
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/core/session"
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/worker"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// generation numbers the configuration. There is one as long as the daemon runs.
+const generation = 1
+
+// grace is how long a sink may take to return when it is told to.
+const grace = time.Second
+
+// captureSeed keys the hashes of a capture's pipeline: the same capture gives the same events.
+const captureSeed = 0x5eed
+
+// Pipeline is a running pipeline.
+type Pipeline struct {
+	plan       *Plan
+	epoch      uint64
+	started    time.Time
+	sources    []source.Source
+	hooks      []namedHook
+	gate       *admission.Gate
+	sessions   *session.Table
+	workers    []*worker.Worker
+	rings      []*replay.Ring
+	deliveries []*deliver.Delivery
+	health     health
+	hurry      chan struct{}
+	hurryOnce  sync.Once
+}
+
+// Open opens the sources and builds everything behind them. Nothing runs yet. The caller calls Run, once.
+func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
+	now := time.Now()
+	pl := &Pipeline{plan: p, epoch: uint64(now.UnixNano()), started: now, hurry: make(chan struct{})}
+	var queues []source.FrameSource
+	for _, s := range p.sources {
+		src, err := s.Open(ctx, p.zones)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("source %s: %w", s.name, err), pl.closeSources())
+		}
+		pl.sources = append(pl.sources, src)
+		queues = append(queues, src.Queues()...)
+	}
+	if err := pl.build(queues); err != nil {
+		return nil, errors.Join(err, pl.closeSources())
+	}
+	return pl, nil
+}
+
+// build builds hooks, gate, rings and workers for the queues.
+func (pl *Pipeline) build(queues []source.FrameSource) error {
+	p := pl.plan
+	builder := hook.NewNameBuilder()
+	pl.hooks = p.hooks(hook.Env{Workers: len(queues), Zones: p.zones, Apps: p.apps, Names: builder, Live: p.live})
+	names := p.names(builder)
+
+	gate := admission.Config{Lanes: len(queues), Wait: !p.live, Generation: generation}
+	for k, r := range p.file.Admission.Rates {
+		gate.Rates[k] = limiter.Rate{PerSecond: r.PerSecond, Burst: r.Burst}
+	}
+	for _, z := range p.file.Zones {
+		gate.Zones = append(gate.Zones, z.ID)
+	}
+	for _, s := range p.sinks {
+		ring, err := replay.New(replay.Limits{Slots: s.replay.Slots, Telemetry: s.replay.Telemetry, PerKind: s.replay.PerKind})
+		if err != nil {
+			return fmt.Errorf("sink %s: %w", s.name, err)
+		}
+		overflow := admission.Refuse
+		if s.replay.Overflow == config.Evict {
+			overflow = admission.Evict
+		}
+		gate.Sinks = append(gate.Sinks, admission.Sink{Name: s.name, Ring: ring, Only: s.only, Overflow: overflow})
+		pl.rings = append(pl.rings, ring)
+		pl.deliveries = append(pl.deliveries, deliver.New(deliver.Config{
+			Name: s.name, Sink: s.sink, Ring: ring, Epoch: pl.epoch, Log: p.options.Log,
+			Names: func(uint32) *event.Names { return names },
+		}))
+	}
+	var err error
+	if pl.gate, err = admission.New(gate); err != nil {
+		return err
+	}
+	seed := uint64(captureSeed)
+	if p.live {
+		seed = rand.Uint64()
+	}
+	t := p.file.Sessions
+	pl.sessions = session.New(session.Config{
+		Max: t.Max, Seed: seed, Workers: len(queues),
+		Timeouts: session.Timeouts{
+			TCPInitial: t.TCPInitial, TCP: t.TCP, TCPTimeWait: t.TimeWait, Closed: t.Closed,
+			UDP: t.UDP, ICMP: t.ICMP, OSPF: t.OSPF, Other: t.Other,
+		},
+	})
+	for i, q := range queues {
+		pl.workers = append(pl.workers, pl.worker(i, len(queues), q, seed))
+	}
+	return nil
+}
+
+func (pl *Pipeline) worker(i, n int, q source.FrameSource, seed uint64) *worker.Worker {
+	p := pl.plan
+	c := worker.Config{
+		Index: i, Workers: n, Source: q, Gate: pl.gate, Zones: p.zones, Apps: p.apps, Sessions: pl.sessions,
+		Complete: !p.live, Seed: seed,
+	}
+	for _, h := range pl.hooks {
+		if h.Ingress != nil {
+			c.Ingress = append(c.Ingress, h.Ingress)
+		}
+		if h.Session != nil {
+			c.Session = append(c.Session, h.Session)
+		}
+		if h.Egress != nil {
+			c.Egress = append(c.Egress, h.Egress)
+		}
+	}
+	return worker.New(c)
+}
+
+// Run runs the pipeline until ctx ends or every source has ended, and takes it down. It returns the error of a source
+// that failed; sinks that fail do not end it.
+func (pl *Pipeline) Run(ctx context.Context) error {
+	sinkCtx, stopSinks := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSinks()
+	var sinks sync.WaitGroup
+	for _, d := range pl.deliveries {
+		sinks.Go(func() { d.Run(sinkCtx) })
+	}
+	err := pl.runWorkers(ctx)
+	err = errors.Join(err, pl.closeSources())
+	pl.drain(ctx, &sinks, stopSinks)
+	return err
+}
+
+// runWorkers runs all workers until they have ended. When one fails the others are told to stop.
+func (pl *Pipeline) runWorkers(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	errs := make([]error, len(pl.workers))
+	for i, w := range pl.workers {
+		wg.Go(func() {
+			if err := w.Run(ctx); err != nil {
+				errs[i] = fmt.Errorf("worker %d: %w", i, err)
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// drain delivers what is in flight. If the pipeline was told to stop it does so for as long as the configuration allows;
+// if the sources have come to their end, for as long as it takes. What is left is abandoned.
+func (pl *Pipeline) drain(ctx context.Context, sinks *sync.WaitGroup, stopSinks func()) {
+	for _, r := range pl.rings {
+		r.Drain()
+	}
+	done := make(chan struct{})
+	go func() { sinks.Wait(); close(done) }()
+
+	select {
+	case <-done:
+	case <-pl.hurry:
+	case <-ctx.Done():
+		deadline := time.NewTimer(pl.plan.file.Service.Drain)
+		defer deadline.Stop()
+		select {
+		case <-done:
+		case <-pl.hurry:
+		case <-deadline.C:
+		}
+	}
+	stopSinks()
+	last := time.NewTimer(grace)
+	defer last.Stop()
+	select {
+	case <-done:
+	case <-last.C:
+		pl.plan.options.Log.Warn("a sink does not return; leaving without it")
+	}
+	for i, r := range pl.rings {
+		if s := r.State(); s.Floor != s.Next {
+			pl.plan.options.Log.Warn("records abandoned", "sink", pl.plan.sinks[i].name, "records", s.Next-s.Floor)
+		}
+		r.Abandon()
+	}
+}
+
+// Hurry ends the draining of a pipeline that is stopping. Any goroutine.
+func (pl *Pipeline) Hurry() { pl.hurryOnce.Do(func() { close(pl.hurry) }) }
+
+// Reopen asks every sink that can to reopen what it writes to. Any goroutine.
+func (pl *Pipeline) Reopen() {
+	for _, s := range pl.plan.sinks {
+		if r, ok := s.sink.(sdk.Reopener); ok {
+			r.Reopen()
+		}
+	}
+}
+
+func (pl *Pipeline) closeSources() error {
+	var errs []error
+	for i, s := range pl.sources {
+		if err := s.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("source %s: %w", pl.plan.sources[i].name, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,251 @@
+package pipeline
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rtflow/pipelined/core/deliver"
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/metrics"
+	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/core/worker"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// Ledger accounts for every packet and event. It is exact when the pipeline rests. Any goroutine.
+func (pl *Pipeline) Ledger() metrics.Ledger {
+	// The rings are read before the lanes: what is seen leaving a ring has then been seen going in.
+	states := make([]replay.State, len(pl.rings))
+	for i, r := range pl.rings {
+		states[i] = r.State()
+	}
+	return pl.ledger(states)
+}
+
+func (pl *Pipeline) ledger(states []replay.State) metrics.Ledger {
+	led := metrics.Ledger{
+		Packets: pl.packets(),
+		Events:  make(map[string]metrics.Events),
+		Sinks:   make(map[string]map[string]metrics.Queue),
+	}
+	st := pl.sessions.Stats()
+	led.Sessions = metrics.Sessions{
+		Active: uint64(st.Active), Created: st.Created, Closed: st.Closed, GivenUp: st.GivenUp, Full: st.Full,
+	}
+	gate := pl.gate.Ledger()
+	for _, k := range event.Kinds() {
+		if k != event.Loss {
+			led.Events[k.String()] = metrics.Events{
+				Offered: gate.Offered[k], RateLimited: gate.RateLimited[k], Admitted: gate.Admitted[k],
+			}
+		}
+	}
+	for i, s := range gate.Sinks {
+		kinds := make(map[string]metrics.Queue)
+		rel := &states[i].Released
+		for _, k := range event.Kinds() {
+			q := metrics.Queue{
+				Filtered: s.Filtered[k], Queued: s.Queued[k], OverBudget: s.OverBudget[k], Closed: s.Closed[k],
+				Acknowledged: rel.Acknowledged[k], Rejected: rel.Rejected[k], Evicted: rel.Evicted[k],
+				Abandoned: rel.Abandoned[k], InFlight: states[i].InFlight[k],
+			}
+			if k == event.Loss {
+				q.Queued += rel.Announced
+			}
+			kinds[k.String()] = q
+		}
+		led.Sinks[s.Name] = kinds
+	}
+	led.Check()
+	return led
+}
+
+// packets adds up the workers.
+func (pl *Pipeline) packets() metrics.Packets {
+	p := metrics.Packets{DroppedAt: make(map[string]uint64), RefusedAs: make(map[string]uint64)}
+	var sum worker.Counts
+	for _, w := range pl.workers {
+		c := w.Counts()
+		sum.Received += c.Received
+		sum.Bytes += c.Bytes
+		sum.Forwarded += c.Forwarded
+		sum.Passed += c.Passed
+		sum.Orphans += c.Orphans
+		sum.Strays += c.Strays
+		for i, n := range c.Dropped {
+			sum.Dropped[i] += n
+		}
+		for i, n := range c.Causes {
+			sum.Causes[i] += n
+		}
+	}
+	p.Received, p.Bytes, p.Forwarded, p.Passed = sum.Received, sum.Bytes, sum.Forwarded, sum.Passed
+	p.Orphans, p.Strays, p.NotIP = sum.Orphans, sum.Strays, sum.Causes[packet.NotIP]
+	p.Refused = sum.Refused()
+	for i, n := range sum.Dropped {
+		p.Dropped += n
+		p.DroppedAt[hook.Site(i).String()] = n
+	}
+	for c := packet.NotIP + 1; c < packet.NumCauses; c++ {
+		p.RefusedAs[c.String()] = sum.Causes[c]
+	}
+	return p
+}
+
+// Snapshot reads everything that metrics show. Any goroutine.
+func (pl *Pipeline) Snapshot() metrics.Snapshot {
+	states := make([]replay.State, len(pl.rings))
+	for i, r := range pl.rings {
+		states[i] = r.State()
+	}
+	s := metrics.Snapshot{
+		Ledger:      pl.ledger(states),
+		RateLimited: make(map[string]map[string]uint64),
+		Sinks:       make(map[string]metrics.Sink),
+		Sources:     make(map[string][]metrics.SourceCounter),
+		Hooks:       make(map[string][]metrics.HookCounter),
+	}
+	for k, zones := range pl.gate.Ledger().LimitedByZone {
+		by := make(map[string]uint64)
+		for id, n := range zones {
+			by[pl.zoneName(id)] = n
+		}
+		s.RateLimited[k.String()] = by
+	}
+	for i, st := range states {
+		ds := pl.deliveries[i].Status()
+		s.Sinks[pl.plan.sinks[i].name] = metrics.Sink{
+			Up: ds.Phase == deliver.Running, Runs: ds.Runs, LagRecords: uint64(st.Next - st.Sent), LagSeconds: lag(st),
+		}
+	}
+	for i, src := range pl.sources {
+		for _, c := range src.Counters() {
+			name := pl.plan.sources[i].name
+			s.Sources[name] = append(s.Sources[name], metrics.SourceCounter(c))
+		}
+	}
+	for _, h := range pl.hooks {
+		if h.Counters != nil {
+			for _, c := range h.Counters() {
+				s.Hooks[h.name] = append(s.Hooks[h.name], metrics.HookCounter(c))
+			}
+		}
+	}
+	return s
+}
+
+func (pl *Pipeline) zoneName(id uint16) string {
+	if id == 0 {
+		return "unknown"
+	}
+	return pl.plan.zones.Name(id)
+}
+
+// lag is the age of the oldest record in flight, in seconds.
+func lag(s replay.State) float64 {
+	if s.OldestTime == 0 {
+		return 0
+	}
+	return max(time.Since(time.Unix(0, s.OldestTime)).Seconds(), 0)
+}
+
+// Status is a pipeline for an operator, as /status shows it.
+type Status struct {
+	Epoch   uint64                 `json:"epoch"`
+	Uptime  float64                `json:"uptime_seconds"`
+	Sources map[string]any         `json:"sources"`
+	Sinks   map[string]SinkStatus  `json:"sinks"`
+	Hooks   map[string][]HookCount `json:"hooks,omitempty"`
+	Ledger  metrics.Ledger         `json:"ledger"`
+}
+
+// SinkStatus is one sink for an operator.
+type SinkStatus struct {
+	deliver.Status
+
+	Sent       event.Seq `json:"sent"`  // highest sequence number handed to the sink
+	Acked      event.Seq `json:"acked"` // every record up to here was acknowledged, or released otherwise
+	InFlight   uint64    `json:"in_flight"`
+	LagRecords uint64    `json:"lag_records"` // not handed to the sink yet
+	LagSeconds float64   `json:"lag_seconds"` // age of the oldest record that is not acknowledged
+	Detail     any       `json:"detail,omitempty"`
+}
+
+// HookCount is one counter of a hook.
+type HookCount struct {
+	Name    string `json:"name"`
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+}
+
+// Status reads the status. Any goroutine.
+func (pl *Pipeline) Status() Status {
+	st := Status{
+		Epoch: pl.epoch, Uptime: time.Since(pl.started).Seconds(),
+		Sources: make(map[string]any), Sinks: make(map[string]SinkStatus), Hooks: make(map[string][]HookCount),
+	}
+	states := make([]replay.State, len(pl.rings))
+	for i, r := range pl.rings {
+		s := r.State()
+		states[i] = s
+		sink := SinkStatus{
+			Status: pl.deliveries[i].Status(), Sent: s.Sent - 1, Acked: s.Floor - 1, InFlight: uint64(s.Next - s.Floor),
+			LagRecords: uint64(s.Next - s.Sent), LagSeconds: lag(s),
+		}
+		if r, ok := pl.plan.sinks[i].sink.(sdk.Reporter); ok {
+			sink.Detail = r.Status()
+		}
+		st.Sinks[pl.plan.sinks[i].name] = sink
+	}
+	for i, src := range pl.sources {
+		st.Sources[pl.plan.sources[i].name] = src.Status()
+	}
+	for _, h := range pl.hooks {
+		if h.Counters != nil {
+			for _, c := range h.Counters() {
+				st.Hooks[h.name] = append(st.Hooks[h.name], HookCount(c))
+			}
+		}
+	}
+	st.Ledger = pl.ledger(states)
+	return st
+}
+
+// stuckAfter is how long a worker may make no progress. An idle worker looks up once a second.
+const stuckAfter = 10 * time.Second
+
+// health remembers when each worker was last seen to move.
+type health struct {
+	mu    sync.Mutex
+	beats []uint64
+	moved []time.Time
+}
+
+// Health returns an error if a worker has made no progress for ten seconds. The workers of a capture may wait for a sink
+// as long as it takes, and are not looked at. It must be called now and then to know. Any goroutine.
+func (pl *Pipeline) Health() error {
+	if !pl.plan.live {
+		return nil
+	}
+	h := &pl.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	if h.beats == nil {
+		h.beats, h.moved = make([]uint64, len(pl.workers)), make([]time.Time, len(pl.workers))
+		for i := range h.moved {
+			h.moved[i] = now
+		}
+	}
+	for i, w := range pl.workers {
+		if b := w.Beats(); b != h.beats[i] {
+			h.beats[i], h.moved[i] = b, now
+		} else if stuck := now.Sub(h.moved[i]); stuck > stuckAfter {
+			return fmt.Errorf("worker %d has made no progress for %s", i, stuck.Round(time.Second))
+		}
+	}
+	return nil
+}

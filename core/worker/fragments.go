@@ -1,0 +1,55 @@
+package worker
+
+import (
+	"encoding/binary"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/rtflow/pipelined/core/hook"
+)
+
+// fragments remembers the ports of first fragments for a while, so that later fragments, which have no transport header,
+// are counted into their session. It is a direct-mapped cache of fixed size: a flood of fragments makes it forget, and
+// the fragments concerned pass without a session.
+type fragments struct {
+	seed  uint64
+	slots [fragmentSlots]fragmentSlot
+}
+
+type fragmentSlot struct {
+	hash             uint64 // of addresses, protocol and fragment id
+	time             int64
+	srcPort, dstPort uint16
+	used             bool
+}
+
+const (
+	fragmentSlots = 4096
+	// fragmentLife is the reassembly timeout of Linux, after which an id may be used again.
+	fragmentLife = int64(30e9)
+)
+
+func newFragments(seed uint64) *fragments { return &fragments{seed: seed} }
+
+// resolve remembers the ports of a first fragment, or sets those of a later one. It reports false for a later fragment
+// whose first is not known.
+func (f *fragments) resolve(p *hook.Packet) bool {
+	var key [46]byte
+	copy(key[:16], p.Src[:])
+	copy(key[16:32], p.Dst[:])
+	binary.LittleEndian.PutUint32(key[32:], p.FragID)
+	key[36] = p.Proto
+	key[37] = uint8(p.Family)
+	binary.LittleEndian.PutUint64(key[38:], f.seed)
+	hash := xxhash.Sum64(key[:])
+	s := &f.slots[hash%fragmentSlots]
+	if p.FragOff == 0 {
+		*s = fragmentSlot{hash: hash, time: p.Time, srcPort: p.SrcPort, dstPort: p.DstPort, used: true}
+		return true
+	}
+	if !s.used || s.hash != hash || p.Time-s.time > fragmentLife {
+		return false
+	}
+	p.SrcPort, p.DstPort = s.srcPort, s.dstPort
+	return true
+}

@@ -1,0 +1,402 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/application"
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/core/session"
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// Config is what a worker is built from.
+type Config struct {
+	Index    int // from 0, unique among the workers of a pipeline
+	Workers  int // of the pipeline
+	Source   source.FrameSource
+	Gate     *admission.Gate
+	Zones    *zone.Table
+	Apps     *application.Table
+	Sessions *session.Table
+	Ingress  []hook.Hook
+	Session  []hook.SessionHook
+	Egress   []hook.Hook
+	// Complete makes the worker end every session that is due before it goes on to the next packet, however many: for
+	// captures. A live worker ends a bounded number per batch.
+	Complete bool
+	// Seed keys the worker's own hashes. The same seed and the same packets give the same events.
+	Seed uint64
+}
+
+const (
+	// idle is how long a worker waits for frames before it looks after sessions and losses.
+	idle = time.Second
+	// expireBatch is how many sessions are ended at a time.
+	expireBatch = 128
+	closedRef   = 1 << 31
+)
+
+// Worker carries the packets of one queue.
+type Worker struct {
+	Config
+	lane     *admission.Lane
+	batch    packet.Batch
+	packets  [packet.BatchSize]hook.Packet
+	found    [admission.MaxPending]found
+	nFound   int
+	closed   [admission.MaxPending]session.Session
+	nClosed  int
+	expired  [expireBatch]session.Session
+	frags    *fragments
+	now      int64
+	offset   int64 // Unix time minus the source's clock
+	slot     int64 // wheel slot up to which sessions were ended
+	aged     bool  // in this batch
+	nextID   uint64
+	idStride uint64
+	old      session.Replaced
+
+	counts    counts
+	published publishedCounts
+}
+
+// found is an event on its way to the gate, with what its record is made from.
+type found struct {
+	packet  *hook.Packet
+	kind    event.Kind
+	id      uint64 // session id
+	policy  uint32
+	finding hook.Finding
+}
+
+// New returns a worker. It does nothing until Run.
+func New(c Config) *Worker {
+	return &Worker{
+		Config: c, frags: newFragments(c.Seed), nextID: uint64(c.Index) + 1, idStride: uint64(c.Workers),
+	}
+}
+
+// Run carries packets until the source ends (nil), fails (its error) or ctx ends (nil). It flushes what is pending and
+// announces every loss before it returns.
+func (w *Worker) Run(ctx context.Context) error {
+	w.lane = w.Gate.Lane(ctx, w.Index, w)
+	for {
+		err := w.Source.Receive(ctx, &w.batch, idle)
+		if w.batch.N > 0 || err == nil {
+			w.process()
+			w.Source.Release()
+		}
+		w.published.beats.Add(1)
+		if err != nil || ctx.Err() != nil {
+			w.lane.Finish(w.now, w.now+w.offset)
+			w.publish()
+			if errors.Is(err, io.EOF) || ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// process carries one batch.
+func (w *Worker) process() {
+	b := &w.batch
+	w.now = max(w.now, b.Now)
+	w.offset = b.Wall - b.Now
+	w.aged = false
+	for i := range b.Frames[:b.N] {
+		f := &b.Frames[i]
+		if w.Complete && w.lane.Due(f.Time) {
+			w.flush(f.Time)
+		}
+		if session.Slot(f.Time) != w.slot {
+			w.age(f.Time)
+		}
+		w.frame(f, &w.packets[i])
+	}
+	if b.N == 0 && session.Slot(w.now) != w.slot {
+		w.age(w.now)
+	}
+	w.flush(w.now)
+	w.publish()
+}
+
+// flush brings what is pending to the rings.
+func (w *Worker) flush(now int64) {
+	w.lane.Flush(now, now+w.offset)
+	w.nFound, w.nClosed = 0, 0
+}
+
+// age ends the sessions that are due at now.
+func (w *Worker) age(now int64) {
+	if w.aged && !w.Complete {
+		return
+	}
+	w.aged = true
+	for {
+		n := w.Sessions.Expire(w.Index, now, w.expired[:])
+		if n > 1 {
+			slices.SortFunc(w.expired[:n], func(a, b session.Session) int {
+				if a.Closed != b.Closed {
+					return int(max(min(a.Closed-b.Closed, 1), -1))
+				}
+				return int(max(min(int64(a.ID-b.ID), 1), -1))
+			})
+		}
+		for i := range w.expired[:n] {
+			w.sessionClosed(&w.expired[i], now)
+		}
+		if n < len(w.expired) {
+			w.slot = session.Slot(now)
+			return
+		}
+		if !w.Complete {
+			return
+		}
+	}
+}
+
+// sessionClosed offers the close record of a session, if its policy wants one.
+func (w *Worker) sessionClosed(s *session.Session, now int64) {
+	if !s.LogClose {
+		return
+	}
+	if w.lane.Full() {
+		w.flush(now)
+	}
+	w.closed[w.nClosed] = *s
+	if w.lane.Offer(event.SessionClose, 0, now, closedRef|uint32(w.nClosed)) {
+		w.nClosed++
+	}
+}
+
+// offer offers one event about a packet.
+func (w *Worker) offer(p *hook.Packet, e found) {
+	if w.lane.Full() {
+		w.flush(p.Time)
+	}
+	w.found[w.nFound] = e
+	if w.lane.Offer(e.kind, w.lane.Slot(p.InZone), p.Time, uint32(w.nFound)) {
+		w.nFound++
+	}
+}
+
+// frame carries one frame past the call sites.
+func (w *Worker) frame(f *packet.Frame, p *hook.Packet) {
+	w.counts.received++
+	w.counts.bytes += uint64(f.Wire)
+	if cause := packet.Decode(f.Data, f.Wire, &p.Headers); cause != packet.OK {
+		w.counts.causes[cause]++
+		return
+	}
+	p.Time = f.Time
+	p.Worker = w.Index
+	p.OutZone, p.App = 0, 0
+	p.InZone, p.Interface = w.Zones.Ingress(f.Interface, p.VLAN, &p.Src, p.Family)
+
+	if w.inspect(w.Ingress, p) != hook.Pass {
+		w.counts.dropped[hook.Ingress]++
+		return
+	}
+	if w.session(p) != hook.Pass {
+		w.counts.dropped[hook.Session]++
+		return
+	}
+	if w.inspect(w.Egress, p) != hook.Pass {
+		w.counts.dropped[hook.Egress]++
+		return
+	}
+	w.counts.passed++
+}
+
+// inspect calls the hooks of a site until one does not let the packet pass.
+func (w *Worker) inspect(hooks []hook.Hook, p *hook.Packet) hook.Verdict {
+	for _, h := range hooks {
+		var f hook.Finding
+		v := h.Inspect(p, &f)
+		if f.Found {
+			w.offer(p, found{packet: p, kind: f.Kind, finding: f})
+		}
+		if v != hook.Pass {
+			return v
+		}
+	}
+	return hook.Pass
+}
+
+// session finds or creates the packet's session.
+func (w *Worker) session(p *hook.Packet) hook.Verdict {
+	if p.ICMPError() {
+		return w.icmpError(p)
+	}
+	if p.Fragment && !w.frags.resolve(p) {
+		// A later fragment whose first was not seen: no ports, so no session can be named.
+		w.counts.orphans++
+		return hook.Pass
+	}
+	var hit session.Hit
+	found := w.Sessions.Lookup(&p.Headers, p.Time, &hit, &w.old)
+	w.replaced(p.Time)
+	if found {
+		p.OutZone, p.App = hit.OutZone, hit.App
+		return hook.Pass
+	}
+	if p.Proto == packet.ProtoTCP && p.HasL4 && p.TCPFlags&packet.RST != 0 {
+		// A reset begins nothing.
+		w.counts.strays++
+		return hook.Pass
+	}
+	return w.firstPacket(p)
+}
+
+// icmpError lets an ICMP error pass if the session it quotes is there (RFC 792 errors never make a session).
+func (w *Worker) icmpError(p *hook.Packet) hook.Verdict {
+	var hit session.Hit
+	if !p.HasInner || !w.Sessions.Quoted(&p.Headers, p.Time, &hit) {
+		w.counts.strays++
+		return hook.Drop
+	}
+	return hook.Pass
+}
+
+// firstPacket asks the policies about the first packet of a flow and creates the session.
+func (w *Worker) firstPacket(p *hook.Packet) hook.Verdict {
+	p.OutZone = w.Zones.ByPrefix(&p.Dst, p.Family)
+	p.App = w.service(p)
+	id := w.nextID
+	var permit hook.Permit
+	for _, h := range w.Session {
+		var f hook.Finding
+		v := h.Decide(p, &permit, &f)
+		if f.Found {
+			w.nextID += w.idStride
+			w.offer(p, found{packet: p, kind: f.Kind, id: id, finding: f})
+		}
+		if v != hook.Pass {
+			return v
+		}
+	}
+	if permit.Timeout == 0 {
+		permit.Timeout = w.Apps.Timeout(p.App)
+	}
+	params := session.Params{
+		ID: id, Policy: permit.Policy, Interface: p.Interface, InZone: p.InZone, OutZone: p.OutZone, App: p.App,
+		Timeout: permit.Timeout, LogClose: !permit.NoClose,
+	}
+	outcome := w.Sessions.Create(&p.Headers, p.Time, &params, &w.old)
+	w.replaced(p.Time)
+	if outcome != session.Created {
+		return hook.Pass
+	}
+	w.nextID += w.idStride
+	if !permit.NoOpen {
+		w.offer(p, found{packet: p, kind: event.SessionOpen, id: id, policy: permit.Policy})
+	}
+	return hook.Pass
+}
+
+// service returns the predefined application of the packet's destination. Only echoes are called icmp.
+func (w *Worker) service(p *hook.Packet) uint16 {
+	if packet.IsICMP(p.Proto) && !p.Echo() {
+		return application.None
+	}
+	return w.Apps.Service(p.Proto, p.DstPort)
+}
+
+// replaced makes the close record of a session that had to go while another was looked up or created.
+func (w *Worker) replaced(now int64) {
+	if w.old.Valid {
+		w.old.Valid = false
+		w.sessionClosed(&w.old.Session, now)
+	}
+}
+
+// Beats counts the loops of the worker: a watchdog sees by it that the worker is alive. Any goroutine.
+func (w *Worker) Beats() uint64 { return w.published.beats.Load() }
+
+// Counts returns what the worker has published last. Any goroutine.
+func (w *Worker) Counts() Counts { return w.published.counts() }
+
+// counts are the worker's own counters, in plain words; publish copies them once per batch.
+type counts struct {
+	received, bytes, passed uint64
+	dropped                 [hook.NumSites]uint64
+	causes                  [packet.NumCauses]uint64
+	orphans, strays         uint64
+}
+
+// Counts is what became of the packets of one worker: Received = Forwarded + Passed + Dropped (all sites) + Refused (all
+// causes but NotIP, which is part of Passed).
+type Counts struct {
+	Received, Bytes, Forwarded, Passed uint64
+	Dropped                            [hook.NumSites]uint64
+	Causes                             [packet.NumCauses]uint64
+	// Orphans are later fragments whose first was not seen; part of Passed.
+	Orphans uint64
+	// Strays are packets that belong to no session and may not begin one: resets (part of Passed) and ICMP errors (part
+	// of Dropped).
+	Strays uint64
+}
+
+type publishedCounts struct {
+	beats                   atomic.Uint64
+	received, bytes, passed atomic.Uint64
+	dropped                 [hook.NumSites]atomic.Uint64
+	causes                  [packet.NumCauses]atomic.Uint64
+	orphans, strays         atomic.Uint64
+}
+
+func (w *Worker) publish() {
+	from, to := &w.counts, &w.published
+	if to.received.Load() == from.received {
+		return
+	}
+	to.received.Store(from.received)
+	to.bytes.Store(from.bytes)
+	to.passed.Store(from.passed)
+	store(to.dropped[:], from.dropped[:])
+	store(to.causes[:], from.causes[:])
+	to.orphans.Store(from.orphans)
+	to.strays.Store(from.strays)
+}
+
+// store writes only what has changed: a store to shared memory costs more than a load.
+func store(to []atomic.Uint64, from []uint64) {
+	for i, n := range from {
+		if to[i].Load() != n {
+			to[i].Store(n)
+		}
+	}
+}
+
+func (p *publishedCounts) counts() (c Counts) {
+	c.Received, c.Bytes = p.received.Load(), p.bytes.Load()
+	for i := range c.Dropped {
+		c.Dropped[i] = p.dropped[i].Load()
+	}
+	for i := range c.Causes {
+		c.Causes[i] = p.causes[i].Load()
+	}
+	c.Passed = p.passed.Load() + c.Causes[packet.NotIP]
+	c.Orphans, c.Strays = p.orphans.Load(), p.strays.Load()
+	return c
+}
+
+// Refused adds up the causes for which frames were refused.
+func (c *Counts) Refused() (n uint64) {
+	for cause, v := range c.Causes {
+		if packet.Cause(cause) != packet.NotIP {
+			n += v
+		}
+	}
+	return n
+}

@@ -1,0 +1,272 @@
+package policydeny
+
+import (
+	"slices"
+
+	"github.com/rtflow/pipelined/core/application"
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// maxPolicies is how many policies one hook takes: their numbers have 16 bits, and the default needs one.
+const maxPolicies = 65535
+
+// Names of the default decision in records and counters.
+const (
+	defaultDeny   = "default-deny"
+	defaultPermit = "default-permit"
+)
+
+// compiler turns settings into an engine. It records every mistake in cfg and goes on.
+type compiler struct {
+	cfg    sdk.Config
+	env    hook.Env
+	book   *book
+	apps   *application.Table
+	known  []string       // names of applications, sorted
+	zones  []string       // names of zones, sorted
+	names  map[string]int // of policies, to their index in the file
+	engine *engine
+}
+
+// compile returns the engine for the settings. It must not be used if a mistake was recorded in cfg.
+func compile(s *settings, cfg sdk.Config, env hook.Env) *engine {
+	c := &compiler{
+		cfg:   cfg,
+		env:   env,
+		book:  newBook(s.Addresses, cfg),
+		apps:  applications(s.Applications, cfg, env),
+		zones: env.Zones.ZoneNames(),
+		names: make(map[string]int),
+	}
+	c.known = c.apps.Known()
+	c.engine = &engine{apps: c.apps, pairs: make(map[uint32][]gate)}
+	if len(s.Policies) > maxPolicies {
+		cfg.Errorf("policy", "%d policies, at most %d", len(s.Policies), maxPolicies)
+		return c.engine
+	}
+	var names []string
+	for i := range s.Policies {
+		c.policy(&s.Policies[i], i)
+		if s.Policies[i].enabled() {
+			names = append(names, s.Policies[i].Name)
+		}
+	}
+	d := c.defaultDecision(s)
+	c.engine.decisions = append(c.engine.decisions, d.decision)
+	c.engine.counters = newCounters(append(names, d.name), env.Workers)
+	return c.engine
+}
+
+// applications returns the table with the user's applications in it.
+func applications(defs map[string]application.Definition, cfg sdk.Config, env hook.Env) *application.Table {
+	table, problems := env.Apps.With(defs)
+	for _, p := range problems {
+		key := tableKey("applications", p.Name)
+		if p.Key != "" {
+			key += "." + p.Key
+		}
+		text := p.Text
+		if p.Unknown != "" {
+			text += didYouMean(p.Unknown, p.Valid)
+		}
+		cfg.Errorf(key, "%s", text)
+	}
+	return table
+}
+
+// namedDecision is a decision and its name in counters.
+type namedDecision struct {
+	decision
+	name string
+}
+
+func (c *compiler) defaultDecision(s *settings) namedDecision {
+	d := namedDecision{decision{action: event.ActionDeny, log: s.LogDefault}, defaultDeny}
+	switch s.Default {
+	case thenDeny:
+	case thenPermit:
+		d = namedDecision{decision{action: event.ActionPermit, noOpen: !s.LogDefault, noClose: !s.LogDefault}, defaultPermit}
+	default:
+		c.cfg.Errorf("default", "%q is not a default%s", s.Default, didYouMean(s.Default, []string{thenDeny, thenPermit}))
+	}
+	d.id = c.env.Names.Policy(d.name)
+	return d
+}
+
+// policy checks the policy at that index of the file, and adds it to the engine if it is enabled. A disabled policy is
+// checked all the same.
+func (c *compiler) policy(s *policySettings, index int) {
+	key := elementKey("policy", index)
+	c.name(s.Name, index, key)
+	from := c.zoneList(s.From, key+".from")
+	to := c.zoneList(s.To, key+".to")
+	p := policy{
+		src:   c.addresses(s.Source, s.SourceExcluded, key+".source"),
+		dst:   c.addresses(s.Destination, s.DestinationExcluded, key+".destination"),
+		terms: c.terms(s.Application, key+".application"),
+	}
+	c.disjoint(&p, key)
+	d := c.decision(s, key)
+	if !s.enabled() {
+		return
+	}
+	d.id = c.env.Names.Policy(s.Name)
+	number := len(c.engine.policies)
+	c.engine.policies = append(c.engine.policies, p)
+	c.engine.decisions = append(c.engine.decisions, d)
+	g := gateOf(&p, uint16(number))
+	if from == nil || to == nil {
+		c.engine.global = append(c.engine.global, globalGate{g, from, to})
+		return
+	}
+	for _, f := range from {
+		for _, t := range to {
+			pair := zonePair(f, t)
+			c.engine.pairs[pair] = append(c.engine.pairs[pair], g)
+		}
+	}
+}
+
+// name checks a policy's name. It must be the only one of that name: the name is all that a record says of it.
+func (c *compiler) name(name string, index int, key string) {
+	switch first, taken := c.names[name]; {
+	case name == "":
+		c.cfg.Errorf(key+".name", "a policy needs a name")
+		return
+	case name == defaultDeny, name == defaultPermit:
+		c.cfg.Errorf(key+".name", "%q is what records call the default, which is logged already; choose another name", name)
+	case taken:
+		c.cfg.Errorf(key+".name", "policy[%d] is called %q already", first, name)
+		return
+	}
+	c.names[name] = index
+}
+
+// zoneList returns the ids of the zones in the list, nil for any. A list with a mistake is not nil.
+func (c *compiler) zoneList(list []string, key string) []uint16 {
+	if len(list) == 0 {
+		c.cfg.Errorf(key, "a policy needs a zone, a list of zones or \"any\" here")
+		return []uint16{}
+	}
+	if slices.Equal(list, []string{wordAny}) {
+		return nil
+	}
+	ids := make([]uint16, 0, len(list))
+	for i, name := range list {
+		if name == wordAny {
+			c.cfg.Errorf(elementKey(key, i), "\"any\" stands alone")
+			continue
+		}
+		id, ok := c.env.Zones.Lookup(name)
+		if !ok {
+			c.cfg.Errorf(elementKey(key, i), "no zone is called %q%s", name, didYouMean(name, c.zones))
+			continue
+		}
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// addresses returns the addresses of one side of a policy.
+func (c *compiler) addresses(list []string, excluded bool, key string) addrs {
+	set := c.book.list(list, key)
+	if !excluded {
+		return set
+	}
+	if list == nil {
+		c.cfg.Errorf(key+"-excluded", "there is no list of addresses to exclude")
+		return set
+	}
+	rest := set.complement()
+	if rest.empty() && !set.empty() {
+		c.cfg.Errorf(key+"-excluded", "nothing is left when every address is excluded")
+	}
+	return rest
+}
+
+// disjoint records a policy that can match no packet because its sides have no family in common. Sides that are empty
+// have their own mistake already.
+func (c *compiler) disjoint(p *policy, key string) {
+	if p.src.empty() || p.dst.empty() {
+		return
+	}
+	v4 := len(p.src.v4) > 0 && len(p.dst.v4) > 0
+	v6 := len(p.src.v6) > 0 && len(p.dst.v6) > 0
+	if !v4 && !v6 {
+		c.cfg.Errorf(key, "source and destination have no address family in common: the policy matches nothing")
+	}
+}
+
+// terms returns the terms of the listed applications, nil for every application. A list with a mistake is not nil.
+func (c *compiler) terms(list []string, key string) []application.Term {
+	if list == nil || slices.Equal(list, []string{wordAny}) {
+		return nil
+	}
+	if len(list) == 0 {
+		c.cfg.Errorf(key, "an empty list matches nothing; leave the key out or write \"any\" for every application")
+	}
+	all := []application.Term{}
+	for i, name := range list {
+		if name == wordAny {
+			c.cfg.Errorf(elementKey(key, i), "\"any\" stands alone")
+			continue
+		}
+		terms, ok := c.apps.Resolve(name)
+		if !ok {
+			c.cfg.Errorf(elementKey(key, i), "no application or set is called %q%s", name, didYouMean(name, c.known))
+			continue
+		}
+		all = append(all, terms...)
+	}
+	return all
+}
+
+// decision returns what the policy decides and logs.
+func (c *compiler) decision(s *policySettings, key string) decision {
+	opens, closes := c.log(s.Log, key+".log")
+	switch s.Then {
+	case thenPermit:
+		return decision{
+			action: event.ActionPermit, noOpen: !opens, noClose: !closes, timeout: uint32(s.Timeout),
+		}
+	case thenDeny, thenReject:
+		if s.Timeout != 0 {
+			c.cfg.Errorf(key+".timeout", "a policy that does not permit has no session and no timeout")
+		}
+		if closes && !opens {
+			c.cfg.Errorf(key+".log", "a policy that does not permit has no session to close; write %q to log its denials", logInit)
+		}
+		d := decision{action: event.ActionDeny, log: opens}
+		if s.Then == thenReject {
+			d.action = event.ActionReject
+		}
+		return d
+	case "":
+		c.cfg.Errorf(key+".then", "a policy needs an action: %q, %q or %q", thenPermit, thenDeny, thenReject)
+	default:
+		c.cfg.Errorf(key+".then", "%q is not an action%s", s.Then, didYouMean(s.Then, []string{thenPermit, thenDeny, thenReject}))
+	}
+	return decision{}
+}
+
+// log returns which ends of a session are logged: both if the key is absent.
+func (c *compiler) log(list []string, key string) (opens, closes bool) {
+	if list == nil {
+		return true, true
+	}
+	for i, word := range list {
+		switch word {
+		case logInit:
+			opens = true
+		case logClose:
+			closes = true
+		default:
+			c.cfg.Errorf(elementKey(key, i), "%q is nothing to log%s", word, didYouMean(word, []string{logInit, logClose}))
+		}
+	}
+	return opens, closes
+}

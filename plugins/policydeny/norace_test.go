@@ -1,0 +1,5 @@
+//go:build !race
+
+package policydeny
+
+const raceEnabled = false

@@ -1,0 +1,24 @@
+package screendrop
+
+import (
+	_ "embed"
+
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/sdk"
+)
+
+//go:embed sample.toml
+var sample string
+
+// Plugin returns the hook as a program registers it.
+func Plugin() hook.Plugin {
+	return hook.Plugin{
+		Name:    "screendrop",
+		Summary: "Junos screens: floods, scans, sweeps and malformed packets, by ingress zone",
+		Sample:  sample,
+		New: func(cfg sdk.Config, env hook.Env) hook.Instance {
+			s := newScreens(read(cfg, env.Zones), env)
+			return hook.Instance{Ingress: s, Counters: s.counters}
+		},
+	}
+}

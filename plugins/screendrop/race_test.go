@@ -1,0 +1,5 @@
+//go:build race
+
+package screendrop
+
+const raceEnabled = true

@@ -1,0 +1,246 @@
+package screendrop
+
+import (
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// none is no screen at all.
+const none = event.Screen(event.NumScreens)
+
+// screens is one configured set of screens. Nothing but its tables and tallies changes after it is built. A screen that
+// is not configured costs nothing: its bit is not set, its table is nil.
+type screens struct {
+	zones []bool // by zone id: the screens are bound to it
+	alarm bool   // alarm-without-drop
+	signatures
+
+	hash                        hasher
+	synSource, synDest, synPort *rateTable
+	udpFlood, icmpFlood         *rateTable
+	tcpScan, tcpSweep           *scanTable
+	udpScan, udpSweep           *scanTable
+	icmpSweep                   *scanTable
+	quiet                       *rateTable // which scans were reported in this second
+
+	tallies []tally
+}
+
+var _ hook.Hook = (*screens)(nil)
+
+func newScreens(c settings, env hook.Env) *screens {
+	s := &screens{
+		alarm:      c.AlarmWithoutDrop,
+		signatures: newSignatures(&c),
+		hash:       newHasher(env.Live),
+		synSource:  rateOf(c.TCP.SYNFlood.source),
+		synDest:    rateOf(c.TCP.SYNFlood.destination),
+		synPort:    rateOf(c.TCP.SYNFlood.attack),
+		udpFlood:   rateOf(c.UDP.Flood.limit),
+		icmpFlood:  rateOf(c.ICMP.Flood.limit),
+		tcpScan:    scanOf(c.TCP.PortScan.us),
+		tcpSweep:   scanOf(c.TCP.TCPSweep.us),
+		udpScan:    scanOf(c.UDP.PortScan.us),
+		udpSweep:   scanOf(c.UDP.UDPSweep.us),
+		icmpSweep:  scanOf(c.ICMP.IPSweep.us),
+		quiet:      newRateTable(1, quietSets),
+		tallies:    make([]tally, env.Workers),
+	}
+	for _, name := range c.Zones {
+		id, _ := env.Zones.Lookup(name)
+		for int(id) >= len(s.zones) {
+			s.zones = append(s.zones, false)
+		}
+		s.zones[id] = true
+	}
+	return s
+}
+
+func rateOf(limit uint64) *rateTable {
+	if limit == 0 {
+		return nil
+	}
+	return newRateTable(limit, rateSets)
+}
+
+func scanOf(us int64) *scanTable {
+	if us == 0 {
+		return nil
+	}
+	return newScanTable(us, scanSets)
+}
+
+// Inspect implements [hook.Hook]. The first screen that fires decides; those after it do not see the packet.
+func (s *screens) Inspect(p *hook.Packet, f *hook.Finding) hook.Verdict {
+	if int(p.InZone) >= len(s.zones) || !s.zones[p.InZone] {
+		return hook.Pass
+	}
+	screen, result := s.judge(p)
+	if screen == none {
+		return hook.Pass
+	}
+	s.tallies[p.Worker].count(screen, p.IPLen)
+	drops := !s.alarm && !alarmOnly(screen)
+	if result == crossed {
+		f.Found = true
+		f.Kind = event.ScreenDrop
+		f.Screen = screen
+		f.Action = event.ActionPermit
+		if drops {
+			f.Action = event.ActionDeny
+		}
+	}
+	if drops {
+		return hook.Drop
+	}
+	return hook.Pass
+}
+
+// alarmOnly reports whether a screen reports and never drops. Junos answers SYNs above the attack threshold itself (SYN
+// cookie), which loses no honest client; of a WinNuke packet it clears the urgent bit and forwards it. Neither can be
+// done here, and dropping would do more harm than letting the packet go.
+func alarmOnly(screen event.Screen) bool {
+	return screen == event.ScreenSYNFlood || screen == event.ScreenWinNuke
+}
+
+// judge returns the screen that fires on the packet, or none. The result is crossed if that makes an event, over if the
+// event was made already.
+//
+// The order: what the IP header shows, the special case before the general one; what the transport header shows; what
+// counts. The screens that never drop come last, so that none of them saves a packet from one that does.
+func (s *screens) judge(p *hook.Packet) (event.Screen, outcome) {
+	if screen := s.signatures.header(&p.Headers); screen != none {
+		return screen, crossed
+	}
+	switch p.Proto {
+	case packet.ProtoTCP:
+		if p.HasL4 {
+			return s.tcp(p)
+		}
+	case packet.ProtoUDP:
+		return s.udp(p)
+	case packet.ProtoICMP, packet.ProtoICMPv6:
+		return s.icmp(p)
+	}
+	return none, under
+}
+
+func (s *screens) tcp(p *hook.Packet) (event.Screen, outcome) {
+	if screen := s.signatures.flags(&p.Headers); screen != none {
+		return screen, crossed
+	}
+	syn := p.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN
+	if syn {
+		if screen, result := s.syn(p); result != under {
+			return screen, result
+		}
+	}
+	if s.has(event.ScreenWinNuke) && p.DstPort == netbiosSession && p.TCPFlags&packet.URG != 0 {
+		return event.ScreenWinNuke, crossed
+	}
+	if syn && s.synPort != nil {
+		if result := s.synPort.add(s.target(p, p.DstPort), p.Time); result != under {
+			return event.ScreenSYNFlood, result
+		}
+	}
+	return none, under
+}
+
+// syn applies the counting screens that drop SYN segments.
+func (s *screens) syn(p *hook.Packet) (event.Screen, outcome) {
+	if s.synSource == nil && s.synDest == nil && s.tcpScan == nil && s.tcpSweep == nil {
+		return none, under
+	}
+	source := s.source(p)
+	if s.synSource != nil {
+		if result := s.synSource.add(source, p.Time); result != under {
+			return event.ScreenSYNFloodSrc, result
+		}
+	}
+	if s.synDest != nil {
+		if result := s.synDest.add(s.target(p, 0), p.Time); result != under {
+			return event.ScreenSYNFloodDst, result
+		}
+	}
+	if result := s.scan(s.tcpScan, event.ScreenPortScan, source, uint32(p.DstPort), p.Time); result != under {
+		return event.ScreenPortScan, result
+	}
+	if result := s.sweep(s.tcpSweep, event.ScreenTCPSweep, source, p); result != under {
+		return event.ScreenTCPSweep, result
+	}
+	return none, under
+}
+
+func (s *screens) udp(p *hook.Packet) (event.Screen, outcome) {
+	if s.udpFlood != nil {
+		// Later fragments have no port: they count together, as port 0 of their destination.
+		if result := s.udpFlood.add(s.target(p, p.DstPort), p.Time); result != under {
+			return event.ScreenUDPFlood, result
+		}
+	}
+	if s.udpScan == nil && s.udpSweep == nil {
+		return none, under
+	}
+	source := s.source(p)
+	if p.HasL4 {
+		if result := s.scan(s.udpScan, event.ScreenUDPPortScan, source, uint32(p.DstPort), p.Time); result != under {
+			return event.ScreenUDPPortScan, result
+		}
+	}
+	if result := s.sweep(s.udpSweep, event.ScreenUDPSweep, source, p); result != under {
+		return event.ScreenUDPSweep, result
+	}
+	return none, under
+}
+
+func (s *screens) icmp(p *hook.Packet) (event.Screen, outcome) {
+	if s.icmpFlood != nil {
+		if result := s.icmpFlood.add(s.target(p, 0), p.Time); result != under {
+			return event.ScreenICMPFlood, result
+		}
+	}
+	if s.icmpSweep != nil && !neighborDiscovery(&p.Headers) {
+		if result := s.sweep(s.icmpSweep, event.ScreenIPSweep, s.source(p), p); result != under {
+			return event.ScreenIPSweep, result
+		}
+	}
+	return none, under
+}
+
+// neighborDiscovery reports whether the packet is one of RFC 4861 (types 133 to 137): a router that looks for ten
+// neighbours does not sweep.
+func neighborDiscovery(h *packet.Headers) bool {
+	return h.Proto == packet.ProtoICMPv6 && h.HasL4 && h.ICMPType >= 133 && h.ICMPType <= 137
+}
+
+// source and target hash the key that a packet's source, or its destination with a port, has in its zone.
+func (s *screens) source(p *hook.Packet) uint64 { return s.hash.key(&p.Src, p.Family, p.InZone, 0) }
+
+func (s *screens) target(p *hook.Packet, port uint16) uint64 {
+	return s.hash.key(&p.Dst, p.Family, p.InZone, port)
+}
+
+// sweep is scan with the destination address as target.
+func (s *screens) sweep(t *scanTable, screen event.Screen, source uint64, p *hook.Packet) outcome {
+	if t == nil {
+		return under
+	}
+	return s.scan(t, screen, source, uint32(s.hash.key(&p.Dst, p.Family, 0, 0)>>32), p.Time)
+}
+
+// scan asks a table, and turns crossed into over where the source was reported in this second already: intervals are
+// much shorter than a second.
+func (s *screens) scan(t *scanTable, screen event.Screen, source uint64, target uint32, now int64) outcome {
+	if t == nil {
+		return under
+	}
+	result := t.add(source, target, now)
+	if result == crossed && s.quiet.add(fold(source, uint64(screen)|1<<63), now) != under {
+		return over
+	}
+	return result
+}
+
+// quietSets is how many sets the table of reported scans has: 8,192 sources in 64 KiB.
+const quietSets = 1024

@@ -1,0 +1,15 @@
+// Package format turns event records into bytes: Juniper-style RFC 5424 lines, JSON in Elastic Common Schema terms, and the
+// wire frames as they are.
+//
+// What lives here: encoders, the texts that lines are made of, and the rules for characters in them. What never may:
+// writing anywhere, reading the clock, framing of a transport (octet counting belongs to the syslog sink), and anything of
+// ours but sdk/event.
+//
+// An [Encoder] is immutable: any number of goroutines may use one. It allocates nothing but what dst needs to grow.
+//
+// # Characters
+//
+// Names come from a configuration file and end up in files, terminals and parsers, so every format treats them alike before
+// it escapes what its own grammar wants escaped. A name is cut to 128 bytes at a rune border. Control characters (C0, DEL
+// and C1) become '?': a newline inside a value would end the line. Each byte that is not UTF-8 becomes U+FFFD.
+package format

@@ -1,0 +1,37 @@
+package format
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestNames(t *testing.T) {
+	long := strings.Repeat("a", maxName)
+	for _, c := range []struct{ name, in, sd, json, word string }{
+		{"empty", "", "N/A", "", "N/A"},
+		{"plain", "web-out", "web-out", "web-out", "web-out"},
+		{"escapes", `a"b\c]d`, `a\"b\\c\]d`, `a\"b\\c]d`, `a"b\c]d`},
+		{"blank", "a b", "a b", "a b", "a_b"},
+		{"controls", "a\nb\x00c\x7fd\te", "a?b?c?d?e", "a?b?c?d?e", "a?b?c?d?e"},
+		{"C1 controls", "a\u0085b\u009bc", "a?b?c", "a?b?c", "a?b?c"},
+		{"other languages", "überall-世界", "überall-世界", "überall-世界", "überall-世界"},
+		{"invalid UTF-8", "a\xff\xfeb", "a\ufffd\ufffdb", "a\ufffd\ufffdb", "a\ufffd\ufffdb"},
+		{"as long as may be", long, long, long, long},
+		{"too long", long + "b", long, long, long},
+		{"cut in a rune", long[1:] + "ü", long[1:], long[1:], long[1:]},
+		{"cut in a long rune", long[3:] + "𝄞", long[3:], long[3:], long[3:]},
+		{"cut behind a rune", long[2:] + "üb", long[2:] + "ü", long[2:] + "ü", long[2:] + "ü"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := string(appendValue(nil, c.in)); got != c.sd {
+				t.Errorf("PARAM-VALUE %q, want %q", got, c.sd)
+			}
+			if got := string(appendJSON(nil, c.in)); got != c.json {
+				t.Errorf("JSON %q, want %q", got, c.json)
+			}
+			if got := string(appendWord(nil, c.in)); got != c.word {
+				t.Errorf("word %q, want %q", got, c.word)
+			}
+		})
+	}
+}

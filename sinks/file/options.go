@@ -1,0 +1,121 @@
+package file
+
+import (
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// options is the table of a file sink.
+type options struct {
+	Path         string        `toml:"path"`
+	Format       string        `toml:"format"`
+	Profile      string        `toml:"profile"`
+	Platform     uint32        `toml:"platform"`
+	Rotate       rotateOptions `toml:"rotate"`
+	Sync         syncMode      `toml:"sync"`
+	SyncInterval duration      `toml:"sync_interval"`
+	Mode         fileMode      `toml:"mode"`
+}
+
+// rotateOptions says when a file is closed under another name. Zero values: never, never, all.
+type rotateOptions struct {
+	Size     size     `toml:"size"`
+	Interval interval `toml:"interval"`
+	Keep     int      `toml:"keep"`
+}
+
+// syncMode says when a record is acknowledged.
+type syncMode uint8
+
+const (
+	syncNone     syncMode = iota // when the kernel has it
+	syncInterval                 // when it is on the disk, which is made so every now and then
+	syncBatch                    // when it is on the disk, which is made so after every write
+)
+
+func (m *syncMode) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "none":
+		*m = syncNone
+	case "interval":
+		*m = syncInterval
+	case "batch":
+		*m = syncBatch
+	default:
+		return fmt.Errorf(`want "none", "interval" or "batch", got %q`, text)
+	}
+	return nil
+}
+
+// size is a number of bytes: "256MB" (10^6) or "256MiB" (2^20).
+type size int64
+
+func (s *size) UnmarshalText(text []byte) error {
+	units := []struct {
+		suffix string
+		factor int64
+	}{ // a suffix of another one comes after it
+		{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+		{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
+	}
+	digits, factor := string(text), int64(1)
+	for _, u := range units {
+		if before, ok := strings.CutSuffix(digits, u.suffix); ok {
+			digits, factor = strings.TrimSpace(before), u.factor
+			break
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n < 0 || n > (1<<63-1)/factor {
+		return fmt.Errorf(`want a size such as "256MB" or "1GiB", got %q`, text)
+	}
+	*s = size(n * factor)
+	return nil
+}
+
+// duration is a time.Duration as text.
+type duration time.Duration
+
+func (d *duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf(`want a duration such as "1s", got %q`, text)
+	}
+	*d = duration(v)
+	return nil
+}
+
+// interval is a duration, "hourly" or "daily".
+type interval time.Duration
+
+func (i *interval) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "hourly":
+		*i = interval(time.Hour)
+		return nil
+	case "daily":
+		*i = interval(24 * time.Hour)
+		return nil
+	}
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf(`want "hourly", "daily" or a duration such as "6h", got %q`, text)
+	}
+	*i = interval(v)
+	return nil
+}
+
+// fileMode is a file's permission bits in octal.
+type fileMode fs.FileMode
+
+func (m *fileMode) UnmarshalText(text []byte) error {
+	v, err := strconv.ParseUint(string(text), 8, 32)
+	if err != nil || v > 0o777 {
+		return fmt.Errorf(`want permission bits such as "0640", got %q`, text)
+	}
+	*m = fileMode(v)
+	return nil
+}

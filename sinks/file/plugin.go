@@ -1,0 +1,135 @@
+package file
+
+import (
+	_ "embed"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/format"
+)
+
+//go:embed sample.toml
+var fileSample string
+
+//go:embed sample_stdout.toml
+var stdoutSample string
+
+// Limits of the options.
+const (
+	minRotateSize     = 1_000_000
+	minRotateInterval = time.Minute
+	minSyncInterval   = time.Millisecond
+	maxSyncInterval   = time.Minute
+)
+
+// Plugin returns the sink "file".
+func Plugin() sdk.SinkPlugin {
+	return sdk.SinkPlugin{
+		Name:    "file",
+		Summary: "appends to a file and rotates it; also a FIFO or device",
+		Sample:  fileSample,
+		New:     newFile,
+	}
+}
+
+// StdoutPlugin returns the sink "stdout".
+func StdoutPlugin() sdk.SinkPlugin {
+	return sdk.SinkPlugin{
+		Name:    "stdout",
+		Summary: "writes to standard output",
+		Sample:  stdoutSample,
+		New:     newStdout,
+	}
+}
+
+func newFile(cfg sdk.Config, env sdk.Env) sdk.Sink {
+	o := options{
+		Format:       format.RFC5424,
+		Profile:      format.Junos20,
+		Platform:     format.DefaultPlatform,
+		Rotate:       rotateOptions{Keep: 14},
+		SyncInterval: duration(time.Second),
+		Mode:         0o640,
+	}
+	if !cfg.Decode(&o) {
+		return nil
+	}
+	good := o.check(cfg)
+	enc, ok := encoder(cfg, env, format.Options{Format: o.Format, Profile: o.Profile, Platform: o.Platform})
+	if !good || !ok {
+		return nil
+	}
+	warn := env.Warn
+	if warn == nil {
+		warn = func(string, ...any) {}
+	}
+	return newSink(enc, &logFile{
+		path:    o.Path,
+		mode:    o.Mode,
+		rotate:  o.Rotate,
+		durable: o.Sync != syncNone,
+		layout:  layoutOf(o.Format),
+		warn:    warn,
+	}, o.Sync, time.Duration(o.SyncInterval))
+}
+
+// check records every mistake in the values.
+func (o *options) check(cfg sdk.Config) bool {
+	good := true
+	mistake := func(wrong bool, key, form string, args ...any) {
+		if wrong {
+			cfg.Errorf(key, form, args...)
+			good = false
+		}
+	}
+	if o.Path == "" {
+		mistake(true, "path", "the path of the file is missing")
+	} else {
+		mistake(!filepath.IsAbs(o.Path), "path", "want an absolute path, got %q", o.Path)
+	}
+	r := o.Rotate
+	mistake(r.Size != 0 && r.Size < minRotateSize, "rotate.size", "want at least 1MB, got %d bytes", r.Size)
+	mistake(r.Interval != 0 && time.Duration(r.Interval) < minRotateInterval, "rotate.interval",
+		"want at least %v, got %v", minRotateInterval, time.Duration(r.Interval))
+	mistake(r.Keep < 0, "rotate.keep", "want how many rotated files to keep, or 0 for all, got %d", r.Keep)
+	every := time.Duration(o.SyncInterval)
+	mistake(every < minSyncInterval || every > maxSyncInterval, "sync_interval", "want %v to %v, got %v",
+		minSyncInterval, maxSyncInterval, every)
+	mistake(o.Platform == 0, "platform", "want the last number of the SD-ID, %d for a vSRX", format.DefaultPlatform)
+	return good
+}
+
+func newStdout(cfg sdk.Config, env sdk.Env) sdk.Sink {
+	o := struct {
+		Format   string `toml:"format"`
+		Profile  string `toml:"profile"`
+		Platform uint32 `toml:"platform"`
+	}{format.RFC5424, format.Junos20, format.DefaultPlatform}
+	if !cfg.Decode(&o) {
+		return nil
+	}
+	enc, ok := encoder(cfg, env, format.Options{Format: o.Format, Profile: o.Profile, Platform: o.Platform})
+	if !ok {
+		return nil
+	}
+	return newSink(enc, &stream{connect: openStdout}, syncNone, 0)
+}
+
+// encoder makes the encoder and records a mistake at the option that it complains about.
+func encoder(cfg sdk.Config, env sdk.Env, o format.Options) (format.Encoder, bool) {
+	o.Hostname = env.Hostname
+	enc, err := format.New(o)
+	if err == nil {
+		return enc, true
+	}
+	var bad *format.OptionError
+	switch {
+	case errors.As(err, &bad) && bad.Option != "hostname":
+		cfg.Errorf(bad.Option, "%s", bad.Reason)
+	default: // the host's name is not a key of this table
+		cfg.Errorf("", "%v", err)
+	}
+	return nil, false
+}

@@ -1,0 +1,146 @@
+package capture
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/gopacket/gopacket/layers"
+)
+
+const (
+	// maxRecord is the most bytes that one packet may have been captured with. It is libpcap's MAXIMUM_SNAPLEN: no capture
+	// tool writes more.
+	maxRecord = 256 << 10
+	// maxBlock is the largest pcapng block that is looked at: a packet and 128 KiB of options.
+	maxBlock = maxRecord + 128<<10
+	// bufferSize is how much is read at once; a whole pcapng block must fit.
+	bufferSize = 512 << 10
+
+	classicHeader = 24 // bytes, "pcap file header"
+)
+
+// record is one packet of a capture. data is valid until the next call of next.
+type record struct {
+	data  []byte
+	wire  int
+	stamp int64  // Unix time in nanoseconds; -1 if the capture has none, or one that cannot be told in 64 bits
+	port  uint32 // what Config.Index said of the interface
+}
+
+// records reads the packets of one capture. next returns io.EOF at an end where an end may be.
+type records interface {
+	next(*record) error
+	// offset is where the record starts that next returned or failed at, in bytes of the decompressed capture.
+	offset() int64
+	// otherLink counts frames skipped because they have no Ethernet header.
+	otherLink() uint64
+}
+
+// openRecords finds out what r holds and returns its reader.
+func openRecords(r io.Reader, cfg *Config) (records, error) {
+	br := bufio.NewReaderSize(r, bufferSize)
+	head, err := peek(br, classicHeader)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.HasPrefix(head, []byte{0x1f, 0x8b}) {
+		z, err := gzip.NewReader(br)
+		if err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, fmt.Errorf("gzip: %w", err)
+		}
+		br = bufio.NewReaderSize(gzipErrors{z}, bufferSize)
+		if head, err = peek(br, classicHeader); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case isClassic(head):
+		return newClassic(br, head, cfg)
+	case bytes.HasPrefix(head, []byte{0x0a, 0x0d, 0x0d, 0x0a}):
+		return newNG(br, cfg)
+	case len(head) == 0:
+		return nil, ErrEmpty
+	default:
+		return nil, fmt.Errorf("%w: %s", ErrFormat, looksLike(head))
+	}
+}
+
+// peek returns the first n bytes, or fewer if there are no more.
+func peek(br *bufio.Reader, n int) ([]byte, error) {
+	head, err := br.Peek(n)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return head, nil
+}
+
+// gzipErrors says of an error that it is the compression that is damaged, not the capture inside.
+type gzipErrors struct{ z *gzip.Reader }
+
+func (g gzipErrors) Read(p []byte) (int, error) {
+	n, err := g.z.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("gzip: %w", err)
+	}
+	return n, err
+}
+
+// isClassic reports whether head starts with one of pcap's four magic numbers.
+func isClassic(head []byte) bool {
+	if len(head) < 4 {
+		return false
+	}
+	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+		switch order.Uint32(head) {
+		case 0xa1b2c3d4, 0xa1b23c4d: // microseconds, nanoseconds
+			return true
+		}
+	}
+	return false
+}
+
+// lookalikes are the starts of files that people take for captures.
+var lookalikes = []struct{ magic, name string }{
+	{"\x28\xb5\x2f\xfd", "zstd compressed data"},
+	{"\xfd7zXZ\x00", "xz compressed data"},
+	{"BZh", "bzip2 compressed data"},
+	{"\x04\x22\x4d\x18", "lz4 compressed data"},
+	{"PK\x03\x04", "a zip archive"},
+	{"\x1f\x8b", "gzip inside gzip"},
+	{"snoop\x00\x00\x00", "a snoop capture"},
+	{"\xa1\xb2\xcd\x34", "a pcap with Kuznetzov's extensions"},
+	{"\x34\xcd\xb2\xa1", "a pcap with Kuznetzov's extensions"},
+	{"\x7fELF", "an ELF program"},
+}
+
+// looksLike describes the start of a file for the eyes of an operator.
+func looksLike(head []byte) string {
+	for _, l := range lookalikes {
+		if strings.HasPrefix(string(head), l.magic) {
+			return fmt.Sprintf("it looks like %s (starts with % x)", l.name, head[:len(l.magic)])
+		}
+	}
+	head = head[:min(len(head), 16)]
+	if text := strings.TrimRight(string(head), "\r\n\t "); text != "" && strings.IndexFunc(text, notPrintable) < 0 {
+		return fmt.Sprintf("it looks like text (starts with %q)", text)
+	}
+	return fmt.Sprintf("it starts with % x", head)
+}
+
+func notPrintable(r rune) bool { return r < ' ' && r != '\n' && r != '\t' && r != '\r' || r > '~' }
+
+func checkLink(t layers.LinkType, name string) error {
+	if t != layers.LinkTypeEthernet {
+		return &LinkTypeError{Type: t, Interface: name}
+	}
+	return nil
+}

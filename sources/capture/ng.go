@@ -1,0 +1,123 @@
+package capture
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
+)
+
+// ng reads a pcapng.
+type ng struct {
+	guard  blocks
+	r      *pcapgo.NgReader
+	cfg    *Config
+	ports  []port // interfaces of the section, as far as packets have named them
+	read   uint64 // packets handed out
+	others uint64 // packets of other link types
+}
+
+// port is what there is to know about an interface of the capture.
+type port struct {
+	index    uint32
+	ethernet bool
+}
+
+func newNG(br *bufio.Reader, cfg *Config) (*ng, error) {
+	n := &ng{guard: blocks{br: br}, cfg: cfg}
+	r, err := pcapgo.NewNgReader(&n.guard, pcapgo.NgReaderOptions{
+		WantMixedLinkType:  true,
+		SectionEndCallback: func([]pcapgo.NgInterface, pcapgo.NgSectionInfo) { n.ports = n.ports[:0] },
+	})
+	if err != nil {
+		return nil, n.cause(err)
+	}
+	n.r = r
+	return n, nil
+}
+
+func (n *ng) next(rec *record) error {
+	for {
+		data, info, err := n.r.ZeroCopyReadPacketData()
+		if err != nil {
+			return n.cause(err)
+		}
+		for len(n.ports) <= info.InterfaceIndex {
+			if err := n.describe(len(n.ports)); err != nil {
+				return err
+			}
+		}
+		p := n.ports[info.InterfaceIndex]
+		if !p.ethernet {
+			if n.read == 0 {
+				if err := n.refuseForeign(info.InterfaceIndex); err != nil {
+					return err
+				}
+			}
+			n.others++
+			continue
+		}
+		n.read++
+		*rec = record{
+			data: data,
+			// A packet may claim to have been shorter on the wire than what was captured of it; it was not.
+			wire:  max(info.Length, len(data)),
+			stamp: stamp(info.Timestamp),
+			port:  p.index,
+		}
+		return nil
+	}
+}
+
+// describe appends the interface of that number to ports.
+func (n *ng) describe(i int) error {
+	intf, err := n.r.Interface(i)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	// The finest units that pcapgo's whole-number arithmetic turns into nanoseconds without error.
+	base, finest := 10, uint8(19)
+	res := intf.TimestampResolution
+	if res.Binary() {
+		base, finest = 2, 9
+	}
+	if res.Exponent() > finest {
+		return fmt.Errorf("interface %d (%q) stamps its packets in units of %d^-%d seconds, which is not supported",
+			i, intf.Name, base, res.Exponent())
+	}
+	n.ports = append(n.ports, port{index: n.cfg.port(intf.Name), ethernet: intf.LinkType == layers.LinkTypeEthernet})
+	return nil
+}
+
+// refuseForeign returns an error if a packet of interface i shows that the capture has no Ethernet at all: none of the
+// interfaces described so far is. Frames of one interface among others are skipped and counted instead.
+func (n *ng) refuseForeign(i int) error {
+	for j := range n.r.NInterfaces() {
+		if intf, err := n.r.Interface(j); err == nil && intf.LinkType == layers.LinkTypeEthernet {
+			return nil
+		}
+	}
+	intf, err := n.r.Interface(i)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return checkLink(intf.LinkType, intf.Name)
+}
+
+// cause returns the error that ended reading: what the guard found, because pcapgo turns io.ErrUnexpectedEOF at the start
+// of a block into io.EOF, or what pcapgo says of a block whose lengths were right.
+func (n *ng) cause(err error) error {
+	if n.guard.err != nil {
+		return n.guard.err
+	}
+	if errors.Is(err, io.EOF) {
+		return errCutOff
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
+}
+
+func (n *ng) offset() int64     { return n.guard.at }
+func (n *ng) otherLink() uint64 { return n.others }

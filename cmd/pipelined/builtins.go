@@ -6,18 +6,20 @@ import (
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/registry"
 	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/plugins/filterlog"
 	"github.com/rtflow/pipelined/plugins/policydeny"
 	"github.com/rtflow/pipelined/plugins/screendrop"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sinks/file"
 	"github.com/rtflow/pipelined/sources/capture"
+	"github.com/rtflow/pipelined/sources/xdp"
 )
 
 // builtins is the one list of what is compiled in.
 func builtins() (*registry.Registry, error) {
 	return registry.New(
-		[]source.Plugin{capture.Plugin(os.Stdin)},
-		[]hook.Plugin{screendrop.Plugin(), policydeny.Plugin()},
+		[]source.Plugin{capture.Plugin(os.Stdin), xdp.Plugin()},
+		[]hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()},
 		[]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin()},
 	)
 }

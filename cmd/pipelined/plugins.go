@@ -1,11 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
 	"slices"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -63,11 +63,7 @@ func newSample() *cobra.Command {
 			}
 			text, ok := samples[args[0]]
 			if !ok {
-				names := sampleNames(samples)
-				if near, found := config.Nearest(args[0], names); found {
-					return &usageError{fmt.Errorf("there is no sample %q; did you mean %q?", args[0], near)}
-				}
-				return &usageError{fmt.Errorf("there is no sample %q; there are %s", args[0], strings.Join(names, ", "))}
+				return &usageError{errors.New(config.Unknown("sample", args[0], sampleNames(samples)))}
 			}
 			_, err = io.WriteString(cmd.OutOrStdout(), text)
 			return err

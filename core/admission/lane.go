@@ -33,13 +33,16 @@ type Lane struct {
 
 	pending [MaxPending]pending
 	n       int
+	kinds   event.KindSet            // of the pending events
+	count   [event.NumKinds]int      // of the pending events, by kind
 	records [MaxPending]event.Record // encoded once, copied per sink
 	encoded [MaxPending]bool
 
 	offered  [event.NumKinds]uint64
-	limited  []uint64 // class × slots + slot
-	since    []int64  // when limited first grew since the last Flush; 0 = it did not
-	anyNew   bool     // some limited has grown since the last Flush
+	changed  event.KindSet // kinds whose counters have changed since they were published
+	limited  []uint64      // class × slots + slot
+	since    []int64       // when limited first grew since the last Flush; 0 = it did not
+	anyNew   bool          // some limited has grown since the last Flush
 	perSink  []sinkCounts
 	nextTick int64
 	loss     event.Record
@@ -70,6 +73,7 @@ func (l *Lane) Slot(zone uint16) int { return l.gate.limiter.Slot(zone) }
 // whether the limiter let it through; it is then pending until Flush. Session events are not limited.
 func (l *Lane) Offer(k event.Kind, slot int, now int64, ref uint32) bool {
 	l.offered[k]++
+	l.changed |= 1 << k
 	if class := classOf[k]; class >= 0 && !l.gate.limiter.Allow(int(class), slot, now) {
 		i := int(class)*l.gate.slots + slot
 		l.limited[i]++
@@ -81,6 +85,8 @@ func (l *Lane) Offer(k event.Kind, slot int, now int64, ref uint32) bool {
 	}
 	l.pending[l.n] = pending{ref: ref, kind: k}
 	l.n++
+	l.kinds |= 1 << k
+	l.count[k]++
 	return true
 }
 
@@ -98,7 +104,8 @@ func (l *Lane) Flush(now, wall int64) {
 			l.deliver(s, &l.perSink[i], wall)
 		}
 		clear(l.encoded[:l.n])
-		l.n = 0
+		l.n, l.kinds = 0, 0
+		l.count = [event.NumKinds]int{}
 	}
 	if now >= l.nextTick {
 		l.nextTick = (now/tick + 1) * tick
@@ -126,22 +133,21 @@ func (l *Lane) Finish(now, wall int64) {
 
 // deliver brings the pending events to one ring, as many of each kind as it has credits for.
 func (l *Lane) deliver(s *sink, c *sinkCounts, wall int64) {
-	var want, grant [event.NumKinds]int
-	total := 0
-	for _, p := range l.pending[:l.n] {
-		if s.Only.Has(p.kind) {
-			want[p.kind]++
-		} else {
-			c.filtered[p.kind]++
+	var grant [event.NumKinds]int
+	total, short := 0, 0
+	for kinds := l.kinds; kinds != 0; kinds &= kinds - 1 {
+		k := kinds.First()
+		n := l.count[k]
+		if !s.Only.Has(k) {
+			c.filtered[k] += uint64(n)
+			continue
 		}
+		got := l.acquire(s, k, n)
+		grant[k] = got
+		total += got
+		short += n - got
 	}
-	for k, n := range want {
-		if n > 0 {
-			grant[k] = l.acquire(s, event.Kind(k), n)
-			total += grant[k]
-		}
-	}
-	if l.gate.wait && grant != want {
+	if short > 0 && l.gate.wait {
 		// A credit held for a later event could be the one that an earlier event waits for.
 		for k, n := range grant {
 			s.Ring.ReturnCredits(event.Kind(k), n)
@@ -153,21 +159,26 @@ func (l *Lane) deliver(s *sink, c *sinkCounts, wall int64) {
 		if s.missing.Load() {
 			l.announceMissing(s, c)
 		}
-		pos := s.Ring.Claim(total)
-		left := grant
-		for i, p := range l.pending[:l.n] {
-			if left[p.kind] > 0 && s.Only.Has(p.kind) {
-				left[p.kind]--
-				s.Ring.Put(pos, l.record(i))
-				pos++
-			}
+		l.append(s, c, grant, total)
+	}
+	if short > 0 {
+		l.refuse(s, c, &grant, wall)
+	}
+}
+
+// append puts the first of the pending events of each kind into a ring, as many as were granted, and wakes the sink.
+func (l *Lane) append(s *sink, c *sinkCounts, grant [event.NumKinds]int, total int) {
+	for kinds := l.kinds; kinds != 0; kinds &= kinds - 1 {
+		k := kinds.First()
+		c.queued[k] += uint64(grant[k])
+	}
+	pos := s.Ring.Claim(total)
+	for i := range l.pending[:l.n] {
+		if k := l.pending[i].kind; grant[k] > 0 {
+			grant[k]--
+			s.Ring.Put(pos, l.record(i))
+			pos++
 		}
-	}
-	if grant != want {
-		l.refuse(s, c, &want, &grant, wall)
-	}
-	for k, n := range grant {
-		c.queued[k] += uint64(n)
 	}
 	s.Ring.Wake()
 }
@@ -180,20 +191,18 @@ func (l *Lane) acquire(s *sink, k event.Kind, n int) int {
 }
 
 // refuse counts what the ring had no credits for and notes it for the next loss record.
-func (l *Lane) refuse(s *sink, c *sinkCounts, want, grant *[event.NumKinds]int, wall int64) {
+func (l *Lane) refuse(s *sink, c *sinkCounts, grant *[event.NumKinds]int, wall int64) {
 	closed := s.Ring.Closed()
 	var lost event.LossCounts
-	for k := range want {
-		short := uint64(want[k] - grant[k])
-		if short == 0 {
-			continue
+	for k := range lost { // loss records are not offered: they come from the gate itself
+		if short := l.count[k] - grant[k]; short > 0 && s.Only.Has(event.Kind(k)) {
+			lost[k] = uint64(short)
+			if closed {
+				c.closed[k] += lost[k]
+			} else {
+				c.overBudget[k] += lost[k]
+			}
 		}
-		if closed {
-			c.closed[k] += short
-			continue
-		}
-		c.overBudget[k] += short
-		lost[k] = short // loss records are not offered through pending, so k is in range
 	}
 	if !closed {
 		s.miss(&lost, wall)
@@ -257,4 +266,5 @@ func (l *Lane) announceMissing(s *sink, c *sinkCounts) {
 	}
 	s.Ring.Put(s.Ring.Claim(1), &l.loss)
 	c.queued[event.Loss]++
+	l.changed = l.changed.With(event.Loss)
 }

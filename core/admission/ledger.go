@@ -22,22 +22,26 @@ func newPublished(limited, sinks int) published {
 	return published{limited: make([]atomic.Uint64, limited), perSink: make([]publishedSink, sinks)}
 }
 
+// publish copies the counters of the kinds that have changed, and of these only what has: a store to shared memory costs
+// more than a load.
 func (l *Lane) publish() {
-	publishKinds(&l.published.offered, &l.offered)
-	for i := range l.perSink {
-		from, to := &l.perSink[i], &l.published.perSink[i]
-		publishKinds(&to.filtered, &from.filtered)
-		publishKinds(&to.queued, &from.queued)
-		publishKinds(&to.overBudget, &from.overBudget)
-		publishKinds(&to.closed, &from.closed)
+	for kinds := l.changed; kinds != 0; kinds &= kinds - 1 {
+		k := kinds.First()
+		store(&l.published.offered[k], l.offered[k])
+		for i := range l.perSink {
+			from, to := &l.perSink[i], &l.published.perSink[i]
+			store(&to.filtered[k], from.filtered[k])
+			store(&to.queued[k], from.queued[k])
+			store(&to.overBudget[k], from.overBudget[k])
+			store(&to.closed[k], from.closed[k])
+		}
 	}
+	l.changed = 0
 }
 
-func publishKinds(to *[event.NumKinds]atomic.Uint64, from *[event.NumKinds]uint64) {
-	for k, n := range from {
-		if to[k].Load() != n {
-			to[k].Store(n)
-		}
+func store(to *atomic.Uint64, n uint64) {
+	if to.Load() != n {
+		to.Store(n)
 	}
 }
 

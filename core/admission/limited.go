@@ -56,6 +56,7 @@ func (l *Lane) putLimited(k event.Kind, zone uint16, counts *event.LossCounts, s
 			s.Ring.Put(s.Ring.Claim(1), &l.loss)
 			s.Ring.Wake()
 			l.perSink[i].queued[event.Loss]++
+			l.changed = l.changed.With(event.Loss)
 		case !s.Ring.Closed():
 			s.miss(counts, until)
 		}

@@ -36,11 +36,23 @@ func Nearest(name string, valid []string) (best string, ok bool) {
 		if d := len(v) - len(name); d > limit || -d > limit {
 			continue // also keeps the cost of a huge name down
 		}
-		if d := levenshtein.Distance(name, fold(v), nil); d <= limit && d < len(v) {
+		if d := distance(name, fold(v)); d <= limit && d < len(v) {
 			best, limit, ok = v, d-1, true
 		}
 	}
 	return best, ok
+}
+
+// distance counts edits. Two neighbouring letters that have changed places are one slip, not two edits.
+func distance(a, b string) int {
+	if len(a) == len(b) {
+		for i := range len(a) - 1 {
+			if a[i] == b[i+1] && a[i+1] == b[i] && a[:i] == b[:i] && a[i+2:] == b[i+2:] && a != b {
+				return 1
+			}
+		}
+	}
+	return levenshtein.Distance(a, b, nil)
 }
 
 // fold makes spellings equal that people mix up: case, and a dash for an underscore.

@@ -2,7 +2,7 @@ package pipeline
 
 import (
 	"log/slog"
-	"strings"
+	"slices"
 
 	"github.com/rtflow/pipelined/core/application"
 	"github.com/rtflow/pipelined/core/config"
@@ -63,7 +63,7 @@ type plannedSink struct {
 	replay       config.Replay
 }
 
-// NewPlan reads the tables of all chained components and records every mistake in problems. The plan may be run only if
+// NewPlan reads the tables of all components, chained or not, and records every mistake in problems. The plan may be run only if
 // problems holds no error.
 func NewPlan(f *config.File, problems *config.Problems, o Options) *Plan {
 	p := &Plan{file: f, options: o, host: f.Node.Name, apps: application.Predefined()}
@@ -72,7 +72,7 @@ func NewPlan(f *config.File, problems *config.Problems, o Options) *Plan {
 	}
 	p.planSources()
 	p.planZones()
-	p.hooks(hook.Env{Workers: 1, Zones: p.zones, Apps: p.apps, Names: hook.NewNameBuilder(), Live: p.live})
+	p.hooks(p.file.Hooks, hook.Env{Workers: 1, Zones: p.zones, Apps: p.apps, Names: hook.NewNameBuilder(), Live: p.live})
 	p.planSinks()
 	return p
 }
@@ -89,13 +89,16 @@ func (p *Plan) planSources() {
 		return
 	}
 	captures := 0
-	for _, c := range p.file.Pipeline.Sources {
+	for _, c := range p.file.Sources {
 		plugin, ok := p.options.Registry.Sources[c.Plugin]
 		if !ok {
 			unknownPlugin(c, "source", registry.Names(p.options.Registry.Sources))
 			continue
 		}
 		s := plugin.New(c.Section, source.Env{Warn: p.warner("source", c.Name)})
+		if !slices.Contains(p.file.Pipeline.Sources, c) {
+			continue
+		}
 		p.sources = append(p.sources, plannedSource{name: c.Name, plugin: c.Plugin, Configured: s})
 		if s.Live {
 			p.live = true
@@ -137,9 +140,9 @@ func (p *Plan) planZones() {
 	p.zones = zone.New(zones, extra, ids)
 }
 
-// hooks builds the chained hooks.
-func (p *Plan) hooks(env hook.Env) (list []namedHook) {
-	for _, c := range p.file.Pipeline.Hooks {
+// hooks builds hooks.
+func (p *Plan) hooks(components []*config.Component, env hook.Env) (list []namedHook) {
+	for _, c := range components {
 		plugin, ok := p.options.Registry.Hooks[c.Plugin]
 		if !ok {
 			unknownPlugin(c, "hook", registry.Names(p.options.Registry.Hooks))
@@ -161,25 +164,26 @@ func (p *Plan) planSinks() {
 		p.sinks = []plannedSink{{name: out.Name, sink: out.New(env(out.Name)), only: event.AllKinds, replay: p.file.Replay}}
 		return
 	}
-	for _, c := range p.file.Pipeline.Sinks {
+	planned := make(map[*config.Component]plannedSink)
+	for _, c := range p.file.Sinks {
 		plugin, ok := p.options.Registry.Sinks[c.Plugin]
 		if !ok {
 			unknownPlugin(c, "sink", registry.Names(p.options.Registry.Sinks))
 			continue
 		}
-		p.sinks = append(p.sinks, plannedSink{
+		planned[c] = plannedSink{
 			name: c.Name, plugin: c.Plugin, sink: plugin.New(c.Section, env(c.Name)), only: c.Only, replay: c.Replay,
-		})
+		}
+	}
+	for _, c := range p.file.Pipeline.Sinks {
+		if s, ok := planned[c]; ok {
+			p.sinks = append(p.sinks, s)
+		}
 	}
 }
 
 func unknownPlugin(c *config.Component, kind string, valid []string) {
-	if c.Plugin == "" {
-		return // already recorded
+	if c.Plugin != "" { // else it is recorded already
+		c.Section.Errorf("plugin", "%s", config.Unknown(kind+" plugin", c.Plugin, valid))
 	}
-	if near, ok := config.Nearest(c.Plugin, valid); ok {
-		c.Section.Errorf("plugin", "there is no %s plugin %q; did you mean %q?", kind, c.Plugin, near)
-		return
-	}
-	c.Section.Errorf("plugin", "there is no %s plugin %q; there are %s", kind, c.Plugin, strings.Join(valid, ", "))
 }

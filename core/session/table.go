@@ -131,7 +131,7 @@ func (t *Table) Lookup(h *packet.Headers, now int64, hit *Hit, old *Replaced) bo
 // session that has ended is not mutual any more. What a flood of spoofed packets creates never is: neither a SYN, nor a
 // SYN that a server answers, nor an ACK that is taken for the middle of a session.
 func (e *entry) mutual() bool {
-	return e.state&answered != 0 && (e.proto != packet.ProtoTCP || e.state&established != 0) && e.state&closing == 0
+	return e.state&answered != 0 && (e.proto != packet.ProtoTCP || e.state&established != 0) && !e.over()
 }
 
 // over reports whether the session has ended and only waits.

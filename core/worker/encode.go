@@ -18,10 +18,10 @@ func (w *Worker) Encode(ref uint32, rec *event.Record) {
 	p := e.packet
 	rec.Reset(e.kind)
 	rec.SetTime(p.Time + w.offset)
-	rec.SetFlow(uint8(p.Family), p.Proto, (*[16]byte)(&p.Src), (*[16]byte)(&p.Dst), p.SrcPort, p.DstPort)
-	rec.SetZones(p.InZone, p.OutZone)
+	rec.SetFlow(uint8(p.Family), p.Proto, (*[16]byte)(&p.Src), (*[16]byte)(&p.Dst), e.srcPort, e.dstPort)
+	rec.SetZones(p.InZone, e.outZone)
 	rec.SetInterface(p.Interface)
-	rec.SetApplication(p.App)
+	rec.SetApplication(e.app)
 	switch e.kind {
 	case event.SessionOpen:
 		rec.SetAction(event.ActionPermit)

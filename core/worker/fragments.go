@@ -17,7 +17,7 @@ type fragments struct {
 }
 
 type fragmentSlot struct {
-	hash             uint64 // of addresses, protocol and fragment id
+	hash             uint64 // of seed, addresses, protocol and fragment id
 	time             int64
 	srcPort, dstPort uint16
 	used             bool
@@ -35,12 +35,13 @@ func newFragments(seed uint64) *fragments { return &fragments{seed: seed} }
 // whose first is not known.
 func (f *fragments) resolve(p *hook.Packet) bool {
 	var key [46]byte
-	copy(key[:16], p.Src[:])
-	copy(key[16:32], p.Dst[:])
-	binary.LittleEndian.PutUint32(key[32:], p.FragID)
-	key[36] = p.Proto
-	key[37] = uint8(p.Family)
-	binary.LittleEndian.PutUint64(key[38:], f.seed)
+	// The seed stands first: behind bytes that a sender chooses it would not keep chosen collisions apart.
+	binary.LittleEndian.PutUint64(key[:], f.seed)
+	copy(key[8:24], p.Src[:])
+	copy(key[24:40], p.Dst[:])
+	binary.LittleEndian.PutUint32(key[40:], p.FragID)
+	key[44] = p.Proto
+	key[45] = uint8(p.Family)
 	hash := xxhash.Sum64(key[:])
 	s := &f.slots[hash%fragmentSlots]
 	if p.FragOff == 0 {

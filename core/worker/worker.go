@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -30,8 +31,8 @@ type Config struct {
 	Ingress  []hook.Hook
 	Session  []hook.SessionHook
 	Egress   []hook.Hook
-	// Complete makes the worker end every session that is due before it goes on to the next packet, however many: for
-	// captures. A live worker ends a bounded number per batch.
+	// Complete makes the worker end every session that is due before it goes on to the next packet, however many, in the
+	// order of their ends: for captures. A live worker ends a bounded number per batch.
 	Complete bool
 	// Seed keys the worker's own hashes. The same seed and the same packets give the same events.
 	Seed uint64
@@ -40,8 +41,8 @@ type Config struct {
 const (
 	// idle is how long a worker waits for frames before it looks after sessions and losses.
 	idle = time.Second
-	// expireBatch is how many sessions are ended at a time.
-	expireBatch = 128
+	// expireBatch is how many sessions a live worker ends per batch: more than a batch can begin.
+	expireBatch = 2 * packet.BatchSize
 	closedRef   = 1 << 31
 )
 
@@ -55,12 +56,13 @@ type Worker struct {
 	nFound   int
 	closed   [admission.MaxPending]session.Session
 	nClosed  int
-	expired  [expireBatch]session.Session
+	expired  []session.Session // room for those that are due; grows only if Complete, at most to as many as there are
 	frags    *fragments
 	now      int64
 	offset   int64 // Unix time minus the source's clock
 	slot     int64 // wheel slot up to which sessions were ended
 	aged     bool  // in this batch
+	behind   bool  // more sessions were due than one batch ends
 	nextID   uint64
 	idStride uint64
 	old      session.Replaced
@@ -69,19 +71,23 @@ type Worker struct {
 	published publishedCounts
 }
 
-// found is an event on its way to the gate, with what its record is made from.
+// found is an event on its way to the gate, with what its record is made from. What later call sites may still change in
+// the packet is copied when the event is offered: a record says what was known at its call site, however late it is made.
 type found struct {
-	packet  *hook.Packet
-	kind    event.Kind
-	id      uint64 // session id
-	policy  uint32
-	finding hook.Finding
+	packet           *hook.Packet
+	id               uint64 // session id
+	policy           uint32
+	finding          hook.Finding
+	srcPort, dstPort uint16
+	outZone, app     uint16
+	kind             event.Kind
 }
 
 // New returns a worker. It does nothing until Run.
 func New(c Config) *Worker {
 	return &Worker{
 		Config: c, frags: newFragments(c.Seed), nextID: uint64(c.Index) + 1, idStride: uint64(c.Workers),
+		expired: make([]session.Session, expireBatch),
 	}
 }
 
@@ -90,7 +96,12 @@ func New(c Config) *Worker {
 func (w *Worker) Run(ctx context.Context) error {
 	w.lane = w.Gate.Lane(ctx, w.Index, w)
 	for {
-		err := w.Source.Receive(ctx, &w.batch, idle)
+		wait := idle
+		if w.behind {
+			wait = 0 // look for packets, then end more sessions
+		}
+		w.batch.N = 0
+		err := w.Source.Receive(ctx, &w.batch, wait)
 		if w.batch.N > 0 || err == nil {
 			w.process()
 			w.Source.Release()
@@ -142,27 +153,23 @@ func (w *Worker) age(now int64) {
 		return
 	}
 	w.aged = true
-	for {
-		n := w.Sessions.Expire(w.Index, now, w.expired[:])
-		if n > 1 {
-			slices.SortFunc(w.expired[:n], func(a, b session.Session) int {
-				if a.Closed != b.Closed {
-					return int(max(min(a.Closed-b.Closed, 1), -1))
-				}
-				return int(max(min(int64(a.ID-b.ID), 1), -1))
-			})
-		}
-		for i := range w.expired[:n] {
-			w.sessionClosed(&w.expired[i], now)
-		}
-		if n < len(w.expired) {
-			w.slot = session.Slot(now)
-			return
-		}
-		if !w.Complete {
-			return
-		}
+	n := w.Sessions.Expire(w.Index, now, w.expired)
+	for w.Complete && n == len(w.expired) {
+		w.expired = append(w.expired, make([]session.Session, n)...)
+		n += w.Sessions.Expire(w.Index, now, w.expired[n:])
 	}
+	slices.SortFunc(w.expired[:n], byClose)
+	for i := range w.expired[:n] {
+		w.sessionClosed(&w.expired[i], now)
+	}
+	if w.behind = n == len(w.expired); !w.behind {
+		w.slot = session.Slot(now)
+	}
+}
+
+// byClose orders sessions by their end. The order does not depend on how the table is built.
+func byClose(a, b session.Session) int {
+	return cmp.Or(cmp.Compare(a.Closed, b.Closed), cmp.Compare(a.ID, b.ID))
 }
 
 // sessionClosed offers the close record of a session, if its policy wants one.
@@ -184,6 +191,7 @@ func (w *Worker) offer(p *hook.Packet, e found) {
 	if w.lane.Full() {
 		w.flush(p.Time)
 	}
+	e.packet, e.srcPort, e.dstPort, e.outZone, e.app = p, p.SrcPort, p.DstPort, p.OutZone, p.App
 	w.found[w.nFound] = e
 	if w.lane.Offer(e.kind, w.lane.Slot(p.InZone), p.Time, uint32(w.nFound)) {
 		w.nFound++
@@ -224,7 +232,7 @@ func (w *Worker) inspect(hooks []hook.Hook, p *hook.Packet) hook.Verdict {
 		var f hook.Finding
 		v := h.Inspect(p, &f)
 		if f.Found {
-			w.offer(p, found{packet: p, kind: f.Kind, finding: f})
+			w.offer(p, found{kind: f.Kind, finding: f})
 		}
 		if v != hook.Pass {
 			return v
@@ -265,6 +273,7 @@ func (w *Worker) icmpError(p *hook.Packet) hook.Verdict {
 		w.counts.strays++
 		return hook.Drop
 	}
+	p.OutZone = hit.OutZone
 	return hook.Pass
 }
 
@@ -279,7 +288,7 @@ func (w *Worker) firstPacket(p *hook.Packet) hook.Verdict {
 		v := h.Decide(p, &permit, &f)
 		if f.Found {
 			w.nextID += w.idStride
-			w.offer(p, found{packet: p, kind: f.Kind, id: id, finding: f})
+			w.offer(p, found{kind: f.Kind, id: id, finding: f})
 		}
 		if v != hook.Pass {
 			return v
@@ -299,7 +308,7 @@ func (w *Worker) firstPacket(p *hook.Packet) hook.Verdict {
 	}
 	w.nextID += w.idStride
 	if !permit.NoOpen {
-		w.offer(p, found{packet: p, kind: event.SessionOpen, id: id, policy: permit.Policy})
+		w.offer(p, found{kind: event.SessionOpen, id: id, policy: permit.Policy})
 	}
 	return hook.Pass
 }

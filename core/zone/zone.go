@@ -97,13 +97,35 @@ func (t *Table) port(name string, ids map[string]uint32) uint32 {
 	}
 	i := uint32(len(t.ports))
 	id, ok := ids[name]
-	if !ok {
-		id = i
+	if !ok || id > maxParent {
+		id = t.freeID(i, ids)
 	}
 	t.ports = append(t.ports, port{id: id})
 	t.index[name] = i
 	t.names[id] = name
 	return i
+}
+
+// maxParent is the largest interface id that leaves room for a VLAN tag above it, see [LogicalID]. The kernel counts
+// interfaces up and gets there on hosts that make and remove very many; such an interface gets an id of the table's own.
+const maxParent = 1<<16 - 1
+
+// freeID returns the first id from that number on that neither the kernel nor the table has given to an interface.
+func (t *Table) freeID(from uint32, ids map[string]uint32) uint32 {
+	for id := from; ; id++ {
+		if _, used := t.names[id]; !used && !containsID(ids, id) {
+			return id
+		}
+	}
+}
+
+func containsID(ids map[string]uint32, id uint32) bool {
+	for _, used := range ids {
+		if used == id {
+			return true
+		}
+	}
+	return false
 }
 
 // SplitVLAN splits the name of a VLAN interface, "wan0.100", into parent and tag. The tag is 0 if name is that of a

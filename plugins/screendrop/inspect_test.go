@@ -22,6 +22,7 @@ func traffic(tb testing.TB) []hook.Packet {
 	return list
 }
 
+// TestInspectAllocatesNothing pins the share that this hook has in P7.
 func TestInspectAllocatesNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -37,6 +38,28 @@ func TestInspectAllocatesNothing(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestTwoWorkersOnOneKey: receive-side scaling spreads a flood; together the workers let n packets pass and make one event.
+func TestTwoWorkersOnOneKey(t *testing.T) {
+	inst := load(t, "udp.flood.threshold = 1000")
+	var passed, events atomic.Int32
+	parallel(2, func(w int) {
+		p := udp(t)
+		p.Worker = w
+		for range 5000 {
+			var f hook.Finding
+			if inst.Ingress.Inspect(&p, &f) == hook.Pass {
+				passed.Add(1)
+			}
+			if f.Found {
+				events.Add(1)
+			}
+		}
+	})
+	if passed.Load() != 1000 || events.Load() != 1 {
+		t.Errorf("%d passed and %d events, want 1000 and 1", passed.Load(), events.Load())
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/sdk"
 )
@@ -79,7 +80,7 @@ func read(cfg sdk.Config, zones *zone.Table) (s settings) {
 	}
 	for i, name := range s.Zones {
 		if _, ok := zones.Lookup(name); !ok {
-			cfg.Errorf(fmt.Sprintf("zones[%d]", i), "no such zone; the zones are: %s", strings.Join(zones.ZoneNames(), ", "))
+			cfg.Errorf(fmt.Sprintf("zones[%d]", i), "%s", config.Unknown("zone", name, zones.ZoneNames()))
 		}
 	}
 	return s

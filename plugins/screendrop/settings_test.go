@@ -14,7 +14,7 @@ func TestMistakes(t *testing.T) {
 	for _, test := range []struct{ body, want string }{
 		{`zones = []`, "test.toml:2:1: hooks.s.zones: name at least one zone"},
 		{``, "hooks.s.zones: name at least one zone"},
-		{`zones = ["untrust", "untrusted"]`, "hooks.s.zones[1]: no such zone; the zones are: dmz, untrust"},
+		{`zones = ["untrust", "untrusted"]`, "hooks.s.zones[1]: there is no zone \"untrusted\"; did you mean \"untrust\"?"},
 		{`zone = ["untrust"]`, `hooks.s.zone: unknown key; did you mean "zones"?`},
 		{`tcp.syn-fn = true`, `hooks.s.tcp.syn-fn: unknown key; did you mean "syn-fin"?`},
 		{`tcp.syn-fin = 1`, "hooks.s.tcp.syn-fin: must be true or false, not 1"},

@@ -124,6 +124,11 @@ func TestDecodeErrors(t *testing.T) {
 	set := func(at int, v byte) []byte {
 		return with(func(b []byte) []byte { b[at] = v; return b })
 	}
+	var session event.Record
+	session.Reset(event.SessionOpen)
+	session.SetFlow(event.FamilyIPv4, 6, &[16]byte{1}, &[16]byte{2}, 3, 4)
+	longSession := append(bytes.Clone(session.Frame()), 0)
+	longSession[0]++
 	for _, c := range []struct {
 		name string
 		in   []byte
@@ -141,6 +146,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"type 17", set(4, 17), "not a record", 152},
 		{"shorter than a record", set(0, 135), "length 135", 151},
 		{"session record without its tail", set(4, 14), "length 136", 152},
+		{"session record with more behind its tail", longSession, "length 145", 161},
 		{"event type of another kind", set(16+52, 4), "event type 4", 152},
 		{"no family", set(16+55, 0), "family 0", 152},
 		{"family of the session frames", set(16+55, 4), "family 4", 152},

@@ -1,6 +1,9 @@
 package event
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // Kind is the kind of an event. It indexes counters and credits.
 type Kind uint8
@@ -53,6 +56,9 @@ const AllKinds KindSet = 1<<NumKinds - 1
 
 // Has reports whether k is in s.
 func (s KindSet) Has(k Kind) bool { return s&(1<<k) != 0 }
+
+// First returns the first kind of s, which must not be empty.
+func (s KindSet) First() Kind { return Kind(bits.TrailingZeros8(uint8(s))) }
 
 // With returns s with k in it.
 func (s KindSet) With(k Kind) KindSet { return s | 1<<k }

@@ -2,6 +2,7 @@ package event
 
 import (
 	"encoding/binary"
+	"math"
 	"net/netip"
 )
 
@@ -341,7 +342,7 @@ func (r *Record) Elapsed() uint32 {
 	if created == 0 || end <= created {
 		return 0
 	}
-	return uint32(end - created)
+	return uint32(min(end-created, math.MaxUint32)) // a time past 2106 is further off than 32 bits of seconds hold
 }
 
 // SetInterface sets the id of the interface the packet came in on: the kernel's ifindex where there is one.

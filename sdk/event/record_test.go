@@ -94,7 +94,7 @@ func TestElapsed(t *testing.T) {
 		want    uint32
 	}{
 		{100*s + 999_999_999, 40, 60}, {100 * s, 100, 0}, {100 * s, 101, 0}, {100 * s, 0, 0}, {0, 5, 0}, {-s, 5, 0},
-		{math.MaxUint32 * s, 1, math.MaxUint32 - 1},
+		{math.MaxUint32 * s, 1, math.MaxUint32 - 1}, {math.MaxInt64, 1, math.MaxUint32},
 	} {
 		var r event.Record
 		r.Reset(event.SessionClose)

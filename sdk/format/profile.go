@@ -5,7 +5,6 @@ import "github.com/rtflow/pipelined/sdk/event"
 // profile is what differs between Junos releases. The tails are the parameters behind the last one that varies, up to the
 // end of the element: mostly what this firewall has no value for.
 type profile struct {
-	name        string
 	sessionID   string // ` name="`
 	sessionMask uint64 // the bits of the session id that are printed
 	closeReason func(event.CloseReason) string
@@ -37,7 +36,6 @@ func profileOf(name string) (*profile, bool) {
 	switch name {
 	case Junos20, "":
 		return &profile{
-			name:        Junos20,
 			sessionID:   ` session-id-32="`,
 			sessionMask: 1<<32 - 1,
 			closeReason: closeReason20,
@@ -49,7 +47,6 @@ func profileOf(name string) (*profile, bool) {
 		}, true
 	case Junos22:
 		return &profile{
-			name:        Junos22,
 			sessionID:   ` session-id="`,
 			sessionMask: 1<<64 - 1,
 			closeReason: closeReason,

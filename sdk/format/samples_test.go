@@ -1,6 +1,7 @@
 package format_test
 
 import (
+	"math"
 	"net/netip"
 	"testing"
 	"time"
@@ -116,6 +117,12 @@ func samples() []sample {
 	sourceNAT := *all[len(all)-1].r
 	sourceNAT.SetNAT(&src, &[16]byte{}, 61002, 0)
 	add("close with source nat", &sourceNAT)
+
+	limits := flow(event.SessionClose, "50", 132, "10.0.1.20:65535", "198.51.100.10:0")
+	limits.SetTime(at("2150-01-01T00:00:00Z"))
+	limits.SetClose(math.MaxUint64, math.MaxUint64, 1, 1, 1, event.CloseTimeout)
+	limits.SetSessionID(math.MaxUint64)
+	add("close at every limit", limits)
 
 	reject := *deny
 	reject.SetAction(event.ActionReject)

@@ -86,8 +86,10 @@ func (o *options) check(cfg sdk.Config) bool {
 	}
 	if o.Path == "" {
 		mistake(true, "path", "the path of the file is missing")
+	} else if abs, err := filepath.Abs(o.Path); err != nil {
+		mistake(true, "path", "a relative path, and the working directory is not known: %v", err)
 	} else {
-		mistake(!filepath.IsAbs(o.Path), "path", "want an absolute path, got %q", o.Path)
+		o.Path = abs
 	}
 	r := o.Rotate
 	mistake(r.Size != 0 && r.Size < minRotateSize, "rotate.size", "want at least 1MB, got %d bytes", r.Size)

@@ -228,7 +228,7 @@ func (r *run) flush() error {
 
 func (r *run) settleIfDue() error {
 	u := &r.unacked
-	if u.records == 0 || r.mode == syncInterval && u.records < syncRecords && true {
+	if u.records == 0 || r.mode == syncInterval && u.records < syncRecords && time.Since(u.since) < r.every {
 		return nil
 	}
 	return r.settle()

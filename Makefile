@@ -1,0 +1,63 @@
+# make help lists the targets.
+
+SHELL   := /bin/bash
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+GO      := go
+TOOL    := $(GO) tool -modfile=tools/go.mod
+ROOT    := $(shell [ $$(id -u) = 0 ] && echo yes)
+EVENTS  := bin/events.log
+# What `make generate` installs when it is missing.
+DEBIAN  := clang llvm libbpf-dev
+
+.PHONY: help build run test race fuzz bench lint generate check e2e install clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+build: ## build bin/pipelined
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/pipelined ./cmd/pipelined
+
+run: build ## run the shipped pipeline over the shipped capture: first lines of each kind, and the ledger
+	@rm -f $(EVENTS)
+	@bin/pipelined run --log-level warn 2> bin/ledger.txt || { cat bin/ledger.txt; exit 1; }
+	@echo "First events of each kind (all of them are in $(EVENTS)):"; echo
+	@awk '{ kind = ($$6 == "-" && $$7 == "-") ? "filter" : $$6; tag = ($$6 == "-") ? kind : $$6; if (seen[tag]++ < 2) print substr($$0, 1, 240) (length($$0) > 240 ? "..." : "") }' $(EVENTS)
+	@echo; cat bin/ledger.txt
+
+test: ## run every test; the AF_XDP ones too where this is root
+	$(GO) test ./...
+
+race: ## run every test under the race detector
+	$(GO) test -race ./...
+
+FUZZTIME ?= 30s
+fuzz: ## run each fuzz target for FUZZTIME
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep ^Fuzz || true); do \
+	    echo "== $$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$pkg; \
+	  done; done
+
+bench: ## run the benchmarks and print the figures
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
+
+lint: ## run the linters pinned in tools/go.mod
+	$(TOOL) golangci-lint run ./...
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+
+generate: ## rebuild the XDP program (clang)
+	@command -v clang > /dev/null || { [ "$(ROOT)" = yes ] && apt-get update -qq && apt-get install -y -qq $(DEBIAN) > /dev/null; }
+	$(GO) generate ./...
+
+check: lint race e2e ## what CI runs
+
+e2e: build ## real traffic between network namespaces, tapped over AF_XDP (root)
+	PIPELINED_REQUIRE_XDP=1 $(GO) test -count=1 -v -run . ./test/e2e
+
+install: build ## install the binary and the systemd unit
+	install -D -m 0755 bin/pipelined $(DESTDIR)/usr/bin/pipelined
+	install -D -m 0644 dist/pipelined.service $(DESTDIR)/usr/lib/systemd/system/pipelined.service
+	install -D -m 0644 -b pipeline.toml $(DESTDIR)/etc/pipelined/pipeline.toml.example
+
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,425 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/influxdata/go-syslog/v3/rfc5424"
+	"go.uber.org/goleak"
+
+	"github.com/rtflow/pipelined/core/metrics"
+)
+
+// TestMain runs the tests in the folder that the shipped configuration's paths are relative to.
+func TestMain(m *testing.M) {
+	if err := os.Chdir("../.."); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const edge = "testdata/edge.pcapng.gz"
+
+// invoke runs the command in this process and returns its output.
+func invoke(t *testing.T, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	root := newRoot()
+	var out, errs bytes.Buffer
+	root.SetOut(&out)
+	root.SetErr(&errs)
+	root.SetArgs(args)
+	err = root.ExecuteContext(context.Background())
+	return out.String(), errs.String(), err
+}
+
+func mustRun(t *testing.T, args ...string) string {
+	t.Helper()
+	out, errs, err := invoke(t, args...)
+	if err != nil {
+		t.Fatalf("pipelined %s: %v\n%s", strings.Join(args, " "), err, errs)
+	}
+	return out
+}
+
+func writeFile(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// tag returns the MSGID of a line, or "filter" for the line of a firewall filter.
+func tag(line string) string {
+	f := strings.Fields(line)
+	if f[5] == "-" {
+		return "filter"
+	}
+	return f[5]
+}
+
+func tags(lines string) map[string]int {
+	n := make(map[string]int)
+	for line := range strings.Lines(lines) {
+		n[tag(line)]++
+	}
+	return n
+}
+
+// TestReadGolden pins what the shipped pipeline says of the shipped capture: how many lines of each tag, and the first
+// two of each to the letter.
+func TestReadGolden(t *testing.T) {
+	out := mustRun(t, "read", edge)
+	var got strings.Builder
+	counts := tags(out)
+	seen := make(map[string]int)
+	for line := range strings.Lines(out) {
+		if k := tag(line); seen[k] < 2 {
+			seen[k]++
+			got.WriteString(line)
+		}
+	}
+	text, err := json.MarshalIndent(counts, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Write(text)
+	got.WriteByte('\n')
+	compareGolden(t, "cmd/pipelined/testdata/read.golden", got.String())
+}
+
+// compareGolden compares with a file; PIPELINED_UPDATE_GOLDEN=1 rewrites it.
+func compareGolden(t *testing.T, path, got string) {
+	t.Helper()
+	if os.Getenv("PIPELINED_UPDATE_GOLDEN") == "1" {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("differs from %s (-want +got):\n%s", path, diff)
+	}
+}
+
+// TestReadIsDeterministic reads the capture several times, from a file, from a pipe, unpacked, and through frames: the
+// bytes are the same.
+func TestReadIsDeterministic(t *testing.T) {
+	want := mustRun(t, "read", edge)
+	if want == "" {
+		t.Fatal("no events")
+	}
+	for i := range 3 {
+		if mustRun(t, "read", edge) != want {
+			t.Fatalf("run %d gave other bytes", i)
+		}
+	}
+	plain := filepath.Join(t.TempDir(), "edge.pcapng")
+	if err := os.WriteFile(plain, gunzip(t, edge), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if mustRun(t, "read", plain) != want {
+		t.Error("the unpacked capture gave other bytes")
+	}
+	stdin(t, plain)
+	if mustRun(t, "read", "-") != want {
+		t.Error("standard input gave other bytes")
+	}
+	for _, format := range []string{"rfc5424", "json"} {
+		frames := writeFile(t, "edge.frames", mustRun(t, "read", "--format", "frames", edge))
+		if mustRun(t, "read", "--format", format, frames) != mustRun(t, "read", "--format", format, edge) {
+			t.Errorf("%s from frames differs from %s from the capture", format, format)
+		}
+	}
+}
+
+func gunzip(t *testing.T, path string) []byte {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(z); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// stdin makes a file the standard input of this process for the test.
+func stdin(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := os.Stdin
+	os.Stdin = f
+	t.Cleanup(func() { os.Stdin = before; f.Close() })
+}
+
+// TestReadLinesAreStrictSyslog parses every line with a strict parser of RFC 5424.
+func TestReadLinesAreStrictSyslog(t *testing.T) {
+	for _, profile := range []string{"junos-20", "junos-22"} {
+		p := rfc5424.NewParser()
+		for line := range strings.Lines(mustRun(t, "read", "--profile", profile, edge)) {
+			if _, err := p.Parse([]byte(strings.TrimSuffix(line, "\n"))); err != nil {
+				t.Fatalf("%v\n%s", err, line)
+			}
+		}
+	}
+}
+
+// TestP1ReadLedger checks the sums of the ledger, and the ledger against the lines.
+func TestP1ReadLedger(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.json")
+	out := mustRun(t, "read", "--ledger", path, edge)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var led metrics.Ledger
+	if err := json.Unmarshal(text, &led); err != nil {
+		t.Fatal(err)
+	}
+	if led.Packets.Received != 5477 {
+		t.Errorf("received %d packets, the capture has 5477", led.Packets.Received)
+	}
+	if led.Unaccounted != 0 {
+		t.Errorf("%d unaccounted for", led.Unaccounted)
+	}
+	byTag := tags(out)
+	lines := 0
+	for _, n := range byTag {
+		lines += n
+	}
+	var acknowledged uint64
+	for kind, q := range led.Sinks["stdout"] {
+		acknowledged += q.Acknowledged
+		if q.OverBudget+q.Closed+q.Abandoned+q.Evicted+q.Rejected+q.InFlight != 0 {
+			t.Errorf("a capture lost %s events: %+v", kind, q)
+		}
+	}
+	if uint64(lines) != acknowledged {
+		t.Errorf("%d lines, %d records acknowledged", lines, acknowledged)
+	}
+	for kind, want := range map[string]int{
+		"session-open": byTag["RT_FLOW_SESSION_CREATE"], "session-close": byTag["RT_FLOW_SESSION_CLOSE"],
+		"policy-deny": byTag["RT_FLOW_SESSION_DENY"], "filter-log": byTag["filter"],
+	} {
+		if got := led.Events[kind].Admitted; got != uint64(want) {
+			t.Errorf("%s: %d admitted, %d lines", kind, got, want)
+		}
+	}
+	if led.Events["policy-deny"].RateLimited == 0 || byTag["LOSS"] == 0 {
+		t.Error("the shipped pipeline limits denials in its UDP flood and says so; it did not")
+	}
+}
+
+// TestReadSmallRings reads with the smallest rings there can be: a capture waits, and the lines are the same.
+func TestReadSmallRings(t *testing.T) {
+	config, err := os.ReadFile("pipeline.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	small := regexp.MustCompile(`(?m)^slots .*\ntelemetry .*\nper_kind .*$`).ReplaceAllString(string(config),
+		"slots = 64\ntelemetry = 3\nper_kind = 1")
+	if small == string(config) {
+		t.Fatal("the shipped configuration has no [replay] to replace")
+	}
+	path := writeFile(t, "pipeline.toml", small)
+	if mustRun(t, "read", "--config", path, edge) != mustRun(t, "read", edge) {
+		t.Error("small rings changed the events")
+	}
+}
+
+func TestReadBadCaptures(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct{ path, want string }{
+		{"testdata/captures/cut.pcap", `cut.pcap: packet 10`},
+		{"testdata/captures/cut.pcapng", `cut.pcapng: packet 10`},
+		{"testdata/captures/zero.bin", `empty`},
+		{"testdata/captures/not-a-capture.txt", `not a capture`},
+		{"testdata/captures/raw-ip.pcap", `(?i)link type.*raw`},
+		{"testdata/captures/sll.pcap", `(?i)link type`},
+		{dir, `directory`},
+		{filepath.Join(dir, "missing"), `no such file`},
+	} {
+		_, _, err := invoke(t, "read", c.path)
+		if err == nil {
+			t.Errorf("%s: no error", c.path)
+			continue
+		}
+		if !regexp.MustCompile(c.want).MatchString(err.Error()) {
+			t.Errorf("%s: %q does not say %q", c.path, err, c.want)
+		}
+	}
+	// The packets before the cut are not lost, and an empty capture is a capture.
+	out, _, _ := invoke(t, "read", "testdata/captures/cut.pcap")
+	if !strings.Contains(out, "RT_FLOW_SESSION_CREATE") && !strings.Contains(out, "RT_FLOW_SESSION_DENY") {
+		t.Error("the packets before the cut gave no event")
+	}
+	if out := mustRun(t, "read", "testdata/captures/empty.pcap"); out != "" {
+		t.Errorf("an empty capture gave %q", out)
+	}
+}
+
+// TestReadFormatsOfCaptures reads one session from every kind of capture file.
+func TestReadFormatsOfCaptures(t *testing.T) {
+	for _, name := range []string{"http.pcap", "http-ns-be.pcap", "http.pcapng.gz"} {
+		out := mustRun(t, "read", "--interface", "lan0", "testdata/captures/"+name)
+		if n := tags(out)["RT_FLOW_SESSION_CREATE"]; n != 1 {
+			t.Errorf("%s: %d sessions, want 1:\n%s", name, n, out)
+		}
+		if !strings.Contains(out, `packet-incoming-interface="lan0"`) {
+			t.Errorf("%s: the interface is not named:\n%s", name, out)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	out := mustRun(t, "check")
+	for _, want := range []string{"edge-1", "capture", "screens", "edge-in", "policies", "events", "trust"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("check of the shipped pipeline does not mention %s:\n%s", want, out)
+		}
+	}
+}
+
+// TestCheckTouchesNothing checks a configuration whose interface and destination do not exist.
+func TestCheckTouchesNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := writeFile(t, "p.toml", `
+[pipeline]
+sources = ["wan"]
+sinks   = ["out"]
+[sources.wan]
+plugin    = "xdp"
+interface = "nosuch0"
+[sinks.out]
+plugin = "file"
+path   = "`+dir+`/missing/out.log"
+`)
+	mustRun(t, "check", "--config", path)
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("check made %v (%v)", entries, err)
+	}
+}
+
+// TestCheckMistakes pins the messages for mistakes in every part of a file, plugins included.
+func TestCheckMistakes(t *testing.T) {
+	out, errs, err := invoke(t, "check", "--config", "cmd/pipelined/testdata/mistakes.toml")
+	if err == nil || out != "" {
+		t.Errorf("mistakes accepted: %v %q", err, out)
+	}
+	compareGolden(t, "cmd/pipelined/testdata/mistakes.golden", errs)
+}
+
+// TestSamplesLoad checks every sample that the command prints.
+func TestSamplesLoad(t *testing.T) {
+	samples, err := allSamples()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range samples {
+		if got := mustRun(t, "sample", name); got != text {
+			t.Errorf("sample %s prints something else", name)
+		}
+		if name == "pipeline" {
+			continue // checked by TestCheck
+		}
+		table := regexp.MustCompile(`(?m)^\[(sources|hooks|sinks)\.([a-z-]+)\]`).FindStringSubmatch(text)
+		if table == nil {
+			t.Errorf("sample %s has no table of its own", name)
+			continue
+		}
+		chain := map[string]string{"sources": `"capture"`, "sinks": `"stdout"`, "hooks": ``}
+		chain[table[1]] = `"` + table[2] + `"`
+		whole := text + "\n[pipeline]\n"
+		for kind, names := range chain {
+			whole += kind + " = [" + names + "]\n"
+		}
+		if table[1] != "sources" {
+			whole += "[sources.capture]\nplugin = \"pcap\"\nfile = \"x.pcap\"\n"
+		}
+		if table[1] != "sinks" {
+			whole += "[sinks.stdout]\nplugin = \"stdout\"\n"
+		}
+		whole += `
+[zones.trust]
+interfaces = ["lan0"]
+[zones.untrust]
+interfaces = ["wan0"]
+[zones.dmz]
+prefixes = ["192.0.2.0/24"]
+`
+		if _, errs, err := invoke(t, "check", "--config", writeFile(t, "sample.toml", whole)); err != nil {
+			t.Errorf("sample %s: %v\n%s", name, err, errs)
+		}
+	}
+	if mustRun(t, "sample") != samples["pipeline"] {
+		t.Error("sample without a name does not print the whole file")
+	}
+	if _, _, err := invoke(t, "sample", "screndrop"); err == nil || !strings.Contains(err.Error(), `"screendrop"`) {
+		t.Errorf("a misspelled sample: %v", err)
+	}
+}
+
+func TestPluginsListsEverything(t *testing.T) {
+	out := mustRun(t, "plugins")
+	for _, name := range []string{"pcap", "xdp", "screendrop", "filterlog", "policydeny", "file", "stdout"} {
+		if !regexp.MustCompile(`(?m)^(source|hook|sink) +` + name + ` +\S`).MatchString(out) {
+			t.Errorf("%s is not listed with a summary:\n%s", name, out)
+		}
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	for _, args := range [][]string{{"red"}, {"read"}, {"read", "--frmat", "x", "y"}, {"read", "--format", "xml", edge}, {"sample", "a", "b"}} {
+		_, _, err := invoke(t, args...)
+		if _, ok := err.(*usageError); !ok {
+			t.Errorf("%v: %v is no usage error", args, err)
+		}
+	}
+}
+
+// TestRunCapture runs the daemon on a capture: it ends by itself, with every event in the file and the ledger printed.
+func TestRunCapture(t *testing.T) {
+	dir := t.TempDir()
+	config, err := os.ReadFile("pipeline.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer(`"bin/events.log"`, `"`+dir+`/events.log"`, `"127.0.0.1:9464"`, `"127.0.0.1:0"`).Replace(string(config))
+	_, errs, err := invoke(t, "run", "--config", writeFile(t, "p.toml", text))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, errs)
+	}
+	if !strings.Contains(errs, "\n0 unaccounted for\n") {
+		t.Errorf("the ledger does not say that nothing is unaccounted for:\n%s", errs)
+	}
+	got, err := os.ReadFile(filepath.Join(dir, "events.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := mustRun(t, "read", edge); string(got) != want {
+		t.Error("run wrote other events than read prints")
+	}
+}

@@ -1,0 +1,118 @@
+package session
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/rtflow/pipelined/core/packet"
+)
+
+// TestP7NoAllocation checks that a packet allocates nothing: found, missed, created, refused, given up or expired.
+func TestP7NoAllocation(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	r := newRig(t, 256)
+	var (
+		old Replaced
+		out [4]Session
+		i   int
+	)
+	now := base
+	h := flow(0)
+	got := testing.AllocsPerRun(2000, func() {
+		i++
+		now += []int64{50e6, 1e9}[i/1000%2] // too many for the table, then few
+		h.SrcPort = uint16(i)
+		if !r.Lookup(h, now, &r.hit, &old) {
+			r.Create(h, now, &Params{ID: uint64(i)}, &old)
+		}
+		r.Lookup(h, now, &r.hit, &old)
+		r.Expire(0, now, out[:])
+	})
+	if got != 0 {
+		t.Errorf("%v allocations per packet, want none", got)
+	}
+	if st := r.Stats(); st.GivenUp == 0 || st.Closed == st.GivenUp {
+		t.Errorf("%+v: the test did not both expire and give up", st)
+	}
+}
+
+// benchTable returns a table with n sessions and the packets that hit them, in random order.
+func benchTable(b *testing.B, n int) (*Table, []packet.Headers) {
+	b.Helper()
+	table := New(Config{Max: max(2*n, 1<<12), Seed: 1, Timeouts: DefaultTimeouts()})
+	packets := make([]packet.Headers, n)
+	var old Replaced
+	for i := range packets {
+		packets[i] = *flow(i)
+		if table.Create(&packets[i], base, &Params{ID: uint64(i)}, &old) != Created {
+			b.Fatal("the table is full")
+		}
+	}
+	rand.New(rand.NewPCG(1, 1)).Shuffle(n, func(i, j int) { packets[i], packets[j] = packets[j], packets[i] })
+	return table, packets
+}
+
+func benchLookup(b *testing.B, n int) {
+	table, packets := benchTable(b, n)
+	var (
+		hit Hit
+		old Replaced
+	)
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		if !table.Lookup(&packets[i], base, &hit, &old) {
+			b.Fatal("miss")
+		}
+		if i++; i == n {
+			i = 0
+		}
+	}
+}
+
+func BenchmarkLookupHit(b *testing.B) { benchLookup(b, 64) }
+
+// BenchmarkLookupHitCold looks up random ones of 1<<18 sessions: the table does not fit into any cache.
+func BenchmarkLookupHitCold(b *testing.B) { benchLookup(b, 1<<18) }
+
+func BenchmarkLookupMiss(b *testing.B) {
+	table, _ := benchTable(b, 1<<18)
+	var (
+		hit Hit
+		old Replaced
+	)
+	h := flow(1 << 20)
+	b.ReportAllocs()
+	for b.Loop() {
+		h.SrcPort++
+		if table.Lookup(h, base, &hit, &old) {
+			b.Fatal("hit")
+		}
+	}
+}
+
+// BenchmarkCreateExpire creates a session and ends it: one of each per iteration, in batches.
+func BenchmarkCreateExpire(b *testing.B) {
+	table := New(Config{Max: 1 << 16, Seed: 1, Timeouts: DefaultTimeouts()})
+	var (
+		out [128]Session
+		old Replaced
+	)
+	h := flow(0)
+	now, i := base, 0
+	b.ReportAllocs()
+	for b.Loop() {
+		h.SrcPort = uint16(i)
+		table.Create(h, now, &Params{}, &old)
+		if i++; i%1024 == 0 {
+			now += int64(2 * minute)
+			for table.Expire(0, now, out[:]) == len(out) {
+			}
+		}
+	}
+	if s := table.Stats(); s.Full+s.GivenUp > 0 {
+		b.Fatalf("%+v", s)
+	}
+}

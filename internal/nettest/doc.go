@@ -1,0 +1,13 @@
+// Package nettest builds small networks for tests: hosts, which are network namespaces of the test's own, and veth
+// cables between them.
+//
+// A host has no name in the file system. It lives as long as a descriptor, a thread or a process refers to it, so the
+// kernel removes it with its interfaces at the end of the test, and also when the test is killed. Nothing here touches
+// the namespace the test was started in, and no packet leaves the namespaces made here.
+//
+// A host is quiet: IPv6 is off until the test gives an IPv6 address, so that no packet is seen that the test did not
+// send.
+//
+// What lives here is only what tests of several packages need to have traffic. No assertion about a package of ours
+// belongs here, and this package imports none of them.
+package nettest

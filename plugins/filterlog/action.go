@@ -1,0 +1,73 @@
+package filterlog
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// actionKind is one of the actions of a term.
+type actionKind uint8
+
+const (
+	modifier actionKind = iota // decides nothing: count, log, syslog
+	accept
+	discard
+	reject
+	nextTerm
+)
+
+// action is one entry of `then`.
+type action struct {
+	kind    actionKind
+	log     bool
+	counter string // "" = none
+}
+
+func (a action) decides() bool { return a.kind != modifier }
+
+var actionNames = []string{"accept", "count NAME", "discard", "log", "next term", "reject", "syslog"}
+
+// UnmarshalTOML implements toml.Unmarshaler.
+func (a *action) UnmarshalTOML(v any) error {
+	switch v := v.(type) {
+	case string:
+		return a.parse(v)
+	case map[string]any:
+		name, ok := v["count"].(string)
+		if keys := slices.Sorted(maps.Keys(v)); len(keys) != 1 || !ok || name == "" {
+			return fmt.Errorf(`an action that is a table is { count = "NAME" }, not one with the keys %s`, strings.Join(keys, ", "))
+		}
+		a.counter = name
+		return nil
+	}
+	return errors.New("an action is a string")
+}
+
+func (a *action) parse(text string) error {
+	words := strings.Fields(text)
+	switch strings.Join(words, " ") {
+	case "accept":
+		a.kind = accept
+	case "discard":
+		a.kind = discard
+	case "reject":
+		a.kind = reject
+	case "next term":
+		a.kind = nextTerm
+	case "log", "syslog":
+		a.log = true
+	case "count":
+		return errors.New(`count needs the name of a counter: "count NAME"`)
+	default:
+		if len(words) == 2 && words[0] == "count" {
+			a.counter = words[1]
+			return nil
+		}
+		err := unknownOf("action", text, actionNames)
+		return fmt.Errorf("%w; the actions are: %s", err, strings.Join(actionNames, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package filterlog
+
+import (
+	"math/bits"
+	"slices"
+
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// filter is one configured filter. Nothing but its tallies changes after it is built.
+type filter struct {
+	id     uint32
+	family packet.Family // 0 = any
+	*matcher
+	actions []termActions
+
+	counters []string // names, in the order of the terms
+	tallies  []tally  // worker × counters + counter
+}
+
+// termActions is what a term does.
+type termActions struct {
+	kind    actionKind
+	log     bool
+	counter int // index into counters, below 0 = none
+}
+
+func newFilter(s settings, id uint32, workers int) *filter {
+	f := &filter{id: id, matcher: newMatcher(s.Terms)}
+	switch s.Family {
+	case "inet":
+		f.family = packet.IPv4
+	case "inet6":
+		f.family = packet.IPv6
+	}
+	for _, t := range s.Terms {
+		a := termActions{kind: accept, counter: -1}
+		for _, do := range t.Then {
+			if do.decides() {
+				a.kind = do.kind
+			}
+			if do.counter != "" {
+				a.counter = f.counter(do.counter)
+			}
+			a.log = a.log || do.log
+		}
+		f.actions = append(f.actions, a)
+	}
+	f.tallies = make([]tally, workers*len(f.counters))
+	return f
+}
+
+// counter returns the index of the counter of that name. Terms may share one.
+func (f *filter) counter(name string) int {
+	i := slices.Index(f.counters, name)
+	if i < 0 {
+		i = len(f.counters)
+		f.counters = append(f.counters, name)
+	}
+	return i
+}
+
+// verdicts and actions in records, by actionKind.
+var (
+	verdicts = [...]hook.Verdict{accept: hook.Pass, discard: hook.Drop, reject: hook.Reject}
+	recorded = [...]event.Action{accept: event.ActionPermit, discard: event.ActionDeny, reject: event.ActionReject}
+)
+
+// judge applies the terms in order. What matches none of them is discarded. At most one term is reported: the last of
+// those that matched and log, with what became of the packet.
+func (f *filter) judge(p *hook.Packet, at event.FilterSource, found *hook.Finding) hook.Verdict {
+	if f.family != 0 && f.family != p.Family {
+		return hook.Pass
+	}
+	decided, logged := discard, -1
+	var a addresses
+terms:
+	for w := range f.words {
+		for c := f.match(p, w, &a); c != 0; c &= c - 1 {
+			i := w*64 + bits.TrailingZeros64(c)
+			t := &f.actions[i]
+			if t.counter >= 0 {
+				f.tallies[p.Worker*len(f.counters)+t.counter].count(p.IPLen)
+			}
+			if t.log {
+				logged = i
+			}
+			if t.kind != nextTerm {
+				decided = t.kind
+				break terms
+			}
+		}
+	}
+	if logged >= 0 {
+		*found = hook.Finding{
+			Found: true, Kind: event.FilterLog, Action: recorded[decided], Filter: f.id, Term: uint32(logged), At: at,
+		}
+	}
+	return verdicts[decided]
+}
+
+// input is a filter on what comes in on some interfaces.
+type input struct {
+	*filter
+	everywhere bool
+	interfaces []uint32 // sorted
+}
+
+var _ hook.Hook = (*input)(nil)
+
+// Inspect implements [hook.Hook].
+func (in *input) Inspect(p *hook.Packet, f *hook.Finding) hook.Verdict {
+	if !in.everywhere {
+		if _, attached := slices.BinarySearch(in.interfaces, p.Interface); !attached {
+			return hook.Pass
+		}
+	}
+	return in.judge(p, event.FilterInput, f)
+}
+
+// output is a filter on what goes to some zones.
+type output struct {
+	*filter
+	zones []uint16 // sorted
+}
+
+var _ hook.Hook = (*output)(nil)
+
+// Inspect implements [hook.Hook].
+func (out *output) Inspect(p *hook.Packet, f *hook.Finding) hook.Verdict {
+	if _, attached := slices.BinarySearch(out.zones, p.OutZone); !attached {
+		return hook.Pass
+	}
+	return out.judge(p, event.FilterOutput, f)
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package filterlog
+
+const raceEnabled = false

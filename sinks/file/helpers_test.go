@@ -1,0 +1,117 @@
+package file_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sdk/format"
+	"github.com/rtflow/pipelined/sdk/sinktest"
+	"github.com/rtflow/pipelined/sinks/file"
+)
+
+// newSink makes a file sink on path; more is further configuration.
+func newSink(tb testing.TB, path, more string) sdk.Sink {
+	tb.Helper()
+	text := fmt.Sprintf("path = %q\n%s", path, more)
+	env := sdk.Env{Hostname: "fw1", Warn: func(msg string, args ...any) { tb.Log(append([]any{msg}, args...)...) }}
+	section, problems := config.ParseTable("test.toml", []byte(text))
+	sink := file.Plugin().New(section, env)
+	if err := problems.Err(); err != nil {
+		tb.Fatal(err)
+	}
+	return sink
+}
+
+// numbered returns n records that say in their session id which they are, from 1 on.
+func numbered(n int) []event.Record {
+	all := make([]event.Record, n)
+	for i := range all {
+		all[i] = sinktest.Record(event.SessionOpen, uint64(i))
+		all[i].SetSessionID(uint64(i + 1))
+	}
+	return all
+}
+
+// want returns what the numbered records from..to look like in a format.
+func want(tb testing.TB, name string, from, to int) string {
+	tb.Helper()
+	enc := encoder(tb, name)
+	var b []byte
+	for i, r := range numbered(to) {
+		if i+1 < from {
+			continue
+		}
+		r.SetSeq(event.Seq(i + 1))
+		b = append(enc.Append(b, &r, sinktest.Names()), enc.Terminator()...)
+	}
+	return string(b)
+}
+
+func encoder(tb testing.TB, name string) format.Encoder {
+	tb.Helper()
+	enc, err := format.New(format.Options{Format: name, Hostname: "fw1"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return enc
+}
+
+func read(tb testing.TB, paths ...string) string {
+	tb.Helper()
+	var all []byte
+	for _, p := range paths {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		all = append(all, b...)
+	}
+	return string(all)
+}
+
+// same compares file contents without printing megabytes.
+func same(tb testing.TB, got, want string) {
+	tb.Helper()
+	if got == want {
+		return
+	}
+	g, w := strings.SplitAfter(got, "\n"), strings.SplitAfter(want, "\n")
+	for i := range min(len(g), len(w)) {
+		if g[i] != w[i] {
+			tb.Fatalf("%d and %d lines; line %d is\n%q, want\n%q", len(g), len(w), i+1, g[i], w[i])
+		}
+	}
+	tb.Fatalf("%d bytes in %d lines, want %d in %d", len(got), len(g), len(want), len(w))
+}
+
+// rotated returns the rotated files of dir/log.txt, oldest first, then the file itself.
+func rotated(tb testing.TB, dir string) []string {
+	tb.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "log-*.txt"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	slices.Sort(names)
+	return append(names, filepath.Join(dir, "log.txt"))
+}
+
+// drained runs a sink over those records to the end.
+func drained(tb testing.TB, sink sdk.Sink, records ...event.Record) {
+	tb.Helper()
+	s := sinktest.NewStream(tb)
+	s.Append(records...)
+	s.Drain()
+	if err := s.Run(tb.Context(), sink); err != nil {
+		tb.Fatal(err)
+	}
+	if got := s.Acked(); got != event.Seq(len(records)) {
+		tb.Fatalf("acknowledged up to %d of %d", got, len(records))
+	}
+}

@@ -1,0 +1,117 @@
+package file_test
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sinks/file"
+)
+
+// load makes the sink that the text configures, and returns the mistakes in it.
+func load(t *testing.T, plugin sdk.SinkPlugin, env sdk.Env, text string, path ...string) (sdk.Sink, string) {
+	t.Helper()
+	section, problems := config.ParseTable("test.toml", []byte(text), path...)
+	sink := plugin.New(section, env)
+	if err := problems.Err(); err != nil {
+		return sink, err.Error()
+	}
+	return sink, ""
+}
+
+func plugins() map[string]sdk.SinkPlugin {
+	return map[string]sdk.SinkPlugin{"file": file.Plugin(), "stdout": file.StdoutPlugin()}
+}
+
+func TestSamples(t *testing.T) {
+	for name, table := range map[string]string{"file": "audit", "stdout": "terminal"} {
+		p := plugins()[name]
+		if p.Name != name || p.Summary == "" {
+			t.Errorf("plugin %q, %q", p.Name, p.Summary)
+		}
+		sink, problems := load(t, p, sdk.Env{Hostname: "fw1"}, p.Sample, "sinks", table)
+		if sink == nil || problems != "" {
+			t.Errorf("%s: the sample does not load: %s", name, problems)
+		}
+	}
+}
+
+// TestReadme loads every configuration in README.md.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	snippets := regexp.MustCompile("(?s)```toml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	if len(snippets) < 3 {
+		t.Errorf("only %d snippets", len(snippets))
+	}
+	for _, s := range snippets {
+		table := regexp.MustCompile(`\[sinks\.([a-z]+)\]`).FindStringSubmatch(s[1])
+		plugin := regexp.MustCompile(`plugin *= *"([a-z]+)"`).FindStringSubmatch(s[1])
+		if table == nil || plugin == nil {
+			t.Errorf("not a sink:\n%s", s[1])
+			continue
+		}
+		sink, problems := load(t, plugins()[plugin[1]], sdk.Env{Hostname: "fw1"}, s[1], "sinks", table[1])
+		if sink == nil || problems != "" {
+			t.Errorf("%s\n%s", s[1], problems)
+		}
+	}
+	for _, option := range []string{
+		"path", "mode", "format", "profile", "platform", "sync", "sync_interval", "rotate.size", "rotate.interval", "rotate.keep",
+	} {
+		if !strings.Contains(string(text), "| `"+option+"` |") {
+			t.Errorf("README.md does not explain %s", option)
+		}
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	const path = "path = \"/var/log/x.log\"\n"
+	for _, c := range []struct {
+		plugin, text string
+		want         []string // in the messages, nil for no mistake
+	}{
+		{"file", path, nil},
+		{"file", path + `mode = "600"` + "\n" + `rotate = { size = "1MiB", keep = 0 }`, nil},
+		{"file", path + `rotate = { interval = "90m" }`, nil},
+		{"file", "", []string{"path"}},
+		{"file", `path = "x.log"`, nil}, // relative to the working directory
+		{"file", path + `pth = "y"`, []string{"pth"}},
+		{"file", path + `format = "cef"`, []string{"cef"}},
+		{"file", path + `profile = "junos-99"`, []string{"junos-99"}},
+		{"file", path + `platform = 0`, []string{"SD-ID"}},
+		{"file", path + `sync = "always"`, []string{"always"}},
+		{"file", path + `sync_interval = "0s"`, []string{"1ms"}},
+		{"file", path + `sync_interval = "fast"`, []string{"fast"}},
+		{"file", path + `mode = "rw-"`, []string{"rw-"}},
+		{"file", path + `mode = "1777"`, []string{"1777"}},
+		{"file", path + `rotate = { size = "12" }`, []string{"1MB"}},
+		{"file", path + `rotate = { size = "9999999TB" }`, []string{"9999999TB"}},
+		{"file", path + `rotate = { size = "big" }`, []string{"big"}},
+		{"file", path + `rotate = { interval = "weekly" }`, []string{"weekly"}},
+		{"file", path + `rotate = { interval = "1s" }`, []string{"1m0s"}},
+		{"file", path + `rotate = { keep = -1 }`, []string{"keep"}},
+		{"file", path + `rotate = { compress = "zstd" }`, []string{"compress"}},
+		{"file", "path = \"\"\nplatform = 0\nsync_interval = \"1h\"", []string{"path", "SD-ID", "1ms"}},
+		{"stdout", ``, nil},
+		{"stdout", `format = "xml"`, []string{"xml"}},
+		{"stdout", `path = "/x"`, []string{"path"}},
+	} {
+		sink, problems := load(t, plugins()[c.plugin], sdk.Env{Hostname: "fw1"}, c.text)
+		if (problems == "") != (c.want == nil) || (sink == nil) != (c.want != nil) {
+			t.Errorf("%s: sink %v, mistakes %q", c.text, sink, problems)
+		}
+		if i := slices.IndexFunc(c.want, func(w string) bool { return !strings.Contains(problems, w) }); i >= 0 {
+			t.Errorf("%s: %q does not mention %s", c.text, problems, c.want[i])
+		}
+	}
+	if _, problems := load(t, file.Plugin(), sdk.Env{Hostname: "fw 1"}, path); !strings.Contains(problems, "hostname") {
+		t.Errorf("a bad hostname: %q", problems)
+	}
+}

@@ -1,0 +1,250 @@
+package xdp
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rtflow/pipelined/xsk"
+)
+
+// Config says what to read.
+type Config struct {
+	Device xsk.Config
+	// ID is the interface of every frame ([packet.Frame.Interface]). 0 stands for the kernel's index of the interface,
+	// which is another one when the interface has been deleted and made again.
+	ID uint32
+	// Warn is told, from a goroutine of the source, what an operator should know when it happens: a message and pairs of
+	// key and value. May be nil.
+	Warn func(msg string, args ...any)
+}
+
+const (
+	firstRetry = 50 * time.Millisecond
+	lastRetry  = time.Second // the delay doubles up to here
+)
+
+// Source is an open source. Its methods may be called by any goroutine.
+type Source struct {
+	config    Config
+	clock     clock
+	namespace namespace
+	queues    []*Queue
+	stop      chan struct{}
+	stopped   chan struct{}
+	closing   sync.Once
+	closeErr  error
+
+	mu     sync.Mutex
+	device *xsk.Interface // nil while waiting
+	state  State
+	past   Stats // of the devices before
+}
+
+// Open opens the interface, with the errors of [xsk.Open], and keeps it open. The interface is looked for in the network
+// namespace of the calling thread, now and later.
+func Open(config Config) (*Source, error) {
+	if config.Warn == nil {
+		config.Warn = func(string, ...any) {}
+	}
+	s := &Source{config: config, stop: make(chan struct{}), stopped: make(chan struct{})}
+	var err error
+	if s.clock, err = newClock(); err != nil {
+		return nil, err
+	}
+	device, err := xsk.Open(config.Device)
+	if err != nil {
+		return nil, err
+	}
+	if s.namespace, err = currentNamespace(); err != nil {
+		return nil, errors.Join(err, device.Close())
+	}
+	for range device.Queues() {
+		s.queues = append(s.queues, &Queue{id: config.ID, clock: &s.clock})
+	}
+	s.use(device)
+	go s.run(device)
+	return s, nil
+}
+
+// Queues returns the queues, each for one worker: as many as the interface had receive queues when the source was opened.
+// If it has more later, a queue reads several of them.
+func (s *Source) Queues() []*Queue { return slices.Clone(s.queues) }
+
+// Close gives the interface back to the kernel. It waits until every worker has released its frames; Receive returns
+// [io.EOF] from then on. Closing twice returns the same error twice.
+func (s *Source) Close() error {
+	s.closing.Do(func() {
+		close(s.stop)
+		<-s.stopped
+		s.closeErr = s.retire(Closed, nil)
+		for _, q := range s.queues {
+			q.attach(&attachment{ended: true})
+		}
+		s.closeErr = errors.Join(s.closeErr, s.namespace.close())
+	})
+	return s.closeErr
+}
+
+// run keeps the interface open until Close.
+func (s *Source) run(device *xsk.Interface) {
+	defer close(s.stopped)
+	for device != nil {
+		reason := s.supervise(device)
+		if reason == nil {
+			return
+		}
+		s.config.Warn("interface is opened again", "interface", s.config.Device.Interface, "reason", reason)
+		if err := s.retire(Waiting, reason); err != nil {
+			s.config.Warn("closing the interface failed", "interface", s.config.Device.Interface, "error", err)
+		}
+		device = s.reopen()
+	}
+}
+
+// supervise follows the link until the interface has to be opened again, and returns why; nil means Close.
+func (s *Source) supervise(device *xsk.Interface) (reason error) {
+	for {
+		link := device.Link()
+		if err := s.unusable(device, link); err != nil {
+			return err
+		}
+		if s.follow(link) {
+			s.config.Warn("interface is "+string(condition(link)), "interface", link.Name)
+		}
+		select {
+		case <-device.Changed():
+		case <-s.stop:
+			return nil
+		}
+	}
+}
+
+// unusable says why an open device does not do for its link any more.
+func (s *Source) unusable(device *xsk.Interface, link xsk.Link) error {
+	if link.Gone {
+		return fmt.Errorf("%s: %w", link.Name, xsk.ErrInterfaceGone)
+	}
+	if have := len(device.Queues()); have != link.Queues {
+		return fmt.Errorf("%s has %d receive queues now, and had %d", link.Name, link.Queues, have)
+	}
+	if s.config.Device.FrameSize == 0 && xsk.FrameSizeFor(link.MTU) > device.FrameSize() {
+		return fmt.Errorf("%s has an MTU of %d now, which needs larger packet buffers", link.Name, link.MTU)
+	}
+	return nil
+}
+
+// reopen opens the interface as soon as that works. It returns nil on Close.
+func (s *Source) reopen() *xsk.Interface {
+	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
+		var device *xsk.Interface
+		var err error
+		if nsErr := s.namespace.run(func() { device, err = xsk.Open(s.config.Device) }); nsErr != nil {
+			err = errors.Join(err, nsErr)
+		}
+		if device != nil {
+			s.use(device)
+			s.config.Warn("interface is open again", "interface", s.config.Device.Interface, "mode", device.Mode().String())
+			return device
+		}
+		if s.failed(err) {
+			s.config.Warn("interface cannot be opened yet", "interface", s.config.Device.Interface, "error", err)
+		}
+		select {
+		case <-time.After(delay):
+		case <-s.stop:
+			return nil
+		}
+	}
+}
+
+// use makes a device the present one and shares its sockets out to the queues.
+func (s *Source) use(device *xsk.Interface) {
+	link := device.Link()
+	s.mu.Lock()
+	again := s.state.Reopened
+	if s.state.Condition != "" {
+		again++
+	}
+	s.device = device
+	s.state = State{
+		Interface: s.config.Device.Interface,
+		Condition: condition(link),
+		Since:     time.Now(),
+		Reopened:  again,
+		Mode:      device.Mode().String(),
+		ZeroCopy:  device.ZeroCopy(),
+		Index:     link.Index,
+		MTU:       link.MTU,
+		FrameSize: device.FrameSize(),
+		Queues:    len(device.Queues()),
+	}
+	s.mu.Unlock()
+
+	shares := make([]attachment, len(s.queues))
+	for i, socket := range device.Queues() {
+		share := &shares[i%len(shares)]
+		share.sockets = append(share.sockets, socket)
+	}
+	for i, q := range s.queues {
+		shares[i].index = uint32(link.Index)
+		q.attach(&shares[i])
+	}
+}
+
+// retire closes the present device, if there is one, and keeps its counters.
+func (s *Source) retire(next Condition, reason error) error {
+	s.mu.Lock()
+	device := s.device
+	s.mu.Unlock()
+	var err error
+	if device != nil {
+		err = device.Close() // waits for workers: not under the lock
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if device != nil {
+		last, statsErr := deviceStats(device)
+		err = errors.Join(err, statsErr)
+		s.past = s.past.plus(last)
+	}
+	s.device = nil
+	s.state.Condition, s.state.Since, s.state.Error = next, time.Now(), ""
+	if reason != nil {
+		s.state.Error = reason.Error()
+	}
+	return err
+}
+
+// follow keeps the state up to date with the link, and reports whether the condition has changed.
+func (s *Source) follow(link xsk.Link) (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.MTU = link.MTU
+	if s.state.Condition == condition(link) {
+		return false
+	}
+	s.state.Condition, s.state.Since = condition(link), time.Now()
+	return true
+}
+
+// failed notes why an attempt failed, and reports whether it is another reason than last time.
+func (s *Source) failed(err error) (news bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Error == err.Error() {
+		return false
+	}
+	s.state.Error = err.Error()
+	return true
+}
+
+func condition(link xsk.Link) Condition {
+	if link.Up {
+		return Up
+	}
+	return Down
+}

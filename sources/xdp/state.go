@@ -1,0 +1,107 @@
+package xdp
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/rtflow/pipelined/xsk"
+)
+
+// Condition is what a source is doing.
+type Condition string
+
+// Conditions.
+const (
+	Up      Condition = "up"
+	Down    Condition = "down"                  // the interface is off or has no carrier; it recovers by itself
+	Waiting Condition = "waiting for interface" // it is gone, or cannot be opened: see State.Error
+	Closed  Condition = "closed"
+)
+
+// State describes a source for its operator.
+type State struct {
+	Interface string    `json:"interface"`
+	Condition Condition `json:"condition"`
+	Since     time.Time `json:"since"`           // when the condition began
+	Error     string    `json:"error,omitempty"` // while waiting: why the last attempt failed
+	Reopened  uint64    `json:"reopened"`        // how often the interface was opened again
+
+	// The rest is of the interface as it was opened last.
+
+	Mode      string   `json:"mode"` // "native" or "generic"
+	ZeroCopy  bool     `json:"zero_copy"`
+	Index     int      `json:"index"` // the kernel's
+	MTU       int      `json:"mtu"`
+	FrameSize int      `json:"frame_size"`
+	Queues    int      `json:"queues"` // receive queues that are read
+	Notes     []string `json:"notes,omitempty"`
+}
+
+// Stats counts packets since the source was opened, over all times that it was opened again.
+type Stats struct {
+	Program xsk.Counters
+	Queues  []xsk.Stats // by receive queue
+}
+
+// State returns the present state. Any goroutine may ask.
+func (s *Source) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state := s.state
+	if s.device != nil {
+		state.Notes = s.device.Notes()
+	}
+	return state
+}
+
+// Stats returns the counters. Any goroutine may ask. What could be read is returned with an error too.
+func (s *Source) Stats() (Stats, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.device == nil {
+		return s.past.plus(Stats{}), nil
+	}
+	present, err := deviceStats(s.device)
+	if err != nil {
+		err = fmt.Errorf("statistics of %s: %w", s.state.Interface, err)
+	}
+	return s.past.plus(present), err
+}
+
+func deviceStats(device *xsk.Interface) (Stats, error) {
+	var stats Stats
+	var err error
+	stats.Program, err = device.Counters()
+	for _, socket := range device.Queues() {
+		one, oneErr := socket.Stats()
+		if oneErr != nil {
+			err = oneErr
+		}
+		stats.Queues = append(stats.Queues, one)
+	}
+	return stats, err
+}
+
+// plus adds, into memory of its own.
+func (a Stats) plus(b Stats) Stats {
+	sum := Stats{Program: a.Program, Queues: make([]xsk.Stats, max(len(a.Queues), len(b.Queues)))}
+	sum.Program.Redirected += b.Program.Redirected
+	sum.Program.PassNotIP += b.Program.PassNotIP
+	sum.Program.PassPort += b.Program.PassPort
+	sum.Program.PassNeighbour += b.Program.PassNeighbour
+	sum.Program.PassNoSocket += b.Program.PassNoSocket
+	for _, queues := range [][]xsk.Stats{a.Queues, b.Queues} {
+		for i, q := range queues {
+			to := &sum.Queues[i]
+			to.Received += q.Received
+			to.Bytes += q.Bytes
+			to.Malformed += q.Malformed
+			to.Wakeups += q.Wakeups
+			to.RxDropped += q.RxDropped
+			to.RxInvalidDescs += q.RxInvalidDescs
+			to.RxRingFull += q.RxRingFull
+			to.FillRingEmpty += q.FillRingEmpty
+		}
+	}
+	return sum
+}

@@ -1,0 +1,185 @@
+// The XDP program of an AF_XDP tap.
+//
+// It takes IPv4 and IPv6 packets from the kernel and hands them to the AF_XDP socket of their receive queue. Everything
+// else stays with the kernel, and so does everything whose queue has no socket: a program without a daemon behind it
+// must never be the reason for a dead interface.
+//
+// Every packet is counted under exactly one of the causes below, so that their sum is what the interface received.
+//
+// There is no license section: no helper used here is reserved to GPL programs.
+
+#include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+// What happened to a packet. The Go side reads the counters by these positions.
+enum cause {
+	REDIRECTED,     // given to the socket of its queue
+	PASS_NOT_IP,    // neither IPv4 nor IPv6 (ARP, LLDP, ...), or too short to tell
+	PASS_PORT,      // TCP or UDP to a pass port
+	PASS_NEIGHBOUR, // IPv6 neighbour discovery, while there are pass ports
+	PASS_NO_SOCKET, // nobody reads the queue
+	CAUSES,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, 1); // the loader sets the number of queues
+	__type(key, __u32);
+	__type(value, __u32);
+} sockets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CAUSES);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+// Set by the loader before the program is verified. One bit per destination port; a frozen map, so a test of one bit is
+// a load and no call. have_pass_ports lets the verifier remove the whole inspection when there is nothing to look for.
+volatile const __u8 have_pass_ports = 0;
+volatile const __u64 pass_ports[65536 / 64] = {};
+
+#define ETHERNET_HEADER 14
+#define VLAN_HEADER 4
+#define IPV4_HEADER 20
+#define IPV6_HEADER 40
+#define MAX_VLAN_TAGS 2
+#define MAX_IPV6_EXTENSIONS 4
+
+#define TYPE_IPV4 0x0800
+#define TYPE_IPV6 0x86dd
+#define TYPE_CTAG 0x8100
+#define TYPE_STAG 0x88a8
+
+#define PROTOCOL_HOP_BY_HOP 0
+#define PROTOCOL_TCP 6
+#define PROTOCOL_UDP 17
+#define PROTOCOL_ROUTING 43
+#define PROTOCOL_FRAGMENT 44
+#define PROTOCOL_ICMPV6 58
+#define PROTOCOL_DESTINATION_OPTIONS 60
+
+#define ICMPV6_ROUTER_SOLICITATION 133
+#define ICMPV6_REDIRECT 137
+
+static __always_inline void count(__u32 cause)
+{
+	__u64 *n = bpf_map_lookup_elem(&counters, &cause);
+
+	if (n)
+		(*n)++; // per CPU, and XDP is not preempted by XDP
+}
+
+static __always_inline int pass(__u32 cause)
+{
+	count(cause);
+	return XDP_PASS;
+}
+
+static __always_inline __u16 load16(const __u8 *p)
+{
+	return (__u16)p[0] << 8 | p[1];
+}
+
+// pass_transport reports whether the kernel gets a TCP or UDP segment that starts at p.
+static __always_inline int pass_transport(const __u8 *p, const __u8 *end)
+{
+	__u16 port;
+
+	if (p + 4 > end)
+		return 0;
+	port = load16(p + 2);
+	return pass_ports[port / 64] >> (port % 64) & 1;
+}
+
+// ipv4_cause returns PASS_PORT or REDIRECTED. Only the first fragment has ports: the others are redirected.
+static __always_inline __u32 ipv4_cause(const __u8 *ip, const __u8 *end)
+{
+	__u32 length;
+
+	if (ip + IPV4_HEADER > end)
+		return REDIRECTED;
+	length = (ip[0] & 0x0f) * 4;
+	if (length < IPV4_HEADER || (load16(ip + 6) & 0x1fff))
+		return REDIRECTED;
+	if (ip[9] != PROTOCOL_TCP && ip[9] != PROTOCOL_UDP)
+		return REDIRECTED;
+	return pass_transport(ip + length, end) ? PASS_PORT : REDIRECTED;
+}
+
+// ipv6_cause returns PASS_PORT, PASS_NEIGHBOUR or REDIRECTED. Ports behind more than MAX_IPV6_EXTENSIONS extension
+// headers are not looked for.
+static __always_inline __u32 ipv6_cause(const __u8 *ip, const __u8 *end)
+{
+	const __u8 *p = ip + IPV6_HEADER;
+	__u8 protocol;
+
+	if (p > end)
+		return REDIRECTED;
+	protocol = ip[6];
+
+#pragma unroll
+	for (int i = 0; i < MAX_IPV6_EXTENSIONS; i++) {
+		switch (protocol) {
+		case PROTOCOL_HOP_BY_HOP:
+		case PROTOCOL_ROUTING:
+		case PROTOCOL_DESTINATION_OPTIONS:
+			if (p + 8 > end)
+				return REDIRECTED;
+			protocol = p[0];
+			p += (p[1] + 1) * 8;
+			break;
+		case PROTOCOL_FRAGMENT:
+			if (p + 8 > end || (load16(p + 2) & 0xfff8))
+				return REDIRECTED;
+			protocol = p[0];
+			p += 8;
+			break;
+		}
+	}
+
+	if (protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP)
+		return pass_transport(p, end) ? PASS_PORT : REDIRECTED;
+	if (protocol == PROTOCOL_ICMPV6 && p + 1 <= end && p[0] >= ICMPV6_ROUTER_SOLICITATION && p[0] <= ICMPV6_REDIRECT)
+		return PASS_NEIGHBOUR;
+	return REDIRECTED;
+}
+
+SEC("xdp")
+int tap(struct xdp_md *ctx)
+{
+	const __u8 *data = (void *)(long)ctx->data;
+	const __u8 *end = (void *)(long)ctx->data_end;
+	const __u8 *p = data + ETHERNET_HEADER;
+	__u32 cause = REDIRECTED;
+	__u16 type;
+	int action;
+
+	if (p > end)
+		return pass(PASS_NOT_IP);
+	type = load16(p - 2);
+
+#pragma unroll
+	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
+		if (type != TYPE_CTAG && type != TYPE_STAG)
+			break;
+		p += VLAN_HEADER;
+		if (p > end)
+			return pass(PASS_NOT_IP);
+		type = load16(p - 2);
+	}
+
+	if (type != TYPE_IPV4 && type != TYPE_IPV6)
+		return pass(PASS_NOT_IP);
+	if (have_pass_ports)
+		cause = type == TYPE_IPV4 ? ipv4_cause(p, end) : ipv6_cause(p, end);
+	if (cause != REDIRECTED)
+		return pass(cause);
+
+	// The last argument is what to do when the queue has no socket.
+	action = bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_PASS);
+	count(action == XDP_REDIRECT ? REDIRECTED : PASS_NO_SOCKET);
+	return action;
+}

@@ -1,0 +1,114 @@
+package xsk
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Mode is where on the receive path the XDP program runs.
+type Mode uint8
+
+const (
+	// Auto asks for native mode and falls back to generic mode where the driver refuses; [Interface.Notes] says why.
+	Auto Mode = iota
+	// Native runs in the driver, before the kernel has made a packet of its own.
+	Native
+	// Generic runs behind the driver, on any driver, at a multiple of the cost.
+	Generic
+)
+
+// String returns the mode as a configuration file spells it.
+func (m Mode) String() string {
+	switch m {
+	case Auto:
+		return "auto"
+	case Native:
+		return "native"
+	case Generic:
+		return "generic"
+	}
+	return fmt.Sprintf("Mode(%d)", uint8(m))
+}
+
+// Config says which interface to open, and how.
+type Config struct {
+	Interface string // name
+	Attach    Mode
+
+	// Frames is the number of packet buffers per queue, a power of two from 64 to 65,536; default 4,096. It is how many
+	// packets may arrive while the reader does something else: 4,096 at 3 million packets/s are 1.4 ms.
+	Frames int
+	// FrameSize is the size of one buffer in bytes, 2,048 or 4,096. 256 bytes of it belong to the kernel; a longer
+	// packet is dropped and counted (Stats.RxDropped). Default: 2,048, or 4,096 where the MTU needs it.
+	FrameSize int
+
+	// PassPorts are the TCP and UDP destination ports that stay with the kernel, over IPv4 and IPv6, also behind one or
+	// two VLAN tags. A port is looked for in the first fragment of a packet only. While there is any pass port, IPv6
+	// neighbour discovery stays with the kernel too: without it nothing could connect to the port.
+	PassPorts []uint16
+
+	// Promiscuous lets the interface receive what is addressed to other stations. It is undone when the interface is
+	// closed or the process ends.
+	Promiscuous bool
+}
+
+const (
+	minFrames     = 64
+	maxFrames     = 1 << 16
+	defaultFrames = 4096
+
+	smallFrame = 2048
+	largeFrame = 4096
+
+	// headroom is what the kernel keeps free before a packet in its buffer (XDP_PACKET_HEADROOM).
+	headroom = 256
+	// linkOverhead is what a packet of MTU size may have before it: an Ethernet header and two VLAN tags.
+	linkOverhead = 14 + 2*4
+)
+
+// ConfigError is a value of a [Config] that cannot be used.
+type ConfigError struct {
+	Option string // "interface", "attach", "frames", "frame_size"
+	Reason string
+}
+
+// Error implements error.
+func (e *ConfigError) Error() string { return e.Option + ": " + e.Reason }
+
+// Check returns a [*ConfigError] if the configuration cannot be used, whatever the interface. It touches no device.
+func (c Config) Check() error {
+	_, err := c.withDefaults()
+	return err
+}
+
+// withDefaults returns the configuration with its defaults, except FrameSize, which depends on the MTU.
+func (c Config) withDefaults() (Config, error) {
+	if c.Interface == "" {
+		return c, &ConfigError{"interface", "missing"}
+	}
+	// A longer name would be cut by the kernel, and name another interface.
+	if len(c.Interface) > 15 || strings.ContainsAny(c.Interface, "/ \x00") {
+		return c, &ConfigError{"interface", fmt.Sprintf("%q is not an interface name", c.Interface)}
+	}
+	if c.Attach > Generic {
+		return c, &ConfigError{"attach", fmt.Sprintf("unknown mode %v", c.Attach)}
+	}
+	if c.Frames == 0 {
+		c.Frames = defaultFrames
+	}
+	if c.Frames < minFrames || c.Frames > maxFrames || c.Frames&(c.Frames-1) != 0 {
+		return c, &ConfigError{"frames", fmt.Sprintf("%d is not a power of two from %d to %d", c.Frames, minFrames, maxFrames)}
+	}
+	if c.FrameSize != 0 && c.FrameSize != smallFrame && c.FrameSize != largeFrame {
+		return c, &ConfigError{"frame_size", fmt.Sprintf("%d is neither %d nor %d", c.FrameSize, smallFrame, largeFrame)}
+	}
+	return c, nil
+}
+
+// FrameSizeFor returns the frame size that [Open] chooses for an MTU.
+func FrameSizeFor(mtu int) int {
+	if mtu+linkOverhead <= smallFrame-headroom {
+		return smallFrame
+	}
+	return largeFrame
+}

@@ -1,0 +1,297 @@
+package xsk
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Interface is an open network interface: one socket on each of its receive queues. Its methods may be called by any
+// goroutine.
+type Interface struct {
+	mode      Mode
+	frameSize int
+	notes     []string
+	sockets   []*Socket
+	watch     *linkWatch
+	shared    shared
+
+	mu            sync.Mutex
+	program       *program // nil when closed
+	finalCounters Counters // when closed
+	promiscuous   int      // packet socket, or -1
+
+	closing  sync.Once
+	closeErr error
+}
+
+// Open opens all receive queues of an interface, or none. From then on the interface's IPv4 and IPv6 packets belong to
+// the caller: see the package comment.
+//
+// It works on the network namespace of the calling thread, and what it opens stays there. An interface that is down is
+// opened; its packets come when it is up. The errors of this package say why an interface is refused; a program that is
+// already attached and its owner are not touched.
+func Open(config Config) (_ *Interface, err error) {
+	config, err = config.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("configuration of AF_XDP: %w", err)
+	}
+	i := &Interface{promiscuous: -1}
+	if err := i.open(config); err != nil {
+		return nil, fmt.Errorf("open %s for AF_XDP: %w", config.Interface, errors.Join(err, i.Close()))
+	}
+	return i, nil
+}
+
+func (i *Interface) open(config Config) error {
+	if err := checkCapabilities(); err != nil {
+		return err
+	}
+	offsets, err := queryOffsets()
+	if err != nil {
+		return explain(err)
+	}
+	watch, found, err := openLinkWatch(config.Interface)
+	if err != nil {
+		return err
+	}
+	i.watch = watch
+	index := found.Attrs().Index
+
+	if id, attached := attachedProgram(found); attached {
+		return &ProgramAttachedError{Interface: config.Interface, ID: id}
+	}
+	// A driver may change its number of queues when a program is attached, within what the interface was made for.
+	most := max(found.Attrs().NumRxQueues, watch.current().Queues)
+	if i.program, err = loadProgram(most, config.PassPorts); err != nil {
+		return err
+	}
+	if err := i.attach(config); err != nil {
+		return err
+	}
+
+	if config.Promiscuous {
+		if i.promiscuous, err = openPromiscuous(index); err != nil {
+			return explain(err)
+		}
+	}
+	if !watch.refresh() {
+		return ErrInterfaceGone
+	}
+	link := watch.current()
+	i.frameSize = config.FrameSize
+	if i.frameSize == 0 {
+		i.frameSize = FrameSizeFor(link.MTU)
+	}
+	if err := i.openSockets(link, &layout{
+		offsets: offsets, frames: config.Frames, completionFrames: completionFrames,
+	}); err != nil {
+		return err
+	}
+	i.noteSettings(config, link)
+	watch.start(i.goneNow) // last: from here on the watch is its goroutine's
+	return nil
+}
+
+// attach attaches the program in the mode of the configuration. Every packet passes until there are sockets.
+func (i *Interface) attach(config Config) error {
+	index := i.watch.current().Index
+	i.mode = config.Attach
+	if config.Attach == Auto {
+		i.mode = Native
+	}
+	err := i.program.attach(index, i.mode)
+	if err != nil && config.Attach == Auto && worthFallingBack(err) {
+		i.mode = Generic
+		i.note("generic mode, which is slow: the driver refused native mode: %v", err)
+		err = i.program.attach(index, i.mode)
+	}
+	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) {
+		e := &ProgramAttachedError{Interface: config.Interface}
+		if now, lookErr := i.watch.queries.LinkByIndex(index); lookErr == nil {
+			e.ID, _ = attachedProgram(now)
+		}
+		return e
+	}
+	if errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("%w: %w", ErrInterfaceGone, err)
+	}
+	return err
+}
+
+// worthFallingBack reports whether an error is the driver's opinion of native mode, and not about the interface, the
+// caller or the kernel.
+func worthFallingBack(err error) bool {
+	for _, other := range []error{unix.EBUSY, unix.EEXIST, unix.ENODEV, ErrPermission, ErrUnsupported} {
+		if errors.Is(err, other) {
+			return false
+		}
+	}
+	return true
+}
+
+// openSockets opens one socket per queue, and registers them when all are open.
+func (i *Interface) openSockets(link Link, l *layout) error {
+	flags := uint16(unix.XDP_USE_NEED_WAKEUP)
+	if i.mode == Generic {
+		flags |= unix.XDP_COPY // the driver would fill buffers that no program hands over
+	}
+	for queue := range link.Queues {
+		s, err := openSocket(link.Index, queue, i.frameSize, l, flags, &i.shared)
+		if err != nil {
+			return err
+		}
+		i.sockets = append(i.sockets, s)
+	}
+	for _, s := range i.sockets {
+		if err := i.program.register(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noteSettings tells of settings of the interface that spoil what a tap sees.
+func (i *Interface) noteSettings(config Config, link Link) {
+	if i.mode == Native && !i.ZeroCopy() {
+		i.note("copy mode: the driver has no zero-copy AF_XDP")
+	}
+	features, err := i.watch.ethtool.features(link.Name)
+	if err != nil {
+		i.note("offloads are unknown: %v", err)
+	}
+	const merged = "packets arrive merged, and what is then too long is dropped"
+	for _, offload := range []struct {
+		feature, short, effect string
+		harmful                bool // in this mode
+	}{
+		{"rx-vlan-hw-parse", "rxvlan", "the driver may strip VLAN tags, and the VLAN is then unknown", true},
+		{"rx-gro", "gro", merged, i.mode == Generic}, // in native mode it comes after us
+		{"rx-gro-hw", "rx-gro-hw", merged, true},
+		{"rx-lro", "lro", merged, true},
+	} {
+		if features[offload.feature] && offload.harmful {
+			i.note("%s is on: %s; turn it off with: ethtool -K %s %s off",
+				offload.feature, offload.effect, link.Name, offload.short)
+		}
+	}
+	if !config.Promiscuous {
+		i.note("not promiscuous: only packets to the interface's own address are seen, unless something else made it so")
+	}
+}
+
+func (i *Interface) note(format string, args ...any) {
+	i.notes = append(i.notes, fmt.Sprintf(format, args...))
+}
+
+// Queues returns the sockets, by queue number. There is one for every receive queue that the interface had when it was
+// opened; see [Link.Queues] for how many it has now.
+func (i *Interface) Queues() []*Socket { return slices.Clone(i.sockets) }
+
+// Mode returns [Native] or [Generic].
+func (i *Interface) Mode() Mode { return i.mode }
+
+// ZeroCopy reports whether the driver writes into the buffers of every queue without a copy by the kernel.
+func (i *Interface) ZeroCopy() bool {
+	for _, s := range i.sockets {
+		if !s.zeroCopy {
+			return false
+		}
+	}
+	return len(i.sockets) > 0
+}
+
+// FrameSize returns the size of one packet buffer in bytes.
+func (i *Interface) FrameSize() int { return i.frameSize }
+
+// MaxPacket returns the length of the longest packet that can be received, in bytes from the Ethernet header on.
+func (i *Interface) MaxPacket() int { return i.frameSize - headroom }
+
+// Link returns the present state of the interface, about a second old at most.
+func (i *Interface) Link() Link { return i.watch.current() }
+
+// Changed returns a channel that has a value after [Interface.Link] has changed. It is for one goroutine, and is never
+// closed.
+func (i *Interface) Changed() <-chan struct{} { return i.watch.changes }
+
+// Notes returns what the operator should hear: why the interface is slower, or sees less, than it could. One sentence each.
+func (i *Interface) Notes() []string {
+	notes := slices.Clone(i.notes)
+	link := i.Link()
+	if link.MTU+linkOverhead > i.MaxPacket() {
+		notes = append(notes, fmt.Sprintf("packets over %d bytes are dropped, and the MTU of %s is %d",
+			i.MaxPacket(), link.Name, link.MTU))
+	}
+	if !link.Up && !link.Gone {
+		notes = append(notes, link.Name+" is down")
+	}
+	return notes
+}
+
+// Counters returns what the program did with the packets of the interface; after Close, the last.
+func (i *Interface) Counters() (Counters, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.program == nil {
+		return i.finalCounters, nil
+	}
+	return i.program.counters()
+}
+
+// Close gives the interface back to the kernel: it takes the program off, then waits for every reader to Release what it
+// holds, then closes the sockets. A reader that waits is woken; every later Wait returns [ErrClosed]. The packets that
+// are still in the rings are lost to the reader. Closing twice returns the same error twice.
+func (i *Interface) Close() error {
+	i.closing.Do(func() { i.closeErr = i.close() })
+	return i.closeErr
+}
+
+func (i *Interface) close() error {
+	var errs []error
+	// The program first: packets on their way to a socket that is being closed have crashed kernels. It takes a while,
+	// for which Counters does not have to wait.
+	if i.program != nil {
+		errs = append(errs, i.program.detach())
+		i.mu.Lock()
+		final, err := i.program.counters()
+		errs = append(errs, err, i.program.close())
+		i.finalCounters, i.program = final, nil
+		i.mu.Unlock()
+	}
+
+	i.shared.closing.Store(true)
+	for _, s := range i.sockets {
+		s.Interrupt() // all of them, before the wait for any
+	}
+	for _, s := range i.sockets {
+		errs = append(errs, s.close())
+	}
+	if i.promiscuous >= 0 {
+		errs = append(errs, unix.Close(i.promiscuous))
+	}
+	if i.watch != nil {
+		errs = append(errs, i.watch.close())
+	}
+	return errors.Join(errs...)
+}
+
+// goneNow wakes the readers when the interface has gone.
+func (i *Interface) goneNow() {
+	i.shared.gone.Store(true)
+	for _, s := range i.sockets {
+		s.Interrupt()
+	}
+}
+
+// attachedProgram returns the XDP program of an interface.
+func attachedProgram(link netlink.Link) (id uint32, attached bool) {
+	x := link.Attrs().Xdp
+	if x == nil || !x.Attached {
+		return 0, false
+	}
+	return x.ProgId, true
+}

@@ -1,0 +1,126 @@
+package xsk
+
+import (
+	"bytes"
+	_ "embed" // the program
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// The object is committed, and the same on every machine: this compiler, no debug information, no path of this machine.
+// Both header directories are named because each architecture of Debian has its own and a missing one is ignored.
+//
+//go:generate clang-14 -target bpfel -mcpu=v2 -O2 -g -Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -fdebug-compilation-dir=. -c bpf/tap.c -o bpf/tap.o
+//go:generate llvm-strip-14 -g bpf/tap.o
+
+//go:embed bpf/tap.o
+var tapObject []byte
+
+// Counters says what the XDP program did with the packets of the interface since it was opened: their sum is what it has
+// seen, for each packet is in exactly one of them.
+type Counters struct {
+	Redirected    uint64 `json:"redirected"`     // given to a socket of ours; see [Stats] for what became of it
+	PassNotIP     uint64 `json:"pass_not_ip"`    // to the kernel: neither IPv4 nor IPv6
+	PassPort      uint64 `json:"pass_port"`      // to the kernel: a pass port
+	PassNeighbour uint64 `json:"pass_neighbour"` // to the kernel: IPv6 neighbour discovery, while there are pass ports
+	PassNoSocket  uint64 `json:"pass_no_socket"` // to the kernel: nobody reads the queue, as while the interface is opened and closed
+}
+
+// program is our XDP program, loaded, and on an interface from attach to detach.
+type program struct {
+	objects struct {
+		Tap      *ebpf.Program `ebpf:"tap"`
+		Sockets  *ebpf.Map     `ebpf:"sockets"`
+		Counters *ebpf.Map     `ebpf:"counters"`
+	}
+	link link.Link
+}
+
+// loadProgram loads the program for an interface with at most this many queues.
+func loadProgram(queues int, passPorts []uint16) (*program, error) {
+	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(tapObject))
+	if err != nil {
+		return nil, fmt.Errorf("read the XDP program: %w", err)
+	}
+	spec.Maps["sockets"].MaxEntries = uint32(queues)
+	if len(passPorts) > 0 {
+		var ports [1 << 16 / 64]uint64
+		for _, port := range passPorts {
+			ports[port/64] |= 1 << (port % 64)
+		}
+		err := errors.Join(spec.Variables["have_pass_ports"].Set(uint8(1)), spec.Variables["pass_ports"].Set(ports))
+		if err != nil {
+			return nil, fmt.Errorf("set the pass ports: %w", err)
+		}
+	}
+	p := &program{}
+	if err := spec.LoadAndAssign(&p.objects, nil); err != nil {
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			return nil, fmt.Errorf("%w: load the XDP program: %w", ErrUnsupported, err)
+		}
+		return nil, fmt.Errorf("load the XDP program: %w", explain(err))
+	}
+	return p, nil
+}
+
+// attach puts the program on an interface, in native or generic mode. Another program there is left alone, and the error
+// is then EBUSY or EEXIST.
+func (p *program) attach(index int, mode Mode) error {
+	flags := link.XDPDriverMode
+	if mode == Generic {
+		flags = link.XDPGenericMode
+	}
+	l, err := link.AttachXDP(link.XDPOptions{Program: p.objects.Tap, Interface: index, Flags: flags})
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return fmt.Errorf("%w: attach the XDP program: %w", ErrUnsupported, err)
+	}
+	if err != nil {
+		return fmt.Errorf("attach the XDP program in %v mode: %w", mode, explain(err))
+	}
+	p.link = l
+	return nil
+}
+
+// register gives a queue a socket: from now on its packets are redirected.
+func (p *program) register(s *Socket) error {
+	if err := p.objects.Sockets.Put(uint32(s.queue), uint32(s.fd)); err != nil {
+		return fmt.Errorf("register the socket of queue %d: %w", s.queue, err)
+	}
+	return nil
+}
+
+// counters may be called until close.
+func (p *program) counters() (Counters, error) {
+	var c Counters
+	var perCPU []uint64
+	for cause, total := range []*uint64{&c.Redirected, &c.PassNotIP, &c.PassPort, &c.PassNeighbour, &c.PassNoSocket} {
+		if err := p.objects.Counters.Lookup(uint32(cause), &perCPU); err != nil {
+			return c, fmt.Errorf("read the counters of the XDP program: %w", err)
+		}
+		for _, n := range perCPU {
+			*total += n
+		}
+	}
+	return c, nil
+}
+
+// detach takes the program off the interface, at once. It is no error if the interface is gone.
+func (p *program) detach() error {
+	if p.link == nil {
+		return nil
+	}
+	// Closing alone would do it some time later.
+	err := errors.Join(p.link.Detach(), p.link.Close())
+	p.link = nil
+	if err != nil {
+		return fmt.Errorf("detach the XDP program: %w", err)
+	}
+	return nil
+}
+
+func (p *program) close() error {
+	return errors.Join(p.detach(), p.objects.Tap.Close(), p.objects.Sockets.Close(), p.objects.Counters.Close())
+}

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -27,7 +28,7 @@ func (w writer) Run(ctx context.Context, s Stream) error {
 	for {
 		b, err := s.Next(ctx, -1)
 		if err != nil {
-			if err == ErrDrained {
+			if errors.Is(err, ErrDrained) {
 				return nil
 			}
 			return err

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -394,7 +395,7 @@ func TestPluginsListsEverything(t *testing.T) {
 func TestUsageErrors(t *testing.T) {
 	for _, args := range [][]string{{"red"}, {"read"}, {"read", "--frmat", "x", "y"}, {"read", "--format", "xml", edge}, {"sample", "a", "b"}} {
 		_, _, err := invoke(t, args...)
-		if _, ok := err.(*usageError); !ok {
+		if _, ok := errors.AsType[*usageError](err); !ok {
 			t.Errorf("%v: %v is no usage error", args, err)
 		}
 	}

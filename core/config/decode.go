@@ -145,8 +145,7 @@ func (d *document) decodeLeaf(p toml.Primitive, v reflect.Value, at cursor) {
 	}
 	if err := d.meta.PrimitiveDecode(p, v.Addr().Interface()); err != nil {
 		message := err.Error()
-		var e toml.ParseError
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[toml.ParseError](err); ok {
 			message = e.Message
 		}
 		d.report(at, Error, message)

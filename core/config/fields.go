@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -17,7 +18,7 @@ func collectFields(t reflect.Type, prefix []int, fields map[string][]int, names 
 			embedded = append(embedded, f)
 		case name != "" && f.IsExported():
 			if _, ok := fields[name]; !ok {
-				fields[name] = append(prefix[:len(prefix):len(prefix)], f.Index...)
+				fields[name] = append(slices.Clip(prefix), f.Index...)
 				names = append(names, name)
 			}
 		}
@@ -26,7 +27,7 @@ func collectFields(t reflect.Type, prefix []int, fields map[string][]int, names 
 		if f.Type.Kind() == reflect.Pointer && !f.IsExported() {
 			continue // cannot be set
 		}
-		names = collectFields(structOf(f.Type), append(prefix[:len(prefix):len(prefix)], f.Index...), fields, names)
+		names = collectFields(structOf(f.Type), append(slices.Clip(prefix), f.Index...), fields, names)
 	}
 	return names
 }

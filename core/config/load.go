@@ -80,8 +80,7 @@ func dropIns(dir string) (files []string, err error) {
 
 // reason takes the path out of an error: it stands in front of the problem already.
 func reason(err error) error {
-	var e *fs.PathError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return fmt.Errorf("cannot be read: %w", e.Err)
 	}
 	return fmt.Errorf("cannot be read: %w", err)

@@ -79,7 +79,8 @@ func NewPlan(f *config.File, problems *config.Problems, o Options) *Plan {
 
 // warner returns a function that logs warnings about a component.
 func (p *Plan) warner(kind, name string) func(string, ...any) {
-	return func(msg string, args ...any) { p.options.Log.Warn(msg, append([]any{kind, name}, args...)...) }
+	log := p.options.Log.With(kind, name)
+	return func(msg string, args ...any) { log.Warn(msg, args...) } //nolint:sloglint // the component words it
 }
 
 func (p *Plan) planSources() {

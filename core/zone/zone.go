@@ -7,6 +7,7 @@ package zone
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -230,9 +231,7 @@ func (t *Table) NameMaps() (zones map[uint16]string, interfaces map[uint32]strin
 		zones[z.ID] = z.Name
 	}
 	interfaces = make(map[uint32]string, len(t.names))
-	for id, n := range t.names {
-		interfaces[id] = n
-	}
+	maps.Copy(interfaces, t.names)
 	return zones, interfaces
 }
 

@@ -61,12 +61,12 @@ func (h *Host) Flood(ctx context.Context, f Flood) (sent uint64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("make the packet counter: %w", err)
 	}
-	defer counter.Close()
+	defer func() { _ = counter.Close() }() // nothing of it is needed any more
 	program, err := ebpf.NewProgram(floodProgram(counter, device.Index, f.Flows))
 	if err != nil {
 		return 0, fmt.Errorf("load the generator: %w", err)
 	}
-	defer program.Close()
+	defer func() { _ = program.Close() }()
 
 	deadline := time.Now().Add(f.For)
 	for sent < f.Count && ctx.Err() == nil && time.Now().Before(deadline) {

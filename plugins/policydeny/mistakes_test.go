@@ -96,13 +96,13 @@ junos-x = { protocol = "tcp" }
 "a.b" = { protocol = "tpc", destination-port = 80 }
 c = { members = ["junos-htp"] }
 d = { term = [{ protocol = "udp", icmp-type = 3 }] }
-e = { protocl = "tcp" }`,
+e = { protocoll = "tcp" }`,
 			`3:1: hooks.policies.applications.junos-x: names that begin with "junos-" belong to the predefined applications
 4:11: hooks.policies.applications."a.b".protocol: "tpc" is no protocol; want a name or a number within 0 to 255
 5:18: hooks.policies.applications.c.members[0]: no application or set is called "junos-htp"; did you mean "junos-http"?
 6:35: hooks.policies.applications.d.term[0].icmp-type: udp has no ICMP type
 7:1: hooks.policies.applications.e.protocol: an application needs a protocol
-7:7: hooks.policies.applications.e.protocl: unknown key; did you mean "protocol"?`},
+7:7: hooks.policies.applications.e.protocoll: unknown key; did you mean "protocol"?`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, problems := build(c.text, testEnv(1))

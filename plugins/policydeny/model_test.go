@@ -245,8 +245,8 @@ func randomSettings(r *rand.Rand) settings {
 func randomPacket(r *rand.Rand) hook.Packet {
 	var p hook.Packet
 	src := pick(r, borders(randomPrefix(r))...)
-	dst := src
-	for dst = pick(r, borders(randomPrefix(r))...); dst.BitLen() != src.BitLen(); {
+	dst := pick(r, borders(randomPrefix(r))...)
+	for dst.BitLen() != src.BitLen() {
 		dst = pick(r, borders(randomPrefix(r))...)
 	}
 	p.Src, p.Family = packet.AddrFrom(src)

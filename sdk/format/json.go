@@ -304,7 +304,7 @@ func appendJuniper(b []byte, r *event.Record, n *event.Names) []byte {
 		}
 	case event.ScreenDrop:
 		t := screenOf(r)
-		b = append(b, `"process":"`+programIDS+`","tag":"`...)
+		b = append(b, `"process":"`+programScreen+`","tag":"`...)
 		b = append(b, t.tag.String()...)
 		b = append(b, `","attack_name":"`...)
 		b = append(b, t.attack...)

@@ -10,14 +10,14 @@ import (
 
 // Message tags, and the programs they come from.
 const (
-	tagCreate   = "RT_FLOW_SESSION_CREATE"
-	tagClose    = "RT_FLOW_SESSION_CLOSE"
-	tagDeny     = "RT_FLOW_SESSION_DENY"
-	tagFilter   = "PFE_FW_SYSLOG_IP"
-	tagLoss     = "LOSS"
-	programFlow = "RT_FLOW"
-	programIDS  = "RT_IDS"
-	programOurs = "pipelined"
+	tagCreate     = "RT_FLOW_SESSION_CREATE"
+	tagClose      = "RT_FLOW_SESSION_CLOSE"
+	tagDeny       = "RT_FLOW_SESSION_DENY"
+	tagFilter     = "PFE_FW_SYSLOG_IP"
+	tagLoss       = "LOSS"
+	programFlow   = "RT_FLOW"
+	programScreen = "RT_IDS"
+	programOurs   = "pipelined"
 )
 
 // PRI = facility × 8 + severity (RFC 5424, 6.2.1), as Junos devices send them.
@@ -61,7 +61,7 @@ func newRFC5424(o Options, p *profile) (Encoder, error) {
 		loss:    " " + host + " " + programOurs + " - " + tagLoss + " - events lost: reason=",
 	}
 	for t := range e.screens {
-		e.screens[t] = head(programIDS, screenTag(t).String())
+		e.screens[t] = head(programScreen, screenTag(t).String())
 	}
 	return e, nil
 }

@@ -3,6 +3,7 @@ package sinktest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -83,9 +84,7 @@ func (s *Stream) Rejected() map[event.Seq]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := map[event.Seq]string{}
-	for seq, why := range s.rejected {
-		all[seq] = why
-	}
+	maps.Copy(all, s.rejected)
 	return all
 }
 

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"testing"
@@ -35,7 +36,7 @@ func benchmarkRead(b *testing.B, ng bool) {
 						read += batch.N
 						s.Release()
 					}
-					if err != io.EOF {
+					if !errors.Is(err, io.EOF) {
 						b.Fatal(err)
 					}
 					s.Close()

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -42,9 +43,9 @@ func (c *classic) next(rec *record) error {
 	data, info, err := c.r.ZeroCopyReadPacketData()
 	switch {
 	case err == nil:
-	case err == io.EOF && info.CaptureLength == 0:
+	case errors.Is(err, io.EOF) && info.CaptureLength == 0:
 		return io.EOF
-	case err == io.EOF || err == io.ErrUnexpectedEOF:
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		// A file cut right behind a record header makes the reader say io.EOF, as if it ended there.
 		return errCutOff
 	case info.CaptureLength > maxRecord || info.CaptureLength > info.Length:

@@ -52,7 +52,7 @@ func openRecords(r io.Reader, cfg *Config) (records, error) {
 	if bytes.HasPrefix(head, []byte{0x1f, 0x8b}) {
 		z, err := gzip.NewReader(br)
 		if err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
 			return nil, fmt.Errorf("gzip: %w", err)
@@ -88,7 +88,7 @@ type gzipErrors struct{ z *gzip.Reader }
 
 func (g gzipErrors) Read(p []byte) (int, error) {
 	n, err := g.z.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("gzip: %w", err)
 	}
 	return n, err

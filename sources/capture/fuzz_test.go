@@ -40,7 +40,7 @@ func FuzzCapture(f *testing.F) {
 			}
 		}
 		var e *Error
-		if err != io.EOF && !errors.As(err, &e) {
+		if !errors.Is(err, io.EOF) && !errors.As(err, &e) {
 			t.Fatalf("ended with %v", err)
 		}
 		if e != nil && e.Packet != 0 && (e.Offset < 0 || e.Offset > int64(len(b)) && b[0] != 0x1f) {
@@ -84,7 +84,7 @@ func TestBoundedMemory(t *testing.T) {
 			err = in.next(&rec)
 		}
 		runtime.ReadMemStats(&after)
-		if got := after.TotalAlloc - before.TotalAlloc; got > 4<<20 || err == io.EOF {
+		if got := after.TotalAlloc - before.TotalAlloc; got > 4<<20 || errors.Is(err, io.EOF) {
 			t.Errorf("%s: %d bytes allocated, then %v", name, got, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -57,7 +58,7 @@ func pcapOf(order binary.AppendByteOrder, nano bool, link uint32, pkts ...pkt) [
 
 // block returns a pcapng block.
 func block(order binary.AppendByteOrder, typ uint32, body []byte) []byte {
-	body = append(body[:len(body):len(body)], make([]byte, -len(body)&3)...)
+	body = append(slices.Clip(body), make([]byte, -len(body)&3)...)
 	b := order.AppendUint32(nil, typ)
 	b = order.AppendUint32(b, uint32(len(body)+12))
 	b = append(b, body...)

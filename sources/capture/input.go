@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"errors"
 	"io"
 )
 
@@ -31,7 +32,7 @@ func (in *input) next(rec *record) error {
 		in.count.otherLinkType.Add(others - in.others)
 		in.others = others
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.EOF
 	}
 	if err != nil {

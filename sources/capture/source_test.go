@@ -67,7 +67,7 @@ func TestFormats(t *testing.T) {
 						b = gzipped(b)
 					}
 					got, stats, err := read(t, b, cfg)
-					if err != io.EOF {
+					if !errors.Is(err, io.EOF) {
 						t.Errorf("ended with %v", err)
 					}
 					if diff := cmp.Diff(want, got); diff != "" {
@@ -126,7 +126,7 @@ func TestP9SameBatches(t *testing.T) {
 func TestLongestPackets(t *testing.T) {
 	pkts := many(9, maxRecord)
 	got, _, err := readFile(t, gzipped(pcapOf(binary.LittleEndian, true, 1, pkts...)), Config{})
-	if err != io.EOF || len(got) != len(pkts) {
+	if !errors.Is(err, io.EOF) || len(got) != len(pkts) {
 		t.Fatalf("%d packets, %v", len(got), err)
 	}
 	for i := range got {

@@ -30,7 +30,7 @@ func (n *namespace) run(fn func()) error {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("current network namespace: %w", err)
 	}
-	defer here.Close()
+	defer func() { _ = here.Close() }() // only a name for the namespace
 	if here.Equal(n.handle) {
 		defer runtime.UnlockOSThread()
 		fn()

@@ -53,9 +53,11 @@ type Config struct {
 }
 
 const (
-	minFrames     = 64
-	maxFrames     = 1 << 16
-	defaultFrames = 4096
+	minFrames = 64
+	maxFrames = 1 << 16
+
+	// DefaultFrames is Config.Frames where it is 0.
+	DefaultFrames = 4096
 
 	smallFrame = 2048
 	largeFrame = 4096
@@ -94,7 +96,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, &ConfigError{"attach", fmt.Sprintf("unknown mode %v", c.Attach)}
 	}
 	if c.Frames == 0 {
-		c.Frames = defaultFrames
+		c.Frames = DefaultFrames
 	}
 	if c.Frames < minFrames || c.Frames > maxFrames || c.Frames&(c.Frames-1) != 0 {
 		return c, &ConfigError{"frames", fmt.Sprintf("%d is not a power of two from %d to %d", c.Frames, minFrames, maxFrames)}

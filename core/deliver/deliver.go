@@ -27,7 +27,9 @@ const (
 	Stopped Phase = "stopped" // given up at shutdown
 )
 
-// The pause between two runs of a sink.
+// The pause between two runs of a sink: it grows by half each time, and a run that got something acknowledged begins
+// again with the first. What is waited is drawn from half of it to one and a half times, so that sinks which lost the
+// same destination do not come back together.
 const (
 	firstPause = 100 * time.Millisecond
 	maxPause   = 5 * time.Second
@@ -47,10 +49,12 @@ type Config struct {
 type Delivery struct {
 	Config
 
-	failing atomic.Bool // no acknowledgement since the last failure
+	failing  atomic.Bool   // nothing was acknowledged since the last failure
+	failedAt atomic.Uint64 // floor of the ring at that failure
 
-	mu     sync.Mutex
-	status Status
+	mu         sync.Mutex
+	status     Status
+	nextReject uint64 // log the rejection of this number, if its reason is a new one
 }
 
 // Status is how a sink is doing.
@@ -61,6 +65,7 @@ type Status struct {
 	Records    uint64    `json:"records"` // handed out, replays included
 	LastError  string    `json:"last_error,omitempty"`
 	ErrorAt    time.Time `json:"error_at,omitzero"`
+	Rejects    uint64    `json:"rejects"`
 	LastReject string    `json:"last_reject,omitempty"`
 }
 
@@ -127,6 +132,7 @@ func (d *Delivery) enter(p Phase, err error) {
 	}
 	if err != nil {
 		d.status.LastError, d.status.ErrorAt = err.Error(), d.status.Since
+		d.failedAt.Store(uint64(d.Ring.Floor()))
 	}
 	d.mu.Unlock()
 	if err != nil && (!d.failing.Swap(true) || lastError != err.Error()) {
@@ -140,19 +146,25 @@ func (d *Delivery) handedOut(n int) {
 	d.mu.Unlock()
 }
 
-// delivered notes an acknowledgement: the first one after a failure is news.
+// delivered notes an acknowledgement: the first one after a failure that released something is news.
 func (d *Delivery) delivered() {
-	if d.failing.Load() && d.failing.CompareAndSwap(true, false) {
+	if d.failing.Load() && uint64(d.Ring.Floor()) > d.failedAt.Load() && d.failing.CompareAndSwap(true, false) {
 		d.Log.Info("sink delivers again", "sink", d.Name)
 	}
 }
 
+// rejected notes a rejection. It logs each new reason, but a line only when their number has doubled since the last: a
+// sink whose reasons differ from record to record cannot flood the log.
 func (d *Delivery) rejected(seq event.Seq, why string) {
 	d.mu.Lock()
-	first := d.status.LastReject != why
+	d.status.Rejects++
+	news := d.status.LastReject != why && d.status.Rejects >= d.nextReject
+	if news {
+		d.nextReject = 2 * d.status.Rejects
+	}
 	d.status.LastReject = why
 	d.mu.Unlock()
-	if first {
+	if news {
 		d.Log.Warn("sink rejected a record", "sink", d.Name, "seq", seq, "why", why)
 	}
 }

@@ -19,16 +19,22 @@ type stream struct {
 	names func(generation uint32) *event.Names
 	epoch uint64
 	owner *Delivery
-	over  atomic.Bool // Run has returned: late acknowledgements of its goroutines are not for the next run
+	over  atomic.Bool // Run has returned: what its goroutines still do is not for the next run
 }
 
 var _ sdk.Stream = (*stream)(nil)
+
+// errOver is what a goroutine that a sink has left behind gets from the stream of a run that has ended.
+const errOver = sdk.Error("sdk: the stream ended when Run returned")
 
 func (s *stream) Next(ctx context.Context, wait time.Duration) (sdk.Batch, error) {
 	var timeout <-chan time.Time
 	for {
 		if err := ctx.Err(); err != nil {
 			return sdk.Batch{}, err
+		}
+		if s.over.Load() {
+			return sdk.Batch{}, errOver // the records are the next run's
 		}
 		if records := s.ring.Next(maxBatch); records != nil {
 			s.owner.handedOut(len(records))
@@ -60,7 +66,7 @@ func (s *stream) Next(ctx context.Context, wait time.Duration) (sdk.Batch, error
 
 func (s *stream) Ack(through event.Seq) error {
 	if s.over.Load() {
-		return sdk.Error("sdk: acknowledgement after Run has returned")
+		return errOver
 	}
 	if err := s.ring.Ack(through); err != nil {
 		return err

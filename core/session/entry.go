@@ -8,43 +8,47 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// key names a flow in both directions: the ends are put in order, and forward says whether the packet that it was made
-// from goes from the first end to the second.
+// key names a flow in both directions: its ends are put in order. It is five words without padding, compared and hashed
+// as such.
 type key struct {
-	a, b         [2]uint64
-	aPort, bPort uint16
-	proto        uint8
-	family       packet.Family
+	aHi, aLo, bHi, bLo uint64 // addresses of the ends
+	rest               uint64 // ports of a and b, protocol, family
 }
 
-// keyOf returns the flow of a tuple and whether the tuple runs from its first end to its second.
-func keyOf(t *packet.Tuple) (k key, forward bool) {
-	src := [2]uint64{binary.BigEndian.Uint64(t.Src[:8]), binary.BigEndian.Uint64(t.Src[8:])}
-	dst := [2]uint64{binary.BigEndian.Uint64(t.Dst[:8]), binary.BigEndian.Uint64(t.Dst[8:])}
-	k = key{a: src, b: dst, aPort: t.SrcPort, bPort: t.DstPort, proto: t.Proto, family: t.Family}
-	if packet.IsICMP(t.Proto) {
-		// Identifier and sequence number stand in the same places in both directions.
-		if less(dst, src) {
-			k.a, k.b = dst, src
-			return k, false
+// set makes k the flow of a tuple, and reports whether the tuple runs from a to b.
+func (k *key) set(t *packet.Tuple) (forward bool) {
+	srcHi, srcLo := binary.BigEndian.Uint64(t.Src[:8]), binary.BigEndian.Uint64(t.Src[8:])
+	dstHi, dstLo := binary.BigEndian.Uint64(t.Dst[:8]), binary.BigEndian.Uint64(t.Dst[8:])
+	aPort, bPort := t.SrcPort, t.DstPort
+	forward = srcHi < dstHi || srcHi == dstHi && (srcLo < dstLo || srcLo == dstLo && (aPort <= bPort || packet.IsICMP(t.Proto)))
+	if forward {
+		k.aHi, k.aLo, k.bHi, k.bLo = srcHi, srcLo, dstHi, dstLo
+	} else {
+		k.aHi, k.aLo, k.bHi, k.bLo = dstHi, dstLo, srcHi, srcLo
+		if !packet.IsICMP(t.Proto) { // identifier and sequence number stand in the same places in both directions
+			aPort, bPort = bPort, aPort
 		}
-		return k, true
 	}
-	if less(dst, src) || dst == src && t.DstPort < t.SrcPort {
-		k.a, k.b, k.aPort, k.bPort = dst, src, t.DstPort, t.SrcPort
-		return k, false
-	}
-	return k, true
+	k.rest = uint64(aPort)<<48 | uint64(bPort)<<32 | uint64(t.Proto)<<8 | uint64(t.Family)
+	return forward
 }
 
-func less(x, y [2]uint64) bool { return x[0] < y[0] || x[0] == y[0] && x[1] < y[1] }
+func (k *key) aPort() uint16         { return uint16(k.rest >> 48) }
+func (k *key) bPort() uint16         { return uint16(k.rest >> 32) }
+func (k *key) proto() uint8          { return uint8(k.rest >> 8) }
+func (k *key) family() packet.Family { return packet.Family(k.rest) }
+
+// equal compares word by word: the compiler calls a function for ==.
+func (k *key) equal(o *key) bool {
+	return k.aLo == o.aLo && k.bLo == o.bLo && k.rest == o.rest && k.aHi == o.aHi && k.bHi == o.bHi
+}
 
 // hash mixes the key with the table's seed. Whoever does not know the seed cannot choose flows that collide.
 func (k *key) hash(seed uint64) uint64 {
 	const m1, m2 = 0x9e3779b97f4a7c15, 0xd6e8feb86659fd93
-	h := mix(k.a[0]^seed, k.a[1]^m1)
-	h = mix(h^k.b[0], k.b[1]^m2)
-	return mix(h^uint64(k.aPort)<<32^uint64(k.bPort)<<16^uint64(k.proto)<<8^uint64(k.family), seed^m1)
+	h := mix(k.aHi^seed, k.aLo^m1)
+	h = mix(h^k.bHi, k.bLo^m2)
+	return mix(h^k.rest, seed^m1)
 }
 
 func mix(a, b uint64) uint64 {
@@ -138,26 +142,28 @@ type Session struct {
 
 // fill copies the entry into s. now is only used to find the creation time from its tick.
 func (e *entry) fill(s *Session, now int64) {
-	client, server := e.a, e.b
-	cPort, sPort := e.aPort, e.bPort
-	if e.state&clientIsB != 0 {
-		client, server = server, client
-		if !packet.IsICMP(e.proto) {
-			cPort, sPort = sPort, cPort
-		}
-	}
+	cPort, sPort := e.aPort(), e.bPort()
 	*s = Session{
 		ID:            e.id,
-		Client:        packet.Tuple{SrcPort: cPort, DstPort: sPort, Proto: e.proto, Family: e.family},
+		Client:        packet.Tuple{Proto: e.proto(), Family: e.family()},
 		ClientPackets: e.clientPackets, ClientBytes: e.clientBytes,
 		ServerPackets: e.serverPackets, ServerBytes: e.serverBytes,
 		Created: now - age(now, e.created), Closed: now, Reason: e.reason(), Policy: e.policy, Interface: e.iface,
 		InZone: e.inZone, OutZone: e.outZone, App: e.app, LogClose: e.state&logClose != 0,
 	}
-	put := func(to *packet.Addr, from [2]uint64) {
-		binary.BigEndian.PutUint64(to[:8], from[0])
-		binary.BigEndian.PutUint64(to[8:], from[1])
+	client, server := &s.Client.Src, &s.Client.Dst
+	if e.state&clientIsB != 0 {
+		client, server = server, client
+		if !packet.IsICMP(e.proto()) {
+			cPort, sPort = sPort, cPort
+		}
 	}
-	put(&s.Client.Src, client)
-	put(&s.Client.Dst, server)
+	s.Client.SrcPort, s.Client.DstPort = cPort, sPort
+	putAddr(client, e.aHi, e.aLo)
+	putAddr(server, e.bHi, e.bLo)
+}
+
+func putAddr(to *packet.Addr, hi, lo uint64) {
+	binary.BigEndian.PutUint64(to[:8], hi)
+	binary.BigEndian.PutUint64(to[8:], lo)
 }

@@ -94,7 +94,7 @@ func (s *shard) bucket(hash uint64) *uint32 { return &s.buckets[hash&uint64(len(
 
 func (s *shard) find(k *key, hash uint64) uint32 {
 	i := *s.bucket(hash)
-	for i != 0 && s.entries[i].key != *k {
+	for i != 0 && !s.entries[i].equal(k) {
 		i = s.entries[i].hashNext
 	}
 	return i
@@ -103,7 +103,8 @@ func (s *shard) find(k *key, hash uint64) uint32 {
 // Lookup finds the session of a packet and, if there is one, counts the packet into it and moves its state. A SYN that
 // finds a session which has ended ends its waiting: the session is returned in old and Lookup reports none.
 func (t *Table) Lookup(h *packet.Headers, now int64, hit *Hit, old *Replaced) bool {
-	k, forward := keyOf(&h.Tuple)
+	var k key
+	forward := k.set(&h.Tuple)
 	hash := k.hash(t.seed)
 	s := t.shardOf(hash)
 	s.mu.Lock()
@@ -131,7 +132,7 @@ func (t *Table) Lookup(h *packet.Headers, now int64, hit *Hit, old *Replaced) bo
 // session that has ended is not mutual any more. What a flood of spoofed packets creates never is: neither a SYN, nor a
 // SYN that a server answers, nor an ACK that is taken for the middle of a session.
 func (e *entry) mutual() bool {
-	return e.state&answered != 0 && (e.proto != packet.ProtoTCP || e.state&established != 0) && !e.over()
+	return e.state&answered != 0 && (e.proto() != packet.ProtoTCP || e.state&established != 0) && !e.over()
 }
 
 // over reports whether the session has ended and only waits.
@@ -164,7 +165,8 @@ func (t *Table) touch(s *shard, i uint32, h *packet.Headers, fromClient bool, no
 // one. An error that says the destination cannot be reached, or that the packet ran out of hops, ends a session that is
 // not TCP; TCP knows better (RFC 5927).
 func (t *Table) Quoted(h *packet.Headers, now int64, hit *Hit) bool {
-	k, forward := keyOf(&h.Inner)
+	var k key
+	forward := k.set(&h.Inner)
 	hash := k.hash(t.seed)
 	s := t.shardOf(hash)
 	s.mu.Lock()
@@ -219,7 +221,8 @@ const (
 // Create creates the session of a packet that Lookup found none for. If it had to give up another session for it, that
 // one is returned in old.
 func (t *Table) Create(h *packet.Headers, now int64, p *Params, old *Replaced) Outcome {
-	k, forward := keyOf(&h.Tuple)
+	var k key
+	forward := k.set(&h.Tuple)
 	hash := k.hash(t.seed)
 	s := t.shardOf(hash)
 	s.mu.Lock()

@@ -62,6 +62,7 @@ func (s *fakeSource) Receive(_ context.Context, b *packet.Batch, timeout time.Du
 		if s.onEmpty != nil {
 			s.onEmpty()
 		}
+		s.lent = s.err == nil
 		return s.err // b.N as the worker left it
 	}
 	frames := s.batches[s.next]

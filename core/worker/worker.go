@@ -66,6 +66,10 @@ type Worker struct {
 	nextID   uint64
 	idStride uint64
 	old      session.Replaced
+	// What hooks fill in. As local variables they would be allocated for every call, because a call of an interface may
+	// keep what it is given.
+	finding hook.Finding
+	permit  hook.Permit
 
 	counts    counts
 	published publishedCounts
@@ -96,26 +100,33 @@ func New(c Config) *Worker {
 func (w *Worker) Run(ctx context.Context) error {
 	w.lane = w.Gate.Lane(ctx, w.Index, w)
 	for {
-		wait := idle
-		if w.behind {
-			wait = 0 // look for packets, then end more sessions
+		err := w.step(ctx)
+		if err == nil && ctx.Err() == nil {
+			continue
 		}
-		w.batch.N = 0
-		err := w.Source.Receive(ctx, &w.batch, wait)
-		if w.batch.N > 0 || err == nil {
-			w.process()
-			w.Source.Release()
+		w.lane.Finish(w.now, w.now+w.offset)
+		w.publish()
+		if errors.Is(err, io.EOF) || ctx.Err() != nil {
+			return nil
 		}
-		w.published.beats.Add(1)
-		if err != nil || ctx.Err() != nil {
-			w.lane.Finish(w.now, w.now+w.offset)
-			w.publish()
-			if errors.Is(err, io.EOF) || ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
+		return err
 	}
+}
+
+// step receives once and carries what came.
+func (w *Worker) step(ctx context.Context) error {
+	wait := idle
+	if w.behind {
+		wait = 0 // look for packets, then end more sessions
+	}
+	w.batch.N = 0
+	err := w.Source.Receive(ctx, &w.batch, wait)
+	if w.batch.N > 0 || err == nil {
+		w.process()
+		w.Source.Release()
+	}
+	w.published.beats.Add(1)
+	return err
 }
 
 // process carries one batch.
@@ -229,10 +240,10 @@ func (w *Worker) frame(f *packet.Frame, p *hook.Packet) {
 // inspect calls the hooks of a site until one does not let the packet pass.
 func (w *Worker) inspect(hooks []hook.Hook, p *hook.Packet) hook.Verdict {
 	for _, h := range hooks {
-		var f hook.Finding
-		v := h.Inspect(p, &f)
-		if f.Found {
-			w.offer(p, found{kind: f.Kind, finding: f})
+		w.finding = hook.Finding{}
+		v := h.Inspect(p, &w.finding)
+		if w.finding.Found {
+			w.offer(p, found{kind: w.finding.Kind, finding: w.finding})
 		}
 		if v != hook.Pass {
 			return v
@@ -282,13 +293,14 @@ func (w *Worker) firstPacket(p *hook.Packet) hook.Verdict {
 	p.OutZone = w.Zones.ByPrefix(&p.Dst, p.Family)
 	p.App = w.service(p)
 	id := w.nextID
-	var permit hook.Permit
+	w.permit = hook.Permit{}
+	permit := &w.permit
 	for _, h := range w.Session {
-		var f hook.Finding
-		v := h.Decide(p, &permit, &f)
-		if f.Found {
+		w.finding = hook.Finding{}
+		v := h.Decide(p, permit, &w.finding)
+		if w.finding.Found {
 			w.nextID += w.idStride
-			w.offer(p, found{kind: f.Kind, id: id, finding: f})
+			w.offer(p, found{kind: w.finding.Kind, id: id, finding: w.finding})
 		}
 		if v != hook.Pass {
 			return v

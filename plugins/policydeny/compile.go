@@ -27,11 +27,12 @@ type compiler struct {
 	known  []string       // names of applications, sorted
 	zones  []string       // names of zones, sorted
 	names  map[string]int // of policies, to their index in the file
+	inUse  []placed
 	engine *engine
 }
 
 // compile returns the engine for the settings. It must not be used if a mistake was recorded in cfg.
-func compile(s *settings, cfg sdk.Config, env hook.Env) *engine {
+func compile(s *settings, cfg *watched, env hook.Env) *engine {
 	c := &compiler{
 		cfg:   cfg,
 		env:   env,
@@ -52,6 +53,9 @@ func compile(s *settings, cfg sdk.Config, env hook.Env) *engine {
 		if s.Policies[i].enabled() {
 			names = append(names, s.Policies[i].Name)
 		}
+	}
+	if !cfg.mistaken {
+		warnShadowed(cfg, c.inUse)
 	}
 	d := c.defaultDecision(s)
 	c.engine.decisions = append(c.engine.decisions, d.decision)
@@ -115,6 +119,7 @@ func (c *compiler) policy(s *policySettings, index int) {
 	d.id = c.env.Names.Policy(s.Name)
 	number := len(c.engine.policies)
 	c.engine.policies = append(c.engine.policies, p)
+	c.inUse = append(c.inUse, placed{policy: p, name: s.Name, index: index, from: from, to: to})
 	c.engine.decisions = append(c.engine.decisions, d)
 	g := gateOf(&p, uint16(number))
 	if from == nil || to == nil {

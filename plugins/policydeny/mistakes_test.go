@@ -98,7 +98,7 @@ c = { members = ["junos-htp"] }
 d = { term = [{ protocol = "udp", icmp-type = 3 }] }
 e = { protocoll = "tcp" }`,
 			`3:1: hooks.policies.applications.junos-x: names that begin with "junos-" belong to the predefined applications
-4:11: hooks.policies.applications."a.b".protocol: "tpc" is no protocol; want a name or a number within 0 to 255
+4:11: hooks.policies.applications."a.b".protocol: "tpc" is no protocol; want a name or a number within 0 to 255; did you mean "tcp"?
 5:18: hooks.policies.applications.c.members[0]: no application or set is called "junos-htp"; did you mean "junos-http"?
 6:35: hooks.policies.applications.d.term[0].icmp-type: udp has no ICMP type
 7:1: hooks.policies.applications.e.protocol: an application needs a protocol

@@ -264,29 +264,41 @@ func randomPacket(r *rand.Rand) hook.Packet {
 // TestDecideAgainstModel compares the compiled policies with the model on random policies and packets.
 func TestDecideAgainstModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	deciders, settingsUsed := make(map[string]int), 0
+	deciders, settingsUsed, warned := make(map[string]int), 0, 0
 	for range 1500 {
 		s := randomSettings(r)
 		env := testEnv(1)
 		cfg, problems := config.ParseTable("random.toml", nil)
-		x := fixture{Instance: hook.Instance{Session: compile(&s, cfg, env)}}
+		x := fixture{Instance: hook.Instance{Session: compile(&s, &watched{Config: cfg}, env)}}
 		if problems.Err() != nil {
 			continue // an exclusion of everything, or sides without a common family
 		}
 		settingsUsed++
 		env.Names.Fill(&x.names)
+		shadowed := make(map[string]bool)
+		for _, w := range problems.All() {
+			var i int
+			if _, err := fmt.Sscanf(w.Key, "policy[%d]", &i); err != nil {
+				t.Fatalf("a warning at %q", w.Key)
+			}
+			shadowed[s.Policies[i].Name] = true
+		}
+		warned += len(shadowed)
 		m := model{s: &s, apps: env.Apps}
 		for range 60 {
 			p := randomPacket(r)
 			got, want := x.decide(p), m.decide(&p)
+			if shadowed[want.Policy] {
+				t.Fatalf("%s decides %+v\nof %+v\nand the hook warned that it never does", want.Policy, p, s)
+			}
 			if got != want {
 				t.Fatalf("%+v\nof %+v\nis %+v, want %+v", p, s, got, want)
 			}
 			deciders[want.Policy]++
 		}
 	}
-	if settingsUsed < 300 || deciders["p0"] == 0 || deciders["p9"] == 0 || deciders["default-deny"] == 0 {
-		t.Errorf("the random cases are too poor: %d settings, deciders %v", settingsUsed, deciders)
+	if settingsUsed < 300 || warned < 50 || deciders["p0"] == 0 || deciders["p9"] == 0 || deciders["default-deny"] == 0 {
+		t.Errorf("the random cases are too poor: %d settings, %d warnings, deciders %v", settingsUsed, warned, deciders)
 	}
 }
 

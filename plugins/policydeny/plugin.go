@@ -22,7 +22,8 @@ func Plugin() hook.Plugin {
 
 func newInstance(cfg sdk.Config, env hook.Env) hook.Instance {
 	s := defaults()
-	cfg.Decode(&s) // what could be read is checked all the same, so that one run shows every mistake
-	e := compile(&s, cfg, env)
+	w := &watched{Config: cfg}
+	w.Decode(&s) // what could be read is checked all the same, so that one run shows every mistake
+	e := compile(&s, w, env)
 	return hook.Instance{Session: e, Counters: e.Counters}
 }

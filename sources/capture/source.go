@@ -48,13 +48,13 @@ func (c *Config) port(name string) uint32 {
 
 // Stats is what a source has handed over so far.
 type Stats struct {
-	Packets uint64
-	Bytes   uint64 // captured bytes of these packets
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"` // captured bytes of these packets
 	// OutOfOrder counts the packets among them that were stamped earlier than their predecessor, or not at all. They have
 	// their predecessor's time.
-	OutOfOrder uint64
+	OutOfOrder uint64 `json:"out_of_order"`
 	// OtherLinkType counts packets of a pcapng beside them that were skipped because their interface is not Ethernet.
-	OtherLinkType uint64
+	OtherLinkType uint64 `json:"other_link_type"`
 }
 
 // counters are Stats while they change. One goroutine adds, any may read.

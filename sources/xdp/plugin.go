@@ -36,8 +36,11 @@ type settings struct {
 }
 
 func configure(cfg sdk.Config, env source.Env) source.Configured {
-	o := settings{Attach: xsk.Auto.String(), Promiscuous: true, Mode: "tap"}
+	o := settings{Attach: xsk.Auto.String(), Frames: xsk.DefaultFrames, Promiscuous: true, Mode: "tap"}
 	good := cfg.Decode(&o)
+	if o.Frames == 0 {
+		o.Frames = -1 // not the default: somebody wrote it
+	}
 	if o.Mode != "tap" {
 		cfg.Errorf("mode", `%q is not a mode; there is "tap"`, o.Mode)
 	}

@@ -96,7 +96,7 @@ func (s *Source) run(device *xsk.Interface) {
 		if reason == nil {
 			return
 		}
-		s.config.Warn("interface is opened again", "interface", s.config.Device.Interface, "reason", reason)
+		s.config.Warn("interface is closed and will be opened again", "interface", s.config.Device.Interface, "reason", reason)
 		if err := s.retire(Waiting, reason); err != nil {
 			s.config.Warn("closing the interface failed", "interface", s.config.Device.Interface, "error", err)
 		}

@@ -32,6 +32,10 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // for a daemon that is not root
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	binary = filepath.Join(dir, "pipelined")
 	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/pipelined").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
@@ -86,6 +90,7 @@ prefixes = ["10.9.3.0/24", "fd00:9:3::/48"]
 [sources.tap]
 plugin    = "xdp"
 interface = "tap0"
+frames    = 1024
 [hooks.screens]
 plugin = "screendrop"
 zones  = ["outside"]
@@ -133,20 +138,24 @@ metrics = "127.0.0.1:9464"
 drain   = "5s"
 `
 
-// start runs the daemon in the tap's namespace and waits until it says it is ready.
-func start(n *network, jsonDir string) *daemon {
+// start runs the daemon in the tap's namespace and waits until it says it is ready. jsonDir is where its second sink
+// writes, "" for beside the first. wrapper is a command to run it under.
+func start(n *network, jsonDir string, wrapper ...string) *daemon {
 	n.t.Helper()
 	d := &daemon{t: n.t, net: n, dir: n.t.TempDir(), states: make(chan string, 256)}
 	if jsonDir == "" {
 		jsonDir = d.dir
 	}
 	path := filepath.Join(d.dir, "pipeline.toml")
+	n.must(os.Chmod(filepath.Dir(d.dir), 0o755)) // for a daemon that is not root
+	n.must(os.Chmod(d.dir, 0o777))
 	text := strings.NewReplacer("DIR/", d.dir+"/", "JSON/", jsonDir+"/").Replace(config)
-	n.must(os.WriteFile(path, []byte(text), 0o600))
+	n.must(os.WriteFile(path, []byte(text), 0o644))
 
 	socket := filepath.Join(d.dir, "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	n.must(err)
+	n.must(os.Chmod(socket, 0o777))
 	d.notify = conn
 	listening := make(chan struct{})
 	go func() {
@@ -162,7 +171,8 @@ func start(n *network, jsonDir string) *daemon {
 	}()
 	n.t.Cleanup(func() { _ = conn.Close(); <-listening })
 
-	d.cmd = exec.Command(binary, "run", "--config", path)
+	args := append(wrapper, binary, "run", "--config", path)
+	d.cmd = exec.Command(args[0], args[1:]...)
 	d.cmd.Stderr = &d.stderr
 	d.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=3000000")
 	n.tap.Start(d.cmd)

@@ -255,6 +255,21 @@ func TestProgramAttached(t *testing.T) {
 	first.stop()
 }
 
+// TestCapabilities runs the daemon as nobody with the three capabilities that the systemd unit gives it, and no other.
+func TestCapabilities(t *testing.T) {
+	n := newNetwork(t)
+	n.serve()
+	const three = "-all,+net_admin,+net_raw,+bpf"
+	d := start(n, "", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+		"--no-new-privs", "--inh-caps="+three, "--ambient-caps="+three, "--bounding-set="+three)
+	n.get(n.client, serverIP)
+	eventually(t, "the session", func() bool { return count(d.events(), "SESSION_CREATE") == 1 })
+	if c := d.status().Sources["tap"].Condition; c != "up" {
+		t.Errorf("the source is %s", c)
+	}
+	d.stop()
+}
+
 // TestReopen renames the file and sends SIGHUP: what follows goes to a new file, and no record is lost or doubled.
 func TestReopen(t *testing.T) {
 	n := newNetwork(t)

@@ -1,0 +1,88 @@
+package docs
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Every key that a configuration struct takes stands in a code span of its page.
+func TestKeysAreDescribed(t *testing.T) {
+	for page, folders := range map[string][]string{
+		"docs/configuration.md":        {"core/config", "sources/capture", "sources/xdp"},
+		"sinks/file/README.md":         {"sinks/file"},
+		"plugins/screendrop/README.md": {"plugins/screendrop"},
+		"plugins/filterlog/README.md":  {"plugins/filterlog"},
+		"plugins/policydeny/README.md": {"plugins/policydeny"},
+	} {
+		described := codeWords(onePage(t, page).prose)
+		for _, folder := range folders {
+			keys := tomlKeys(t, folder)
+			if len(keys) == 0 {
+				t.Errorf("%s has no keys: does the test look in the right place?", folder)
+			}
+			for _, key := range keys {
+				if !described[key] && !described[strings.TrimSuffix(key, "-except")] { // the twins are described as such
+					t.Errorf("%s does not describe %q of %s", page, key, folder)
+				}
+			}
+		}
+	}
+}
+
+var (
+	codeSpan = regexp.MustCompile("`([^`]+)`")
+	word     = regexp.MustCompile(`[A-Za-z0-9_-]+`)
+)
+
+// codeWords returns the words in the code spans of a text.
+func codeWords(text string) map[string]bool {
+	words := make(map[string]bool)
+	for _, span := range codeSpan.FindAllStringSubmatch(text, -1) {
+		for _, w := range word.FindAllString(span[1], -1) {
+			words[w] = true
+		}
+	}
+	return words
+}
+
+// tomlKeys returns the names in the toml tags of a folder's structs.
+func tomlKeys(t *testing.T, folder string) (keys []string) {
+	t.Helper()
+	files, err := filepath.Glob(root + folder + "/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			field, ok := n.(*ast.Field)
+			if !ok || field.Tag == nil {
+				return true
+			}
+			tag, err := strconv.Unquote(field.Tag.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if key := reflect.StructTag(tag).Get("toml"); key != "" && key != "-" {
+				keys = append(keys, key)
+			}
+			return true
+		})
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}

@@ -1,0 +1,110 @@
+package docs
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rtflow/pipelined/core/metrics"
+	"github.com/rtflow/pipelined/core/packet"
+)
+
+// full is a snapshot in which every metric has a value.
+func full() metrics.Snapshot {
+	return metrics.Snapshot{
+		Ledger: metrics.Ledger{
+			Packets: metrics.Packets{DroppedAt: map[string]uint64{"ingress": 1}, RefusedAs: map[string]uint64{"ip_short": 1}},
+			Events:  map[string]metrics.Events{"policy-deny": {}},
+			Sinks:   map[string]map[string]metrics.Queue{"events": {"policy-deny": {}}},
+		},
+		RateLimited: map[string]map[string]uint64{"policy-deny": {"unknown": 1}},
+		Sinks:       map[string]metrics.Sink{"events": {}},
+		Sources:     map[string][]metrics.SourceCounter{"wan": {{Name: "received"}}},
+		Hooks:       map[string][]metrics.HookCounter{"screens": {{Name: "land"}}},
+	}
+}
+
+var metricName = regexp.MustCompile("`(pipelined_[a-z_]+)`")
+
+// Every metric has a row with its labels and outcomes in counters.md, and every metric named there exists.
+func TestMetrics(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(metrics.NewCollector(full))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := onePage(t, "docs/counters.md")
+	exists := make(map[string]bool)
+	for _, family := range families {
+		name := family.GetName()
+		exists[name] = true
+		row := rowOf(page.prose, name)
+		if row == "" {
+			t.Errorf("%s has no row for %s", page.name, name)
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			for _, label := range m.GetLabel() {
+				if !strings.Contains(row, "`"+label.GetName()+"`") {
+					t.Errorf("the row of %s lacks the label %s", name, label.GetName())
+				}
+				if label.GetName() == "outcome" && !strings.Contains(row, "`"+label.GetValue()+"`") {
+					t.Errorf("the row of %s lacks the outcome %s", name, label.GetValue())
+				}
+			}
+		}
+	}
+	for _, m := range metricName.FindAllStringSubmatch(page.prose, -1) {
+		if !exists[m[1]] {
+			t.Errorf("%s names %s, which does not exist", page.name, m[1])
+		}
+	}
+}
+
+// rowOf returns the line of a table that begins with that name.
+func rowOf(text, name string) string {
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "| `"+name+"`") {
+			return line
+		}
+	}
+	return ""
+}
+
+// Every member of the ledger and every cause is named in counters.md.
+func TestLedgerIsDescribed(t *testing.T) {
+	text, err := json.Marshal(full().Ledger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var members map[string]any
+	if err := json.Unmarshal(text, &members); err != nil {
+		t.Fatal(err)
+	}
+	wanted := keysOf(members)
+	for c := packet.NotIP + 1; c < packet.NumCauses; c++ {
+		wanted = append(wanted, c.String())
+	}
+	described := codeWords(onePage(t, "docs/counters.md").prose)
+	for _, name := range wanted {
+		if !described[name] && !slices.Contains([]string{"policy-deny", "events"}, name) { // a kind, and a sink, by name
+			t.Errorf("docs/counters.md does not describe %q", name)
+		}
+	}
+}
+
+// keysOf returns the keys of an object and of all objects in it.
+func keysOf(object map[string]any) (keys []string) {
+	for key, value := range object {
+		keys = append(keys, key)
+		if inner, ok := value.(map[string]any); ok {
+			keys = append(keys, keysOf(inner)...)
+		}
+	}
+	return keys
+}

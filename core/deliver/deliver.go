@@ -78,6 +78,7 @@ func New(c Config) *Delivery {
 func (d *Delivery) Run(ctx context.Context) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = firstPause, maxPause
+	draining := d.Ring.Draining()
 	for {
 		d.enter(Running, nil)
 		before := d.Ring.Floor()
@@ -102,9 +103,11 @@ func (d *Delivery) Run(ctx context.Context) {
 		timer := time.NewTimer(pause.NextBackOff())
 		select {
 		case <-timer.C:
+		case <-draining:
+			draining = nil // there is no time for this pause; the next ones are as long as they are
 		case <-ctx.Done():
-			timer.Stop()
 		}
+		timer.Stop()
 	}
 }
 

@@ -361,6 +361,31 @@ func TestDrainUnacknowledged(t *testing.T) {
 	})
 }
 
+// TestDrainEndsPause checks that a delivery which waits for a dead sink does not keep a stopping pipeline waiting.
+func TestDrainEndsPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		runs := 0
+		r := start(t, func(ctx context.Context, s sdk.Stream) error {
+			if runs++; runs < 10 {
+				return errDown
+			}
+			return deliverAll(ctx, s)
+		})
+		time.Sleep(5 * time.Second) // fake: somewhere in a long pause
+		synctest.Wait()
+		runs = 10
+		before := time.Now()
+		r.Ring.Drain()
+		<-r.done
+		if waited := time.Since(before); waited != 0 {
+			t.Errorf("the pause went on for %s", waited)
+		}
+		if got := r.Status().Phase; got != Drained {
+			t.Errorf("phase %s, want drained", got)
+		}
+	})
+}
+
 // TestStop checks that a delivery ends at once when it is told to, whatever its sink is doing.
 func TestStop(t *testing.T) {
 	for _, c := range []struct {

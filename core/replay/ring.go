@@ -57,6 +57,7 @@ type Ring struct {
 	lentFrom uint64 // run lent to the sink, [lentFrom, lentTo)
 	lentTo   uint64
 	draining bool
+	drain    chan struct{} // closed when draining begins
 	room     chan struct{} // closed when credits come back; nil if nobody waits
 	released Released
 }
@@ -87,6 +88,7 @@ func New(l Limits) (*Ring, error) {
 		mask:    uint64(l.Slots - 1),
 		credits: credits,
 		wake:    make(chan struct{}, 1),
+		drain:   make(chan struct{}),
 		floor:   1,
 		sent:    1,
 	}
@@ -263,10 +265,16 @@ func (r *Ring) Rewind() {
 // Drain makes Drained true once everything has been handed out. The workers have stopped. Any goroutine.
 func (r *Ring) Drain() {
 	r.mu.Lock()
-	r.draining = true
+	if !r.draining {
+		r.draining = true
+		close(r.drain)
+	}
 	r.mu.Unlock()
 	r.signal()
 }
+
+// Draining returns a channel that is closed when Drain is called. Any goroutine.
+func (r *Ring) Draining() <-chan struct{} { return r.drain }
 
 // Abandon closes the ring and releases what is left in it as abandoned. The workers have stopped. Any goroutine.
 func (r *Ring) Abandon() {

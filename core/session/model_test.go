@@ -14,15 +14,15 @@ import (
 type modelTable map[packet.Tuple]*modelSession
 
 type modelSession struct {
-	id                       uint64
-	created, last            time.Duration
-	timeout, idle            time.Duration
-	packets, bytes           [2]uint64 // of the client, of the server
-	synAck, joined, complete bool
-	fins                     [2]bool
-	ended                    bool
-	why                      event.CloseReason
-	inZone, outZone          uint16
+	id               uint64
+	created, last    time.Duration
+	timeout, idle    time.Duration
+	packets, bytes   [2]uint64 // of the client, of the server
+	synAck, complete bool
+	fins             [2]bool
+	ended            bool
+	why              event.CloseReason
+	inZone, outZone  uint16
 }
 
 const client, server = 0, 1

@@ -58,7 +58,7 @@ func New(c Config) *Table {
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.entries = make([]entry, per+1)
-		s.buckets = make([]uint32, 1<<bits.Len(uint(per-1)))
+		s.buckets = make([]uint32, 1<<(bits.Len(uint(per))-1))
 		s.wheel = make([]uint32, wheelSlots)
 		s.fresh = 1
 	}

@@ -71,8 +71,7 @@ func (s *shard) expire(seed uint64, now int64, out []Session) (n int) {
 			e := &s.entries[i]
 			overdue := age(now, e.lastSeen) - int64(e.timeout)*1e9
 			if overdue < 0 {
-				s.unfile(i)
-				s.fileAfter(i, now, s.turned+1)
+				s.refile(i, now) // a slot that is not over: never this one again
 				continue
 			}
 			if n == len(out) {
@@ -88,12 +87,4 @@ func (s *shard) expire(seed uint64, now int64, out []Session) (n int) {
 		s.turned++
 	}
 	return n
-}
-
-// fileAfter files an entry while slot is being emptied, so that it does not land in slot again.
-func (s *shard) fileAfter(i uint32, now, slot int64) {
-	turned := s.turned
-	s.turned = slot
-	s.file(i, now)
-	s.turned = turned
 }

@@ -9,7 +9,7 @@ EVENTS  := bin/events.log
 # What `make generate` installs when it is missing.
 DEBIAN  := clang llvm libbpf-dev
 
-.PHONY: help build run test race fuzz bench lint generate check e2e install clean
+.PHONY: help build run test race fuzz bench bench-all lint generate check e2e install clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,8 +38,15 @@ fuzz: ## run each fuzz target for FUZZTIME
 	    echo "== $$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$pkg; \
 	  done; done
 
-bench: ## run the benchmarks and print the figures
-	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
+BENCHTIME ?= 1s
+bench: build ## run the benchmarks that the figures of the README come from, and print those
+	@mkdir -p bin
+	@PIPELINED_REQUIRE_XDP=$(if $(ROOT),1,0) $(GO) test -p 1 -run '^$$' -bench 'Gate|PacketPath|SessionClose|Lookup|Read$$' -benchtime $(BENCHTIME) \
+	  ./core/admission ./core/worker ./core/session ./sdk/format ./cmd/pipelined > bin/bench.txt || { cat bin/bench.txt; exit 1; }
+	@awk -f test/bench/table.awk bin/bench.txt
+
+bench-all: ## run every benchmark there is
+	$(GO) test -p 1 -run '^$$' -bench . -benchtime $(BENCHTIME) ./...
 
 lint: ## run the linters pinned in tools/go.mod
 	$(TOOL) golangci-lint run ./...

@@ -1,0 +1,25 @@
+# Turns the output of `go test -bench` into the table of the figures that matter. Values of one run: compare ratios.
+function value(unit,   i) { for (i = 3; i < NF; i++) if ($(i + 1) == unit) return $i; return "" }
+function row(what, figure) { printf "%-78s %s\n", what, figure }
+{ sub(/-[0-9]+$/, "", $1) }
+/^Benchmark/ { allocs[$1] = value("allocs/op"); ns[$1] = value("ns/op"); worker[$1] = value("ns/event/worker"); cpu[$1] = value("cpu-ns/pkt"); pkt[$1] = value("ns/pkt") }
+/FAIL/ { print; failed = 1 }
+END {
+  if (failed) exit 1
+  r1 = worker["BenchmarkGateRefuse/workers=1"]; r2 = worker["BenchmarkGateRefuse/workers=2"]
+  row("gate refusing (rate limited), one worker", r1 " ns per event, " allocs["BenchmarkGateRefuse/workers=1"] " allocations")
+  row("gate refusing, two workers on one bucket, per worker", r2 " ns per event, " sprintf("%.2f", r2 / r1) " times one worker")
+  row("gate admitting, encoding, publishing into one ring: one by one / in batches", ns["BenchmarkGateAdmit/batch=1"] " / " ns["BenchmarkGateAdmit/batch=64"] " ns per event, " allocs["BenchmarkGateAdmit/batch=64"] " allocations")
+  row("admission to acknowledgement, batches, one worker / two", ns["BenchmarkGateEndToEnd/workers=1"] " / " ns["BenchmarkGateEndToEnd/workers=2"] " ns per event")
+  row("packet path: decode, zone, session hit, 100 policies, 20 screens, 50 terms", ns["BenchmarkPacketPathHooks/flows=1024"] " ns per packet, " allocs["BenchmarkPacketPathHooks/flows=1024"] " allocations")
+  bare = cpu["BenchmarkPacketPathXDP/bare"]; path = cpu["BenchmarkPacketPathXDP/pipeline"]
+  if (bare > 0)
+    row("the same on a veth over AF_XDP, CPU per packet; bare receive loop beside it", path " ns; " bare " ns, ratio " sprintf("%.2f", path / bare))
+  f = ns["BenchmarkRFC5424SessionClose"]; l = ns["BenchmarkLibrarySessionClose"]
+  row("RFC 5424 line of a session close", f " ns, " allocs["BenchmarkRFC5424SessionClose"] " allocations, " sprintf("%.0f", l / f) " times as fast as go-syslog's builder")
+  row("JSON of a session close", ns["BenchmarkJSONSessionClose"] " ns")
+  row("session lookup: hit / hit, 262144 sessions at random / miss", ns["BenchmarkLookupHit"] " / " ns["BenchmarkLookupHitCold"] " / " ns["BenchmarkLookupMiss"] " ns")
+  if (pkt["BenchmarkRead"] > 0)
+    row("pipelined read, the shipped capture over and over, to a file", sprintf("%.2f million packets per second, %s per CPU second", 1000 / pkt["BenchmarkRead"], read_cpu()))
+}
+function read_cpu() { return cpu["BenchmarkRead"] > 0 ? sprintf("%.2f million", 1000 / cpu["BenchmarkRead"]) : "?" }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -28,12 +27,9 @@ func plan(w io.Writer, path string, daemon bool, o pipeline.Options) (*config.Fi
 		return nil, nil, err
 	}
 	o.Registry = registry
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
 	if o.Hostname == "" {
 		if o.Hostname, err = os.Hostname(); err != nil {
-			o.Log.Warn("the host's name is not known", "err", err)
+			return nil, nil, fmt.Errorf("the host's name: %w", err)
 		}
 	}
 	file, problems := config.Load(path)

@@ -17,8 +17,8 @@ import (
 // Options are what a plan needs beyond the configuration.
 type Options struct {
 	Registry *registry.Registry
-	Log      *slog.Logger
-	Hostname string // of log lines, if the configuration names none
+	Log      *slog.Logger // nil discards
+	Hostname string       // of log lines, if the configuration names none
 	// InterfaceID returns the kernel's index of an interface, for the records. nil numbers interfaces by their place in
 	// the configuration, which needs no device.
 	InterfaceID func(name string) (uint32, bool)
@@ -66,6 +66,9 @@ type plannedSink struct {
 // NewPlan reads the tables of all components, chained or not, and records every mistake in problems. The plan may be run only if
 // problems holds no error.
 func NewPlan(f *config.File, problems *config.Problems, o Options) *Plan {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	p := &Plan{file: f, options: o, host: f.Node.Name, apps: application.Predefined()}
 	if p.host == "" {
 		p.host = o.Hostname

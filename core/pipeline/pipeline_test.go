@@ -1,0 +1,285 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/metrics"
+	"github.com/rtflow/pipelined/sdk"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// opens returns the account of session opens at a sink.
+func opens(l metrics.Ledger, sink string) metrics.Queue { return l.Sinks[sink]["session-open"] }
+
+func checkP1(t *testing.T, pl *Pipeline) metrics.Ledger {
+	t.Helper()
+	l := pl.Ledger()
+	if l.Unaccounted != 0 {
+		t.Errorf("P1: %d unaccounted for: %+v", l.Unaccounted, l)
+	}
+	return l
+}
+
+// TestCaptureDelivers runs a capture with more events than the rings hold: both sinks get every one, however slow.
+func TestCaptureDelivers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, false, &fakeQueue{flows: 1000, end: io.EOF})
+		r.sinks["good"] = deliverAll
+		r.sinks["other"] = func(ctx context.Context, s sdk.Stream) error {
+			return sdk.Writer(func(_ context.Context, b sdk.Batch) (int, error) {
+				time.Sleep(time.Minute) // fake: longer than service.drain, which is for a pipeline that is told to stop
+				return b.Len(), nil
+			}).Run(ctx, s)
+		}
+		pl := r.open(twoSinks)
+		if err := pl.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l := checkP1(t, pl)
+		for _, sink := range []string{"good", "other"} {
+			if q := opens(l, sink); q.Acknowledged != 1000 {
+				t.Errorf("sink %s: %+v, want 1000 acknowledged", sink, q)
+			}
+		}
+		if !r.source.closed.Load() {
+			t.Error("the source was not closed")
+		}
+	})
+}
+
+// TestP8HungSink runs a live source with a sink that hangs, even when it is told to stop: the other sink gets everything
+// its ring had room for at any time, the pipeline stops after its deadline and a second, and the account balances.
+func TestP8HungSink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		returned := make(chan struct{})
+		r := newRig(t, true, &fakeQueue{flows: 40}, &fakeQueue{flows: 40, base: 1 << 16})
+		r.sinks["good"] = deliverAll
+		r.sinks["other"] = func(ctx context.Context, s sdk.Stream) error {
+			defer close(returned)
+			b, err := s.Next(ctx, -1)
+			<-release
+			if err == nil {
+				_ = s.Ack(b.Last()) // too late: it must change nothing, which the ledger shows below
+			}
+			return err
+		}
+		pl := r.open(twoSinks)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- pl.Run(ctx) }()
+		synctest.Wait()
+		if q := opens(pl.Ledger(), "good"); q.Acknowledged != 80 && q.Acknowledged+q.OverBudget != 80 {
+			t.Errorf("the good sink: %+v", q)
+		}
+		before := time.Now()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(before); took != 5*time.Second+grace {
+			t.Errorf("stopping took %s, want the deadline and the grace", took)
+		}
+		l := checkP1(t, pl)
+		if q := opens(l, "other"); q.Abandoned == 0 || q.Abandoned+q.OverBudget != 80 {
+			t.Errorf("the hung sink: %+v, want what it held abandoned", q)
+		}
+		if !strings.Contains(r.log.String(), "records abandoned") {
+			t.Errorf("nobody was told:\n%s", r.log.String())
+		}
+		close(release)
+		<-returned
+		synctest.Wait()
+		checkP1(t, pl)
+	})
+}
+
+// TestCaptureStopsWhileWaiting stops a capture whose worker waits for room in the ring of a dead sink.
+func TestCaptureStopsWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, false, &fakeQueue{flows: 1000, end: io.EOF})
+		r.sinks["good"] = deliverAll
+		r.sinks["other"] = func(context.Context, sdk.Stream) error { return errBroken }
+		pl := r.open(twoSinks)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := pl.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		l := checkP1(t, pl)
+		if q := opens(l, "other"); q.Abandoned != 64 || q.Closed == 0 {
+			t.Errorf("the dead sink: %+v, want 64 abandoned and the rest closed", q)
+		}
+	})
+}
+
+// TestHurry ends the draining of a pipeline at once.
+func TestHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true, &fakeQueue{flows: 10})
+		r.sinks["good"] = deliverAll
+		r.sinks["other"] = func(ctx context.Context, _ sdk.Stream) error { <-ctx.Done(); return ctx.Err() }
+		pl := r.open(twoSinks)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- pl.Run(ctx) }()
+		synctest.Wait()
+		before := time.Now()
+		cancel()
+		synctest.Wait()
+		pl.Hurry()
+		pl.Hurry() // a third signal
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(before); took != 0 {
+			t.Errorf("stopping took %s after Hurry", took)
+		}
+		if q := opens(checkP1(t, pl), "other"); q.Abandoned != 10 {
+			t.Errorf("%+v, want 10 abandoned", q)
+		}
+	})
+}
+
+// TestSourceFails ends the pipeline with the error of one queue: the other worker stops, and what is in flight is
+// delivered.
+func TestSourceFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true, &fakeQueue{flows: 10, end: errBroken}, &fakeQueue{flows: 10, base: 1 << 16})
+		r.sinks["good"], r.sinks["other"] = deliverAll, deliverAll
+		pl := r.open(twoSinks)
+		if err := pl.Run(t.Context()); !errors.Is(err, errBroken) {
+			t.Errorf("Run returned %v", err)
+		}
+		l := checkP1(t, pl)
+		if l.Packets.Received == 0 || opens(l, "good").Acknowledged != l.Packets.Received {
+			t.Errorf("received %d, delivered %+v", l.Packets.Received, opens(l, "good"))
+		}
+	})
+}
+
+func TestOpenFails(t *testing.T) {
+	r := newRig(t, true, &fakeQueue{})
+	r.openErr = errBroken
+	r.sinks["good"], r.sinks["other"] = deliverAll, deliverAll
+	_, err := r.plan(twoSinks).Open(t.Context())
+	if !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "source in: ") {
+		t.Errorf("Open returned %v", err)
+	}
+}
+
+// TestHealth sees a worker that does not move.
+func TestHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		r := newRig(t, true, &fakeQueue{stuck: stuck}, &fakeQueue{})
+		r.sinks["good"], r.sinks["other"] = deliverAll, deliverAll
+		pl := r.open(twoSinks)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- pl.Run(ctx) }()
+		if err := pl.Health(); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(stuckAfter / 2)
+		if err := pl.Health(); err != nil {
+			t.Errorf("after %s: %v", stuckAfter/2, err)
+		}
+		time.Sleep(stuckAfter)
+		if err := pl.Health(); err == nil || !strings.Contains(err.Error(), "worker 0") {
+			t.Errorf("a stuck worker: %v", err)
+		}
+		close(stuck)
+		time.Sleep(2 * time.Second)
+		if err := pl.Health(); err != nil {
+			t.Errorf("when it goes on: %v", err)
+		}
+		cancel()
+		<-done
+	})
+}
+
+// TestStatusAndSnapshot looks at a pipeline while it runs.
+func TestStatusAndSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true, &fakeQueue{flows: 10})
+		r.sinks["good"] = deliverAll
+		r.sinks["other"] = func(context.Context, sdk.Stream) error { return errBroken }
+		pl := r.open(twoSinks)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- pl.Run(ctx) }()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		st := pl.Status()
+		if s := st.Sinks["good"]; s.Phase != "running" || s.Sent != 10 || s.Acked != 10 || s.InFlight != 0 || s.LagRecords != 0 {
+			t.Errorf("good: %+v", s)
+		}
+		if s := st.Sinks["other"]; s.LastError != errBroken.Error() || s.InFlight != 10 || s.Runs < 3 || s.LagSeconds < 9 {
+			t.Errorf("other: %+v", s)
+		}
+		snap := pl.Snapshot()
+		if !snap.Sinks["good"].Up || snap.Sinks["other"].LagRecords != 10 || len(snap.Sources["in"]) != 1 {
+			t.Errorf("snapshot: %+v", snap)
+		}
+		cancel()
+		<-done
+		if got := opens(checkP1(t, pl), "other").Abandoned; got != 10 {
+			t.Errorf("%d abandoned, want 10", got)
+		}
+	})
+}
+
+func TestPlanMistakes(t *testing.T) {
+	for _, c := range []struct {
+		name, text, want string
+		live             bool
+	}{
+		{"plugin", strings.Replace(twoSinks, `[sources.in]
+plugin = "fake"`, `[sources.in]
+plugin = "fke"`, 1), `p.toml:8:1: sources.in.plugin: there is no source plugin "fke"; did you mean "fake"?`, true},
+		{"not chained", twoSinks + "[hooks.x]\nplugin = \"nothin\"\n", `hooks.x.plugin: there is no hook plugin "nothin"; did you mean "nothing"?`, true},
+		{"two captures", strings.Replace(twoSinks, `["in"]`, `["in", "too"]`, 1) + "[sources.too]\nplugin = \"fake\"\n",
+			`sources.too: a capture has a clock of its own: chain one capture, or live sources`, false},
+	} {
+		r := newRig(t, c.live, &fakeQueue{})
+		file, problems := config.Parse("p.toml", []byte(c.text))
+		NewPlan(file, problems, Options{Registry: r.registry()})
+		if err := problems.Err(); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %s", c.name, err, c.want)
+		}
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	r := newRig(t, true, &fakeQueue{})
+	r.sinks["good"], r.sinks["other"] = deliverAll, deliverAll
+	text := strings.Replace(twoSinks, "[sinks.other]\n", "[sinks.other]\nonly = [\"policy-deny\"]\n", 1) +
+		"[zones.trust]\ninterfaces = [\"eth0\"]\nprefixes = [\"10.0.0.0/8\"]\n"
+	var b strings.Builder
+	if err := r.plan(text).Describe(&b); err != nil {
+		t.Fatal(err)
+	}
+	const want = `node    host
+zone    trust        eth0, 10.0.0.0/8
+source  in           fake eth0  live
+limit   policy-deny  1000/s per zone, burst 1024
+limit   screen-drop  1000/s per zone, burst 1024
+limit   filter-log   1000/s per zone, burst 1024
+sink    good         fake  64 records in flight (32 telemetry, 11 of a kind), refuse; every kind
+sink    other        fake  64 records in flight (32 telemetry, 11 of a kind), refuse; policy-deny
+`
+	if b.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", b.String(), want)
+	}
+}

@@ -1,0 +1,44 @@
+package registry
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/sdk"
+)
+
+func newSink(sdk.Config, sdk.Env) sdk.Sink { return nil }
+
+func newSource(sdk.Config, source.Env) source.Configured { return source.Configured{} }
+
+func TestNew(t *testing.T) {
+	r, err := New([]source.Plugin{{Name: "s", New: newSource}}, nil, []sdk.SinkPlugin{{Name: "b", New: newSink}, {Name: "a", New: newSink}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := Names(r.Sinks); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("sinks %v, want a and b in order", got)
+	}
+	if len(r.Sources) != 1 || len(r.Hooks) != 0 {
+		t.Errorf("%d sources, %d hooks", len(r.Sources), len(r.Hooks))
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	_, err := New(
+		[]source.Plugin{{Name: "s", New: newSource}, {Name: "s", New: newSource}},
+		[]hook.Plugin{{Name: "incomplete"}},
+		[]sdk.SinkPlugin{{New: newSink}},
+	)
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{`two source plugins are called "s"`, `hook plugin "incomplete" lacks`, `sink plugin "" lacks`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not say %q", err, want)
+		}
+	}
+}

@@ -65,8 +65,6 @@ as they are, with the names of the configuration.`,
 }
 
 func read(cmd *cobra.Command, path string, o readOptions) error {
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	if _, err := format.New(format.Options{Format: o.format, Profile: o.profile}); err != nil {
 		return &usageError{err}
 	}
@@ -79,6 +77,9 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 		return readFrames(cmd, input, o)
 	}
 
+	// From here on a signal ends reading and still gives the ledger; before, it ends the program.
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var open atomic.Pointer[capture.Source]
@@ -103,6 +104,11 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 	if err != nil {
 		return err
 	}
+	context.AfterFunc(ctx, func() {
+		if !errors.Is(context.Cause(ctx), context.Canceled) {
+			pl.Hurry() // the output has failed: there is nothing to wait for
+		}
+	})
 	done := make(chan struct{})
 	go showProgress(&open, done)
 	err = pl.Run(ctx)

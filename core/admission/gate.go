@@ -64,6 +64,7 @@ type Gate struct {
 	slots      int
 	wait       bool
 	generation uint32
+	last       []atomic.Uint64 // loss records of AnnounceMissing, by sink
 }
 
 // sink is a Sink and what it could not take since the last loss record.
@@ -80,7 +81,7 @@ type sink struct {
 
 // limitedLoss is the open window of one bucket.
 type limitedLoss struct {
-	since    atomic.Int64 // when the window opened, on the lanes' clock; 0 = nothing refused since the last loss record
+	since    atomic.Int64 // when the window opened, on the lanes' clock; never = nothing refused since the last loss record
 	mu       sync.Mutex
 	reported uint64 // of what the lanes have refused, how much loss records have told
 	_        [40]byte
@@ -100,6 +101,10 @@ func New(c Config) (*Gate, error) {
 		limiter: table, slots: table.Slots(), wait: c.Wait, generation: c.Generation,
 		zones:   append([]uint16{0}, c.Zones...),
 		limited: make([]limitedLoss, len(telemetry)*table.Slots()),
+		last:    make([]atomic.Uint64, len(c.Sinks)),
+	}
+	for i := range g.limited {
+		g.limited[i].since.Store(never)
 	}
 	for _, s := range c.Sinks {
 		g.sinks = append(g.sinks, &sink{Sink: s})

@@ -273,10 +273,10 @@ func TestP5LossRecordsAddUp(t *testing.T) {
 		}
 		l.Flush(now, now)
 		read()
-		for range 8 { // a ring of 16 slots holds one loss record at a time
-			l.Finish(now, now)
-			read()
-		}
+		l.Finish(now, now)
+		read()
+		r.gate.AnnounceMissing(0, nil)
+		read()
 		led := r.gate.Ledger()
 		for k := range announced {
 			if missing := led.Offered[k] - delivered[k]; missing != announced[k] {
@@ -409,4 +409,236 @@ func TestFilter(t *testing.T) {
 		t.Errorf("P5: a filtered sink's stream has gaps: %d records", len(got))
 	}
 	checkP1(t, r)
+}
+
+// TestP5LossAmongSessionRecords overloads a ring with session records, which may take every slot: what is delivered
+// after a loss is still preceded by its announcement.
+func TestP5LossAmongSessionRecords(t *testing.T) {
+	r := newRig(t, 1, []replay.Limits{{Slots: 8, Telemetry: 4, PerKind: 2}})
+	l, ring := r.lanes[0], r.rings[0]
+	now := int64(0)
+	step := func(n int) {
+		for range n {
+			offer(l, event.SessionOpen, 1, now)
+		}
+		now += 1e6
+		l.Flush(now, now)
+	}
+	step(8)
+	var announced event.LossCounts
+	delivered := len(ring.Next(100))
+	for i := range 1000 {
+		step(3) // and the sink frees one slot
+		if err := ring.Ack(event.Seq(i + 1)); err != nil {
+			t.Fatal(err)
+		}
+		for _, rec := range ring.Next(100) {
+			if rec.Kind() == event.Loss {
+				announced = add(announced, rec.LossCounts())
+			} else {
+				delivered++
+			}
+		}
+	}
+	if announced.Total() == 0 {
+		t.Fatalf("%d records delivered of %d offered, and no loss announced", delivered, 8+3*1000)
+	}
+	if err := ring.Ack(ring.State().Sent - 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, rec := range finish(t, r) {
+		announced = add(announced, rec.LossCounts())
+	}
+	if missing := uint64(8 + 3*1000 - delivered); announced.Total() != missing {
+		t.Errorf("%d missing, %d announced", missing, announced.Total())
+	}
+	checkP1(t, r)
+}
+
+func add(a, b event.LossCounts) event.LossCounts {
+	for k, n := range b {
+		a[k] += n
+	}
+	return a
+}
+
+// finish ends the lanes and returns what that put into the first ring.
+func finish(t *testing.T, r *rig) []event.Record {
+	t.Helper()
+	for _, l := range r.lanes {
+		l.Finish(1e18, 1e18)
+	}
+	r.gate.AnnounceMissing(0, nil)
+	return drainRing(t, r.rings[0])
+}
+
+// TestP5FullRingAtTheEnd finishes while the ring is full: the loss record goes in as soon as there is room.
+func TestP5FullRingAtTheEnd(t *testing.T) {
+	r := newRig(t, 1, []replay.Limits{{Slots: 8, Telemetry: 4, PerKind: 2}})
+	l := r.lanes[0]
+	for range 20 {
+		offer(l, event.SessionOpen, 1, 1)
+	}
+	l.Flush(1, 1)
+	l.Finish(2, 2)
+	done := make(chan struct{})
+	go func() { defer close(done); r.gate.AnnounceMissing(0, nil) }()
+	if n := len(drainRing(t, r.rings[0])); n < 8 {
+		t.Fatalf("%d records in a full ring of 8", n)
+	}
+	<-done
+	rest := drainRing(t, r.rings[0])
+	state := r.rings[0].State()
+	if state.Released.Acknowledged[event.Loss] != 1 {
+		t.Errorf("12 records lost at the end, %d loss records, %d left", state.Released.Acknowledged[event.Loss], len(rest))
+	}
+	checkP1(t, r)
+
+	stop := make(chan struct{})
+	close(stop)
+	for range 20 {
+		offer(l, event.SessionOpen, 1, 3)
+	}
+	l.Flush(3, 3)
+	r.gate.AnnounceMissing(0, stop) // returns although there is no room
+}
+
+// TestP1TimeZero refuses at the very beginning of time, where a capture without stamps stays.
+func TestP1TimeZero(t *testing.T) {
+	r := newRig(t, 1, []replay.Limits{small}, rate(1, 2))
+	l := r.lanes[0]
+	for range 4 {
+		offer(l, event.PolicyDeny, 1, 0)
+	}
+	l.Flush(0, 0)
+	l.Finish(0, 0)
+	checkP1(t, r)
+	records := drainRing(t, r.rings[0])
+	if len(records) != 3 || records[2].Kind() != event.Loss || records[2].LossCounts()[event.PolicyDeny] != 2 {
+		t.Errorf("%d records, want two denials and a loss record for two", len(records))
+	}
+}
+
+// TestP5WaitingLaneGivesUp ends the context of a waiting lane: what follows the events it gave up is preceded by their
+// loss record.
+func TestP5WaitingLaneGivesUp(t *testing.T) {
+	r := newRig(t, 1, []replay.Limits{{Slots: 4, Telemetry: 2, PerKind: 1}}, func(c *Config) { c.Wait = true })
+	ctx, cancel := context.WithCancel(context.Background())
+	l := r.gate.Lane(ctx, 0, r.kinds[0])
+	for range 4 {
+		offer(l, event.SessionOpen, 1, 1)
+	}
+	l.Flush(1, 1)
+	cancel()
+	offer(l, event.SessionOpen, 1, 2)
+	l.Flush(2, 2)
+	drainRing(t, r.rings[0])
+	offer(l, event.SessionOpen, 1, 3)
+	l.Flush(3, 3)
+	rest := drainRing(t, r.rings[0])
+	if len(rest) != 2 || rest[0].Kind() != event.Loss || rest[0].LossCounts()[event.SessionOpen] != 1 {
+		t.Errorf("after one event was given up: %d records", len(rest))
+	}
+	checkP1(t, r)
+}
+
+// TestP10EvictionCountsWhatIsLost evicts beside a sink that acknowledges late: what was handed out is not counted as
+// lost, and what is announced is exactly what is missing.
+func TestP10EvictionCountsWhatIsLost(t *testing.T) {
+	for seed := range uint64(100) {
+		rng := rand.New(rand.NewPCG(seed, 6))
+		r := newRig(t, 1, []replay.Limits{{Slots: 16, Telemetry: 8, PerKind: 4}}, func(c *Config) { c.Sinks[0].Overflow = Evict })
+		l, ring := r.lanes[0], r.rings[0]
+		var offered, delivered [event.NumKinds]uint64
+		var announced event.LossCounts
+		var last event.Seq
+		seen := make(map[event.Seq]bool)
+		read := func() {
+			for _, rec := range ring.Next(1 + rng.IntN(6)) {
+				last = rec.Seq()
+				if seen[last] {
+					continue
+				}
+				seen[last] = true
+				if rec.Kind() == event.Loss {
+					announced = add(announced, rec.LossCounts())
+				} else {
+					delivered[rec.Kind()]++
+				}
+			}
+		}
+		for range 3000 {
+			switch rng.IntN(6) {
+			case 0:
+				l.Flush(1, 1)
+			case 1:
+				read()
+			case 2:
+				if rng.IntN(4) == 0 && last > 0 {
+					if err := ring.Ack(last); err != nil {
+						t.Fatal(err)
+					}
+				}
+			default:
+				if l.Full() {
+					l.Flush(1, 1)
+				}
+				k := event.Kind(rng.IntN(event.NumKinds - 1))
+				offered[k]++
+				offer(l, k, 1, 1)
+			}
+		}
+		l.Flush(1, 1)
+		l.Finish(1, 1)
+		for range 3 {
+			for before := last; ; before = last {
+				if read(); last == before {
+					break
+				}
+			}
+			if err := ring.Ack(last); err != nil {
+				t.Fatal(err)
+			}
+			r.gate.AnnounceMissing(0, nil)
+		}
+		for k := range announced {
+			if missing := offered[k] - delivered[k]; missing != announced[k] {
+				t.Errorf("seed %d: %v: %d missing, %d announced", seed, event.Kind(k), missing, announced[k])
+			}
+		}
+		checkP1(t, r)
+	}
+}
+
+// TestP5LimiterLossOfSeveralLanes has lanes storm one bucket and finish at once: their refusals are announced together,
+// once, and all of them.
+func TestP5LimiterLossOfSeveralLanes(t *testing.T) {
+	for range 50 {
+		r := newRig(t, 4, []replay.Limits{{Slots: 256, Telemetry: 128, PerKind: 64}}, rate(1, 1))
+		var wg sync.WaitGroup
+		for _, l := range r.lanes {
+			wg.Go(func() {
+				for i := range int64(200) {
+					offer(l, event.ScreenDrop, 2, 1e9+i*1e7) // two seconds
+					if i%10 == 0 {
+						l.Flush(1e9+i*1e7, 1e9+i*1e7)
+					}
+				}
+				l.Finish(3e9, 3e9)
+			})
+		}
+		wg.Wait()
+		var announced, delivered uint64
+		for _, rec := range drainRing(t, r.rings[0]) {
+			if rec.Kind() == event.Loss {
+				announced += rec.LossCounts()[event.ScreenDrop]
+			} else {
+				delivered++
+			}
+		}
+		if announced+delivered != 800 {
+			t.Fatalf("%d delivered, %d announced, 800 offered", delivered, announced)
+		}
+		checkP1(t, r)
+	}
 }

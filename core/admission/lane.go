@@ -2,6 +2,8 @@ package admission
 
 import (
 	"context"
+	"math"
+	"slices"
 
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -15,6 +17,9 @@ type Encoder interface {
 
 // tick is how often a lane looks for loss windows that are over, in nanoseconds.
 const tick = LossWindow / 10
+
+// never stands for no time: a capture may begin at 0.
+const never = math.MinInt64
 
 // MaxPending is how many events a lane collects before it flushes by itself.
 const MaxPending = 256
@@ -41,7 +46,7 @@ type Lane struct {
 	offered  [event.NumKinds]uint64
 	changed  event.KindSet // kinds whose counters have changed since they were published
 	limited  []uint64      // class × slots + slot
-	since    []int64       // when limited first grew since the last Flush; 0 = it did not
+	since    []int64       // when limited first grew since the last Flush, or never
 	anyNew   bool          // some limited has grown since the last Flush
 	perSink  []sinkCounts
 	nextTick int64
@@ -58,9 +63,10 @@ type sinkCounts struct {
 func newLane(g *Gate) *Lane {
 	return &Lane{
 		gate:      g,
+		nextTick:  never,
 		ctx:       context.Background(),
 		limited:   make([]uint64, len(g.limited)),
-		since:     make([]int64, len(g.limited)),
+		since:     slices.Repeat([]int64{never}, len(g.limited)),
 		perSink:   make([]sinkCounts, len(g.sinks)),
 		published: newPublished(len(g.limited), len(g.sinks)),
 	}
@@ -77,7 +83,7 @@ func (l *Lane) Offer(k event.Kind, slot int, now int64, ref uint32) bool {
 	if class := classOf[k]; class >= 0 && !l.gate.limiter.Allow(int(class), slot, now) {
 		i := int(class)*l.gate.slots + slot
 		l.limited[i]++
-		if l.since[i] == 0 {
+		if l.since[i] == never {
 			l.since[i] = now
 			l.anyNew = true
 		}
@@ -118,21 +124,19 @@ func (l *Lane) Flush(now, wall int64) {
 // packet gets the same stream from the same packets, however they are cut into batches.
 func (l *Lane) Due(now int64) bool { return now >= l.nextTick }
 
-// Finish flushes and announces every loss that is not announced yet, however young. The worker stops after it.
+// Finish flushes and announces what the limiter refused, however young. The worker stops after it. What a full ring
+// missed is left to [Gate.AnnounceMissing].
 func (l *Lane) Finish(now, wall int64) {
 	l.Flush(now, wall)
 	l.announceLimited(now, wall, true)
-	for i, s := range l.gate.sinks {
-		if s.missing.Load() {
-			l.announceMissing(s, &l.perSink[i])
-			s.Ring.Wake()
-		}
-	}
 	l.publish()
 }
 
 // deliver brings the pending events to one ring, as many of each kind as it has credits for.
 func (l *Lane) deliver(s *sink, c *sinkCounts, wall int64) {
+	// The credit for the loss record comes first: when the ring is full of session records, events would take every credit
+	// that comes back, and the loss would never be told.
+	announce := s.missing.Load() && l.acquire(s, event.Loss, 1) == 1
 	var grant [event.NumKinds]int
 	total, short := 0, 0
 	for kinds := l.kinds; kinds != 0; kinds &= kinds - 1 {
@@ -152,14 +156,20 @@ func (l *Lane) deliver(s *sink, c *sinkCounts, wall int64) {
 		for k, n := range grant {
 			s.Ring.ReturnCredits(event.Kind(k), n)
 		}
-		l.deliverWaiting(s, c)
+		if announce {
+			s.Ring.ReturnCredits(event.Loss, 1)
+		}
+		l.deliverWaiting(s, c, wall)
 		return
 	}
-	if total > 0 {
-		if s.missing.Load() {
+	switch {
+	case total > 0:
+		if announce {
 			l.announceMissing(s, c)
 		}
 		l.append(s, c, grant, total)
+	case announce:
+		s.Ring.ReturnCredits(event.Loss, 1) // nothing fits yet
 	}
 	if short > 0 {
 		l.refuse(s, c, &grant, wall)
@@ -209,18 +219,23 @@ func (l *Lane) refuse(s *sink, c *sinkCounts, grant *[event.NumKinds]int, wall i
 	}
 }
 
-// deliverWaiting brings the pending events to a ring one by one and waits for a credit where there is none.
-func (l *Lane) deliverWaiting(s *sink, c *sinkCounts) {
+// deliverWaiting brings the pending events to a ring one by one and waits for a credit where there is none. When the
+// lane's context has ended nothing more goes in, so that no record stands behind a gap that is not announced.
+func (l *Lane) deliverWaiting(s *sink, c *sinkCounts, wall int64) {
+	var missed event.LossCounts
 	for i, p := range l.pending[:l.n] {
-		if !s.Only.Has(p.kind) {
-			continue
-		}
-		if !l.waitFor(s, p.kind) {
+		switch {
+		case !s.Only.Has(p.kind):
+		case missed.Total() > 0 || !l.waitFor(s, p.kind):
 			c.closed[p.kind]++
-			continue
+			missed[p.kind]++
+		default:
+			s.Ring.Put(s.Ring.Claim(1), l.record(i))
+			c.queued[p.kind]++
 		}
-		s.Ring.Put(s.Ring.Claim(1), l.record(i))
-		c.queued[p.kind]++
+	}
+	if missed.Total() > 0 {
+		s.miss(&missed, wall)
 	}
 	s.Ring.Wake()
 }
@@ -254,12 +269,9 @@ func (l *Lane) record(i int) *event.Record {
 	return &l.records[i]
 }
 
-// announceMissing puts a loss record for what the ring missed before the records that fit again. Without a credit it is
-// put off: the counts keep.
+// announceMissing puts a loss record for what the ring missed before the records that fit again. The lane holds a credit
+// for it.
 func (l *Lane) announceMissing(s *sink, c *sinkCounts) {
-	if s.Ring.Acquire(event.Loss, 1) == 0 {
-		return
-	}
 	if !s.takeMissing(&l.loss, l.gate.generation) {
 		s.Ring.ReturnCredits(event.Loss, 1)
 		return

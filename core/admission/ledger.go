@@ -67,6 +67,7 @@ func (g *Gate) Ledger() Ledger {
 	led := Ledger{LimitedByZone: make(map[event.Kind]map[uint16]uint64), Sinks: make([]SinkLedger, len(g.sinks))}
 	for i, s := range g.sinks {
 		led.Sinks[i].Name = s.Name
+		led.Sinks[i].Queued[event.Loss] = g.last[i].Load()
 	}
 	for _, l := range g.lanes {
 		addKinds(&led.Offered, &l.published.offered)

@@ -6,10 +6,10 @@ import "github.com/rtflow/pipelined/sdk/event"
 func (l *Lane) noteLimited() {
 	l.anyNew = false
 	for i, since := range l.since {
-		if since != 0 {
-			l.since[i] = 0
+		if since != never {
+			l.since[i] = never
 			l.published.limited[i].Store(l.limited[i])
-			l.gate.limited[i].since.CompareAndSwap(0, since)
+			l.gate.limited[i].since.CompareAndSwap(never, since)
 		}
 	}
 }
@@ -21,10 +21,15 @@ func (l *Lane) announceLimited(now, wall int64, all bool) {
 	for i := range g.limited {
 		w := &g.limited[i]
 		since := w.since.Load()
-		if since == 0 || !all && now-since < LossWindow || !w.mu.TryLock() {
+		if since == never || !all && now-since < LossWindow {
 			continue
 		}
-		if w.since.CompareAndSwap(since, 0) {
+		if all {
+			w.mu.Lock() // whoever holds it may have summed before this lane's last refusals were published
+		} else if !w.mu.TryLock() {
+			continue
+		}
+		if w.since.CompareAndSwap(since, never) {
 			var total uint64
 			for _, lane := range g.lanes {
 				total += lane.published.limited[i].Load()

@@ -36,11 +36,19 @@ func TestP1Check(t *testing.T) {
 		t.Fatalf("%d unaccounted for in a ledger that balances", l.Unaccounted)
 	}
 	for name, spoil := range map[string]func(*Ledger){
-		"packet":        func(l *Ledger) { l.Packets.Passed++ },
-		"session":       func(l *Ledger) { l.Sessions.Closed-- },
-		"event":         func(l *Ledger) { l.Events["session-open"] = Events{Offered: 1} },
-		"admitted":      func(l *Ledger) { q := l.Sinks["audit"]["policy-deny"]; q.Filtered++; l.Sinks["audit"]["policy-deny"] = q },
-		"acknowledged":  func(l *Ledger) { q := l.Sinks["audit"]["policy-deny"]; q.InFlight--; l.Sinks["audit"]["policy-deny"] = q },
+		"packet":  func(l *Ledger) { l.Packets.Passed++ },
+		"session": func(l *Ledger) { l.Sessions.Closed-- },
+		"event":   func(l *Ledger) { l.Events["session-open"] = Events{Offered: 1} },
+		"admitted": func(l *Ledger) {
+			q := l.Sinks["audit"]["policy-deny"]
+			q.Filtered++
+			l.Sinks["audit"]["policy-deny"] = q
+		},
+		"acknowledged": func(l *Ledger) {
+			q := l.Sinks["audit"]["policy-deny"]
+			q.InFlight--
+			l.Sinks["audit"]["policy-deny"] = q
+		},
 		"loss record":   func(l *Ledger) { l.Sinks["audit"]["loss"] = Queue{Queued: 3, Acknowledged: 2} },
 		"kind at gate":  func(l *Ledger) { l.Sinks["audit"]["session-open"] = Queue{Queued: 1, Acknowledged: 1} },
 		"lost anywhere": func(l *Ledger) { l.Sinks["audit"]["policy-deny"] = Queue{} },

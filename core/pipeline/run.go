@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rtflow/pipelined/core/admission"
@@ -45,6 +46,7 @@ type Pipeline struct {
 	health     health
 	hurry      chan struct{}
 	hurryOnce  sync.Once
+	ended      atomic.Bool // the workers have
 }
 
 // Open opens the sources and builds everything behind them. Nothing runs yet. The caller calls Run, once.
@@ -148,8 +150,9 @@ func (pl *Pipeline) Run(ctx context.Context) error {
 		sinks.Go(func() { d.Run(sinkCtx) })
 	}
 	err := pl.runWorkers(ctx)
+	pl.ended.Store(true)
 	err = errors.Join(err, pl.closeSources())
-	pl.drain(ctx, &sinks, stopSinks)
+	pl.drain(ctx, err != nil || pl.plan.live, &sinks, stopSinks)
 	return err
 }
 
@@ -163,6 +166,7 @@ func (pl *Pipeline) runWorkers(ctx context.Context) error {
 		wg.Go(func() {
 			if err := w.Run(ctx); err != nil {
 				errs[i] = fmt.Errorf("worker %d: %w", i, err)
+				pl.plan.options.Log.Error("a worker has failed; stopping", "worker", i, "err", err)
 				cancel()
 			}
 		})
@@ -171,19 +175,31 @@ func (pl *Pipeline) runWorkers(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// drain delivers what is in flight. If the pipeline was told to stop it does so for as long as the configuration allows;
-// if the sources have come to their end, for as long as it takes. What is left is abandoned.
-func (pl *Pipeline) drain(ctx context.Context, sinks *sync.WaitGroup, stopSinks func()) {
-	for _, r := range pl.rings {
-		r.Drain()
+// drain announces what full rings have missed and delivers what is in flight. It does so for as long as the
+// configuration allows; for a capture that has come to its end, as long as it takes, until the pipeline is told to stop.
+// What is left is abandoned.
+func (pl *Pipeline) drain(ctx context.Context, limited bool, sinks *sync.WaitGroup, stopSinks func()) {
+	stop := make(chan struct{})
+	var announcing sync.WaitGroup
+	for i, r := range pl.rings {
+		announcing.Go(func() {
+			pl.gate.AnnounceMissing(i, stop)
+			r.Drain()
+		})
 	}
 	done := make(chan struct{})
 	go func() { sinks.Wait(); close(done) }()
 
+	begin := ctx.Done()
+	if limited {
+		now := make(chan struct{})
+		close(now)
+		begin = now
+	}
 	select {
 	case <-done:
 	case <-pl.hurry:
-	case <-ctx.Done():
+	case <-begin:
 		deadline := time.NewTimer(pl.plan.file.Service.Drain)
 		defer deadline.Stop()
 		select {
@@ -192,6 +208,8 @@ func (pl *Pipeline) drain(ctx context.Context, sinks *sync.WaitGroup, stopSinks 
 		case <-deadline.C:
 		}
 	}
+	close(stop)
+	announcing.Wait()
 	stopSinks()
 	last := time.NewTimer(grace)
 	defer last.Stop()

@@ -224,10 +224,10 @@ type health struct {
 	moved []time.Time
 }
 
-// Health returns an error if a worker has made no progress for ten seconds. The workers of a capture may wait for a sink
+// Health returns an error if a worker has made no progress for ten seconds; not while the pipeline drains. The workers of a capture may wait for a sink
 // as long as it takes, and are not looked at. It must be called now and then to know. Any goroutine.
 func (pl *Pipeline) Health() error {
-	if !pl.plan.live {
+	if !pl.plan.live || pl.ended.Load() {
 		return nil
 	}
 	h := &pl.health

@@ -6,8 +6,9 @@ import (
 )
 
 // AcquireEvicting is Acquire for a ring whose overflow evicts: where credits are short it evicts the oldest records. A
-// telemetry record evicts telemetry records only and stops at the oldest session record; a session or loss record evicts
-// whatever is oldest. Records lent to the sink are never touched. Workers.
+// telemetry or loss record evicts telemetry records only and stops at the oldest session record; a session record evicts
+// whatever is oldest. A record that was handed to the sink is not touched until the sink's run has ended: its
+// destination may have it already. Workers.
 //
 // What is evicted is announced where it happened: the newest evicted record's slot becomes a loss record that counts the
 // gap before it, and grows as more is evicted. So an eviction run costs one slot, and the stream says what it lacks at
@@ -19,7 +20,7 @@ func (r *Ring) AcquireEvicting(k event.Kind, n int) int {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for got < n && r.evictOne(k.Telemetry()) {
+	for got < n && r.evictOne(k != event.SessionOpen && k != event.SessionClose) {
 		got += r.credits.Acquire(classOf[k], n-got)
 	}
 	return got
@@ -51,10 +52,8 @@ func (r *Ring) evictOne(telemetryOnly bool) bool {
 	return true
 }
 
-// evictable reports whether position p is published and not lent to the sink.
-func (r *Ring) evictable(p uint64) bool {
-	return r.seqs[p&r.mask].Load() == p && (p < r.lentFrom || p >= r.lentTo)
-}
+// evictable reports whether position p is published and was not handed out in this run of the sink.
+func (r *Ring) evictable(p uint64) bool { return p >= r.sent && r.seqs[p&r.mask].Load() == p }
 
 func (r *Ring) kindAt(p uint64) event.Kind { return event.Kind(r.kinds[p&r.mask] & kindMask) }
 

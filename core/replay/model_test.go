@@ -10,14 +10,12 @@ import (
 
 // model is the ring as a slice: what is held, oldest first.
 type model struct {
-	limits  Limits
-	held    []item
-	next    event.Seq
-	sent    event.Seq // next to hand out
-	handed  event.Seq
-	lentTo  event.Seq
-	lentLow event.Seq
-	rel     Released
+	limits Limits
+	held   []item
+	next   event.Seq
+	sent   event.Seq // next to hand out
+	handed event.Seq
+	rel    Released
 }
 
 type item struct {
@@ -55,19 +53,20 @@ func (m *model) push(k event.Kind) {
 	m.next++
 }
 
-func (m *model) lent(s event.Seq) bool { return s >= m.lentLow && s < m.lentTo }
+// handedOut reports whether the sink's present run has been given the position.
+func (m *model) handedOut(s event.Seq) bool { return s < m.sent }
 
 // evict follows the rules of AcquireEvicting for one record.
 func (m *model) evict(k event.Kind) bool {
 	for !m.fits(k) {
-		if len(m.held) == 0 || m.lent(m.held[0].seq) {
+		if len(m.held) == 0 || m.handedOut(m.held[0].seq) {
 			return false
 		}
 		i := 0
 		if m.held[0].marker != nil {
 			i = 1
 		}
-		if i >= len(m.held) || m.lent(m.held[i].seq) || k.Telemetry() && !m.held[i].kind.Telemetry() {
+		if i >= len(m.held) || m.handedOut(m.held[i].seq) || k != event.SessionOpen && k != event.SessionClose && !m.held[i].kind.Telemetry() {
 			return false
 		}
 		victim := m.held[i]
@@ -163,7 +162,7 @@ func runModel(seed uint64, steps int) error {
 			}
 		case op < 9:
 			r.Rewind()
-			m.lentLow, m.lentTo, m.sent = 0, 0, m.next
+			m.sent = m.next
 			if len(m.held) > 0 {
 				m.sent = m.held[0].seq
 			}
@@ -210,7 +209,6 @@ func compareRun(run []event.Record, m *model, l Limits, limit int) error {
 			return fmt.Errorf("loss record counts %v, want %v", run[i].LossCounts(), *it.marker)
 		}
 	}
-	m.lentLow, m.lentTo = m.sent, m.sent+event.Seq(want)
 	m.sent += event.Seq(want)
 	m.handed = max(m.handed, m.sent-1)
 	return nil

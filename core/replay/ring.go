@@ -54,16 +54,14 @@ type Ring struct {
 	floor    uint64 // oldest position held
 	sent     uint64 // next position to hand out
 	handed   uint64 // highest position ever handed out
-	lentFrom uint64 // run lent to the sink, [lentFrom, lentTo)
-	lentTo   uint64
 	draining bool
 	drain    chan struct{} // closed when draining begins
 	room     chan struct{} // closed when credits come back; nil if nobody waits
 	released Released
 }
 
-// Released counts the records that left the ring, by kind, by why they left. Queued counts the loss records that the
-// ring made itself, for what it evicted.
+// Released counts the records that left the ring, by kind, by why they left. Announced counts the loss records that
+// the ring made itself, for what it evicted.
 type Released struct {
 	Acknowledged, Rejected, Evicted, Abandoned [event.NumKinds]uint64
 
@@ -169,7 +167,6 @@ func (r *Ring) Next(limit int) []event.Record {
 	for end < hi && r.seqs[end&r.mask].Load() == end {
 		end++
 	}
-	r.lentFrom, r.lentTo = lo, end
 	r.sent = end
 	r.handed = max(r.handed, end-1)
 	if end == lo {
@@ -253,13 +250,11 @@ func (r *Ring) Reject(seq event.Seq) bool {
 	return true
 }
 
-// Rewind makes the next call of Next start at the first record that is not acknowledged, and ends the loan of the last
-// run. The owner of the reader, when the sink's Run has returned.
+// Rewind makes the next call of Next start at the first record that is not acknowledged, and ends every loan. The owner of the reader, when the sink's Run has returned.
 func (r *Ring) Rewind() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sent = r.floor
-	r.lentFrom, r.lentTo = 0, 0
 }
 
 // Drain makes Drained true once everything has been handed out. The workers have stopped. Any goroutine.
@@ -296,23 +291,32 @@ type State struct {
 	Released   Released
 }
 
-// State counts what the ring holds. It walks the ring: for status and metrics, not for the event path. While workers
-// append, records claimed and not yet published are missing from InFlight. Any goroutine.
+// stateChunk is how many slots State looks at before it lets others at the ring.
+const stateChunk = 1024
+
+// State counts what the ring holds. It walks the ring in pieces: for status and metrics, not for the event path. While
+// workers append and the sink acknowledges, InFlight and Released may be a moment apart, and records claimed and not yet
+// published are missing. Any goroutine.
 func (r *Ring) State() State {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	s := State{
 		Floor: event.Seq(r.floor), Sent: event.Seq(max(r.sent, r.floor)), Next: event.Seq(r.next.Load()), Released: r.released,
 	}
-	for p := r.floor; p < uint64(s.Next); p++ {
-		i := p & r.mask
-		if r.seqs[i].Load() != p {
-			continue
+	r.mu.Unlock()
+	for p := uint64(s.Floor); p < uint64(s.Next); {
+		r.mu.Lock()
+		end := min(p+stateChunk, uint64(s.Next))
+		for p = max(p, r.floor); p < end; p++ {
+			i := p & r.mask
+			if r.seqs[i].Load() != p {
+				continue
+			}
+			if s.OldestTime == 0 {
+				s.OldestTime = r.records[i].Time()
+			}
+			s.InFlight[r.kinds[i]&kindMask]++
 		}
-		if s.OldestTime == 0 {
-			s.OldestTime = r.records[i].Time()
-		}
-		s.InFlight[r.kinds[i]&kindMask]++
+		r.mu.Unlock()
 	}
 	return s
 }
@@ -326,9 +330,6 @@ func (r *Ring) Floor() event.Seq {
 
 // Credits returns the credits in use: all, and those of telemetry kinds.
 func (r *Ring) Credits() (all, telemetry int) { return r.credits.InFlight() }
-
-// KindCredits returns the credits of one telemetry kind in use.
-func (r *Ring) KindCredits(k event.Kind) int { return r.credits.Of(classOf[k]) }
 
 // ReturnCredits gives back credits for which no position was claimed. Workers.
 func (r *Ring) ReturnCredits(k event.Kind, n int) { r.credits.Release(classOf[k], n) }

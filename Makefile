@@ -61,7 +61,8 @@ check: lint race e2e ## what CI runs
 e2e: build ## real traffic between network namespaces, tapped over AF_XDP (root)
 	PIPELINED_REQUIRE_XDP=1 $(GO) test -count=1 -v -run . ./test/e2e
 
-install: build ## install the binary and the systemd unit
+install: ## install what make build has built, and the systemd unit
+	@test -x bin/pipelined || { echo "run make build first"; exit 1; }
 	install -D -m 0755 bin/pipelined $(DESTDIR)/usr/bin/pipelined
 	install -D -m 0644 dist/pipelined.service $(DESTDIR)/usr/lib/systemd/system/pipelined.service
 	install -D -m 0644 -b pipeline.toml $(DESTDIR)/etc/pipelined/pipeline.toml.example

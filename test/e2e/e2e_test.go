@@ -177,19 +177,27 @@ func TestInterfaceVanishes(t *testing.T) {
 	eventually(t, "the source waits", func() bool { return d.status().Sources["tap"].Condition == "waiting for interface" })
 	n.plug("tap", n.tap, "tap0")
 	eventually(t, "the source is up", func() bool { return d.status().Sources["tap"].Condition == "up" })
-	n.get(n.client, serverIP)
-	eventually(t, "a session after the interface came back", func() bool { return count(d.events(), "SESSION_CREATE") == 2 })
+	eventually(t, "a session after the interface came back", func() bool {
+		n.get(n.client, serverIP)
+		return count(d.events(), "SESSION_CREATE") >= 2
+	})
 
 	n.tap.SetDown("tap0")
 	eventually(t, "the source is down", func() bool { return d.status().Sources["tap"].Condition == "down" })
 	n.tap.SetUp("tap0")
 	eventually(t, "the source is up", func() bool { return d.status().Sources["tap"].Condition == "up" })
-	n.get(n.client, serverIP)
-	eventually(t, "a session after down and up", func() bool { return count(d.events(), "SESSION_CREATE") == 3 })
+	// The segment's own port may be a moment behind.
+	eventually(t, "a session after down and up", func() bool {
+		n.get(n.client, serverIP)
+		return count(d.events(), "SESSION_CREATE") >= 3
+	})
+	before := count(d.events(), "SESSION_CREATE")
 
 	n.tap.SetMTU("tap0", 1400)
-	n.get(n.client, serverIP)
-	eventually(t, "a session after the MTU changed", func() bool { return count(d.events(), "SESSION_CREATE") >= 4 })
+	eventually(t, "a session after the MTU changed", func() bool {
+		n.get(n.client, serverIP)
+		return count(d.events(), "SESSION_CREATE") > before
+	})
 	d.stop()
 }
 

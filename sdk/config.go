@@ -33,5 +33,8 @@ type SinkPlugin struct {
 // Env is what a sink may know about the daemon that runs it.
 type Env struct {
 	Hostname string // of every log line
-	Warn     func(msg string, args ...any)
+	// Window is how many records may be in flight whatever their kinds: the lowest ceiling of the sink's ring. A sink that
+	// waits for more records than that before it acknowledges any may wait for ever. 0 is not known.
+	Window int
+	Warn   func(msg string, args ...any)
 }

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"github.com/rtflow/pipelined/sdk/event"
@@ -66,3 +67,25 @@ type Reopener interface{ Reopen() }
 // Reporter is a sink that has something to tell an operator beyond its counters. Status is called from any goroutine and
 // must not block; its value is shown as JSON.
 type Reporter interface{ Status() any }
+
+// Counter is one of a sink's own counters. Metrics show it as pipelined_sink_total with the labels sink and counter.
+type Counter struct {
+	Name  string // lower case with underscores: "reconnects"
+	Value uint64 // never goes down
+}
+
+// CounterReporter is a sink that counts what the daemon does not see: reconnects, send errors. Counters is called from
+// any goroutine, must not block, and returns the same names every time.
+type CounterReporter interface{ Counters() []Counter }
+
+// A sink that is an io.Closer is closed once, after its last Run: what it kept open between two runs, a listener or a
+// process, ends there.
+
+// SessionLister is a stream that can list the sessions that live now, for a destination that has lost track. The daemon's
+// own streams are, if the sink's configuration lets session records through.
+type SessionLister interface {
+	// Sessions iterates over the sessions that live now, as SessionOpen records with the time of creation and sequence
+	// number 0. A record is valid until the next one is asked for. Sessions that begin or end meanwhile may be among them
+	// or not. Any goroutine, until Run returns.
+	Sessions() iter.Seq[*event.Record]
+}

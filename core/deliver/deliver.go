@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"log/slog"
 	"runtime/debug"
 	"sync"
@@ -41,7 +43,9 @@ type Config struct {
 	Sink  sdk.Sink
 	Ring  *replay.Ring
 	Names func(generation uint32) *event.Names
-	Epoch uint64
+	// Sessions lists the sessions that live now, see [sdk.SessionLister]; nil lists none.
+	Sessions func() iter.Seq[*event.Record]
+	Epoch    uint64
 	Log   *slog.Logger
 }
 
@@ -74,8 +78,10 @@ func New(c Config) *Delivery {
 	return &Delivery{Config: c, status: Status{Phase: Stopped}}
 }
 
-// Run runs the sink until ctx ends, or until the ring is draining and the sink has acknowledged all of it.
+// Run runs the sink until ctx ends, or until the ring is draining and the sink has acknowledged all of it. It closes the
+// sink then, if it is an [io.Closer].
 func (d *Delivery) Run(ctx context.Context) {
+	defer d.close()
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = firstPause, maxPause
 	draining := d.Ring.Draining()
@@ -111,9 +117,17 @@ func (d *Delivery) Run(ctx context.Context) {
 	}
 }
 
+func (d *Delivery) close() {
+	if c, ok := d.Sink.(io.Closer); ok {
+		if err := c.Close(); err != nil {
+			d.Log.Warn("sink does not close", "sink", d.Name, "err", err)
+		}
+	}
+}
+
 // runOnce calls the sink's Run and turns a panic into an error.
 func (d *Delivery) runOnce(ctx context.Context) (err error) {
-	s := &stream{ring: d.Ring, names: d.Names, epoch: d.Epoch, owner: d}
+	s := &stream{ring: d.Ring, names: d.Names, sessions: d.Sessions, epoch: d.Epoch, owner: d}
 	defer s.over.Store(true)
 	defer func() {
 		if p := recover(); p != nil {

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"iter"
 	"sync/atomic"
 	"time"
 
@@ -15,14 +16,18 @@ const maxBatch = 1024
 
 // stream is what a sink sees of its ring.
 type stream struct {
-	ring  *replay.Ring
-	names func(generation uint32) *event.Names
-	epoch uint64
-	owner *Delivery
-	over  atomic.Bool // Run has returned: what its goroutines still do is not for the next run
+	ring     *replay.Ring
+	names    func(generation uint32) *event.Names
+	sessions func() iter.Seq[*event.Record]
+	epoch    uint64
+	owner    *Delivery
+	over     atomic.Bool // Run has returned: what its goroutines still do is not for the next run
 }
 
-var _ sdk.Stream = (*stream)(nil)
+var (
+	_ sdk.Stream        = (*stream)(nil)
+	_ sdk.SessionLister = (*stream)(nil)
+)
 
 // errOver is what a goroutine that a sink has left behind gets from the stream of a run that has ended.
 const errOver = sdk.Error("sdk: the stream ended when Run returned")
@@ -82,5 +87,12 @@ func (s *stream) Reject(seq event.Seq, why string) {
 }
 
 func (s *stream) Names(generation uint32) *event.Names { return s.names(generation) }
+
+func (s *stream) Sessions() iter.Seq[*event.Record] {
+	if s.sessions == nil {
+		return func(func(*event.Record) bool) {}
+	}
+	return s.sessions()
+}
 
 func (s *stream) Epoch() uint64 { return s.epoch }

@@ -21,6 +21,13 @@ type Sink struct {
 	Runs       uint64
 	LagRecords uint64
 	LagSeconds float64
+	Counters   []SinkCounter
+}
+
+// SinkCounter is one of a sink's own counters.
+type SinkCounter struct {
+	Name  string
+	Value uint64
 }
 
 // SourceCounter is one of a source's own counters.
@@ -54,7 +61,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 type descs struct {
 	packets, bytes, refused, droppedAt                        *prometheus.Desc
 	sessions, sessionsTotal, events, limited, queue, inFlight *prometheus.Desc
-	sinkUp, sinkRuns, lagRecords, lagSeconds, source          *prometheus.Desc
+	sinkUp, sinkRuns, lagRecords, lagSeconds, sink, source    *prometheus.Desc
 	hookPackets, hookBytes, unaccounted                       *prometheus.Desc
 }
 
@@ -76,6 +83,7 @@ func newDescs() descs {
 		sinkRuns:    desc("sink_runs_total", "How often the sink was started.", "sink"),
 		lagRecords:  desc("sink_lag_records", "Records that the sink has not taken yet.", "sink"),
 		lagSeconds:  desc("sink_lag_seconds", "Age of the oldest record that is not acknowledged.", "sink"),
+		sink:        desc("sink_total", "A sink's own counters.", "sink", "counter"),
 		source:      desc("source_total", "A source's own counters.", "source", "queue", "counter"),
 		hookPackets: desc("hook_packets_total", "Packets that a hook counted.", "hook", "counter"),
 		hookBytes:   desc("hook_bytes_total", "Bytes that a hook counted.", "hook", "counter"),
@@ -144,6 +152,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		count(d.sinkRuns, st.Runs, sink)
 		gauge(d.lagRecords, float64(st.LagRecords), sink)
 		gauge(d.lagSeconds, st.LagSeconds, sink)
+		for _, c := range st.Counters {
+			count(d.sink, c.Value, sink, c.Name)
+		}
 	}
 	for source, counters := range s.Sources {
 		for _, c := range counters {

@@ -8,6 +8,7 @@ import (
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/registry"
+	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/sdk"
@@ -163,9 +164,13 @@ type namedHook struct {
 }
 
 func (p *Plan) planSinks() {
-	env := func(name string) sdk.Env { return sdk.Env{Hostname: p.host, Warn: p.warner("sink", name)} }
+	env := func(name string, r config.Replay) sdk.Env {
+		return sdk.Env{Hostname: p.host, Window: limits(r).Window(), Warn: p.warner("sink", name)}
+	}
 	if out := p.options.Output; out != nil {
-		p.sinks = []plannedSink{{name: out.Name, sink: out.New(env(out.Name)), only: event.AllKinds, replay: p.file.Replay}}
+		p.sinks = []plannedSink{{
+			name: out.Name, sink: out.New(env(out.Name, p.file.Replay)), only: event.AllKinds, replay: p.file.Replay,
+		}}
 		return
 	}
 	planned := make(map[*config.Component]plannedSink)
@@ -176,7 +181,7 @@ func (p *Plan) planSinks() {
 			continue
 		}
 		planned[c] = plannedSink{
-			name: c.Name, plugin: c.Plugin, sink: plugin.New(c.Section, env(c.Name)), only: c.Only, replay: c.Replay,
+			name: c.Name, plugin: c.Plugin, sink: plugin.New(c.Section, env(c.Name, c.Replay)), only: c.Only, replay: c.Replay,
 		}
 	}
 	for _, c := range p.file.Pipeline.Sinks {
@@ -184,6 +189,11 @@ func (p *Plan) planSinks() {
 			p.sinks = append(p.sinks, s)
 		}
 	}
+}
+
+// limits returns a ring's size and ceilings as the ring takes them.
+func limits(r config.Replay) replay.Limits {
+	return replay.Limits{Slots: r.Slots, Telemetry: r.Telemetry, PerKind: r.PerKind}
 }
 
 func unknownPlugin(c *config.Component, kind string, valid []string) {

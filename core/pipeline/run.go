@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -83,7 +84,7 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 		gate.Zones = append(gate.Zones, z.ID)
 	}
 	for _, s := range p.sinks {
-		ring, err := replay.New(replay.Limits{Slots: s.replay.Slots, Telemetry: s.replay.Telemetry, PerKind: s.replay.PerKind})
+		ring, err := replay.New(limits(s.replay))
 		if err != nil {
 			return fmt.Errorf("sink %s: %w", s.name, err)
 		}
@@ -93,10 +94,14 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 		}
 		gate.Sinks = append(gate.Sinks, admission.Sink{Name: s.name, Ring: ring, Only: s.only, Overflow: overflow})
 		pl.rings = append(pl.rings, ring)
-		pl.deliveries = append(pl.deliveries, deliver.New(deliver.Config{
+		d := deliver.Config{
 			Name: s.name, Sink: s.sink, Ring: ring, Epoch: pl.epoch, Log: p.options.Log,
 			Names: func(uint32) *event.Names { return names },
-		}))
+		}
+		if s.only.Has(event.SessionOpen) {
+			d.Sessions = pl.liveSessions
+		}
+		pl.deliveries = append(pl.deliveries, deliver.New(d))
 	}
 	var err error
 	if pl.gate, err = admission.New(gate); err != nil {
@@ -118,6 +123,22 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 		pl.workers = append(pl.workers, pl.worker(i, len(queues), q, seed))
 	}
 	return nil
+}
+
+// liveSessions iterates over the session table, as records.
+func (pl *Pipeline) liveSessions() iter.Seq[*event.Record] {
+	return func(yield func(*event.Record) bool) {
+		// Workers on one machine share a clock; a capture has one worker.
+		now, offset := pl.workers[0].Clock()
+		var rec event.Record
+		for s := range pl.sessions.All(now) {
+			worker.EncodeLive(s, offset, &rec)
+			rec.Generation = generation
+			if !yield(&rec) {
+				return
+			}
+		}
+	}
 }
 
 func (pl *Pipeline) worker(i, n int, q source.FrameSource, seed uint64) *worker.Worker {

@@ -117,9 +117,15 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 	}
 	for i, st := range states {
 		ds := pl.deliveries[i].Status()
-		s.Sinks[pl.plan.sinks[i].name] = metrics.Sink{
+		sink := metrics.Sink{
 			Up: ds.Phase == deliver.Running, Runs: ds.Runs, LagRecords: uint64(st.Next - st.Sent), LagSeconds: lag(st),
 		}
+		if r, ok := pl.plan.sinks[i].sink.(sdk.CounterReporter); ok {
+			for _, c := range r.Counters() {
+				sink.Counters = append(sink.Counters, metrics.SinkCounter(c))
+			}
+		}
+		s.Sinks[pl.plan.sinks[i].name] = sink
 	}
 	for i, src := range pl.sources {
 		for _, c := range src.Counters() {

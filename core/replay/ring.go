@@ -28,6 +28,9 @@ var classOf = [event.NumKinds]budget.Class{
 // announcements returns how many loss records a ring may hold: an eighth of what telemetry leaves.
 func announcements(l Limits) int { return max((l.Slots-l.Telemetry)/8, 1) }
 
+// Window returns how many records may be in flight whatever their kinds: the lowest of the ceilings.
+func (l Limits) Window() int { return min(l.PerKind, announcements(l)) }
+
 // slot states beside the kind, in Ring.kinds.
 const (
 	kindMask = 0x0f

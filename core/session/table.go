@@ -1,6 +1,7 @@
 package session
 
 import (
+	"iter"
 	"math/bits"
 	"sync"
 
@@ -314,6 +315,42 @@ func (s *shard) remove(i uint32, hash uint64, now int64, out *Session) {
 	s.free = i
 	s.active--
 	s.stats.Closed++
+}
+
+// listChunk is how many entries All looks at before it lets others at the shard: some ten microseconds.
+const listChunk = 256
+
+// All iterates over the sessions that live at now, ended ones that wait for stragglers left out. Each is copied: the
+// pointer is valid until the next one is asked for. Sessions that begin or end meanwhile may be among them or not. It
+// holds the lock of a shard for a few entries at a time, and never while yield runs. Any goroutine.
+func (t *Table) All(now int64) iter.Seq[*Session] {
+	return func(yield func(*Session) bool) {
+		var chunk [listChunk]Session
+		for i := range t.shards {
+			s := &t.shards[i]
+			for from := uint32(1); from < uint32(len(s.entries)); from += listChunk {
+				for j := range s.list(from, now, &chunk) {
+					if !yield(&chunk[j]) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// list copies the live sessions among the entries that begin with from, and returns how many it copied.
+func (s *shard) list(from uint32, now int64, chunk *[listChunk]Session) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := from; i < min(from+listChunk, s.fresh); i++ {
+		// An entry in use has an id: they begin with 1.
+		if e := &s.entries[i]; e.id != 0 && !e.over() {
+			e.fill(&chunk[n], now)
+			n++
+		}
+	}
+	return n
 }
 
 // Stats adds up the shards.

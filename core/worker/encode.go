@@ -39,10 +39,26 @@ func (w *Worker) Encode(ref uint32, rec *event.Record) {
 	}
 }
 
+// EncodeLive makes the record of a session that lives: a SessionOpen record with the time of creation. offset is Unix
+// time minus the clock of the packets, see [Worker.Clock].
+func EncodeLive(s *session.Session, offset int64, rec *event.Record) {
+	rec.Reset(event.SessionOpen)
+	rec.SetTime(s.Created + offset)
+	encodeSession(s, rec)
+}
+
 func (w *Worker) encodeClosed(s *session.Session, rec *event.Record) {
 	rec.Reset(event.SessionClose)
 	closed := s.Closed + w.offset
 	rec.SetTime(closed)
+	encodeSession(s, rec)
+	// The record has whole seconds for the creation: rounded so that the elapsed time comes out right.
+	elapsed := max(s.Closed-s.Created, 0) / 1e9
+	rec.SetClose(s.ClientPackets, s.ClientBytes, s.ServerPackets, s.ServerBytes, uint32(closed/1e9-elapsed), s.Reason)
+}
+
+// encodeSession sets what the records of a session have in common.
+func encodeSession(s *session.Session, rec *event.Record) {
 	c := &s.Client
 	rec.SetFlow(uint8(c.Family), c.Proto, (*[16]byte)(&c.Src), (*[16]byte)(&c.Dst), c.SrcPort, c.DstPort)
 	rec.SetZones(s.InZone, s.OutZone)
@@ -51,7 +67,4 @@ func (w *Worker) encodeClosed(s *session.Session, rec *event.Record) {
 	rec.SetAction(event.ActionPermit)
 	rec.SetPolicy(s.Policy)
 	rec.SetSessionID(s.ID)
-	// The record has whole seconds for the creation: rounded so that the elapsed time comes out right.
-	elapsed := max(s.Closed-s.Created, 0) / 1e9
-	rec.SetClose(s.ClientPackets, s.ClientBytes, s.ServerPackets, s.ServerBytes, uint32(closed/1e9-elapsed), s.Reason)
 }

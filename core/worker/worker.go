@@ -150,6 +150,8 @@ func (w *Worker) process() {
 	}
 	w.flush(w.now)
 	w.publish()
+	w.published.now.Store(w.now)
+	w.published.offset.Store(w.offset)
 }
 
 // flush brings what is pending to the rings.
@@ -344,6 +346,10 @@ func (w *Worker) replaced(now int64) {
 // Beats counts the loops of the worker: a watchdog sees by it that the worker is alive. Any goroutine.
 func (w *Worker) Beats() uint64 { return w.published.beats.Load() }
 
+// Clock returns the time of the worker's last batch, which is at most about a second ago while it runs, and Unix time minus
+// that clock, in nanoseconds. Any goroutine.
+func (w *Worker) Clock() (now, offset int64) { return w.published.now.Load(), w.published.offset.Load() }
+
 // Counts returns what the worker has published last. Any goroutine.
 func (w *Worker) Counts() Counts { return w.published.counts() }
 
@@ -370,6 +376,7 @@ type Counts struct {
 
 type publishedCounts struct {
 	beats                   atomic.Uint64
+	now, offset             atomic.Int64
 	received, bytes, passed atomic.Uint64
 	dropped                 [hook.NumSites]atomic.Uint64
 	causes                  [packet.NumCauses]atomic.Uint64

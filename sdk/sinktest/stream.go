@@ -3,6 +3,7 @@ package sinktest
 import (
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"sync"
 	"testing"
@@ -26,9 +27,13 @@ type Stream struct {
 	running  bool
 	names    map[uint32]*event.Names
 	fallback *event.Names
+	sessions []event.Record
 	rejected map[event.Seq]string
 	breaches []string
 }
+
+// Epoch is the epoch of every stream of this package.
+const Epoch = 1
 
 // NewStream returns an empty stream. At the end of the test, breaches of the contract that nobody asked for with
 // [Stream.Breaches] fail it.
@@ -62,6 +67,9 @@ func (s *Stream) SetBatch(n int) { s.change(func() { s.maxBatch = n }) }
 
 // SetNames sets the names of one configuration generation. Other generations get [Names].
 func (s *Stream) SetNames(n *event.Names) { s.change(func() { s.names[n.Generation] = n }) }
+
+// SetSessions sets the sessions that live now, see [sdk.SessionLister].
+func (s *Stream) SetSessions(records ...event.Record) { s.change(func() { s.sessions = records }) }
 
 // Drain says that no more records come: when all are handed out, Next returns [sdk.ErrDrained].
 func (s *Stream) Drain() { s.change(func() { s.drained = true }) }
@@ -161,7 +169,10 @@ type run struct {
 	over   bool
 }
 
-var _ sdk.Stream = (*run)(nil)
+var (
+	_ sdk.Stream        = (*run)(nil)
+	_ sdk.SessionLister = (*run)(nil)
+)
 
 func (r *run) Next(ctx context.Context, wait time.Duration) (sdk.Batch, error) {
 	s := r.stream
@@ -271,4 +282,18 @@ func (r *run) Names(generation uint32) *event.Names {
 	return s.fallback
 }
 
-func (r *run) Epoch() uint64 { return 1 }
+func (r *run) Epoch() uint64 { return Epoch }
+
+// Sessions iterates over copies of what SetSessions has set, one at a time in the same place.
+func (r *run) Sessions() iter.Seq[*event.Record] {
+	r.stream.mu.Lock()
+	sessions := r.stream.sessions
+	r.stream.mu.Unlock()
+	return func(yield func(*event.Record) bool) {
+		for _, rec := range sessions {
+			if !yield(&rec) {
+				return
+			}
+		}
+	}
+}

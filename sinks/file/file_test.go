@@ -14,10 +14,12 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
+	"github.com/rtflow/pipelined/sinks/file"
 )
 
 func TestMain(m *testing.M) {
@@ -395,4 +397,31 @@ func TestFIFO(t *testing.T) {
 	if err := <-done; err == nil {
 		t.Error("no error from a write that was interrupted")
 	}
+}
+
+// TestSyncIntervalInSmallRing checks that the sink does not wait for more records than its ring can hold.
+func TestSyncIntervalInSmallRing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		section, problems := config.ParseTable("test.toml", fmt.Appendf(nil,
+			"path = %q\nsync = \"interval\"\nsync_interval = \"1m\"", filepath.Join(t.TempDir(), "log.txt")))
+		sink := file.Plugin().New(section, sdk.Env{Hostname: "fw1", Window: 4})
+		if err := problems.Err(); err != nil {
+			t.Fatal(err)
+		}
+		s := sinktest.NewStream(t)
+		s.SetBatch(1)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- s.Run(ctx, sink) }()
+		begin := time.Now()
+		s.Append(numbered(4)...)
+		if err := s.WaitAcked(ctx, 4); err != nil {
+			t.Fatal(err)
+		}
+		if got := time.Since(begin); got != 0 {
+			t.Errorf("a full window was acknowledged after %v", got)
+		}
+		cancel()
+		<-done
+	})
 }

@@ -65,7 +65,7 @@ func newFile(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	if warn == nil {
 		warn = func(string, ...any) {}
 	}
-	return newSink(enc, &logFile{
+	sink := newSink(enc, &logFile{
 		path:    o.Path,
 		mode:    o.Mode,
 		rotate:  o.Rotate,
@@ -73,6 +73,10 @@ func newFile(cfg sdk.Config, env sdk.Env) sdk.Sink {
 		layout:  layoutOf(o.Format),
 		warn:    warn,
 	}, o.Sync, time.Duration(o.SyncInterval))
+	if env.Window > 0 {
+		sink.most = min(syncRecords, max(env.Window/2, 1))
+	}
+	return sink
 }
 
 // check records every mistake in the values.

@@ -17,8 +17,8 @@ import (
 const (
 	// writeSize is how many bytes are collected for a write while there are more records.
 	writeSize = 256 << 10
-	// syncRecords bounds how many records wait for the next sync of mode "interval": they hold slots in the ring, and with
-	// its default sizes one kind of event may hold 1366.
+	// syncRecords bounds how many records wait for the next sync of mode "interval": they hold slots in the ring. Where the
+	// ring is small, half of its window is the bound.
 	syncRecords = 1024
 )
 
@@ -28,6 +28,7 @@ type Sink struct {
 	to    target
 	mode  syncMode
 	every time.Duration // between syncs of mode "interval"
+	most  int           // records that wait for one
 
 	mu   sync.Mutex
 	wake context.CancelFunc // ends the wait for records of the run in progress
@@ -50,7 +51,7 @@ type Status struct {
 type counter = atomic.Int64
 
 func newSink(enc format.Encoder, to target, mode syncMode, every time.Duration) *Sink {
-	return &Sink{enc: enc, to: to, mode: mode, every: every}
+	return &Sink{enc: enc, to: to, mode: mode, every: every, most: syncRecords}
 }
 
 // Status returns a [Status].
@@ -228,7 +229,7 @@ func (r *run) flush() error {
 
 func (r *run) settleIfDue() error {
 	u := &r.unacked
-	if u.records == 0 || r.mode == syncInterval && u.records < syncRecords && time.Since(u.since) < r.every {
+	if u.records == 0 || r.mode == syncInterval && u.records < r.most && time.Since(u.since) < r.every {
 		return nil
 	}
 	return r.settle()

@@ -17,7 +17,7 @@ const module = "github.com/rtflow/pipelined"
 // listed, such as test helpers, are imported by tests alone.
 var floors = [][]string{
 	{"sdk/event", "core/packet", "core/limiter", "core/budget", "core/metrics", "xsk"},
-	{"sdk", "sdk/format", "core/replay", "core/session", "core/zone", "core/application", "core/config"},
+	{"sdk", "sdk/format", "sdk/eventstream", "core/replay", "core/session", "core/zone", "core/application", "core/config"},
 	{"core/admission", "core/hook", "core/source", "sdk/sinktest"},
 	{
 		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file",

@@ -35,6 +35,7 @@ type connection struct {
 	// Owned by the goroutine that reads.
 	rec      event.Record
 	pos      Position
+	sure     Position  // where the handler had flushed and committed everything
 	known    bool      // pos is a place in this connection's numbering
 	greeted  bool      // a frame has come
 	table    bool      // the session table is coming in
@@ -69,6 +70,9 @@ func (r *Receiver) serve(ctx context.Context, c *connection) (err error) {
 		close(c.over)
 		_ = c.conn.Close() // it was read to its end, or is broken
 		r.count.Connected = false
+		if isHandlers(err) && (c.h.Batch != nil || c.h.Commit != nil) {
+			c.pos = c.sure // what is not safe is handed out again, should there be another call
+		}
 		r.publish(c.keep())
 		if r.Handler.Disconnected != nil {
 			r.Handler.Disconnected(err)
@@ -197,7 +201,7 @@ func (c *connection) settle(ctx context.Context, last bool) error {
 		if err := c.call(ctx, "Commit", c.h.Commit); err != nil {
 			return err
 		}
-		c.owed, c.acked, c.lastAck = false, c.through, now
+		c.owed, c.acked, c.lastAck, c.sure = false, c.through, now, c.pos
 		c.r.count.Acks++
 		c.r.count.Acked = c.acked
 	}

@@ -65,7 +65,7 @@ func (c *connection) hello(f Frame, first bool) error {
 			c.r.count.Replays++
 		}
 	}
-	c.known = true
+	c.known, c.sure = true, c.pos
 	if c.h.Hello != nil {
 		c.h.Hello(h, last)
 	}

@@ -65,7 +65,8 @@ type Position struct {
 // at a time.
 //
 // After a function has returned an error, no other is called but Disconnected, nothing more is acknowledged, and the
-// Receiver's call returns a [*HandlerError].
+// Receiver's call returns a [*HandlerError]. If there is another call, what was handled after the last Commit is handed out
+// again.
 type Handler struct {
 	// Record takes a record. rec is valid until Record returns. Its sequence number is larger than that of the record
 	// before, within an epoch. Records of the kind event.Loss are among them and say what the producer has lost.

@@ -483,8 +483,20 @@ func TestHandlerErrors(t *testing.T) {
 				}
 				b.leave()
 				b.expect(t, "after", c.want+"; disconnected: eventstream: "+c.name+": disk full")
-				if acked := r.Stats().Acked; acked > 2 {
+				acked := r.Stats().Acked
+				if acked > 2 {
 					t.Errorf("acknowledged %d", acked)
+				}
+				b = serve(t, r)
+				b.send(hello(7, 1), denies(1, 2))
+				synctest.Wait()
+				again := "hello 7 from 1, last 7/1; policy-deny 2; batch 7/2; commit 7/2; > ack 2"
+				if acked == 2 {
+					again = "hello 7 from 1, last 7/2; commit 7/2; > ack 2"
+				}
+				b.expect(t, "again", again)
+				if err := b.end(); err != nil {
+					t.Error(err)
 				}
 			})
 		})

@@ -103,14 +103,14 @@ func (j *journal) handler() eventstream.Handler {
 		Hello: func(h eventstream.Hello, last eventstream.Position) {
 			_ = j.note("hello %d from %d, last %d/%d", h.Epoch, h.First, last.Epoch, last.Seq)
 		},
-		Connected:    func() { _ = j.note("connected") },
+		Connected: func() { _ = j.note("connected") },
 		Disconnected: func(err error) {
 			if j.last != nil {
 				<-j.last.over
 			}
 			_ = j.note("disconnected: %v", err)
 		},
-		Unreachable:  func(err error) { _ = j.note("unreachable: %v", errors.Unwrap(errors.Unwrap(err))) },
+		Unreachable: func(err error) { _ = j.note("unreachable: %v", errors.Unwrap(errors.Unwrap(err))) },
 	}
 }
 

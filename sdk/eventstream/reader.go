@@ -35,6 +35,9 @@ func NewReader(r io.Reader, buffer int) *Reader {
 	return &Reader{r: r, buf: make([]byte, max(buffer, MinBuffer))}
 }
 
+// Reset makes r read from another stream, with the buffer it has. What was read and not handed out is gone.
+func (r *Reader) Reset(from io.Reader) { r.r, r.lo, r.hi = from, 0, 0 }
+
 // Next returns the next frame, of whatever type. It reads only if the buffer does not hold a whole frame, and keeps half a
 // frame when the reader returns an error: after a timeout the caller may call it again. At the end of the stream it
 // returns io.EOF, or io.ErrUnexpectedEOF in the middle of a frame, and an

@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"sdk", "sdk/format", "sdk/eventstream", "core/replay", "core/session", "core/zone", "core/application", "core/config"},
 	{"core/admission", "core/hook", "core/source", "sdk/sinktest"},
 	{
-		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file",
+		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file", "sinks/unixsock",
 		"sources/capture", "sources/xdp",
 	},
 	{"core/registry"},

@@ -1,0 +1,283 @@
+package unixsock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rtflow/pipelined/sdk"
+)
+
+const (
+	// checkSocket is how often a listener that waits for a receiver looks whether its socket can still be found.
+	checkSocket = 5 * time.Second
+	// acceptPause is the pause after a connection was refused or could not be accepted: whoever tries in a loop gets no CPU.
+	acceptPause = 20 * time.Millisecond
+)
+
+const (
+	errTakenOver = sdk.Error("unixsock: another receiver has taken over")
+	errNobody    = sdk.Error("unixsock: no receiver is connected")
+)
+
+// ListenConfig is what a listener is made of.
+type ListenConfig struct {
+	Path        string // "@name" is an abstract socket
+	Permissions fs.FileMode
+	Takeover    bool // a receiver that connects while there is one takes its place; otherwise it is refused
+	Warn        func(msg string, args ...any)
+}
+
+// Listener returns a connector to receivers that dial. It listens from the first Connect until Close: a receiver that
+// comes between two connections waits in the backlog.
+func Listener(c ListenConfig) Connector {
+	return &listener{ListenConfig: c, arrived: make(chan *accepted, 1)}
+}
+
+type listener struct {
+	ListenConfig
+	arrived chan *accepted // the receiver whose turn is next
+	refused atomic.Uint64
+
+	mu     sync.Mutex
+	l      *net.UnixListener // nil: not listening
+	file   os.FileInfo       // of the socket; nil for an abstract one
+	done   chan struct{}     // closed when accept has ended
+	active *accepted         // the receiver that was handed out and has not been closed
+}
+
+// accepted is a connection with a receiver.
+type accepted struct {
+	*net.UnixConn
+	owner *listener
+	taken atomic.Bool // closed because another receiver came
+}
+
+// Read tells a connection that was taken over from one that broke.
+func (c *accepted) Read(b []byte) (int, error) {
+	n, err := c.UnixConn.Read(b)
+	if err != nil && c.taken.Load() {
+		err = errTakenOver
+	}
+	return n, err
+}
+
+// Close makes room for the next receiver.
+func (c *accepted) Close() error {
+	c.owner.mu.Lock()
+	if c.owner.active == c {
+		c.owner.active = nil
+	}
+	c.owner.mu.Unlock()
+	return c.UnixConn.Close()
+}
+
+func (n *listener) Refused() uint64 { return n.refused.Load() }
+
+func (n *listener) Connect(ctx context.Context, draining <-chan struct{}) (net.Conn, error) {
+	check := time.NewTicker(checkSocket)
+	defer check.Stop()
+	for {
+		if err := n.open(); err != nil {
+			return nil, err
+		}
+		select { // who is there comes before the end
+		case c := <-n.arrived:
+			return n.handOut(c), nil
+		default:
+		}
+		select {
+		case c := <-n.arrived:
+			return n.handOut(c), nil
+		case <-check.C:
+			if n.lost() {
+				n.Warn("the socket is gone and is made again", "path", n.Path)
+				if err := n.Close(); err != nil {
+					return nil, err
+				}
+			}
+		case <-draining:
+			return nil, errNobody
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (n *listener) handOut(c *accepted) net.Conn {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.active = c
+	return c
+}
+
+// open listens, if it does not yet.
+func (n *listener) open() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.l != nil {
+		return nil
+	}
+	l, file, err := listenOn(n.Path, n.Permissions)
+	if err != nil {
+		return fmt.Errorf("unixsock: %w", err)
+	}
+	n.l, n.file, n.done = l, file, make(chan struct{})
+	go n.accept(l, n.done)
+	return nil
+}
+
+// listenOn makes a socket of that name. It takes the place of one that nobody listens on; a file that is something else
+// stays.
+func listenOn(path string, mode fs.FileMode) (*net.UnixListener, os.FileInfo, error) {
+	abstract := strings.HasPrefix(path, "@")
+	// The file that bind makes has the mode of the socket, less the umask: it never has more than it should.
+	c := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		if abstract {
+			return nil
+		}
+		ctrlErr := raw.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), uint32(mode)) })
+		return errors.Join(err, ctrlErr)
+	}}
+	if !abstract {
+		if err := vacate(path); err != nil {
+			return nil, nil, err
+		}
+	}
+	l, err := c.Listen(context.Background(), "unix", path)
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EACCES) {
+		err = fmt.Errorf("is its directory there, and may user %d write to it? %w", os.Geteuid(), err)
+	}
+	if err != nil || abstract {
+		listener, _ := l.(*net.UnixListener)
+		return listener, nil, err
+	}
+	ul := l.(*net.UnixListener)
+	ul.SetUnlinkOnClose(false)
+	err = os.Chmod(path, mode) // what the umask took
+	file, statErr := os.Lstat(path)
+	if err = errors.Join(err, statErr); err != nil {
+		return nil, nil, errors.Join(err, ul.Close(), os.Remove(path))
+	}
+	return ul, file, nil
+}
+
+// vacate makes sure that a socket can be made at that path, and removes one that nobody listens on.
+func vacate(path string) error {
+	st, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case st.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s is not a socket and is left alone", path)
+	}
+	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		return errors.Join(fmt.Errorf("another process listens on %s", path), conn.Close())
+	} else if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("cannot tell whether another process listens on %s: %w", path, err)
+	}
+	return os.Remove(path)
+}
+
+// lost reports whether the socket cannot be found under its name any more.
+func (n *listener) lost() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.file == nil {
+		return false
+	}
+	st, err := os.Lstat(n.Path)
+	return err != nil || !os.SameFile(st, n.file)
+}
+
+// accept takes receivers until the listener is closed.
+func (n *listener) accept(l *net.UnixListener, done chan struct{}) {
+	defer close(done)
+	warned := false
+	for {
+		conn, err := l.AcceptUnix()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil:
+			if !warned {
+				warned = true
+				n.Warn("receivers cannot be accepted; trying again", "path", n.Path, "err", err)
+			}
+			time.Sleep(acceptPause)
+		case !n.admit(&accepted{UnixConn: conn, owner: n}):
+			n.refused.Add(1)
+			_ = conn.Close() // it is not wanted: nobody cares how it ends
+			time.Sleep(acceptPause)
+		default:
+			warned = false
+		}
+	}
+}
+
+// admit makes a receiver the next, if there is room for it.
+func (n *listener) admit(c *accepted) bool {
+	n.mu.Lock()
+	active := n.active
+	n.mu.Unlock()
+	if active != nil {
+		if !n.Takeover {
+			return false
+		}
+		active.taken.Store(true)
+		_ = active.Close() // as in accept
+	}
+	for {
+		select {
+		case n.arrived <- c:
+			return true
+		default:
+		}
+		if !n.Takeover {
+			return false
+		}
+		select { // one that came before and was not served yet gives way
+		case old := <-n.arrived:
+			n.refused.Add(1)
+			_ = old.Close() // as above
+		default:
+		}
+	}
+}
+
+// Close stops listening, turns away who waits, and removes the socket if it is still the one that was made.
+func (n *listener) Close() error {
+	n.mu.Lock()
+	l, done, file := n.l, n.done, n.file
+	n.l = nil
+	n.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	var errs []error
+	if file != nil {
+		if st, err := os.Lstat(n.Path); err == nil && os.SameFile(st, file) {
+			errs = append(errs, os.Remove(n.Path))
+		}
+	}
+	errs = append(errs, l.Close())
+	<-done
+	select {
+	case c := <-n.arrived:
+		errs = append(errs, c.Close())
+	default:
+	}
+	return errors.Join(errs...)
+}

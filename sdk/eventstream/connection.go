@@ -118,6 +118,9 @@ func (c *connection) run(ctx context.Context) error {
 		if why := c.stop.Load(); why != nil {
 			return c.end(ctx, *why)
 		}
+		if err := ctx.Err(); err != nil { // its interruption may be on its way still
+			return c.end(ctx, err)
+		}
 		f, err := c.r.rd.Next()
 		if err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {

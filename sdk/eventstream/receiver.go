@@ -26,8 +26,9 @@ type Receiver struct {
 	Handler Handler
 
 	// AckEvery is the shortest time between two acknowledgements; 0 acknowledges after each read that delivered
-	// something. Waiting saves little, and the producer's ring must hold what comes meanwhile. Negative never
-	// acknowledges, for rehearsing what becomes of a producer then.
+	// something. Waiting saves little, and the producer's ring must hold what comes meanwhile: stay far below the 30
+	// seconds after which it takes a receiver that owes an acknowledgement for dead. The same holds for the time that the
+	// handler takes for what one read brings. Negative never acknowledges, for rehearsing what becomes of a producer then.
 	AckEvery time.Duration
 
 	// Silence is how long a producer may send nothing, not even a keepalive, until it is taken for dead; 0 is 30 seconds.

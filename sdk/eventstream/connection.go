@@ -88,7 +88,7 @@ func (r *Receiver) serve(ctx context.Context, c *connection) (err error) {
 	}
 	r.control.Lock()
 	if r.paused {
-		c.send(Pause, 0)
+		_ = c.send(Pause, 0) // an error ends the connection
 	}
 	r.control.Unlock()
 	return c.run(ctx)

@@ -48,7 +48,8 @@ the configuration of the producer; without one, ids of zones, policies, filters 
 An outage is rehearsed with
   --stall D       one pause after the first record, in which nothing is read, printed or acknowledged
   --drop-after N  the connection is closed, with what has come acknowledged, after each N records
-  --no-ack        nothing is ever acknowledged: the producer's ring fills up, and each connection replays it`,
+  --no-ack        nothing is ever acknowledged: the producer's ring fills up, and each connection replays it
+A sink ends the connection with a receiver that owes acknowledgements and says nothing for its "silence", 30 s.`,
 		Example: `  pipelined receive /run/pipelined/events.sock
   pipelined receive --format json --only session-close,policy-deny /run/pipelined/events.sock | jq .
   pipelined receive --stall 30s --stats 5s /run/pipelined/events.sock > /dev/null`,

@@ -40,17 +40,17 @@ const defaultMode = 0o660
 
 // Listen makes a socket at path, see [ListenUnix], and receives from the producers that connect to it until ctx ends; it
 // returns ctx's error then. A new connection takes the place of the one before: a producer that was cut off does not
-// wait until its old connection is found dead.
+// wait until its old connection is found dead. A socket that somebody removes is made again.
 func (r *Receiver) Listen(ctx context.Context, path string) error {
 	mode := r.Mode
 	if mode == 0 {
 		mode = defaultMode
 	}
-	l, err := ListenUnix(path, mode)
-	if err != nil {
+	w := &watched{path: path, mode: mode}
+	if err := w.open(); err != nil {
 		return err
 	}
-	return r.Accept(ctx, l)
+	return r.Accept(ctx, w)
 }
 
 // Accept is Listen with a listener of the caller's. It closes the listener.
@@ -67,7 +67,7 @@ func (r *Receiver) Accept(ctx context.Context, l net.Listener) error {
 	defer func() {
 		cancel()
 		_ = l.Close() // that it is closed already is no news
-		<-failed
+		_ = <-failed  // that of a listener that was closed
 	}()
 	for {
 		select {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -84,3 +85,57 @@ func BenchmarkReceive(b *testing.B) {
 }
 
 func putSeq(frame []byte, seq event.Seq) { binary.LittleEndian.PutUint64(frame[8:], uint64(seq)) }
+
+// BenchmarkReceiveSocket receives through a Unix socket, from a producer in the same process that writes 64 KiB at a time.
+func BenchmarkReceiveSocket(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	ended := make(chan error, 1)
+	go func() {
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			ended <- err
+			return
+		}
+		defer conn.Close()
+		acks := make(chan struct{})
+		go func() {
+			defer close(acks)
+			_, _ = io.Copy(io.Discard, conn)
+		}()
+		source, buf := newMemory(1, b.N), make([]byte, 64<<10)
+		for {
+			n, err := source.Read(buf)
+			if err == nil {
+				_, err = conn.Write(buf[:n])
+			}
+			if err != nil {
+				ended <- conn.(*net.UnixConn).CloseWrite()
+				<-acks
+				return
+			}
+		}
+	}()
+	conn, err := l.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := &eventstream.Receiver{Handler: eventstream.Handler{Record: func(context.Context, *event.Record) error { return nil }}}
+	b.ReportAllocs()
+	b.ResetTimer()
+	if err := r.Serve(b.Context(), conn); err != nil {
+		b.Fatal(err)
+	}
+	b.StopTimer()
+	if err := <-ended; err != nil {
+		b.Fatal(err)
+	}
+	if got := r.Stats().Total(); got != uint64(b.N) {
+		b.Fatalf("%d of %d records", got, b.N)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+}

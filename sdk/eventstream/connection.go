@@ -88,7 +88,7 @@ func (r *Receiver) serve(ctx context.Context, c *connection) (err error) {
 	}
 	r.control.Lock()
 	if r.paused {
-		c.send(Pause, 0)
+		_ = c.send(Pause, 0) // an error ends the connection
 	}
 	r.control.Unlock()
 	return c.run(ctx)
@@ -117,6 +117,9 @@ func (c *connection) run(ctx context.Context) error {
 		// An interruption sets the deadline after stop: either stop is seen here, or the read ends at once.
 		if why := c.stop.Load(); why != nil {
 			return c.end(ctx, *why)
+		}
+		if err := ctx.Err(); err != nil { // its interruption may be on its way still
+			return c.end(ctx, err)
 		}
 		f, err := c.r.rd.Next()
 		if err != nil {

@@ -17,6 +17,7 @@
 //	handle.go      what becomes of each frame; duplicates and gaps
 //	stats.go       what is counted
 //	socket.go      a Unix socket to listen on
+//	watched.go     the same, made again when somebody removes it
 //
 // # The receiver
 //

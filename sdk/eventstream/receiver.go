@@ -26,8 +26,9 @@ type Receiver struct {
 	Handler Handler
 
 	// AckEvery is the shortest time between two acknowledgements; 0 acknowledges after each read that delivered
-	// something. Waiting saves little, and the producer's ring must hold what comes meanwhile. Negative never
-	// acknowledges, for rehearsing what becomes of a producer then.
+	// something. Waiting saves little, and the producer's ring must hold what comes meanwhile: stay far below the 30
+	// seconds after which it takes a receiver that owes an acknowledgement for dead. The same holds for the time that the
+	// handler takes for what one read brings. Negative never acknowledges, for rehearsing what becomes of a producer then.
 	AckEvery time.Duration
 
 	// Silence is how long a producer may send nothing, not even a keepalive, until it is taken for dead; 0 is 30 seconds.
@@ -202,7 +203,7 @@ func (r *Receiver) setPaused(paused bool) {
 	if paused {
 		t = Pause
 	}
-	c.send(t, 0)
+	_ = c.send(t, 0) // an error ends the connection; the next one is told
 }
 
 // Disconnect ends the connection, if there is one, as soon as the record in hand is handled. Listen and Dial go on with
@@ -231,7 +232,7 @@ func (r *Receiver) Drain(ctx context.Context, target event.Seq) (event.Seq, erro
 	c.waiters = append(c.waiters, w)
 	r.mu.Unlock()
 	defer c.forget(w)
-	c.send(DrainRequest, target)
+	_ = c.send(DrainRequest, target) // an error ends the connection
 	select {
 	case seq := <-w.done:
 		return seq, nil

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -90,6 +91,47 @@ func TestListen(t *testing.T) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket is still there: %v", err)
 	}
+}
+
+// TestListenAgain removes the socket of a receiver: it is made again. One that somebody else has made meanwhile is left alone.
+func TestListenAgain(t *testing.T) {
+	path := socketPath(t)
+	r := &eventstream.Receiver{Handler: new(journal).handler()}
+	ended := make(chan error, 1)
+	go func() { ended <- r.Listen(t.Context(), path) }()
+	dial(t, path, new(journal)).close()
+	for range 2 {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		p := dial(t, path, new(journal)) // waits for it
+		p.send(hello(7, 1), deny(1))
+		p.close()
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	other, err := eventstream.ListenUnix(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := <-ended; !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("Listen = %v", err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("the other's socket is gone: %v", err)
+	}
+}
+
+// TestListenAbstract listens on a name without a file.
+func TestListenAbstract(t *testing.T) {
+	path := "@pipelined-" + filepath.Base(filepath.Dir(socketPath(t))) + t.Name() + strconv.Itoa(os.Getpid())
+	r := &eventstream.Receiver{}
+	run := background(t, r, func(ctx context.Context) error { return r.Listen(ctx, path) })
+	p := dial(t, path, run.journal)
+	p.send(hello(7, 1), deny(1))
+	run.eventually(t, "> ack 1")
 }
 
 // TestListenFlood connects and vanishes many times at once, some with half a frame: a producer still gets through.

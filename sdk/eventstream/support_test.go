@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -59,12 +60,7 @@ func (j *journal) eventually(t *testing.T, line string) {
 	until(t, line, func() bool {
 		j.mu.Lock()
 		defer j.mu.Unlock()
-		for _, l := range j.lines {
-			if l == line {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(j.lines, line)
 	})
 }
 

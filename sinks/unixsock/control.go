@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/rtflow/pipelined/sdk/event"
@@ -50,8 +51,8 @@ func (l *link) readError(err error) error {
 	case errors.As(err, &bad):
 		l.counters.malformed.Add(1)
 		return fmt.Errorf("unixsock: the receiver does not speak the protocol: %w", err)
-	case errors.Is(err, io.EOF):
-		return errors.New("unixsock: the receiver has closed the connection")
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET): // reset: it had not read everything
+		return errClosed
 	case errors.Is(err, errTakenOver):
 		l.counters.taken.Add(1)
 		return err

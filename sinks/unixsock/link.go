@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rtflow/pipelined/sdk"
@@ -122,8 +123,11 @@ type silentError struct{ what string }
 
 func (e *silentError) Error() string { return "unixsock: the receiver " + e.what }
 
-// errDelivered ends a connection over which everything was delivered.
-const errDelivered = sdk.Error("unixsock: all delivered")
+const (
+	// errDelivered ends a connection over which everything was delivered.
+	errDelivered = sdk.Error("unixsock: all delivered")
+	errClosed    = sdk.Error("unixsock: the receiver has closed the connection")
+)
 
 // end notes why the connection ends, if it is the first to know, and closes it: reads and writes return.
 func (l *link) end(err error) {
@@ -323,6 +327,9 @@ func (l *link) flush() error {
 	l.out = l.out[:0]
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return &silentError{fmt.Sprintf("has not taken what was sent %v ago", l.Silence)}
+	}
+	if errors.Is(err, syscall.EPIPE) {
+		return errClosed
 	}
 	if err != nil {
 		return fmt.Errorf("unixsock: write: %w", err)

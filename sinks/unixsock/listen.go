@@ -13,9 +13,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/eventstream"
 )
 
 const (
@@ -137,58 +136,21 @@ func (n *listener) open() error {
 	return nil
 }
 
-// listenOn makes a socket of that name. It takes the place of one that nobody listens on; a file that is something else
-// stays.
+// listenOn makes the socket, and returns its file: nil for an abstract one.
 func listenOn(path string, mode fs.FileMode) (*net.UnixListener, os.FileInfo, error) {
-	abstract := strings.HasPrefix(path, "@")
-	// The file that bind makes has the mode of the socket, less the umask: it never has more than it should.
-	c := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
-		if abstract {
-			return nil
-		}
-		ctrlErr := raw.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), uint32(mode)) })
-		return errors.Join(err, ctrlErr)
-	}}
-	if !abstract {
-		if err := vacate(path); err != nil {
-			return nil, nil, err
-		}
-	}
-	l, err := c.Listen(context.Background(), "unix", path)
+	l, err := eventstream.ListenUnix(path, mode)
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EACCES) {
 		err = fmt.Errorf("is its directory there, and may user %d write to it? %w", os.Geteuid(), err)
 	}
-	if err != nil || abstract {
-		listener, _ := l.(*net.UnixListener)
-		return listener, nil, err
+	if err != nil || strings.HasPrefix(path, "@") {
+		return l, nil, err
 	}
-	ul := l.(*net.UnixListener)
-	ul.SetUnlinkOnClose(false)
-	err = os.Chmod(path, mode) // what the umask took
-	file, statErr := os.Lstat(path)
-	if err = errors.Join(err, statErr); err != nil {
-		return nil, nil, errors.Join(err, ul.Close(), os.Remove(path))
+	l.SetUnlinkOnClose(false) // by then it may be somebody else's
+	file, err := os.Lstat(path)
+	if err != nil {
+		return nil, nil, errors.Join(err, l.Close())
 	}
-	return ul, file, nil
-}
-
-// vacate makes sure that a socket can be made at that path, and removes one that nobody listens on.
-func vacate(path string) error {
-	st, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case st.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s is not a socket and is left alone", path)
-	}
-	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		return errors.Join(fmt.Errorf("another process listens on %s", path), conn.Close())
-	} else if !errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("cannot tell whether another process listens on %s: %w", path, err)
-	}
-	return os.Remove(path)
+	return l, file, nil
 }
 
 // lost reports whether the socket cannot be found under its name any more.

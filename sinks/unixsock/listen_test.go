@@ -209,8 +209,8 @@ func TestListenInTheWay(t *testing.T) {
 	}
 	defer other.Close()
 	for path, want := range map[string]string{
-		file:                               "is not a socket and is left alone",
-		busy:                               "another process listens on",
+		file:                               "is there and is not a socket",
+		busy:                               "somebody listens there",
 		filepath.Join(dir, "missing", "s"): "is its directory there",
 	} {
 		l := startListening(t, path, nil)

@@ -321,18 +321,28 @@ func (l *link) flush() error {
 	}
 	l.mu.Unlock()
 	l.highest = max(l.highest, l.last)
-	// A receiver that owes nothing and takes nothing is dead as well.
-	_ = l.conn.SetWriteDeadline(now.Add(l.Silence)) // as above
-	_, err := l.conn.Write(l.out)
+	err := l.writeOut()
 	l.out = l.out[:0]
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return &silentError{fmt.Sprintf("has not taken what was sent %v ago", l.Silence)}
-	}
-	if errors.Is(err, syscall.EPIPE) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &silentError{fmt.Sprintf("has taken nothing for %v", l.Silence)}
+	case errors.Is(err, syscall.EPIPE):
 		return errClosed
-	}
-	if err != nil {
+	case err != nil:
 		return fmt.Errorf("unixsock: write: %w", err)
 	}
 	return nil
+}
+
+// writeOut writes what is collected for as long as the receiver takes some of it now and then. One that owes nothing and
+// takes nothing is dead as well.
+func (l *link) writeOut() error {
+	for rest := l.out; ; {
+		_ = l.conn.SetWriteDeadline(time.Now().Add(l.Silence)) // fails only if the connection has ended
+		n, err := l.conn.Write(rest)
+		if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		rest = rest[n:]
+	}
 }

@@ -459,3 +459,26 @@ func TestNobodyThere(t *testing.T) {
 		}
 	})
 }
+
+// TestSlowReader has a receiver that takes a batch for longer than it may be silent, and a little of it all the time: it is
+// slow, not dead.
+func TestSlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{Silence: 5 * time.Second})
+		r.Append(sessions(100)...)
+		v := r.connect(1)
+		b := make([]byte, 200)
+		for got, all := 0, 100*event.MaxFrame; got < all; {
+			time.Sleep(time.Second)
+			v.say(eventstream.Keepalive, 0)
+			n, err := v.conn.Read(b)
+			if err != nil {
+				t.Fatalf("after %d of %d bytes: %v", got, all, err)
+			}
+			got += n
+		}
+		v.say(eventstream.Ack, 100)
+		synctest.Wait()
+		r.hasAcked(100)
+	})
+}

@@ -9,7 +9,7 @@ EVENTS  := bin/events.log
 # What `make generate` installs when it is missing.
 DEBIAN  := clang llvm libbpf-dev
 
-.PHONY: help build run test race fuzz bench bench-all lint generate check e2e install clean
+.PHONY: help build run test race sim soak fuzz bench bench-all lint generate check e2e install clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,6 +30,14 @@ test: ## run every test; the AF_XDP ones too where this is root
 
 race: ## run every test under the race detector
 	$(GO) test -race ./...
+
+SEEDS ?= 2000
+sim: ## simulate SEEDS schedules of faults under virtual time, or tell all that happens in one: SEED=17
+	PIPELINED_SIM_SEEDS=$(SEEDS) PIPELINED_SIM_SEED=$(SEED) $(GO) test -count=1 -timeout 0 -v -run 'TestSchedules' ./test/sim
+
+SOAK ?= 1h
+soak: ## simulate new schedules for as long as SOAK says
+	PIPELINED_SIM_SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 -v -run 'TestSchedules' ./test/sim
 
 FUZZTIME ?= 30s
 fuzz: ## run each fuzz target for FUZZTIME

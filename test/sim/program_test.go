@@ -19,9 +19,11 @@ var (
 
 // program is a receiver program, over all its lives.
 type program struct {
-	plan *sinkPlan
-	v    *witness
-	recv *eventstream.Receiver // of the life before, where it goes on with that
+	index int
+	plan  *sinkPlan
+	v     *witness
+	up    func()                // called when it can be connected to
+	recv  *eventstream.Receiver // of the life before, where it goes on with that
 
 	mu   sync.Mutex
 	life *life // nil: it is not there
@@ -55,7 +57,7 @@ func (p *program) start(seed uint64) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &life{
-		p: p, cancel: cancel, over: make(chan struct{}), rng: rand.New(rand.NewPCG(seed, 3)), stalled: make(chan struct{}), dock: newDock(),
+		p: p, cancel: cancel, over: make(chan struct{}), rng: rand.New(rand.NewPCG(seed, 3)), stalled: make(chan struct{}), dock: newDock(p.index),
 	}
 	l.slow.Store(p.plan.slow > 0)
 	close(l.stalled)
@@ -67,6 +69,7 @@ func (p *program) start(seed uint64) {
 	p.life = l
 	p.mu.Unlock()
 	go l.run(ctx)
+	p.up()
 }
 
 // position is where the program that starts goes on.
@@ -97,8 +100,9 @@ func (l *life) run(ctx context.Context) {
 		}
 		l.p.v.again()
 		l.p.mu.Lock()
-		l.dock = newDock()
+		l.dock = newDock(l.p.index)
 		l.p.mu.Unlock()
+		l.p.up()
 	}
 }
 
@@ -149,21 +153,21 @@ func (p *program) handler() eventstream.Handler {
 // commit makes everything safe. The program may die before and after that.
 func (l *life) commit(ctx context.Context, pos eventstream.Position) error {
 	if l.slow.Load() && l.rng.IntN(4) == 0 {
-		hold(ctx, time.Millisecond)
+		l.hold(ctx, time.Millisecond)
 	}
 	if l.dead.Load() {
 		return errDead
 	}
 	l.p.v.commit(pos)
 	if l.slow.Load() && l.rng.IntN(4) == 0 {
-		hold(ctx, time.Millisecond)
+		l.hold(ctx, time.Millisecond)
 	}
 	return nil
 }
 
 // hold waits, or until ctx ends.
-func hold(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
+func (l *life) hold(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(time.Until(nextInstant(time.Now().Add(d), int64(workResidue+l.p.index))))
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -174,7 +178,7 @@ func hold(ctx context.Context, d time.Duration) {
 // work is what a record takes.
 func (l *life) work(ctx context.Context) error {
 	if l.slow.Load() && !l.dead.Load() && l.rng.IntN(4) == 0 {
-		hold(ctx, time.Duration(l.rng.Int64N(int64(l.p.plan.slow)))/residues*residues)
+		l.hold(ctx, time.Duration(l.rng.Int64N(int64(l.p.plan.slow))))
 	}
 	l.p.mu.Lock()
 	stalled := l.stalled

@@ -16,6 +16,8 @@ const (
 	residues      = 64
 	wireResidue   = 1  // + 2 × sink + direction
 	dialerResidue = 32 // + sink
+	acceptResidue = 36 // + sink
+	workResidue   = 40 // + sink; of a receiver's program
 )
 
 // nextInstant returns the first instant of that residue after t.
@@ -224,8 +226,10 @@ func (h *half) freeze(frozen bool) {
 	h.await()
 }
 
-// breakNow resets the connection. What has landed can still be read; what is on its way is lost.
+// breakNow resets the connection. The receiver can still read what has landed; what is on its way is lost. The sink cannot:
+// whether it notices the end while it reads or while it writes is not for the scheduler to decide.
 func (w *wire) breakNow() {
+	w.sink.in.landed = nil
 	for _, h := range []*half{w.sink.in, w.sink.out} {
 		h.broken = true
 		h.flying = nil
@@ -404,18 +408,23 @@ type addr struct{}
 func (addr) Network() string { return "memory" }
 func (addr) String() string  { return "wire" }
 
-// dock is a listener.
+// dock is a listener. It hands over one connection at an instant: the one before gets as far as it can until then.
 type dock struct {
+	residue  int64
 	arriving chan net.Conn
 	closed   chan struct{}
 	once     sync.Once
 }
 
-func newDock() *dock { return &dock{arriving: make(chan net.Conn, 16), closed: make(chan struct{})} }
+func newDock(sink int) *dock {
+	return &dock{residue: int64(acceptResidue + sink), arriving: make(chan net.Conn, 256), closed: make(chan struct{})}
+}
 
 func (d *dock) Accept() (net.Conn, error) {
+	time.Sleep(time.Until(nextInstant(time.Now(), d.residue)))
 	select {
 	case c := <-d.arriving:
+		time.Sleep(time.Until(nextInstant(time.Now(), d.residue)))
 		return c, nil
 	case <-d.closed:
 		return nil, net.ErrClosed

@@ -38,6 +38,8 @@ type link struct {
 	again  event.Seq // records up to here were sent on an earlier connection
 	begun  bool      // a record was looked at on this connection
 	table  bool      // the session table is being sent
+	inHand event.Seq // last number of the batch that is being sent
+	listed event.Seq // inHand when the sessions were listed last
 	state  State
 	timers [2]*time.Timer // of keepalives and drain requests
 
@@ -294,10 +296,11 @@ func (l *link) answerDrain(atRest bool) error {
 	if answer || over {
 		l.drain = drainRequest{}
 	}
+	highest := max(l.last, l.acked) // the last ones may have no frame
 	l.mu.Unlock()
 	switch {
 	case answer:
-		l.out = eventstream.AppendControl(l.out, eventstream.DrainComplete, l.last)
+		l.out = eventstream.AppendControl(l.out, eventstream.DrainComplete, highest)
 		return l.flush()
 	case over:
 		l.counters.drainsMissed.Add(1)

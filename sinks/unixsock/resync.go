@@ -30,7 +30,7 @@ func (l *link) resyncBefore(next event.Seq) error {
 		}
 		<-l.wait.Done()
 	}
-	l.table = true
+	l.table, l.listed = true, l.inHand
 	defer func() { l.table = false }()
 	lister, ok := l.stream.(sdk.SessionLister)
 	if !ok {

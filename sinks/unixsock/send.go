@@ -9,6 +9,7 @@ import (
 // send sends a batch.
 func (l *link) send(b sdk.Batch) error {
 	first := b.Records[0].Seq()
+	l.inHand = b.Last()
 	if !l.begun {
 		l.begun = true
 		if first != l.next { // records are gone that the receiver never had: it has lost track
@@ -67,7 +68,8 @@ func (l *link) add(rec *event.Record) error {
 	return nil
 }
 
-// losesSessions reports whether session records are missing and the receiver has not just been told what lives.
+// losesSessions reports whether session records are missing and the receiver has not just been told what lives: the loss
+// record stands directly behind that, and was here before the sessions were listed.
 func (l *link) losesSessions(rec *event.Record) bool {
 	lost := rec.LossCounts()
 	if lost[event.SessionOpen] == 0 && lost[event.SessionClose] == 0 {
@@ -75,7 +77,7 @@ func (l *link) losesSessions(rec *event.Record) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.owed != rec.Seq()
+	return l.owed != rec.Seq() || rec.Seq() > l.listed
 }
 
 // skip passes over a record that has no frame.
@@ -83,5 +85,8 @@ func (l *link) skip(seq event.Seq) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.skipped.add(seq)
+	if l.owed == seq { // that it is passed over says nothing of what the receiver has
+		l.owed = seq + 1
+	}
 	return l.acknowledge(l.acked) // there may be nothing before it that an acknowledgement is still to come for
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/sdk/event"
-	"github.com/rtflow/pipelined/sinks/unixsock"
 )
 
 // books are what was seen of a ring from outside.
@@ -55,6 +54,7 @@ func (o *output) after(pending []*occurrence) {
 	if refused := sessionsOf(&led.OverBudget) - sessionsOf(&b.ledger.OverBudget); refused > 0 && uint64(all)+acked < full {
 		o.v.failf("P3: %d session records were refused with %d of %d slots in flight", refused, all, o.plan.limits.Slots)
 	}
+	o.refusals(led, &state, uint64(all)+acked >= full)
 	o.bounds()
 	n := sum(state.Released.Evicted) - sum(b.before.Released.Evicted)
 	if n == 0 {
@@ -83,6 +83,42 @@ func (o *output) after(pending []*occurrence) {
 	b.marker = first + event.Seq(n) - 1
 	for seq := first; seq <= b.marker; seq++ {
 		b.evicted[seq], b.moved[seq] = true, seq < b.marker
+	}
+}
+
+// refusals checks that telemetry was refused for want of room only: its own, that of all telemetry, or the whole ring's.
+func (o *output) refusals(led *admission.SinkLedger, state *replay.State, full bool) {
+	b, l := &o.books, o.plan.limits
+	telemetry := 0
+	for k, n := range state.InFlight {
+		if event.Kind(k).Telemetry() {
+			telemetry += int(n)
+		}
+	}
+	for k := event.PolicyDeny; k <= event.FilterLog; k++ {
+		refused := led.OverBudget[k] - b.ledger.OverBudget[k]
+		acked := int(sum(state.Released.Acknowledged) - sum(b.before.Released.Acknowledged))
+		if refused > 0 && !full && int(state.InFlight[k])+acked < l.PerKind && telemetry+acked < l.Telemetry {
+			o.v.failf("%d %v refused with %d of the kind and %d of telemetry in flight, limits %+v", refused, k, state.InFlight[k], telemetry, l)
+		}
+	}
+}
+
+// ceilings checks that a ring that is empty can be filled up to its ceilings again: no credit has leaked.
+func (o *output) ceilings() {
+	if all, _ := o.ring.Credits(); all > 0 {
+		return
+	}
+	l := o.plan.limits
+	for k, want := range map[event.Kind]int{
+		event.SessionOpen: l.Slots, event.Loss: max((l.Slots-l.Telemetry)/8, 1),
+		event.PolicyDeny: l.PerKind, event.ScreenDrop: l.PerKind, event.FilterLog: l.PerKind,
+	} {
+		got := o.ring.Acquire(k, l.Slots)
+		if got != want {
+			o.v.failf("P2: %d %v fit into the empty ring, limits %+v", got, k, l)
+		}
+		o.ring.ReturnCredits(k, got)
 	}
 }
 
@@ -129,8 +165,7 @@ func (o *output) check() {
 	wire := o.wire
 	o.mu.Unlock()
 	l := o.program.current()
-	if o.paused && o.plan.slow == 0 && l != nil && !l.isStalled() && wire != nil && !wire.over() && wire.empty() &&
-		o.sink.Status().(unixsock.Status).State == unixsock.Paused {
+	if l != nil && !l.isStalled() && o.plan.slow == 0 && wire != nil && !wire.over() && wire.pauses() {
 		o.v.seal(true)
 	}
 }
@@ -270,7 +305,8 @@ func (o *output) order() {
 // complete checks that whatever happened is with the receiver, or announced there as lost.
 func (o *output) complete(offered *[event.NumKinds]uint64) {
 	received, lost := o.v.received()
-	state, b := o.ring.State(), &o.books
+	state, b, led := o.ring.State(), &o.books, o.w.gate.Ledger()
+	ledger := &led.Sinks[o.index]
 	exact := !o.tainted() && (!b.blind || o.plan.overflow == admission.Refuse)
 	wrong := func(has, want uint64) bool { return has < want || exact && has != want }
 	for k := range lost {
@@ -290,8 +326,10 @@ func (o *output) complete(offered *[event.NumKinds]uint64) {
 	if n := sum(state.Released.Abandoned); n > 0 {
 		o.v.failf("P6: %d abandoned of a sink whose receiver is well: %+v", n, state)
 	}
+	if lostSessions := sessionsOf(&ledger.OverBudget) + sum(state.Released.Evicted); lostSessions == 0 && o.v.resyncs > 0 {
+		o.v.failf("%d resyncs, and nothing was lost", o.v.resyncs)
+	}
 	if o.plan.trouble == none && exact {
-		led := o.w.gate.Ledger()
 		for k, n := range received {
 			if kind := event.Kind(k); kind != event.Loss && o.plan.only.Has(kind) && n != led.Admitted[k] {
 				o.v.failf("P8: %v: %d of %d are with a receiver that is well", kind, n, led.Admitted[k])

@@ -93,6 +93,7 @@ const (
 	storm // of one telemetry kind, in every zone
 	storms
 	mixes
+	opening = mixes // sessions begin, and none ends
 )
 
 type action uint8
@@ -159,6 +160,11 @@ func newPlan(seed uint64) plan {
 		p.sinks[0].makeWell()
 	}
 	// How eventful: most schedules have a few things going wrong, some nothing else.
+	if r.IntN(10) == 0 { // a table of sessions that takes many writes
+		for range 6 {
+			p.steps = append(p.steps, step{after: wait(r), do: offer, lane: r.IntN(p.lanes), n: 240 / p.busy(), mix: opening, x: r.Uint64()})
+		}
+	}
 	calm := []int{2, 5, 20}[r.IntN(3)]
 	for range 30 + r.IntN(60) {
 		s := step{
@@ -166,7 +172,7 @@ func newPlan(seed uint64) plan {
 		}
 		s.mix = mix(r.IntN(int(mixes)))
 		if r.IntN(6) == 0 {
-			s.n = 1 + r.IntN(250)
+			s.n = 1 + r.IntN(250)/p.busy()
 		}
 		if r.IntN(calm) == 0 {
 			s.do = action(r.IntN(int(actions)))
@@ -174,6 +180,14 @@ func newPlan(seed uint64) plan {
 		p.steps = append(p.steps, s)
 	}
 	return p
+}
+
+// busy returns how many workers take part in a burst.
+func (p *plan) busy() int {
+	if p.concurrent {
+		return p.lanes
+	}
+	return 1
 }
 
 // wait draws the time between two steps: from microseconds to, now and then, longer than any timer.
@@ -225,6 +239,6 @@ func newWeather(r *rand.Rand) weather {
 
 // makeWell makes a sink that nothing must happen to.
 func (s *sinkPlan) makeWell() {
-	good := weather{capacity: 1 << 20, piece: 1 << 14, latency: time.Millisecond, spacing: time.Microsecond}
-	s.limits, s.trouble, s.slow, s.data, s.control, s.keeps = roomy, none, 0, good, good, keepsAll
+	s.limits, s.trouble, s.slow, s.keeps = roomy, none, 0, keepsAll
+	s.data, s.control = goodWeather, goodWeather
 }

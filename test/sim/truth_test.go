@@ -159,6 +159,8 @@ func (m mix) kindIn(r *rand.Rand, of event.Kind) event.Kind {
 	session := event.Kind(r.IntN(2))
 	telemetry := event.PolicyDeny + event.Kind(r.IntN(3))
 	switch m {
+	case opening:
+		return event.SessionOpen
 	case sessionsOnly:
 		return session
 	case storm:

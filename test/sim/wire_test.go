@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/rtflow/pipelined/sdk/eventstream"
 )
 
 // Residues tell apart, by its time in nanoseconds modulo 64, what makes an instant happen. Steps are taken at 0. All
@@ -45,6 +47,7 @@ type wire struct {
 	changed        sync.Cond
 	sink, receiver end
 	spoiled        bool // somebody has written to the sink beside the receiver; of the steps
+	paused         bool // the receiver has asked for a pause, and nothing since
 }
 
 // end is one end of a wire.
@@ -88,6 +91,7 @@ type half struct {
 	broken   bool // nothing arrives any more
 	timer    *time.Timer
 	finished bool // the writer has closed
+	sniffer  sniffer
 }
 
 // piece is what arrives at one instant.
@@ -98,7 +102,7 @@ type piece struct {
 	breaks bool          // the connection breaks behind it
 }
 
-func newWire(seed uint64, sink int, data, control weather) *wire {
+func newWire(seed uint64, sink int, data, control weather, v *witness) *wire {
 	w := &wire{}
 	w.changed.L = &w.mu
 	half := func(direction int, of weather) *half {
@@ -114,6 +118,16 @@ func newWire(seed uint64, sink int, data, control weather) *wire {
 		return h
 	}
 	down, up := half(0, data), half(1, control)
+	down.sniffer, up.sniffer = sniffer{v: v, w: w}, sniffer{v: v, w: w}
+	down.sniffer.frame = down.sniffer.fromSink
+	up.sniffer.frame = func(f eventstream.Frame) {
+		switch f.Type() {
+		case eventstream.Pause, eventstream.Resume:
+			w.paused = f.Type() == eventstream.Pause
+		case eventstream.DrainRequest:
+			down.sniffer.asked = append(down.sniffer.asked, f.Seq())
+		}
+	}
 	w.sink = end{w: w, in: up, out: down}
 	w.receiver = end{w: w, in: down, out: up}
 	return w
@@ -154,6 +168,7 @@ func (h *half) put(b []byte) int {
 	if n <= 0 {
 		return 0
 	}
+	h.sniffer.write(b[:n])
 	idle := len(h.flying) == 0
 	now := time.Now()
 	for rest := b[:n]; len(rest) > 0; {
@@ -253,11 +268,11 @@ func (w *wire) lose() {
 	w.changed.Broadcast()
 }
 
-// empty reports whether everything written was read, at both ends.
-func (w *wire) empty() bool {
+// pauses reports whether the receiver has asked for a pause, and everything written was read, at both ends.
+func (w *wire) pauses() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.sink.out.size == 0 && w.sink.in.size == 0 && len(w.sink.in.flying) == 0
+	return w.paused && !w.spoiled && w.sink.out.size == 0 && w.sink.in.size == 0 && len(w.sink.in.flying) == 0
 }
 
 // over reports whether the sink is done with the wire.
@@ -267,12 +282,16 @@ func (w *wire) over() bool {
 	return w.sink.closed
 }
 
-// fair ends what the weather does to the connection on its own.
+// goodWeather is that of a receiver that is well.
+var goodWeather = weather{capacity: 1 << 20, piece: 1 << 14, latency: time.Millisecond, spacing: time.Microsecond}
+
+// fair ends bad weather.
 func (w *wire) fair() {
 	for _, h := range []*half{w.sink.in, w.sink.out} {
 		h.freeze(false)
 		w.mu.Lock()
-		h.resetAt = 0
+		h.resetAt, h.weather = 0, goodWeather
+		w.changed.Broadcast()
 		w.mu.Unlock()
 	}
 }

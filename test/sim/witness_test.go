@@ -29,6 +29,8 @@ type witness struct {
 	sealed bool // a pause is in force: nothing may come
 	digest uint64
 	count  int
+
+	resyncs int
 }
 
 // given is a record that was handed out.
@@ -211,6 +213,7 @@ func (v *witness) resync() {
 	defer v.mu.Unlock()
 	v.digest = v.digest*31 + 7
 	v.tell("resync")
+	v.resyncs++
 	clear(v.loose.sessions)
 	v.loose.synced = true
 }

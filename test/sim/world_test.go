@@ -56,7 +56,6 @@ type output struct {
 	wires     uint64
 	panics    bool
 	healed    bool
-	paused    bool
 	acked     uint64        // acknowledged when the last connection began
 	closedAt  time.Time     // when it ended
 	appearing chan struct{} // closed and replaced when the program can be connected to
@@ -259,10 +258,6 @@ func (o *output) start(seed uint64) {
 	if o.plan.trouble == deaf {
 		o.program.current().stall(true)
 	}
-	if o.paused { // a new Receiver knows nothing of it
-		o.paused = false
-		o.v.seal(false)
-	}
 }
 
 // appear lets a sink that waits for the receiver look again.
@@ -281,10 +276,8 @@ func (o *output) ask(do action, l *life) {
 	case fail:
 		l.fails.Store(true)
 	case pause:
-		o.paused = true
 		l.recv.Pause()
 	case resume:
-		o.paused = false
 		o.v.seal(false)
 		l.recv.Resume()
 	case drainNow:
@@ -326,7 +319,10 @@ func (o *output) spoil(do action, r *rand.Rand) {
 		return
 	}
 	if do == garbage || do == halfFrame {
+		w.mu.Lock()
 		w.spoiled = true
+		w.mu.Unlock()
+		o.v.seal(false)
 	}
 	ack := func(seq event.Seq) []byte { return eventstream.AppendControl(nil, eventstream.Ack, seq) }
 	say := func(b []byte) { w.sink.in.inject(func() []byte { return b }) }
@@ -444,7 +440,7 @@ func (o *output) newWire() *wire {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.wires++
-	w := newWire(o.w.plan.seed<<20|uint64(o.index)<<16|o.wires, o.index, o.plan.data, o.plan.control)
+	w := newWire(o.w.plan.seed<<20|uint64(o.index)<<16|o.wires, o.index, o.plan.data, o.plan.control, o.v)
 	if o.healed {
 		w.fair()
 	}
@@ -548,6 +544,7 @@ func (w *world) end() {
 	synctest.Wait()
 	for _, o := range w.sinks {
 		o.check()
+		o.ceilings()
 		o.ring.Abandon()
 	}
 	for _, o := range w.sinks {

@@ -166,8 +166,7 @@ func (c *connection) deadline() (t time.Time) {
 
 // end settles what is handled, as far as the connection still allows, and says why it has ended.
 func (c *connection) end(ctx context.Context, why error) error {
-	var failed *HandlerError
-	if errors.As(why, &failed) {
+	if isHandlers(why) {
 		return why
 	}
 	// The producer may have closed its side only: an acknowledgement may still reach it.

@@ -12,8 +12,13 @@
 //	sim_test.go      which seeds run, and how one that fails is told
 //	plan_test.go     seed to schedule
 //	truth_test.go    the events and sessions that there are
-//	world_test.go    gate, rings, deliveries and sinks; steps and the end
-//	wire_test.go     the connections
+//	world_test.go    gate, rings, deliveries and sinks
+//	steps_test.go    what a step does
+//	connector_test.go  how a sink gets a connection
+//	ending_test.go   how everything is taken down
+//	wire_test.go     a connection in memory: what is on its way
+//	end_test.go      its two ends, and a listener
+//	sniffer_test.go  what is written to it, checked frame by frame
 //	program_test.go  receiver programs: what they keep, how they die
 //	witness_test.go  what receivers were handed, checked as it comes
 //	check_test.go    what is checked after each step and at the end

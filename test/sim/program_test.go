@@ -93,8 +93,7 @@ func (l *life) run(ctx context.Context) {
 		if ctx.Err() != nil || l.dead.Load() {
 			return
 		}
-		var failed *eventstream.HandlerError
-		if !errors.As(err, &failed) {
+		if _, ok := errors.AsType[*eventstream.HandlerError](err); !ok {
 			l.p.v.failf("the receiver ended: %v", err)
 			return
 		}

@@ -46,11 +46,11 @@ func (r *Receiver) Listen(ctx context.Context, path string) error {
 	if mode == 0 {
 		mode = defaultMode
 	}
-	w := &watched{path: path, mode: mode}
-	if err := w.open(); err != nil {
+	l, err := ListenUnix(path, mode)
+	if err != nil {
 		return err
 	}
-	return r.Accept(ctx, w)
+	return r.Accept(ctx, l)
 }
 
 // Accept is Listen with a listener of the caller's. It closes the listener.
@@ -67,7 +67,7 @@ func (r *Receiver) Accept(ctx context.Context, l net.Listener) error {
 	defer func() {
 		cancel()
 		_ = l.Close() // that it is closed already is no news
-		_ = <-failed  // that of a listener that was closed
+		<-failed      // that of a listener that was closed
 	}()
 	for {
 		select {

@@ -111,8 +111,7 @@ func (l *link) run() error {
 	if errors.Is(l.ended, errDelivered) {
 		return nil
 	}
-	var silent *silentError
-	if errors.As(l.ended, &silent) {
+	if _, silent := errors.AsType[*silentError](l.ended); silent {
 		l.counters.silent.Add(1)
 	}
 	return l.ended

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,12 +16,8 @@ import (
 	"github.com/rtflow/pipelined/sdk/eventstream"
 )
 
-const (
-	// checkSocket is how often a listener that waits for a receiver looks whether its socket can still be found.
-	checkSocket = 5 * time.Second
-	// acceptPause is the pause after a connection was refused or could not be accepted: whoever tries in a loop gets no CPU.
-	acceptPause = 20 * time.Millisecond
-)
+// acceptPause is the pause after a connection was refused or could not be accepted: whoever tries in a loop gets no CPU.
+const acceptPause = 20 * time.Millisecond
 
 const (
 	errTakenOver = sdk.Error("unixsock: another receiver has taken over")
@@ -49,10 +44,9 @@ type listener struct {
 	refused atomic.Uint64
 
 	mu     sync.Mutex
-	l      *net.UnixListener // nil: not listening
-	file   os.FileInfo       // of the socket; nil for an abstract one
-	done   chan struct{}     // closed when accept has ended
-	active *accepted         // the receiver that was handed out and has not been closed
+	l      net.Listener  // nil: not listening
+	done   chan struct{} // closed when accept has ended
+	active *accepted     // the receiver that was handed out and has not been closed
 }
 
 // accepted is a connection with a receiver.
@@ -84,32 +78,21 @@ func (c *accepted) Close() error {
 func (n *listener) Refused() uint64 { return n.refused.Load() }
 
 func (n *listener) Connect(ctx context.Context, draining <-chan struct{}) (net.Conn, error) {
-	check := time.NewTicker(checkSocket)
-	defer check.Stop()
-	for {
-		if err := n.open(); err != nil {
-			return nil, err
-		}
-		select { // who is there comes before the end
-		case c := <-n.arrived:
-			return n.handOut(c), nil
-		default:
-		}
-		select {
-		case c := <-n.arrived:
-			return n.handOut(c), nil
-		case <-check.C:
-			if n.lost() {
-				n.Warn("the socket is gone and is made again", "path", n.Path)
-				if err := n.Close(); err != nil {
-					return nil, err
-				}
-			}
-		case <-draining:
-			return nil, errNobody
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	if err := n.open(); err != nil {
+		return nil, err
+	}
+	select { // who is there comes before the end
+	case c := <-n.arrived:
+		return n.handOut(c), nil
+	default:
+	}
+	select {
+	case c := <-n.arrived:
+		return n.handOut(c), nil
+	case <-draining:
+		return nil, errNobody
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
@@ -127,49 +110,24 @@ func (n *listener) open() error {
 	if n.l != nil {
 		return nil
 	}
-	l, file, err := listenOn(n.Path, n.Permissions)
+	l, err := eventstream.ListenUnix(n.Path, n.Permissions)
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EACCES) {
+		err = fmt.Errorf("is its directory there, and may user %d write to it? %w", os.Geteuid(), err)
+	}
 	if err != nil {
 		return fmt.Errorf("unixsock: %w", err)
 	}
-	n.l, n.file, n.done = l, file, make(chan struct{})
+	n.l, n.done = l, make(chan struct{})
 	go n.accept(l, n.done)
 	return nil
 }
 
-// listenOn makes the socket, and returns its file: nil for an abstract one.
-func listenOn(path string, mode fs.FileMode) (*net.UnixListener, os.FileInfo, error) {
-	l, err := eventstream.ListenUnix(path, mode)
-	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EACCES) {
-		err = fmt.Errorf("is its directory there, and may user %d write to it? %w", os.Geteuid(), err)
-	}
-	if err != nil || strings.HasPrefix(path, "@") {
-		return l, nil, err
-	}
-	l.SetUnlinkOnClose(false) // by then it may be somebody else's
-	file, err := os.Lstat(path)
-	if err != nil {
-		return nil, nil, errors.Join(err, l.Close())
-	}
-	return l, file, nil
-}
-
-// lost reports whether the socket cannot be found under its name any more.
-func (n *listener) lost() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.file == nil {
-		return false
-	}
-	st, err := os.Lstat(n.Path)
-	return err != nil || !os.SameFile(st, n.file)
-}
-
 // accept takes receivers until the listener is closed.
-func (n *listener) accept(l *net.UnixListener, done chan struct{}) {
+func (n *listener) accept(l net.Listener, done chan struct{}) {
 	defer close(done)
 	warned := false
 	for {
-		conn, err := l.AcceptUnix()
+		conn, err := l.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
@@ -179,7 +137,7 @@ func (n *listener) accept(l *net.UnixListener, done chan struct{}) {
 				n.Warn("receivers cannot be accepted; trying again", "path", n.Path, "err", err)
 			}
 			time.Sleep(acceptPause)
-		case !n.admit(&accepted{UnixConn: conn, owner: n}):
+		case !n.admit(&accepted{UnixConn: conn.(*net.UnixConn), owner: n}):
 			n.refused.Add(1)
 			_ = conn.Close() // it is not wanted: nobody cares how it ends
 			time.Sleep(acceptPause)
@@ -219,27 +177,21 @@ func (n *listener) admit(c *accepted) bool {
 	}
 }
 
-// Close stops listening, turns away who waits, and removes the socket if it is still the one that was made.
+// Close stops listening, turns away who waits, and removes the socket.
 func (n *listener) Close() error {
 	n.mu.Lock()
-	l, done, file := n.l, n.done, n.file
+	l, done := n.l, n.done
 	n.l = nil
 	n.mu.Unlock()
 	if l == nil {
 		return nil
 	}
-	var errs []error
-	if file != nil {
-		if st, err := os.Lstat(n.Path); err == nil && os.SameFile(st, file) {
-			errs = append(errs, os.Remove(n.Path))
-		}
-	}
-	errs = append(errs, l.Close())
+	err := l.Close()
 	<-done
 	select {
 	case c := <-n.arrived:
-		errs = append(errs, c.Close())
+		err = errors.Join(err, c.Close())
 	default:
 	}
-	return errors.Join(errs...)
+	return err
 }

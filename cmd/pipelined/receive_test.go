@@ -393,9 +393,12 @@ func TestReceiveStall(t *testing.T) {
 // TestReceiveSignal ends the command with a real signal.
 func TestReceiveSignal(t *testing.T) {
 	inEmptyFolder(t)
-	r := startReceive(t)
+	r := startReceive(t, "--mode", "0600")
 	r.dial()
 	r.wait("msg=connected")
+	if st, err := os.Stat(r.path); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("permissions %v, %v", st.Mode(), err)
+	}
 	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

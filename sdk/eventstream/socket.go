@@ -11,15 +11,13 @@ import (
 	"syscall"
 )
 
-// maxSocketPath is the longest path of a Unix socket in bytes: sun_path of unix(7) with its NUL.
-const maxSocketPath = 107
+// MaxSocketPath is the longest path of a Unix socket in bytes: sun_path of unix(7) with its NUL.
+const MaxSocketPath = 107
 
-// ListenUnix makes a Unix stream socket with those permissions and listens on it. A socket that a dead process has left
-// at path is removed; one that somebody listens on, and a file of another kind, are an error. Closing the listener
-// removes the file. A path that begins with "@" is an abstract name: it has no file and no permissions.
-func ListenUnix(path string, mode fs.FileMode) (*net.UnixListener, error) {
-	if path == "" || len(path) > maxSocketPath {
-		return nil, fmt.Errorf("eventstream: the path of a socket has 1 to %d bytes, not %d: %q", maxSocketPath, len(path), path)
+// listenUnix makes a Unix stream socket, see [ListenUnix].
+func listenUnix(path string, mode fs.FileMode) (*net.UnixListener, error) {
+	if path == "" || len(path) > MaxSocketPath {
+		return nil, fmt.Errorf("eventstream: the path of a socket has 1 to %d bytes, not %d: %q", MaxSocketPath, len(path), path)
 	}
 	if strings.HasPrefix(path, "@") {
 		l, err := net.Listen("unix", path)

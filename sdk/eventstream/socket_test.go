@@ -225,11 +225,16 @@ func TestListenUnix(t *testing.T) {
 	if _, err := eventstream.ListenUnix(path, 0o600); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("a socket that is in use: %v", err)
 	}
-	l.SetUnlinkOnClose(false) // as after a kill
 	l.Close()
 	if _, ok := <-accepted; ok {
 		t.Error("looking whether somebody listens is seen as a connection")
 	}
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.SetUnlinkOnClose(false) // as after a kill
+	left.Close()
 	l, err = eventstream.ListenUnix(path, 0o666)
 	if err != nil {
 		t.Fatalf("a socket that was left behind: %v", err)
@@ -418,6 +423,50 @@ func TestPeersOnSockets(t *testing.T) {
 	}
 	if s := r.Stats(); s.Gaps != 0 || s.Malformed != 0 || s.Position.Seq != records {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestListenUnixWithoutDirectory removes the directory of the socket and brings it back: the listener says so meanwhile, and
+// works again.
+func TestListenUnixWithoutDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "s")
+	l, err := eventstream.ListenUnix(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := l.Accept(); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("Accept = %v", err)
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err == nil {
+			err = conn.Close()
+		}
+		accepted <- err
+	}()
+	for {
+		conn, err := net.Dial("unix", path)
+		if err == nil {
+			conn.Close()
+			break
+		}
+	}
+	if err := <-accepted; err != nil {
+		t.Errorf("after the directory is back: %v", err)
 	}
 }
 

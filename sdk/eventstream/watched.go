@@ -27,9 +27,21 @@ type watched struct {
 
 var _ net.Listener = (*watched)(nil)
 
+// ListenUnix makes a Unix stream socket with those permissions and listens on it. A socket that a dead process has left
+// at path is removed; one that somebody listens on, and a file of another kind, are an error. The socket is made again
+// when somebody removes it, and closing the listener removes it if it is still this one. A path that begins with "@" is an
+// abstract name: it has no file and no permissions. The connections are of type [*net.UnixConn].
+func ListenUnix(path string, mode fs.FileMode) (net.Listener, error) {
+	w := &watched{path: path, mode: mode}
+	if err := w.open(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
 // open makes the socket.
 func (w *watched) open() error {
-	l, err := ListenUnix(w.path, w.mode)
+	l, err := listenUnix(w.path, w.mode)
 	if err != nil {
 		return err
 	}
@@ -52,7 +64,8 @@ func (w *watched) Accept() (net.Conn, error) {
 		w.mu.Unlock()
 		_ = l.SetDeadline(time.Now().Add(checkSocket)) // fails only on a closed one, as Accept will say
 		conn, err := l.Accept()
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
+		// It is closed where a check could not make the socket again: the next may.
+		if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
 			return conn, err
 		}
 		if err := w.check(); err != nil {

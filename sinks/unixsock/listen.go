@@ -7,22 +7,22 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/eventstream"
 )
 
-const (
-	// checkSocket is how often a listener that waits for a receiver looks whether its socket can still be found.
-	checkSocket = 5 * time.Second
-	// acceptPause is the pause after a connection was refused or could not be accepted: whoever tries in a loop gets no CPU.
-	acceptPause = 20 * time.Millisecond
-)
+// warnAlone is after how long without a receiver the operator is told.
+const warnAlone = 10 * time.Second
+
+// acceptPause is the pause after a connection was refused or could not be accepted: whoever tries in a loop gets no CPU.
+const acceptPause = 20 * time.Millisecond
 
 const (
 	errTakenOver = sdk.Error("unixsock: another receiver has taken over")
@@ -38,21 +38,24 @@ type ListenConfig struct {
 }
 
 // Listener returns a connector to receivers that dial. It listens from the first Connect until Close: a receiver that
-// comes between two connections waits in the backlog.
+// comes between two connections waits its turn.
 func Listener(c ListenConfig) Connector {
-	return &listener{ListenConfig: c, arrived: make(chan *accepted, 1)}
+	if c.Warn == nil {
+		c.Warn = func(string, ...any) {}
+	}
+	return &listener{ListenConfig: c, arrived: make(chan struct{}, 1)}
 }
 
 type listener struct {
 	ListenConfig
-	arrived chan *accepted // the receiver whose turn is next
 	refused atomic.Uint64
+	arrived chan struct{} // holds a token when there may be a next
 
 	mu     sync.Mutex
-	l      *net.UnixListener // nil: not listening
-	file   os.FileInfo       // of the socket; nil for an abstract one
-	done   chan struct{}     // closed when accept has ended
-	active *accepted         // the receiver that was handed out and has not been closed
+	l      net.Listener  // nil: not listening
+	done   chan struct{} // closed when accept has ended
+	active *accepted     // the receiver that was handed out and is not closed
+	next   *accepted     // the one whose turn is next
 }
 
 // accepted is a connection with a receiver.
@@ -60,15 +63,26 @@ type accepted struct {
 	*net.UnixConn
 	owner *listener
 	taken atomic.Bool // closed because another receiver came
+	told  bool        // that others are refused for it; of the goroutine that accepts
 }
 
 // Read tells a connection that was taken over from one that broke.
 func (c *accepted) Read(b []byte) (int, error) {
 	n, err := c.UnixConn.Read(b)
+	return n, c.why(err)
+}
+
+// Write does as well.
+func (c *accepted) Write(b []byte) (int, error) {
+	n, err := c.UnixConn.Write(b)
+	return n, c.why(err)
+}
+
+func (c *accepted) why(err error) error {
 	if err != nil && c.taken.Load() {
-		err = errTakenOver
+		return errTakenOver
 	}
-	return n, err
+	return err
 }
 
 // Close makes room for the next receiver.
@@ -81,30 +95,37 @@ func (c *accepted) Close() error {
 	return c.UnixConn.Close()
 }
 
+// gone reports whether the receiver has closed its end, which this end may not have noticed yet.
+func (c *accepted) gone() bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return true
+	}
+	gone := false
+	err = raw.Control(func(fd uintptr) {
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(poll, 0)
+		gone = err == nil && n > 0
+	})
+	return gone || err != nil
+}
+
 func (n *listener) Refused() uint64 { return n.refused.Load() }
 
 func (n *listener) Connect(ctx context.Context, draining <-chan struct{}) (net.Conn, error) {
-	check := time.NewTicker(checkSocket)
-	defer check.Stop()
+	if err := n.open(); err != nil {
+		return nil, err
+	}
+	alone := time.NewTimer(warnAlone)
+	defer alone.Stop()
 	for {
-		if err := n.open(); err != nil {
-			return nil, err
-		}
-		select { // who is there comes before the end
-		case c := <-n.arrived:
-			return n.handOut(c), nil
-		default:
+		if c := n.take(); c != nil {
+			return c, nil
 		}
 		select {
-		case c := <-n.arrived:
-			return n.handOut(c), nil
-		case <-check.C:
-			if n.lost() {
-				n.Warn("the socket is gone and is made again", "path", n.Path)
-				if err := n.Close(); err != nil {
-					return nil, err
-				}
-			}
+		case <-n.arrived:
+		case <-alone.C:
+			n.Warn("no receiver has connected; records wait in the ring", "path", n.Path)
 		case <-draining:
 			return nil, errNobody
 		case <-ctx.Done():
@@ -113,10 +134,15 @@ func (n *listener) Connect(ctx context.Context, draining <-chan struct{}) (net.C
 	}
 }
 
-func (n *listener) handOut(c *accepted) net.Conn {
+// take makes the next receiver the active one.
+func (n *listener) take() *accepted {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.active = c
+	c := n.next
+	n.next = nil
+	if c != nil {
+		n.active = c
+	}
 	return c
 }
 
@@ -127,49 +153,24 @@ func (n *listener) open() error {
 	if n.l != nil {
 		return nil
 	}
-	l, file, err := listenOn(n.Path, n.Permissions)
+	l, err := eventstream.ListenUnix(n.Path, n.Permissions)
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EACCES) {
+		err = fmt.Errorf("is its directory there, and may user %d write to it? %w", os.Geteuid(), err)
+	}
 	if err != nil {
 		return fmt.Errorf("unixsock: %w", err)
 	}
-	n.l, n.file, n.done = l, file, make(chan struct{})
+	n.l, n.done = l, make(chan struct{})
 	go n.accept(l, n.done)
 	return nil
 }
 
-// listenOn makes the socket, and returns its file: nil for an abstract one.
-func listenOn(path string, mode fs.FileMode) (*net.UnixListener, os.FileInfo, error) {
-	l, err := eventstream.ListenUnix(path, mode)
-	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EACCES) {
-		err = fmt.Errorf("is its directory there, and may user %d write to it? %w", os.Geteuid(), err)
-	}
-	if err != nil || strings.HasPrefix(path, "@") {
-		return l, nil, err
-	}
-	l.SetUnlinkOnClose(false) // by then it may be somebody else's
-	file, err := os.Lstat(path)
-	if err != nil {
-		return nil, nil, errors.Join(err, l.Close())
-	}
-	return l, file, nil
-}
-
-// lost reports whether the socket cannot be found under its name any more.
-func (n *listener) lost() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.file == nil {
-		return false
-	}
-	st, err := os.Lstat(n.Path)
-	return err != nil || !os.SameFile(st, n.file)
-}
-
 // accept takes receivers until the listener is closed.
-func (n *listener) accept(l *net.UnixListener, done chan struct{}) {
+func (n *listener) accept(l net.Listener, done chan struct{}) {
 	defer close(done)
 	warned := false
 	for {
-		conn, err := l.AcceptUnix()
+		conn, err := l.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
@@ -179,67 +180,63 @@ func (n *listener) accept(l *net.UnixListener, done chan struct{}) {
 				n.Warn("receivers cannot be accepted; trying again", "path", n.Path, "err", err)
 			}
 			time.Sleep(acceptPause)
-		case !n.admit(&accepted{UnixConn: conn, owner: n}):
-			n.refused.Add(1)
-			_ = conn.Close() // it is not wanted: nobody cares how it ends
-			time.Sleep(acceptPause)
-		default:
+		case n.admit(&accepted{UnixConn: conn.(*net.UnixConn), owner: n}):
 			warned = false
+		default:
+			time.Sleep(acceptPause)
 		}
 	}
 }
 
-// admit makes a receiver the next, if there is room for it.
+// admit gives a receiver its turn, or refuses it. One that is gone is in nobody's way.
 func (n *listener) admit(c *accepted) bool {
 	n.mu.Lock()
-	active := n.active
+	active, waiting := n.active, n.next
+	free := (active == nil || active.gone()) && (waiting == nil || waiting.gone())
+	if free || n.Takeover {
+		n.next = c
+	}
 	n.mu.Unlock()
-	if active != nil {
-		if !n.Takeover {
-			return false
+	// How the connections end that are closed here is of no interest to anybody.
+	if !free && !n.Takeover {
+		n.refused.Add(1)
+		if active != nil && !active.told {
+			active.told = true
+			n.Warn("a second receiver is refused", "path", n.Path, "first", peerOf(active), "second", peerOf(c))
 		}
-		active.taken.Store(true)
-		_ = active.Close() // as in accept
+		_ = c.UnixConn.Close()
+		return false
 	}
-	for {
-		select {
-		case n.arrived <- c:
-			return true
-		default:
-		}
-		if !n.Takeover {
-			return false
-		}
-		select { // one that came before and was not served yet gives way
-		case old := <-n.arrived:
+	if waiting != nil {
+		if !free {
 			n.refused.Add(1)
-			_ = old.Close() // as above
-		default:
 		}
+		_ = waiting.UnixConn.Close()
 	}
+	if active != nil && !free {
+		active.taken.Store(true)
+		_ = active.UnixConn.Close()
+	}
+	select {
+	case n.arrived <- struct{}{}:
+	default:
+	}
+	return true
 }
 
-// Close stops listening, turns away who waits, and removes the socket if it is still the one that was made.
+// Close stops listening, turns away who waits, and removes the socket.
 func (n *listener) Close() error {
 	n.mu.Lock()
-	l, done, file := n.l, n.done, n.file
+	l, done := n.l, n.done
 	n.l = nil
 	n.mu.Unlock()
 	if l == nil {
 		return nil
 	}
-	var errs []error
-	if file != nil {
-		if st, err := os.Lstat(n.Path); err == nil && os.SameFile(st, file) {
-			errs = append(errs, os.Remove(n.Path))
-		}
-	}
-	errs = append(errs, l.Close())
+	err := l.Close()
 	<-done
-	select {
-	case c := <-n.arrived:
-		errs = append(errs, c.Close())
-	default:
+	if c := n.take(); c != nil {
+		err = errors.Join(err, c.Close())
 	}
-	return errors.Join(errs...)
+	return err
 }

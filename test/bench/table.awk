@@ -25,6 +25,7 @@ END {
   row("event stream, gate to acknowledgement; bare pair of processes on a Unix socket", ack " ns per event, " allocs["BenchmarkStreamGateToAck"] " allocations; " bare " ns per frame, ratio " sprintf("%.2f", bare / ack))
   read = "BenchmarkStreamSessionLatency/ack=read"; slow = "BenchmarkStreamSessionLatency/ack=100ms"
   row("session record under a storm, p99 to acknowledgement: every read / every 100 ms", p99[read] " / " p99[slow] " ms, " refused[read] + refused[slow] " refused")
+  row("sdk/eventstream receiving from memory, the copy of the producer included", ns["BenchmarkReceive/memory"] " ns per record, " allocs["BenchmarkReceive/memory"] " allocations")
   row("event stream, connected and idle, of one core", core["BenchmarkStreamIdle"] " %")
 }
 function read_cpu() { return cpu["BenchmarkRead"] > 0 ? sprintf("%.2f million", 1000 / cpu["BenchmarkRead"]) : "?" }

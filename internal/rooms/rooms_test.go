@@ -16,8 +16,8 @@ const module = "github.com/rtflow/pipelined"
 // floors lists the rooms from the ground up. A room imports only rooms on floors below its own; rooms that are not
 // listed, such as test helpers, are imported by tests alone.
 var floors = [][]string{
-	{"sdk/event", "core/packet", "core/limiter", "core/budget", "core/metrics", "xsk"},
-	{"sdk", "sdk/format", "core/replay", "core/session", "core/zone", "core/application", "core/config"},
+	{"sdk/event", "sdk/table", "core/packet", "core/limiter", "core/budget", "core/metrics", "xsk"},
+	{"sdk", "sdk/format", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application", "core/config"},
 	{"core/admission", "core/hook", "core/source", "sdk/sinktest"},
 	{
 		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file",

@@ -18,12 +18,12 @@ const module = "github.com/rtflow/pipelined"
 var floors = [][]string{
 	{"sdk/event", "sdk/table", "core/packet", "core/limiter", "core/budget", "core/metrics", "xsk"},
 	{"sdk", "sdk/format", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application", "core/config"},
-	{"core/admission", "core/hook", "core/source", "sdk/sinktest"},
+	{"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/sinkplugin"},
 	{
 		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file",
 		"sources/capture", "sources/xdp",
 	},
-	{"core/registry"},
+	{"core/registry", "core/pluginhost"},
 	{"core/pipeline"},
 	{"cmd/pipelined"},
 }

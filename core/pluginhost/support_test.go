@@ -143,6 +143,13 @@ func namesPlugin() sdk.SinkPlugin {
 	return sdk.SinkPlugin{Name: "names", New: func(sdk.Config, sdk.Env) sdk.Sink { return namesSink{} }}
 }
 
+// countPlugin is a sink that only counts.
+func countPlugin() sdk.SinkPlugin {
+	return sdk.SinkPlugin{Name: "count", New: func(sdk.Config, sdk.Env) sdk.Sink {
+		return sdk.Writer(func(_ context.Context, b sdk.Batch) (int, error) { return b.Len(), nil })
+	}}
+}
+
 type namesSink struct{}
 
 func (namesSink) Run(ctx context.Context, s sdk.Stream) error {
@@ -170,6 +177,10 @@ func serveTestPlugin(args []string) {
 		sinkplugin.Serve(testPlugin())
 	case args[0] == "names":
 		sinkplugin.Serve(namesPlugin())
+	case args[0] == "count":
+		sinkplugin.Serve(countPlugin())
+	case args[0] == "bare":
+		serveBare()
 	default:
 		rawPlugin(args[0], args[1:])
 	}
@@ -235,7 +246,7 @@ func tryTestSink(tb testing.TB, h *Host, more string, args ...string) (*Sink, er
 	for _, a := range append([]string{executablePath(tb), pluginArg}, args...) {
 		command = append(command, quote(a))
 	}
-	text := fmt.Sprintf("[sinks.mine]\nplugin = \"exec\"\ncommand = [%s]\n%s", strings.Join(command, ", "), more)
+	text := fmt.Sprintf("[sinks.mine]\nplugin = \"exec\"\ncommand = [%s]\nenv = [\"GORACE=atexit_sleep_ms=0\"]\n%s", strings.Join(command, ", "), more)
 	section, problems := config.ParseTable("test.toml", []byte(text), "sinks", "mine")
 	sink := h.Exec().New(section, sdk.Env{Hostname: "fw1", Window: 1000})
 	if err := problems.Err(); err != nil {

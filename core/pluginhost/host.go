@@ -26,9 +26,10 @@ type Options struct {
 
 // Host runs plugin processes. Nothing is started or created before the first process.
 type Host struct {
-	log    *slog.Logger
-	base   string
-	limits timing
+	log     *slog.Logger
+	base    string
+	timing  timing
+	cgroups cgroups
 
 	mu       sync.Mutex
 	sinks    []*Sink
@@ -61,7 +62,7 @@ func New(o Options) *Host {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Host{log: o.Log, base: o.RuntimeDir, limits: defaultTiming()}
+	return &Host{log: o.Log, base: o.RuntimeDir, timing: defaultTiming(), cgroups: cgroups{proc: "/proc"}}
 }
 
 // Exec is the sink plugin "exec": the executable that the configuration names.
@@ -180,7 +181,7 @@ func (h *Host) Sweep() {
 	if err != nil {
 		return // without a place for sockets none was left; who needs one hears of it
 	}
-	if err := sweep(base, h.log); err != nil {
+	if err := sweep(base, h.cgroups, h.log); err != nil {
 		h.log.Warn("not everything that daemons have left behind could be removed", "err", err)
 	}
 }
@@ -224,5 +225,6 @@ func (h *Host) Close() error {
 	if in == nil {
 		return nil
 	}
-	return in.close()
+	_, err := killMarked(in.path) // children that have left their process group
+	return errors.Join(err, in.close())
 }

@@ -90,7 +90,7 @@ func (in *instance) close() error {
 }
 
 // sweep removes the directories of daemons that are gone, and kills what still runs for them.
-func sweep(base string, log *slog.Logger) error {
+func sweep(base string, groups cgroups, log *slog.Logger) error {
 	entries, err := os.ReadDir(base)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -109,6 +109,7 @@ func sweep(base string, log *slog.Logger) error {
 			errs = append(errs, err)
 			continue
 		}
+		groups.sweep(groupPrefix + e.Name() + "-")
 		log.Info("removed what a daemon has left behind", "directory", path, "processes", killed)
 	}
 	return errors.Join(errs...)

@@ -123,9 +123,9 @@ func (c *command) kill(reason string) {
 	}
 }
 
-// Kill is go-plugin's.
+// Kill is go-plugin's, which calls it when the handshake has failed. What has failed is the better reason.
 func (c *command) Kill(context.Context) error {
-	c.kill("told to end and did not")
+	c.kill("")
 	return nil
 }
 

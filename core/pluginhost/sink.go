@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +34,9 @@ type Sink struct {
 	acquiring sync.Mutex // held while a process is started: there is one at a time
 
 	mu      sync.Mutex
-	process *live // nil if there is none
+	process *live  // nil if there is none
+	group   *group // nil until the first process, and if there are no limits
+	limits  string // why they are not in force
 	closed  bool
 	retryAt time.Time // when the open breaker lets a process be tried
 	exit    string    // how the last process has ended
@@ -64,12 +67,12 @@ func newSink(h *Host, cfg sdk.Config, env sdk.Env, o options, config string) *Si
 		exits: make(map[string]uint64),
 	}
 	s.breaker = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
-		Name: s.name, MaxRequests: 1, Timeout: h.limits.cooldown,
-		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= h.limits.failures },
+		Name: s.name, MaxRequests: 1, Timeout: h.timing.cooldown,
+		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= h.timing.failures },
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			if to == gobreaker.StateOpen {
 				s.mu.Lock()
-				s.retryAt = time.Now().Add(h.limits.cooldown)
+				s.retryAt = time.Now().Add(h.timing.cooldown)
 				s.mu.Unlock()
 			}
 		},
@@ -154,7 +157,7 @@ func (s *Sink) acquire(ctx context.Context) (*live, error) {
 	if err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return nil, fmt.Errorf("the plugin has failed %d times in a row; it is tried again at %s: %s", s.host.limits.failures,
+		return nil, fmt.Errorf("the plugin has failed %d times in a row; it is tried again at %s: %s", s.host.timing.failures,
 			s.retryAt.Format(time.TimeOnly), s.exit)
 	}
 	var once sync.Once
@@ -178,7 +181,7 @@ func (s *Sink) acquire(ctx context.Context) (*live, error) {
 		s.discard(p, nil)
 		return nil, sdk.Error("the daemon stops")
 	}
-	every := s.host.limits.callEvery
+	every := s.host.timing.callEvery
 	if every == 0 {
 		every = s.options.Health / 3
 	}
@@ -202,7 +205,7 @@ func (s *Sink) launch(ctx context.Context) (*live, *sinkv1.ConfigureResponse, er
 		return nil, nil, err
 	}
 	s.stats.starts.Add(1)
-	out := newOutput(s.log, s.host.limits)
+	out := newOutput(s.log, s.host.timing)
 	s.mu.Lock()
 	if s.output != nil {
 		total, left := s.output.counts()
@@ -212,9 +215,28 @@ func (s *Sink) launch(ctx context.Context) (*live, *sinkv1.ConfigureResponse, er
 	s.output = out
 	s.mu.Unlock()
 	return launch(ctx, spec{
-		options: &s.options, where: where, output: out, timing: s.host.limits, request: s.request,
-		confine: func(int) error { return nil },
+		options: &s.options, where: where, output: out, timing: s.host.timing, request: s.request,
+		confine: s.confine(where),
 	})
+}
+
+// confine returns what puts a process under its limits. Where control groups do not allow that, it says so once and lets
+// the process run.
+func (s *Sink) confine(where *instance) func(pid int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o := &s.options; (o.Memory > 0 || o.CPU > 0) && s.group == nil && s.limits == "" {
+		var err error
+		s.group, err = s.host.cgroups.create(groupPrefix+filepath.Base(where.path)+"-"+s.name, int64(o.Memory), o.CPU)
+		if err != nil {
+			s.limits = err.Error()
+			s.log.Warn("the limits of a plugin are not in force", "err", err)
+		}
+	}
+	if s.group == nil {
+		return func(int) error { return nil }
+	}
+	return s.group.enter
 }
 
 // discard ends a process that is of no use any longer and notes how that came.
@@ -274,10 +296,15 @@ func (s *Sink) Close() error {
 	s.mu.Lock()
 	p := s.process
 	s.process, s.closed = nil, true
+	g := s.group
+	s.group = nil
 	s.mu.Unlock()
 	if p != nil {
 		p.end(true)
 		p.verdict(nil)
+	}
+	if g != nil {
+		g.remove()
 	}
 	return nil
 }

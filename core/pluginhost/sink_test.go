@@ -169,7 +169,7 @@ func TestConfigure(t *testing.T) {
 // TestReopenAndCounters checks what goes beside the stream.
 func TestReopenAndCounters(t *testing.T) {
 	h, _ := newHost(t)
-	h.limits.callEvery = 5e6
+	h.timing.callEvery = 5e6
 	sink := newTestSink(t, h, "")
 	s := sinktest.NewStream(t)
 	s.Append(sinktest.Records(1, 10)...)

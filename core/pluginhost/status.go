@@ -20,6 +20,7 @@ type Status struct {
 	RetryAt   time.Time       `json:"retry_at,omitzero"`
 	LastExit  string          `json:"last_exit,omitempty"` // why the last process ended
 	ExitAt    time.Time       `json:"exit_at,omitzero"`
+	Limits    string          `json:"limits,omitempty"`     // why memory and CPU are not limited, though they should be
 	LastLines []string        `json:"last_lines,omitempty"` // that the process has printed
 	Plugin    json.RawMessage `json:"plugin,omitempty"`     // what the plugin says of itself
 }
@@ -29,7 +30,7 @@ func (s *Sink) Status() any {
 	state := s.breaker.State() // before the lock: the breaker calls back when it changes its mind
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := Status{Command: s.options.command[0], Breaker: state.String(), LastExit: s.exit, ExitAt: s.exitAt}
+	st := Status{Command: s.options.command[0], Breaker: state.String(), Limits: s.limits, LastExit: s.exit, ExitAt: s.exitAt}
 	if state == gobreaker.StateOpen {
 		st.RetryAt = s.retryAt
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -204,6 +205,8 @@ func (b *logBuffer) String() string {
 	return b.text.String()
 }
 
+func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
 // newHost returns a host with short waits, whose log is returned.
 func newHost(tb testing.TB) (*Host, *logBuffer) {
 	tb.Helper()
@@ -214,9 +217,12 @@ func newHost(tb testing.TB) (*Host, *logBuffer) {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	if err := os.Chmod(dir, 0o711); err != nil { // for plugins of other users
+		tb.Fatal(err)
+	}
 	log := new(logBuffer)
-	h := New(Options{RuntimeDir: dir, Log: slog.New(slog.NewTextHandler(log, nil))})
-	h.limits.cooldown = 300 * time.Millisecond
+	h := New(Options{RuntimeDir: dir, Log: textLog(log)})
+	h.timing.cooldown = 300 * time.Millisecond
 	tb.Cleanup(func() {
 		if err := h.Close(); err != nil {
 			tb.Error(err)

@@ -99,6 +99,7 @@ func (s *testSink) Run(ctx context.Context, stream sdk.Stream) error {
 			return err
 		}
 		s.out = f
+		fmt.Fprintln(f) // ends what a process that was killed has torn
 	}
 	delay, _ := time.ParseDuration(s.o.Delay)
 	var lines []byte
@@ -110,7 +111,7 @@ func (s *testSink) Run(ctx context.Context, stream sdk.Stream) error {
 		lines = lines[:0]
 		for i := range b.Records {
 			seq := b.Records[i].Seq()
-			lines = fmt.Appendf(lines, "%d %d\n", stream.Epoch(), seq)
+			lines = fmt.Appendf(lines, outLine, stream.Epoch(), seq)
 			if s.o.Reject > 0 && int(seq)%s.o.Reject == 0 {
 				stream.Reject(seq, "on purpose")
 			}
@@ -180,6 +181,8 @@ func serveTestPlugin(args []string) {
 		sinkplugin.Serve(namesPlugin())
 	case args[0] == "count":
 		sinkplugin.Serve(countPlugin())
+	case args[0] == "daemon":
+		serveDaemon(args[1], args[2], args[3])
 	case args[0] == "bare":
 		serveBare()
 	default:
@@ -272,7 +275,10 @@ func executablePath(tb testing.TB) string {
 
 func quote(s string) string { return fmt.Sprintf("%q", s) }
 
-// delivered returns how often each sequence number stands in a file.
+// outLine is a line of the file that the test's sink writes; each is as long as every other.
+const outLine = "%d %020d\n"
+
+// delivered returns how often each sequence number stands in a file. A torn line is none.
 func delivered(tb testing.TB, path string) map[event.Seq]int {
 	tb.Helper()
 	f, err := os.Open(path)
@@ -284,7 +290,7 @@ func delivered(tb testing.TB, path string) map[event.Seq]int {
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		var epoch uint64
 		var seq event.Seq
-		if n, _ := fmt.Sscanf(lines.Text(), "%d %d", &epoch, &seq); n == 2 {
+		if n, _ := fmt.Sscanf(lines.Text(), "%d %d", &epoch, &seq); n == 2 && fmt.Sprintf(outLine, epoch, seq) == lines.Text()+"\n" {
 			times[seq]++
 		}
 	}

@@ -24,7 +24,7 @@ var floors = [][]string{
 		"sources/capture", "sources/xdp",
 	},
 	{"core/registry", "core/pluginhost"},
-	{"core/pipeline"},
+	{"core/pipeline", "core/pluginkit"},
 	{"cmd/pipelined"},
 }
 

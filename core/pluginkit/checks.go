@@ -267,14 +267,15 @@ func takesAgain(ctx context.Context, b *bench) error {
 	}
 	s := sinktest.NewStream(nil)
 	s.Append(sinktest.Records(11, 10_000)...)
-	stop := run(ctx, s, sink)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, sink) }()
 	if err := s.WaitAcked(ctx, 1); err != nil {
-		return errors.Join(err, stop())
+		return errors.Join(err, <-ended)
 	}
 	if err := syscall.Kill(pid(sink), syscall.SIGKILL); err != nil {
-		return errors.Join(err, stop())
+		return err
 	}
-	_ = stop() // how a killed process ends is no news
+	<-ended // how a killed process ends is no news
 	// A destination that has the records already gets them all once more.
 	again := sinktest.NewStream(nil)
 	again.Append(sinktest.Records(11, 10_000)...)

@@ -35,10 +35,13 @@ type service struct {
 	sink   sdk.Sink // nil until configured
 	cancel context.CancelFunc
 	ended  bool
+	over   chan struct{} // closed when ended
 }
 
+var errEnds = status.Error(codes.Unavailable, "the process ends")
+
 func newService(p sdk.SinkPlugin) *service {
-	return &service{plugin: p, turn: make(chan struct{}, 1), cancel: func() {}}
+	return &service{plugin: p, turn: make(chan struct{}, 1), cancel: func() {}, over: make(chan struct{})}
 }
 
 func (s *service) Configure(_ context.Context, req *sinkv1.ConfigureRequest) (*sinkv1.ConfigureResponse, error) {
@@ -84,6 +87,8 @@ func (s *service) Deliver(call grpc.BidiStreamingServer[sinkv1.Down, sinkv1.Up])
 	select {
 	case s.turn <- struct{}{}: // the run before has returned
 		defer func() { <-s.turn }()
+	case <-s.over:
+		return errEnds
 	case <-ctx.Done():
 		return status.FromContextError(ctx.Err()).Err()
 	}
@@ -122,7 +127,7 @@ func (s *service) begin(cancel context.CancelFunc) (sdk.Sink, error) {
 	case s.sink == nil:
 		return nil, status.Error(codes.FailedPrecondition, "not configured")
 	case s.ended:
-		return nil, status.Error(codes.Unavailable, "the process ends")
+		return nil, errEnds
 	}
 	s.cancel = cancel
 	return s.sink, nil
@@ -174,7 +179,12 @@ func (s *service) Reopen(context.Context, *sinkv1.ReopenRequest) (*sinkv1.Reopen
 // end stops the run that is under way, waits for it no longer than grace, and closes the sink.
 func (s *service) end(grace time.Duration) {
 	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return
+	}
 	s.ended = true
+	close(s.over)
 	s.cancel()
 	sink := s.sink
 	s.mu.Unlock()

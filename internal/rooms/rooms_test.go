@@ -101,3 +101,22 @@ func TestEveryRoomIsInTheTable(t *testing.T) {
 		}
 	}
 }
+
+// TestDaemonLinksNoBrokers keeps what sinks in processes of their own depend on out of the daemon.
+func TestDaemonLinksNoBrokers(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"/cmd/pipelined").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	deps := strings.Fields(string(out))
+	if !slices.Contains(deps, module+"/core/pluginhost") {
+		t.Error("the daemon has no host of plugins: does the test look in the right place?")
+	}
+	for _, dep := range deps {
+		for _, broker := range []string{"github.com/nats-io/", "github.com/twmb/franz-go"} {
+			if strings.HasPrefix(dep, broker) {
+				t.Errorf("the daemon links %s", dep)
+			}
+		}
+	}
+}

@@ -81,6 +81,13 @@ type CounterReporter interface{ Counters() []Counter }
 // A sink that is an io.Closer is closed once, after its last Run: what it kept open between two runs, a listener or a
 // process, ends there.
 
+// DrainNotifier is a stream that tells when the pipeline begins to stop: a sink that waits for its destination to appear
+// need not wait any longer. The daemon's own streams are.
+type DrainNotifier interface {
+	// Draining returns a channel that is closed then. Any goroutine.
+	Draining() <-chan struct{}
+}
+
 // SessionLister is a stream that can list the sessions that live now, for a destination that has lost track. The daemon's
 // own streams are, if the sink's configuration lets session records through.
 type SessionLister interface {

@@ -102,7 +102,7 @@ Records of a made-up firewall go to the destination that the configuration names
 				}
 			}
 			if verbose {
-				o.Log = newLogger(cmd.ErrOrStderr(), "info")
+				o.Log = newLogger(cmd.ErrOrStderr(), slog.LevelInfo)
 			} else {
 				o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 			}

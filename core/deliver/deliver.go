@@ -46,7 +46,7 @@ type Config struct {
 	// Sessions lists the sessions that live now, see [sdk.SessionLister]; nil lists none.
 	Sessions func() iter.Seq[*event.Record]
 	Epoch    uint64
-	Log   *slog.Logger
+	Log      *slog.Logger
 }
 
 // Delivery runs one sink.

@@ -17,10 +17,13 @@ const module = "github.com/rtflow/pipelined"
 // listed, such as test helpers, are imported by tests alone.
 var floors = [][]string{
 	{"sdk/event", "sdk/table", "core/packet", "core/limiter", "core/budget", "core/metrics", "xsk"},
-	{"sdk", "sdk/format", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application", "core/config"},
+	{
+		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application",
+		"core/config",
+	},
 	{"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/sinkplugin"},
 	{
-		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file",
+		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file", "sinks/unixsock",
 		"sources/capture", "sources/xdp",
 	},
 	{"core/registry", "core/pluginhost"},

@@ -10,6 +10,7 @@
 //	junos-22        the same with that profile
 //	json            an object of it, laid out for reading
 //	xxd             a frame of it
+//	frames          control frames of the event stream, spelled out; see TestWireFrames
 //
 // In README.md, which is written for people who look for the first time, a plain toml block is a part.
 package docs

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,10 +47,20 @@ type delivery struct {
 	acked    uint64 // the receiver's own
 	rejected uint64
 	idle     int
+	list     listing
+
+	sending sync.Mutex // held while something is sent, with what belongs to it
 
 	down  sinkv1.Down // reused for batches
 	batch sinkv1.Batch
 	names map[uint32]bool // generations whose names were sent
+}
+
+// put sends a message. Any goroutine.
+func (d *delivery) put(m *sinkv1.Down) error {
+	d.sending.Lock()
+	defer d.sending.Unlock()
+	return d.call.Send(m)
 }
 
 // deliver runs the sink once over a stream of its own. When ctx ends it asks the plugin to stop and waits a moment for its last
@@ -72,7 +83,11 @@ func (s *Sink) deliver(ctx context.Context, p *live, stream sdk.Stream) error {
 	received := make(chan error, 1)
 	go func() {
 		defer stopSending()
-		received <- d.receive()
+		err := d.receive()
+		if err != nil {
+			cancelCall() // the sender may wait for a plugin that reads no more
+		}
+		received <- err
 	}()
 	ended := make(chan struct{})
 	defer close(ended)
@@ -114,14 +129,27 @@ func (s *Sink) deliver(ctx context.Context, p *live, stream sdk.Stream) error {
 // send sends what the ring has until it is drained or ctx ends.
 func (d *delivery) send(ctx context.Context) error {
 	open := &sinkv1.Down{Message: &sinkv1.Down_Open{Open: &sinkv1.Open{Epoch: d.stream.Epoch()}}}
-	if err := d.call.Send(open); err != nil {
+	if err := d.put(open); err != nil {
 		return err
+	}
+	if n, ok := d.stream.(sdk.DrainNotifier); ok {
+		told := make(chan struct{})
+		ctx, cancel := context.WithCancel(ctx)
+		go func() {
+			defer close(told)
+			select {
+			case <-n.Draining():
+				_ = d.put(&sinkv1.Down{Message: &sinkv1.Down_Stopping{Stopping: &sinkv1.Stopping{}}}) // a broken stream shows in what is received
+			case <-ctx.Done():
+			}
+		}()
+		defer func() { cancel(); <-told }()
 	}
 	for {
 		b, err := d.stream.Next(ctx, -1)
 		if errors.Is(err, sdk.ErrDrained) {
 			drain := &sinkv1.Down{Message: &sinkv1.Down_Drain{Drain: &sinkv1.Drain{}}}
-			return errors.Join(err, d.call.Send(drain))
+			return errors.Join(err, d.put(drain))
 		}
 		if err != nil {
 			return err
@@ -175,13 +203,10 @@ func alike(records []event.Record) int {
 
 func (d *delivery) sendBatch(records []event.Record) error {
 	first := &records[0]
-	if !d.names[first.Generation] {
-		names := &sinkv1.Down{Message: &sinkv1.Down_Names{Names: sinkv1.FromNames(d.stream.Names(first.Generation))}}
-		names.GetNames().Generation = first.Generation
-		if err := d.call.Send(names); err != nil {
-			return err
-		}
-		d.names[first.Generation] = true
+	d.sending.Lock()
+	defer d.sending.Unlock()
+	if err := d.sendNames(first.Generation); err != nil {
+		return err
 	}
 	b := &d.batch
 	b.First, b.Count, b.Generation = uint64(first.Seq()), uint32(len(records)), first.Generation
@@ -197,8 +222,23 @@ func (d *delivery) sendBatch(records []event.Record) error {
 	return d.call.Send(&d.down)
 }
 
+// sendNames sends the names of a generation if they were not sent yet. The lock is held.
+func (d *delivery) sendNames(generation uint32) error {
+	if d.names[generation] {
+		return nil
+	}
+	names := sinkv1.FromNames(d.stream.Names(generation))
+	names.Generation = generation
+	if err := d.call.Send(&sinkv1.Down{Message: &sinkv1.Down_Names{Names: names}}); err != nil {
+		return err
+	}
+	d.names[generation] = true
+	return nil
+}
+
 // receive takes what the plugin sends until it ends the call.
 func (d *delivery) receive() error {
+	defer func() { d.list.stop() }()
 	up := new(sinkv1.Up)
 	for {
 		if err := d.call.RecvMsg(up); err != nil {
@@ -251,6 +291,13 @@ func (d *delivery) take(up *sinkv1.Up) error {
 		default:
 		}
 		idle = false
+	}
+	if l := up.GetListing(); l != nil {
+		begins, err := d.sessions(l.GetId())
+		if err != nil {
+			return err
+		}
+		idle = idle && begins // who lists over and over does nothing else
 	}
 	if !idle {
 		d.idle = 0

@@ -55,6 +55,8 @@ func (l *ledger) Reject(seq event.Seq, why string) {
 	}
 }
 
+func (c *tape) Send(*sinkv1.Down) error { return nil }
+
 func message(ups ...*sinkv1.Up) (tape []byte) {
 	for _, up := range ups {
 		b, err := proto.Marshal(up)
@@ -74,10 +76,11 @@ func FuzzUp(f *testing.F) {
 	f.Add(uint16(10), message(&sinkv1.Up{Ack: 5}, &sinkv1.Up{Ack: 3}, &sinkv1.Up{Ack: 1 << 63}))
 	f.Add(uint16(10), message(&sinkv1.Up{Rejections: []*sinkv1.Rejection{{Sequence: 3, Why: "x\x1b[2J"}, {Sequence: 3}}, Ack: 4}))
 	f.Add(uint16(0), message(&sinkv1.Up{Credit: 1 << 63}, &sinkv1.Up{}, &sinkv1.Up{Credit: 1}))
+	f.Add(uint16(1), message(&sinkv1.Up{Listing: &sinkv1.Listing{Id: 1}}, &sinkv1.Up{Listing: &sinkv1.Listing{Id: 1}}, &sinkv1.Up{Listing: &sinkv1.Listing{}}))
 	f.Add(uint16(3), []byte("\x04\x00\xff\xff\xff\xff\x02\x00\x08\x80"))
 	f.Fuzz(func(t *testing.T, sent uint16, bytes []byte) {
 		l := &ledger{t: t, sent: event.Seq(sent)}
-		d := &delivery{call: &tape{bytes: bytes}, stream: l, progress: func() {}, stats: new(stats), granted: make(chan struct{}, 1)}
+		d := &delivery{call: &tape{bytes: bytes}, stream: l, progress: func() {}, stats: new(stats), granted: make(chan struct{}, 1), names: make(map[uint32]bool)}
 		d.sent.Store(uint64(sent))
 		d.records.Store(uint64(sent))
 		err := d.receive()

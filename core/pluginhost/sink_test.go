@@ -8,10 +8,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sdk/sinkplugin/sinkv1"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
 
@@ -74,6 +76,71 @@ func TestNames(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSessionsAndDraining checks what a stream offers beside records: the sessions that live, and word of the end.
+func TestSessionsAndDraining(t *testing.T) {
+	h, _ := newHost(t)
+	sink := newTestSink(t, h, "", "lists")
+	s := sinktest.NewStream(t)
+	s.SetSessions(sinktest.Records(1, 2000)...)
+	s.Append(sinktest.Records(2, 10)...)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, sink) }()
+	eventually(t, "the records are sent", func() bool { return counter(sink, "records") == 10 })
+	s.Drain()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Acked(); got != 10 {
+		t.Errorf("acknowledged up to %d", got)
+	}
+}
+
+// TestListings cuts lists where the configuration's generation changes.
+func TestListings(t *testing.T) {
+	down := new(downs)
+	s := sinktest.NewStream(t)
+	sessions := sinktest.Records(1, 1200)
+	for i := range sessions {
+		sessions[i].Generation = uint32(i / 500)
+	}
+	s.SetSessions(sessions...)
+	err := s.Run(t.Context(), runFunc(func(_ context.Context, stream sdk.Stream) error {
+		d := &delivery{call: down, stream: stream, names: make(map[uint32]bool)}
+		defer d.list.stop()
+		for i := range 10 {
+			if begins, err := d.sessions(7); err != nil || begins != (i == 0) {
+				t.Errorf("%v, %v", begins, err)
+			}
+		}
+		return nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []uint32{500, 500, 200, 0, 0, 0, 0, 0, 0, 0}; !slices.Equal(down.counts, want) {
+		t.Errorf("%v, want %v", down.counts, want)
+	}
+}
+
+// downs keeps the sizes of Sessions messages.
+type downs struct {
+	tape
+	counts []uint32
+}
+
+func (d *downs) Send(m *sinkv1.Down) error {
+	if s := m.GetSessions(); s != nil {
+		d.counts = append(d.counts, s.GetCount())
+	}
+	return nil
+}
+
+type runFunc func(ctx context.Context, s sdk.Stream) error
+
+func (f runFunc) Run(ctx context.Context, s sdk.Stream) error { return f(ctx, s) }
 
 // TestProcessStays pins what becomes of the process between two runs.
 func TestProcessStays(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/sinkplugin"
+	"github.com/rtflow/pipelined/sdk/sinktest"
 )
 
 // The test binary is its own plugin: with "plugin" as its first argument it serves the sink below.
@@ -145,6 +146,50 @@ func namesPlugin() sdk.SinkPlugin {
 	return sdk.SinkPlugin{Name: "names", New: func(sdk.Config, sdk.Env) sdk.Sink { return namesSink{} }}
 }
 
+// listsPlugin is a sink that fails unless the sessions are those of sinktest.Records(1, 2000), in three lists of which the second is
+// not read to its end; it returns when the daemon begins to stop.
+func listsPlugin() sdk.SinkPlugin {
+	return sdk.SinkPlugin{Name: "lists", New: func(sdk.Config, sdk.Env) sdk.Sink { return listsSink{} }}
+}
+
+type listsSink struct{}
+
+func (listsSink) Run(ctx context.Context, s sdk.Stream) error {
+	want := sinktest.Records(1, 2000)
+	for _, limit := range []int{len(want), 700, len(want)} {
+		i := 0
+		for r := range s.(sdk.SessionLister).Sessions() {
+			if i == limit {
+				break
+			}
+			if *r != want[i] {
+				return fmt.Errorf("session %d differs", i)
+			}
+			if s.Names(r.Generation).Zone(1) != "trust" {
+				return fmt.Errorf("session %d has no names", i)
+			}
+			i++
+		}
+		if i != limit {
+			return fmt.Errorf("%d sessions, want %d", i, limit)
+		}
+	}
+	select {
+	case <-s.(sdk.DrainNotifier).Draining():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	b, err := s.Next(ctx, -1)
+	if err != nil {
+		return err
+	}
+	if err := s.Ack(b.Last()); err != nil {
+		return err
+	}
+	_, err = s.Next(ctx, -1)
+	return err
+}
+
 // countPlugin is a sink that only counts.
 func countPlugin() sdk.SinkPlugin {
 	return sdk.SinkPlugin{Name: "count", New: func(sdk.Config, sdk.Env) sdk.Sink {
@@ -181,6 +226,8 @@ func serveTestPlugin(args []string) {
 		sinkplugin.Serve(namesPlugin())
 	case args[0] == "count":
 		sinkplugin.Serve(countPlugin())
+	case args[0] == "lists":
+		sinkplugin.Serve(listsPlugin())
 	case args[0] == "daemon":
 		serveDaemon(args[1], args[2], args[3])
 	case args[0] == "bare":

@@ -38,15 +38,25 @@ type run struct {
 	acked    event.Seq
 	ackSent  event.Seq
 	rejected []*sinkv1.Rejection
+	listing  uint64 // the list that is wanted, 0 if none is
+	asks     bool   // for the next of it
+	gone     bool   // the daemon sends no more
 
-	arrived chan struct{} // a token when there is something for Next
-	news    chan struct{} // a token when there is something to send up
-	done    chan struct{} // closed when Run has returned
+	stopping chan struct{}         // closed when the daemon begins to stop
+	lost     chan struct{}         // closed when the daemon sends no more
+	listed   chan *sinkv1.Sessions // an answer to what was asked last
+	arrived  chan struct{}         // a token when there is something for Next
+	news     chan struct{}         // a token when there is something to send up
+	done     chan struct{}         // closed when Run has returned
 
 	records []event.Record // lent to the sink
 }
 
-var _ sdk.Stream = (*run)(nil)
+var (
+	_ sdk.Stream        = (*run)(nil)
+	_ sdk.SessionLister = (*run)(nil)
+	_ sdk.DrainNotifier = (*run)(nil)
+)
 
 // errOver is what a goroutine that a sink has left behind gets.
 const errOver = sdk.Error("sdk: the stream ended when Run returned")
@@ -54,7 +64,7 @@ const errOver = sdk.Error("sdk: the stream ended when Run returned")
 func newRun(epoch uint64) *run {
 	r := &run{
 		epoch: epoch, names: make(map[uint32]*event.Names), arrived: make(chan struct{}, 1), news: make(chan struct{}, 1),
-		done: make(chan struct{}),
+		done: make(chan struct{}), stopping: make(chan struct{}), lost: make(chan struct{}), listed: make(chan *sinkv1.Sessions, 1),
 	}
 	signal(r.news) // the first credit
 	return r
@@ -71,6 +81,12 @@ func signal(c chan struct{}) {
 // receive takes what the daemon sends until it sends no more. Then the run is cancelled.
 func (r *run) receive(call grpc.BidiStreamingServer[sinkv1.Down, sinkv1.Up], cancel context.CancelFunc) {
 	defer cancel()
+	defer func() {
+		r.mu.Lock()
+		r.gone = true
+		r.mu.Unlock()
+		close(r.lost)
+	}()
 	for {
 		m, err := call.Recv()
 		if err != nil {
@@ -120,6 +136,11 @@ func (r *run) take(m *sinkv1.Down) error {
 		r.names[n.Generation] = n
 	case *sinkv1.Down_Drain:
 		r.drain = true
+		r.stop()
+	case *sinkv1.Down_Stopping:
+		r.stop()
+	case *sinkv1.Down_Sessions:
+		r.answered(m.Sessions)
 	}
 	signal(r.arrived)
 	return nil
@@ -204,6 +225,15 @@ func (r *run) unpack(b *sinkv1.Batch) ([]event.Record, error) {
 		frames = frames[size:]
 	}
 	return r.records, nil
+}
+
+// stop tells whoever waits that the daemon begins to stop. The lock is held.
+func (r *run) stop() {
+	select {
+	case <-r.stopping:
+	default:
+		close(r.stopping)
+	}
 }
 
 func (r *run) Ack(through event.Seq) error {
@@ -295,5 +325,9 @@ func (r *run) collect(up *sinkv1.Up) bool {
 		r.granted = credit
 		up.Credit = credit
 	}
-	return up.GetAck() > 0 || up.GetCredit() > 0 || len(up.GetRejections()) > 0
+	if r.asks {
+		r.asks = false
+		up.Listing = &sinkv1.Listing{Id: r.listing}
+	}
+	return up.GetAck() > 0 || up.GetCredit() > 0 || len(up.GetRejections()) > 0 || up.GetListing() != nil
 }

@@ -218,6 +218,8 @@ type Down struct {
 	//	*Down_Names
 	//	*Down_Batch
 	//	*Down_Drain
+	//	*Down_Stopping
+	//	*Down_Sessions
 	Message       isDown_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -296,6 +298,24 @@ func (x *Down) GetDrain() *Drain {
 	return nil
 }
 
+func (x *Down) GetStopping() *Stopping {
+	if x != nil {
+		if x, ok := x.Message.(*Down_Stopping); ok {
+			return x.Stopping
+		}
+	}
+	return nil
+}
+
+func (x *Down) GetSessions() *Sessions {
+	if x != nil {
+		if x, ok := x.Message.(*Down_Sessions); ok {
+			return x.Sessions
+		}
+	}
+	return nil
+}
+
 type isDown_Message interface {
 	isDown_Message()
 }
@@ -316,6 +336,14 @@ type Down_Drain struct {
 	Drain *Drain `protobuf:"bytes,4,opt,name=drain,proto3,oneof"`
 }
 
+type Down_Stopping struct {
+	Stopping *Stopping `protobuf:"bytes,5,opt,name=stopping,proto3,oneof"`
+}
+
+type Down_Sessions struct {
+	Sessions *Sessions `protobuf:"bytes,6,opt,name=sessions,proto3,oneof"`
+}
+
 func (*Down_Open) isDown_Message() {}
 
 func (*Down_Names) isDown_Message() {}
@@ -323,6 +351,10 @@ func (*Down_Names) isDown_Message() {}
 func (*Down_Batch) isDown_Message() {}
 
 func (*Down_Drain) isDown_Message() {}
+
+func (*Down_Stopping) isDown_Message() {}
+
+func (*Down_Sessions) isDown_Message() {}
 
 // Open begins a run.
 type Open struct {
@@ -613,6 +645,122 @@ func (*Drain) Descriptor() ([]byte, []int) {
 	return file_sink_v1_proto_rawDescGZIP(), []int{8}
 }
 
+// Stopping says that the daemon begins to stop. Its ring is still delivered; who waits for a destination to appear need not
+// wait any longer.
+type Stopping struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Stopping) Reset() {
+	*x = Stopping{}
+	mi := &file_sink_v1_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stopping) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stopping) ProtoMessage() {}
+
+func (x *Stopping) ProtoReflect() protoreflect.Message {
+	mi := &file_sink_v1_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stopping.ProtoReflect.Descriptor instead.
+func (*Stopping) Descriptor() ([]byte, []int) {
+	return file_sink_v1_proto_rawDescGZIP(), []int{9}
+}
+
+// Sessions are some of the sessions that live now, as records of their creation with the sequence number 0: the answer to a
+// Listing.
+type Sessions struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Listing       uint64                 `protobuf:"varint,1,opt,name=listing,proto3" json:"listing,omitempty"`
+	Count         uint32                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"` // may be 0 if it is the last
+	Generation    uint32                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	Frames        []byte                 `protobuf:"bytes,4,opt,name=frames,proto3" json:"frames,omitempty"`
+	Last          bool                   `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sessions) Reset() {
+	*x = Sessions{}
+	mi := &file_sink_v1_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sessions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sessions) ProtoMessage() {}
+
+func (x *Sessions) ProtoReflect() protoreflect.Message {
+	mi := &file_sink_v1_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sessions.ProtoReflect.Descriptor instead.
+func (*Sessions) Descriptor() ([]byte, []int) {
+	return file_sink_v1_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Sessions) GetListing() uint64 {
+	if x != nil {
+		return x.Listing
+	}
+	return 0
+}
+
+func (x *Sessions) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Sessions) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Sessions) GetFrames() []byte {
+	if x != nil {
+		return x.Frames
+	}
+	return nil
+}
+
+func (x *Sessions) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
 type Up struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The destination has every record up to and including this one. Cumulative: 0 and going backwards mean nothing.
@@ -621,14 +769,16 @@ type Up struct {
 	// Records that can never be delivered. They still have to be covered by an acknowledgement, in this message or later.
 	Rejections []*Rejection `protobuf:"bytes,2,rep,name=rejections,proto3" json:"rejections,omitempty"`
 	// How many records the daemon may have sent in this run, in all. It sends none before the first credit.
-	Credit        uint64 `protobuf:"varint,3,opt,name=credit,proto3" json:"credit,omitempty"`
+	Credit uint64 `protobuf:"varint,3,opt,name=credit,proto3" json:"credit,omitempty"`
+	// Asks for sessions that live now, for a destination that has lost track.
+	Listing       *Listing `protobuf:"bytes,4,opt,name=listing,proto3" json:"listing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Up) Reset() {
 	*x = Up{}
-	mi := &file_sink_v1_proto_msgTypes[9]
+	mi := &file_sink_v1_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -640,7 +790,7 @@ func (x *Up) String() string {
 func (*Up) ProtoMessage() {}
 
 func (x *Up) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_v1_proto_msgTypes[9]
+	mi := &file_sink_v1_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -653,7 +803,7 @@ func (x *Up) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Up.ProtoReflect.Descriptor instead.
 func (*Up) Descriptor() ([]byte, []int) {
-	return file_sink_v1_proto_rawDescGZIP(), []int{9}
+	return file_sink_v1_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Up) GetAck() uint64 {
@@ -677,6 +827,59 @@ func (x *Up) GetCredit() uint64 {
 	return 0
 }
 
+func (x *Up) GetListing() *Listing {
+	if x != nil {
+		return x.Listing
+	}
+	return nil
+}
+
+// Listing asks for one Sessions message: the first of a list if the id is a new one, otherwise the next. A new list ends the
+// one before.
+type Listing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Listing) Reset() {
+	*x = Listing{}
+	mi := &file_sink_v1_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Listing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Listing) ProtoMessage() {}
+
+func (x *Listing) ProtoReflect() protoreflect.Message {
+	mi := &file_sink_v1_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Listing.ProtoReflect.Descriptor instead.
+func (*Listing) Descriptor() ([]byte, []int) {
+	return file_sink_v1_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Listing) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 type Rejection struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
@@ -687,7 +890,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_sink_v1_proto_msgTypes[10]
+	mi := &file_sink_v1_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +902,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_v1_proto_msgTypes[10]
+	mi := &file_sink_v1_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +915,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_sink_v1_proto_rawDescGZIP(), []int{10}
+	return file_sink_v1_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Rejection) GetSequence() uint64 {
@@ -737,7 +940,7 @@ type HealthRequest struct {
 
 func (x *HealthRequest) Reset() {
 	*x = HealthRequest{}
-	mi := &file_sink_v1_proto_msgTypes[11]
+	mi := &file_sink_v1_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +952,7 @@ func (x *HealthRequest) String() string {
 func (*HealthRequest) ProtoMessage() {}
 
 func (x *HealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_v1_proto_msgTypes[11]
+	mi := &file_sink_v1_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +965,7 @@ func (x *HealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
 func (*HealthRequest) Descriptor() ([]byte, []int) {
-	return file_sink_v1_proto_rawDescGZIP(), []int{11}
+	return file_sink_v1_proto_rawDescGZIP(), []int{14}
 }
 
 type HealthResponse struct {
@@ -775,7 +978,7 @@ type HealthResponse struct {
 
 func (x *HealthResponse) Reset() {
 	*x = HealthResponse{}
-	mi := &file_sink_v1_proto_msgTypes[12]
+	mi := &file_sink_v1_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +990,7 @@ func (x *HealthResponse) String() string {
 func (*HealthResponse) ProtoMessage() {}
 
 func (x *HealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_v1_proto_msgTypes[12]
+	mi := &file_sink_v1_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +1003,7 @@ func (x *HealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthResponse.ProtoReflect.Descriptor instead.
 func (*HealthResponse) Descriptor() ([]byte, []int) {
-	return file_sink_v1_proto_rawDescGZIP(), []int{12}
+	return file_sink_v1_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HealthResponse) GetStatus() string {
@@ -828,7 +1031,7 @@ type Counter struct {
 
 func (x *Counter) Reset() {
 	*x = Counter{}
-	mi := &file_sink_v1_proto_msgTypes[13]
+	mi := &file_sink_v1_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +1043,7 @@ func (x *Counter) String() string {
 func (*Counter) ProtoMessage() {}
 
 func (x *Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_v1_proto_msgTypes[13]
+	mi := &file_sink_v1_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +1056,7 @@ func (x *Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counter.ProtoReflect.Descriptor instead.
 func (*Counter) Descriptor() ([]byte, []int) {
-	return file_sink_v1_proto_rawDescGZIP(), []int{13}
+	return file_sink_v1_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Counter) GetName() string {
@@ -878,7 +1081,7 @@ type ReopenRequest struct {
 
 func (x *ReopenRequest) Reset() {
 	*x = ReopenRequest{}
-	mi := &file_sink_v1_proto_msgTypes[14]
+	mi := &file_sink_v1_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -890,7 +1093,7 @@ func (x *ReopenRequest) String() string {
 func (*ReopenRequest) ProtoMessage() {}
 
 func (x *ReopenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_v1_proto_msgTypes[14]
+	mi := &file_sink_v1_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -903,7 +1106,7 @@ func (x *ReopenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReopenRequest.ProtoReflect.Descriptor instead.
 func (*ReopenRequest) Descriptor() ([]byte, []int) {
-	return file_sink_v1_proto_rawDescGZIP(), []int{14}
+	return file_sink_v1_proto_rawDescGZIP(), []int{17}
 }
 
 type ReopenResponse struct {
@@ -914,7 +1117,7 @@ type ReopenResponse struct {
 
 func (x *ReopenResponse) Reset() {
 	*x = ReopenResponse{}
-	mi := &file_sink_v1_proto_msgTypes[15]
+	mi := &file_sink_v1_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +1129,7 @@ func (x *ReopenResponse) String() string {
 func (*ReopenResponse) ProtoMessage() {}
 
 func (x *ReopenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_v1_proto_msgTypes[15]
+	mi := &file_sink_v1_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1142,7 @@ func (x *ReopenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReopenResponse.ProtoReflect.Descriptor instead.
 func (*ReopenResponse) Descriptor() ([]byte, []int) {
-	return file_sink_v1_proto_rawDescGZIP(), []int{15}
+	return file_sink_v1_proto_rawDescGZIP(), []int{18}
 }
 
 var File_sink_v1_proto protoreflect.FileDescriptor
@@ -958,12 +1161,14 @@ const file_sink_v1_proto_rawDesc = "" +
 	"\aProblem\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x18\n" +
-	"\awarning\x18\x03 \x01(\bR\awarning\"\xd6\x01\n" +
+	"\awarning\x18\x03 \x01(\bR\awarning\"\xcc\x02\n" +
 	"\x04Down\x12-\n" +
 	"\x04open\x18\x01 \x01(\v2\x17.pipelined.sink.v1.OpenH\x00R\x04open\x120\n" +
 	"\x05names\x18\x02 \x01(\v2\x18.pipelined.sink.v1.NamesH\x00R\x05names\x120\n" +
 	"\x05batch\x18\x03 \x01(\v2\x18.pipelined.sink.v1.BatchH\x00R\x05batch\x120\n" +
-	"\x05drain\x18\x04 \x01(\v2\x18.pipelined.sink.v1.DrainH\x00R\x05drainB\t\n" +
+	"\x05drain\x18\x04 \x01(\v2\x18.pipelined.sink.v1.DrainH\x00R\x05drain\x129\n" +
+	"\bstopping\x18\x05 \x01(\v2\x1b.pipelined.sink.v1.StoppingH\x00R\bstopping\x129\n" +
+	"\bsessions\x18\x06 \x01(\v2\x1b.pipelined.sink.v1.SessionsH\x00R\bsessionsB\t\n" +
 	"\amessage\"\x1c\n" +
 	"\x04Open\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"k\n" +
@@ -995,13 +1200,26 @@ const file_sink_v1_proto_rawDesc = "" +
 	"\x06Filter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05terms\x18\x02 \x03(\tR\x05terms\"\a\n" +
-	"\x05Drain\"l\n" +
+	"\x05Drain\"\n" +
+	"\n" +
+	"\bStopping\"\x86\x01\n" +
+	"\bSessions\x12\x18\n" +
+	"\alisting\x18\x01 \x01(\x04R\alisting\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\rR\n" +
+	"generation\x12\x16\n" +
+	"\x06frames\x18\x04 \x01(\fR\x06frames\x12\x12\n" +
+	"\x04last\x18\x05 \x01(\bR\x04last\"\xa2\x01\n" +
 	"\x02Up\x12\x10\n" +
 	"\x03ack\x18\x01 \x01(\x04R\x03ack\x12<\n" +
 	"\n" +
 	"rejections\x18\x02 \x03(\v2\x1c.pipelined.sink.v1.RejectionR\n" +
 	"rejections\x12\x16\n" +
-	"\x06credit\x18\x03 \x01(\x04R\x06credit\"9\n" +
+	"\x06credit\x18\x03 \x01(\x04R\x06credit\x124\n" +
+	"\alisting\x18\x04 \x01(\v2\x1a.pipelined.sink.v1.ListingR\alisting\"\x19\n" +
+	"\aListing\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"9\n" +
 	"\tRejection\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x10\n" +
 	"\x03why\x18\x02 \x01(\tR\x03why\"\x0f\n" +
@@ -1032,7 +1250,7 @@ func file_sink_v1_proto_rawDescGZIP() []byte {
 	return file_sink_v1_proto_rawDescData
 }
 
-var file_sink_v1_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_sink_v1_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_sink_v1_proto_goTypes = []any{
 	(*ConfigureRequest)(nil),  // 0: pipelined.sink.v1.ConfigureRequest
 	(*ConfigureResponse)(nil), // 1: pipelined.sink.v1.ConfigureResponse
@@ -1043,15 +1261,18 @@ var file_sink_v1_proto_goTypes = []any{
 	(*Names)(nil),             // 6: pipelined.sink.v1.Names
 	(*Filter)(nil),            // 7: pipelined.sink.v1.Filter
 	(*Drain)(nil),             // 8: pipelined.sink.v1.Drain
-	(*Up)(nil),                // 9: pipelined.sink.v1.Up
-	(*Rejection)(nil),         // 10: pipelined.sink.v1.Rejection
-	(*HealthRequest)(nil),     // 11: pipelined.sink.v1.HealthRequest
-	(*HealthResponse)(nil),    // 12: pipelined.sink.v1.HealthResponse
-	(*Counter)(nil),           // 13: pipelined.sink.v1.Counter
-	(*ReopenRequest)(nil),     // 14: pipelined.sink.v1.ReopenRequest
-	(*ReopenResponse)(nil),    // 15: pipelined.sink.v1.ReopenResponse
-	nil,                       // 16: pipelined.sink.v1.Names.ZonesEntry
-	nil,                       // 17: pipelined.sink.v1.Names.InterfacesEntry
+	(*Stopping)(nil),          // 9: pipelined.sink.v1.Stopping
+	(*Sessions)(nil),          // 10: pipelined.sink.v1.Sessions
+	(*Up)(nil),                // 11: pipelined.sink.v1.Up
+	(*Listing)(nil),           // 12: pipelined.sink.v1.Listing
+	(*Rejection)(nil),         // 13: pipelined.sink.v1.Rejection
+	(*HealthRequest)(nil),     // 14: pipelined.sink.v1.HealthRequest
+	(*HealthResponse)(nil),    // 15: pipelined.sink.v1.HealthResponse
+	(*Counter)(nil),           // 16: pipelined.sink.v1.Counter
+	(*ReopenRequest)(nil),     // 17: pipelined.sink.v1.ReopenRequest
+	(*ReopenResponse)(nil),    // 18: pipelined.sink.v1.ReopenResponse
+	nil,                       // 19: pipelined.sink.v1.Names.ZonesEntry
+	nil,                       // 20: pipelined.sink.v1.Names.InterfacesEntry
 }
 var file_sink_v1_proto_depIdxs = []int32{
 	2,  // 0: pipelined.sink.v1.ConfigureResponse.problems:type_name -> pipelined.sink.v1.Problem
@@ -1059,24 +1280,27 @@ var file_sink_v1_proto_depIdxs = []int32{
 	6,  // 2: pipelined.sink.v1.Down.names:type_name -> pipelined.sink.v1.Names
 	5,  // 3: pipelined.sink.v1.Down.batch:type_name -> pipelined.sink.v1.Batch
 	8,  // 4: pipelined.sink.v1.Down.drain:type_name -> pipelined.sink.v1.Drain
-	16, // 5: pipelined.sink.v1.Names.zones:type_name -> pipelined.sink.v1.Names.ZonesEntry
-	7,  // 6: pipelined.sink.v1.Names.filters:type_name -> pipelined.sink.v1.Filter
-	17, // 7: pipelined.sink.v1.Names.interfaces:type_name -> pipelined.sink.v1.Names.InterfacesEntry
-	10, // 8: pipelined.sink.v1.Up.rejections:type_name -> pipelined.sink.v1.Rejection
-	13, // 9: pipelined.sink.v1.HealthResponse.counters:type_name -> pipelined.sink.v1.Counter
-	0,  // 10: pipelined.sink.v1.Sink.Configure:input_type -> pipelined.sink.v1.ConfigureRequest
-	3,  // 11: pipelined.sink.v1.Sink.Deliver:input_type -> pipelined.sink.v1.Down
-	11, // 12: pipelined.sink.v1.Sink.Health:input_type -> pipelined.sink.v1.HealthRequest
-	14, // 13: pipelined.sink.v1.Sink.Reopen:input_type -> pipelined.sink.v1.ReopenRequest
-	1,  // 14: pipelined.sink.v1.Sink.Configure:output_type -> pipelined.sink.v1.ConfigureResponse
-	9,  // 15: pipelined.sink.v1.Sink.Deliver:output_type -> pipelined.sink.v1.Up
-	12, // 16: pipelined.sink.v1.Sink.Health:output_type -> pipelined.sink.v1.HealthResponse
-	15, // 17: pipelined.sink.v1.Sink.Reopen:output_type -> pipelined.sink.v1.ReopenResponse
-	14, // [14:18] is the sub-list for method output_type
-	10, // [10:14] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	9,  // 5: pipelined.sink.v1.Down.stopping:type_name -> pipelined.sink.v1.Stopping
+	10, // 6: pipelined.sink.v1.Down.sessions:type_name -> pipelined.sink.v1.Sessions
+	19, // 7: pipelined.sink.v1.Names.zones:type_name -> pipelined.sink.v1.Names.ZonesEntry
+	7,  // 8: pipelined.sink.v1.Names.filters:type_name -> pipelined.sink.v1.Filter
+	20, // 9: pipelined.sink.v1.Names.interfaces:type_name -> pipelined.sink.v1.Names.InterfacesEntry
+	13, // 10: pipelined.sink.v1.Up.rejections:type_name -> pipelined.sink.v1.Rejection
+	12, // 11: pipelined.sink.v1.Up.listing:type_name -> pipelined.sink.v1.Listing
+	16, // 12: pipelined.sink.v1.HealthResponse.counters:type_name -> pipelined.sink.v1.Counter
+	0,  // 13: pipelined.sink.v1.Sink.Configure:input_type -> pipelined.sink.v1.ConfigureRequest
+	3,  // 14: pipelined.sink.v1.Sink.Deliver:input_type -> pipelined.sink.v1.Down
+	14, // 15: pipelined.sink.v1.Sink.Health:input_type -> pipelined.sink.v1.HealthRequest
+	17, // 16: pipelined.sink.v1.Sink.Reopen:input_type -> pipelined.sink.v1.ReopenRequest
+	1,  // 17: pipelined.sink.v1.Sink.Configure:output_type -> pipelined.sink.v1.ConfigureResponse
+	11, // 18: pipelined.sink.v1.Sink.Deliver:output_type -> pipelined.sink.v1.Up
+	15, // 19: pipelined.sink.v1.Sink.Health:output_type -> pipelined.sink.v1.HealthResponse
+	18, // 20: pipelined.sink.v1.Sink.Reopen:output_type -> pipelined.sink.v1.ReopenResponse
+	17, // [17:21] is the sub-list for method output_type
+	13, // [13:17] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_sink_v1_proto_init() }
@@ -1089,6 +1313,8 @@ func file_sink_v1_proto_init() {
 		(*Down_Names)(nil),
 		(*Down_Batch)(nil),
 		(*Down_Drain)(nil),
+		(*Down_Stopping)(nil),
+		(*Down_Sessions)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1096,7 +1322,7 @@ func file_sink_v1_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sink_v1_proto_rawDesc), len(file_sink_v1_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,7 +19,21 @@ import (
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
 
-// checks are tried in this order. docs/plugins.md has a row for each.
+// Rule is one rule of the contract.
+type Rule struct {
+	Level Level
+	Name  string
+}
+
+// Contract lists the rules in the order in which they are tried. docs/plugins.md has a row for each.
+func Contract() (rules []Rule) {
+	for _, c := range checks() {
+		rules = append(rules, Rule{c.level, c.name})
+	}
+	return rules
+}
+
+// checks are tried in this order.
 func checks() []check {
 	list := []check{
 		{Must, "starts, shakes hands and takes its configuration", starts},

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -103,8 +102,6 @@ Records of a made-up firewall go to the destination that the configuration names
 			}
 			if verbose {
 				o.Log = newLogger(cmd.ErrOrStderr(), slog.LevelInfo)
-			} else {
-				o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 			}
 			return testPlugin(cmd, o)
 		},

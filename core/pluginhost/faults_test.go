@@ -328,6 +328,39 @@ func TestFloodsOutput(t *testing.T) {
 	}
 }
 
+// TestStandardOutput checks that what a plugin prints after the handshake is in the log, whichever way it takes.
+func TestStandardOutput(t *testing.T) {
+	h, log := newHost(t)
+	newTestSink(t, h, "", "prints")
+	if err := h.Configure(t.Context(), []string{"mine"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"past the kit", "through the kit"} {
+		eventually(t, line, func() bool { return strings.Contains(log.String(), `line="`+line+`"`) })
+	}
+	if strings.Contains(log.String(), "|unix|") {
+		t.Error("the handshake is in the log")
+	}
+}
+
+// TestClosedWhileStarting closes a sink whose process is being started and does not get anywhere.
+func TestClosedWhileStarting(t *testing.T) {
+	h, _ := newHost(t)
+	sink := newTestSink(t, h, "", "silent")
+	done := make(chan error, 1)
+	go func() { done <- sinktest.NewStream(t).Run(t.Context(), sink) }()
+	eventually(t, "a process is started", func() bool { return counter(sink, "process_starts") == 1 })
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err == nil {
+		t.Error("the run did not fail")
+	}
+	if err := sinktest.NewStream(t).Run(t.Context(), sink); !errors.Is(err, errStopping) {
+		t.Errorf("Run after Close = %v", err)
+	}
+}
+
 // TestOutput checks how a stream becomes lines.
 func TestOutput(t *testing.T) {
 	log := new(logBuffer)

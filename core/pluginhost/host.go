@@ -198,7 +198,7 @@ func (h *Host) dir() (*instance, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return nil, sdk.Error("the daemon stops")
+		return nil, errStopping
 	}
 	if h.instance != nil {
 		return h.instance, nil

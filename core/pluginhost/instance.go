@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rtflow/pipelined/sdk"
 )
 
 // marker is the environment variable by which processes of a plugin, children included, are recognised after their daemon is
@@ -37,6 +39,7 @@ type instance struct {
 	path   string
 	lock   *os.File
 	starts chan func()
+	closed chan struct{}
 }
 
 // newInstance creates the directory and the thread that processes are started from.
@@ -49,13 +52,16 @@ func newInstance(base string) (*instance, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the runtime directory: %w", err)
 	}
-	in := &instance{path: path, starts: make(chan func())}
+	in := &instance{path: path, starts: make(chan func()), closed: make(chan struct{})}
 	if err := errors.Join(os.Chmod(path, 0o711), in.hold()); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(path))
 	}
 	go in.start()
 	return in, nil
 }
+
+// errStopping is what comes too late to start a process.
+const errStopping = sdk.Error("the daemon stops")
 
 const lockFile = "lock"
 
@@ -72,20 +78,29 @@ func (in *instance) start() {
 	runtime.LockOSThread() // and never unlocks it: the thread ends with the goroutine
 	// What the daemon may do with network interfaces is not for plugins. Kernels without ambient capabilities pass none on.
 	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-	for start := range in.starts {
-		start()
+	for {
+		select {
+		case start := <-in.starts:
+			start()
+		case <-in.closed:
+			return
+		}
 	}
 }
 
 // do calls a function on the thread that processes are started from.
 func (in *instance) do(start func() error) error {
 	result := make(chan error, 1)
-	in.starts <- func() { result <- start() }
-	return <-result
+	select {
+	case in.starts <- func() { result <- start() }:
+		return <-result
+	case <-in.closed:
+		return errStopping
+	}
 }
 
 func (in *instance) close() error {
-	close(in.starts)
+	close(in.closed)
 	return errors.Join(os.RemoveAll(in.path), in.lock.Close())
 }
 

@@ -248,8 +248,7 @@ func (o *options) environment() []string {
 
 // unwrapPath takes the path out of an error.
 func unwrapPath(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err
 	}
 	return err

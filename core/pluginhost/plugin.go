@@ -110,7 +110,9 @@ func (p *live) config(s spec, started func()) *plugin.ClientConfig {
 			cmd.Env = append(s.options.environment(), template.Env...)
 			cmd.Env = append(cmd.Env, marker+"="+s.where.path)
 			cmd.SysProcAttr = attributes(s.options)
-			p.command = &command{cmd: cmd, dir: dir, where: s.where, confine: s.confine, done: make(chan struct{})}
+			p.command = &command{
+				cmd: cmd, dir: dir, where: s.where, confine: s.confine, prints: s.output.writer(), done: make(chan struct{}),
+			}
 			started()
 			return p.command, nil
 		},

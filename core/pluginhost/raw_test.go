@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,6 +22,9 @@ import (
 	"github.com/rtflow/pipelined/sdk/sinkplugin"
 	"github.com/rtflow/pipelined/sdk/sinkplugin/sinkv1"
 )
+
+// spun is what a plugin that spins counts.
+var spun atomic.Int64
 
 // rawPlugin is a plugin that does not do what it should. mode says what it does instead.
 func rawPlugin(mode string, args []string) {
@@ -91,10 +95,21 @@ func rawPlugin(mode string, args []string) {
 	case "spins":
 		for range 4 {
 			go func() {
-				for {
+				for n := 0; ; n++ {
+					spun.Store(int64(n))
 				}
 			}()
 		}
+		sinkplugin.Serve(testPlugin())
+	case "prints":
+		go func() {
+			stdout := os.Stdout
+			for os.Stdout == stdout { // until the handshake is said, and the kit takes standard output
+				time.Sleep(time.Millisecond)
+			}
+			fmt.Fprintln(stdout, "past the kit")
+			fmt.Println("through the kit")
+		}()
 		sinkplugin.Serve(testPlugin())
 	case "eats":
 		var kept [][]byte

@@ -1,6 +1,7 @@
 package pluginhost
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ type command struct {
 	dir     string // of its socket
 	where   *instance
 	confine func(pid int) error // puts the process under its limits
+	prints  io.Writer           // what it says on standard output after the handshake
 
 	stdin          *os.File // our end: its closing tells the plugin to end
 	stdout, stderr *os.File // our ends
@@ -165,8 +167,28 @@ func (c *command) closeOurs() {
 	}
 }
 
-// Stdout is where the handshake comes from.
-func (c *command) Stdout() io.ReadCloser { return c.stdout }
+// Stdout is where the handshake comes from, in a line; what follows goes to the log.
+func (c *command) Stdout() io.ReadCloser { return &afterLine{ReadCloser: c.stdout, to: c.prints} }
+
+// afterLine copies what follows the first line to a writer.
+type afterLine struct {
+	io.ReadCloser
+
+	to   io.Writer
+	past bool
+}
+
+func (a *afterLine) Read(p []byte) (int, error) {
+	n, err := a.ReadCloser.Read(p)
+	rest := p[:n]
+	if !a.past {
+		_, rest, a.past = bytes.Cut(rest, []byte{'\n'})
+	}
+	if a.past && len(rest) > 0 {
+		_, _ = a.to.Write(rest) // it takes everything
+	}
+	return n, err
+}
 
 // Stderr is what goes to the log.
 func (c *command) Stderr() io.ReadCloser { return c.stderr }

@@ -38,8 +38,9 @@ type Sink struct {
 	group   *group // nil until the first process, and if there are no limits
 	limits  string // why they are not in force
 	closed  bool
-	retryAt time.Time // when the open breaker lets a process be tried
-	exit    string    // how the last process has ended
+	abort   context.CancelFunc // ends a start that is under way
+	retryAt time.Time          // when the open breaker lets a process be tried
+	exit    string             // how the last process has ended
 	exitAt  time.Time
 	exits   map[string]uint64            // a plugin's own counters, of the processes before
 	lines   struct{ total, left uint64 } // of their output
@@ -142,11 +143,14 @@ func sinksOwn(c codes.Code) bool {
 func (s *Sink) acquire(ctx context.Context) (*live, error) {
 	s.acquiring.Lock()
 	defer s.acquiring.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	s.mu.Lock()
 	p, closed := s.process, s.closed
+	s.abort = cancel
 	s.mu.Unlock()
 	if closed {
-		return nil, sdk.Error("the daemon stops")
+		return nil, errStopping
 	}
 	if p != nil {
 		if p.alive() {
@@ -180,7 +184,7 @@ func (s *Sink) acquire(ctx context.Context) (*live, error) {
 	}
 	if closed { // while it was started
 		s.discard(p, nil)
-		return nil, sdk.Error("the daemon stops")
+		return nil, errStopping
 	}
 	every := s.host.timing.callEvery
 	if every == 0 {
@@ -295,8 +299,16 @@ func (s *Sink) report(err error) error {
 // Close ends the process.
 func (s *Sink) Close() error {
 	s.mu.Lock()
+	s.closed = true
+	if s.abort != nil {
+		s.abort()
+	}
+	s.mu.Unlock()
+	s.acquiring.Lock() // no process is being started any longer, and none will be
+	defer s.acquiring.Unlock()
+	s.mu.Lock()
 	p := s.process
-	s.process, s.closed = nil, true
+	s.process = nil
 	g := s.group
 	s.group = nil
 	s.mu.Unlock()

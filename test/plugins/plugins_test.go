@@ -167,8 +167,7 @@ func copyFile(t *testing.T, from, to string) {
 
 // ended returns the exit status of a command.
 func ended(err error) int {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()
 	}
 	return 0

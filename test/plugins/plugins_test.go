@@ -19,13 +19,14 @@ import (
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/sinkplugin"
 	"github.com/rtflow/pipelined/sinks/file"
+	"github.com/rtflow/pipelined/sinks/unixsock"
 )
 
 const root = "../../"
 
 // served are the sinks of this project that the test binary serves as a plugin, when its first argument is the name.
 func served() map[string]sdk.SinkPlugin {
-	return map[string]sdk.SinkPlugin{"file": file.Plugin()}
+	return map[string]sdk.SinkPlugin{"file": file.Plugin(), "unixsock": unixsock.Plugin()}
 }
 
 func TestMain(m *testing.M) {

@@ -1,12 +1,16 @@
 package plugins
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/eventstream"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
 
@@ -20,6 +24,7 @@ func TestOwnSinks(t *testing.T) {
 		"file": func(t *testing.T) string {
 			return fmt.Sprintf("path = %q\nformat = \"frames\"", filepath.Join(t.TempDir(), "out"))
 		},
+		"unixsock": func(t *testing.T) string { return fmt.Sprintf("path = %q", receive(t)) },
 	}
 	for name := range served() {
 		t.Run(name, func(t *testing.T) {
@@ -27,6 +32,50 @@ func TestOwnSinks(t *testing.T) {
 			conform(t, tables[name](t), 50_000, exe, name)
 		})
 	}
+}
+
+// receive takes the event stream of every producer that connects to a socket, each from its beginning, and returns the path.
+func receive(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(runtimeDir(t), "events.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { receiveOne(ctx, conn) })
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		_ = l.Close()
+		all.Wait()
+	})
+	return path
+}
+
+// receiveOne takes one connection to its end.
+func receiveOne(ctx context.Context, conn net.Conn) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer conn.Close()
+	r := new(eventstream.Receiver)
+	given := false
+	_ = r.Connect(ctx, func(ctx context.Context) (net.Conn, error) { // it ends with its context
+		if given {
+			cancel()
+			return nil, context.Canceled
+		}
+		given = true
+		return conn, nil
+	})
 }
 
 // TestSameBytes writes the same records with the sink in this process and in another: the files are the same.

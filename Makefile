@@ -66,6 +66,7 @@ e2e: build ## real traffic between network namespaces, tapped over AF_XDP (root)
 install: ## install what make build has built, and the systemd unit
 	@test -x bin/pipelined || { echo "run make build first"; exit 1; }
 	install -D -m 0755 bin/pipelined $(DESTDIR)/usr/bin/pipelined
+	install -d $(DESTDIR)/usr/lib/pipelined/plugins
 	install -D -m 0644 dist/pipelined.service $(DESTDIR)/usr/lib/systemd/system/pipelined.service
 	install -D -m 0644 -b pipeline.toml $(DESTDIR)/etc/pipelined/pipeline.toml.example
 

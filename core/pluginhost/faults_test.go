@@ -280,7 +280,7 @@ func TestPanics(t *testing.T) {
 	eventually(t, "the stack is in the log", func() bool { return strings.Contains(log.String(), "testSink") })
 }
 
-// TestDies runs a process that exits under load until it is through: nothing is missing at its destination.
+// TestP6Dies runs a process that exits under load until it is through: nothing is missing at its destination.
 func TestP6Dies(t *testing.T) {
 	h, _ := newHost(t)
 	path := filepath.Join(t.TempDir(), "out")

@@ -70,7 +70,7 @@ func (l *line) put(n int) int {
 	return n
 }
 
-// TestP6Killed100Times kills a plugin with SIGKILL a hundred times under load. Nothing is missing at its destination, and what is there
+// TestP6KilledHundredTimes kills a plugin with SIGKILL a hundred times under load. Nothing is missing at its destination, and what is there
 // twice can be recognised by epoch and sequence number.
 func TestP6KilledHundredTimes(t *testing.T) {
 	kills := event.Seq(100)
@@ -199,6 +199,29 @@ func leftovers(t *testing.T, h *Host) leftover {
 	return leftover{
 		goroutines: runtime.NumGoroutine(), files: count("/proc/self/fd/*"), children: children,
 		sockets: count(filepath.Join(h.instance.path, "*")), threads: count("/proc/self/task/*"),
+	}
+}
+
+// TestP7Allocations counts what the host allocates per record when it is busy.
+func TestP7Allocations(t *testing.T) {
+	if raceEnabled {
+		return // the race detector allocates
+	}
+	h, _ := newHost(t)
+	sink := newTestSink(t, h, "", "count")
+	if err := h.Configure(t.Context(), []string{"mine"}); err != nil {
+		t.Fatal(err)
+	}
+	const records = 500_000
+	f := newFlood(records)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if err := sink.Run(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if per := float64(after.Mallocs-before.Mallocs) / records; per > 0.1 {
+		t.Errorf("%.3f allocations per record", per)
 	}
 }
 

@@ -34,6 +34,9 @@ type limit struct{ controller, file, value string }
 func (c cgroups) create(name string, memory int64, cpu float64) (*group, error) {
 	quota := strconv.FormatInt(int64(cpu*cpuPeriod), 10)
 	if dir, err := c.unified(); err == nil {
+		if filepath.Base(dir) == daemonGroup { // what is delegated is the group around it
+			dir = filepath.Dir(dir)
+		}
 		var limits []limit
 		if memory > 0 {
 			limits = append(limits, limit{"memory", "memory.max", strconv.FormatInt(memory, 10)})
@@ -69,9 +72,6 @@ func (c cgroups) create(name string, memory int64, cpu float64) (*group, error) 
 // createUnified makes a group of version 2. A group with processes in it cannot have groups with.timing below it: if this process is
 // in the way it moves to a group beside the new one.
 func createUnified(own, name string, limits []limit) (*group, error) {
-	if filepath.Base(own) == daemonGroup {
-		own = filepath.Dir(own)
-	}
 	var enable []string
 	for _, l := range limits {
 		enable = append(enable, "+"+l.controller)

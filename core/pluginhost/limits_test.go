@@ -50,7 +50,7 @@ func TestGroups(t *testing.T) {
 		},
 		{
 			"version 2, delegated", mountUnified, "0::/svc/daemon\n",
-			map[string]string{"fs/svc/daemon/cgroup.controllers": "cpu memory pids\n", "fs/svc/cgroup.subtree_control": ""},
+			map[string]string{"fs/svc/daemon/cgroup.controllers": "\n", "fs/svc/cgroup.controllers": "cpu memory pids\n", "fs/svc/cgroup.subtree_control": ""},
 			0, 0.5, "fs/svc/g/cpu.max", "+cpu",
 		},
 		{

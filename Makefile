@@ -6,10 +6,10 @@ GO      := go
 TOOL    := $(GO) tool -modfile=tools/go.mod
 ROOT    := $(shell [ $$(id -u) = 0 ] && echo yes)
 EVENTS  := bin/events.log
-# What `make generate` installs when it is missing.
-DEBIAN  := clang llvm libbpf-dev protobuf-compiler
+# What tests and generators use beside Go, as COMMAND:DEBIAN-PACKAGE.
+NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler
 
-.PHONY: help build run test race fuzz bench bench-all lint generate check e2e install clean
+.PHONY: help build run test race fuzz bench bench-all lint generate check needs e2e install clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -25,10 +25,10 @@ run: build ## run the shipped pipeline over the shipped capture: first lines of 
 	@awk '{ kind = ($$6 == "-" && $$7 == "-") ? "filter" : $$6; tag = ($$6 == "-") ? kind : $$6; if (seen[tag]++ < 2) print substr($$0, 1, 240) (length($$0) > 240 ? "..." : "") }' $(EVENTS)
 	@echo; cat bin/ledger.txt
 
-test: ## run every test; the AF_XDP ones too where this is root
+test: $(if $(ROOT),needs) ## run every test; the AF_XDP ones too where this is root
 	$(GO) test ./...
 
-race: ## run every test under the race detector
+race: $(if $(ROOT),needs) ## run every test under the race detector
 	$(GO) test -race ./...
 
 FUZZTIME ?= 30s
@@ -52,13 +52,17 @@ lint: ## run the linters pinned in tools/go.mod
 	$(TOOL) golangci-lint run ./...
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 
-generate: ## rebuild the XDP program (clang) and the code of the sink protocol (protoc)
+generate: $(if $(ROOT),needs) ## rebuild the XDP program (clang) and the code of the sink protocol (protoc)
 	@mkdir -p bin
-	@{ command -v clang && command -v protoc; } > /dev/null || { [ "$(ROOT)" = yes ] && apt-get update -qq && apt-get install -y -qq $(DEBIAN) > /dev/null; }
 	$(GO) build -modfile=tools/go.mod -o bin/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	$(GO) generate ./...
 
 check: lint race e2e ## what CI runs
+
+needs: ## install what tests use beside Go and is missing (root, Debian)
+	@missing=""; for need in $(NEEDS); do command -v "$${need%%:*}" > /dev/null || missing="$$missing $${need#*:}"; done; \
+	  [ -d /usr/include/bpf ] || missing="$$missing libbpf-dev"; \
+	  [ -z "$$missing" ] || { echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing > /dev/null; }
 
 e2e: build ## real traffic between network namespaces, tapped over AF_XDP (root)
 	PIPELINED_REQUIRE_XDP=1 $(GO) test -count=1 -v -run . ./test/e2e

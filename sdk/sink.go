@@ -40,7 +40,8 @@ type Stream interface {
 	// Names returns the names for the ids in records of that configuration generation.
 	Names(generation uint32) *event.Names
 
-	// Epoch identifies this run of the daemon: (epoch, sink, sequence) names a record for ever.
+	// Epoch identifies this stream: no other has the same, be it of another sink or of another run of the daemon. So
+	// (epoch, sequence) names a record for ever.
 	Epoch() uint64
 }
 
@@ -77,6 +78,15 @@ type Counter struct {
 // CounterReporter is a sink that counts what the daemon does not see: reconnects, send errors. Counters is called from
 // any goroutine, must not block, and returns the same names every time.
 type CounterReporter interface{ Counters() []Counter }
+
+// Exclusive is a sink whose destination it cannot share with another: a file, a socket. Exclusive returns what that is, the
+// same text for the same destination: "file /var/log/audit.log". A configuration with two sinks that return the same is a
+// mistake; "" can be shared. Called after New, from any goroutine.
+type Exclusive interface{ Exclusive() string }
+
+// Waiter is a sink that may wait in Run for its destination to come: while Waiting returns true it does not count as up.
+// Called from any goroutine; must not block.
+type Waiter interface{ Waiting() bool }
 
 // A sink that is an io.Closer is closed once, after its last Run: what it kept open between two runs, a listener or a
 // process, ends there.

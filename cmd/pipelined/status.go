@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/pipeline"
 )
 
@@ -147,7 +148,11 @@ func writeStatus(w io.Writer, address string, st *pipeline.Status, sick error) e
 	fmt.Fprintf(t, "sink\tphase\tsent\tacked\tin flight\tlag records\tlag seconds\truns\t\n")
 	for _, name := range names {
 		s := st.Sinks[name]
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%.1f\t%d\t\n", name, visible(string(s.Phase)), s.Sent, s.Acked, s.InFlight, s.LagRecords, s.LagSeconds, s.Runs)
+		phase := s.Phase
+		if phase == deliver.Running && !s.Up {
+			phase = "waiting" // for its destination
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%.1f\t%d\t\n", name, visible(string(phase)), s.Sent, s.Acked, s.InFlight, s.LagRecords, s.LagSeconds, s.Runs)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -156,6 +161,9 @@ func writeStatus(w io.Writer, address string, st *pipeline.Status, sick error) e
 		s := st.Sinks[name]
 		if detail := scalars(s.Detail); detail != "" {
 			fmt.Fprintf(w, "sink %s: %s\n", name, detail)
+		}
+		if counters := nonZero(s.Counters); counters != "" {
+			fmt.Fprintf(w, "sink %s: %s\n", name, counters)
 		}
 		if s.LastError != "" {
 			fmt.Fprintf(w, "sink %s: last error at %s: %s\n", name, s.ErrorAt.Format(time.RFC3339), visible(s.LastError))
@@ -166,6 +174,17 @@ func writeStatus(w io.Writer, address string, st *pipeline.Status, sick error) e
 	}
 	fmt.Fprintln(w)
 	return st.Ledger.WriteText(w, kindNames())
+}
+
+// nonZero returns the counters that have counted something.
+func nonZero(counters map[string]uint64) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(counters)) {
+		if n := counters[name]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s=%d", visible(name), n))
+		}
+	}
+	return strings.Join(parts, " ")
 }
 
 // scalars returns the members of a JSON object that are not empty, but for objects and for arrays of anything but strings.

@@ -79,7 +79,7 @@ func (r *Receiver) serve(ctx context.Context, c *connection) (err error) {
 		}
 	}()
 	r.rd.Reset(c.conn)
-	r.count.Connected, r.count.Acked = true, 0
+	r.count.Connected = true
 	r.count.Connections++
 	c.lastSign = time.Now()
 	r.publish(r.pos)

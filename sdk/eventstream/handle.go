@@ -58,6 +58,7 @@ func (c *connection) hello(f Frame, first bool) error {
 		}
 		if last.Epoch != 0 {
 			c.r.count.Restarts++
+			c.r.count.Acked = 0 // it was another numbering
 		}
 	default:
 		c.pos = last

@@ -214,19 +214,16 @@ func (r *Receiver) Disconnect() {
 	}
 }
 
-// Drain asks the producer to say when it has sent everything up to target, 0 for what has been received already, and
-// waits for the answer: the highest number sent. Every record up to that has been handled when Drain returns, and is acknowledged
-// unless AckEvery holds that back. A producer that cannot send the target within its deadline, 200 ms, never answers:
-// give ctx an end. Not to be called from a [Handler].
+// Drain asks the producer to say when it has sent everything up to target, 0 for all that is at hand, and waits for the
+// answer: the highest number sent. Every record up to that has been handled when Drain returns, and is acknowledged unless
+// AckEvery holds that back. A producer that cannot send the target within its deadline, 200 ms, never answers: give ctx an
+// end. Not to be called from a [Handler].
 func (r *Receiver) Drain(ctx context.Context, target event.Seq) (event.Seq, error) {
 	r.mu.Lock()
 	c := r.cur
 	if c == nil {
 		r.mu.Unlock()
 		return 0, ErrNotConnected
-	}
-	if target == 0 {
-		target = r.stats.Position.Seq
 	}
 	w := &waiter{target: target, done: make(chan event.Seq, 1)}
 	c.waiters = append(c.waiters, w)

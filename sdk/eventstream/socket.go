@@ -11,13 +11,13 @@ import (
 	"syscall"
 )
 
-// maxSocketPath is the longest path of a Unix socket in bytes: sun_path of unix(7) with its NUL.
-const maxSocketPath = 107
+// MaxSocketPath is the longest path of a Unix socket in bytes: sun_path of unix(7) with its NUL.
+const MaxSocketPath = 107
 
 // listenUnix makes a Unix stream socket, see [ListenUnix].
 func listenUnix(path string, mode fs.FileMode) (*net.UnixListener, error) {
-	if path == "" || len(path) > maxSocketPath {
-		return nil, fmt.Errorf("eventstream: the path of a socket has 1 to %d bytes, not %d: %q", maxSocketPath, len(path), path)
+	if path == "" || len(path) > MaxSocketPath {
+		return nil, fmt.Errorf("eventstream: the path of a socket has 1 to %d bytes, not %d: %q", MaxSocketPath, len(path), path)
 	}
 	if strings.HasPrefix(path, "@") {
 		l, err := net.Listen("unix", path)

@@ -7,7 +7,7 @@ type Stats struct {
 	Connected   bool
 	Paused      bool      // the producer is asked to send no records
 	Position    Position  // of the stream: everything up to it is handled
-	Acked       event.Seq // last number acknowledged on the newest connection
+	Acked       event.Seq // last number acknowledged
 	Connections uint64
 	Reads       uint64 // that delivered something
 	Acks        uint64 // sent

@@ -54,7 +54,6 @@ func (l *link) readError(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET): // reset: it had not read everything
 		return errClosed
 	case errors.Is(err, errTakenOver):
-		l.counters.taken.Add(1)
 		return err
 	default:
 		return fmt.Errorf("unixsock: read: %w", err)
@@ -98,10 +97,7 @@ func (l *link) obey(f eventstream.Frame) (known bool, err error) {
 		l.paused = false
 		l.poke()
 	case eventstream.DrainRequest:
-		l.counters.drains.Add(1)
-		l.drain = drainRequest{true, max(l.drain.target, f.Seq()), time.Now().Add(drainDeadline)}
-		l.timers[drainTimer].Reset(drainDeadline)
-		l.poke()
+		l.requestDrain(f.Seq())
 	case eventstream.Keepalive:
 	default:
 		return false, nil // it does not count as a sign of life either
@@ -126,6 +122,9 @@ func (l *link) ack(seq event.Seq) error {
 		l.resync = nil
 		l.poke()
 	}
+	if seq >= l.owed.until {
+		l.owed = owed{}
+	}
 	return l.acknowledge(seq)
 }
 
@@ -137,14 +136,11 @@ func (l *link) acknowledge(seq event.Seq) error {
 			return err
 		}
 		l.acked = seq
-		if l.owed != 0 && seq >= l.owed {
-			l.owed = 0
-		}
 	}
 	if l.acked >= l.offered && l.resync == nil {
 		l.awaiting = time.Time{}
 	}
-	if l.finishing {
+	if l.stopping {
 		l.poke()
 	}
 	return nil

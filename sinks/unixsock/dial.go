@@ -7,13 +7,9 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// dialTimeout is how long a receiver whose backlog is full may keep us waiting.
-const dialTimeout = 5 * time.Second
 
 // Dialer returns a connector to a receiver that listens on that path. A path that begins with "@" is an abstract socket.
 func Dialer(path string) Connector { return dialer(path) }
@@ -21,7 +17,7 @@ func Dialer(path string) Connector { return dialer(path) }
 type dialer string
 
 func (d dialer) Connect(ctx context.Context, _ <-chan struct{}) (net.Conn, error) {
-	nd := net.Dialer{Timeout: dialTimeout}
+	var nd net.Dialer
 	conn, err := nd.DialContext(ctx, "unix", string(d))
 	switch {
 	case err == nil:
@@ -30,6 +26,8 @@ func (d dialer) Connect(ctx context.Context, _ <-chan struct{}) (net.Conn, error
 		return nil, fmt.Errorf("unixsock: there is no receiver: %s does not exist", string(d))
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("unixsock: there is no receiver: nobody listens on %s", string(d))
+	case errors.Is(err, syscall.EAGAIN):
+		return nil, fmt.Errorf("unixsock: the receiver at %s does not accept: its backlog is full", string(d))
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("unixsock: user %d may not connect to %s", os.Geteuid(), string(d))
 	case errors.Is(err, syscall.EPROTOTYPE):
@@ -42,21 +40,21 @@ func (d dialer) Connect(ctx context.Context, _ <-chan struct{}) (net.Conn, error
 func (dialer) Close() error    { return nil }
 func (dialer) Refused() uint64 { return 0 }
 
-// peerOf returns the process at the other end, nil if that cannot be told.
-func peerOf(conn net.Conn) *Peer {
+// peerOf names the process at the other end, "" if that cannot be told.
+func peerOf(conn net.Conn) string {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
-		return nil
+		return ""
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return nil
+		return ""
 	}
 	var cred *unix.Ucred
 	if ctrlErr := raw.Control(func(fd uintptr) {
 		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); ctrlErr != nil || err != nil {
-		return nil
+		return ""
 	}
-	return &Peer{PID: cred.Pid, UID: cred.Uid}
+	return fmt.Sprintf("pid %d, uid %d", cred.Pid, cred.Uid)
 }

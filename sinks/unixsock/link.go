@@ -18,8 +18,6 @@ import (
 const (
 	// keepalive is after how much silence of ours a keepalive goes out.
 	keepalive = 10 * time.Second
-	// drainDeadline is how long a drain request may take to be answered.
-	drainDeadline = 200 * time.Millisecond
 	// writeSize is how many bytes are collected for a write while there are more records.
 	writeSize = 64 << 10
 )
@@ -37,6 +35,7 @@ type link struct {
 	next   event.Seq // number of the next record
 	again  event.Seq // records up to here were sent on an earlier connection
 	begun  bool      // a record was looked at on this connection
+	held   sdk.Batch // taken while a paused pipeline drains, to see whether there is anything left
 	table  bool      // the session table is being sent
 	state  State
 	timers [2]*time.Timer // of keepalives and drain requests
@@ -47,17 +46,17 @@ type link struct {
 	wait context.Context
 	poke context.CancelFunc
 
-	ended     error      // why the connection is of no use any more
-	paused    bool       // the receiver wants no records
-	finishing bool       // everything is sent: only acknowledgements are waited for
-	quiet     bool       // it may be time for a keepalive
-	offered   event.Seq  // highest number whose bytes the connection was given
-	resync    *event.Seq // of the FullResync whose acknowledgement is waited for
-	awaiting  time.Time  // since when an acknowledgement has been owed; zero: none is
-	heard     time.Time  // when the receiver said something last
-	written   time.Time  // when something was written last
-	drain     drainRequest
-	skipped   skipped
+	ended    error      // why the connection is of no use any more
+	paused   bool       // the receiver wants no records
+	stopping bool       // the pipeline is stopping: the last acknowledgement may be what the writer waits for
+	quiet    bool       // it may be time for a keepalive
+	offered  event.Seq  // highest number whose bytes the connection was given
+	resync   *event.Seq // of the FullResync whose acknowledgement is waited for
+	awaiting time.Time  // since when an acknowledgement has been owed; zero: none is
+	heard    time.Time  // when the receiver said something last
+	written  time.Time  // when something was written last
+	drains   []drainRequest
+	skipped  skipped
 }
 
 // Indexes of link.timers.
@@ -65,13 +64,6 @@ const (
 	aliveTimer = iota
 	drainTimer
 )
-
-// drainRequest is what the receiver has asked for with a DrainRequest.
-type drainRequest struct {
-	pending  bool
-	target   event.Seq
-	deadline time.Time
-}
 
 func newLink(ctx context.Context, k *Sink, conn net.Conn, s sdk.Stream) *link {
 	now := time.Now()
@@ -97,12 +89,23 @@ func newLink(ctx context.Context, k *Sink, conn net.Conn, s sdk.Stream) *link {
 // run serves the connection until it breaks, ctx ends, or everything was sent and acknowledged.
 func (l *link) run() error {
 	stop := context.AfterFunc(l.ctx, func() { l.end(l.ctx.Err()) })
-	done := make(chan struct{})
-	go func() { defer close(done); l.end(l.listen()) }()
-	err := l.write()
-	l.end(err)
+	var others sync.WaitGroup
+	over := make(chan struct{})
+	others.Go(func() { l.end(l.listen()) })
+	others.Go(func() {
+		select {
+		case <-l.draining():
+			l.mu.Lock()
+			l.stopping = true
+			l.poke()
+			l.mu.Unlock()
+		case <-over:
+		}
+	})
+	l.end(l.write())
 	stop()
-	<-done
+	close(over)
+	others.Wait()
 	for _, t := range l.timers {
 		t.Stop()
 	}
@@ -111,10 +114,21 @@ func (l *link) run() error {
 	if errors.Is(l.ended, errDelivered) {
 		return nil
 	}
+	if errors.Is(l.ended, errTakenOver) {
+		l.counters.taken.Add(1)
+	}
 	if _, silent := errors.AsType[*silentError](l.ended); silent {
 		l.counters.silent.Add(1)
 	}
 	return l.ended
+}
+
+// draining returns a channel that is closed when the pipeline begins to stop; nil if the stream does not tell.
+func (l *link) draining() <-chan struct{} {
+	if n, ok := l.stream.(sdk.DrainNotifier); ok {
+		return n.Draining()
+	}
+	return nil
 }
 
 // silentError is a receiver that is there and does nothing.
@@ -162,14 +176,17 @@ func (l *link) write() error {
 		}
 	}
 	for {
-		if err := l.attend(); err != nil {
+		if err := l.attend(true); err != nil {
 			return err
 		}
 		wait := time.Duration(-1)
 		if l.drainReached() {
 			wait = 0 // that nothing more is at hand is all it waits for
 		}
-		b, err := l.stream.Next(l.wait, wait)
+		b, err := l.held, error(nil)
+		if l.held = (sdk.Batch{}); b.Len() == 0 {
+			b, err = l.stream.Next(l.wait, wait)
+		}
 		switch {
 		case err == nil && b.Len() > 0:
 			err = l.send(b)
@@ -187,12 +204,12 @@ func (l *link) write() error {
 }
 
 // attend does what the receiver and the clock ask for before the next record may go out. It returns when records may,
-// or with the reason why the connection ends.
-func (l *link) attend() error {
+// or with the reason why the connection ends. between says that it is called between two batches.
+func (l *link) attend(between bool) error {
 	for {
 		l.rearm()
 		l.mu.Lock()
-		ended, paused, quiet, drain, resync := l.ended, l.paused, l.quiet, l.drain.pending, l.resync != nil
+		ended, paused, quiet, drain, resync := l.ended, l.paused, l.quiet, len(l.drains) > 0, l.resync != nil
 		l.mu.Unlock()
 		if ended != nil {
 			return ended
@@ -210,6 +227,11 @@ func (l *link) attend() error {
 		switch {
 		case paused:
 			l.show(Paused)
+			if between {
+				if err := l.endPaused(); err != nil {
+					return err
+				}
+			}
 			<-l.wait.Done()
 			continue
 		case resync || l.table:
@@ -219,6 +241,22 @@ func (l *link) attend() error {
 		}
 		return nil
 	}
+}
+
+// endPaused ends the connection if the pipeline is stopping and there is nothing that the pause holds.
+func (l *link) endPaused() error {
+	l.mu.Lock()
+	over := l.stopping && l.acked >= l.next-1
+	l.mu.Unlock()
+	if !over || l.held.Len() > 0 {
+		return nil
+	}
+	b, err := l.stream.Next(l.ctx, 0)
+	if errors.Is(err, sdk.ErrDrained) {
+		return errDelivered
+	}
+	l.held = b
+	return err
 }
 
 // show tells what the link is doing.
@@ -252,7 +290,7 @@ func (l *link) finish() error {
 	for {
 		l.rearm()
 		l.mu.Lock()
-		l.finishing = true
+		l.stopping = true // the stream may not have told
 		ended, quiet, all := l.ended, l.quiet, l.acked >= l.next-1
 		l.mu.Unlock()
 		switch {
@@ -273,37 +311,6 @@ func (l *link) finish() error {
 	}
 }
 
-// drainReached reports whether there is a drain request and everything up to its target was sent.
-func (l *link) drainReached() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.drain.pending && l.reached(l.drain.target)
-}
-
-// reached reports whether everything up to a number was sent, or has no frame. The lock is held.
-func (l *link) reached(target event.Seq) bool { return max(l.offered, l.acked) >= target }
-
-// answerDrain answers a drain request: when everything up to its target was sent, and either nothing more is at hand or
-// the deadline has come. Where the target was not reached by then, it stays unanswered.
-func (l *link) answerDrain(atRest bool) error {
-	l.mu.Lock()
-	d := l.drain
-	over := d.pending && !time.Now().Before(d.deadline)
-	answer := d.pending && l.reached(d.target) && (atRest || over)
-	if answer || over {
-		l.drain = drainRequest{}
-	}
-	l.mu.Unlock()
-	switch {
-	case answer:
-		l.out = eventstream.AppendControl(l.out, eventstream.DrainComplete, l.last)
-		return l.flush()
-	case over:
-		l.counters.drainsMissed.Add(1)
-	}
-	return nil
-}
-
 // flush writes what is collected.
 func (l *link) flush() error {
 	if len(l.out) == 0 {
@@ -320,18 +327,23 @@ func (l *link) flush() error {
 	}
 	l.mu.Unlock()
 	l.highest = max(l.highest, l.last)
-	// A receiver that owes nothing and takes nothing is dead as well.
-	_ = l.conn.SetWriteDeadline(now.Add(l.Silence)) // as above
-	_, err := l.conn.Write(l.out)
-	l.out = l.out[:0]
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return &silentError{fmt.Sprintf("has not taken what was sent %v ago", l.Silence)}
-	}
-	if errors.Is(err, syscall.EPIPE) {
-		return errClosed
-	}
-	if err != nil {
-		return fmt.Errorf("unixsock: write: %w", err)
+	defer func() { l.out = l.out[:0] }()
+	for b := l.out; len(b) > 0; {
+		// A receiver that owes nothing and takes nothing is dead as well; one that takes a little is slow.
+		_ = l.conn.SetWriteDeadline(time.Now().Add(l.Silence)) // as above
+		n, err := l.conn.Write(b)
+		b = b[n:]
+		switch {
+		case err == nil, n > 0 && errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return &silentError{fmt.Sprintf("has taken nothing for %v", l.Silence)}
+		case errors.Is(err, syscall.EPIPE):
+			return errClosed
+		case errors.Is(err, errTakenOver):
+			return err
+		default:
+			return fmt.Errorf("unixsock: write: %w", err)
+		}
 	}
 	return nil
 }

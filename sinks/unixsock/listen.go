@@ -12,9 +12,14 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/eventstream"
 )
+
+// warnAlone is after how long without a receiver the operator is told.
+const warnAlone = 10 * time.Second
 
 // acceptPause is the pause after a connection was refused or could not be accepted: whoever tries in a loop gets no CPU.
 const acceptPause = 20 * time.Millisecond
@@ -33,20 +38,24 @@ type ListenConfig struct {
 }
 
 // Listener returns a connector to receivers that dial. It listens from the first Connect until Close: a receiver that
-// comes between two connections waits in the backlog.
+// comes between two connections waits its turn.
 func Listener(c ListenConfig) Connector {
-	return &listener{ListenConfig: c, arrived: make(chan *accepted, 1)}
+	if c.Warn == nil {
+		c.Warn = func(string, ...any) {}
+	}
+	return &listener{ListenConfig: c, arrived: make(chan struct{}, 1)}
 }
 
 type listener struct {
 	ListenConfig
-	arrived chan *accepted // the receiver whose turn is next
 	refused atomic.Uint64
+	arrived chan struct{} // holds a token when there may be a next
 
 	mu     sync.Mutex
 	l      net.Listener  // nil: not listening
 	done   chan struct{} // closed when accept has ended
-	active *accepted     // the receiver that was handed out and has not been closed
+	active *accepted     // the receiver that was handed out and is not closed
+	next   *accepted     // the one whose turn is next
 }
 
 // accepted is a connection with a receiver.
@@ -54,15 +63,26 @@ type accepted struct {
 	*net.UnixConn
 	owner *listener
 	taken atomic.Bool // closed because another receiver came
+	told  bool        // that others are refused for it; of the goroutine that accepts
 }
 
 // Read tells a connection that was taken over from one that broke.
 func (c *accepted) Read(b []byte) (int, error) {
 	n, err := c.UnixConn.Read(b)
+	return n, c.why(err)
+}
+
+// Write does as well.
+func (c *accepted) Write(b []byte) (int, error) {
+	n, err := c.UnixConn.Write(b)
+	return n, c.why(err)
+}
+
+func (c *accepted) why(err error) error {
 	if err != nil && c.taken.Load() {
-		err = errTakenOver
+		return errTakenOver
 	}
-	return n, err
+	return err
 }
 
 // Close makes room for the next receiver.
@@ -75,31 +95,54 @@ func (c *accepted) Close() error {
 	return c.UnixConn.Close()
 }
 
+// gone reports whether the receiver has closed its end, which this end may not have noticed yet.
+func (c *accepted) gone() bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return true
+	}
+	gone := false
+	err = raw.Control(func(fd uintptr) {
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(poll, 0)
+		gone = err == nil && n > 0
+	})
+	return gone || err != nil
+}
+
 func (n *listener) Refused() uint64 { return n.refused.Load() }
 
 func (n *listener) Connect(ctx context.Context, draining <-chan struct{}) (net.Conn, error) {
 	if err := n.open(); err != nil {
 		return nil, err
 	}
-	select { // who is there comes before the end
-	case c := <-n.arrived:
-		return n.handOut(c), nil
-	default:
-	}
-	select {
-	case c := <-n.arrived:
-		return n.handOut(c), nil
-	case <-draining:
-		return nil, errNobody
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	alone := time.NewTimer(warnAlone)
+	defer alone.Stop()
+	for {
+		if c := n.take(); c != nil {
+			return c, nil
+		}
+		select {
+		case <-n.arrived:
+		case <-alone.C:
+			n.Warn("no receiver has connected; records wait in the ring", "path", n.Path)
+		case <-draining:
+			return nil, errNobody
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 }
 
-func (n *listener) handOut(c *accepted) net.Conn {
+// take makes the next receiver the active one.
+func (n *listener) take() *accepted {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.active = c
+	c := n.next
+	n.next = nil
+	if c != nil {
+		n.active = c
+	}
 	return c
 }
 
@@ -137,44 +180,48 @@ func (n *listener) accept(l net.Listener, done chan struct{}) {
 				n.Warn("receivers cannot be accepted; trying again", "path", n.Path, "err", err)
 			}
 			time.Sleep(acceptPause)
-		case !n.admit(&accepted{UnixConn: conn.(*net.UnixConn), owner: n}):
-			n.refused.Add(1)
-			_ = conn.Close() // it is not wanted: nobody cares how it ends
-			time.Sleep(acceptPause)
-		default:
+		case n.admit(&accepted{UnixConn: conn.(*net.UnixConn), owner: n}):
 			warned = false
+		default:
+			time.Sleep(acceptPause)
 		}
 	}
 }
 
-// admit makes a receiver the next, if there is room for it.
+// admit gives a receiver its turn, or refuses it. One that is gone is in nobody's way.
 func (n *listener) admit(c *accepted) bool {
 	n.mu.Lock()
-	active := n.active
+	active, waiting := n.active, n.next
+	free := (active == nil || active.gone()) && (waiting == nil || waiting.gone())
+	if free || n.Takeover {
+		n.next = c
+	}
 	n.mu.Unlock()
-	if active != nil {
-		if !n.Takeover {
-			return false
+	// How the connections end that are closed here is of no interest to anybody.
+	if !free && !n.Takeover {
+		n.refused.Add(1)
+		if active != nil && !active.told {
+			active.told = true
+			n.Warn("a second receiver is refused", "path", n.Path, "first", peerOf(active), "second", peerOf(c))
 		}
-		active.taken.Store(true)
-		_ = active.Close() // as in accept
+		_ = c.UnixConn.Close()
+		return false
 	}
-	for {
-		select {
-		case n.arrived <- c:
-			return true
-		default:
-		}
-		if !n.Takeover {
-			return false
-		}
-		select { // one that came before and was not served yet gives way
-		case old := <-n.arrived:
+	if waiting != nil {
+		if !free {
 			n.refused.Add(1)
-			_ = old.Close() // as above
-		default:
 		}
+		_ = waiting.UnixConn.Close()
 	}
+	if active != nil && !free {
+		active.taken.Store(true)
+		_ = active.UnixConn.Close()
+	}
+	select {
+	case n.arrived <- struct{}{}:
+	default:
+	}
+	return true
 }
 
 // Close stops listening, turns away who waits, and removes the socket.
@@ -188,10 +235,8 @@ func (n *listener) Close() error {
 	}
 	err := l.Close()
 	<-done
-	select {
-	case c := <-n.arrived:
+	if c := n.take(); c != nil {
 		err = errors.Join(err, c.Close())
-	default:
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package unixsock_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -156,6 +157,40 @@ func TestListenTakeover(t *testing.T) {
 	}
 }
 
+// TestListenTakeoverOfStalled takes over from a receiver that does not read, while the sink is writing to it.
+func TestListenTakeoverOfStalled(t *testing.T) {
+	l := startListening(t, filepath.Join(t.TempDir(), "s"), func(c *unixsock.ListenConfig) { c.Takeover = true })
+	l.Append(sessions(20_000)...)
+	l.dial()
+	for i := range uint64(20) {
+		until(t, "the socket is full", func() bool { return l.sink.Status().(unixsock.Status).State == unixsock.Streaming })
+		next := l.dial()
+		until(t, "the takeover", func() bool { return l.counter("taken_over") == i+1 })
+		if err := l.lastErr.Load(); err == nil || !strings.Contains((*err).Error(), "another receiver has taken over") {
+			t.Fatalf("the run ended with %v", err)
+		}
+		if !greeted(next) {
+			t.Fatal("the receiver that took over got nothing")
+		}
+	}
+}
+
+// TestListenQuickReconnect closes and connects again at once: the sink may not have noticed the first, and must not refuse
+// the second for it.
+func TestListenQuickReconnect(t *testing.T) {
+	l := startListening(t, filepath.Join(t.TempDir(), "s"), nil)
+	for range 200 {
+		conn := l.dial()
+		if !greeted(conn) {
+			t.Fatal("refused")
+		}
+		_ = conn.Close()
+	}
+	if n := l.counter("connections_refused"); n != 0 {
+		t.Errorf("%d refused", n)
+	}
+}
+
 // TestListenSocket checks the file of the socket: its permissions, that it takes the place of a stale one, comes back when
 // somebody has deleted it, and goes with the sink.
 func TestListenSocket(t *testing.T) {
@@ -230,7 +265,7 @@ func TestListenAbstract(t *testing.T) {
 		t.Fatal("no hello")
 	}
 	st := l.sink.Status().(unixsock.Status)
-	if st.Receiver == nil || st.Receiver.PID != int32(os.Getpid()) || st.Receiver.UID != uint32(os.Getuid()) {
+	if st.Receiver != fmt.Sprintf("pid %d, uid %d", os.Getpid(), os.Getuid()) {
 		t.Errorf("status %+v", st)
 	}
 }

@@ -69,10 +69,12 @@ func oneOf[T fmt.Stringer](v *T, text []byte, a, b T) error {
 // permissions are a socket's permission bits in octal.
 type permissions fs.FileMode
 
-func (p *permissions) UnmarshalText(text []byte) error {
-	v, err := strconv.ParseUint(string(text), 8, 32)
-	if err != nil || v > 0o777 {
-		return fmt.Errorf(`want permission bits such as "0660", got %q`, text)
+// UnmarshalTOML takes strings only: a number would be read as decimal here and as octal there.
+func (p *permissions) UnmarshalTOML(value any) error {
+	text, ok := value.(string)
+	v, err := strconv.ParseUint(text, 8, 32)
+	if !ok || err != nil || v > 0o777 {
+		return fmt.Errorf(`want permission bits as a string such as "0660", got %v`, value)
 	}
 	*p = permissions(v)
 	return nil

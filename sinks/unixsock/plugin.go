@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/eventstream"
 )
 
 //go:embed sample.toml
@@ -18,7 +19,6 @@ const (
 	minSilence     = time.Second
 	maxSilence     = 10 * time.Minute
 	defaultSilence = 30 * time.Second
-	maxPath        = 107 // bytes of a socket's path that the kernel takes, see unix(7)
 )
 
 // Plugin returns the sink "unixsock".
@@ -33,7 +33,8 @@ func Plugin() sdk.SinkPlugin {
 
 func newPlugin(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	o := options{Silence: durationOption(defaultSilence)}
-	if !cfg.Decode(&o) || !o.check(cfg) {
+	decoded := cfg.Decode(&o)
+	if !o.check(cfg) || !decoded { // all mistakes at once
 		return nil
 	}
 	warn := env.Warn
@@ -67,16 +68,22 @@ func (o *options) check(cfg sdk.Config) bool {
 	switch abstract := strings.HasPrefix(o.Path, "@"); {
 	case o.Path == "":
 		mistake(true, "path", "the path of the socket is missing")
+	case strings.Contains(o.Path, "://"):
+		mistake(true, "path", "want the path of a socket, not a URL")
 	case abstract:
+		mistake(o.Path == "@", "path", `want a name behind the "@"`)
 		mistake(o.Permissions != nil, "permissions", "an abstract socket has no permissions: anybody may connect")
 	default:
 		abs, err := filepath.Abs(o.Path)
 		mistake(err != nil, "path", "a relative path, and the working directory is not known: %v", err)
 		o.Path = abs
 	}
-	mistake(len(o.Path) > maxPath, "path", "a socket's path may have %d bytes, this one has %d", maxPath, len(o.Path))
+	mistake(len(o.Path) > eventstream.MaxSocketPath, "path", "a socket's path may have %d bytes, this one has %d", eventstream.MaxSocketPath, len(o.Path))
 	mistake(o.Mode == dial && o.Second != nil, "second", `goes with mode = "listen"`)
 	mistake(o.Mode == dial && o.Permissions != nil, "permissions", `goes with mode = "listen": the receiver makes the socket`)
+	if o.Permissions != nil && *o.Permissions&0o002 != 0 {
+		cfg.Warnf("permissions", "every user of this host may connect")
+	}
 	silence := time.Duration(o.Silence)
 	mistake(silence < minSilence || silence > maxSilence, "silence", "want %v to %v, got %v", minSilence, maxSilence, silence)
 	return good

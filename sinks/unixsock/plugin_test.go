@@ -34,7 +34,11 @@ func TestConfiguration(t *testing.T) {
 		{"path = \"/run/s\"\nmode = \"listen\"\nsecond = \"queue\"", `second: want "refuse" or "takeover", got "queue"`},
 		{"path = \"/run/s\"\npermissions = \"0600\"", `permissions: goes with mode = "listen": the receiver makes the socket`},
 		{"path = \"@s\"\nmode = \"listen\"\npermissions = \"0600\"", "permissions: an abstract socket has no permissions"},
-		{"path = \"/run/s\"\nmode = \"listen\"\npermissions = \"rw\"", "permissions: want permission bits such as"},
+		{"path = \"/run/s\"\nmode = \"listen\"\npermissions = \"rw\"", "permissions: want permission bits as a string"},
+		{"path = \"/run/s\"\nmode = \"listen\"\npermissions = 0o660", "permissions: want permission bits as a string such as \"0660\", got 432"},
+		{"path = \"/run/s\"\nmode = \"listen\"\npermissions = \"0666\"", "warning: permissions: every user of this host may connect"},
+		{"path = \"@\"", `path: want a name behind the "@"`},
+		{"path = \"unix:///run/s\"", "path: want the path of a socket, not a URL"},
 		{"path = \"/run/s\"\nsilence = \"10ms\"", "silence: want 1s to 10m0s, got 10ms"},
 		{"path = \"/run/s\"\nsilence = \"soon\"", "silence: want a duration"},
 		{"path = \"/run/s\"\nmod = \"dial\"", `mod: unknown key; did you mean "mode"?`},
@@ -49,6 +53,14 @@ func TestConfiguration(t *testing.T) {
 		if !strings.Contains(got, c.want) || strings.Contains(got, "\n") {
 			t.Errorf("%s\ngives %q\nwant  %q", c.text, got, c.want)
 		}
+	}
+}
+
+// TestAllMistakes checks that a value of the wrong kind does not hide other mistakes.
+func TestAllMistakes(t *testing.T) {
+	_, got := configure("mode = \"lisen\"\nsilence = \"1h\"\npath = \"@\"")
+	if strings.Count(got, "\n") != 2 {
+		t.Errorf("%s", got)
 	}
 }
 

@@ -6,13 +6,20 @@ import (
 	"github.com/rtflow/pipelined/sdk/eventstream"
 )
 
+// owed are resyncs that the receiver is not known to have: the first before the record from, the last before the record
+// until. Only an acknowledgement of that record, sent behind the table, ends the debt. The zero value owes nothing.
+type owed struct{ from, until event.Seq }
+
 // resyncBefore tells the receiver that it has lost track before the record of that number, waits until it has
 // acknowledged that, and sends the sessions that live. It is owed until the record is acknowledged: only then the
 // receiver is known to have all of it.
 func (l *link) resyncBefore(next event.Seq) error {
 	number := next - 1
 	l.mu.Lock()
-	l.owed = next
+	if l.owed.from == 0 {
+		l.owed.from = next
+	}
+	l.owed.until = max(l.owed.until, next)
 	l.resync = &number
 	l.mu.Unlock()
 	l.counters.resyncs.Add(1)
@@ -22,7 +29,7 @@ func (l *link) resyncBefore(next event.Seq) error {
 		return err
 	}
 	for {
-		if err := l.attend(); err != nil {
+		if err := l.attend(false); err != nil {
 			return err
 		}
 		if !l.resyncing() {
@@ -50,7 +57,7 @@ func (l *link) resyncBefore(next event.Seq) error {
 		if err := l.flush(); err != nil {
 			return err
 		}
-		if err := l.attend(); err != nil {
+		if err := l.attend(false); err != nil {
 			return err
 		}
 	}
@@ -64,10 +71,10 @@ func (l *link) resyncing() bool {
 	return l.resync != nil
 }
 
-// owesTable reports whether the last connection broke when the receiver had understood that it has lost track and was
-// not known to have the sessions. Where it had not understood yet, what told it so is in the ring and will again.
+// owesTable reports whether a connection broke after the receiver had understood that it has lost track, and it is not
+// known to have the sessions. Where it had not understood yet, what told it so is in the ring and will again.
 func (l *link) owesTable() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.owed != 0 && l.owed == l.next
+	return l.owed.until != 0 && l.next >= l.owed.from
 }

@@ -85,40 +85,146 @@ func TestP5FirstConnection(t *testing.T) {
 }
 
 // TestResyncIsOwed breaks the connection at every place of a resync: the next one begins with it again, until a record
-// behind it was acknowledged.
+// behind it was acknowledged. The gap ends with the loss record that an eviction leaves, which has no frame in delta mode.
 func TestResyncIsOwed(t *testing.T) {
+	for _, delta := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, unixsock.Config{Delta: delta})
+			r.SetSessions(sessions(1000)...)
+			r.Append(sessions(5)...)
+			r.Append(loss(event.SessionOpen))
+			r.Append(sessions(4)...)
+			r.Evict(5)
+			reconnect := func(v *receiver, first event.Seq) *receiver {
+				t.Helper()
+				synctest.Wait()
+				_ = v.conn.Close()
+				_ = r.again()
+				return r.connect(first)
+			}
+			v := r.connect(1)
+			v.resync(5)
+			v = reconnect(v, 1) // it was not acknowledged
+			v.resync(5)
+			v.say(eventstream.Ack, 5)
+			v.table(10)
+			v = reconnect(v, 6) // in the middle of the table
+			v.resync(5)
+			v.say(eventstream.Ack, 5)
+			v.table(1000)
+			if !delta {
+				v.frame(event.FrameLoss)
+			}
+			v.resync(6) // the loss record tells of the same again
+			v.say(eventstream.Ack, 6)
+			v.table(1000)
+			v.records(7, 10)
+			v = reconnect(v, 7) // nothing behind it was acknowledged
+			v.resync(6)
+			v.say(eventstream.Ack, 6)
+			v.table(1000)
+			v.records(7, 10)
+			v.say(eventstream.Ack, 7)
+			v = reconnect(v, 8)
+			v.records(8, 10)
+			v.nothing(time.Second)
+		})
+	}
+}
+
+// TestDeltaResyncIsOwed breaks the connection when the receiver of the existing protocol has the table, and has
+// acknowledged nothing behind it.
+func TestDeltaResyncIsOwed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := start(t, unixsock.Config{})
+		r := start(t, unixsock.Config{Delta: true})
 		r.SetSessions(sessions(1000)...)
-		r.Append(sessions(10)...)
+		r.Append(sessions(5)...)
+		r.Append(loss(event.SessionOpen))
+		r.Append(sessions(4)...)
 		r.Evict(5)
-		reconnect := func(v *receiver, first event.Seq) *receiver {
-			t.Helper()
-			synctest.Wait()
-			_ = v.conn.Close()
-			_ = r.again()
-			return r.connect(first)
-		}
 		v := r.connect(1)
 		v.resync(5)
-		v = reconnect(v, 1) // it was not acknowledged
-		v.resync(5)
-		v.say(eventstream.Ack, 5)
-		v.table(10)
-		v = reconnect(v, 6) // in the middle of the table
-		v.resync(5)
 		v.say(eventstream.Ack, 5)
 		v.table(1000)
-		v.records(6, 10)
-		v = reconnect(v, 6) // nothing behind it was acknowledged
-		v.resync(5)
-		v.say(eventstream.Ack, 5)
-		v.table(1000)
-		v.records(6, 10)
-		v.say(eventstream.Ack, 6)
-		v = reconnect(v, 7)
 		v.records(7, 10)
-		v.nothing(time.Second)
+		synctest.Wait()
+		_ = v.conn.Close()
+		_ = r.again()
+		v = r.connect(7)
+		v.resync(6)
+		v.say(eventstream.Ack, 6)
+		v.table(1000)
+		v.records(7, 10)
+		v.say(eventstream.Ack, 7)
+		synctest.Wait()
+		_ = v.conn.Close()
+		_ = r.again()
+		r.connect(8).records(8, 10)
+	})
+}
+
+// TestTwoResyncsAreOwed loses the connection when two resyncs were told and only the first loss record acknowledged.
+func TestTwoResyncsAreOwed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{})
+		r.SetSessions(sessions(500)...)
+		r.Append(loss(event.SessionOpen), sessions(1)[0], loss(event.SessionOpen), sessions(1)[0])
+		v := r.connect(1)
+		v.records(1, 1)
+		v.resync(1)
+		v.say(eventstream.Ack, 1)
+		v.table(500)
+		v.records(2, 3)
+		v.resync(3)
+		synctest.Wait()
+		_ = v.conn.Close()
+		_ = r.again()
+		v = r.connect(2)
+		v.resync(1)
+		v.say(eventstream.Ack, 1)
+		v.table(500)
+		v.records(2, 3)
+		v.resync(3)
+	})
+}
+
+// TestResyncForEachLoss checks that a loss which comes later, behind nothing but the last one, is told as well.
+func TestResyncForEachLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{})
+		r.SetSessions(sessions(3)...)
+		r.Append(loss(event.SessionOpen))
+		v := r.connect(1)
+		v.records(1, 1)
+		v.resync(1)
+		v.say(eventstream.Ack, 1)
+		v.table(3)
+		time.Sleep(5 * time.Second)
+		r.Append(loss(event.SessionOpen), sessions(1)[0])
+		v.records(2, 2)
+		v.resync(2)
+	})
+}
+
+// TestDeltaGapAtTheEnd evicts telemetry behind a pause, in delta mode, where neither it nor the loss record has a frame: the
+// pipeline must not wait for an acknowledgement of them.
+func TestDeltaGapAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{Delta: true})
+		r.Append(sessions(1)...)
+		v := r.connect(1)
+		v.records(1, 1)
+		v.say(eventstream.Pause, 0)
+		synctest.Wait()
+		r.Append(sinktest.Record(event.PolicyDeny, 1), sinktest.Record(event.PolicyDeny, 2), loss(event.PolicyDeny))
+		r.Evict(3)
+		v.say(eventstream.Ack, 1)
+		v.say(eventstream.Resume, 0)
+		r.Drain()
+		if err := <-r.done; err != nil {
+			t.Error(err)
+		}
+		r.hasAcked(4)
 	})
 }
 

@@ -8,13 +8,14 @@ import (
 
 // send sends a batch.
 func (l *link) send(b sdk.Batch) error {
-	first := b.Records[0].Seq()
+	first, told := b.Records[0].Seq(), event.Seq(0)
 	if !l.begun {
 		l.begun = true
 		if first != l.next { // records are gone that the receiver never had: it has lost track
 			if err := l.resyncBefore(first); err != nil {
 				return err
 			}
+			told = first
 		}
 	}
 	if first <= l.again {
@@ -22,14 +23,14 @@ func (l *link) send(b sdk.Batch) error {
 	}
 	for i := range b.Records {
 		rec := &b.Records[i]
-		if err := l.add(rec); err != nil {
+		if err := l.add(rec, told); err != nil {
 			return err
 		}
 		if len(l.out) >= writeSize {
 			if err := l.flush(); err != nil {
 				return err
 			}
-			if err := l.attend(); err != nil {
+			if err := l.attend(false); err != nil {
 				return err
 			}
 		}
@@ -37,25 +38,19 @@ func (l *link) send(b sdk.Batch) error {
 	return l.flush()
 }
 
-// add appends the frame of one record.
-func (l *link) add(rec *event.Record) error {
-	seq := rec.Seq()
+// add appends the frame of one record. told is the number of the record before which the receiver has just been told
+// what lives: the loss record at the end of a gap says nothing new then.
+func (l *link) add(rec *event.Record, told event.Seq) error {
+	seq, before := rec.Seq(), l.next
 	l.next = seq + 1
 	loss := rec.Kind() == event.Loss
-	if !l.Delta {
-		l.out = append(l.out, rec.Frame()...)
-		l.last = seq
-		if loss && l.losesSessions(rec) {
-			return l.resyncBefore(seq + 1)
-		}
-		return nil
-	}
+	resync := loss && seq != told && losesSessions(rec)
 	switch {
-	case loss && l.losesSessions(rec):
-		l.last = seq // the FullResync stands in its place
-		return l.resyncBefore(seq + 1)
-	case loss:
-		return l.skip(seq)
+	case !l.Delta:
+		l.out = append(l.out, rec.Frame()...)
+	case loss && !resync:
+		return l.skip(before, seq)
+	case loss: // the FullResync stands in its place
 	case rec.Kind() == event.SessionOpen:
 		l.out = eventstream.AppendOpen(l.out, eventstream.SessionOpen, seq, rec)
 	case rec.Kind() == event.SessionClose:
@@ -64,24 +59,22 @@ func (l *link) add(rec *event.Record) error {
 		l.out = append(l.out, rec.Frame()...)
 	}
 	l.last = seq
+	if resync {
+		return l.resyncBefore(seq + 1)
+	}
 	return nil
 }
 
-// losesSessions reports whether session records are missing and the receiver has not just been told what lives.
-func (l *link) losesSessions(rec *event.Record) bool {
+// losesSessions reports whether a loss record counts session records.
+func losesSessions(rec *event.Record) bool {
 	lost := rec.LossCounts()
-	if lost[event.SessionOpen] == 0 && lost[event.SessionClose] == 0 {
-		return false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.owed != rec.Seq()
+	return lost[event.SessionOpen]+lost[event.SessionClose] > 0
 }
 
-// skip passes over a record that has no frame.
-func (l *link) skip(seq event.Seq) error {
+// skip passes over a record that has no frame, and over what was evicted before it.
+func (l *link) skip(from, to event.Seq) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.skipped.add(seq)
+	l.skipped.add(from, to)
 	return l.acknowledge(l.acked) // there may be nothing before it that an acknowledgement is still to come for
 }

@@ -36,10 +36,10 @@ type Config struct {
 type Sink struct {
 	Config
 
-	// Positions that outlive a connection. They belong to the link that runs; its goroutines use them under its lock.
+	// What outlives a connection. It belongs to the link that runs: highest to its writer, the rest is guarded by its lock.
 	acked   event.Seq // released by acknowledgements
+	owed    owed
 	highest event.Seq // ever sent
-	owed    event.Seq // a resync before the record of this number is owed until that record is acknowledged; 0: none
 
 	counters counters
 
@@ -51,6 +51,8 @@ var (
 	_ sdk.Sink            = (*Sink)(nil)
 	_ sdk.Reporter        = (*Sink)(nil)
 	_ sdk.CounterReporter = (*Sink)(nil)
+	_ sdk.Exclusive       = (*Sink)(nil)
+	_ sdk.Waiter          = (*Sink)(nil)
 )
 
 // State is what a sink is doing.
@@ -70,13 +72,7 @@ type Status struct {
 	Path     string    `json:"path"`
 	State    State     `json:"state"`
 	Since    time.Time `json:"since"`
-	Receiver *Peer     `json:"receiver,omitempty"` // the process at the other end
-}
-
-// Peer is the process at the other end of a Unix socket.
-type Peer struct {
-	PID int32  `json:"pid"`
-	UID uint32 `json:"uid"`
+	Receiver string    `json:"receiver,omitempty"` // the process at the other end: "pid 812, uid 0"
 }
 
 // counters are a sink's own counters.
@@ -117,6 +113,16 @@ func (k *Sink) Run(ctx context.Context, s sdk.Stream) error {
 // Close ends listening.
 func (k *Sink) Close() error { return k.Connector.Close() }
 
+// Exclusive returns the socket: a receiver has one producer.
+func (k *Sink) Exclusive() string { return "unix socket " + k.Path }
+
+// Waiting reports whether there is no receiver.
+func (k *Sink) Waiting() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.status.State == Connecting
+}
+
 // Status returns a [Status].
 func (k *Sink) Status() any {
 	k.mu.Lock()
@@ -151,7 +157,7 @@ func (k *Sink) enter(s State) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if s == Connecting {
-		k.status.Receiver = nil
+		k.status.Receiver = ""
 	}
 	if k.status.State != s {
 		k.status.State, k.status.Since = s, time.Now()

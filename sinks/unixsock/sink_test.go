@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -304,6 +305,134 @@ func TestFinish(t *testing.T) {
 		}
 		r.hasAcked(10)
 	})
+}
+
+// TestFinishPaused checks that a receiver which has asked for a pause does not keep a pipeline from stopping when there is
+// nothing that the pause holds, and that what it does hold is held.
+func TestFinishPaused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{})
+		r.Append(sessions(1)...)
+		v := r.connect(1)
+		v.records(1, 1)
+		v.say(eventstream.Pause, 0)
+		synctest.Wait()
+		begin := time.Now()
+		r.Drain()
+		v.nothing(time.Second)
+		v.say(eventstream.Ack, 1)
+		if err := <-r.done; err == nil && time.Since(begin) == time.Second {
+			return
+		}
+		t.Errorf("ended after %v", time.Since(begin))
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{})
+		v := r.connect(1)
+		v.say(eventstream.Pause, 0)
+		synctest.Wait()
+		r.Append(sessions(2000)...)
+		r.Drain()
+		v.nothing(9 * time.Second)
+		v.say(eventstream.Resume, 0)
+		v.records(1, 2000)
+		v.say(eventstream.Ack, 2000)
+		if err := <-r.done; err != nil {
+			t.Error(err)
+		}
+		r.hasAcked(2000)
+	})
+}
+
+// TestDrainRequestsApart checks that a request which cannot be answered does not keep others from their answers.
+func TestDrainRequestsApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{})
+		v := r.connect(1)
+		r.Append(sessions(3)...)
+		v.records(1, 3)
+		v.say(eventstream.Pause, 0) // so that nothing is known to be at rest
+		v.say(eventstream.DrainRequest, 1000)
+		time.Sleep(100 * time.Millisecond)
+		v.say(eventstream.DrainRequest, 3)
+		begin := time.Now()
+		if f := v.frame(eventstream.DrainComplete); f.Seq() != 3 || time.Since(begin) != 200*time.Millisecond {
+			t.Errorf("complete at %d after %v", f.Seq(), time.Since(begin))
+		}
+		for range 1000 { // more than are remembered
+			v.say(eventstream.DrainRequest, 1000)
+		}
+		v.nothing(time.Second)
+		if r.counter("drains") != 1002 || r.counter("drains_missed") != 1001 {
+			t.Errorf("%d requests, %d missed", r.counter("drains"), r.counter("drains_missed"))
+		}
+	})
+}
+
+// TestDrainRequestInDeltaMode checks that the answer covers numbers without a frame: who waits for one of them would wait for ever.
+func TestDrainRequestInDeltaMode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{Delta: true})
+		v := r.connect(1)
+		r.Append(sessions(1)[0], loss(event.PolicyDeny))
+		v.records(1, 1)
+		v.say(eventstream.Ack, 1)
+		synctest.Wait()
+		r.hasAcked(2)
+		v.say(eventstream.DrainRequest, 2)
+		if f := v.frame(eventstream.DrainComplete); f.Seq() != 2 {
+			t.Errorf("complete at %d, want 2", f.Seq())
+		}
+	})
+}
+
+// TestSlowReceiver checks that a receiver which takes a little all the time is not taken for dead.
+func TestSlowReceiver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{Silence: time.Second})
+		r.Append(sessions(2000)...)
+		v := r.connect(1)
+		b := make([]byte, event.MaxFrame)
+		for seq := event.Seq(1); seq <= 2000; seq++ {
+			if _, err := io.ReadFull(v.conn, b); err != nil {
+				t.Fatalf("record %d: %v", seq, err)
+			}
+			v.say(eventstream.Ack, seq-1)
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+}
+
+// TestHostileFlood checks that nothing a receiver floods the sink with makes it keep memory, or holds up its records.
+func TestHostileFlood(t *testing.T) {
+	for _, typ := range []event.FrameType{
+		eventstream.Ack, eventstream.Pause, eventstream.DrainRequest, eventstream.Keepalive, eventstream.Resume, 77,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, unixsock.Config{})
+			v := r.connect(1)
+			go func() { _, _ = io.Copy(io.Discard, v.conn) }()
+			frame := eventstream.AppendControl(nil, typ, 0)
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			for range 50_000 {
+				v.send(frame)
+			}
+			synctest.Wait()
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 1<<20 {
+				t.Errorf("type %d: %d bytes are kept", typ, grown)
+			}
+			v.say(eventstream.Resume, 0)
+			r.Append(sessions(1)...)
+			synctest.Wait()
+			v.say(eventstream.Ack, 1)
+			synctest.Wait()
+			r.hasAcked(1)
+		})
+	}
 }
 
 // TestHostile checks what becomes of receivers that are wrong or gone: an error that says so, within the time allowed,

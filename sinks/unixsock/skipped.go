@@ -11,13 +11,13 @@ type skipped struct {
 
 type span struct{ from, to event.Seq }
 
-// add adds the next higher number.
-func (s *skipped) add(seq event.Seq) {
-	if n := len(s.spans); n > 0 && s.spans[n-1].to+1 == seq {
-		s.spans[n-1].to = seq
+// add adds higher numbers.
+func (s *skipped) add(from, to event.Seq) {
+	if n := len(s.spans); n > 0 && s.spans[n-1].to+1 == from {
+		s.spans[n-1].to = to
 		return
 	}
-	s.spans = append(s.spans, span{seq, seq})
+	s.spans = append(s.spans, span{from, to})
 }
 
 // through returns how far an acknowledgement reaches, and forgets what it covers.

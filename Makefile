@@ -7,7 +7,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 ROOT    := $(shell [ $$(id -u) = 0 ] && echo yes)
 EVENTS  := bin/events.log
 # What tests and generators use beside Go, as COMMAND:DEBIAN-PACKAGE.
-NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14
+NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler
 
 .PHONY: help build run test race sim soak fuzz bench bench-all lint generate check needs e2e install clean
 
@@ -50,7 +50,7 @@ BENCHTIME ?= 1s
 bench: build ## run the benchmarks that the figures of the README come from, and print those
 	@mkdir -p bin
 	@PIPELINED_REQUIRE_XDP=$(if $(ROOT),1,0) $(GO) test -p 1 -run '^$$' -bench 'Gate|PacketPath|SessionClose|Lookup|Read$$|Stream' -benchtime $(BENCHTIME) \
-	  ./core/admission ./core/worker ./core/session ./sdk/format ./cmd/pipelined ./test/stream > bin/bench.txt || { cat bin/bench.txt; exit 1; }
+	  ./core/admission ./core/worker ./core/session ./sdk/format ./cmd/pipelined ./core/pluginhost ./test/stream > bin/bench.txt || { cat bin/bench.txt; exit 1; }
 	@awk -f test/bench/table.awk bin/bench.txt
 
 bench-all: ## run every benchmark there is
@@ -60,7 +60,9 @@ lint: ## run the linters pinned in tools/go.mod
 	$(TOOL) golangci-lint run ./...
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 
-generate: $(if $(ROOT),needs) ## rebuild the XDP program (clang)
+generate: $(if $(ROOT),needs) ## rebuild the XDP program (clang) and the code of the sink protocol (protoc)
+	@mkdir -p bin
+	$(GO) build -modfile=tools/go.mod -o bin/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	$(GO) generate ./...
 
 check: lint race e2e ## what CI runs
@@ -76,6 +78,7 @@ e2e: build ## real traffic between network namespaces, tapped over AF_XDP (root)
 install: ## install what make build has built, and the systemd unit
 	@test -x bin/pipelined || { echo "run make build first"; exit 1; }
 	install -D -m 0755 bin/pipelined $(DESTDIR)/usr/bin/pipelined
+	install -d $(DESTDIR)/usr/lib/pipelined/plugins
 	install -D -m 0644 dist/pipelined.service $(DESTDIR)/usr/lib/systemd/system/pipelined.service
 	install -D -m 0644 -b pipeline.toml $(DESTDIR)/etc/pipelined/pipeline.toml.example
 

@@ -176,7 +176,7 @@ func receiveNames(cmd *cobra.Command, path string) (*event.Names, string, error)
 		}
 		return nil, hostname, nil
 	}
-	_, p, err := plan(cmd.ErrOrStderr(), path, false, pipeline.Options{InterfaceID: interfaceID})
+	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: path}, pipeline.Options{InterfaceID: interfaceID})
 	if err != nil {
 		return nil, "", err
 	}

@@ -160,7 +160,7 @@ func TestStatusOfPipeline(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := strings.Replace(string(text), `"bin/events.log"`, `"`+t.TempDir()+`/events.log"`, 1)
-	_, p, err := plan(io.Discard, writeFile(t, "p.toml", config), true, pipeline.Options{})
+	p, err := plan(t.Context(), io.Discard, how{path: writeFile(t, "p.toml", config), daemon: true}, pipeline.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,15 +16,18 @@ const module = "github.com/rtflow/pipelined"
 // floors lists the rooms from the ground up. A room imports only rooms on floors below its own; rooms that are not
 // listed, such as test helpers, are imported by tests alone.
 var floors = [][]string{
-	{"sdk/event", "core/packet", "core/limiter", "core/budget", "core/metrics", "xsk"},
-	{"sdk", "sdk/format", "sdk/eventstream", "core/replay", "core/session", "core/zone", "core/application", "core/config"},
-	{"core/admission", "core/hook", "core/source", "sdk/sinktest"},
+	{"sdk/event", "sdk/table", "core/packet", "core/limiter", "core/budget", "core/metrics", "xsk"},
+	{
+		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application",
+		"core/config",
+	},
+	{"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/sinkplugin"},
 	{
 		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file", "sinks/unixsock",
 		"sources/capture", "sources/xdp",
 	},
-	{"core/registry"},
-	{"core/pipeline"},
+	{"core/registry", "core/pluginhost"},
+	{"core/pipeline", "core/pluginkit"},
 	{"cmd/pipelined"},
 }
 
@@ -98,6 +101,25 @@ func TestEveryRoomIsInTheTable(t *testing.T) {
 		if floorOf(room) < 0 && room != module && !strings.HasPrefix(room, "internal/") && !strings.HasPrefix(room, "test/") &&
 			!strings.HasPrefix(room, "examples/") {
 			t.Errorf("%s has no floor", room)
+		}
+	}
+}
+
+// TestDaemonLinksNoBrokers keeps what sinks in processes of their own depend on out of the daemon.
+func TestDaemonLinksNoBrokers(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"/cmd/pipelined").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	deps := strings.Fields(string(out))
+	if !slices.Contains(deps, module+"/core/pluginhost") {
+		t.Error("the daemon has no host of plugins: does the test look in the right place?")
+	}
+	for _, dep := range deps {
+		for _, broker := range []string{"github.com/nats-io/", "github.com/twmb/franz-go"} {
+			if strings.HasPrefix(dep, broker) {
+				t.Errorf("the daemon links %s", dep)
+			}
 		}
 	}
 }

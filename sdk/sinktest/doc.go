@@ -12,5 +12,7 @@
 //
 // Calling Run again is what the daemon does after a failure: the stream starts over behind the last acknowledged record.
 //
-// What lives here: the fake and its checks. What never may: anything of ours but sdk and sdk/event.
+// [Config] is the configuration of such a sink, and [Conform] what every sink has to pass.
+//
+// What lives here: the fake and its checks. What never may: anything of ours but sdk, sdk/event and sdk/table.
 package sinktest

@@ -3,6 +3,7 @@ function value(unit,   i) { for (i = 3; i < NF; i++) if ($(i + 1) == unit) retur
 function row(what, figure) { printf "%-78s %s\n", what, figure }
 { sub(/-[0-9]+$/, "", $1) }
 /^Benchmark/ { allocs[$1] = value("allocs/op"); ns[$1] = value("ns/op"); worker[$1] = value("ns/event/worker"); cpu[$1] = value("cpu-ns/pkt"); pkt[$1] = value("ns/pkt"); p99[$1] = value("p99-ms"); refused[$1] = value("refused"); core[$1] = value("%core") }
+/^BenchmarkPlugin/ { rate[$1] = value("records/s") / 1e6; p50us[$1] = value("p50-ns") / 1000; p99us[$1] = value("p99-ns") / 1000 }
 /FAIL/ { print; failed = 1 }
 END {
   if (failed) exit 1
@@ -27,5 +28,14 @@ END {
   row("session record under a storm, p99 to acknowledgement: every read / every 100 ms", p99[read] " / " p99[slow] " ms, " refused[read] + refused[slow] " refused")
   row("sdk/eventstream receiving from memory, the copy of the producer included", ns["BenchmarkReceive/memory"] " ns per record, " allocs["BenchmarkReceive/memory"] " allocations")
   row("event stream, connected and idle, of one core", core["BenchmarkStreamIdle"] " %")
+  plugin("with mTLS", "mtls"); plugin("without", "bare-socket")
+  far = "BenchmarkPluginLatency/process"; near = "BenchmarkPluginLatency/inside"
+  row("one record, to acknowledgement by a plugin: p50 / p99; by a sink inside", us(far) " µs; " us(near) " µs")
+  row("one record, by another sink: alone; beside a plugin that is killed all the time", us("BenchmarkPluginNeighbour/alone") " µs; " us("BenchmarkPluginNeighbour/beside-kills") " µs")
+}
+function us(b) { return sprintf("%.1f / %.1f", p50us[b], p99us[b]) }
+function plugin(how, b,   ours, bare) {
+  ours = rate["BenchmarkPluginRecords/" b]; bare = rate["BenchmarkPluginBare/" b]
+  row("records through a plugin that counts, " how "; bare go-plugin stream beside it", sprintf("%.2f million/s; %.2f, ratio %.2f", ours, bare, bare > 0 ? ours / bare : 0))
 }
 function read_cpu() { return cpu["BenchmarkRead"] > 0 ? sprintf("%.2f million", 1000 / cpu["BenchmarkRead"]) : "?" }

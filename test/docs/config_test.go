@@ -11,6 +11,7 @@ import (
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/core/pluginhost"
 	"github.com/rtflow/pipelined/core/registry"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/plugins/filterlog"
@@ -23,13 +24,14 @@ import (
 	"github.com/rtflow/pipelined/sources/xdp"
 )
 
-// builtins is what the command has compiled in.
+// builtins is what the command has compiled in, and the plugin that docs/plugins.md is about.
 func builtins(t *testing.T) *registry.Registry {
 	t.Helper()
+	host := pluginhost.New(pluginhost.Options{})
 	r, err := registry.New(
 		[]source.Plugin{capture.Plugin(nil), xdp.Plugin()},
 		[]hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()},
-		[]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), unixsock.Plugin()},
+		[]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), unixsock.Plugin(), host.Exec(), host.Named("webhook", "/bin/true")},
 	)
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 func TestKeysAreDescribed(t *testing.T) {
 	for page, folders := range map[string][]string{
 		"docs/configuration.md":        {"core/config", "sources/capture", "sources/xdp"},
+		"docs/plugins.md":              {"core/pluginhost"},
 		"sinks/file/README.md":         {"sinks/file"},
 		"sinks/unixsock/README.md":     {"sinks/unixsock"},
 		"plugins/screendrop/README.md": {"plugins/screendrop"},

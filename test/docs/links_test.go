@@ -12,7 +12,7 @@ var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
 // Every relative link leads to a file, and its anchor to a heading there.
 func TestLinks(t *testing.T) {
-	for _, p := range pages(t, "docs/*.md", "README.md", "plugins/*/README.md", "sinks/*/README.md", "sources/*/README.md",
+	for _, p := range pages(t, "docs/*.md", "README.md", "plugins/*/README.md", "sinks/*/README.md", "sources/*/README.md", "examples/*/README.md",
 		"testdata/README.md") {
 		for _, m := range link.FindAllStringSubmatch(p.prose, -1) {
 			target, fragment, _ := strings.Cut(m[1], "#")

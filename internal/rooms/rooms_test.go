@@ -18,10 +18,10 @@ const module = "github.com/rtflow/pipelined"
 var floors = [][]string{
 	{"sdk/event", "core/packet", "core/limiter", "core/budget", "core/metrics", "xsk"},
 	{"sdk", "sdk/format", "core/replay", "core/session", "core/zone", "core/application", "core/config"},
-	{"core/admission", "core/hook", "core/source", "sdk/sinktest"},
+	{"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/inflight", "sdk/topic", "sdk/options"},
 	{
 		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file",
-		"sources/capture", "sources/xdp",
+		"sinks/nats", "sources/capture", "sources/xdp",
 	},
 	{"core/registry"},
 	{"core/pipeline"},

@@ -21,7 +21,7 @@ var floors = [][]string{
 	{"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/inflight", "sdk/topic", "sdk/options"},
 	{
 		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file",
-		"sinks/nats", "sources/capture", "sources/xdp",
+		"sinks/nats", "sinks/kafka", "sources/capture", "sources/xdp",
 	},
 	{"core/registry"},
 	{"core/pipeline"},
@@ -98,6 +98,26 @@ func TestEveryRoomIsInTheTable(t *testing.T) {
 		if floorOf(room) < 0 && room != module && !strings.HasPrefix(room, "internal/") && !strings.HasPrefix(room, "test/") &&
 			!strings.HasPrefix(room, "examples/") {
 			t.Errorf("%s has no floor", room)
+		}
+	}
+}
+
+// TestDaemonLinksNoBroker keeps the clients of brokers, and what they bring along, out of the daemon: those sinks are
+// executables of their own.
+func TestDaemonLinksNoBroker(t *testing.T) {
+	deps := func(command string) string {
+		t.Helper()
+		out, err := exec.Command("go", "list", "-deps", module+"/cmd/"+command).Output()
+		if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		return string(out)
+	}
+	clients := []string{"github.com/nats-io/", "github.com/twmb/"}
+	daemon := deps("pipelined")
+	for _, client := range clients {
+		if strings.Contains(daemon, client) {
+			t.Errorf("cmd/pipelined links %s…", client)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -71,9 +72,28 @@ func TestTLSCheck(t *testing.T) {
 		{&TLS{Key: "k"}, "tls.cert: missing: cert and key go together, and there is only key"},
 	} {
 		m := &mistakes{}
-		if ok := c.o.Check(m, "tls"); ok != (c.want == "") || strings.Join(m.text, "; ") != c.want {
-			t.Errorf("%+v: %t, %q", c.o, ok, m.text)
+		check := Check(m)
+		check.TLS(c.o, "tls")
+		if check.OK() != (c.want == "") || strings.Join(m.text, "; ") != c.want {
+			t.Errorf("%+v: %t, %q", c.o, check.OK(), m.text)
 		}
+	}
+}
+
+func TestCheckRanges(t *testing.T) {
+	m := &mistakes{}
+	c := Check(m)
+	c.Number(1, "n", 1, 2)
+	c.Number(2, "n", 1, 2)
+	c.Duration(time.Second, "d", time.Second, time.Minute)
+	c.Mistake(false, "x", "never")
+	if !c.OK() || m.text != nil {
+		t.Errorf("mistakes %q", m.text)
+	}
+	c.Number(3, "n", 1, 2)
+	c.Duration(time.Hour, "d", time.Second, time.Minute)
+	if want := "n: want 1 to 2, got 3; d: want 1s to 1m0s, got 1h0m0s"; c.OK() || strings.Join(m.text, "; ") != want {
+		t.Errorf("mistakes %q, want %q", m.text, want)
 	}
 }
 

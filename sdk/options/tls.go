@@ -5,30 +5,15 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
-
-	"github.com/rtflow/pipelined/sdk"
 )
 
 // TLS is the table `tls` of a sink that connects to a server. A sink holds a pointer to it: a table that is there, even an
-// empty one, asks for TLS.
+// empty one, asks for TLS. [Checker.TLS] checks it.
 type TLS struct {
 	CA         string `toml:"ca"`          // PEM file of the authorities to trust; "" is the system's
 	Cert       string `toml:"cert"`        // PEM file of our certificate, for a server that asks for one
 	Key        string `toml:"key"`         // PEM file of its key
 	ServerName string `toml:"server_name"` // expected in the server's certificate; "" is the name that is dialled
-}
-
-// Check records mistakes; key is the name of the table. It reads no file.
-func (o *TLS) Check(cfg sdk.Config, key string) bool {
-	if o == nil || (o.Cert == "") == (o.Key == "") {
-		return true
-	}
-	missing, have := "key", "cert"
-	if o.Key != "" {
-		missing, have = have, missing
-	}
-	cfg.Errorf(key+"."+missing, "missing: cert and key go together, and there is only %s", have)
-	return false
 }
 
 // Config reads the files and returns the configuration of a client, TLS 1.2 or newer, that verifies its server.

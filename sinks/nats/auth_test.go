@@ -1,26 +1,18 @@
 package nats_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
+	"github.com/rtflow/pipelined/internal/testcert"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
 
@@ -172,70 +164,32 @@ func operatorMode(t *testing.T) (change func(*server.Options), credentials []byt
 
 // TestTLS connects with certificates on both sides.
 func TestTLS(t *testing.T) {
-	ca := newAuthority(t)
+	ca := testcert.New(t)
 	for _, first := range []bool{false, true} {
 		s := startServer(t, func(o *server.Options) {
 			o.TLS, o.TLSVerify, o.TLSHandshakeFirst, o.TLSTimeout = true, true, first, 10
 			o.TLSConfig = &tls.Config{
-				Certificates: []tls.Certificate{ca.pair}, ClientCAs: ca.pool, ClientAuth: tls.RequireAndVerifyClientCert,
+				Certificates: []tls.Certificate{ca.Pair}, ClientCAs: ca.Pool, ClientAuth: tls.RequireAndVerifyClientCert,
 				MinVersion: tls.VersionTLS12,
 			}
 		})
 		const text = "servers = [%q]\ntls_first = %t\ntls = { %s }\nstream = { name = \"T\", create = true }"
 		url := "nats://" + s.Addr().String()
-		right := fmt.Sprintf("ca = %q, cert = %q, key = %q", ca.cert, ca.cert, ca.key)
+		right := fmt.Sprintf("ca = %q, cert = %q, key = %q", ca.Cert, ca.Cert, ca.Key)
 		if err := deliver(t, text, url, first, right); err != nil {
 			t.Errorf("first %t: Run = %v", first, err)
 		}
 		for wrong, want := range map[string]string{
 			"":                              "certificate signed by unknown authority",
-			fmt.Sprintf("ca = %q", ca.cert): "tls", // the server hangs up, at a moment that differs
+			fmt.Sprintf("ca = %q", ca.Cert): "tls", // the server hangs up, at a moment that differs
 			right + `, server_name = "elsewhere.net"`:      "elsewhere.net",
 			`ca = "/nonexistent/ca.pem"`:                   "/nonexistent/ca.pem",
-			fmt.Sprintf("ca = %q", ca.key):                 "no certificate",
-			fmt.Sprintf("cert = %q, key = %[1]q", ca.cert): "tls.cert",
+			fmt.Sprintf("ca = %q", ca.Key):                 "no certificate",
+			fmt.Sprintf("cert = %q, key = %[1]q", ca.Cert): "tls.cert",
 		} {
 			if err := deliver(t, text, url, first, wrong); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("first %t, %s: Run = %v, want %q", first, wrong, err, want)
 			}
 		}
 	}
-}
-
-// authority is a certificate that vouches for itself.
-type authority struct {
-	pair      tls.Certificate
-	pool      *x509.CertPool
-	cert, key string // files
-}
-
-func newAuthority(t *testing.T) authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-	a := authority{pool: x509.NewCertPool(), cert: write(t, "cert.pem", certPEM), key: write(t, "key.pem", keyPEM)}
-	a.pool.AppendCertsFromPEM(certPEM)
-	if a.pair, err = tls.X509KeyPair(certPEM, keyPEM); err != nil {
-		t.Fatal(err)
-	}
-	return a
 }

@@ -145,42 +145,29 @@ func TestClusterNodeKilled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	createReplicated(t, ctx, js, "EVENTS")
-	loads := []*struct {
-		subject, options string
-		n                int
-		run              *sinktest.Stream
-		sink             sdk.Sink
-		failures         int
-	}{
-		{subject: "single", options: "max_in_flight = 500", n: 12000},
-		{subject: "batch", options: "max_in_flight = 20\nbatch = 50", n: 150000},
+	loads := []*traffic{
+		{subject: "single", options: "max_in_flight = 500", chunk: 3000},
+		{subject: "batch", options: "max_in_flight = 20\nbatch = 50", chunk: 30000},
 	}
+	killed := make(chan struct{})
 	var all sync.WaitGroup
 	for _, l := range loads {
 		l.sink = newSink(t, "servers = [\"%s\"]\nsubject = \"EVENTS.%s.{kind}.{zone}\"\nformat = \"frames\"\nack_timeout = \"2s\"\n"+
 			"%s\nstream = { name = \"EVENTS\" }", strings.Join(servers, `", "`), l.subject, l.options)
 		l.run = sinktest.NewStream(t)
-		l.run.Append(numbered(l.n)[:l.n/2]...)
+		all.Go(func() { l.feed(ctx, killed) })
 		all.Go(func() { l.failures = keepRunning(t, ctx, l.run, l.sink) })
 	}
 	leader := leaderOf(t, ctx, js, "EVENTS", nodes)
 	for _, l := range loads {
-		if err := l.run.WaitAcked(ctx, event.Seq(l.n/2)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, l := range loads { // the second half: the kill comes at its beginning
-		l.run.Append(numbered(l.n)[l.n/2:]...)
-		l.run.Drain()
-	}
-	for _, l := range loads {
-		if err := l.run.WaitAcked(ctx, event.Seq(l.n/2+1)); err != nil {
+		if err := l.run.WaitAcked(ctx, event.Seq(2*l.chunk)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := leader.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	close(killed)
 	all.Wait()
 	messages := contents(t, js, "EVENTS")
 	for _, l := range loads {
@@ -191,6 +178,35 @@ func TestClusterNodeKilled(t *testing.T) {
 		wantAll(t, slices.DeleteFunc(slices.Clone(messages), func(m stored) bool {
 			return !strings.HasPrefix(m.subject, "EVENTS."+l.subject+".")
 		}), l.n)
+	}
+}
+
+// traffic is a sink under load.
+type traffic struct {
+	subject, options string
+	chunk            int
+	n                int // records in all
+	run              *sinktest.Stream
+	sink             sdk.Sink
+	failures         int
+}
+
+// feed appends a chunk whenever half of the last one is acknowledged, so that there is always something on its way; after the
+// kill one more.
+func (l *traffic) feed(ctx context.Context, killed <-chan struct{}) {
+	defer l.run.Drain()
+	records := numbered(l.chunk)
+	for last := false; ; {
+		l.run.Append(records...)
+		l.n += l.chunk
+		if last || l.run.WaitAcked(ctx, event.Seq(l.n-l.chunk/2)) != nil {
+			return
+		}
+		select {
+		case <-killed:
+			last = true
+		default:
+		}
 	}
 }
 

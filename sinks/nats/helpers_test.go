@@ -133,7 +133,7 @@ func contents(tb testing.TB, js jetstream.JetStream, name string) (list []stored
 	return list
 }
 
-// numbered returns n records that say in their session id which they are, from 1 on; every third is a denial.
+// numbered returns n records of which every third is a denial.
 func numbered(n int) []event.Record {
 	all := make([]event.Record, n)
 	for i := range all {

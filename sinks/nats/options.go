@@ -76,80 +76,60 @@ func defaults() table {
 	}
 }
 
-// checker records mistakes and remembers that there was one.
-type checker struct {
-	cfg sdk.Config
-	bad bool
-}
-
-func (c *checker) mistake(wrong bool, key, form string, args ...any) {
-	if wrong {
-		c.cfg.Errorf(key, form, args...)
-		c.bad = true
-	}
-}
-
-func (c *checker) duration(d time.Duration, key string, low, high time.Duration) {
-	c.mistake(d < low || d > high, key, "want %v to %v, got %v", low, high, d)
-}
-
-func (c *checker) number(n int, key string, low, high int) {
-	c.mistake(n < low || n > high, key, "want %d to %d, got %d", low, high, n)
-}
-
 // check records every mistake in the values.
 func (t *table) check(cfg sdk.Config) bool {
-	c := &checker{cfg: cfg}
-	c.servers(t.Servers)
-	c.stream(t.Stream)
-	c.auth(t.Auth)
-	c.number(t.Batch, "batch", 1, maxBatch)
-	c.duration(t.Linger, "linger", 0, maxLinger)
-	c.number(t.MaxInFlight, "max_in_flight", 1, maxInFlight)
-	c.duration(t.AckTimeout, "ack_timeout", minTimeout, maxTimeout)
-	c.duration(t.ConnectTimeout, "connect_timeout", minTimeout, maxTimeout)
-	c.mistake(t.TLSFirst && t.TLS == nil, "tls_first", "needs a table tls; an empty one will do")
-	return t.TLS.Check(cfg, "tls") && !c.bad
+	c := options.Check(cfg)
+	checkServers(c, t.Servers)
+	t.Stream.check(c)
+	t.Auth.check(c)
+	c.Number(t.Batch, "batch", 1, maxBatch)
+	c.Duration(t.Linger, "linger", 0, maxLinger)
+	c.Number(t.MaxInFlight, "max_in_flight", 1, maxInFlight)
+	c.Duration(t.AckTimeout, "ack_timeout", minTimeout, maxTimeout)
+	c.Duration(t.ConnectTimeout, "connect_timeout", minTimeout, maxTimeout)
+	c.Mistake(t.TLSFirst && t.TLS == nil, "tls_first", "needs a table tls; an empty one will do")
+	c.TLS(t.TLS, "tls")
+	return c.OK()
 }
 
-func (c *checker) servers(list []string) {
-	c.mistake(len(list) == 0, "servers", `want at least one server, such as "nats://nats-1:4222"`)
+func checkServers(c *options.Checker, list []string) {
+	c.Mistake(len(list) == 0, "servers", `want at least one server, such as "nats://nats-1:4222"`)
 	for _, s := range list {
 		u, err := url.Parse(s)
 		if err != nil || u.Host == "" || u.Path != "" || u.RawQuery != "" || (u.Scheme != "nats" && u.Scheme != "tls") {
-			c.mistake(true, "servers", `want servers such as "nats://nats-1:4222" or "tls://nats-1:4222", got %q`, s)
+			c.Mistake(true, "servers", `want servers such as "nats://nats-1:4222" or "tls://nats-1:4222", got %q`, s)
 			continue
 		}
-		c.mistake(u.User != nil, "servers", "user and password stand in the table auth, not in a server's address")
+		c.Mistake(u.User != nil, "servers", "user and password stand in the table auth, not in a server's address")
 	}
 }
 
-func (c *checker) stream(s stream) {
-	c.mistake(s.Name == "", "stream.name", "the name of the stream is missing")
-	c.mistake(strings.ContainsAny(s.Name, " \t\r\n\f.*>/\\"), "stream.name",
+func (s stream) check(c *options.Checker) {
+	c.Mistake(s.Name == "", "stream.name", "the name of the stream is missing")
+	c.Mistake(strings.ContainsAny(s.Name, " \t\r\n\f.*>/\\"), "stream.name",
 		`%q is no name of a stream: it may not hold blanks and none of . * > / \`, s.Name)
-	c.number(s.Replicas, "stream.replicas", 1, maxReplicas)
+	c.Number(s.Replicas, "stream.replicas", 1, maxReplicas)
 	_, ok := storage(s.Storage)
-	c.mistake(!ok, "stream.storage", `want "file" or "memory", got %q`, s.Storage)
-	c.mistake(s.MaxAge < 0, "stream.max_age", `want a duration such as "168h", or "0s" for ever, got %v`, s.MaxAge)
-	c.mistake(s.Duplicates < minDuplicates, "stream.duplicates", "want at least %v, got %v", minDuplicates, s.Duplicates)
-	c.mistake(s.MaxAge > 0 && s.Duplicates > s.MaxAge, "stream.duplicates", "want at most max_age (%v), got %v", s.MaxAge,
+	c.Mistake(!ok, "stream.storage", `want "file" or "memory", got %q`, s.Storage)
+	c.Mistake(s.MaxAge < 0, "stream.max_age", `want a duration such as "168h", or "0s" for ever, got %v`, s.MaxAge)
+	c.Mistake(s.Duplicates < minDuplicates, "stream.duplicates", "want at least %v, got %v", minDuplicates, s.Duplicates)
+	c.Mistake(s.MaxAge > 0 && s.Duplicates > s.MaxAge, "stream.duplicates", "want at most max_age (%v), got %v", s.MaxAge,
 		s.Duplicates)
 }
 
-func (c *checker) auth(a auth) {
+func (a auth) check(c *options.Checker) {
 	ways := 0
 	for _, given := range []bool{a.Credentials != "", a.NKey != "", a.User != "", a.Token != "" || a.TokenFile != ""} {
 		if given {
 			ways++
 		}
 	}
-	c.mistake(ways > 1, "auth", "more than one way: want one of credentials, nkey, user and token")
+	c.Mistake(ways > 1, "auth", "more than one way: want one of credentials, nkey, user and token")
 	password := a.Password != "" || a.PasswordFile != ""
-	c.mistake(password && a.User == "", "auth.user", "missing: there is a password")
-	c.mistake(a.User != "" && !password, "auth.password", "missing: want password or password_file")
-	c.mistake(a.Password != "" && a.PasswordFile != "", "auth.password_file", "there is a password too; want one of them")
-	c.mistake(a.Token != "" && a.TokenFile != "", "auth.token_file", "there is a token too; want one of them")
+	c.Mistake(password && a.User == "", "auth.user", "missing: there is a password")
+	c.Mistake(a.User != "" && !password, "auth.password", "missing: want password or password_file")
+	c.Mistake(a.Password != "" && a.PasswordFile != "", "auth.password_file", "there is a password too; want one of them")
+	c.Mistake(a.Token != "" && a.TokenFile != "", "auth.token_file", "there is a token too; want one of them")
 }
 
 func storage(name string) (jetstream.StorageType, bool) {

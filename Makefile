@@ -7,7 +7,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 ROOT    := $(shell [ $$(id -u) = 0 ] && echo yes)
 EVENTS  := bin/events.log
 # What `make generate` installs when it is missing.
-DEBIAN  := clang llvm libbpf-dev
+DEBIAN  := clang llvm libbpf-dev protobuf-compiler
 
 .PHONY: help build run test race fuzz bench bench-all lint generate check e2e install clean
 
@@ -52,8 +52,10 @@ lint: ## run the linters pinned in tools/go.mod
 	$(TOOL) golangci-lint run ./...
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 
-generate: ## rebuild the XDP program (clang)
-	@command -v clang > /dev/null || { [ "$(ROOT)" = yes ] && apt-get update -qq && apt-get install -y -qq $(DEBIAN) > /dev/null; }
+generate: ## rebuild the XDP program (clang) and the code of the sink protocol (protoc)
+	@mkdir -p bin
+	@{ command -v clang && command -v protoc; } > /dev/null || { [ "$(ROOT)" = yes ] && apt-get update -qq && apt-get install -y -qq $(DEBIAN) > /dev/null; }
+	$(GO) build -modfile=tools/go.mod -o bin/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	$(GO) generate ./...
 
 check: lint race e2e ## what CI runs

@@ -4,6 +4,7 @@ import (
 	"os"
 
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/pluginhost"
 	"github.com/rtflow/pipelined/core/registry"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/plugins/filterlog"
@@ -16,10 +17,23 @@ import (
 )
 
 // builtins is the one list of what is compiled in.
-func builtins() (*registry.Registry, error) {
+func builtins(extra ...sdk.SinkPlugin) (*registry.Registry, error) {
 	return registry.New(
 		[]source.Plugin{capture.Plugin(os.Stdin), xdp.Plugin()},
 		[]hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()},
-		[]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin()},
+		append([]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin()}, extra...),
 	)
+}
+
+// everything is what is compiled in, and the executables in the plugin directory.
+func everything(host *pluginhost.Host, pluginDir string) (*registry.Registry, error) {
+	compiledIn, err := builtins(host.Exec())
+	if err != nil || pluginDir == "" {
+		return compiledIn, err
+	}
+	found, err := host.Discover(pluginDir, registry.Names(compiledIn.Sinks))
+	if err != nil {
+		return nil, err
+	}
+	return builtins(append(found, host.Exec())...)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -10,16 +11,28 @@ import (
 
 func newCheck() *cobra.Command {
 	var path string
+	var plugins bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Find every mistake in a configuration, and say what pipeline it is",
 		Long: `check reads the configuration and prints every mistake in it with file, line, column and the nearest valid spelling. It
 touches no device and no destination. The exit status is 1 if there is a mistake; otherwise check prints what the
-pipeline is.`,
+pipeline is.
+
+A sink that is an executable of its own is not started: of it check sees whether the file is there and may be run, its
+checksum and how it is to run. With --plugins it is started, and looks at its own table.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, p, err := plan(cmd.ErrOrStderr(), path, true, pipeline.Options{})
+			p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: path, daemon: true, ask: plugins}, pipeline.Options{})
 			if err != nil {
+				return err
+			}
+			if !plugins {
+				for _, name := range p.host.Unchecked() {
+					fmt.Fprintf(cmd.ErrOrStderr(), "pipelined: sink %s: the options of the plugin itself are checked with --plugins only\n", name)
+				}
+			}
+			if err := errors.Join(p.down, p.host.Close()); err != nil {
 				return err
 			}
 			if err := p.Describe(cmd.OutOrStdout()); err != nil {
@@ -29,5 +42,6 @@ pipeline is.`,
 		},
 	}
 	configFlag(cmd, &path)
+	cmd.Flags().BoolVar(&plugins, "plugins", false, "also start the executables of plugins, and let them check their own options")
 	return cmd
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/core/pluginhost"
 )
 
 // configFlag adds --config to a command.
@@ -19,29 +22,55 @@ func configFlag(cmd *cobra.Command, path *string) {
 	}
 }
 
+// planned is a configuration and its pipeline.
+type planned struct {
+	*pipeline.Plan
+
+	file *config.File
+	host *pluginhost.Host // of the plugins in it; to be closed
+	down error            // plugins that were asked and did not start
+}
+
+// how says how a configuration is planned.
+type how struct {
+	path   string
+	daemon bool // with what only the daemon needs
+	ask    bool // plugins are started and look at their own tables
+}
+
 // plan loads a configuration and plans its pipeline. Its problems are written to w; with an error among them plan
 // returns errReported.
-func plan(w io.Writer, path string, daemon bool, o pipeline.Options) (*config.File, *pipeline.Plan, error) {
-	registry, err := builtins()
-	if err != nil {
-		return nil, nil, err
-	}
-	o.Registry = registry
+func plan(ctx context.Context, w io.Writer, how how, o pipeline.Options) (_ *planned, err error) {
 	if o.Hostname == "" {
 		if o.Hostname, err = os.Hostname(); err != nil {
-			return nil, nil, fmt.Errorf("the host's name: %w", err)
+			return nil, fmt.Errorf("the host's name: %w", err)
 		}
 	}
-	file, problems := config.Load(path)
-	if daemon {
+	file, problems := config.Load(how.path)
+	if how.daemon {
 		file.RequireRun(problems)
 	}
-	p := pipeline.NewPlan(file, problems, o)
+	host := pluginhost.New(pluginhost.Options{Log: o.Log, RuntimeDir: file.Service.RuntimeDir})
+	if o.Registry, err = everything(host, file.Service.PluginDir); err != nil {
+		return nil, err
+	}
+	p := &planned{Plan: pipeline.NewPlan(file, problems, o), file: file, host: host}
+	if how.ask && problems.Err() == nil {
+		host.Sweep()
+		p.down = host.Configure(ctx, names(file.Pipeline.Sinks))
+	}
 	for _, problem := range problems.All() {
 		fmt.Fprintln(w, problem)
 	}
 	if problems.Err() != nil {
-		return nil, nil, errReported
+		return nil, errors.Join(errReported, host.Close())
 	}
-	return file, p, nil
+	return p, nil
+}
+
+func names(components []*config.Component) (list []string) {
+	for _, c := range components {
+		list = append(list, c.Name)
+	}
+	return list
 }

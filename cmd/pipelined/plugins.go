@@ -12,16 +12,17 @@ import (
 
 	"github.com/rtflow/pipelined"
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/pluginhost"
 	"github.com/rtflow/pipelined/core/registry"
 )
 
 func newPlugins() *cobra.Command {
 	return &cobra.Command{
 		Use:   "plugins",
-		Short: "List the sources, hooks and sinks that are compiled in",
+		Short: "List the sources, hooks and sinks that are compiled in or in the plugin directory",
 		Args:  arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := builtins()
+			r, err := everything(pluginhost.New(pluginhost.Options{}), config.DefaultPluginDir)
 			if err != nil {
 				return err
 			}
@@ -73,7 +74,7 @@ func newSample() *cobra.Command {
 
 // allSamples returns the samples of all plugins by name.
 func allSamples() (map[string]string, error) {
-	r, err := builtins()
+	r, err := everything(pluginhost.New(pluginhost.Options{}), config.DefaultPluginDir)
 	if err != nil {
 		return nil, err
 	}

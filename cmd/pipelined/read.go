@@ -83,7 +83,7 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var open atomic.Pointer[capture.Source]
-	_, p, err := plan(cmd.ErrOrStderr(), o.config, false, pipeline.Options{
+	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: o.config}, pipeline.Options{
 		Log: newLogger(cmd.ErrOrStderr(), "warn"),
 		Input: &pipeline.Input{
 			Name:       "capture",
@@ -188,7 +188,7 @@ type readCloser struct {
 
 // readFrames prints the records of a file of frames.
 func readFrames(cmd *cobra.Command, input io.Reader, o readOptions) error {
-	_, p, err := plan(cmd.ErrOrStderr(), o.config, false, pipeline.Options{
+	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: o.config}, pipeline.Options{
 		Input: &pipeline.Input{Name: "frames"}, Output: &pipeline.Output{Name: "stdout", New: func(sdk.Env) sdk.Sink { return nil }},
 	})
 	if err != nil {

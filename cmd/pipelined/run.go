@@ -27,7 +27,8 @@ func newRun() *cobra.Command {
 		Short: "Run the pipeline until SIGTERM or SIGINT",
 		Long: `run starts the pipeline that the configuration describes. On SIGTERM or SIGINT it stops the sources, delivers what is in
 flight for as long as service.drain allows, and prints the ledger; a second signal ends the draining. SIGHUP reopens
-files. A destination that is down does not keep the pipeline from starting: its records wait.
+files. A destination that is down does not keep the pipeline from starting: its records wait. Nor does a plugin that does
+not start; one that refuses its options does.
 
 The pipeline also ends when its sources do, as a capture does.`,
 		Args: arguments(cobra.NoArgs),
@@ -40,9 +41,17 @@ The pipeline also ends when its sources do, as a capture does.`,
 
 func runDaemon(cmd *cobra.Command, path, level string) error {
 	log := newLogger(cmd.ErrOrStderr(), level)
-	file, p, err := plan(cmd.ErrOrStderr(), path, true, pipeline.Options{Log: log, InterfaceID: interfaceID})
+	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: path, daemon: true, ask: true}, pipeline.Options{Log: log, InterfaceID: interfaceID})
 	if err != nil {
 		return err
+	}
+	defer func() { // also of a pipeline that does not open
+		if err := p.host.Close(); err != nil {
+			log.Warn("plugins leave something behind", "err", err)
+		}
+	}()
+	if p.down != nil {
+		log.Warn("a plugin does not start; its records wait in the ring", "err", p.down)
 	}
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
@@ -54,7 +63,7 @@ func runDaemon(cmd *cobra.Command, path, level string) error {
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	stopHTTP, err := serve(file.Service.Metrics, pl, log)
+	stopHTTP, err := serve(p.file.Service.Metrics, pl, log)
 	if err != nil {
 		cancel()
 		return errors.Join(err, pl.Run(ctx))

@@ -1,5 +1,7 @@
 package config
 
+import "github.com/rtflow/pipelined/sdk/table"
+
 // Pipeline is the chain of [pipeline]: what runs, in this order.
 type Pipeline struct {
 	Sources []*Component // default: none
@@ -112,5 +114,5 @@ func (s *Section) isEmpty(key string) bool {
 	if !s.Has(key) {
 		return true
 	}
-	return isArray(s.doc.raw(s.values[key])) && len(s.doc.arrayOf(s.values[key])) == 0
+	return table.IsArray(s.doc.raw(s.values[key])) && len(s.doc.arrayOf(s.values[key])) == 0
 }

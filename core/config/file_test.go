@@ -18,7 +18,7 @@ func TestDefaults(t *testing.T) {
 	got.Files, got.complete = nil, false
 	rate := Rate{PerSecond: 1000, Burst: 1024}
 	want := File{
-		Service: Service{Metrics: "127.0.0.1:9464", Drain: 5 * time.Second},
+		Service: Service{Metrics: "127.0.0.1:9464", Drain: 5 * time.Second, PluginDir: DefaultPluginDir},
 		Admission: Admission{Rates: [event.NumKinds]Rate{
 			event.PolicyDeny: rate, event.ScreenDrop: rate, event.FilterLog: rate,
 		}},
@@ -66,7 +66,7 @@ func TestFull(t *testing.T) {
 		got, want any
 	}{
 		{"node", f.Node, Node{Name: "edge-1"}},
-		{"service", f.Service, Service{Metrics: "[::1]:9100", Drain: time.Minute}},
+		{"service", f.Service, Service{Metrics: "[::1]:9100", Drain: time.Minute, PluginDir: "/opt/plugins", RuntimeDir: "/run/other"}},
 		{"policy-deny", f.Admission.Rates[event.PolicyDeny], Rate{500, 1024}},
 		{"screen-drop", f.Admission.Rates[event.ScreenDrop], Rate{200, 10}},
 		{"filter-log", f.Admission.Rates[event.FilterLog], Rate{500, 2048}},
@@ -222,5 +222,24 @@ func TestOneMistake(t *testing.T) {
 			_, problems := Parse("", []byte(tt.text))
 			wantProblems(t, problems, tt.want...)
 		})
+	}
+}
+
+func TestPluginDirectories(t *testing.T) {
+	for text, want := range map[string]string{
+		`plugin_dir = ""`:                                  "",
+		`plugin_dir = "plugins"`:                           "absolute",
+		`runtime_dir = "/run/x"`:                           "",
+		`runtime_dir = "run"`:                              "absolute",
+		`runtime_dir = "/tmp/x"`:                           "swept",
+		`runtime_dir = "/var/../tmp"`:                      "swept",
+		`runtime_dir = "/tmpfs"`:                           "",
+		`runtime_dir = "/` + strings.Repeat("x", 60) + `"`: "57 bytes",
+	} {
+		_, problems := Parse("x.toml", []byte("[service]\n"+text))
+		err := problems.Err()
+		if (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
 	}
 }

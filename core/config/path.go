@@ -3,6 +3,8 @@ package config
 import (
 	"strconv"
 	"strings"
+
+	"github.com/rtflow/pipelined/sdk/table"
 )
 
 // cursor is a key of a document while it is decoded: its path as a person reads it and its place. A key that is not in
@@ -15,7 +17,7 @@ type cursor struct {
 
 // key returns the cursor of a key of a table.
 func (c cursor) key(name string) cursor {
-	path := quotePart(name)
+	path := table.QuotePart(name)
 	if c.path != "" {
 		path = c.path + "." + path
 	}
@@ -53,7 +55,11 @@ func (c cursor) follow(path string) cursor {
 			if err != nil {
 				return c.to(c.path+path, nil)
 			}
-			c, path = c.key(unescape(quoted[1:len(quoted)-1])), path[len(quoted):]
+			part, err := strconv.Unquote(quoted)
+			if err != nil {
+				return c.to(c.path+path, nil)
+			}
+			c, path = c.key(part), path[len(quoted):]
 		default:
 			n := strings.IndexAny(path, ".[")
 			if n < 0 {
@@ -63,17 +69,4 @@ func (c cursor) follow(path string) cursor {
 		}
 	}
 	return c
-}
-
-// quotePart returns a part of a key as TOML wants it: bare if that is possible.
-func quotePart(name string) string {
-	for i := range len(name) {
-		if !bareKeyByte(name[i]) {
-			return strconv.Quote(name)
-		}
-	}
-	if name == "" {
-		return `""`
-	}
-	return name
 }

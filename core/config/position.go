@@ -1,11 +1,15 @@
 package config
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/rtflow/pipelined/sdk/table"
 )
 
 // What a text may nest and how long a key may get. The parser keeps the full path of every key and recurses into every
@@ -37,6 +41,15 @@ func (n *node) offsetOf(key string) int {
 		return child.offset
 	}
 	return 0
+}
+
+// order returns the keys of a table in the order of the text.
+func (n *node) order(table map[string]any) []string { return orderOf(n, table) }
+
+func orderOf[V any](n *node, table map[string]V) []string {
+	return slices.SortedFunc(maps.Keys(table), func(a, b string) int {
+		return cmp.Or(cmp.Compare(n.offsetOf(a), n.offsetOf(b)), cmp.Compare(a, b))
+	})
 }
 
 // element returns the node of an array element, nil if the text has no such element.
@@ -397,6 +410,4 @@ func unescape(text string) string {
 	return b.String()
 }
 
-func bareKeyByte(c byte) bool {
-	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-'
-}
+func bareKeyByte(c byte) bool { return table.BareKeyByte(c) }

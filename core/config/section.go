@@ -1,10 +1,8 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
-	"slices"
 
 	"github.com/BurntSushi/toml"
 )
@@ -63,9 +61,7 @@ func (s *Section) Place() (file string, line, column int) {
 
 // Keys returns the table's keys in the order of the file.
 func (s *Section) Keys() []string {
-	return slices.SortedFunc(maps.Keys(s.values), func(a, b string) int {
-		return cmp.Or(cmp.Compare(s.at.node.offsetOf(a), s.at.node.offsetOf(b)), cmp.Compare(a, b))
-	})
+	return orderOf(s.at.node, s.values)
 }
 
 // Has reports whether the table has the key.

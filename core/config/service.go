@@ -2,7 +2,9 @@ package config
 
 import (
 	"net"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,7 +17,13 @@ type Node struct {
 type Service struct {
 	Metrics string        // host:port of /metrics, /healthz and /status, "" for none; default "127.0.0.1:9464"
 	Drain   time.Duration // how long to deliver what is in flight at stop, at most MaxDrain; default 5 s
+
+	PluginDir  string // where executables of sinks are found by name; default DefaultPluginDir
+	RuntimeDir string // where the sockets of plugins live; default "": the caller finds a place
 }
+
+// DefaultPluginDir is where packages put executables of sinks.
+const DefaultPluginDir = "/usr/lib/pipelined/plugins"
 
 // MaxDrain is the longest Service.Drain. A service manager kills what stops too slowly: 90 seconds later with systemd.
 const MaxDrain = 10 * time.Minute
@@ -54,7 +62,10 @@ func readService(s *Section) Service {
 	t := struct {
 		Metrics string        `toml:"metrics"`
 		Drain   time.Duration `toml:"drain"`
-	}{Metrics: "127.0.0.1:9464", Drain: 5 * time.Second}
+
+		PluginDir  string `toml:"plugin_dir"`
+		RuntimeDir string `toml:"runtime_dir"`
+	}{Metrics: "127.0.0.1:9464", Drain: 5 * time.Second, PluginDir: DefaultPluginDir}
 	if s != nil {
 		s.Decode(&t)
 		if why := checkAddress(t.Metrics); why != "" {
@@ -62,6 +73,12 @@ func readService(s *Section) Service {
 		}
 		if t.Drain < 0 || t.Drain > MaxDrain {
 			s.Errorf("drain", "must be 0s to %s, not %s", span(MaxDrain), span(t.Drain))
+		}
+		if t.PluginDir != "" && !filepath.IsAbs(t.PluginDir) {
+			s.Errorf("plugin_dir", "must be an absolute path, or \"\" for none, not %q", shorten(t.PluginDir))
+		}
+		if why := checkRuntimeDir(t.RuntimeDir); why != "" {
+			s.Errorf("runtime_dir", "%s", why)
 		}
 	}
 	return Service(t)
@@ -78,6 +95,29 @@ func checkAddress(address string) string {
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return "the port must be 0 to 65535, not " + strconv.Quote(shorten(port))
+	}
+	return ""
+}
+
+// maxRuntimeDir is the longest runtime directory, in bytes: the path of a Unix socket has at most 107 (unix(7)), and the
+// names below the directory take up to 50.
+const maxRuntimeDir = 57
+
+// checkRuntimeDir says what is wrong with a directory for sockets, "" if nothing is.
+func checkRuntimeDir(dir string) string {
+	clean := filepath.Clean(dir)
+	switch {
+	case dir == "":
+		return ""
+	case !filepath.IsAbs(dir):
+		return "must be an absolute path, not " + strconv.Quote(shorten(dir))
+	case len(clean) > maxRuntimeDir:
+		return "must be at most " + strconv.Itoa(maxRuntimeDir) + " bytes long: the path of a socket in it has to fit"
+	}
+	for _, shared := range []string{"/tmp", "/var/tmp", "/dev/shm"} {
+		if clean == shared || strings.HasPrefix(clean, shared+"/") {
+			return "must not be in " + shared + ": it is everybody's, and swept of old files"
+		}
 	}
 	return ""
 }

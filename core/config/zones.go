@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"unicode"
+
+	"github.com/rtflow/pipelined/sdk/table"
 )
 
 // Zone is one [zones.NAME].
@@ -131,6 +133,6 @@ func claim[K comparable](s *Section, key, what string, thing K, owners map[K]str
 	case owner == s.name:
 		s.Errorf(key, "%s is listed twice", what)
 	default:
-		s.Errorf(key, "%s already belongs to zone %s", what, quotePart(owner))
+		s.Errorf(key, "%s already belongs to zone %s", what, table.QuotePart(owner))
 	}
 }

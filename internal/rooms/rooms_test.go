@@ -16,14 +16,17 @@ const module = "github.com/rtflow/pipelined"
 // floors lists the rooms from the ground up. A room imports only rooms on floors below its own; rooms that are not
 // listed, such as test helpers, are imported by tests alone.
 var floors = [][]string{
-	{"sdk/event", "core/packet", "core/limiter", "core/budget", "core/metrics", "xsk"},
-	{"sdk", "sdk/format", "core/replay", "core/session", "core/zone", "core/application", "core/config"},
-	{"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/inflight", "sdk/topic", "sdk/options"},
+	{"sdk/event", "sdk/table", "core/packet", "core/limiter", "core/budget", "core/metrics", "xsk"},
+	{"sdk", "sdk/format", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application", "core/config"},
+	{
+		"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/sinkplugin", "sdk/inflight", "sdk/topic",
+		"sdk/options",
+	},
 	{
 		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file",
 		"sinks/nats", "sinks/kafka", "sources/capture", "sources/xdp",
 	},
-	{"core/registry"},
+	{"core/registry", "core/pluginhost"},
 	{"core/pipeline"},
 	{"cmd/pipelined"},
 }

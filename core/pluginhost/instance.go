@@ -1,0 +1,166 @@
+package pluginhost
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// marker is the environment variable by which processes of a plugin, children included, are recognised after their daemon is
+// gone. Its value is the daemon's directory.
+const marker = "PIPELINED_INSTANCE"
+
+// RuntimeDir returns where sockets live if the configuration does not say: what systemd calls the service's runtime
+// directory, /run/pipelined for root, or a directory in the user's own runtime directory.
+func RuntimeDir() (string, error) {
+	if dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":"); dir != "" {
+		return filepath.Join(dir, "plugins"), nil
+	}
+	if os.Geteuid() == 0 {
+		return "/run/pipelined/plugins", nil
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, "pipelined"), nil
+	}
+	return "", errors.New("no directory for sockets of plugins: set service.runtime_dir")
+}
+
+// instance is the directory of one daemon. A lock on it says that the daemon lives.
+type instance struct {
+	path   string
+	lock   *os.File
+	starts chan func()
+}
+
+// newInstance creates the directory and the thread that processes are started from.
+func newInstance(base string) (*instance, error) {
+	// Others may pass through, to a plugin's own directory that runs as another user, and see nothing.
+	if err := os.MkdirAll(base, 0o711); err != nil {
+		return nil, fmt.Errorf("the runtime directory: %w", err)
+	}
+	path, err := os.MkdirTemp(base, "d")
+	if err != nil {
+		return nil, fmt.Errorf("the runtime directory: %w", err)
+	}
+	in := &instance{path: path, starts: make(chan func())}
+	if err := errors.Join(os.Chmod(path, 0o711), in.hold()); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(path))
+	}
+	go in.start()
+	return in, nil
+}
+
+const lockFile = "lock"
+
+func (in *instance) hold() (err error) {
+	if in.lock, err = os.OpenFile(filepath.Join(in.path, lockFile), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return err
+	}
+	return unix.Flock(int(in.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+}
+
+// start calls functions that start processes. The kernel sends a parent-death signal when the thread ends that has
+// started the process, not when the daemon does: this one ends with the instance.
+func (in *instance) start() {
+	runtime.LockOSThread() // and never unlocks it: the thread ends with the goroutine
+	// What the daemon may do with network interfaces is not for plugins. Kernels without ambient capabilities pass none on.
+	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+	for start := range in.starts {
+		start()
+	}
+}
+
+// do calls a function on the thread that processes are started from.
+func (in *instance) do(start func() error) error {
+	result := make(chan error, 1)
+	in.starts <- func() { result <- start() }
+	return <-result
+}
+
+func (in *instance) close() error {
+	close(in.starts)
+	return errors.Join(os.RemoveAll(in.path), in.lock.Close())
+}
+
+// sweep removes the directories of daemons that are gone, and kills what still runs for them.
+func sweep(base string, groups cgroups, log *slog.Logger) error {
+	entries, err := os.ReadDir(base)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return fmt.Errorf("the runtime directory: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		path := filepath.Join(base, e.Name())
+		if !e.IsDir() || held(path) {
+			continue
+		}
+		killed, err := killMarked(path)
+		if err = errors.Join(err, os.RemoveAll(path)); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		groups.sweep(groupPrefix + e.Name() + "-")
+		log.Info("removed what a daemon has left behind", "directory", path, "processes", killed)
+	}
+	return errors.Join(errs...)
+}
+
+// held reports whether the daemon of a directory lives, or the directory is not one of ours.
+func held(path string) bool {
+	f, err := os.OpenFile(filepath.Join(path, lockFile), os.O_RDWR, 0)
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
+}
+
+// killMarked kills every process whose environment says that it belongs to the directory of a daemon.
+func killMarked(path string) (killed int, err error) {
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return 0, err
+	}
+	for _, dir := range dirs {
+		if !marked(dir, path) {
+			continue
+		}
+		var pid int
+		if _, err := fmt.Sscanf(filepath.Base(dir), "%d", &pid); err != nil {
+			continue
+		}
+		// The process may end and its number be another's meanwhile: what the descriptor names stays the same.
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue
+		}
+		if marked(dir, path) && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil {
+			killed++
+		}
+		_ = unix.Close(fd) // nothing was written to it
+	}
+	return killed, nil
+}
+
+func marked(proc, path string) bool {
+	environ, err := os.ReadFile(filepath.Join(proc, "environ"))
+	if err != nil {
+		return false // gone, or not ours to look at
+	}
+	for entry := range strings.SplitSeq(string(environ), "\x00") {
+		if entry == marker+"="+path {
+			return true
+		}
+	}
+	return false
+}

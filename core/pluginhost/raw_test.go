@@ -1,0 +1,260 @@
+package pluginhost
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/rtflow/pipelined/sdk/sinkplugin"
+	"github.com/rtflow/pipelined/sdk/sinkplugin/sinkv1"
+)
+
+// rawPlugin is a plugin that does not do what it should. mode says what it does instead.
+func rawPlugin(mode string, args []string) {
+	switch mode {
+	case "silent":
+		select {}
+	case "exits":
+		fmt.Fprintln(os.Stderr, "no license")
+		os.Exit(7)
+	case "says":
+		fmt.Println(args[0])
+		select {}
+	case "endless":
+		for {
+			fmt.Print(strings.Repeat("x", 4096))
+		}
+	case "deaf":
+		listen()
+		select {}
+	case "babbles":
+		l := listen()
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				for _, err = c.Write([]byte("\x00\x00\x10\x04nonsense\xff\xff")); err == nil; _, err = c.Write([]byte("more nonsense")) {
+				}
+			}()
+		}
+	case "hangs-up":
+		l := listen()
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	case "orphan": // escapes the parent-death signal, the end of standard input and the process group, and leaves a child behind
+		child := exec.Command(os.Args[0], pluginArg, "stays", args[0])
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		child.Stderr = os.Stderr // held open
+		if err := child.Start(); err != nil {
+			panic(err)
+		}
+		sinkplugin.Serve(testPlugin())
+	case "child": // leaves a child behind in its group
+		child := exec.Command(os.Args[0], pluginArg, "stays", args[0])
+		if err := child.Start(); err != nil {
+			panic(err)
+		}
+		sinkplugin.Serve(testPlugin())
+	case "stays":
+		signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
+		tell(args[0], os.Getpid())
+		select {}
+	case "environment":
+		if err := os.WriteFile(args[0], []byte(strings.Join(os.Environ(), "\n")), 0o600); err != nil {
+			panic(err)
+		}
+		sinkplugin.Serve(testPlugin())
+	case "id":
+		text := fmt.Sprintf("%d %d %d", os.Getuid(), os.Getgid(), syscall.Getpgrp()-os.Getpid())
+		fmt.Fprintln(os.Stderr, "I am "+text)
+		sinkplugin.Serve(testPlugin())
+	case "spins":
+		for range 4 {
+			go func() {
+				for {
+				}
+			}()
+		}
+		sinkplugin.Serve(testPlugin())
+	case "eats":
+		var kept [][]byte
+		go func() {
+			for {
+				b := make([]byte, 1<<20)
+				for i := range b {
+					b[i] = 1
+				}
+				kept = append(kept, b)
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		sinkplugin.Serve(testPlugin())
+	case "unless": // fails unless a file is there
+		if _, err := os.Stat(args[0]); err != nil {
+			os.Exit(1)
+		}
+		sinkplugin.Serve(testPlugin())
+	default:
+		serveScript(mode)
+	}
+}
+
+// tell writes a number where a test waits for it.
+func tell(path string, n int) {
+	if err := os.WriteFile(path+".new", fmt.Appendln(nil, n), 0o600); err != nil {
+		panic(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		panic(err)
+	}
+}
+
+// listen says the handshake without TLS and listens.
+func listen() net.Listener {
+	path := filepath.Join(os.Getenv(plugin.EnvUnixSocketDir), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("1|1|unix|%s|grpc|\n", path)
+	return l
+}
+
+// script is a service that breaks the protocol.
+type script struct {
+	sinkv1.UnimplementedSinkServer
+	mode string
+}
+
+func (s script) Configure(context.Context, *sinkv1.ConfigureRequest) (*sinkv1.ConfigureResponse, error) {
+	switch s.mode {
+	case "configure-error":
+		return nil, status.Error(codes.Internal, "cannot\x1b[31m even")
+	case "configure-hangs":
+		select {}
+	case "many-problems":
+		answer := new(sinkv1.ConfigureResponse)
+		for i := range 1000 {
+			answer.Problems = append(answer.Problems, &sinkv1.Problem{Key: fmt.Sprintf("a[%d].\x00\"", i), Message: "bad\nluck"})
+		}
+		return answer, nil
+	}
+	return new(sinkv1.ConfigureResponse), nil
+}
+
+func (s script) Health(context.Context, *sinkv1.HealthRequest) (*sinkv1.HealthResponse, error) {
+	switch s.mode {
+	case "ill":
+		return nil, status.Error(codes.Internal, "feverish")
+	case "odd-health":
+		answer := &sinkv1.HealthResponse{Status: "{no json", Counters: []*sinkv1.Counter{{Name: "Bad Name", Value: 1}, {Name: "good", Value: 2}}}
+		for i := range 1000 {
+			answer.Counters = append(answer.Counters, &sinkv1.Counter{Name: fmt.Sprintf("n%d", i)})
+		}
+		return answer, nil
+	}
+	return new(sinkv1.HealthResponse), nil
+}
+
+func (s script) Deliver(call grpc.BidiStreamingServer[sinkv1.Down, sinkv1.Up]) error {
+	if s.mode == "no-credit" {
+		<-call.Context().Done()
+		return nil
+	}
+	if err := call.Send(&sinkv1.Up{Credit: 1 << 40}); err != nil {
+		return err
+	}
+	var last uint64
+	for last == 0 {
+		m, err := call.Recv()
+		if err != nil {
+			return err
+		}
+		if b := m.GetBatch(); b != nil {
+			last = b.GetFirst() + uint64(b.GetCount()) - 1
+		}
+	}
+	switch s.mode {
+	case "future-ack":
+		_ = call.Send(&sinkv1.Up{Ack: last + 1_000_000})
+	case "future-reject":
+		_ = call.Send(&sinkv1.Up{Rejections: []*sinkv1.Rejection{{Sequence: last + 1_000_000, Why: "x"}}})
+	case "past-reject":
+		_ = call.Send(&sinkv1.Up{Ack: last})
+		_ = call.Send(&sinkv1.Up{Rejections: []*sinkv1.Rejection{{Sequence: 1, Why: "x"}}})
+	case "reject-flood":
+		for {
+			if err := call.Send(&sinkv1.Up{Rejections: []*sinkv1.Rejection{{Sequence: last, Why: "x"}}}); err != nil {
+				return err
+			}
+		}
+	case "idle-flood":
+		for {
+			if err := call.Send(&sinkv1.Up{}); err != nil {
+				return err
+			}
+		}
+	case "nonsense":
+		_ = call.SendMsg(rawBytes("\xff\xff\xff\xff nonsense"))
+	case "huge":
+		_ = call.SendMsg(rawBytes(make([]byte, 64<<20)))
+	case "no-reason":
+		_ = call.Send(&sinkv1.Up{Rejections: []*sinkv1.Rejection{{Sequence: last}, {Sequence: last - 1, Why: strings.Repeat("x", 10_000)}}, Ack: last})
+		return nil
+	case "leaves":
+		return nil
+	case "backwards":
+		_ = call.Send(&sinkv1.Up{Ack: last})
+		_ = call.Send(&sinkv1.Up{Ack: 1, Credit: 1})
+		_ = call.Send(&sinkv1.Up{Ack: 0, Credit: 0})
+		return nil
+	case "own-error":
+		return status.Error(codes.Unknown, "destination is down")
+	}
+	<-call.Context().Done()
+	return nil
+}
+
+type scriptAdapter struct {
+	plugin.NetRPCUnsupportedPlugin
+	mode string
+}
+
+func (a scriptAdapter) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	sinkv1.RegisterSinkServer(s, script{mode: a.mode})
+	return nil
+}
+
+func (scriptAdapter) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, nil
+}
+
+func serveScript(mode string) {
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig: sinkv1.Handshake(), Plugins: plugin.PluginSet{sinkv1.Service: scriptAdapter{mode: mode}},
+		GRPCServer: func(o []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(o, grpc.ForceServerCodecV2(rawCodec{}))...)
+		},
+		Logger: hclog.NewNullLogger(),
+	})
+}

@@ -1,0 +1,201 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sdk/sinktest"
+)
+
+// TestConform holds a sink in another process against the suite that every sink has to pass.
+func TestConform(t *testing.T) {
+	sinktest.Conform(t, func(t *testing.T) sdk.Sink {
+		h, _ := newHost(t)
+		return newTestSink(t, h, "")
+	})
+}
+
+// TestConformWithoutTLS does the same over a bare socket.
+func TestConformWithoutTLS(t *testing.T) {
+	sinktest.Conform(t, func(t *testing.T) sdk.Sink {
+		h, _ := newHost(t)
+		return newTestSink(t, h, "mtls = false")
+	})
+}
+
+// TestP6Delivers delivers to a destination and looks there: every record, once, in order, with its epoch.
+func TestP6Delivers(t *testing.T) {
+	h, _ := newHost(t)
+	path := filepath.Join(t.TempDir(), "out")
+	sink := newTestSink(t, h, "config.path = \""+path+"\"\nconfig.reject = 100")
+	s := sinktest.NewStream(t)
+	s.Append(sinktest.Records(1, 5000)...)
+	s.SetBatch(3000) // more than a message carries
+	s.Drain()
+	if err := s.Run(t.Context(), sink); err != nil {
+		t.Fatal(err)
+	}
+	got := delivered(t, path)
+	for seq := event.Seq(1); seq <= 5000; seq++ {
+		if got[seq] != 1 {
+			t.Fatalf("record %d was delivered %d times", seq, got[seq])
+		}
+	}
+	if got := s.Rejected(); len(got) != 50 || got[100] != "on purpose" {
+		t.Errorf("rejected: %v", got)
+	}
+}
+
+// TestNames checks that names arrive with the records of their generation.
+func TestNames(t *testing.T) {
+	h, _ := newHost(t)
+	sink := newTestSink(t, h, "", "names")
+	s := sinktest.NewStream(t)
+	for generation := range uint32(3) {
+		n := sinktest.Names()
+		n.Generation = generation
+		n.Policies = []string{"", "policy of generation " + string(rune('0'+generation))}
+		s.SetNames(n)
+		for _, r := range sinktest.Records(1, 50) {
+			r.Generation = generation
+			s.Append(r)
+		}
+	}
+	s.Drain()
+	if err := s.Run(t.Context(), sink); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestProcessStays pins what becomes of the process between two runs.
+func TestProcessStays(t *testing.T) {
+	h, _ := newHost(t)
+	sink := newTestSink(t, h, "config.fail = 10")
+	s := sinktest.NewStream(t)
+	s.Append(sinktest.Records(1, 20)...)
+	if err := s.Run(t.Context(), sink); err == nil || err.Error() != "failed on purpose" {
+		t.Fatalf("Run = %v", err)
+	}
+	first := pid(sink)
+	if first == 0 {
+		t.Fatal("the process has gone with a failure of its destination")
+	}
+	if err := s.Run(t.Context(), sink); err == nil {
+		t.Fatal("the second run did not fail")
+	}
+	if pid(sink) != first {
+		t.Error("another process")
+	}
+	if err := sink.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if exists(first) {
+		t.Error("the process has outlived Close")
+	}
+	if err := s.Run(t.Context(), sink); err == nil {
+		t.Error("a closed sink runs")
+	}
+}
+
+func pid(s *Sink) int { return s.Status().(Status).PID }
+
+func exists(pid int) bool { return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
+
+// TestP6Killed kills the process under a run: the run fails and says how, the next one has another process and goes on.
+func TestP6Killed(t *testing.T) {
+	h, _ := newHost(t)
+	path := filepath.Join(t.TempDir(), "out")
+	sink := newTestSink(t, h, "config.path = \""+path+"\"")
+	s := sinktest.NewStream(t)
+	s.Append(sinktest.Records(1, 1000)...)
+	failed := make(chan error, 1)
+	go func() { failed <- s.Run(t.Context(), sink) }()
+	if err := s.WaitAcked(t.Context(), 1000); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid(sink), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-failed; err == nil || !strings.Contains(err.Error(), "signal: killed") {
+		t.Errorf("Run = %v", err)
+	}
+	s.Append(sinktest.Records(2, 1000)...)
+	s.Drain()
+	if err := s.Run(t.Context(), sink); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(delivered(t, path)); got != 2000 {
+		t.Errorf("%d records are there, want 2000", got)
+	}
+	if st := sink.Status().(Status); !strings.Contains(st.LastExit, "signal: killed") || st.PID == 0 {
+		t.Errorf("status %+v", st)
+	}
+}
+
+// TestConfigure checks that a plugin's mistakes stand where they are in the configuration.
+func TestConfigure(t *testing.T) {
+	h, _ := newHost(t)
+	section, problems := config.ParseTable("p.toml", []byte(
+		"[sinks.mine]\nplugin = \"exec\"\ncommand = ["+quote(executablePath(t))+", \"plugin\"]\n[sinks.mine.config]\npath = 1\nfial = 2\nfail = -1\n"),
+		"sinks", "mine")
+	h.Exec().New(section, sdk.Env{})
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.Unchecked(); !slices.Equal(got, []string{"mine"}) {
+		t.Errorf("unchecked: %v", got)
+	}
+	if err := h.Configure(t.Context(), []string{"mine", "other"}); err != nil {
+		t.Fatal(err)
+	}
+	want := "p.toml:5:1: sinks.mine.config.path: must be a string, not 1\n" +
+		`p.toml:6:1: sinks.mine.config.fial: unknown key; did you mean "fail"?`
+	if err := problems.Err(); err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+	if got := h.Unchecked(); got != nil {
+		t.Errorf("unchecked: %v", got)
+	}
+}
+
+// TestReopenAndCounters checks what goes beside the stream.
+func TestReopenAndCounters(t *testing.T) {
+	h, _ := newHost(t)
+	h.timing.callEvery = 5e6
+	sink := newTestSink(t, h, "")
+	s := sinktest.NewStream(t)
+	s.Append(sinktest.Records(1, 10)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, sink) }()
+	if err := s.WaitAcked(ctx, 10); err != nil {
+		t.Fatal(err)
+	}
+	sink.Reopen()
+	eventually(t, "the plugin was asked to reopen", func() bool { return counter(sink, "plugin_reopens") == 1 })
+	eventually(t, "the plugin tells what it has seen", func() bool {
+		return counter(sink, "plugin_seen") == 10 && string(sink.Status().(Status).Plugin) == `{"seen":10}`
+	})
+	if n := counter(sink, "records"); n != 10 {
+		t.Errorf("%d records were sent", n)
+	}
+	cancel()
+	<-done
+}
+
+func counter(s *Sink, name string) uint64 {
+	for _, c := range s.Counters() {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return 0
+}

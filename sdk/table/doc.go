@@ -1,0 +1,9 @@
+// Package table decodes a table of a configuration into a struct and finds every mistake in it: unknown keys with the
+// nearest valid spelling, values of a wrong type or out of range.
+//
+// The daemon decodes the tables of pipeline.toml with it, and a sink in a process of its own the table it is handed as
+// JSON, so that the same mistake has the same message in both. [Parse] makes a configuration of a JSON text, which is
+// also what the test of a sink wants.
+//
+// What lives here: decoding a tree of values. What never may: reading files, what a key means, and anything of ours.
+package table

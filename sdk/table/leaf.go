@@ -1,0 +1,155 @@
+package table
+
+import (
+	"encoding"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"time"
+)
+
+// leaf decodes a value that has no keys and elements of ours: a single value, or one whose type decodes itself.
+func (d *Decoder) leaf(at string, raw any, v reflect.Value) {
+	if want := wanted(raw, v); want != "" {
+		d.mismatch(at, want, raw)
+		return
+	}
+	if err := set(raw, v); err != nil {
+		d.report(at, err.Error())
+	}
+}
+
+// wanted returns what v takes if that is not raw, "" if it is.
+func wanted(raw any, v reflect.Value) string {
+	t := v.Type()
+	pt := reflect.PointerTo(t)
+	text, isString := raw.(string)
+	switch {
+	case pt.Implements(tomlDecoderType) || t.Kind() == reflect.Interface:
+		return ""
+	case t == timeType:
+		_, ok := raw.(time.Time)
+		if _, err := time.Parse(time.RFC3339Nano, text); isString && err == nil {
+			ok = true // as JSON has it
+		}
+		return unless(ok, "a date or time")
+	case pt.Implements(textDecoderType):
+		_, table := raw.(map[string]any)
+		return unless(!table && !IsArray(raw), "a string")
+	case t == durationType:
+		_, err := time.ParseDuration(text)
+		return unless(isString && err == nil, `a duration such as "5s" or "10m"`)
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return unless(isString, "a string")
+	case reflect.Bool:
+		_, ok := raw.(bool)
+		return unless(ok, "true or false")
+	case reflect.Float32, reflect.Float64:
+		_, isInt := raw.(int64)
+		_, isFloat := raw.(float64)
+		return unless(isInt || isFloat, "a number")
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		n, ok := raw.(int64)
+		high := int64(math.MaxInt64) >> (64 - t.Bits())
+		return unless(ok && !v.OverflowInt(n), integerRange(ok, strconv.FormatInt(-high-1, 10), strconv.FormatInt(high, 10)))
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		n, ok := raw.(int64)
+		high := uint64(math.MaxUint64) >> (64 - t.Bits())
+		return unless(ok && n >= 0 && !v.OverflowUint(uint64(n)), integerRange(ok, "0", strconv.FormatUint(high, 10)))
+	}
+	return ""
+}
+
+func unless(ok bool, want string) string {
+	if ok {
+		return ""
+	}
+	return want
+}
+
+// integerRange names the range only to someone who wrote an integer.
+func integerRange(isInt bool, low, high string) string {
+	if !isInt {
+		return "an integer"
+	}
+	return "an integer from " + low + " to " + high
+}
+
+// set sets v to a value that it takes.
+func set(raw any, v reflect.Value) error {
+	p := v.Addr().Interface()
+	if u, ok := p.(tomlDecoder); ok {
+		return u.UnmarshalTOML(raw)
+	}
+	if v.Type() == timeType {
+		at, ok := raw.(time.Time)
+		if !ok {
+			var err error
+			if at, err = time.Parse(time.RFC3339Nano, raw.(string)); err != nil {
+				return err
+			}
+		}
+		v.Set(reflect.ValueOf(at))
+		return nil
+	}
+	if u, ok := p.(encoding.TextUnmarshaler); ok {
+		return u.UnmarshalText([]byte(textOf(raw)))
+	}
+	if v.Type() == durationType {
+		span, err := time.ParseDuration(raw.(string))
+		v.SetInt(int64(span))
+		return err
+	}
+	switch r := raw.(type) {
+	case int64:
+		switch {
+		case v.CanInt():
+			v.SetInt(r)
+		case v.CanUint():
+			v.SetUint(uint64(r))
+		case v.CanFloat():
+			v.SetFloat(float64(r))
+		default:
+			v.Set(reflect.ValueOf(raw))
+		}
+	case float64:
+		if v.CanFloat() {
+			if v.OverflowFloat(r) {
+				return fmt.Errorf("%s is out of range for %s", Describe(raw), v.Kind())
+			}
+			v.SetFloat(r)
+		} else {
+			v.Set(reflect.ValueOf(raw))
+		}
+	case string:
+		if v.Kind() == reflect.String {
+			v.SetString(r)
+		} else {
+			v.Set(reflect.ValueOf(raw))
+		}
+	case bool:
+		if v.Kind() == reflect.Bool {
+			v.SetBool(r)
+		} else {
+			v.Set(reflect.ValueOf(raw))
+		}
+	case nil: // JSON's null
+	default:
+		v.Set(reflect.ValueOf(raw))
+	}
+	return nil
+}
+
+// textOf returns a single value as its author wrote it.
+func textOf(raw any) string {
+	switch r := raw.(type) {
+	case string:
+		return r
+	case time.Time:
+		return r.Format(time.RFC3339Nano)
+	}
+	return Describe(raw)
+}

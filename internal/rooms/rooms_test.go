@@ -28,7 +28,7 @@ var floors = [][]string{
 	},
 	{"core/registry", "core/pluginhost"},
 	{"core/pipeline"},
-	{"cmd/pipelined"},
+	{"cmd/pipelined", "cmd/pipelined-sink-nats", "cmd/pipelined-sink-kafka"},
 }
 
 // only lists, for a folder, the only folders of ours that its rooms may import.
@@ -116,11 +116,15 @@ func TestDaemonLinksNoBroker(t *testing.T) {
 		}
 		return string(out)
 	}
-	clients := []string{"github.com/nats-io/", "github.com/twmb/"}
 	daemon := deps("pipelined")
-	for _, client := range clients {
+	for command, client := range map[string]string{
+		"pipelined-sink-nats": "github.com/nats-io/nats.go", "pipelined-sink-kafka": "github.com/twmb/franz-go",
+	} {
 		if strings.Contains(daemon, client) {
-			t.Errorf("cmd/pipelined links %s…", client)
+			t.Errorf("cmd/pipelined links %s", client)
+		}
+		if !strings.Contains(deps(command), client) {
+			t.Errorf("cmd/%s does not link %s: does this test look for the right name?", command, client)
 		}
 	}
 }

@@ -19,8 +19,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/pluginhost"
+	"github.com/rtflow/pipelined/internal/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -46,7 +46,7 @@ func New(tb testing.TB, dir, name, table string) *pluginhost.Sink {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { os.RemoveAll(runtimeDir) })
+	tb.Cleanup(func() { _ = os.RemoveAll(runtimeDir) })
 	host := pluginhost.New(pluginhost.Options{Log: slog.New(slog.NewTextHandler(testLog{tb}, nil)), RuntimeDir: runtimeDir})
 	found, err := host.Discover(dir, nil)
 	if err != nil {
@@ -56,11 +56,9 @@ func New(tb testing.TB, dir, name, table string) *pluginhost.Sink {
 	if i < 0 {
 		tb.Fatalf("no plugin %s in %s", name, dir)
 	}
-	text := "[sinks.broker]\nplugin = \"" + name + "\"\n" + table
-	section, problems := config.ParseTable("test.toml", []byte(text), "sinks", "broker")
-	sink := found[i].New(section, sdk.Env{Hostname: "fw1", Window: 1000})
-	if err := problems.Err(); err != nil {
-		tb.Fatal(err)
+	sink, problems := sinkcheck.Load(found[i], table, sdk.Env{Hostname: "fw1", Window: 1000})
+	if problems != "" {
+		tb.Fatal(problems)
 	}
 	tb.Cleanup(func() {
 		if err := errors.Join(sink.(io.Closer).Close(), host.Close()); err != nil {
@@ -102,21 +100,7 @@ func KillUnderLoad(tb testing.TB, sink *pluginhost.Sink, records []event.Record,
 			}
 		}
 	}()
-	failures := 0
-	for {
-		err := s.Run(ctx, sink)
-		if err == nil {
-			break
-		}
-		failures++
-		pause := time.NewTimer(100 * time.Millisecond) // as the daemon does
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			tb.Fatalf("acknowledged up to %d of %d: %v", s.Acked(), n, err)
-		}
-		pause.Stop()
-	}
+	failures := sinkcheck.KeepRunning(ctx, tb, s, sink)
 	<-done
 	if failures < kills {
 		tb.Errorf("%d runs have failed of %d kills", failures, kills)

@@ -10,17 +10,14 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/rtflow/pipelined/internal/sinkcheck"
 	"github.com/rtflow/pipelined/internal/testcert"
-	"github.com/rtflow/pipelined/sdk/sinktest"
 )
 
 // deliver runs a sink over ten records.
 func deliver(t *testing.T, c *kfake.Cluster, text string, args ...any) error {
 	t.Helper()
-	run := sinktest.NewStream(t)
-	run.Append(sessions(10)...)
-	run.Drain()
-	return run.Run(t.Context(), newSink(t, c, text, args...))
+	return sinkcheck.Deliver(t, newSink(t, c, text, args...), sessions(10)...)
 }
 
 // TestSASL logs in in every way, and fails in every way.

@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
-	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -33,26 +33,10 @@ func startCluster(tb testing.TB, opts ...kfake.Opt) *kfake.Cluster {
 }
 
 // newSink makes a sink on a cluster from the rest of its table.
-func newSink(tb testing.TB, c *kfake.Cluster, text string, args ...any) sdk.Sink {
+func newSink(tb testing.TB, c *kfake.Cluster, table string, args ...any) sdk.Sink {
 	tb.Helper()
 	brokers := `brokers = ["` + strings.Join(c.ListenAddrs(), `", "`) + "\"]\n"
-	sink, problems := load(brokers+fmt.Sprintf(text, args...), sdk.Env{
-		Hostname: "fw1", Warn: func(msg string, args ...any) { tb.Log(append([]any{msg}, args...)...) },
-	})
-	if problems != "" {
-		tb.Fatal(problems)
-	}
-	return sink
-}
-
-// load makes the sink [sinks.broker] with that table, and returns the mistakes in it.
-func load(text string, env sdk.Env) (sdk.Sink, string) {
-	section, problems := config.ParseTable("test.toml", []byte("[sinks.broker]\nplugin = \"kafka\"\n"+text), "sinks", "broker")
-	sink := kafka.Plugin().New(section, env)
-	if err := problems.Err(); err != nil {
-		return sink, err.Error()
-	}
-	return sink, ""
+	return sinkcheck.New(tb, kafka.Plugin(), brokers+fmt.Sprintf(table, args...))
 }
 
 // contents returns every record of some topics; those of a partition in order.
@@ -147,38 +131,6 @@ func wantAll(tb testing.TB, records []*kgo.Record, n int) (twice int) {
 		tb.Errorf("of %d records %d are missing", n, missing)
 	}
 	return twice
-}
-
-// keepRunning runs a sink until it has everything, as the daemon does: after a failure again. It returns how often it failed.
-func keepRunning(tb testing.TB, ctx context.Context, s *sinktest.Stream, sink sdk.Sink) (failures int) {
-	tb.Helper()
-	for {
-		err := s.Run(ctx, sink)
-		if err == nil {
-			return failures
-		}
-		failures++
-		tb.Logf("run %d, acknowledged up to %d: %v", failures, s.Acked(), err)
-		pause := time.NewTimer(100 * time.Millisecond)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			tb.Errorf("acknowledged up to %d: %v", s.Acked(), err)
-			return failures
-		}
-	}
-}
-
-func counter(tb testing.TB, sink sdk.Sink, name string) uint64 {
-	tb.Helper()
-	for _, c := range sink.(sdk.CounterReporter).Counters() {
-		if c.Name == name {
-			return c.Value
-		}
-	}
-	tb.Fatalf("no counter %s", name)
-	return 0
 }
 
 func encoder(tb testing.TB, name string) format.Encoder {

@@ -12,17 +12,14 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
+	"github.com/rtflow/pipelined/internal/sinkcheck"
 	"github.com/rtflow/pipelined/internal/testcert"
-	"github.com/rtflow/pipelined/sdk/sinktest"
 )
 
 // deliver runs a sink over ten records.
 func deliver(t *testing.T, text string, args ...any) error {
 	t.Helper()
-	run := sinktest.NewStream(t)
-	run.Append(numbered(10)...)
-	run.Drain()
-	return run.Run(t.Context(), newSink(t, text, args...))
+	return sinkcheck.Deliver(t, newSink(t, text, args...), numbered(10)...)
 }
 
 func write(t *testing.T, name string, text []byte) string {

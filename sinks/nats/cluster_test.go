@@ -21,6 +21,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rtflow/pipelined/internal/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -156,7 +157,7 @@ func TestClusterNodeKilled(t *testing.T) {
 			"%s\nstream = { name = \"EVENTS\" }", strings.Join(servers, `", "`), l.subject, l.options)
 		l.run = sinktest.NewStream(t)
 		all.Go(func() { l.feed(ctx, killed) })
-		all.Go(func() { l.failures = keepRunning(t, ctx, l.run, l.sink) })
+		all.Go(func() { l.failures = sinkcheck.KeepRunning(ctx, t, l.run, l.sink) })
 	}
 	leader := leaderOf(t, ctx, js, "EVENTS", nodes)
 	for _, l := range loads {
@@ -174,7 +175,7 @@ func TestClusterNodeKilled(t *testing.T) {
 		if l.run.Acked() != event.Seq(l.n) || l.failures == 0 {
 			t.Errorf("%s: acknowledged up to %d of %d after %d failures", l.subject, l.run.Acked(), l.n, l.failures)
 		}
-		t.Logf("%s: %d failures, %d duplicates dropped", l.subject, l.failures, counter(t, l.sink, "duplicates"))
+		t.Logf("%s: %d failures, %d duplicates dropped", l.subject, l.failures, sinkcheck.Counter(t, l.sink, "duplicates"))
 		wantAll(t, slices.DeleteFunc(slices.Clone(messages), func(m stored) bool {
 			return !strings.HasPrefix(m.subject, "EVENTS."+l.subject+".")
 		}), l.n)

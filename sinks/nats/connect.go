@@ -127,7 +127,7 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(d.ctx, func() { conn.Close() })
+	context.AfterFunc(d.ctx, func() { _ = conn.Close() })
 	return conn, nil
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
-	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -53,25 +53,9 @@ func startServer(tb testing.TB, change func(*server.Options)) *server.Server {
 }
 
 // newSink makes a sink from its table.
-func newSink(tb testing.TB, text string, args ...any) sdk.Sink {
+func newSink(tb testing.TB, table string, args ...any) sdk.Sink {
 	tb.Helper()
-	sink, problems := load(fmt.Sprintf(text, args...), sdk.Env{
-		Hostname: "fw1", Warn: func(msg string, args ...any) { tb.Log(append([]any{msg}, args...)...) },
-	})
-	if problems != "" {
-		tb.Fatal(problems)
-	}
-	return sink
-}
-
-// load makes the sink [sinks.broker] with that table, and returns the mistakes in it.
-func load(text string, env sdk.Env) (sdk.Sink, string) {
-	section, problems := config.ParseTable("test.toml", []byte("[sinks.broker]\nplugin = \"nats\"\n"+text), "sinks", "broker")
-	sink := nats.Plugin().New(section, env)
-	if err := problems.Err(); err != nil {
-		return sink, err.Error()
-	}
-	return sink, ""
+	return sinkcheck.New(tb, nats.Plugin(), fmt.Sprintf(table, args...))
 }
 
 // dial returns a JetStream context of its own.
@@ -144,29 +128,6 @@ func numbered(n int) []event.Record {
 		all[i] = sinktest.Record(kind, uint64(i))
 	}
 	return all
-}
-
-// keepRunning runs a sink until it has everything, as the daemon does: after a failure again. It returns how often it failed.
-func keepRunning(tb testing.TB, ctx context.Context, s *sinktest.Stream, sink sdk.Sink) (failures int) {
-	tb.Helper()
-	for {
-		err := s.Run(ctx, sink)
-		if err == nil {
-			return failures
-		}
-		failures++
-		if failures <= 3 {
-			tb.Logf("run %d, acknowledged up to %d: %v", failures, s.Acked(), err)
-		}
-		pause := time.NewTimer(100 * time.Millisecond)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			tb.Errorf("acknowledged up to %d: %v", s.Acked(), err)
-			return failures
-		}
-	}
 }
 
 // sequences returns the sequence numbers of the records in a message whose data are frames.

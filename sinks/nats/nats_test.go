@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rtflow/pipelined/internal/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -110,7 +111,7 @@ func TestMessages(t *testing.T) {
 // TestBatches looks at batches: one subject each, in order, at most as long as allowed, and headers that say what is in them.
 func TestBatches(t *testing.T) {
 	s := startServer(t, nil)
-	sink := newSink(t, "servers = [%q]\nformat = \"frames\"\nbatch = 50\nstream = { name = \"B\", create = true }", s.ClientURL())
+	sink := newSink(t, "servers = [%q]\nformat = \"frames\"\nbatch = 50\nlinger = \"1s\"\nstream = { name = \"B\", create = true }", s.ClientURL())
 	run := sinktest.NewStream(t)
 	run.Append(numbered(3000)...)
 	run.Drain()
@@ -152,7 +153,7 @@ func TestLostAcks(t *testing.T) {
 			s := startServer(t, nil)
 			p := startProxy(t, s)
 			js := dial(t, s.ClientURL())
-			sink := newSink(t, "servers = [%q]\nformat = \"frames\"\nack_timeout = \"400ms\"\n%s\nstream = { name = \"L\", create = true }",
+			sink := newSink(t, "servers = [%q]\nformat = \"frames\"\nack_timeout = \"1s\"\n%s\nstream = { name = \"L\", create = true }",
 				p.url, c.options)
 			const n = 5000
 			run := sinktest.NewStream(t)
@@ -165,36 +166,25 @@ func TestLostAcks(t *testing.T) {
 			if err := run.WaitAcked(ctx, 1000); err != nil {
 				t.Fatal(err)
 			}
-			p.mode.Store(deaf)
+			p.set(deaf)
 			run.Append(numbered(n)[n/2:]...)
 			var stall *inflight.StallError
 			if err := <-done; !errors.As(err, &stall) {
 				t.Fatalf("Run = %v, want a StallError", err)
 			}
-			p.mode.Store(pass)
+			p.set(pass)
 			run.SetBatch(256)
 			run.Drain()
-			keepRunning(t, ctx, run, sink)
+			sinkcheck.KeepRunning(ctx, t, run, sink)
 			if run.Acked() != n {
 				t.Errorf("acknowledged up to %d", run.Acked())
 			}
 			wantAll(t, contents(t, js, "L"), n)
-			if counter(t, sink, "duplicates") == 0 {
+			if sinkcheck.Counter(t, sink, "duplicates") == 0 {
 				t.Error("the stream has dropped no duplicate: nothing was sent twice, and this test shows nothing")
 			}
 		})
 	}
-}
-
-func counter(tb testing.TB, sink sdk.Sink, name string) uint64 {
-	tb.Helper()
-	for _, c := range sink.(sdk.CounterReporter).Counters() {
-		if c.Name == name {
-			return c.Value
-		}
-	}
-	tb.Fatalf("no counter %s", name)
-	return 0
 }
 
 // TestCuts cuts the connection again and again under load.
@@ -221,11 +211,11 @@ func TestCuts(t *testing.T) {
 					p.cut()
 				}
 			}()
-			if keepRunning(t, ctx, run, sink) == 0 {
+			if sinkcheck.KeepRunning(ctx, t, run, sink) == 0 {
 				t.Error("no run has failed")
 			}
 			wantAll(t, contents(t, dial(t, s.ClientURL()), "C"), n)
-			if got := counter(t, sink, "connects"); got < 2 {
+			if got := sinkcheck.Counter(t, sink, "connects"); got < 2 {
 				t.Errorf("connected %d times", got)
 			}
 		})
@@ -236,7 +226,7 @@ func TestCuts(t *testing.T) {
 func TestHangs(t *testing.T) {
 	s := startServer(t, nil)
 	p := startProxy(t, s)
-	const options = "servers = [%q]\nformat = \"frames\"\nack_timeout = \"300ms\"\nconnect_timeout = \"300ms\"\n" +
+	const options = "servers = [%q]\nformat = \"frames\"\nack_timeout = \"1s\"\nconnect_timeout = \"2s\"\n" +
 		"stream = { name = \"H\", create = true }"
 	sink := newSink(t, options, p.url)
 	run := sinktest.NewStream(t)
@@ -246,8 +236,8 @@ func TestHangs(t *testing.T) {
 	if err := run.WaitAcked(t.Context(), 100); err != nil {
 		t.Fatal(err)
 	}
-	p.mode.Store(mute)
-	run.Append(numbered(20000)...)
+	p.set(mute)
+	run.Append(numbered(5000)...)
 	var stall *inflight.StallError
 	if err := <-done; !errors.As(err, &stall) || stall.First != 101 {
 		t.Errorf("Run = %v, want a StallError at 101", err)
@@ -257,18 +247,75 @@ func TestHangs(t *testing.T) {
 	}
 	// Its context ends a run that is connecting.
 	slow := newSink(t, "servers = [%q]\nconnect_timeout = \"10m\"\nstream = { name = \"H\" }", p.url)
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(t.Context())
 	go func() { done <- run.Run(ctx, slow) }()
-	cancel()
+	stop()
 	if err := <-done; err == nil {
 		t.Error("connected to a server that says nothing")
 	}
-	p.mode.Store(pass)
+	p.set(pass)
 	run.Drain()
-	if err := run.Run(t.Context(), sink); err != nil {
-		t.Fatal(err)
+	within, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	sinkcheck.KeepRunning(within, t, run, sink)
+	wantAll(t, contents(t, dial(t, s.ClientURL()), "H"), 5100)
+}
+
+// TestStuck has a server that reads no more, so that the sink is stuck in a write: its deadline ends the run, and so does its
+// context.
+func TestStuck(t *testing.T) {
+	s := startServer(t, nil)
+	p := startProxy(t, s)
+	const options = "servers = [%q]\nformat = \"frames\"\nbatch = 1000\nack_timeout = %q\nstream = { name = \"STUCK\", create = true }"
+	for _, c := range []struct {
+		name, timeout string
+	}{{"deadline", "1s"}, {"context", "10m"}} {
+		t.Run(c.name, func(t *testing.T) {
+			p.set(pass)
+			sink := newSink(t, options, p.url, c.timeout)
+			run := sinktest.NewStream(t)
+			run.Append(numbered(1000)...)
+			run.SetBatch(1000)
+			run.Repeat(1 << 30)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			done := make(chan error, 1)
+			go func() { done <- run.Run(ctx, sink) }()
+			if err := run.WaitAcked(ctx, 1000); err != nil {
+				t.Fatal(err)
+			}
+			p.set(stuck)
+			// What is on its way is more than the buffers between the two take.
+			waitFull(t, sink)
+			if c.name == "context" {
+				cancel()
+			}
+			if err := <-done; err == nil {
+				t.Error("Run = nil")
+			}
+			p.set(pass)
+		})
 	}
-	wantAll(t, contents(t, dial(t, s.ClientURL()), "H"), 20100)
+}
+
+// waitFull waits until the sink takes no more records, or is over.
+func waitFull(t *testing.T, sink sdk.Sink) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for before := -1; ; {
+		now := sink.(sdk.Reporter).Status().(nats.Status).InFlight
+		if now == before {
+			return
+		}
+		before = now
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("the sink is never full")
+		}
+	}
 }
 
 // TestRejects has records that the stream never takes: they are rejected, with a reason, and hold nothing up.
@@ -359,7 +406,7 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	var warnings []string
-	sink, problems := load(fmt.Sprintf("servers = [%q]\nsubject = \"short.{kind}\"\nstream = { name = \"SHORT\" }", s.ClientURL()),
+	sink, problems := sinkcheck.Load(nats.Plugin(), fmt.Sprintf("servers = [%q]\nsubject = \"short.{kind}\"\nstream = { name = \"SHORT\" }", s.ClientURL()),
 		sdk.Env{Warn: func(msg string, args ...any) { warnings = append(warnings, fmt.Sprint(msg, args)) }})
 	if problems != "" {
 		t.Fatal(problems)
@@ -380,7 +427,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("status %+v, want %+v", got, want)
 	}
 	// The second stream has the same epoch: the sink knows that its records are delivered.
-	if connects, messages := counter(t, sink, "connects"), counter(t, sink, "messages"); connects != 2 || messages != 10 {
+	if connects, messages := sinkcheck.Counter(t, sink, "connects"), sinkcheck.Counter(t, sink, "messages"); connects != 2 || messages != 10 {
 		t.Errorf("%d connects, %d messages", connects, messages)
 	}
 }

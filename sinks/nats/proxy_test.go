@@ -4,7 +4,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -12,20 +11,22 @@ import (
 
 // proxy stands between a sink and its server, and fails as it is told.
 type proxy struct {
-	url  string
-	mode atomic.Int32
-	all  sync.WaitGroup
+	url string
+	all sync.WaitGroup
 
-	mu     sync.Mutex
-	conns  []net.Conn
-	closed bool
+	mu      sync.Mutex
+	changed *sync.Cond // mode or closed
+	mode    int
+	conns   []net.Conn
+	closed  bool
 }
 
 // What a proxy does.
 const (
-	pass int32 = iota // everything goes through
-	deaf              // what the server says is swallowed
-	mute              // what either says is swallowed
+	pass  = iota // everything goes through
+	deaf         // what the server says is swallowed
+	mute         // what either says is swallowed
+	stuck        // nothing is read
 )
 
 func startProxy(tb testing.TB, s *server.Server) *proxy {
@@ -35,6 +36,7 @@ func startProxy(tb testing.TB, s *server.Server) *proxy {
 		tb.Fatal(err)
 	}
 	p := &proxy{url: "nats://" + l.Addr().String()}
+	p.changed = sync.NewCond(&p.mu)
 	to := strings.TrimPrefix(s.ClientURL(), "nats://")
 	p.all.Go(func() {
 		for {
@@ -57,6 +59,7 @@ func startProxy(tb testing.TB, s *server.Server) *proxy {
 	tb.Cleanup(func() {
 		p.mu.Lock()
 		p.closed = true
+		p.changed.Broadcast()
 		p.mu.Unlock()
 		l.Close()
 		p.cut()
@@ -78,21 +81,44 @@ func (p *proxy) add(in, out net.Conn) bool {
 }
 
 // copy copies until either end closes, and swallows what comes while the mode is at least that.
-func (p *proxy) copy(to, from net.Conn, swallow int32) {
+func (p *proxy) copy(to, from net.Conn, swallow int) {
 	defer to.Close()
 	defer from.Close()
 	buf := make([]byte, 32<<10)
 	for {
+		p.whileStuck()
 		n, err := from.Read(buf)
 		if err != nil {
 			return
 		}
-		if p.mode.Load() >= swallow {
+		if p.what() >= swallow {
 			continue
 		}
 		if _, err := to.Write(buf[:n]); err != nil {
 			return
 		}
+	}
+}
+
+// set makes it fail, or not.
+func (p *proxy) set(mode int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mode = mode
+	p.changed.Broadcast()
+}
+
+func (p *proxy) what() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mode
+}
+
+func (p *proxy) whileStuck() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.mode == stuck && !p.closed {
+		p.changed.Wait()
 	}
 }
 

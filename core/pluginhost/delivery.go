@@ -243,6 +243,9 @@ func (d *delivery) take(up *sinkv1.Up) error {
 	}
 	if up.GetCredit() > d.credit.Load() {
 		d.credit.Store(up.GetCredit())
+		if ahead := up.GetCredit() - d.records.Load(); ahead > d.stats.window.Load() {
+			d.stats.window.Store(ahead)
+		}
 		select {
 		case d.granted <- struct{}{}:
 		default:

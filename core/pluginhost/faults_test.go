@@ -40,6 +40,7 @@ func TestDoesNotStart(t *testing.T) {
 		{"says 1|1|unix|$/s|netrpc|", "not a Unix socket in"},
 		{"endless", "Unrecognized remote plugin message"},
 		{"deaf", "did not start in time"},
+		{"deaf with TLS", "set mtls = false"},
 		{"babbles", "Configure fails"},
 		{"hangs-up", "Configure fails"},
 		{"configure-error", "Configure fails: cannot�[31m even"},
@@ -51,7 +52,7 @@ func TestDoesNotStart(t *testing.T) {
 			h.timing.start = 2 * time.Second
 			args := strings.SplitN(c.mode, " ", 2)
 			more := ""
-			if args[0] == "deaf" || args[0] == "babbles" || args[0] == "hangs-up" {
+			if c.mode == "deaf" || args[0] == "babbles" || args[0] == "hangs-up" {
 				more = "mtls = false"
 			}
 			sink := newTestSink(t, h, more, args...)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/sinkplugin/sinkv1"
 )
 
 // Prefix begins the names of executables in the plugin directory: pipelined-sink-NAME is plugin = "NAME".
@@ -22,11 +23,13 @@ const Prefix = "pipelined-sink-"
 type Options struct {
 	Log        *slog.Logger // nil discards
 	RuntimeDir string       // where sockets live; "" is the first of what [RuntimeDir] names
+	Version    int          // of the protocol; 0 is the one there is. For tests of plugins
 }
 
 // Host runs plugin processes. Nothing is started or created before the first process.
 type Host struct {
 	log     *slog.Logger
+	version int
 	base    string
 	timing  timing
 	cgroups cgroups
@@ -62,7 +65,10 @@ func New(o Options) *Host {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Host{log: o.Log, base: o.RuntimeDir, timing: defaultTiming(), cgroups: cgroups{proc: "/proc"}}
+	if o.Version == 0 {
+		o.Version = sinkv1.Version
+	}
+	return &Host{log: o.Log, version: o.Version, base: o.RuntimeDir, timing: defaultTiming(), cgroups: cgroups{proc: "/proc"}}
 }
 
 // Exec is the sink plugin "exec": the executable that the configuration names.
@@ -102,19 +108,20 @@ func (h *Host) Discover(dir string, taken []string) ([]sdk.SinkPlugin, error) {
 			h.log.Warn("a plugin has the name of a sink that is compiled in, which is used", "plugin", path)
 			continue
 		}
-		found = append(found, h.named(name, path))
+		found = append(found, h.Named(name, path))
 	}
 	return found, nil
 }
 
-// named is the sink plugin of an executable in the plugin directory.
-func (h *Host) named(name, path string) sdk.SinkPlugin {
+// Named is the sink plugin of an executable and its arguments, as if the executable stood in the plugin directory: its own options
+// are those of the sink's table, and how it runs stands in `process`.
+func (h *Host) Named(name string, command ...string) sdk.SinkPlugin {
 	return sdk.SinkPlugin{
 		Name:    name,
-		Summary: "the executable " + path,
-		Sample:  fmt.Sprintf(namedSample, name, name, path),
+		Summary: "the executable " + command[0],
+		Sample:  fmt.Sprintf(namedSample, name, command[0]),
 		New: func(cfg sdk.Config, env sdk.Env) sdk.Sink {
-			o, config, ok := decodeNamed(cfg, path)
+			o, config, ok := decodeNamed(cfg, command)
 			if !ok {
 				return nil
 			}

@@ -25,7 +25,7 @@ import (
 var execSample string
 
 // namedSample is the sample of an executable in the plugin directory; its own options are its own affair.
-const namedSample = `# %s has options of its own: %s --sample prints them.
+const namedSample = `# The sink %[1]s has options of its own: %[2]s --sample prints them.
 [sinks.NAME]
 plugin = %[1]q
 
@@ -86,10 +86,10 @@ func decodeExec(cfg sdk.Config) (o options, config string, ok bool) {
 
 // decodeNamed reads the table of an executable in the plugin directory: the process's keys in `process`, and all others are the
 // plugin's own, as if it were compiled in.
-func decodeNamed(cfg sdk.Config, path string) (o options, config string, ok bool) {
+func decodeNamed(cfg sdk.Config, command []string) (o options, config string, ok bool) {
 	own := make(map[string]any)
 	ok = cfg.Decode(&own)
-	o = options{process: defaultProcess(), command: []string{path}, shown: "process"}
+	o = options{process: defaultProcess(), command: command, shown: "process"}
 	switch t := own["process"].(type) {
 	case nil:
 	case map[string]any:

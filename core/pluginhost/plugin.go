@@ -46,6 +46,7 @@ type spec struct {
 	where   *instance
 	output  *output
 	timing  timing
+	version int
 	confine func(pid int) error
 	request *sinkv1.ConfigureRequest
 }
@@ -70,7 +71,7 @@ func launch(ctx context.Context, s spec) (*live, *sinkv1.ConfigureResponse, erro
 		stop = context.AfterFunc(ctx, func() { p.command.kill(context.Cause(ctx).Error()) })
 	})
 	p.client = plugin.NewClient(config)
-	answer, err := p.greet(ctx, s.request)
+	answer, err := p.greet(ctx, config, s.request)
 	stop()
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -90,7 +91,7 @@ func (p *live) config(s spec, started func()) *plugin.ClientConfig {
 	out := s.output.writer()
 	return &plugin.ClientConfig{
 		HandshakeConfig:  sinkv1.Handshake(),
-		VersionedPlugins: map[int]plugin.PluginSet{sinkv1.Version: {sinkv1.Service: adapter{}}},
+		VersionedPlugins: map[int]plugin.PluginSet{s.version: {sinkv1.Service: adapter{}}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		AutoMTLS:         s.options.MTLS,
 		SkipHostEnv:      true,
@@ -159,10 +160,16 @@ func (adapter) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.Cl
 }
 
 // greet shakes hands and hands over the configuration.
-func (p *live) greet(ctx context.Context, req *sinkv1.ConfigureRequest) (*sinkv1.ConfigureResponse, error) {
+func (p *live) greet(ctx context.Context, config *plugin.ClientConfig, req *sinkv1.ConfigureRequest) (*sinkv1.ConfigureResponse, error) {
+	if _, err := p.client.Start(); err != nil {
+		return nil, fmt.Errorf("the handshake fails: %s", oneLine(err.Error()))
+	}
+	if config.AutoMTLS && config.TLSConfig.RootCAs == nil {
+		return nil, errors.New("the handshake fails: the plugin has no certificate to show; if it cannot have one, set mtls = false")
+	}
 	protocol, err := p.client.Client()
 	if err != nil {
-		return nil, fmt.Errorf("the handshake fails: %s", oneLine(err.Error()))
+		return nil, fmt.Errorf("the connection fails: %s", oneLine(err.Error()))
 	}
 	raw, err := protocol.Dispense(sinkv1.Service)
 	if err != nil {

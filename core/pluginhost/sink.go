@@ -49,6 +49,7 @@ type Sink struct {
 type stats struct {
 	starts, failures, kills, breaches atomic.Uint64
 	batches, records                  atomic.Uint64
+	window                            atomic.Uint64 // largest credit ahead of what was sent
 }
 
 var (
@@ -216,7 +217,7 @@ func (s *Sink) launch(ctx context.Context) (*live, *sinkv1.ConfigureResponse, er
 	s.mu.Unlock()
 	return launch(ctx, spec{
 		options: &s.options, where: where, output: out, timing: s.host.timing, request: s.request,
-		confine: s.confine(where),
+		version: s.host.version, confine: s.confine(where),
 	})
 }
 
@@ -302,11 +303,23 @@ func (s *Sink) Close() error {
 	if p != nil {
 		p.end(true)
 		p.verdict(nil)
+		s.mu.Lock()
+		s.exit, s.exitAt = "the plugin has ended, "+p.command.how(), time.Now()
+		s.mu.Unlock()
 	}
 	if g != nil {
 		g.remove()
 	}
 	return nil
+}
+
+// Client starts the process if there is none and returns its side of the protocol. For tests of plugins.
+func (s *Sink) Client(ctx context.Context) (sinkv1.SinkClient, error) {
+	p, err := s.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return p.sink, nil
 }
 
 // Reopen asks the plugin to reopen what it writes to.

@@ -16,7 +16,8 @@ type Status struct {
 	Command   string          `json:"command"`
 	PID       int             `json:"pid,omitempty"` // absent: no process
 	Since     time.Time       `json:"since,omitzero"`
-	Breaker   string          `json:"breaker"` // closed; open: not tried for a while; half-open: tried once
+	Window    uint64          `json:"window,omitempty"` // records that the plugin lets us send ahead, at most so far
+	Breaker   string          `json:"breaker"`          // closed; open: not tried for a while; half-open: tried once
 	RetryAt   time.Time       `json:"retry_at,omitzero"`
 	LastExit  string          `json:"last_exit,omitempty"` // why the last process ended
 	ExitAt    time.Time       `json:"exit_at,omitzero"`
@@ -30,7 +31,7 @@ func (s *Sink) Status() any {
 	state := s.breaker.State() // before the lock: the breaker calls back when it changes its mind
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := Status{Command: s.options.command[0], Breaker: state.String(), Limits: s.limits, LastExit: s.exit, ExitAt: s.exitAt}
+	st := Status{Command: s.options.command[0], Window: s.stats.window.Load(), Breaker: state.String(), Limits: s.limits, LastExit: s.exit, ExitAt: s.exitAt}
 	if state == gobreaker.StateOpen {
 		st.RetryAt = s.retryAt
 	}

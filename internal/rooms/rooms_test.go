@@ -27,7 +27,7 @@ var floors = [][]string{
 		"sinks/nats", "sinks/kafka", "sources/capture", "sources/xdp",
 	},
 	{"core/registry", "core/pluginhost"},
-	{"core/pipeline"},
+	{"core/pipeline", "core/pluginkit"},
 	{"cmd/pipelined", "cmd/pipelined-sink-nats", "cmd/pipelined-sink-kafka"},
 }
 

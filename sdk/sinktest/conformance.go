@@ -2,85 +2,124 @@ package sinktest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// Conform checks what every sink owes the daemon, whatever it writes to. open returns a sink whose destination takes
-// everything; it is called once for each check.
+// Check is one thing that every sink owes the daemon, whatever it writes to.
+type Check struct {
+	Name string
+
+	run func(ctx context.Context, s *Stream, sink sdk.Sink) error
+}
+
+// Run checks a sink whose destination takes everything, and that it keeps the contract meanwhile. The sink is not used
+// before or after.
+func (c Check) Run(ctx context.Context, sink sdk.Sink) error {
+	s := newStream()
+	err := c.run(ctx, s, sink)
+	for _, b := range s.Breaches() {
+		err = errors.Join(err, errors.New(b))
+	}
+	return err
+}
+
+// Conform runs every check. open returns a sink whose destination takes everything; it is called once for each.
 func Conform(t *testing.T, open func(t *testing.T) sdk.Sink) {
-	const n = 3000
-	t.Run("acknowledges everything before it returns from a drain", func(t *testing.T) {
-		s := NewStream(t)
-		s.Append(Records(1, n)...)
-		s.Drain()
-		if err := s.Run(t.Context(), open(t)); err != nil {
-			t.Errorf("Run = %v, want nil when drained", err)
-		}
-		if got := s.Acked(); got != n {
-			t.Errorf("acknowledged up to %d, want %d", got, n)
-		}
-	})
-	t.Run("acknowledges without waiting for more", func(t *testing.T) {
-		s, sink := NewStream(t), open(t)
-		s.Append(Records(2, 3)...)
-		stop := background(t, s, sink)
-		if err := s.WaitAcked(t.Context(), 3); err != nil {
-			t.Fatal(err)
-		}
-		s.Append(Records(3, 2)...)
-		if err := s.WaitAcked(t.Context(), 5); err != nil {
-			t.Fatal(err)
-		}
-		stop()
-	})
-	t.Run("stops with its context while idle", func(t *testing.T) {
-		s, sink := NewStream(t), open(t)
-		stop := background(t, s, sink)
-		stop()
-	})
-	t.Run("goes on where it stopped", func(t *testing.T) {
-		s, sink := NewStream(t), open(t)
-		s.SetBatch(10)
-		s.Append(Records(4, n)...)
-		stop := background(t, s, sink)
-		if err := s.WaitAcked(t.Context(), 1); err != nil {
-			t.Fatal(err)
-		}
-		stop()
-		first := s.Acked()
-		s.Append(Records(5, 10)...)
-		s.Drain()
-		if err := s.Run(t.Context(), sink); err != nil {
-			t.Errorf("second Run = %v", err)
-		}
-		if got := s.Acked(); got != n+10 {
-			t.Errorf("acknowledged up to %d after %d in the first run, want %d", got, first, n+10)
-		}
-	})
-	t.Run("survives an eviction", func(t *testing.T) {
-		s, sink := NewStream(t), open(t)
-		s.Append(Records(6, 100)...)
-		s.Evict(50)
-		s.Drain()
-		if err := s.Run(t.Context(), sink); err != nil {
-			t.Errorf("Run = %v", err)
-		}
-		if got := s.Acked(); got != event.Seq(100) {
-			t.Errorf("acknowledged up to %d, want 100", got)
-		}
-	})
+	for _, c := range Checks() {
+		t.Run(c.Name, func(t *testing.T) {
+			if err := c.Run(t.Context(), open(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Checks lists what every sink owes the daemon.
+func Checks() []Check {
+	return []Check{
+		{"acknowledges everything before it returns from a drain", drains},
+		{"acknowledges without waiting for more", acknowledgesEarly},
+		{"stops with its context while idle", stopsIdle},
+		{"goes on where it stopped", goesOn},
+		{"survives an eviction", survivesEviction},
+	}
+}
+
+// many is more records than one batch holds, and than a sink may wait for.
+const many = 3000
+
+func drains(ctx context.Context, s *Stream, sink sdk.Sink) error {
+	s.Append(Records(1, many)...)
+	s.Drain()
+	return runAll(ctx, s, sink, many)
+}
+
+// runAll runs a sink until it returns from the drain and looks at what it has acknowledged.
+func runAll(ctx context.Context, s *Stream, sink sdk.Sink, want event.Seq) error {
+	if err := s.Run(ctx, sink); err != nil {
+		return fmt.Errorf("Run = %w, want nil when drained", err) //nolint:revive // the name of the method
+	}
+	if got := s.Acked(); got != want {
+		return fmt.Errorf("acknowledged up to %d, want %d", got, want)
+	}
+	return nil
+}
+
+func acknowledgesEarly(ctx context.Context, s *Stream, sink sdk.Sink) error {
+	s.Append(Records(2, 3)...)
+	stop := background(ctx, s, sink)
+	defer stop()
+	if err := s.WaitAcked(ctx, 3); err != nil {
+		return fmt.Errorf("of 3 records %d are acknowledged: %w", s.Acked(), err)
+	}
+	s.Append(Records(3, 2)...)
+	if err := s.WaitAcked(ctx, 5); err != nil {
+		return fmt.Errorf("of 5 records %d are acknowledged: %w", s.Acked(), err)
+	}
+	return nil
+}
+
+func stopsIdle(ctx context.Context, s *Stream, sink sdk.Sink) error {
+	background(ctx, s, sink)()
+	return nil
+}
+
+func goesOn(ctx context.Context, s *Stream, sink sdk.Sink) error {
+	s.SetBatch(10)
+	s.Append(Records(4, many)...)
+	stop := background(ctx, s, sink)
+	err := s.WaitAcked(ctx, 1)
+	stop()
+	if err != nil {
+		return fmt.Errorf("no record is acknowledged: %w", err)
+	}
+	s.Append(Records(5, 10)...)
+	s.Drain()
+	if err := runAll(ctx, s, sink, many+10); err != nil {
+		return fmt.Errorf("the second run: %w", err)
+	}
+	return nil
+}
+
+func survivesEviction(ctx context.Context, s *Stream, sink sdk.Sink) error {
+	s.Append(Records(6, 100)...)
+	s.Evict(50)
+	s.Drain()
+	return runAll(ctx, s, sink, 100)
 }
 
 // background runs the sink until stop is called, which waits for it.
-func background(t *testing.T, s *Stream, sink sdk.Sink) (stop func()) {
-	ctx, cancel := context.WithCancel(t.Context())
+func background(ctx context.Context, s *Stream, sink sdk.Sink) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = s.Run(ctx, sink)
+		_ = s.Run(ctx, sink) // what it returns when it is stopped is its affair
 	}()
 	return func() {
 		cancel()

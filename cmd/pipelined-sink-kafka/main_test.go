@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,7 +11,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/rtflow/pipelined/internal/plugintest"
-	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
@@ -28,18 +25,13 @@ func startCluster(t *testing.T) (c *kfake.Cluster, brokers string) {
 	return c, `brokers = ["` + strings.Join(c.ListenAddrs(), `", "`) + "\"]\n"
 }
 
-// TestConform is what every sink owes the daemon, across the border of the process.
+// TestConform is what every sink owes the daemon, and every executable, tried on ours.
 func TestConform(t *testing.T) {
 	c, brokers := startCluster(t)
-	dir := plugintest.Build(t, "kafka")
-	var topics atomic.Int32
-	sinktest.Conform(t, func(t *testing.T) sdk.Sink {
-		topic := fmt.Sprintf("t%d", topics.Add(1))
-		if err := c.CreateTopic(topic, 3, nil); err != nil {
-			t.Fatal(err)
-		}
-		return plugintest.New(t, dir, "kafka", fmt.Sprintf("%stopic = %q", brokers, topic))
-	})
+	if err := c.CreateTopic("pipelined", 3, nil); err != nil {
+		t.Fatal(err)
+	}
+	plugintest.Conform(t, plugintest.Build(t, "kafka"), "kafka", brokers)
 }
 
 // TestP6Killed kills the process again and again with records on their way. None is missing in the topic, what is there twice

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rtflow/pipelined/internal/plugintest"
-	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
@@ -36,17 +35,14 @@ func startServer(t *testing.T) *server.Server {
 	return s
 }
 
-// TestConform is what every sink owes the daemon, across the border of the process.
+// TestConform is what every sink owes the daemon, and every executable, tried on ours.
 func TestConform(t *testing.T) {
 	s, dir := startServer(t), plugintest.Build(t, "nats")
-	var streams atomic.Int32
-	for _, options := range []string{"", "batch = 64"} {
+	for _, options := range []string{"max_in_flight = 1024", "batch = 256"} {
 		t.Run(options, func(t *testing.T) {
-			sinktest.Conform(t, func(t *testing.T) sdk.Sink {
-				n := streams.Add(1)
-				return plugintest.New(t, dir, "nats", fmt.Sprintf("servers = [%q]\nsubject = \"s%d.{kind}\"\n"+
-					"stream = { name = \"S%[2]d\", create = true }\n%s", s.ClientURL(), n, options))
-			})
+			name := strings.Fields(options)[0]
+			plugintest.Conform(t, dir, "nats", fmt.Sprintf("servers = [%q]\nsubject = \"%s.{kind}\"\nstream = { name = %[2]q, create = true }\n%s",
+				s.ClientURL(), name, options))
 		})
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/pluginhost"
+	"github.com/rtflow/pipelined/core/pluginkit"
 	"github.com/rtflow/pipelined/internal/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -42,12 +43,7 @@ func Build(tb testing.TB, name string) string {
 // the test.
 func New(tb testing.TB, dir, name, table string) *pluginhost.Sink {
 	tb.Helper()
-	runtimeDir, err := os.MkdirTemp("", "pt") // short: a socket's path has to fit
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = os.RemoveAll(runtimeDir) })
-	host := pluginhost.New(pluginhost.Options{Log: slog.New(slog.NewTextHandler(testLog{tb}, nil)), RuntimeDir: runtimeDir})
+	host := pluginhost.New(pluginhost.Options{Log: slog.New(slog.NewTextHandler(testLog{tb}, nil)), RuntimeDir: runtimeDir(tb)})
 	found, err := host.Discover(dir, nil)
 	if err != nil {
 		tb.Fatal(err)
@@ -66,6 +62,30 @@ func New(tb testing.TB, dir, name, table string) *pluginhost.Sink {
 		}
 	})
 	return sink.(*pluginhost.Sink)
+}
+
+// runtimeDir returns a directory for sockets, whose paths have to be short.
+func runtimeDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "pt")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// Conform tries the executable as `pipelined plugin test` does, with that table, and accepts no flaw.
+func Conform(tb testing.TB, dir, name, table string) {
+	tb.Helper()
+	var report strings.Builder
+	err := pluginkit.Test(tb.Context(), &report, pluginkit.Options{
+		Command: []string{filepath.Join(dir, pluginhost.Prefix+name)}, Config: []byte(table), ConfigName: "test.toml",
+		RuntimeDir: runtimeDir(tb), Records: 20_000, Patience: time.Minute,
+	})
+	if err != nil || !strings.Contains(report.String(), "0 failed, 0 flaws") {
+		tb.Errorf("%v\n%s", err, report.String())
+	}
 }
 
 // testLog is a log that a test shows.

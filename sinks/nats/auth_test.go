@@ -78,6 +78,37 @@ func TestAuth(t *testing.T) {
 	}
 }
 
+// TestLeastPermissions has a user who may do what README.md says is needed, and nothing else.
+func TestLeastPermissions(t *testing.T) {
+	s := startServer(t, func(o *server.Options) {
+		o.Users = []*server.User{{Username: "fw", Password: "secret", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{
+				Allow: []string{"pipelined.>", "$JS.API.STREAM.INFO.EVENTS", "$JS.API.STREAM.CREATE.EVENTS"},
+			},
+			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+		}}}
+	})
+	for range 2 { // the second one finds the stream that the first has created
+		err := deliver(t, "servers = [%q]\nauth = { user = \"fw\", password = \"secret\" }\nstream = { name = \"EVENTS\", create = true }",
+			s.ClientURL())
+		if err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	}
+}
+
+// TestDomain finds the stream in the domain that it is in, and nowhere else.
+func TestDomain(t *testing.T) {
+	s := startServer(t, func(o *server.Options) { o.JetStreamDomain = "hub" })
+	const text = "servers = [%q]\ndomain = %q\nconnect_timeout = \"2s\"\nstream = { name = \"EVENTS\", create = true }"
+	if err := deliver(t, text, s.ClientURL(), "hub"); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	if err := deliver(t, text, s.ClientURL(), "elsewhere"); err == nil || !strings.Contains(err.Error(), "stream EVENTS: ") {
+		t.Errorf("Run = %v", err)
+	}
+}
+
 // TestPermissions has a user who may look at the stream and not publish to it: Run says so at once.
 func TestPermissions(t *testing.T) {
 	s := startServer(t, func(o *server.Options) {

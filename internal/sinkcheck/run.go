@@ -57,11 +57,11 @@ func Counter(tb testing.TB, sink sdk.Sink, name string) uint64 {
 	return 0
 }
 
-// Benchmark delivers b.N records as a firewall makes them, from the fake stream to the acknowledgement of the last.
-func Benchmark(b *testing.B, sink sdk.Sink) {
+// Benchmark delivers b.N copies of those records, from the fake stream to the acknowledgement of the last.
+func Benchmark(b *testing.B, sink sdk.Sink, records ...event.Record) {
 	b.Helper()
 	s := sinktest.NewStream(b)
-	s.Append(sinktest.Records(1, 4096)...)
+	s.Append(records...)
 	s.SetBatch(1024)
 	s.Repeat(b.N)
 	s.Drain()

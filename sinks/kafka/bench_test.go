@@ -7,6 +7,7 @@ import (
 
 	"github.com/rtflow/pipelined/internal/sinkcheck"
 	"github.com/rtflow/pipelined/sdk/format"
+	"github.com/rtflow/pipelined/sdk/sinktest"
 )
 
 // BenchmarkKafka produces to brokers in the same process that keep everything in memory, end to end: until they have
@@ -16,7 +17,7 @@ func BenchmarkKafka(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			c := startCluster(b, kfake.SeedTopics(6, "pipelined"))
 			sink := newSink(b, c, "format = %q", name)
-			sinkcheck.Benchmark(b, sink)
+			sinkcheck.Benchmark(b, sink, sinktest.Records(1, 4096)...)
 		})
 	}
 }

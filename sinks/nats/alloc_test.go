@@ -52,6 +52,7 @@ func TestAllocations(t *testing.T) {
 		for subject, m := range r.open {
 			delete(r.open, subject)
 			m.identify("fw1", "broker", "1764077000123456789", true)
+			r.takeBack(m)
 			r.free <- m
 		}
 	}
@@ -62,6 +63,9 @@ func TestAllocations(t *testing.T) {
 			messages++
 		}
 		r.free <- m
+	}
+	if len(r.spare) != messages {
+		t.Errorf("%d buffers for %d messages that were open at once", len(r.spare), messages)
 	}
 	const perMessage = 5 // first, last, count, and twice the id that is put together of them
 	if got, budget := testing.AllocsPerRun(runs, fill), float64(perMessage*messages); got > budget {

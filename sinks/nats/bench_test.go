@@ -6,6 +6,7 @@ import (
 
 	"github.com/rtflow/pipelined/internal/sinkcheck"
 	"github.com/rtflow/pipelined/sdk/format"
+	"github.com/rtflow/pipelined/sdk/sinktest"
 )
 
 // BenchmarkNATS publishes to a server in the same process that stores in a file, end to end: until it has acknowledged.
@@ -16,7 +17,7 @@ func BenchmarkNATS(b *testing.B) {
 				s := startServer(b, nil)
 				sink := newSink(b, "servers = [%q]\nformat = %q\nbatch = %d\nstream = { name = \"BENCH\", create = true }",
 					s.ClientURL(), name, batch)
-				sinkcheck.Benchmark(b, sink)
+				sinkcheck.Benchmark(b, sink, sinktest.Records(1, 4096)...)
 			})
 		}
 	}

@@ -30,10 +30,12 @@ type cut struct {
 	count       int
 }
 
-// message is one message, from its first record until the stream has it.
+// message is one message, from its first record until the stream has it. Its data are lent to it until it is published: the
+// client library has copied them then, and there may be very many messages on their way.
 type message struct {
 	msg    natsgo.Msg // its address is what the client library hands back
 	seqs   []event.Seq
+	bytes  int       // of data, when it is published
 	opened time.Time // of a batch: when the first record came
 	cut    cut       // of a batch that was sent before: what it has to be again
 }
@@ -44,9 +46,9 @@ func newMessage() *message {
 	return m
 }
 
-// reset empties the message and keeps its memory.
-func (m *message) reset(subject string) {
-	m.msg.Subject, m.msg.Data, m.seqs, m.cut = subject, m.msg.Data[:0], m.seqs[:0], cut{}
+// reset empties the message and gives it memory for its data.
+func (m *message) reset(subject string, data []byte) {
+	m.msg.Subject, m.msg.Data, m.seqs, m.cut = subject, data[:0], m.seqs[:0], cut{}
 }
 
 // complete reports whether a batch that was sent before has its records again: all of them, or those that were not evicted

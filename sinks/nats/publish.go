@@ -40,13 +40,29 @@ func (r *run) take(ctx context.Context, subject string) (*message, error) {
 	if m == nil {
 		m = newMessage()
 	}
-	m.reset(subject)
+	m.reset(subject, r.lend())
 	return m, nil
+}
+
+// lend returns memory for a message's data.
+func (r *run) lend() (data []byte) {
+	if last := len(r.spare) - 1; last >= 0 {
+		data, r.spare = r.spare[last], r.spare[:last]
+	}
+	return data
+}
+
+// takeBack takes the memory back that was lent.
+func (r *run) takeBack(m *message) {
+	r.spare = append(r.spare, m.msg.Data)
+	m.msg.Data = nil
 }
 
 // publish sends a message, or rejects its record if it can never be taken.
 func (r *run) publish(m *message) error {
+	defer r.takeBack(m)
 	m.identify(r.host, r.name, r.epoch, r.table.Batch > 1)
+	m.bytes = len(m.msg.Data)
 	if size := m.size(); size > r.conn.maxSize {
 		return r.reject(m, fmt.Sprintf("a message of %d bytes, and the stream takes %d", size, r.conn.maxSize))
 	}
@@ -90,7 +106,7 @@ func (r *run) stored(msg *natsgo.Msg, ack *jetstream.PubAck) {
 		return
 	}
 	r.count.messages.Add(1)
-	r.count.bytes.Add(uint64(len(msg.Data)))
+	r.count.bytes.Add(uint64(m.bytes))
 	if ack.Duplicate {
 		r.count.duplicates.Add(1)
 	}

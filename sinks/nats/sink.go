@@ -143,9 +143,10 @@ type run struct {
 	names  *event.Names
 	at     event.Seq // the last record that was added
 
-	buf  []byte
-	open map[string]*message // batches that are not full, by subject
-	free chan *message       // those that are not in use; nil is one that was never made
+	buf   []byte
+	spare [][]byte            // memory for data that no message has; at most as many as were open at once, and one
+	open  map[string]*message // batches that are not full, by subject
+	free  chan *message       // those that are not in use; nil is one that was never made
 
 	mu  sync.Mutex
 	out map[*natsgo.Msg]*message // on their way

@@ -14,9 +14,9 @@ NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps gcc:gcc c
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-build: ## build bin/pipelined
+build: ## build bin/pipelined, and the sinks that are executables of their own
 	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/pipelined ./cmd/pipelined
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
 
 run: build ## run the shipped pipeline over the shipped capture: first lines of each kind, and the ledger
 	@rm -f $(EVENTS)
@@ -78,7 +78,7 @@ e2e: build ## real traffic between network namespaces, tapped over AF_XDP (root)
 install: ## install what make build has built, and the systemd unit
 	@test -x bin/pipelined || { echo "run make build first"; exit 1; }
 	install -D -m 0755 bin/pipelined $(DESTDIR)/usr/bin/pipelined
-	install -d $(DESTDIR)/usr/lib/pipelined/plugins
+	install -D -m 0755 -t $(DESTDIR)/usr/lib/pipelined/plugins bin/pipelined-sink-*
 	install -D -m 0644 dist/pipelined.service $(DESTDIR)/usr/lib/systemd/system/pipelined.service
 	install -D -m 0644 -b pipeline.toml $(DESTDIR)/etc/pipelined/pipeline.toml.example
 

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/rtflow/pipelined/internal/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -14,25 +15,11 @@ import (
 )
 
 func benchmark(b *testing.B, sink sdk.Sink) {
-	s := sinktest.NewStream(b)
 	records := make([]event.Record, 1024)
 	for i := range records {
 		records[i] = sinktest.Record(event.SessionClose, uint64(i))
 	}
-	s.Append(records...)
-	s.SetBatch(1024)
-	s.Repeat(b.N)
-	s.Drain()
-	b.ReportAllocs()
-	b.ResetTimer()
-	if err := s.Run(b.Context(), sink); err != nil {
-		b.Fatal(err)
-	}
-	b.StopTimer()
-	if got := s.Acked(); got != event.Seq(b.N) {
-		b.Fatalf("acknowledged up to %d of %d", got, b.N)
-	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+	sinkcheck.Benchmark(b, sink, records...)
 }
 
 // BenchmarkFileSink writes RT_FLOW_SESSION_CLOSE records to a file that rotates, end to end, the fake stream's copy included.

@@ -4,16 +4,15 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/rtflow/pipelined/sdk/options"
 )
 
-// options is the table of a file sink.
-type options struct {
+// table is the table of a file sink.
+type table struct {
+	options.Format
 	Path         string        `toml:"path"`
-	Format       string        `toml:"format"`
-	Profile      string        `toml:"profile"`
-	Platform     uint32        `toml:"platform"`
 	Rotate       rotateOptions `toml:"rotate"`
 	Sync         syncMode      `toml:"sync"`
 	SyncInterval duration      `toml:"sync_interval"`
@@ -22,9 +21,9 @@ type options struct {
 
 // rotateOptions says when a file is closed under another name. Zero values: never, never, all.
 type rotateOptions struct {
-	Size     size     `toml:"size"`
-	Interval interval `toml:"interval"`
-	Keep     int      `toml:"keep"`
+	Size     options.Size `toml:"size"`
+	Interval interval     `toml:"interval"`
+	Keep     int          `toml:"keep"`
 }
 
 // syncMode says when a record is acknowledged.
@@ -47,32 +46,6 @@ func (m *syncMode) UnmarshalText(text []byte) error {
 	default:
 		return fmt.Errorf(`want "none", "interval" or "batch", got %q`, text)
 	}
-	return nil
-}
-
-// size is a number of bytes: "256MB" (10^6) or "256MiB" (2^20).
-type size int64
-
-func (s *size) UnmarshalText(text []byte) error {
-	units := []struct {
-		suffix string
-		factor int64
-	}{ // a suffix of another one comes after it
-		{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
-		{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
-	}
-	digits, factor := string(text), int64(1)
-	for _, u := range units {
-		if before, ok := strings.CutSuffix(digits, u.suffix); ok {
-			digits, factor = strings.TrimSpace(before), u.factor
-			break
-		}
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n < 0 || n > (1<<63-1)/factor {
-		return fmt.Errorf(`want a size such as "256MB" or "1GiB", got %q`, text)
-	}
-	*s = size(n * factor)
 	return nil
 }
 

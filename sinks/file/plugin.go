@@ -2,12 +2,12 @@ package file
 
 import (
 	_ "embed"
-	"errors"
 	"path/filepath"
 	"time"
 
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
+	"github.com/rtflow/pipelined/sdk/options"
 )
 
 //go:embed sample.toml
@@ -45,10 +45,8 @@ func StdoutPlugin() sdk.SinkPlugin {
 }
 
 func newFile(cfg sdk.Config, env sdk.Env) sdk.Sink {
-	o := options{
-		Format:       format.RFC5424,
-		Profile:      format.Junos20,
-		Platform:     format.DefaultPlatform,
+	o := table{
+		Format:       options.DefaultFormat(format.RFC5424),
 		Rotate:       rotateOptions{Keep: 14},
 		SyncInterval: duration(time.Second),
 		Mode:         0o640,
@@ -57,8 +55,8 @@ func newFile(cfg sdk.Config, env sdk.Env) sdk.Sink {
 		return nil
 	}
 	good := o.check(cfg)
-	enc, ok := encoder(cfg, env, format.Options{Format: o.Format, Profile: o.Profile, Platform: o.Platform})
-	if !good || !ok {
+	enc := o.Encoder(cfg, env)
+	if !good || enc == nil {
 		return nil
 	}
 	warn := env.Warn
@@ -70,7 +68,7 @@ func newFile(cfg sdk.Config, env sdk.Env) sdk.Sink {
 		mode:    o.Mode,
 		rotate:  o.Rotate,
 		durable: o.Sync != syncNone,
-		layout:  layoutOf(o.Format),
+		layout:  layoutOf(o.Format.Format),
 		warn:    warn,
 	}, o.Sync, time.Duration(o.SyncInterval))
 	if env.Window > 0 {
@@ -80,7 +78,7 @@ func newFile(cfg sdk.Config, env sdk.Env) sdk.Sink {
 }
 
 // check records every mistake in the values.
-func (o *options) check(cfg sdk.Config) bool {
+func (o *table) check(cfg sdk.Config) bool {
 	good := true
 	mistake := func(wrong bool, key, form string, args ...any) {
 		if wrong {
@@ -103,39 +101,17 @@ func (o *options) check(cfg sdk.Config) bool {
 	every := time.Duration(o.SyncInterval)
 	mistake(every < minSyncInterval || every > maxSyncInterval, "sync_interval", "want %v to %v, got %v",
 		minSyncInterval, maxSyncInterval, every)
-	mistake(o.Platform == 0, "platform", "want the last number of the SD-ID, %d for a vSRX", format.DefaultPlatform)
 	return good
 }
 
 func newStdout(cfg sdk.Config, env sdk.Env) sdk.Sink {
-	o := struct {
-		Format   string `toml:"format"`
-		Profile  string `toml:"profile"`
-		Platform uint32 `toml:"platform"`
-	}{format.RFC5424, format.Junos20, format.DefaultPlatform}
+	o := options.DefaultFormat(format.RFC5424)
 	if !cfg.Decode(&o) {
 		return nil
 	}
-	enc, ok := encoder(cfg, env, format.Options{Format: o.Format, Profile: o.Profile, Platform: o.Platform})
-	if !ok {
+	enc := o.Encoder(cfg, env)
+	if enc == nil {
 		return nil
 	}
 	return newSink(enc, &stream{connect: openStdout}, syncNone, 0)
-}
-
-// encoder makes the encoder and records a mistake at the option that it complains about.
-func encoder(cfg sdk.Config, env sdk.Env, o format.Options) (format.Encoder, bool) {
-	o.Hostname = env.Hostname
-	enc, err := format.New(o)
-	if err == nil {
-		return enc, true
-	}
-	var bad *format.OptionError
-	switch {
-	case errors.As(err, &bad) && bad.Option != "hostname":
-		cfg.Errorf(bad.Option, "%s", bad.Reason)
-	default: // the host's name is not a key of this table
-		cfg.Errorf("", "%v", err)
-	}
-	return nil, false
 }

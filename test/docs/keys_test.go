@@ -20,6 +20,8 @@ func TestKeysAreDescribed(t *testing.T) {
 		"docs/plugins.md":              {"core/pluginhost"},
 		"sinks/file/README.md":         {"sinks/file"},
 		"sinks/unixsock/README.md":     {"sinks/unixsock"},
+		"sinks/nats/README.md":         {"sinks/nats", "sdk/options"},
+		"sinks/kafka/README.md":        {"sinks/kafka", "sdk/options"},
 		"plugins/screendrop/README.md": {"plugins/screendrop"},
 		"plugins/filterlog/README.md":  {"plugins/filterlog"},
 		"plugins/policydeny/README.md": {"plugins/policydeny"},

@@ -1,0 +1,49 @@
+package options
+
+import (
+	"time"
+
+	"github.com/rtflow/pipelined/sdk"
+)
+
+// Checker records mistakes and remembers that there was one.
+type Checker struct {
+	cfg sdk.Config
+	bad bool
+}
+
+// Check returns a checker that records in cfg.
+func Check(cfg sdk.Config) *Checker { return &Checker{cfg: cfg} }
+
+// OK reports whether there was no mistake.
+func (c *Checker) OK() bool { return !c.bad }
+
+// Mistake records a mistake at a key, if wrong.
+func (c *Checker) Mistake(wrong bool, key, form string, args ...any) {
+	if wrong {
+		c.cfg.Errorf(key, form, args...)
+		c.bad = true
+	}
+}
+
+// Duration records a mistake if a duration is not between the two, inclusive.
+func (c *Checker) Duration(d time.Duration, key string, low, high time.Duration) {
+	c.Mistake(d < low || d > high, key, "want %v to %v, got %v", low, high, d)
+}
+
+// Number records a mistake if a number is not between the two, inclusive.
+func (c *Checker) Number(n int, key string, low, high int) {
+	c.Mistake(n < low || n > high, key, "want %d to %d, got %d", low, high, n)
+}
+
+// TLS records the mistakes in the table at a key.
+func (c *Checker) TLS(o *TLS, key string) {
+	if o == nil || (o.Cert == "") == (o.Key == "") {
+		return
+	}
+	missing, have := "key", "cert"
+	if o.Key != "" {
+		missing, have = have, missing
+	}
+	c.Mistake(true, key+"."+missing, "missing: cert and key go together, and there is only %s", have)
+}

@@ -1,0 +1,17 @@
+// Package options holds options that many sinks have, so that they are called the same, mean the same and complain in the
+// same words everywhere: the format of a message, TLS, secrets and sizes.
+//
+// A sink embeds or names them in the struct that it decodes its table into:
+//
+//	type table struct {
+//		options.Format
+//		TLS   *options.TLS `toml:"tls"`
+//		Limit options.Size `toml:"limit"`
+//	}
+//
+// Nothing here reads a file or touches a destination while a configuration is checked; what an option names is read when
+// the sink connects, so that a renewed certificate or password is taken with the next connection.
+//
+// What lives here: option types, their checks and what they make. What never may: the options of one sink, and anything of
+// ours but sdk and sdk/format.
+package options

@@ -1,0 +1,61 @@
+package kafka
+
+import (
+	_ "embed"
+
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sdk/inflight"
+	"github.com/rtflow/pipelined/sdk/topic"
+)
+
+//go:embed sample.toml
+var sample string
+
+// Plugin returns the sink "kafka".
+func Plugin() sdk.SinkPlugin {
+	return sdk.SinkPlugin{
+		Name:    "kafka",
+		Summary: "produces to Kafka topics",
+		Sample:  sample,
+		New:     newSink,
+	}
+}
+
+func newSink(cfg sdk.Config, env sdk.Env) sdk.Sink {
+	t := defaults()
+	if !cfg.Decode(&t) {
+		return nil
+	}
+	good := t.check(cfg)
+	enc := t.Encoder(cfg, env)
+	host := env.Hostname
+	if host == "" {
+		host = topic.Unknown
+	}
+	topics, err := topic.Parse(t.Topic, map[string]string{"host": host, "sink": cfg.Name()}, escape)
+	if err == nil {
+		err = checkTopic(topics.Pattern("x"))
+	}
+	if err != nil {
+		cfg.Errorf("topic", "%v", err)
+	}
+	if !good || enc == nil || err != nil {
+		return nil
+	}
+	warn := env.Warn
+	if warn == nil {
+		warn = func(string, ...any) {}
+	}
+	return &Sink{
+		table:      t,
+		name:       cfg.Name(),
+		host:       host,
+		enc:        enc,
+		topics:     topics,
+		warn:       warn,
+		window:     inflight.New(t.MaxInFlight),
+		suspects:   make(map[event.Seq]bool),
+		batchBytes: int(t.BatchBytes),
+	}
+}

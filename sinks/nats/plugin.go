@@ -1,0 +1,69 @@
+package nats
+
+import (
+	_ "embed"
+
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sdk/inflight"
+	"github.com/rtflow/pipelined/sdk/topic"
+)
+
+//go:embed sample.toml
+var sample string
+
+// Plugin returns the sink "nats".
+func Plugin() sdk.SinkPlugin {
+	return sdk.SinkPlugin{
+		Name:    "nats",
+		Summary: "publishes to a NATS JetStream stream",
+		Sample:  sample,
+		New:     newSink,
+	}
+}
+
+// maxRecords bounds the records on their way, whatever max_in_flight and batch make together.
+const maxRecords = 1 << 16
+
+func newSink(cfg sdk.Config, env sdk.Env) sdk.Sink {
+	t := defaults()
+	if !cfg.Decode(&t) {
+		return nil
+	}
+	good := t.check(cfg)
+	enc := t.Encoder(cfg, env)
+	subjects, err := topic.Parse(t.Subject, map[string]string{"host": orUnknown(env.Hostname), "sink": cfg.Name()}, escape)
+	if err == nil {
+		err = checkSubject(subjects.Pattern("x"))
+	}
+	if err != nil {
+		cfg.Errorf("subject", "%v", err)
+	}
+	if !good || enc == nil || err != nil {
+		return nil
+	}
+	if t.Batch > 1 && env.Window > 0 {
+		t.Batch = min(t.Batch, max(env.Window/2, 1))
+	}
+	warn := env.Warn
+	if warn == nil {
+		warn = func(string, ...any) {}
+	}
+	return &Sink{
+		table:    t,
+		name:     cfg.Name(),
+		host:     env.Hostname,
+		enc:      enc,
+		subjects: subjects,
+		warn:     warn,
+		cuts:     make(map[event.Seq]cut),
+		window:   inflight.New(min(t.MaxInFlight*t.Batch, maxRecords)),
+	}
+}
+
+func orUnknown(host string) string {
+	if host == "" {
+		return topic.Unknown
+	}
+	return host
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/rtflow/pipelined/plugins/screendrop"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sinks/file"
+	"github.com/rtflow/pipelined/sinks/syslog"
 	"github.com/rtflow/pipelined/sources/capture"
 	"github.com/rtflow/pipelined/sources/xdp"
 )
@@ -20,6 +21,6 @@ func builtins() (*registry.Registry, error) {
 	return registry.New(
 		[]source.Plugin{capture.Plugin(os.Stdin), xdp.Plugin()},
 		[]hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()},
-		[]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin()},
+		[]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), syslog.Plugin()},
 	)
 }

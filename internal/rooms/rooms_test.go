@@ -21,7 +21,7 @@ var floors = [][]string{
 	{"core/admission", "core/hook", "core/source", "sdk/sinktest"},
 	{
 		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file",
-		"sources/capture", "sources/xdp",
+		"sinks/syslog", "sources/capture", "sources/xdp",
 	},
 	{"core/registry"},
 	{"core/pipeline"},

@@ -18,6 +18,7 @@ func TestKeysAreDescribed(t *testing.T) {
 	for page, folders := range map[string][]string{
 		"docs/configuration.md":        {"core/config", "sources/capture", "sources/xdp"},
 		"sinks/file/README.md":         {"sinks/file"},
+		"sinks/syslog/README.md":       {"sinks/syslog"},
 		"plugins/screendrop/README.md": {"plugins/screendrop"},
 		"plugins/filterlog/README.md":  {"plugins/filterlog"},
 		"plugins/policydeny/README.md": {"plugins/policydeny"},

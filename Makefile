@@ -9,7 +9,7 @@ EVENTS  := bin/events.log
 # What `make generate` installs when it is missing.
 DEBIAN  := clang llvm libbpf-dev
 
-.PHONY: help build run test race fuzz bench bench-all lint generate check e2e install clean
+.PHONY: help build run test race fuzz bench bench-all lint generate check collectors e2e install clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ generate: ## rebuild the XDP program (clang)
 	$(GO) generate ./...
 
 check: lint race e2e ## what CI runs
+
+collectors: ## unpack rsyslogd and syslog-ng into bin/collectors, for the tests of the syslog sink (Debian)
+	@internal/collectors/install.sh bin/collectors
 
 e2e: build ## real traffic between network namespaces, tapped over AF_XDP (root)
 	PIPELINED_REQUIRE_XDP=1 $(GO) test -count=1 -v -run . ./test/e2e

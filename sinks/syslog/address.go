@@ -3,6 +3,7 @@ package syslog
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -15,7 +16,7 @@ type address struct {
 	target string // host:port, or the path of a socket
 }
 
-func (a address) String() string { return a.scheme + "://" + a.target }
+func (a address) String() string { return a.scheme + "://" + strings.ReplaceAll(a.target, "%", "%25") }
 
 func (a address) encrypted() bool { return a.scheme == "tls" || a.scheme == "relps" }
 
@@ -46,6 +47,8 @@ func parseAddress(text string) (address, error) {
 		return address{}, fmt.Errorf("%q is not a URL: %w", text, err)
 	case u.Hostname() == "":
 		return address{}, fmt.Errorf("%q names no host", text)
+	case !validHost(u):
+		return address{}, fmt.Errorf("%q: want a host name in ASCII, an IPv4 address, or an IPv6 address in brackets", text)
 	case u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		return address{}, fmt.Errorf("%q: want nothing but scheme://host:port", text)
 	}
@@ -59,4 +62,16 @@ func parseAddress(text string) (address, error) {
 		return address{}, fmt.Errorf("%q: want a port from 1 to 65535", text)
 	}
 	return address{scheme: scheme, host: u.Hostname(), target: net.JoinHostPort(u.Hostname(), port)}, nil
+}
+
+// validHost reports whether the host of a URL is a name or an address.
+func validHost(u *url.URL) bool {
+	host := u.Hostname()
+	if strings.HasPrefix(u.Host, "[") {
+		a, err := netip.ParseAddr(host)
+		return err == nil && a.Is6()
+	}
+	return !strings.ContainsFunc(host, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '_'
+	})
 }

@@ -68,7 +68,7 @@ Start with 'pipelined read CAPTURE' to see the events of a capture, or with 'pip
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newRun(), newRead(), newCheck(), newPlugins(), newSample(), newVersion())
+	root.AddCommand(newRun(), newRead(), newCheck(), newVerify(), newPlugins(), newSample(), newVersion())
 	return root
 }
 

@@ -16,7 +16,7 @@ const module = "github.com/rtflow/pipelined"
 // floors lists the rooms from the ground up. A room imports only rooms on floors below its own; rooms that are not
 // listed, such as test helpers, are imported by tests alone.
 var floors = [][]string{
-	{"sdk/event", "core/packet", "core/limiter", "core/budget", "core/metrics", "xsk"},
+	{"sdk/event", "core/packet", "core/limiter", "core/budget", "core/metrics", "core/verify", "xsk"},
 	{"sdk", "sdk/format", "core/replay", "core/session", "core/zone", "core/application", "core/config"},
 	{"core/admission", "core/hook", "core/source", "sdk/sinktest"},
 	{

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/influxdata/go-syslog/v3/rfc5424"
 
+	"github.com/rtflow/pipelined/core/verify"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 )
@@ -70,6 +71,9 @@ func FuzzLine(f *testing.F) {
 			t.Fatal("what was in dst is gone")
 		}
 		checkLine(t, line, r, n, &o)
+		if problems := verify.NewChecker(verify.Options{Profile: o.Profile}).Check([]byte(line)); len(problems) > 0 {
+			t.Errorf("%v in\n%s", problems, line)
+		}
 
 		checkPlain(t, string(newEncoder(t, format.Options{Format: format.RFC3164, Profile: o.Profile}).Append(nil, r, n)), r, n, o.Profile)
 

@@ -3,6 +3,7 @@ package syslog
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/influxdata/go-syslog/v3/rfc5424"
 
+	"github.com/rtflow/pipelined/core/verify"
 	"github.com/rtflow/pipelined/internal/collectors"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -281,6 +283,41 @@ func TestRealCollectors(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestVerified sends every kind of record to a peer that reads strictly and keeps account of the sequence numbers.
+func TestVerified(t *testing.T) {
+	records := sinktest.Records(9, 3000)
+	for more, o := range map[string]verify.Options{
+		"": {Profile: verify.Junos20, SDID: "junos@2636.1.1.1.2.129"},
+		"profile = \"junos-22\"\nplatform = 133\nsequence = true": {Profile: verify.Junos22, SDID: "junos@2636.1.1.1.2.133"},
+		"format = \"json\"": {},
+		"structured_filter = true\nframing = \"newline\"": {},
+	} {
+		read := make(chan string, 1)
+		address := "tcp://" + listenFunc(t, func(c net.Conn) {
+			var problems strings.Builder
+			res, err := verify.All(c, o, func(line int, p verify.Problem) { fmt.Fprintf(&problems, "%d:%v\n", line, p) })
+			if err != nil {
+				problems.WriteString(err.Error())
+			}
+			if err := res.WriteText(&problems); err != nil {
+				t.Error(err)
+			}
+			read <- problems.String()
+		})
+		s := sinktest.NewStream(t)
+		s.SetNames(awkwardNames())
+		s.Append(records...)
+		s.Drain()
+		if err := s.Run(t.Context(), newTestSink(t, more, address)); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-read; !strings.HasSuffix(got, "3000 messages, 0 deviate\n") ||
+			strings.Contains(more, "sequence") && !strings.Contains(got, "epoch 1: sequence 1 to 3000, 0 missing, 0 repeated\n") {
+			t.Errorf("%q:\n%s", more, got)
+		}
 	}
 }
 

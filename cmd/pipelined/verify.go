@@ -17,8 +17,8 @@ func newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "Check syslog messages against RFC 5424 and the messages of Juniper SRX",
-		Long: `verify reads syslog messages ("-" is standard input), lines or octet-counted, as a strict collector does: RFC 5424 to the
-letter, then tag, SD-ID, order and values of the parameters as an SRX prints them. It prints what deviates with line and
+		Long: `verify reads syslog messages ("-" is standard input), lines or octet-counted, plain or compressed, as a strict collector does:
+RFC 5424 to the letter, then tag, SD-ID, order and values of the parameters as an SRX prints them. It prints what deviates with line and
 column, then what was read; with sequence = true in the sink also what is missing or repeated. The exit status is 1 if a
 message deviates.
 
@@ -49,6 +49,13 @@ func verifyFile(cmd *cobra.Command, path string, o verify.Options) (err error) {
 		}
 		defer f.Close()
 		in = f
+	}
+	packed := bufio.NewReader(in)
+	in = packed
+	if head, _ := packed.Peek(4); packing(head) != nil { // a shorter stream is not compressed
+		if in, err = packing(head)(packed); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
 	}
 	out := bufio.NewWriter(cmd.OutOrStdout())
 	defer func() { err = errors.Join(err, out.Flush()) }()

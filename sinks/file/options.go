@@ -18,13 +18,18 @@ type options struct {
 	Sync         syncMode      `toml:"sync"`
 	SyncInterval duration      `toml:"sync_interval"`
 	Mode         fileMode      `toml:"mode"`
+	Owner        string        `toml:"owner"`
+	Group        string        `toml:"group"`
 }
 
-// rotateOptions says when a file is closed under another name. Zero values: never, never, all.
+// rotateOptions says when a file is closed under another name, and what becomes of it. Zero values: never, never, all, for ever,
+// nothing.
 type rotateOptions struct {
-	Size     size     `toml:"size"`
-	Interval interval `toml:"interval"`
-	Keep     int      `toml:"keep"`
+	Size     size        `toml:"size"`
+	Interval interval    `toml:"interval"`
+	Keep     int         `toml:"keep"`
+	MaxAge   age         `toml:"max_age"`
+	Compress compression `toml:"compress"`
 }
 
 // syncMode says when a record is acknowledged.
@@ -105,6 +110,26 @@ func (i *interval) UnmarshalText(text []byte) error {
 		return fmt.Errorf(`want "hourly", "daily" or a duration such as "6h", got %q`, text)
 	}
 	*i = interval(v)
+	return nil
+}
+
+// age is a duration, or a number of days: "30d".
+type age time.Duration
+
+func (a *age) UnmarshalText(text []byte) error {
+	const day = 24 * time.Hour
+	if days, ok := strings.CutSuffix(string(text), "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		if err == nil {
+			*a = age(time.Duration(n) * day)
+			return nil
+		}
+	}
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf(`want days such as "30d", or a duration such as "36h", got %q`, text)
+	}
+	*a = age(v)
 	return nil
 }
 

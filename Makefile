@@ -41,8 +41,8 @@ fuzz: ## run each fuzz target for FUZZTIME
 BENCHTIME ?= 1s
 bench: build ## run the benchmarks that the figures of the README come from, and print those
 	@mkdir -p bin
-	@PIPELINED_REQUIRE_XDP=$(if $(ROOT),1,0) $(GO) test -p 1 -run '^$$' -bench 'Gate|PacketPath|SessionClose|Lookup|Read$$' -benchtime $(BENCHTIME) \
-	  ./core/admission ./core/worker ./core/session ./sdk/format ./cmd/pipelined > bin/bench.txt || { cat bin/bench.txt; exit 1; }
+	@PIPELINED_REQUIRE_XDP=$(if $(ROOT),1,0) $(GO) test -p 1 -run '^$$' -bench 'Gate|PacketPath|SessionClose|Lookup|Read$$|Syslog|FileSink/rfc5424|Rsyslog' -benchtime $(BENCHTIME) \
+	  ./core/admission ./core/worker ./core/session ./sdk/format ./sinks/file ./sinks/syslog ./cmd/pipelined > bin/bench.txt || { cat bin/bench.txt; exit 1; }
 	@awk -f test/bench/table.awk bin/bench.txt
 
 bench-all: ## run every benchmark there is

@@ -124,6 +124,20 @@ func only(tb testing.TB, root, pattern string) string {
 	return found[0]
 }
 
+// Check lets the daemon read its configuration, and only that.
+func (d *Daemon) Check() error {
+	cmd := d.make()
+	flag := "-N1"
+	if strings.HasSuffix(cmd.Path, "syslog-ng") {
+		flag = "--syntax-only"
+	}
+	cmd.Args = append(cmd.Args, flag)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w:\n%s", err, out)
+	}
+	return nil
+}
+
 // Start starts the daemon and waits until it listens on those ports (of TCP, or of UDP) or sockets.
 func (d *Daemon) Start(listens ...string) {
 	d.tb.Helper()
@@ -323,6 +337,56 @@ func Unread(port string) (bytes int) {
 		if s.local == n && s.state != stateListen {
 			bytes += s.received
 		}
+	}
+	return bytes
+}
+
+// CPU returns the CPU time, user and system, that the daemon has used.
+func (d *Daemon) CPU() time.Duration {
+	d.tb.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", d.Pid()))
+	if err != nil {
+		d.tb.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	f := strings.Fields(rest)
+	var ticks int64
+	for _, field := range []int{11, 12} { // utime and stime of proc(5), counted behind the name
+		n, err := strconv.ParseInt(f[field], 10, 64)
+		if err != nil {
+			d.tb.Fatal(err)
+		}
+		ticks += n
+	}
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that Go knows
+	return time.Duration(ticks) * tick
+}
+
+// Feed writes messages to a collector, octet-counted, over and over until there were n, and returns how many bytes those had
+// without their framing.
+func Feed(tb testing.TB, network, address string, messages []string, n int) (bytes int) {
+	tb.Helper()
+	c, err := net.Dial(network, address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer c.Close()
+	var all []byte
+	var ends []int
+	for _, m := range messages {
+		all = append(strconv.AppendInt(all, int64(len(m)), 10), ' ')
+		all = append(all, m...)
+		ends = append(ends, len(all))
+	}
+	for n > 0 {
+		count := min(n, len(messages))
+		if _, err := c.Write(all[:ends[count-1]]); err != nil {
+			tb.Fatal(err)
+		}
+		for _, m := range messages[:count] {
+			bytes += len(m)
+		}
+		n -= count
 	}
 	return bytes
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -25,7 +26,13 @@ import (
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(counterVariable) != "" {
+		countForEver()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // newTestSink makes a sink for those addresses; more is further configuration.
 func newTestSink(tb testing.TB, more string, addresses ...string) *Sink {

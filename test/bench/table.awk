@@ -2,7 +2,7 @@
 function value(unit,   i) { for (i = 3; i < NF; i++) if ($(i + 1) == unit) return $i; return "" }
 function row(what, figure) { printf "%-78s %s\n", what, figure }
 { sub(/-[0-9]+$/, "", $1) }
-/^Benchmark/ { allocs[$1] = value("allocs/op"); ns[$1] = value("ns/op"); worker[$1] = value("ns/event/worker"); cpu[$1] = value("cpu-ns/pkt"); pkt[$1] = value("ns/pkt") }
+/^Benchmark/ { allocs[$1] = value("allocs/op"); ns[$1] = value("ns/op"); worker[$1] = value("ns/event/worker"); cpu[$1] = value("cpu-ns/pkt"); pkt[$1] = value("ns/pkt"); msg[$1] = value("cpu-ns/msg") }
 /FAIL/ { print; failed = 1 }
 END {
   if (failed) exit 1
@@ -17,9 +17,18 @@ END {
     row("the same on a veth over AF_XDP, CPU per packet; bare receive loop beside it", path " ns; " bare " ns, ratio " sprintf("%.2f", path / bare))
   f = ns["BenchmarkRFC5424SessionClose"]; l = ns["BenchmarkLibrarySessionClose"]
   row("RFC 5424 line of a session close", f " ns, " allocs["BenchmarkRFC5424SessionClose"] " allocations, " sprintf("%.0f", l / f) " times as fast as go-syslog's builder")
+  row("RFC 3164 line of a session close", ns["BenchmarkRFC3164SessionClose"] " ns, " allocs["BenchmarkRFC3164SessionClose"] " allocations")
   row("JSON of a session close", ns["BenchmarkJSONSessionClose"] " ns")
+  row("syslog over TCP, CPU per message of 650 bytes" against("BenchmarkRsyslogRelay", "rsyslogd relaying them"), us("BenchmarkSyslog/tcp") versus("BenchmarkSyslog/tcp", "BenchmarkRsyslogRelay"))
+  row("syslog over TLS / RELP / UDP, the receiver in the same process", us("BenchmarkSyslog/tls") " / " us("BenchmarkSyslog/relp") " / " us("BenchmarkSyslog/udp"))
+  row("file, CPU per message of 650 bytes" against("BenchmarkRsyslogFile", "rsyslogd, TCP to file"), us("BenchmarkFileSink/rfc5424/none") versus("BenchmarkFileSink/rfc5424/none", "BenchmarkRsyslogFile"))
+  row("file, sync = interval / batch", us("BenchmarkFileSink/rfc5424/interval") " / " us("BenchmarkFileSink/rfc5424/batch"))
   row("session lookup: hit / hit, 262144 sessions at random / miss", ns["BenchmarkLookupHit"] " / " ns["BenchmarkLookupHitCold"] " / " ns["BenchmarkLookupMiss"] " ns")
   if (pkt["BenchmarkRead"] > 0)
     row("pipelined read, the shipped capture over and over, to a file", sprintf("%.2f million packets per second, %s per CPU second", 1000 / pkt["BenchmarkRead"], read_cpu()))
 }
 function read_cpu() { return cpu["BenchmarkRead"] > 0 ? sprintf("%.2f million", 1000 / cpu["BenchmarkRead"]) : "?" }
+function us(name) { return sprintf("%.2f µs", msg[name] / 1000) }
+# Where the collectors are missing (make collectors) the comparison is left out.
+function against(name, what) { return msg[name] > 0 ? "; " what : "" }
+function versus(ours, theirs) { return msg[theirs] > 0 ? "; " us(theirs) ", " sprintf("%.1f", msg[theirs] / msg[ours]) " times" : "" }

@@ -33,9 +33,9 @@ type datagramDialer struct {
 // datagrams sends a message per datagram. Its position counts messages.
 type datagrams struct {
 	net.Conn
-	limits limits
-	counts *counts
-	send_  func(b []byte, ends []int) (sent int, err error)
+	limits   limits
+	counts   *counts
+	transmit func(b []byte, ends []int) (sent int, err error) // some of the messages
 
 	ends   []int // of the messages in what was framed
 	framed uint64
@@ -59,7 +59,7 @@ func (d *datagramDialer) dial(ctx context.Context, wake func()) (conn, error) {
 		return nil, explainDial(ctx, err, d.limits.connect)
 	}
 	g := &datagrams{Conn: c, limits: d.limits, counts: d.counts, info: peerInfo{remote: d.address.target}, broken: newBreakage()}
-	g.send_ = g.sendEach
+	g.transmit = g.sendEach
 	if u, ok := c.(*net.UDPConn); ok {
 		g.useUDP(u)
 	}
@@ -94,7 +94,7 @@ func (g *datagrams) useUDP(u *net.UDPConn) {
 		batch[i].Buffers = make([][]byte, 1)
 	}
 	p := ipv4.NewPacketConn(u) // of IPv6, too: sendmmsg(2) knows no family
-	g.send_ = func(b []byte, ends []int) (int, error) {
+	g.transmit = func(b []byte, ends []int) (int, error) {
 		n := min(len(ends), datagramBatch)
 		start, longest := 0, 0
 		for i, end := range ends[:n] {
@@ -212,7 +212,7 @@ func (g *datagrams) send(b []byte) error {
 		if g.interrupted.Load() {
 			return context.Canceled
 		}
-		n, err := g.send_(b[start:], ends)
+		n, err := g.transmit(b[start:], ends)
 		if n > 0 {
 			g.sent += uint64(n)
 			next := ends[n-1]

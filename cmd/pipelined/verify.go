@@ -59,7 +59,12 @@ func verifyFile(cmd *cobra.Command, path string, o verify.Options) (err error) {
 	}
 	out := bufio.NewWriter(cmd.OutOrStdout())
 	defer func() { err = errors.Join(err, out.Flush()) }()
-	result, err := verify.All(in, o, func(line int, p verify.Problem) { fmt.Fprintf(out, "%s:%d:%v\n", path, line, p) })
+	result, err := verify.All(in, o, func(line int, p verify.Problem) {
+		fmt.Fprintf(out, "%s:%d:%v\n", path, line, p)
+		if path == "-" {
+			_ = out.Flush() // somebody waits for it; an error comes up again at the end
+		}
+	})
 	if writeErr := result.WriteText(out); writeErr != nil {
 		return fmt.Errorf("standard output: %w", writeErr)
 	}

@@ -370,7 +370,7 @@ func Feed(tb testing.TB, network, address string, messages []string, n int) (byt
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	var all []byte
 	var ends []int
 	for _, m := range messages {

@@ -234,8 +234,7 @@ func (g *datagrams) send(b []byte) error {
 }
 
 func explainDatagram(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
 		err = op.Err
 	}
 	if errors.Is(err, unix.ECONNREFUSED) {

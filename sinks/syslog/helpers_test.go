@@ -130,6 +130,14 @@ func (c *collector) wait(n int) {
 	}
 }
 
+// expect waits for as many messages and compares them. An acknowledgement of TCP says that they are in the kernel, not that
+// they were read.
+func (c *collector) expect(want []string) {
+	c.tb.Helper()
+	c.wait(len(want))
+	sameMessages(c.tb, c.messages(), want)
+}
+
 // listen starts a collector for a scheme on loopback. where is host:port, "" for any port.
 func listen(tb testing.TB, scheme, where string, config *tls.Config) *collector {
 	tb.Helper()

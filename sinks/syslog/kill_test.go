@@ -109,11 +109,11 @@ func arrived(tb testing.TB, c *realCollector) (list []int) {
 	tb.Helper()
 	const before = `"session-id-32": "`
 	for _, line := range c.Lines("out") {
-		at := strings.Index(line, before)
-		if at < 0 {
+		_, rest, ok := strings.Cut(line, before)
+		if !ok {
 			continue // torn by the kill
 		}
-		digits, _, _ := strings.Cut(line[at+len(before):], `"`)
+		digits, _, _ := strings.Cut(rest, `"`)
 		n, err := strconv.Atoi(digits)
 		if err != nil {
 			tb.Fatal(err)

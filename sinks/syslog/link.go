@@ -120,8 +120,7 @@ func (l *link) lose(err error, now time.Time) (refused event.Seq, why string) {
 	if _, settleErr := l.settle(now); settleErr != nil {
 		err = errors.Join(err, settleErr)
 	}
-	var r *refusedError
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*refusedError](err); ok {
 		refused, why = l.marks.at(r.position), r.text
 	}
 	l.conn.drop()

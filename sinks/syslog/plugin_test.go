@@ -109,7 +109,7 @@ func TestMistakes(t *testing.T) {
 		{`address = ["tls://a", "tls://a:6514"]`, []string{"test.toml:1:23: address[1]:", "listed twice"}},
 		{`address = ["tls://a", "b"]`, []string{"address[1]", "no scheme"}},
 		{"address = [" + strings.Repeat(`"tls://a",`, 17) + "]", []string{"at most 16"}},
-		{one + `adress = "x"`, []string{"adress: unknown key", `"address"`}},
+		{one + `addresses = "x"`, []string{"addresses: unknown key", `"address"`}},
 		{one + `strategy = "random"`, []string{"failover", "random"}},
 		{one + `framing = "lines"`, []string{"octet-counting", "lines"}},
 		{one + `format = "frames"`, []string{"frames", "rfc3164"}},

@@ -64,8 +64,7 @@ func TestFormats(t *testing.T) {
 		for _, scheme := range []string{"udp", "tcp", "relp", "unixgram"} {
 			c := listen(t, scheme, "", nil)
 			drained(t, newTestSink(t, more, c.address), records...)
-			c.wait(len(records))
-			sameMessages(t, c.messages(), expect)
+			c.expect(expect)
 			c.stop()
 		}
 	}

@@ -136,10 +136,12 @@ func (r *run) dial(ctx context.Context, l *link) (conn, error) {
 		return c, nil
 	}
 	err = fmt.Errorf("syslog: %s: %w", l.address, err)
-	if ctx.Err() == nil {
-		r.counts.connectErrors.Add(1)
-		l.show(Down, func(s *AddressStatus) { s.Error = err.Error() })
+	if ctx.Err() != nil {
+		l.show(Standby, nil) // the attempt was called off
+		return nil, err
 	}
+	r.counts.connectErrors.Add(1)
+	l.show(Down, func(s *AddressStatus) { s.Error = err.Error() })
 	return nil, err
 }
 

@@ -6,10 +6,10 @@ GO      := go
 TOOL    := $(GO) tool -modfile=tools/go.mod
 ROOT    := $(shell [ $$(id -u) = 0 ] && echo yes)
 EVENTS  := bin/events.log
-# What `make generate` installs when it is missing.
-DEBIAN  := clang llvm libbpf-dev
+# What tests and generators use beside Go, as COMMAND:DEBIAN-PACKAGE.
+NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14
 
-.PHONY: help build run test race fuzz bench bench-all lint generate check collectors e2e install clean
+.PHONY: help build run test race fuzz bench bench-all lint generate check needs collectors e2e install clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -25,10 +25,15 @@ run: build ## run the shipped pipeline over the shipped capture: first lines of 
 	@awk '{ kind = ($$6 == "-" && $$7 == "-") ? "filter" : $$6; tag = ($$6 == "-") ? kind : $$6; if (seen[tag]++ < 2) print substr($$0, 1, 240) (length($$0) > 240 ? "..." : "") }' $(EVENTS)
 	@echo; cat bin/ledger.txt
 
-test: ## run every test; the AF_XDP ones too where this is root
+# Where they cannot be had, tests with real collectors are skipped.
+COLLECTORS = $(if $(ROOT),@internal/collectors/install.sh bin/collectors || echo "no rsyslogd and syslog-ng")
+
+test: $(if $(ROOT),needs) ## run every test; the AF_XDP ones too where this is root
+	$(COLLECTORS)
 	$(GO) test ./...
 
-race: ## run every test under the race detector
+race: $(if $(ROOT),needs) ## run every test under the race detector
+	$(COLLECTORS)
 	$(GO) test -race ./...
 
 FUZZTIME ?= 30s
@@ -41,8 +46,8 @@ fuzz: ## run each fuzz target for FUZZTIME
 BENCHTIME ?= 1s
 bench: build ## run the benchmarks that the figures of the README come from, and print those
 	@mkdir -p bin
-	@PIPELINED_REQUIRE_XDP=$(if $(ROOT),1,0) $(GO) test -p 1 -run '^$$' -bench 'Gate|PacketPath|SessionClose|Lookup|Read$$|Syslog|FileSink/rfc5424|Rsyslog' -benchtime $(BENCHTIME) \
-	  ./core/admission ./core/worker ./core/session ./sdk/format ./sinks/file ./sinks/syslog ./cmd/pipelined > bin/bench.txt || { cat bin/bench.txt; exit 1; }
+	@PIPELINED_REQUIRE_XDP=$(if $(ROOT),1,0) $(GO) test -p 1 -run '^$$' -bench 'Gate|PacketPath|SessionClose|Lookup|Read$$|Stream|Syslog|FileSink/rfc5424|Rsyslog' -benchtime $(BENCHTIME) \
+	  ./core/admission ./core/worker ./core/session ./sdk/format ./sinks/file ./sinks/syslog ./cmd/pipelined ./test/stream > bin/bench.txt || { cat bin/bench.txt; exit 1; }
 	@awk -f test/bench/table.awk bin/bench.txt
 
 bench-all: ## run every benchmark there is
@@ -52,11 +57,15 @@ lint: ## run the linters pinned in tools/go.mod
 	$(TOOL) golangci-lint run ./...
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 
-generate: ## rebuild the XDP program (clang)
-	@command -v clang > /dev/null || { [ "$(ROOT)" = yes ] && apt-get update -qq && apt-get install -y -qq $(DEBIAN) > /dev/null; }
+generate: $(if $(ROOT),needs) ## rebuild the XDP program (clang)
 	$(GO) generate ./...
 
 check: lint race e2e ## what CI runs
+
+needs: ## install what tests use beside Go and is missing (root, Debian)
+	@missing=""; for need in $(NEEDS); do command -v "$${need%%:*}" > /dev/null || missing="$$missing $${need#*:}"; done; \
+	  [ -d /usr/include/bpf ] || missing="$$missing libbpf-dev"; \
+	  [ -z "$$missing" ] || { echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing > /dev/null; }
 
 collectors: ## unpack rsyslogd and syslog-ng into bin/collectors, for the tests of the syslog sink (Debian)
 	@internal/collectors/install.sh bin/collectors

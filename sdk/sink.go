@@ -40,7 +40,8 @@ type Stream interface {
 	// Names returns the names for the ids in records of that configuration generation.
 	Names(generation uint32) *event.Names
 
-	// Epoch identifies this run of the daemon: (epoch, sink, sequence) names a record for ever.
+	// Epoch identifies this stream: no other has the same, be it of another sink or of another run of the daemon. So
+	// (epoch, sequence) names a record for ever.
 	Epoch() uint64
 }
 
@@ -78,8 +79,24 @@ type Counter struct {
 // any goroutine, must not block, and returns the same names every time.
 type CounterReporter interface{ Counters() []Counter }
 
+// Exclusive is a sink whose destination it cannot share with another: a file, a socket. Exclusive returns what that is, the
+// same text for the same destination: "file /var/log/audit.log". A configuration with two sinks that return the same is a
+// mistake; "" can be shared. Called after New, from any goroutine.
+type Exclusive interface{ Exclusive() string }
+
+// Waiter is a sink that may wait in Run for its destination to come: while Waiting returns true it does not count as up.
+// Called from any goroutine; must not block.
+type Waiter interface{ Waiting() bool }
+
 // A sink that is an io.Closer is closed once, after its last Run: what it kept open between two runs, a listener or a
 // process, ends there.
+
+// DrainNotifier is a stream that tells when the pipeline begins to stop: a sink that waits for its destination to appear
+// need not wait any longer. The daemon's own streams are.
+type DrainNotifier interface {
+	// Draining returns a channel that is closed then. Any goroutine.
+	Draining() <-chan struct{}
+}
 
 // SessionLister is a stream that can list the sessions that live now, for a destination that has lost track. The daemon's
 // own streams are, if the sink's configuration lets session records through.

@@ -1,15 +1,28 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/rtflow/pipelined/core/config"
 )
 
-// newLogger returns a logger of that level ("debug", "info", "warn", "error"); an unknown level is info.
-func newLogger(w io.Writer, level string) *slog.Logger {
-	l := slog.LevelInfo
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		l = slog.LevelInfo
+// levels are the names of the log levels, in order.
+var levels = []string{"debug", "info", "warn", "error"}
+
+// parseLevel returns the log level of that name.
+func parseLevel(name string) (slog.Level, error) {
+	i := slices.Index(levels, strings.ToLower(name))
+	if i < 0 {
+		return 0, &usageError{errors.New("--log-level: " + config.Unknown("level", name, levels))}
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
+	return slog.LevelDebug + slog.Level(i)*(slog.LevelInfo-slog.LevelDebug), nil
+}
+
+// newLogger returns a logger that leaves out what is below that level.
+func newLogger(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }

@@ -10,6 +10,9 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/rtflow/pipelined/core/config"
 )
 
 // Exit codes.
@@ -59,17 +62,40 @@ flood may cost, counts every event, and holds each record until its destination 
 Start with 'pipelined read CAPTURE' to see the events of a capture, or with 'pipelined sample > pipeline.toml'.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(_ *cobra.Command, args []string) error {
+		Version:       version,
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return &usageError{fmt.Errorf("there is no command %q", args[0])}
+				return &usageError{errors.New(config.Unknown("command", args[0], commandNames(cmd)))}
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newRun(), newRead(), newCheck(), newVerify(), newPlugins(), newSample(), newVersion())
+	root.SetVersionTemplate(versionLine())
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(newRun(), newRead(), newReceive(), newStatus(), newCheck(), newVerify(), newPlugins(), newSample(), newVersion())
 	return root
+}
+
+func commandNames(root *cobra.Command) (names []string) {
+	for _, cmd := range root.Commands() {
+		names = append(names, cmd.Name())
+	}
+	return names
+}
+
+// flagError makes a usage error of an error among the flags, with the flag that was probably meant.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
+		return &usageError{err}
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near, ok := config.Nearest(unknown.GetSpecifiedName(), names); ok {
+		err = fmt.Errorf("%w; did you mean --%s?", err, near)
+	}
+	return &usageError{err}
 }
 
 // arguments turns a check of positional arguments into one whose errors are usage errors.

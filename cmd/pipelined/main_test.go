@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -397,11 +398,42 @@ func TestPluginsListsEverything(t *testing.T) {
 }
 
 func TestUsageErrors(t *testing.T) {
-	for _, args := range [][]string{{"red"}, {"read"}, {"read", "--frmat", "x", "y"}, {"read", "--format", "xml", edge}, {"sample", "a", "b"}} {
-		_, _, err := invoke(t, args...)
-		if _, ok := errors.AsType[*usageError](err); !ok {
-			t.Errorf("%v: %v is no usage error", args, err)
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"red"}, `there is no command "red"; did you mean "read"?`},
+		{[]string{"frobnicate"}, `there is no command "frobnicate"; there are check, completion, help, plugins, read, `},
+		{[]string{"read"}, "arg"},
+		{[]string{"read", "--frmat", "x", "y"}, "unknown flag: --frmat; did you mean --format?"},
+		{[]string{"read", "--frobnicate", "y"}, "unknown flag: --frobnicate"},
+		{[]string{"read", "-z", "y"}, "'z' in -z"},
+		{[]string{"read", "--format", "xml", edge}, "rfc5424"},
+		{[]string{"sample", "a", "b"}, "arg"},
+		{[]string{"run", "--log-level", "wran"}, `--log-level: there is no level "wran"; did you mean "warn"?`},
+		{[]string{"run", "--log-level", "loud"}, `--log-level: there is no level "loud"; there are debug, info, warn, error`},
+	} {
+		_, _, err := invoke(t, c.args...)
+		if _, ok := errors.AsType[*usageError](err); !ok || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: %v is no usage error that says %q", c.args, err, c.want)
 		}
+	}
+}
+
+func TestLevels(t *testing.T) {
+	for name, want := range map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError, "WARN": slog.LevelWarn,
+	} {
+		if got, err := parseLevel(name); got != want || err != nil {
+			t.Errorf("parseLevel(%q) = %v, %v", name, got, err)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	out := mustRun(t, "version")
+	if !strings.HasPrefix(out, "pipelined "+version+" go") || mustRun(t, "--version") != out {
+		t.Errorf("version prints %q, --version %q", out, mustRun(t, "--version"))
 	}
 }
 

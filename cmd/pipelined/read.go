@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -55,11 +56,7 @@ are printed as they are, with the names of the configuration.`,
 	f.StringVar(&o.profile, "profile", format.Junos20, "release that syslog lines imitate: junos-20 or junos-22")
 	f.StringVar(&o.ledger, "ledger", "", "write the account of all packets and events to `FILE` as JSON")
 	f.StringVar(&o.iface, "interface", "", "`NAME` of the interface a capture was taken on, if the capture does not say")
-	for flag, values := range map[string][]string{"format": format.Names(), "profile": format.Profiles()} {
-		if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-			panic(err) // the flags were added above
-		}
-	}
+	fixedCompletions(cmd, map[string][]string{"format": format.Names(), "profile": format.Profiles()})
 	return cmd
 }
 
@@ -83,7 +80,7 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 	defer fail(nil)
 	var open atomic.Pointer[capture.Source]
 	_, p, err := plan(cmd.ErrOrStderr(), o.config, false, pipeline.Options{
-		Log: newLogger(cmd.ErrOrStderr(), "warn"),
+		Log: newLogger(cmd.ErrOrStderr(), slog.LevelWarn),
 		Input: &pipeline.Input{
 			Name:       "capture",
 			Configured: capture.Configure(capture.Config{Path: path, Stdin: input, Interface: o.iface}, func(s *capture.Source) { open.Store(s) }),

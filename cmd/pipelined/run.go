@@ -35,11 +35,16 @@ The pipeline also ends when its sources do, as a capture does.`,
 	}
 	configFlag(cmd, &path)
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	fixedCompletions(cmd, map[string][]string{"log-level": levels})
 	return cmd
 }
 
 func runDaemon(cmd *cobra.Command, path, level string) error {
-	log := newLogger(cmd.ErrOrStderr(), level)
+	lowest, err := parseLevel(level)
+	if err != nil {
+		return err
+	}
+	log := newLogger(cmd.ErrOrStderr(), lowest)
 	file, p, err := plan(cmd.ErrOrStderr(), path, true, pipeline.Options{Log: log, InterfaceID: interfaceID})
 	if err != nil {
 		return err

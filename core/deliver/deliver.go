@@ -46,7 +46,7 @@ type Config struct {
 	// Sessions lists the sessions that live now, see [sdk.SessionLister]; nil lists none.
 	Sessions func() iter.Seq[*event.Record]
 	Epoch    uint64
-	Log   *slog.Logger
+	Log      *slog.Logger
 }
 
 // Delivery runs one sink.
@@ -87,7 +87,7 @@ func (d *Delivery) Run(ctx context.Context) {
 	draining := d.Ring.Draining()
 	for {
 		d.enter(Running, nil)
-		before := d.Ring.Floor()
+		before := d.Ring.Taken()
 		err := d.runOnce(ctx)
 		d.Ring.Rewind()
 		switch {
@@ -98,7 +98,7 @@ func (d *Delivery) Run(ctx context.Context) {
 			d.enter(Drained, nil)
 			return
 		}
-		if d.Ring.Floor() != before {
+		if d.Ring.Taken() != before {
 			// It worked for a while: the next failure is a new one.
 			pause.Reset()
 		}

@@ -27,6 +27,7 @@ type stream struct {
 var (
 	_ sdk.Stream        = (*stream)(nil)
 	_ sdk.SessionLister = (*stream)(nil)
+	_ sdk.DrainNotifier = (*stream)(nil)
 )
 
 // errOver is what a goroutine that a sink has left behind gets from the stream of a run that has ended.
@@ -94,5 +95,7 @@ func (s *stream) Sessions() iter.Seq[*event.Record] {
 	}
 	return s.sessions()
 }
+
+func (s *stream) Draining() <-chan struct{} { return s.ring.Draining() }
 
 func (s *stream) Epoch() uint64 { return s.epoch }

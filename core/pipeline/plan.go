@@ -184,9 +184,18 @@ func (p *Plan) planSinks() {
 			name: c.Name, plugin: c.Plugin, sink: plugin.New(c.Section, env(c.Name, c.Replay)), only: c.Only, replay: c.Replay,
 		}
 	}
+	destinations := make(map[string]string)
 	for _, c := range p.file.Pipeline.Sinks {
-		if s, ok := planned[c]; ok {
-			p.sinks = append(p.sinks, s)
+		s, ok := planned[c]
+		if !ok {
+			continue
+		}
+		p.sinks = append(p.sinks, s)
+		if e, ok := s.sink.(sdk.Exclusive); ok && e.Exclusive() != "" {
+			if other, taken := destinations[e.Exclusive()]; taken {
+				c.Section.Errorf("", "this is the destination of sinks.%s already: %s", other, e.Exclusive())
+			}
+			destinations[e.Exclusive()] = c.Name
 		}
 	}
 }

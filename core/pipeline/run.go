@@ -83,7 +83,7 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 	for _, z := range p.file.Zones {
 		gate.Zones = append(gate.Zones, z.ID)
 	}
-	for _, s := range p.sinks {
+	for i, s := range p.sinks {
 		ring, err := replay.New(limits(s.replay))
 		if err != nil {
 			return fmt.Errorf("sink %s: %w", s.name, err)
@@ -95,7 +95,7 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 		gate.Sinks = append(gate.Sinks, admission.Sink{Name: s.name, Ring: ring, Only: s.only, Overflow: overflow})
 		pl.rings = append(pl.rings, ring)
 		d := deliver.Config{
-			Name: s.name, Sink: s.sink, Ring: ring, Epoch: pl.epoch, Log: p.options.Log,
+			Name: s.name, Sink: s.sink, Ring: ring, Epoch: pl.epoch + uint64(i), Log: p.options.Log,
 			Names: func(uint32) *event.Names { return names },
 		}
 		if s.only.Has(event.SessionOpen) {
@@ -125,13 +125,16 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 	return nil
 }
 
-// liveSessions iterates over the session table, as records.
+// liveSessions iterates over the sessions whose end will be told, as records: a receiver would keep the others for ever.
 func (pl *Pipeline) liveSessions() iter.Seq[*event.Record] {
 	return func(yield func(*event.Record) bool) {
 		// Workers on one machine share a clock; a capture has one worker.
 		now, offset := pl.workers[0].Clock()
 		var rec event.Record
 		for s := range pl.sessions.All(now) {
+			if !s.LogClose {
+				continue
+			}
 			worker.EncodeLive(s, offset, &rec)
 			rec.Generation = generation
 			if !yield(&rec) {

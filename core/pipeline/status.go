@@ -118,7 +118,7 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 	for i, st := range states {
 		ds := pl.deliveries[i].Status()
 		sink := metrics.Sink{
-			Up: ds.Phase == deliver.Running, Runs: ds.Runs, LagRecords: uint64(st.Next - st.Sent), LagSeconds: lag(st),
+			Up: pl.up(i, ds), Runs: ds.Runs, LagRecords: uint64(st.Next - st.Sent), LagSeconds: lag(st),
 		}
 		if r, ok := pl.plan.sinks[i].sink.(sdk.CounterReporter); ok {
 			for _, c := range r.Counters() {
@@ -141,6 +141,12 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		}
 	}
 	return s
+}
+
+// up reports whether a sink runs and does not wait for its destination.
+func (pl *Pipeline) up(i int, s deliver.Status) bool {
+	w, ok := pl.plan.sinks[i].sink.(sdk.Waiter)
+	return s.Phase == deliver.Running && !(ok && w.Waiting())
 }
 
 func (pl *Pipeline) zoneName(id uint16) string {
@@ -177,7 +183,11 @@ type SinkStatus struct {
 	InFlight   uint64    `json:"in_flight"`
 	LagRecords uint64    `json:"lag_records"` // not handed to the sink yet
 	LagSeconds float64   `json:"lag_seconds"` // age of the oldest record that is not acknowledged
-	Detail     any       `json:"detail,omitempty"`
+	Up         bool      `json:"up"`          // it runs, and does not wait for its destination
+	Epoch      uint64    `json:"epoch"`       // of its stream
+
+	Detail   any               `json:"detail,omitempty"`
+	Counters map[string]uint64 `json:"counters,omitempty"` // the sink's own
 }
 
 // HookCount is one counter of a hook.
@@ -199,10 +209,17 @@ func (pl *Pipeline) Status() Status {
 		states[i] = s
 		sink := SinkStatus{
 			Status: pl.deliveries[i].Status(), Sent: s.Sent - 1, Acked: s.Floor - 1, InFlight: uint64(s.Next - s.Floor),
-			LagRecords: uint64(s.Next - s.Sent), LagSeconds: lag(s),
+			LagRecords: uint64(s.Next - s.Sent), LagSeconds: lag(s), Epoch: pl.epoch + uint64(i),
 		}
+		sink.Up = pl.up(i, sink.Status)
 		if r, ok := pl.plan.sinks[i].sink.(sdk.Reporter); ok {
 			sink.Detail = r.Status()
+		}
+		if r, ok := pl.plan.sinks[i].sink.(sdk.CounterReporter); ok {
+			sink.Counters = make(map[string]uint64)
+			for _, c := range r.Counters() {
+				sink.Counters[c.Name] = c.Value
+			}
 		}
 		st.Sinks[pl.plan.sinks[i].name] = sink
 	}

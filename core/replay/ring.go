@@ -331,6 +331,17 @@ func (r *Ring) Floor() event.Seq {
 	return event.Seq(r.floor)
 }
 
+// Taken returns how many records were released because the sink acknowledged them, rejected ones among them. Any
+// goroutine.
+func (r *Ring) Taken() (n uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for k := range r.released.Acknowledged {
+		n += r.released.Acknowledged[k] + r.released.Rejected[k]
+	}
+	return n
+}
+
 // Credits returns the credits in use: all, and those of telemetry kinds.
 func (r *Ring) Credits() (all, telemetry int) { return r.credits.InFlight() }
 

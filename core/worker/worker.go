@@ -348,7 +348,9 @@ func (w *Worker) Beats() uint64 { return w.published.beats.Load() }
 
 // Clock returns the time of the worker's last batch, which is at most about a second ago while it runs, and Unix time minus
 // that clock, in nanoseconds. Any goroutine.
-func (w *Worker) Clock() (now, offset int64) { return w.published.now.Load(), w.published.offset.Load() }
+func (w *Worker) Clock() (now, offset int64) {
+	return w.published.now.Load(), w.published.offset.Load()
+}
 
 // Counts returns what the worker has published last. Any goroutine.
 func (w *Worker) Counts() Counts { return w.published.counts() }

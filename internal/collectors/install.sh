@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Unpacks rsyslog and syslog-ng from Debian, with the libraries they need, into the folder that is named: their packages
-# replace each other, so they cannot both be installed. Nothing of the system is changed. Package lists must be there
-# (apt-get update).
+# replace each other, so they cannot both be installed. Nothing of the system is changed but, for root, the package lists.
 set -euo pipefail
 to=${1:?folder}
 [ -x "$to/usr/sbin/rsyslogd" ] && [ -x "$to/usr/sbin/syslog-ng" ] && exit 0
@@ -12,7 +11,8 @@ packages=(
 )
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-(cd "$work" && apt-get download -qq "${packages[@]}" 2>"$work/log" >/dev/null) || { cat "$work/log"; exit 1; }
+download() { (cd "$work" && apt-get download -qq "${packages[@]}" 2>"$work/log" >/dev/null); }
+download || { [ "$(id -u)" = 0 ] && apt-get update -qq && download; } || { cat "$work/log"; exit 1; }
 mkdir -p "$to"
 for deb in "$work"/*.deb; do dpkg -x "$deb" "$to"; done
 test -x "$to/usr/sbin/rsyslogd" && test -x "$to/usr/sbin/syslog-ng"

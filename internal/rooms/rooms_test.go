@@ -17,11 +17,11 @@ const module = "github.com/rtflow/pipelined"
 // listed, such as test helpers, are imported by tests alone.
 var floors = [][]string{
 	{"sdk/event", "core/packet", "core/limiter", "core/budget", "core/metrics", "core/verify", "xsk"},
-	{"sdk", "sdk/format", "core/replay", "core/session", "core/zone", "core/application", "core/config"},
+	{"sdk", "sdk/format", "sdk/eventstream", "core/replay", "core/session", "core/zone", "core/application", "core/config"},
 	{"core/admission", "core/hook", "core/source", "sdk/sinktest"},
 	{
-		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file",
-		"sinks/syslog", "sources/capture", "sources/xdp",
+		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file", "sinks/syslog",
+		"sinks/unixsock", "sources/capture", "sources/xdp",
 	},
 	{"core/registry"},
 	{"core/pipeline"},

@@ -49,8 +49,8 @@ type Options struct {
 
 	// Priorities are those that differ from [DefaultPriority]. Syslog formats only.
 	Priorities map[event.Kind]Priority
-	// Sequence adds an element [SequenceID] with the parameters epoch and sequence: together with the name of the sink they
-	// identify a record for ever. RFC5424, and JSON in an envelope.
+	// Sequence adds an element [SequenceID] with the parameters epoch and sequence: the two identify a record for ever.
+	// RFC5424, and JSON in an envelope.
 	Sequence bool
 	Epoch    uint64 // for Sequence
 	// StructuredFilter makes structured data of firewall-filter logs too. Junos has only a text of them: the form is ours.

@@ -24,6 +24,7 @@ type Stream struct {
 	acked    event.Seq
 	maxBatch int
 	drained  bool
+	drain    chan struct{} // closed when drained
 	running  bool
 	names    map[uint32]*event.Names
 	fallback *event.Names
@@ -40,6 +41,7 @@ const Epoch = 1
 func NewStream(tb testing.TB) *Stream {
 	s := &Stream{
 		changed:  make(chan struct{}),
+		drain:    make(chan struct{}),
 		maxBatch: 256,
 		names:    map[uint32]*event.Names{},
 		fallback: Names(),
@@ -72,7 +74,14 @@ func (s *Stream) SetNames(n *event.Names) { s.change(func() { s.names[n.Generati
 func (s *Stream) SetSessions(records ...event.Record) { s.change(func() { s.sessions = records }) }
 
 // Drain says that no more records come: when all are handed out, Next returns [sdk.ErrDrained].
-func (s *Stream) Drain() { s.change(func() { s.drained = true }) }
+func (s *Stream) Drain() {
+	s.change(func() {
+		if !s.drained {
+			s.drained = true
+			close(s.drain)
+		}
+	})
+}
 
 // Evict drops the oldest records up to and including through, as a full ring may: the sink sees a gap. Records that were
 // handed out stay readable until the next call of Next.
@@ -172,6 +181,7 @@ type run struct {
 var (
 	_ sdk.Stream        = (*run)(nil)
 	_ sdk.SessionLister = (*run)(nil)
+	_ sdk.DrainNotifier = (*run)(nil)
 )
 
 func (r *run) Next(ctx context.Context, wait time.Duration) (sdk.Batch, error) {
@@ -283,6 +293,8 @@ func (r *run) Names(generation uint32) *event.Names {
 }
 
 func (r *run) Epoch() uint64 { return Epoch }
+
+func (r *run) Draining() <-chan struct{} { return r.stream.drain }
 
 // Sessions iterates over copies of what SetSessions has set, one at a time in the same place.
 func (r *run) Sessions() iter.Seq[*event.Record] {

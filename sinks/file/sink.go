@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,8 @@ var (
 	_ sdk.Sink     = (*Sink)(nil)
 	_ sdk.Reopener = (*Sink)(nil)
 	_ sdk.Reporter = (*Sink)(nil)
+
+	_ sdk.Exclusive = (*Sink)(nil)
 )
 
 // Status is what a sink reports about itself.
@@ -53,6 +56,18 @@ type counter = atomic.Int64
 
 func newSink(enc format.Encoder, to target, mode syncMode, every time.Duration) *Sink {
 	return &Sink{enc: enc, to: to, mode: mode, every: every, most: syncRecords}
+}
+
+// Exclusive returns the file. Devices can be shared.
+func (k *Sink) Exclusive() string {
+	switch path := k.to.status().Path; {
+	case path == "":
+		return "standard output"
+	case strings.HasPrefix(path, "/dev/"):
+		return ""
+	default:
+		return "file " + path
+	}
 }
 
 // Status returns a [Status].

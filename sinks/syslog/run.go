@@ -56,7 +56,7 @@ func (k *Sink) newRun(ctx context.Context, s sdk.Stream) (*run, error) {
 	r := &run{Sink: k, ctx: ctx, stream: s, enc: enc, poll: firstPoll, back: make(chan comeback, len(k.links))}
 	r.dialing, r.stop = context.WithCancel(ctx)
 	r.renew()
-	if k.epoch != s.Epoch() { // positions are those of one run of the daemon
+	if k.epoch != s.Epoch() { // positions are those of one stream
 		k.epoch = s.Epoch()
 		for _, l := range k.links {
 			l.acked, l.highest = 0, 0

@@ -2,7 +2,7 @@
 function value(unit,   i) { for (i = 3; i < NF; i++) if ($(i + 1) == unit) return $i; return "" }
 function row(what, figure) { printf "%-78s %s\n", what, figure }
 { sub(/-[0-9]+$/, "", $1) }
-/^Benchmark/ { allocs[$1] = value("allocs/op"); ns[$1] = value("ns/op"); worker[$1] = value("ns/event/worker"); cpu[$1] = value("cpu-ns/pkt"); pkt[$1] = value("ns/pkt"); msg[$1] = value("cpu-ns/msg") }
+/^Benchmark/ { allocs[$1] = value("allocs/op"); ns[$1] = value("ns/op"); worker[$1] = value("ns/event/worker"); cpu[$1] = value("cpu-ns/pkt"); pkt[$1] = value("ns/pkt"); msg[$1] = value("cpu-ns/msg"); p99[$1] = value("p99-ms"); refused[$1] = value("refused"); core[$1] = value("%core") }
 /FAIL/ { print; failed = 1 }
 END {
   if (failed) exit 1
@@ -26,6 +26,12 @@ END {
   row("session lookup: hit / hit, 262144 sessions at random / miss", ns["BenchmarkLookupHit"] " / " ns["BenchmarkLookupHitCold"] " / " ns["BenchmarkLookupMiss"] " ns")
   if (pkt["BenchmarkRead"] > 0)
     row("pipelined read, the shipped capture over and over, to a file", sprintf("%.2f million packets per second, %s per CPU second", 1000 / pkt["BenchmarkRead"], read_cpu()))
+  bare = ns["BenchmarkStreamBare"]; ack = ns["BenchmarkStreamGateToAck"]
+  row("event stream, gate to acknowledgement; bare pair of processes on a Unix socket", ack " ns per event, " allocs["BenchmarkStreamGateToAck"] " allocations; " bare " ns per frame, ratio " sprintf("%.2f", bare / ack))
+  read = "BenchmarkStreamSessionLatency/ack=read"; slow = "BenchmarkStreamSessionLatency/ack=100ms"
+  row("session record under a storm, p99 to acknowledgement: every read / every 100 ms", p99[read] " / " p99[slow] " ms, " refused[read] + refused[slow] " refused")
+  row("sdk/eventstream receiving from memory, the copy of the producer included", ns["BenchmarkReceive/memory"] " ns per record, " allocs["BenchmarkReceive/memory"] " allocations")
+  row("event stream, connected and idle, of one core", core["BenchmarkStreamIdle"] " %")
 }
 function read_cpu() { return cpu["BenchmarkRead"] > 0 ? sprintf("%.2f million", 1000 / cpu["BenchmarkRead"]) : "?" }
 function us(name) { return sprintf("%.2f µs", msg[name] / 1000) }

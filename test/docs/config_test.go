@@ -19,6 +19,7 @@ import (
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sinks/file"
 	"github.com/rtflow/pipelined/sinks/syslog"
+	"github.com/rtflow/pipelined/sinks/unixsock"
 	"github.com/rtflow/pipelined/sources/capture"
 	"github.com/rtflow/pipelined/sources/xdp"
 )
@@ -29,7 +30,7 @@ func builtins(t *testing.T) *registry.Registry {
 	r, err := registry.New(
 		[]source.Plugin{capture.Plugin(nil), xdp.Plugin()},
 		[]hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()},
-		[]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), syslog.Plugin()},
+		[]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), syslog.Plugin(), unixsock.Plugin()},
 	)
 	if err != nil {
 		t.Fatal(err)

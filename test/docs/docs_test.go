@@ -13,6 +13,7 @@
 //	envelope        the same as JSON in RFC 5424
 //	json            an object of it, laid out for reading
 //	xxd             a frame of it
+//	frames          control frames of the event stream, spelled out; see TestWireFrames
 //
 // In README.md, which is written for people who look for the first time, a plain toml block is a part.
 package docs

@@ -19,6 +19,7 @@ func TestKeysAreDescribed(t *testing.T) {
 		"docs/configuration.md":        {"core/config", "sources/capture", "sources/xdp"},
 		"sinks/file/README.md":         {"sinks/file"},
 		"sinks/syslog/README.md":       {"sinks/syslog"},
+		"sinks/unixsock/README.md":     {"sinks/unixsock"},
 		"plugins/screendrop/README.md": {"plugins/screendrop"},
 		"plugins/filterlog/README.md":  {"plugins/filterlog"},
 		"plugins/policydeny/README.md": {"plugins/policydeny"},

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rtflow/pipelined/core/deliver"
+	"github.com/rtflow/pipelined/core/metrics"
+	"github.com/rtflow/pipelined/core/pipeline"
+)
+
+// sampleStatus returns the status of a pipeline with a sink that is down.
+func sampleStatus() pipeline.Status {
+	at := time.Date(2026, 3, 1, 10, 15, 20, 0, time.UTC)
+	return pipeline.Status{
+		Epoch: 1772360120000000000, Uptime: 3723.4,
+		Sources: map[string]any{"tap": map[string]any{
+			"interface": "eth1", "condition": "up", "error": "", "queues": 4, "zero_copy": false, "kernel": map[string]any{"x": 1},
+			"notes": []string{"generic mode: the driver has no XDP"},
+		}},
+		Sinks: map[string]pipeline.SinkStatus{
+			"audit": {
+				Status: deliver.Status{Phase: deliver.Running, Runs: 1}, Sent: 1737, Acked: 1737, Up: true,
+				Counters: map[string]uint64{"rotations": 3, "unused": 0},
+				Detail: map[string]any{"path": "/var/log/audit.log", "bytes": 12345678901234567},
+			},
+			"stream": {
+				Status: deliver.Status{
+					Phase: deliver.Backoff, Runs: 12, LastError: "dial: \x1b[2Jconnection refused", ErrorAt: at, Rejects: 2, LastReject: "too long",
+				},
+				Sent: 900, Acked: 800, InFlight: 937, LagRecords: 837, LagSeconds: 12.34,
+			},
+		},
+		Ledger: metrics.Ledger{
+			Events: map[string]metrics.Events{"policy-deny": {Offered: 5, RateLimited: 1, Admitted: 4}},
+			Sinks:  map[string]map[string]metrics.Queue{"audit": {}, "stream": {"policy-deny": {Queued: 4, InFlight: 4}}},
+		},
+	}
+}
+
+// statusServer serves a status as a daemon does, and returns its address.
+func statusServer(t *testing.T, st pipeline.Status, health func() error) string {
+	t.Helper()
+	s := httptest.NewServer(metrics.Handler(metrics.NewCollector(func() metrics.Snapshot { return metrics.Snapshot{} }),
+		func() any { return st }, health))
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+func healthy() error { return nil }
+
+func TestStatusGolden(t *testing.T) {
+	address := statusServer(t, sampleStatus(), healthy)
+	out := mustRun(t, "status", "--address", address)
+	compareGolden(t, "cmd/pipelined/testdata/status.golden", strings.ReplaceAll(out, address, "ADDRESS"))
+}
+
+func TestStatusJSON(t *testing.T) {
+	address := statusServer(t, sampleStatus(), healthy)
+	var got, want any
+	if err := json.Unmarshal([]byte(mustRun(t, "status", "--json", "-a", address)), &got); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(sampleStatus())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &want); err != nil {
+		t.Fatal(err)
+	}
+	a, _ := json.Marshal(got)
+	b, _ := json.Marshal(want)
+	if !bytes.Equal(a, b) {
+		t.Errorf("%s\nwant\n%s", a, b)
+	}
+}
+
+// TestStatusSick checks that a daemon which is not healthy is shown, and is a failure.
+func TestStatusSick(t *testing.T) {
+	address := statusServer(t, sampleStatus(), func() error { return errors.New("worker 0 has made no progress for 12s") })
+	for _, args := range [][]string{{"status", "-a", address}, {"status", "--json", "-a", address}} {
+		out, _, err := invoke(t, args...)
+		if err == nil || err.Error() != "not healthy: worker 0 has made no progress for 12s" {
+			t.Errorf("%v: %v", args, err)
+		}
+		if !strings.Contains(out, "audit") {
+			t.Errorf("%v: the status is not shown:\n%s", args, out)
+		}
+	}
+}
+
+// TestStatusAddress finds the daemon where the configuration says, and at the usual place without one.
+func TestStatusAddress(t *testing.T) {
+	address := statusServer(t, sampleStatus(), healthy)
+	config := writeFile(t, "p.toml", "[service]\nmetrics = \""+address+"\"\n")
+	if out := mustRun(t, "status", "--config", config); !strings.Contains(out, address+": healthy") {
+		t.Errorf("got\n%s", out)
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, all := range []string{":" + port, "0.0.0.0:" + port} {
+		mustRun(t, "status", "--config", writeFile(t, "p.toml", "[service]\nmetrics = \""+all+"\"\n"))
+	}
+	inEmptyFolder(t)
+	root := newRoot()
+	if got, err := statusAddress(root, statusOptions{config: "pipeline.toml"}); got != "127.0.0.1:9464" || err != nil {
+		t.Errorf("without a configuration: %q, %v", got, err)
+	}
+}
+
+func TestStatusRefuses(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	other := func(handler http.HandlerFunc) string {
+		s := httptest.NewServer(handler)
+		t.Cleanup(s.Close)
+		return s.Listener.Addr().String()
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-a", closed.Addr().String()}, `no pipelined can be reached at 127.*: is it running.*connection refused`},
+		{[]string{"-a", "1.2.3.4"}, `must be host:port`},
+		{[]string{"-a", other(http.NotFound)}, `is no pipelined \(HTTP status 404\)`},
+		{[]string{"-a", other(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") })}, `is no pipelined`},
+		{[]string{"-a", other(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })}, `is no pipelined`},
+		{[]string{"-c", "nosuch.toml"}, `give --address`},
+		{[]string{"-c", writeFile(t, "p.toml", "[service]\nmetrics = \"x\"\n")}, `give --address`},
+		{[]string{"-c", writeFile(t, "p.toml", "[service]\nmetrics = \"\"\n")}, `service.metrics is empty`},
+		{[]string{"more"}, `arg|command`},
+	} {
+		out, _, err := invoke(t, append([]string{"status"}, c.args...)...)
+		if err == nil || out != "" || !regexp.MustCompile(c.want).MatchString(err.Error()) {
+			t.Errorf("%v: %v does not say %s; output %q", c.args, err, c.want, out)
+		}
+	}
+}
+
+// TestStatusOfPipeline asks a real pipeline, as run serves it.
+func TestStatusOfPipeline(t *testing.T) {
+	text, err := os.ReadFile("pipeline.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := strings.Replace(string(text), `"bin/events.log"`, `"`+t.TempDir()+`/events.log"`, 1)
+	_, p, err := plan(io.Discard, writeFile(t, "p.toml", config), true, pipeline.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pl, err := p.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	stop, err := serve("127.0.0.1:0", pl, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	if err := pl.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	address := regexp.MustCompile(`address=(\S+)`).FindStringSubmatch(log.String())[1]
+	out := mustRun(t, "status", "-a", address)
+	for _, want := range []string{
+		`(?m)^pipelined at ` + address + `: healthy, up \d+s, epoch \d+$`, `(?m)^source capture +.*packets=5477`,
+		`(?m)^ *events +drained +(\d+) +(\d+) +0 +0 +0\.0 +1 *$`, `(?m)^0 unaccounted for$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("the status does not say %s:\n%s", want, out)
+		}
+	}
+}

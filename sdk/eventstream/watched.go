@@ -1,0 +1,116 @@
+package eventstream
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// checkSocket is how often a listener looks whether its socket can still be found.
+const checkSocket = time.Second
+
+// watched listens on a Unix socket, and makes it again if somebody removes the file: nobody could connect any more, and
+// nothing would say so. Accept is for one goroutine.
+type watched struct {
+	path string
+	mode fs.FileMode
+
+	mu     sync.Mutex
+	l      *net.UnixListener
+	file   os.FileInfo // of the socket; nil for an abstract one
+	closed bool
+}
+
+var _ net.Listener = (*watched)(nil)
+
+// ListenUnix makes a Unix stream socket with those permissions and listens on it. A socket that a dead process has left
+// at path is removed; one that somebody listens on, and a file of another kind, are an error. The socket is made again
+// when somebody removes it, and closing the listener removes it if it is still this one. A path that begins with "@" is an
+// abstract name: it has no file and no permissions. The connections are of type [*net.UnixConn].
+func ListenUnix(path string, mode fs.FileMode) (net.Listener, error) {
+	w := &watched{path: path, mode: mode}
+	if err := w.open(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// open makes the socket.
+func (w *watched) open() error {
+	l, err := listenUnix(w.path, w.mode)
+	if err != nil {
+		return err
+	}
+	l.SetUnlinkOnClose(false) // the file may be another's by then
+	w.l = l
+	if strings.HasPrefix(w.path, "@") {
+		return nil
+	}
+	if w.file, err = os.Lstat(w.path); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	return nil
+}
+
+// Accept waits for a connection.
+func (w *watched) Accept() (net.Conn, error) {
+	for {
+		w.mu.Lock()
+		l := w.l
+		w.mu.Unlock()
+		_ = l.SetDeadline(time.Now().Add(checkSocket)) // fails only on a closed one, as Accept will say
+		conn, err := l.Accept()
+		// It is closed where a check could not make the socket again: the next may.
+		if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
+			return conn, err
+		}
+		if err := w.check(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// check makes the socket again if it is gone.
+func (w *watched) check() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.closed:
+		return net.ErrClosed
+	case w.there():
+		return nil
+	}
+	_ = w.l.Close() // nobody can have it any more
+	return w.open()
+}
+
+// there reports whether the file at path is the socket.
+func (w *watched) there() bool {
+	if w.file == nil {
+		return true
+	}
+	now, err := os.Lstat(w.path)
+	return err == nil && os.SameFile(now, w.file)
+}
+
+// Close ends Accept and removes the file, if it is still the socket.
+func (w *watched) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return net.ErrClosed
+	}
+	w.closed = true
+	var removed error
+	if w.file != nil && w.there() {
+		removed = os.Remove(w.path)
+	}
+	return errors.Join(removed, w.l.Close())
+}
+
+// Addr returns the address of the socket.
+func (w *watched) Addr() net.Addr { return &net.UnixAddr{Name: w.path, Net: "unix"} }

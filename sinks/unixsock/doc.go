@@ -1,0 +1,27 @@
+// Package unixsock is the sink that speaks the event stream over a Unix socket: records out, cumulative acknowledgements
+// in, and a replay of everything that was not acknowledged on the next connection. docs/wire.md is its protocol.
+//
+// What lives here: the producing end of the event stream and its two ways to a connection. What never may: a queue, a
+// retransmit buffer or a retry loop of its own (the ring and the daemon have them), the layout of frames
+// (sdk/eventstream), and anything of ours but sdk/....
+//
+// # Files
+//
+//	plugin.go    what is registered; options to sink
+//	options.go   types of the options
+//	sink.go      what outlives a connection: positions, the resync that is owed, counters
+//	link.go      one connection: who writes, who waits for what
+//	send.go      records to frames to writes
+//	resync.go    telling a receiver that it has lost track, and what lives
+//	control.go   what the receiver says
+//	skipped.go   records that have no frame in the delta layout
+//	dial.go      connecting to a receiver that listens
+//	listen.go    waiting for a receiver that dials
+//
+// # What must hold
+//
+// One goroutine writes, so that no frame can stand inside another; the other only reads, acknowledges to the ring, and
+// pokes the first. A record is acknowledged to the ring only when an acknowledgement for it came in on this connection,
+// and one for what was never sent ends the connection. A resync is owed until a record behind it was acknowledged: a
+// connection that breaks in the middle of the session table begins with the table again.
+package unixsock

@@ -1,0 +1,5 @@
+//go:build race
+
+package unixsock_test
+
+const raceEnabled = true

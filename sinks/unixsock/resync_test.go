@@ -1,0 +1,329 @@
+package unixsock_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sdk/eventstream"
+	"github.com/rtflow/pipelined/sdk/sinktest"
+	"github.com/rtflow/pipelined/sinks/unixsock"
+)
+
+// table reads session-table entries.
+func (v *receiver) table(n int) {
+	v.Helper()
+	want := event.FrameSessionOpen
+	if v.sink.Delta {
+		want = eventstream.SessionUpdate
+	}
+	for range n {
+		if f := v.frame(want); f.Seq() != 0 {
+			v.Fatalf("entry of the table has number %d", f.Seq())
+		}
+	}
+}
+
+// resync reads a FullResync of that number.
+func (v *receiver) resync(want event.Seq) {
+	v.Helper()
+	if f := v.frame(eventstream.FullResync); f.Seq() != want {
+		v.Fatalf("FullResync has number %d, want %d", f.Seq(), want)
+	}
+}
+
+// TestP5ResyncAfterEviction connects a receiver when the ring does not hold what it needs any more: it is told first,
+// gets the live sessions when it has understood, and then the stream.
+func TestP5ResyncAfterEviction(t *testing.T) {
+	for _, delta := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, unixsock.Config{Delta: delta})
+			r.SetSessions(sessions(1000)...)
+			r.Append(sessions(100)...)
+			v := r.connect(1)
+			v.records(1, 100)
+			v.say(eventstream.Ack, 10)
+			synctest.Wait()
+			_ = v.conn.Close()
+			<-r.done
+			r.Evict(50)
+			r.run()
+			v = r.connect(11)
+			v.resync(50)
+			v.nothing(9 * time.Second) // until it has understood
+			v.say(eventstream.Ack, 49)
+			v.nothing(900 * time.Millisecond)
+			v.say(eventstream.Ack, 50)
+			v.table(1000)
+			v.records(51, 100)
+			v.say(eventstream.Ack, 100)
+			synctest.Wait()
+			r.hasAcked(100)
+			_ = v.conn.Close()
+			_ = r.again()
+			r.Append(sessions(1)...)
+			r.connect(101).records(101, 101)
+			if r.counter("resyncs") != 1 || r.counter("resync_sessions") != 1000 {
+				t.Errorf("%d resyncs with %d sessions", r.counter("resyncs"), r.counter("resync_sessions"))
+			}
+		})
+	}
+}
+
+// TestP5FirstConnection checks that the gap before the first record is told as well.
+func TestP5FirstConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{})
+		r.Append(sessions(10)...)
+		r.Evict(5)
+		v := r.connect(1)
+		v.resync(5)
+		v.say(eventstream.Ack, 5)
+		v.records(6, 10)
+	})
+}
+
+// TestResyncIsOwed breaks the connection at every place of a resync: the next one begins with it again, until a record
+// behind it was acknowledged. The gap ends with the loss record that an eviction leaves, which has no frame in delta mode.
+func TestResyncIsOwed(t *testing.T) {
+	for _, delta := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, unixsock.Config{Delta: delta})
+			r.SetSessions(sessions(1000)...)
+			r.Append(sessions(5)...)
+			r.Append(loss(event.SessionOpen))
+			r.Append(sessions(4)...)
+			r.Evict(5)
+			reconnect := func(v *receiver, first event.Seq) *receiver {
+				t.Helper()
+				synctest.Wait()
+				_ = v.conn.Close()
+				_ = r.again()
+				return r.connect(first)
+			}
+			v := r.connect(1)
+			v.resync(5)
+			v = reconnect(v, 1) // it was not acknowledged
+			v.resync(5)
+			v.say(eventstream.Ack, 5)
+			v.table(10)
+			v = reconnect(v, 6) // in the middle of the table
+			v.resync(5)
+			v.say(eventstream.Ack, 5)
+			v.table(1000)
+			if !delta {
+				v.frame(event.FrameLoss)
+			}
+			v.resync(6) // the loss record tells of the same again
+			v.say(eventstream.Ack, 6)
+			v.table(1000)
+			v.records(7, 10)
+			v = reconnect(v, 7) // nothing behind it was acknowledged
+			v.resync(6)
+			v.say(eventstream.Ack, 6)
+			v.table(1000)
+			v.records(7, 10)
+			v.say(eventstream.Ack, 7)
+			v = reconnect(v, 8)
+			v.records(8, 10)
+			v.nothing(time.Second)
+		})
+	}
+}
+
+// TestDeltaResyncIsOwed breaks the connection when the receiver of the existing protocol has the table, and has
+// acknowledged nothing behind it.
+func TestDeltaResyncIsOwed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{Delta: true})
+		r.SetSessions(sessions(1000)...)
+		r.Append(sessions(5)...)
+		r.Append(loss(event.SessionOpen))
+		r.Append(sessions(4)...)
+		r.Evict(5)
+		v := r.connect(1)
+		v.resync(5)
+		v.say(eventstream.Ack, 5)
+		v.table(1000)
+		v.records(7, 10)
+		synctest.Wait()
+		_ = v.conn.Close()
+		_ = r.again()
+		v = r.connect(7)
+		v.resync(6)
+		v.say(eventstream.Ack, 6)
+		v.table(1000)
+		v.records(7, 10)
+		v.say(eventstream.Ack, 7)
+		synctest.Wait()
+		_ = v.conn.Close()
+		_ = r.again()
+		r.connect(8).records(8, 10)
+	})
+}
+
+// TestTwoResyncsAreOwed loses the connection when two resyncs were told and only the first loss record acknowledged.
+func TestTwoResyncsAreOwed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{})
+		r.SetSessions(sessions(500)...)
+		r.Append(loss(event.SessionOpen), sessions(1)[0], loss(event.SessionOpen), sessions(1)[0])
+		v := r.connect(1)
+		v.records(1, 1)
+		v.resync(1)
+		v.say(eventstream.Ack, 1)
+		v.table(500)
+		v.records(2, 3)
+		v.resync(3)
+		synctest.Wait()
+		_ = v.conn.Close()
+		_ = r.again()
+		v = r.connect(2)
+		v.resync(1)
+		v.say(eventstream.Ack, 1)
+		v.table(500)
+		v.records(2, 3)
+		v.resync(3)
+	})
+}
+
+// TestResyncForEachLoss checks that a loss which comes later, behind nothing but the last one, is told as well.
+func TestResyncForEachLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{})
+		r.SetSessions(sessions(3)...)
+		r.Append(loss(event.SessionOpen))
+		v := r.connect(1)
+		v.records(1, 1)
+		v.resync(1)
+		v.say(eventstream.Ack, 1)
+		v.table(3)
+		time.Sleep(5 * time.Second)
+		r.Append(loss(event.SessionOpen), sessions(1)[0])
+		v.records(2, 2)
+		v.resync(2)
+	})
+}
+
+// TestDeltaGapAtTheEnd evicts telemetry behind a pause, in delta mode, where neither it nor the loss record has a frame: the
+// pipeline must not wait for an acknowledgement of them.
+func TestDeltaGapAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{Delta: true})
+		r.Append(sessions(1)...)
+		v := r.connect(1)
+		v.records(1, 1)
+		v.say(eventstream.Pause, 0)
+		synctest.Wait()
+		r.Append(sinktest.Record(event.PolicyDeny, 1), sinktest.Record(event.PolicyDeny, 2), loss(event.PolicyDeny))
+		r.Evict(3)
+		v.say(eventstream.Ack, 1)
+		v.say(eventstream.Resume, 0)
+		r.Drain()
+		if err := <-r.done; err != nil {
+			t.Error(err)
+		}
+		r.hasAcked(4)
+	})
+}
+
+// TestP5LossOfSessions checks that a loss of session records in the middle of a stream is followed by a resync, and one of
+// other kinds by nothing.
+func TestP5LossOfSessions(t *testing.T) {
+	for _, k := range []event.Kind{event.SessionOpen, event.SessionClose} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, unixsock.Config{})
+			r.SetSessions(sessions(3)...)
+			r.Append(sessions(2)...)
+			r.Append(loss(event.PolicyDeny), loss(k), sessions(1)[0])
+			v := r.connect(1)
+			v.records(1, 4) // the loss records among them
+			v.resync(4)
+			v.nothing(time.Second)
+			v.say(eventstream.Ack, 4)
+			v.table(3)
+			v.records(5, 5)
+		})
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, unixsock.Config{Delta: true})
+			r.SetSessions(sessions(3)...)
+			r.Append(sessions(2)...)
+			r.Append(loss(event.PolicyDeny), loss(k), sessions(1)[0])
+			v := r.connect(1)
+			v.records(1, 2)
+			v.resync(4) // in the place of the loss record
+			v.say(eventstream.Ack, 2)
+			v.nothing(time.Second)
+			r.hasAcked(3)
+			v.say(eventstream.Ack, 4)
+			v.table(3)
+			v.records(5, 5)
+			v.say(eventstream.Ack, 5)
+			synctest.Wait()
+			r.hasAcked(5)
+		})
+	}
+}
+
+// TestOneResyncForOneLoss checks that the loss record at the end of a gap, which says what the gap was, is not a reason for
+// a second resync.
+func TestOneResyncForOneLoss(t *testing.T) {
+	for _, delta := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, unixsock.Config{Delta: delta})
+			r.SetSessions(sessions(3)...)
+			r.Append(sessions(4)...)
+			r.Append(loss(event.SessionOpen), sessions(1)[0])
+			r.Evict(4)
+			v := r.connect(1)
+			v.resync(4)
+			v.say(eventstream.Ack, 4)
+			v.table(3)
+			if !delta {
+				v.frame(event.FrameLoss)
+			}
+			v.records(6, 6)
+			v.say(eventstream.Ack, 6)
+			synctest.Wait()
+			r.hasAcked(6)
+			if n := r.counter("resyncs"); n != 1 {
+				t.Errorf("%d resyncs", n)
+			}
+		})
+	}
+}
+
+// TestPauseDuringTable pauses the session table, and goes on exactly there.
+func TestPauseDuringTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{})
+		r.SetSessions(sessions(2000)...)
+		r.Append(loss(event.SessionOpen), sinktest.Record(event.PolicyDeny, 1))
+		v := r.connect(1)
+		v.records(1, 1)
+		v.resync(1)
+		v.say(eventstream.Ack, 1)
+		v.table(1)
+		v.say(eventstream.Pause, 0)
+		got := 1
+		for { // what was being written still comes
+			_ = v.conn.SetReadDeadline(time.Now().Add(time.Second))
+			f, err := v.in.Next()
+			if err != nil {
+				break
+			}
+			if f.Seq() != 0 {
+				t.Fatalf("record %d", f.Seq())
+			}
+			got++
+		}
+		_ = v.conn.SetReadDeadline(time.Time{})
+		if got >= 2000 {
+			t.Fatal("the pause held nothing")
+		}
+		v.say(eventstream.Resume, 0)
+		v.table(2000 - got)
+		v.records(2, 2)
+	})
+}

@@ -5,7 +5,7 @@ set -euo pipefail
 to=${1:?folder}
 [ -x "$to/usr/sbin/rsyslogd" ] && [ -x "$to/usr/sbin/syslog-ng" ] && exit 0
 packages=(
-  rsyslog rsyslog-relp rsyslog-gnutls syslog-ng-core
+  rsyslog rsyslog-relp rsyslog-gnutls rsyslog-openssl syslog-ng-core
   libestr0 libfastjson4 liblognorm5 librelp0 libivykis0 libjson-c5 libnet1 libpcre3 libwrap0 libglib2.0-0 libnsl2 libtirpc3
   libgnutls30 libp11-kit0 libidn2-0 libunistring2 libtasn1-6 libnettle8 libhogweed6 libgmp10 libffi8
 )

@@ -207,8 +207,8 @@ input(type="imtcp" port="PORT" address="127.0.0.1")`, ca.file, cert, key)
 func rsyslogAnonymousTLS(tb testing.TB) *realCollector {
 	ca := newAuthority(tb)
 	cert, key := ca.issue(tb, "127.0.0.1", time.Now().Add(time.Hour))
-	config := fmt.Sprintf(`global(DefaultNetstreamDriver="gtls" DefaultNetstreamDriverCAFile=%q DefaultNetstreamDriverCertFile=%q DefaultNetstreamDriverKeyFile=%q)
-module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.AuthMode="anon")
+	config := fmt.Sprintf(`global(DefaultNetstreamDriver="ossl" DefaultNetstreamDriverCAFile=%q DefaultNetstreamDriverCertFile=%q DefaultNetstreamDriverKeyFile=%q)
+module(load="imtcp" StreamDriver.Name="ossl" StreamDriver.Mode="1" StreamDriver.AuthMode="anon")
 input(type="imtcp" port="PORT" address="127.0.0.1")`, ca.file, cert, key)
 	return rsyslogWith(tb, "tls", config, fmt.Sprintf("tls = { ca = %q }", ca.file))
 }

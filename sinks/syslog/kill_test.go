@@ -158,6 +158,7 @@ const kills = 20
 // TestKillRELP kills rsyslogd 20 times while records come as fast as they can: nothing is lost, and no more than the window
 // comes twice each time.
 func TestKillRELP(t *testing.T) {
+	t.Parallel()
 	const window = 200
 	c := rsyslogRELP(t)
 	c.start()
@@ -187,6 +188,7 @@ func TestKillTCP(t *testing.T) {
 		"tls": rsyslogAnonymousTLS,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			// What rsyslogd has read and not processed: a buffer of 128 KiB, and a TLS record.
 			const inProcess = 128<<10 + 16<<10
 			collectors.Require(t)
@@ -240,6 +242,7 @@ func TestStop(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			collectors.Require(t)
 			c := make(t)
 			c.start()

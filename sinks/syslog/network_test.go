@@ -32,6 +32,39 @@ func TestUDPRefused(t *testing.T) {
 	}
 }
 
+// TestUDPAllocations pins that a batch of datagrams costs next to nothing beside them.
+func TestUDPAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	c := listen(t, "udp", "", nil)
+	c.stop() // a closed port: nobody in this process allocates for what arrives
+	p, err := net.ListenPacket("udp", strings.TrimPrefix(c.address, "udp://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	sink := newTestSink(t, "", c.address)
+	k, err := sink.links[0].dialer.dial(t.Context(), func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.drop()
+	msg := make([]byte, 500)
+	var buf []byte
+	if got := testing.AllocsPerRun(20, func() {
+		buf = buf[:0]
+		for range 10 * datagramBatch {
+			buf = k.frame(buf, msg)
+		}
+		if err := k.send(buf); err != nil {
+			t.Fatal(err)
+		}
+	}); got > 10*4 {
+		t.Errorf("%v allocations for 10 system calls with %d datagrams each", got, datagramBatch)
+	}
+}
+
 // twoHosts returns hosts with 192.0.2.1 and 192.0.2.2.
 func twoHosts(t *testing.T) (here, there *nettest.Host) {
 	nettest.Require(t)

@@ -98,10 +98,50 @@ func (o iotestOneByte) Read(p []byte) (int, error) {
 	return o.r.Read(p[:1])
 }
 
+// TestRELPAllocations pins that an answer costs no allocation.
+func TestRELPAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	const n = 1000
+	var all []byte
+	for i := range uint32(n) {
+		all = appendRELP(all, i+2, relpResponse, []byte("200 OK"))
+	}
+	a := newAnswers(2, n)
+	in := bytes.NewReader(all)
+	r := newRELPReader(in)
+	took := func() error {
+		f, err := r.next()
+		if err != nil {
+			return err
+		}
+		position, err := a.take(f.txnr, n)
+		if err != nil {
+			return err
+		}
+		if code, _ := answerCode(f.data); code != 200 {
+			return fmt.Errorf("code %d", code)
+		}
+		a.good(position)
+		return nil
+	}
+	if err := took(); err != nil { // the first makes room for the data
+		t.Fatal(err)
+	}
+	if got := testing.AllocsPerRun(n-10, func() {
+		if err := took(); err != nil {
+			t.Fatal(err)
+		}
+	}); got != 0 {
+		t.Errorf("%v allocations for an answer", got)
+	}
+}
+
 func TestAnswerCode(t *testing.T) {
 	for data, want := range map[string]string{
 		"200 OK": "200 OK", "200": "200 ", "200 OK\nrelp_version=0": "200 OK", "500 error 1": "500 error 1", "": "0 ", "OK": "0 OK",
-		"2000 x": "0 2000 x", "abc d": "0 abc d",
+		"2000 x": "0 2000 x", "abc d": "0 abc d", "OK\nx": "0 OK",
 	} {
 		code, text := answerCode([]byte(data))
 		if got := fmt.Sprintf("%d %s", code, text); got != want {

@@ -2,6 +2,7 @@ package syslog
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -117,6 +118,9 @@ func (r *relpReader) word() (string, error) {
 		case err != nil:
 			return "", err
 		case c == ' ' && i > 0:
+			if string(w[:i]) == relpResponse { // nearly every frame: without a copy
+				return relpResponse, nil
+			}
 			return string(w[:i]), nil
 		case i == maxCommand || c < 'a' || c > 'z':
 			return "", fmt.Errorf("%w: %q in a command", errRELP, c)
@@ -132,24 +136,19 @@ func unexpected(err error) error {
 	return err
 }
 
-// answerCode returns the code of a response, 200 for a good one, and its text.
-func answerCode(data []byte) (code int, text string) {
-	if len(data) < 3 {
-		return 0, string(data)
+// answerCode returns the code of a response, 200 for a good one, and the rest of its first line.
+func answerCode(data []byte) (code int, text []byte) {
+	const digits, most = 3, 80
+	line, _, _ := bytes.Cut(data, []byte{'\n'})
+	text = line[:min(len(line), most)]
+	if len(line) < digits || len(line) > digits && line[digits] != ' ' {
+		return 0, text
 	}
-	code, err := strconv.Atoi(string(data[:3]))
-	if err != nil || len(data) > 3 && data[3] != ' ' && data[3] != '\n' {
-		return 0, string(data[:min(len(data), 80)])
-	}
-	line := data[3:]
-	for i, c := range line {
-		if c == '\n' {
-			line = line[:i]
-			break
+	for _, c := range line[:digits] {
+		if c < '0' || c > '9' {
+			return 0, text
 		}
+		code = code*10 + int(c-'0')
 	}
-	if len(line) > 0 && line[0] == ' ' {
-		line = line[1:]
-	}
-	return code, string(line[:min(len(line), 80)])
+	return code, bytes.TrimPrefix(text[digits:], []byte{' '})
 }

@@ -125,11 +125,11 @@ func (l *link) lose(err error, now time.Time) (refused event.Seq, why string) {
 	}
 	l.conn.drop()
 	l.detach()
-	state := Down
 	if errors.Is(err, context.Canceled) {
-		state = Standby
+		l.show(Standby, nil)
+		return refused, why
 	}
-	l.show(state, func(s *AddressStatus) { s.Error = err.Error() })
+	l.show(Down, func(s *AddressStatus) { s.Error = err.Error() })
 	return refused, why
 }
 

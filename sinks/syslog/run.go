@@ -118,10 +118,10 @@ func (r *run) loop() error {
 			return r.ctx.Err()
 		case r.wait.Err() != nil:
 			r.renew()
-			if err := r.look(); err != nil {
-				return err
-			}
 		default:
+			return err
+		}
+		if err := r.look(); err != nil {
 			return err
 		}
 	}
@@ -206,7 +206,7 @@ func (r *run) waitRoom(l *link) error {
 		if err := r.sleep(pause, l.conn.changed()); err != nil {
 			return err
 		}
-		if err := r.look(); err != nil || !l.up() {
+		if err := r.lookForFailures(); err != nil || !l.up() {
 			return err
 		}
 	}
@@ -337,8 +337,21 @@ func (r *run) drain() error {
 	return errors.Join(errs...)
 }
 
-// look reacts to connections that broke by themselves, and to addresses that are back.
+// look reacts to connections that broke by themselves, and to addresses that are back. The latter must not be in the middle of
+// a record: an address that comes in then would be counted as having it.
 func (r *run) look() error {
+	if err := r.lookForFailures(); err != nil {
+		return err
+	}
+	select {
+	case c := <-r.back:
+		return r.comeBack(c)
+	default:
+		return nil
+	}
+}
+
+func (r *run) lookForFailures() error {
 	for _, l := range r.links {
 		if !l.up() {
 			continue
@@ -349,10 +362,5 @@ func (r *run) look() error {
 			}
 		}
 	}
-	select {
-	case c := <-r.back:
-		return r.comeBack(c)
-	default:
-		return nil
-	}
+	return nil
 }

@@ -121,7 +121,11 @@ func (r *run) attach(l *link, c conn) {
 func (r *run) use(i int, because error) {
 	if r.using != i {
 		r.using = i
-		r.warn("another address is used", "address", r.links[i].address.String(), "error", because)
+		if address := r.links[i].address.String(); because != nil {
+			r.warn("another address is used", "address", address, "error", because)
+		} else {
+			r.warn("an address is back and is used", "address", address)
+		}
 	}
 	if i > 0 {
 		r.helpers.Go(func() { r.seekBetter(i) })

@@ -3,9 +3,11 @@ package syslog
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
@@ -220,4 +222,63 @@ func TestCounters(t *testing.T) {
 	if len(got) != 8 {
 		t.Errorf("counters %v", got)
 	}
+}
+
+// TestChangesUnderLoad lets an address come and go while the window is full nearly all the time: changes happen in the
+// middle of everything, and no record may fall between two addresses.
+func TestChangesUnderLoad(t *testing.T) {
+	for _, c := range []struct {
+		strategy    string
+		changesLast bool // the address that comes and goes is the second in the list
+	}{{"failover", false}, {"all", false}, {"all", true}} {
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			changing, where := free(t, "relp")
+			steady := listen(t, "relp", "", nil)
+			addresses := []string{changing, steady.address}
+			if c.changesLast {
+				slices.Reverse(addresses)
+			}
+			sink := newTestSink(t, fmt.Sprintf("window = 2\nsequence = true\nreturn_after = \"100ms\"\nstrategy = %q", c.strategy), addresses...)
+			s := sinktest.NewStream(t)
+			s.Append(numbered(1000)...)
+			s.Repeat(1 << 40)
+			r := keepRunning(t, s, sink)
+			has := make(map[event.Seq]bool)
+			for round := range 6 {
+				steady.wait(200 * (round + 1))
+				k := listen(t, "relp", where, nil)
+				k.wait(100)
+				k.stop()
+				for _, m := range k.messages() {
+					has[sequenceOf(t, m)] = true
+				}
+			}
+			r.stop()
+			other := make(map[event.Seq]bool)
+			for _, m := range steady.messages() {
+				other[sequenceOf(t, m)] = true
+			}
+			acked := s.Acked()
+			if acked < 1000 && c.strategy == "failover" || acked == 0 {
+				t.Fatalf("acknowledged up to %d", acked)
+			}
+			for seq := event.Seq(1); seq <= acked; seq++ {
+				if !has[seq] && !other[seq] || c.strategy == "all" && !(has[seq] && other[seq]) {
+					t.Fatalf("record %d of %d that are acknowledged: %v, %v", seq, acked, has[seq], other[seq])
+				}
+			}
+		})
+	}
+}
+
+// sequenceOf returns the number of a message.
+func sequenceOf(tb testing.TB, msg string) event.Seq {
+	tb.Helper()
+	_, rest, _ := strings.Cut(msg, `sequence="`)
+	digits, _, _ := strings.Cut(rest, `"`)
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil {
+		tb.Fatalf("%v in %s", err, msg)
+	}
+	return event.Seq(n)
 }

@@ -48,10 +48,9 @@ func (k *Sink) Run(ctx context.Context, s sdk.Stream) error {
 		return err
 	}
 	defer r.end()
-	if err := r.connect(); err != nil {
-		return err
+	if err = r.connect(); err == nil {
+		err = r.loop()
 	}
-	err = r.loop()
 	for _, l := range r.links {
 		if l.up() {
 			r.note(l.lose(err, time.Now()))

@@ -9,7 +9,7 @@ EVENTS  := bin/events.log
 # What tests and generators use beside Go, as COMMAND:DEBIAN-PACKAGE.
 NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14
 
-.PHONY: help build run test race fuzz bench bench-all lint generate check needs collectors e2e install clean
+.PHONY: help build run test race sim soak fuzz bench bench-all lint generate check needs collectors e2e install clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,6 +35,14 @@ test: $(if $(ROOT),needs) ## run every test; the AF_XDP ones too where this is r
 race: $(if $(ROOT),needs) ## run every test under the race detector
 	$(COLLECTORS)
 	$(GO) test -race ./...
+
+SEEDS ?= 2000
+sim: ## simulate SEEDS schedules of faults under virtual time, or tell all that happens in one: SEED=17
+	PIPELINED_SIM_SEEDS=$(SEEDS) PIPELINED_SIM_SEED=$(SEED) $(GO) test -count=1 -timeout 0 -v -run 'TestSchedules' ./test/sim
+
+SOAK ?= 1h
+soak: ## simulate new schedules for as long as SOAK says
+	PIPELINED_SIM_SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 -v -run 'TestSchedules' ./test/sim
 
 FUZZTIME ?= 30s
 fuzz: ## run each fuzz target for FUZZTIME

@@ -33,7 +33,7 @@ func sampleStatus() pipeline.Status {
 			"audit": {
 				Status: deliver.Status{Phase: deliver.Running, Runs: 1}, Sent: 1737, Acked: 1737, Up: true,
 				Counters: map[string]uint64{"rotations": 3, "unused": 0},
-				Detail: map[string]any{"path": "/var/log/audit.log", "bytes": 12345678901234567},
+				Detail:   map[string]any{"path": "/var/log/audit.log", "bytes": 12345678901234567},
 			},
 			"stream": {
 				Status: deliver.Status{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 
@@ -63,11 +64,12 @@ func (r *Receiver) Accept(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	next := make(chan *connection)
 	failed := make(chan error, 1)
-	go func() { failed <- r.accept(ctx, l, next) }()
+	var accepting sync.WaitGroup
+	accepting.Go(func() { failed <- r.accept(ctx, l, next) })
 	defer func() {
 		cancel()
 		_ = l.Close() // that it is closed already is no news
-		<-failed      // that of a listener that was closed
+		accepting.Wait()
 	}()
 	for {
 		select {
@@ -76,7 +78,6 @@ func (r *Receiver) Accept(ctx context.Context, l net.Listener) error {
 				return err
 			}
 		case err := <-failed:
-			failed <- err // for the end
 			return err
 		case <-ctx.Done():
 			return ctx.Err()

@@ -30,7 +30,7 @@ type connection struct {
 
 	sending sync.Mutex
 	frame   [event.HeaderSize]byte // being sent
-	broken  error                  // a frame could not be sent, or not whole: no other must follow
+	broken  bool                   // a frame could not be sent, or not whole: no other must follow
 
 	// Owned by the goroutine that reads.
 	rec      event.Record
@@ -88,7 +88,7 @@ func (r *Receiver) serve(ctx context.Context, c *connection) (err error) {
 	}
 	r.control.Lock()
 	if r.paused {
-		_ = c.send(Pause, 0) // an error ends the connection
+		c.send(Pause, 0)
 	}
 	r.control.Unlock()
 	return c.run(ctx)
@@ -166,12 +166,11 @@ func (c *connection) deadline() (t time.Time) {
 
 // end settles what is handled, as far as the connection still allows, and says why it has ended.
 func (c *connection) end(ctx context.Context, why error) error {
-	var failed *HandlerError
-	if errors.As(why, &failed) {
+	if isHandlers(why) {
 		return why
 	}
 	// The producer may have closed its side only: an acknowledgement may still reach it.
-	if err := c.settle(context.WithoutCancel(ctx), true); errors.As(err, &failed) {
+	if err := c.settle(context.WithoutCancel(ctx), true); err != nil {
 		return err
 	}
 	switch {
@@ -185,7 +184,7 @@ func (c *connection) end(ctx context.Context, why error) error {
 }
 
 // settle is called when everything that was read is handled: it lets the handler flush, and acknowledges if that is
-// due. An error is the handler's, or of the connection.
+// due. An error is the handler's.
 func (c *connection) settle(ctx context.Context, last bool) error {
 	if c.fresh {
 		c.fresh = false
@@ -210,13 +209,11 @@ func (c *connection) settle(ctx context.Context, last bool) error {
 	}
 	c.r.publish(c.keep())
 	if ack {
-		if err := c.send(Ack, c.acked); err != nil {
-			return err
-		}
+		c.send(Ack, c.acked)
 	}
 	if c.answer {
 		c.answer = false
-		return c.send(Keepalive, 0)
+		c.send(Keepalive, 0)
 	}
 	return nil
 }
@@ -239,22 +236,22 @@ func (c *connection) interrupt(why error) {
 	}
 }
 
-// send sends a control frame. A connection that does not take it is ended. Any goroutine.
-func (c *connection) send(t event.FrameType, seq event.Seq) error {
+// send sends a control frame. A producer that does not take it in time is broken, and the connection ends. One that has
+// closed it may have sent something before, which is still to be read: reading says how it ends. Any goroutine.
+func (c *connection) send(t event.FrameType, seq event.Seq) {
 	c.sending.Lock()
 	defer c.sending.Unlock()
-	if c.broken != nil {
-		return c.broken
+	if c.broken {
+		return
 	}
 	err := c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	if err == nil {
 		_, err = c.conn.Write(AppendControl(c.frame[:0], t, seq))
 	}
-	if err != nil {
-		c.broken = err
+	c.broken = err != nil
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.interrupt(err)
 	}
-	return err
 }
 
 // complete answers those who wait for a number up to highest.

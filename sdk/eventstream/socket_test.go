@@ -469,3 +469,39 @@ func TestListenUnixWithoutDirectory(t *testing.T) {
 		t.Errorf("after the directory is back: %v", err)
 	}
 }
+
+// smallReads is a connection whose reads bring little.
+type smallReads struct{ net.Conn }
+
+func (c smallReads) Read(b []byte) (int, error) { return c.Conn.Read(b[:min(len(b), 1000)]) }
+
+// TestProducerCloses checks that what a producer has sent before it closed the connection is handled, although nothing can
+// be acknowledged any more.
+func TestProducerCloses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	there, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := there.Write(append(hello(7, 1), denies(1, 100)...)); err != nil {
+		t.Fatal(err)
+	}
+	there.Close()
+	var last event.Seq
+	r := eventstream.Receiver{Handler: eventstream.Handler{Record: func(_ context.Context, rec *event.Record) error {
+		last = rec.Seq()
+		return nil
+	}}}
+	if err := r.Serve(context.Background(), smallReads{here}); err != nil || last != 100 {
+		t.Errorf("record %d was the last, and %v; want 100 and no error", last, err)
+	}
+}

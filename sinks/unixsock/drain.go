@@ -69,10 +69,11 @@ func (l *link) answerDrain(atRest bool) error {
 	if len(waiting) > 0 {
 		l.timers[drainTimer].Reset(waiting[0].deadline.Sub(now))
 	}
+	highest := max(l.last, l.acked) // what was acknowledged without a frame counts as sent
 	l.mu.Unlock()
 	if !answer {
 		return nil
 	}
-	l.out = eventstream.AppendControl(l.out, eventstream.DrainComplete, l.last)
+	l.out = eventstream.AppendControl(l.out, eventstream.DrainComplete, highest)
 	return l.flush()
 }

@@ -327,3 +327,56 @@ func TestPauseDuringTable(t *testing.T) {
 		v.records(2, 2)
 	})
 }
+
+// TestResyncIsOwedBehindSkipped breaks the connection in the middle of the table, when the records behind the resync have
+// no frame: that they are passed over says nothing of what the receiver has.
+func TestResyncIsOwedBehindSkipped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{Delta: true})
+		r.SetSessions(sessions(1000)...)
+		r.Append(sessions(5)...)
+		r.Append(loss(event.SessionOpen), loss(event.PolicyDeny), loss(event.PolicyDeny))
+		v := r.connect(1)
+		v.records(1, 5)
+		v.resync(6)
+		v.say(eventstream.Ack, 6)
+		v.table(1000)
+		synctest.Wait()
+		r.hasAcked(8)
+		_ = v.conn.Close()
+		_ = r.again()
+		r.Append(sessions(1)...)
+		v = r.connect(9)
+		v.resync(8)
+		v.say(eventstream.Ack, 8)
+		v.table(1000)
+		v.records(9, 9)
+		v.say(eventstream.Ack, 9)
+		synctest.Wait()
+		_ = v.conn.Close()
+		_ = r.again()
+		r.connect(10).nothing(time.Second)
+	})
+}
+
+// TestP5LossBehindResync has sessions lost after they were listed, and the loss directly behind that: the list was too
+// old.
+func TestP5LossBehindResync(t *testing.T) {
+	for _, delta := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, unixsock.Config{Delta: delta})
+			r.SetSessions(sessions(3)...)
+			r.Append(loss(event.SessionOpen))
+			v := r.connect(1)
+			for seq := event.Seq(1); seq <= 2; seq++ {
+				if !delta {
+					v.records(seq, seq)
+				}
+				v.resync(seq)
+				v.say(eventstream.Ack, seq)
+				v.table(3)
+				r.Append(loss(event.SessionClose))
+			}
+		})
+	}
+}

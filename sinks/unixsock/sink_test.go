@@ -369,6 +369,23 @@ func TestDrainRequestsApart(t *testing.T) {
 	})
 }
 
+// TestDrainRequestInDeltaMode checks that the answer covers numbers without a frame: who waits for one of them would wait for ever.
+func TestDrainRequestInDeltaMode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, unixsock.Config{Delta: true})
+		v := r.connect(1)
+		r.Append(sessions(1)[0], loss(event.PolicyDeny))
+		v.records(1, 1)
+		v.say(eventstream.Ack, 1)
+		synctest.Wait()
+		r.hasAcked(2)
+		v.say(eventstream.DrainRequest, 2)
+		if f := v.frame(eventstream.DrainComplete); f.Seq() != 2 {
+			t.Errorf("complete at %d, want 2", f.Seq())
+		}
+	})
+}
+
 // TestSlowReceiver checks that a receiver which takes a little all the time is not taken for dead.
 func TestSlowReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

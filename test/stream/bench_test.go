@@ -65,7 +65,7 @@ const frameSize = event.FrameSize
 // writes of 64 KiB and answers, and knows nothing of what is in them.
 func BenchmarkStreamBare(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "s")
-	c := startChild(b, "bare", nil, path)
+	c := startChild(b, "bare", path)
 	var conn net.Conn
 	until(b, "connect", func() (ok bool) {
 		var err error
@@ -106,7 +106,7 @@ var large = replay.Limits{Slots: 65536, Telemetry: 49152, PerKind: 49152}
 // another process, and that of its acknowledgement back to the ring.
 func BenchmarkStreamGateToAck(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "s")
-	c := startChild(b, "count", nil, path, "0s")
+	c := startChild(b, "count", path, "0s")
 	r := newRig(b, path, large, func(g *admission.Config, _ *deliver.Config) { g.Wait = true })
 	r.offer(event.PolicyDeny, 1)
 	until(b, "the first acknowledgement", func() bool { return r.ring.Floor() == 2 })
@@ -189,7 +189,7 @@ func BenchmarkStreamSessionLatency(b *testing.B) {
 	for _, every := range []string{"0s", "100ms"} {
 		b.Run("ack="+strings.Replace(every, "0s", "read", 1), func(b *testing.B) {
 			path := filepath.Join(b.TempDir(), "s")
-			c := startChild(b, "count", nil, path, every)
+			c := startChild(b, "count", path, every)
 			tap := &tap{clock: clock}
 			r := newRig(b, path, replay.Limits{Slots: 8192, Telemetry: 4096, PerKind: 1366},
 				func(_ *admission.Config, d *deliver.Config) { tap.Sink, d.Sink = d.Sink, tap })
@@ -228,7 +228,7 @@ func BenchmarkStreamSessionLatency(b *testing.B) {
 // receiver's.
 func BenchmarkStreamIdle(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "s")
-	c := startChild(b, "count", nil, path, "0s")
+	c := startChild(b, "count", path, "0s")
 	r := newRig(b, path, large)
 	r.offer(event.PolicyDeny, 1)
 	until(b, "the first acknowledgement", func() bool { return r.ring.Floor() == 2 })

@@ -3,13 +3,10 @@ package stream
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
-	"strconv"
 	"syscall"
 	"testing"
 
@@ -19,9 +16,6 @@ import (
 
 // epoch is that of every stream of this package.
 const epoch = 42
-
-// bufferSize is the environment variable that gives a journal receiver small socket buffers, in bytes.
-const bufferSize = "PIPELINED_TEST_BUFFER"
 
 // entry is what a journal holds of a record.
 type entry struct {
@@ -83,27 +77,9 @@ func journalReceiver() {
 	if err != nil {
 		fail(err)
 	}
-	var listener net.Listener = l
-	if size, err := strconv.Atoi(os.Getenv(bufferSize)); err == nil {
-		listener = smallBuffers{l, size}
-	}
-	if err := r.Accept(ctx, listener); ctx.Err() == nil {
+	if err := r.Accept(ctx, l); ctx.Err() == nil {
 		fail(err)
 	}
-}
-
-// smallBuffers is a listener whose connections have small socket buffers.
-type smallBuffers struct {
-	net.Listener
-	size int
-}
-
-func (l smallBuffers) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err == nil {
-		err = errors.Join(c.(*net.UnixConn).SetReadBuffer(l.size), c.(*net.UnixConn).SetWriteBuffer(l.size))
-	}
-	return c, err
 }
 
 // fail ends a child.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -30,10 +32,27 @@ type rig struct {
 	ring *replay.Ring
 	sink *unixsock.Sink
 
+	buffer atomic.Int32 // of the sink's next sockets, in bytes; 0 leaves it
+
 	made    int64 // events offered so far; each has its number as time
 	offered [event.NumKinds]uint64
 	stop    context.CancelFunc
 	done    chan struct{} // closed when the delivery has ended
+}
+
+// narrow is a connector whose sockets may have small buffers: what a receiver that does not read can be sent is bounded by
+// the buffer of the end that sends.
+type narrow struct {
+	unixsock.Connector
+	size *atomic.Int32
+}
+
+func (n *narrow) Connect(ctx context.Context, draining <-chan struct{}) (net.Conn, error) {
+	conn, err := n.Connector.Connect(ctx, draining)
+	if size := n.size.Load(); err == nil && size > 0 {
+		err = conn.(*net.UnixConn).SetWriteBuffer(int(size))
+	}
+	return conn, err
 }
 
 type option func(*admission.Config, *deliver.Config)
@@ -45,7 +64,7 @@ func newRig(tb testing.TB, path string, limits replay.Limits, options ...option)
 		tb.Fatal(err)
 	}
 	r := &rig{TB: tb, ring: ring, done: make(chan struct{})}
-	r.sink = unixsock.New(unixsock.Config{Connector: unixsock.Dialer(path)})
+	r.sink = unixsock.New(unixsock.Config{Connector: &narrow{Connector: unixsock.Dialer(path), size: &r.buffer}})
 	g := admission.Config{Lanes: 1, Sinks: []admission.Sink{{Name: "hub", Ring: ring, Only: event.AllKinds}}}
 	for k := range g.Rates {
 		g.Rates[k] = limiter.Rate{PerSecond: 1e9, Burst: 1e9}
@@ -146,10 +165,10 @@ type child struct {
 }
 
 // startChild starts this program in another role. It does not outlive the test.
-func startChild(tb testing.TB, as string, env []string, args ...string) *child {
+func startChild(tb testing.TB, as string, args ...string) *child {
 	tb.Helper()
 	c := &child{tb, exec.Command(os.Args[0], args...)}
-	c.Env = append(append(os.Environ(), role+"="+as), env...)
+	c.Env = append(os.Environ(), role+"="+as)
 	c.Stderr = os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := c.Start(); err != nil {

@@ -9,7 +9,7 @@ EVENTS  := bin/events.log
 # What tests and generators use beside Go, as COMMAND:DEBIAN-PACKAGE.
 NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler
 
-.PHONY: help build run test race sim soak fuzz bench bench-all lint generate check needs e2e install clean
+.PHONY: help build run test race sim soak fuzz bench bench-all lint generate check needs collectors e2e install clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -25,10 +25,15 @@ run: build ## run the shipped pipeline over the shipped capture: first lines of 
 	@awk '{ kind = ($$6 == "-" && $$7 == "-") ? "filter" : $$6; tag = ($$6 == "-") ? kind : $$6; if (seen[tag]++ < 2) print substr($$0, 1, 240) (length($$0) > 240 ? "..." : "") }' $(EVENTS)
 	@echo; cat bin/ledger.txt
 
+# Where they cannot be had, tests with real collectors are skipped.
+COLLECTORS = $(if $(ROOT),@internal/collectors/install.sh bin/collectors || echo "no rsyslogd and syslog-ng")
+
 test: $(if $(ROOT),needs) ## run every test; the AF_XDP ones too where this is root
+	$(COLLECTORS)
 	$(GO) test ./...
 
 race: $(if $(ROOT),needs) ## run every test under the race detector
+	$(COLLECTORS)
 	$(GO) test -race ./...
 
 SEEDS ?= 2000
@@ -49,8 +54,8 @@ fuzz: ## run each fuzz target for FUZZTIME
 BENCHTIME ?= 1s
 bench: build ## run the benchmarks that the figures of the README come from, and print those
 	@mkdir -p bin
-	@PIPELINED_REQUIRE_XDP=$(if $(ROOT),1,0) $(GO) test -p 1 -run '^$$' -bench 'Gate|PacketPath|SessionClose|Lookup|Read$$|Stream' -benchtime $(BENCHTIME) \
-	  ./core/admission ./core/worker ./core/session ./sdk/format ./cmd/pipelined ./core/pluginhost ./test/stream > bin/bench.txt || { cat bin/bench.txt; exit 1; }
+	@PIPELINED_REQUIRE_XDP=$(if $(ROOT),1,0) $(GO) test -p 1 -run '^$$' -bench 'Gate|PacketPath|SessionClose|Lookup|Read$$|Receive|Stream|Plugin|Syslog|FileSink/rfc5424|Rsyslog' -benchtime $(BENCHTIME) \
+	  ./core/admission ./core/worker ./core/session ./core/pluginhost ./sdk/format ./sdk/eventstream ./sinks/file ./sinks/syslog ./cmd/pipelined ./test/stream > bin/bench.txt || { cat bin/bench.txt; exit 1; }
 	@awk -f test/bench/table.awk bin/bench.txt
 
 bench-all: ## run every benchmark there is
@@ -71,6 +76,9 @@ needs: ## install what tests use beside Go and is missing (root, Debian)
 	@missing=""; for need in $(NEEDS); do command -v "$${need%%:*}" > /dev/null || missing="$$missing $${need#*:}"; done; \
 	  [ -d /usr/include/bpf ] || missing="$$missing libbpf-dev"; \
 	  [ -z "$$missing" ] || { echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing > /dev/null; }
+
+collectors: ## unpack rsyslogd and syslog-ng into bin/collectors, for the tests of the syslog sink (Debian)
+	@internal/collectors/install.sh bin/collectors
 
 e2e: build ## real traffic between network namespaces, tapped over AF_XDP (root)
 	PIPELINED_REQUIRE_XDP=1 $(GO) test -count=1 -v -run . ./test/e2e

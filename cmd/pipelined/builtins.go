@@ -12,6 +12,7 @@ import (
 	"github.com/rtflow/pipelined/plugins/screendrop"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sinks/file"
+	"github.com/rtflow/pipelined/sinks/syslog"
 	"github.com/rtflow/pipelined/sinks/unixsock"
 	"github.com/rtflow/pipelined/sources/capture"
 	"github.com/rtflow/pipelined/sources/xdp"
@@ -22,7 +23,7 @@ func builtins(extra ...sdk.SinkPlugin) (*registry.Registry, error) {
 	return registry.New(
 		[]source.Plugin{capture.Plugin(os.Stdin), xdp.Plugin()},
 		[]hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()},
-		append([]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), unixsock.Plugin()}, extra...),
+		append([]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), syslog.Plugin(), unixsock.Plugin()}, extra...),
 	)
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,8 +40,8 @@ func newRead() *cobra.Command {
 hooks and admission limits come from the configuration; its sources and sinks are left alone. The same capture and
 configuration give the same bytes.
 
-CAPTURE may also be a file of frames that read or a file sink wrote with the format "frames": its records are printed
-as they are, with the names of the configuration.`,
+CAPTURE may also be a file of frames that read or a file sink wrote with the format "frames", compressed or not: its records
+are printed as they are, with the names of the configuration.`,
 		Example: `  pipelined read edge.pcapng.gz
   tcpdump -i lan0 -w - | pipelined read --interface lan0 -
   pipelined read --format json --ledger ledger.json edge.pcapng.gz`,
@@ -53,8 +52,8 @@ as they are, with the names of the configuration.`,
 	}
 	configFlag(cmd, &o.config)
 	f := cmd.Flags()
-	f.StringVarP(&o.format, "format", "f", format.RFC5424, "rfc5424, json or frames")
-	f.StringVar(&o.profile, "profile", format.Junos20, "release that rfc5424 lines imitate: junos-20 or junos-22")
+	f.StringVarP(&o.format, "format", "f", format.RFC5424, "rfc5424, rfc3164, json or frames")
+	f.StringVar(&o.profile, "profile", format.Junos20, "release that syslog lines imitate: junos-20 or junos-22")
 	f.StringVar(&o.ledger, "ledger", "", "write the account of all packets and events to `FILE` as JSON")
 	f.StringVar(&o.iface, "interface", "", "`NAME` of the interface a capture was taken on, if the capture does not say")
 	fixedCompletions(cmd, map[string][]string{"format": format.Names(), "profile": format.Profiles()})
@@ -154,19 +153,19 @@ func openInput(path string) (input io.ReadCloser, frames bool, err error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, false, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
-	if len(head) > 1 && head[0] == 0x1f && head[1] == 0x8b && path != "-" {
-		return gzippedInput(f)
+	if unpack := packing(head); unpack != nil && path != "-" {
+		return packedInput(f, unpack)
 	}
 	return readCloser{b, f}, event.LooksLikeFrames(head), nil
 }
 
-// gzippedInput reports whether the gzip file holds frames, and then returns them unpacked. The capture reader unpacks
+// packedInput reports whether the compressed file holds frames, and then returns them unpacked. The capture reader unpacks
 // captures itself.
-func gzippedInput(f *os.File) (input io.ReadCloser, frames bool, err error) {
+func packedInput(f *os.File, unpack unpacker) (input io.ReadCloser, frames bool, err error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, false, errors.Join(err, f.Close())
 	}
-	z, err := gzip.NewReader(f)
+	z, err := unpack(f)
 	if err != nil {
 		return f, false, nil // the capture reader says what is wrong with it
 	}

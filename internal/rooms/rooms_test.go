@@ -16,7 +16,7 @@ const module = "github.com/rtflow/pipelined"
 // floors lists the rooms from the ground up. A room imports only rooms on floors below its own; rooms that are not
 // listed, such as test helpers, are imported by tests alone.
 var floors = [][]string{
-	{"sdk/event", "sdk/table", "core/packet", "core/limiter", "core/budget", "core/metrics", "xsk"},
+	{"sdk/event", "sdk/table", "core/packet", "core/limiter", "core/budget", "core/metrics", "core/verify", "xsk"},
 	{
 		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application",
 		"core/config",
@@ -26,8 +26,8 @@ var floors = [][]string{
 		"sdk/options",
 	},
 	{
-		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file", "sinks/unixsock",
-		"sinks/nats", "sinks/kafka", "sources/capture", "sources/xdp",
+		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file", "sinks/syslog",
+		"sinks/unixsock", "sinks/nats", "sinks/kafka", "sources/capture", "sources/xdp",
 	},
 	{"core/registry", "core/pluginhost"},
 	{"core/pipeline", "core/pluginkit"},

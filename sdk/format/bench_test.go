@@ -31,6 +31,10 @@ func benchmarkClose(b *testing.B, o format.Options) {
 
 func BenchmarkRFC5424SessionClose(b *testing.B) { benchmarkClose(b, format.Options{}) }
 
+func BenchmarkRFC3164SessionClose(b *testing.B) {
+	benchmarkClose(b, format.Options{Format: format.RFC3164})
+}
+
 func BenchmarkJSONSessionClose(b *testing.B) { benchmarkClose(b, format.Options{Format: format.JSON}) }
 
 // BenchmarkLibrarySessionClose makes a message of the same values with the builder of the syslog library.

@@ -1,18 +1,17 @@
 package format
 
-import "github.com/rtflow/pipelined/sdk/event"
+import (
+	"strings"
 
-// appendFilter appends a firewall-filter log. Junos has only a plain text form of it: IFNAME ACT PROTO SRC DST SPORT DPORT
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// appendFilter appends a firewall-filter log from the interface on. Junos has only a plain text form of it: IFNAME ACT PROTO SRC DST SPORT DPORT
 // (N packets), which its readers split at single blanks. N is 1: packets are not aggregated.
-func (e *syslogEncoder) appendFilter(b []byte, r *event.Record, n *event.Names) []byte {
-	b = appendHeader(b, priFilter, r.Time(), e.filter)
+func appendFilter(b []byte, r *event.Record, n *event.Names) []byte {
 	b = appendWord(b, n.Interface(r.Interface()))
 	b = append(b, ' ', filterAction(r.Action()), ' ')
-	if name := protocolName(r.Proto()).junos; name != "" {
-		b = append(b, name...)
-	} else {
-		b = appendUint(b, uint64(r.Proto()))
-	}
+	b = appendProtocol(b, r.Proto())
 	b = append(b, ' ')
 	b = appendAddr(b, r.Src())
 	b = append(b, ' ')
@@ -23,6 +22,35 @@ func (e *syslogEncoder) appendFilter(b []byte, r *event.Record, n *event.Names) 
 	b = append(b, ' ')
 	b = appendUint(b, uint64(dst))
 	return append(b, " (1 packets)"...)
+}
+
+// appendProtocol appends Junos' name of a protocol, or its number if it has none.
+func appendProtocol(b []byte, number uint8) []byte {
+	if name := protocolName(number).junos; name != "" {
+		return append(b, name...)
+	}
+	return appendUint(b, uint64(number))
+}
+
+// appendStructuredFilter appends a firewall-filter log as structured data. The form is ours.
+func (e *syslogEncoder) appendStructuredFilter(b []byte, r *event.Record, n *event.Names) []byte {
+	b = appendHeader(b, &e.filter, r.Time())
+	b = append(b, ` interface-name="`...)
+	b = appendValue(b, n.Interface(r.Interface()))
+	b = append(b, `" action="`...)
+	b = append(b, strings.TrimPrefix(filterVerb(r.Action()), "filter_")...)
+	b = append(b, `" protocol-name="`...)
+	b = appendProtocol(b, r.Proto())
+	b = append(b, `" source-address="`...)
+	b = appendAddr(b, r.Src())
+	b = append(b, `" destination-address="`...)
+	b = appendAddr(b, r.Dst())
+	src, dst := filterPorts(r)
+	b = append(b, `" source-port="`...)
+	b = appendUint(b, uint64(src))
+	b = append(b, `" destination-port="`...)
+	b = appendUint(b, uint64(dst))
+	return append(b, `" packet-count="1"]`...)
 }
 
 func filterAction(a event.Action) byte {

@@ -21,11 +21,12 @@ type Encoder interface {
 // Names of the formats.
 const (
 	RFC5424 = "rfc5424" // structured data as Junos sends it; the default
+	RFC3164 = "rfc3164" // the plain form of the same: short header, free text
 	JSON    = "json"    // one object per record
 	Frames  = "frames"  // the frame of the event stream
 )
 
-// Names of the profiles: which Junos release the RFC 5424 lines imitate.
+// Names of the profiles: which Junos release the syslog lines imitate.
 const (
 	Junos20 = "junos-20" // 19.x and 20.x, session-id-32; the default
 	Junos22 = "junos-22" // 22.2 and later, session-id
@@ -34,24 +35,41 @@ const (
 // DefaultPlatform is the vSRX in Juniper's chassis MIB.
 const DefaultPlatform = 129
 
+// SequenceID is the SD-ID of the element that [Options.Sequence] adds. 32473 is the enterprise number that RFC 5612 keeps for
+// documentation: there is none for this program.
+const SequenceID = "pipelined@32473"
+
 // Options says how to encode. The zero value is the default.
 type Options struct {
 	Format   string // one of [Names]; "" is RFC5424
-	Profile  string // one of [Profiles]; "" is Junos20. Only RFC5424 differs
+	Profile  string // one of [Profiles]; "" is Junos20. Only RFC5424 and RFC3164 differ
 	Platform uint32 // the last number of the SD-ID, which names the hardware; 0 is DefaultPlatform. RFC5424 only
+	SDID     string // the whole SD-ID instead; "" is that of Platform. RFC5424 only
 	Hostname string // of every line; "" is unknown. RFC 5424 wants at most 255 printable ASCII characters
+
+	// Priorities are those that differ from [DefaultPriority]. Syslog formats only.
+	Priorities map[event.Kind]Priority
+	// Sequence adds an element [SequenceID] with the parameters epoch and sequence: the two identify a record for ever.
+	// RFC5424, and JSON in an envelope.
+	Sequence bool
+	Epoch    uint64 // for Sequence
+	// StructuredFilter makes structured data of firewall-filter logs too. Junos has only a text of them: the form is ours.
+	// RFC5424 only.
+	StructuredFilter bool
+	// Envelope puts a JSON object into the MSG of an RFC 5424 message. JSON only.
+	Envelope bool
 }
 
 // OptionError is an option that cannot be used.
 type OptionError struct {
-	Option string // "format", "profile", "hostname"
+	Option string // "format", "profile", "hostname", "sd_id", "sequence"
 	Reason string
 }
 
 func (e *OptionError) Error() string { return "format: " + e.Option + ": " + e.Reason }
 
 // Names lists the formats.
-func Names() []string { return []string{RFC5424, JSON, Frames} }
+func Names() []string { return []string{RFC5424, RFC3164, JSON, Frames} }
 
 // Profiles lists the profiles.
 func Profiles() []string { return []string{Junos20, Junos22} }
@@ -62,10 +80,18 @@ func New(o Options) (Encoder, error) {
 	if !ok {
 		return nil, unknown("profile", o.Profile, Profiles())
 	}
+	if o.Sequence && o.Format != RFC5424 && o.Format != "" && !(o.Format == JSON && o.Envelope) {
+		return nil, &OptionError{"sequence", o.Format + " has no structured data to put it into"}
+	}
 	switch o.Format {
 	case RFC5424, "":
 		return newRFC5424(o, p)
+	case RFC3164:
+		return newRFC3164(o, p)
 	case JSON:
+		if o.Envelope {
+			return newEnvelope(o)
+		}
 		return newJSON(o), nil
 	case Frames:
 		return frames{}, nil

@@ -3,6 +3,7 @@ package format_test
 import (
 	"bytes"
 	"errors"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +33,17 @@ func TestOptions(t *testing.T) {
 		{format.Options{Format: format.Frames}, ""},
 		{format.Options{Format: "cef"}, "format"},
 		{format.Options{Profile: "junos-24"}, "profile"},
+		{format.Options{Format: format.RFC3164, Profile: format.Junos22}, ""},
+		{format.Options{Format: format.RFC3164, Hostname: "fw 1"}, "hostname"},
+		{format.Options{Format: format.RFC3164, Sequence: true}, "sequence"},
+		{format.Options{Format: format.JSON, Sequence: true}, "sequence"},
+		{format.Options{Format: format.JSON, Sequence: true, Envelope: true}, ""},
+		{format.Options{Format: format.JSON, Envelope: true, Hostname: "fw 1"}, "hostname"},
+		{format.Options{Sequence: true, StructuredFilter: true, SDID: "srx@32473"}, ""},
+		{format.Options{SDID: "a b"}, "sd_id"},
+		{format.Options{SDID: strings.Repeat("a", 33)}, "sd_id"},
+		{format.Options{SDID: "a=b"}, "sd_id"},
+		{format.Options{SDID: format.SequenceID}, "sd_id"},
 	} {
 		e, err := format.New(c.o)
 		var bad *format.OptionError
@@ -97,7 +109,10 @@ func TestNoNames(t *testing.T) {
 // TestLongestLine pins the bound that the limit of names gives: a line fits any buffer a receiver may be expected to have.
 func TestLongestLine(t *testing.T) {
 	worst := strings.Repeat("\xff", 200) // three bytes for one
-	for _, o := range []format.Options{{Profile: format.Junos22}, {Format: format.JSON}} {
+	for _, o := range []format.Options{
+		{Profile: format.Junos22, Sequence: true, Epoch: math.MaxUint64, StructuredFilter: true},
+		{Format: format.RFC3164, Profile: format.Junos22}, {Format: format.JSON, Envelope: true, Sequence: true, Epoch: math.MaxUint64},
+	} {
 		e := newEncoder(t, o)
 		for _, s := range samples() {
 			n := names()
@@ -142,12 +157,15 @@ func TestNoAllocations(t *testing.T) {
 	}
 	n := names()
 	n.Zones[2] = "un\"trust]" // the slow path too
-	for _, f := range format.Names() {
-		e := newEncoder(t, format.Options{Format: f})
+	for _, o := range []format.Options{
+		{}, {Sequence: true, StructuredFilter: true}, {Format: format.RFC3164}, {Format: format.JSON},
+		{Format: format.JSON, Envelope: true}, {Format: format.Frames},
+	} {
+		e := newEncoder(t, o)
 		buf := make([]byte, 0, 8192)
 		for _, s := range samples() {
 			if got := testing.AllocsPerRun(10, func() { e.Append(buf, s.r, n) }); got != 0 {
-				t.Errorf("%s %s: %v allocations", f, s.name, got)
+				t.Errorf("%+v %s: %v allocations", o, s.name, got)
 			}
 		}
 	}

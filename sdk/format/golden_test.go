@@ -36,14 +36,39 @@ func TestKnownLines(t *testing.T) {
 	}
 }
 
+// TestKnownPlainLines does the same for the plain form.
+func TestKnownPlainLines(t *testing.T) {
+	all := samples()
+	for sample, want := range map[int]string{
+		0: `<14>Mar  1 10:15:20 fw1 RT_FLOW: RT_FLOW_SESSION_CREATE: session created 10.0.1.20/51002->198.51.100.10/443 0x0 junos-https 10.0.1.20/51002->198.51.100.10/443 0x0 N/A N/A N/A N/A 6 web-out trust untrust 9001 N/A(N/A) ge-0/0/1.0 UNKNOWN UNKNOWN UNKNOWN N/A N/A -1 N/A N/A N/A Off root N/A N/A`,
+		1: `<14>Mar  1 10:15:21 fw1 RT_FLOW: RT_FLOW_SESSION_DENY: session denied 203.0.113.5/40000->10.0.1.30/23 0x0 junos-telnet 6(0) deny-telnet untrust trust UNKNOWN UNKNOWN N/A(N/A) ge-0/0/0.0 No Denied by policy 9002 N/A N/A -1 N/A N/A N/A N/A N/A`,
+		2: `<11>Mar  1 10:15:22 fw1 RT_IDS: RT_SCREEN_UDP: UDP flood! source: 203.0.113.7:4000, destination: 10.0.1.53:53, zone name: untrust, interface name: ge-0/0/0.0, action: drop`,
+		3: `<158>Mar  1 10:15:23 fw1 fpc0 PFE_FW_SYSLOG_IP: FW: ge-0/0/0.0 D tcp 203.0.113.9 10.0.1.22 51000 22 (1 packets)`,
+	} {
+		e := newEncoder(t, format.Options{Format: format.RFC3164, Profile: format.Junos22})
+		if diff := cmp.Diff(want, string(e.Append(nil, all[sample].r, names()))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", all[sample].name, diff)
+		}
+	}
+}
+
 // TestGolden compares every sample in every format and profile with testdata; -update rewrites it.
 func TestGolden(t *testing.T) {
 	for _, o := range []format.Options{
 		{Format: format.RFC5424, Profile: format.Junos20},
 		{Format: format.RFC5424, Profile: format.Junos22, Platform: 143},
+		{Format: format.RFC5424, Profile: format.Junos20, Sequence: true, Epoch: 1764077640000000000, StructuredFilter: true},
+		{Format: format.RFC3164, Profile: format.Junos20},
+		{Format: format.RFC3164, Profile: format.Junos22},
 		{Format: format.JSON},
+		{Format: format.JSON, Envelope: true, Sequence: true, Epoch: 1764077640000000000},
 	} {
 		name := strings.TrimSuffix(o.Format+"-"+o.Profile, "-")
+		if o.Envelope {
+			name += "-in-rfc5424"
+		} else if o.Sequence {
+			name += "-sequence"
+		}
 		t.Run(name, func(t *testing.T) {
 			e := newEncoder(t, o)
 			var got []byte

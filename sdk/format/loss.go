@@ -2,10 +2,9 @@ package format
 
 import "github.com/rtflow/pipelined/sdk/event"
 
-// appendLoss appends a loss record as free text: Junos knows no such message, and structured data would need an enterprise
+// appendLoss appends a loss record as free text, from the reason on: Junos knows no such message, and structured data would need an enterprise
 // number of our own. zone is missing where events of several zones were lost.
-func (e *syslogEncoder) appendLoss(b []byte, r *event.Record, n *event.Names) []byte {
-	b = appendHeader(b, priLoss, r.Time(), e.loss)
+func appendLoss(b []byte, r *event.Record, n *event.Names) []byte {
 	b = append(b, r.LossReason().String()...)
 	if id := r.InZone(); id != 0 {
 		b = append(b, " zone="...)

@@ -7,12 +7,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/influxdata/go-syslog/v3/rfc5424"
 
+	"github.com/rtflow/pipelined/core/verify"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 )
@@ -59,17 +61,33 @@ func FuzzLine(f *testing.F) {
 		}
 		o := format.Options{Profile: format.Junos22}
 		if old {
-			o.Profile = format.Junos20
+			o = format.Options{
+				Profile: format.Junos20, Sequence: true, Epoch: 99,
+				Priorities: map[event.Kind]format.Priority{r.Kind(): 191},
+			}
 		}
 		line, ok := strings.CutPrefix(string(newEncoder(t, o).Append([]byte("before"), r, n)), "before")
 		if !ok {
 			t.Fatal("what was in dst is gone")
 		}
-		checkLine(t, line, r, n, o.Profile)
+		checkLine(t, line, r, n, &o)
+		if problems := verify.NewChecker(verify.Options{Profile: o.Profile}).Check([]byte(line)); len(problems) > 0 {
+			t.Errorf("%v in\n%s", problems, line)
+		}
 
-		o.Format = format.JSON
-		object := newEncoder(t, o).Append(nil, r, n)
+		checkPlain(t, string(newEncoder(t, format.Options{Format: format.RFC3164, Profile: o.Profile}).Append(nil, r, n)), r, n, o.Profile)
+
+		object := newEncoder(t, format.Options{Format: format.JSON}).Append(nil, r, n)
 		checkJSON(t, object, r, n)
+
+		o.Format, o.Envelope = format.JSON, true
+		m := parse(t, string(newEncoder(t, o).Append(nil, r, n)), r, &o)
+		if m.Message == nil || *m.Message != string(object) {
+			t.Errorf("message %v, want %s", m.Message, object)
+		}
+		if m.MsgID == nil || *m.MsgID == "" {
+			t.Errorf("no MSGID")
+		}
 	})
 }
 
@@ -93,7 +111,8 @@ func recordOf(t *testing.T, k event.Kind, payload []byte) *event.Record {
 	return r
 }
 
-func checkLine(t *testing.T, line string, r *event.Record, n *event.Names, profile string) {
+// parse parses a line strictly and checks what every line has.
+func parse(t *testing.T, line string, r *event.Record, o *format.Options) *rfc5424.SyslogMessage {
 	t.Helper()
 	if strings.ContainsFunc(line, unicode.IsControl) {
 		t.Fatalf("a control character in %q", line)
@@ -106,14 +125,33 @@ func checkLine(t *testing.T, line string, r *event.Record, n *event.Names, profi
 	if *m.Hostname != "fw1" {
 		t.Errorf("hostname %q", *m.Hostname)
 	}
+	want, ok := o.Priorities[r.Kind()]
+	if !ok {
+		want = format.DefaultPriority(r.Kind())
+	}
+	if *m.Priority != uint8(want) {
+		t.Errorf("priority %d, want %d", *m.Priority, want)
+	}
 	switch ns := r.Time(); {
 	case ns == 0 && m.Timestamp != nil:
 		t.Errorf("time %v for a record without", m.Timestamp)
 	case ns != 0 && (m.Timestamp == nil || m.Timestamp.UnixMilli() != floorMilli(ns)):
 		t.Errorf("time %v, want Unix ms %d", m.Timestamp, floorMilli(ns))
 	}
+	if o.Sequence {
+		want := map[string]string{"epoch": "99", "sequence": "7"}
+		if diff := cmp.Diff(want, (*m.StructuredData)[format.SequenceID]); diff != "" {
+			t.Errorf("sequence element (-want +got):\n%s", diff)
+		}
+	}
+	return m
+}
+
+func checkLine(t *testing.T, line string, r *event.Record, n *event.Names, o *format.Options) {
+	t.Helper()
+	m := parse(t, line, r, o)
 	if r.Kind() == event.FilterLog || r.Kind() == event.Loss {
-		if m.StructuredData != nil {
+		if m.StructuredData != nil && !o.Sequence {
 			t.Errorf("structured data %v", *m.StructuredData)
 		}
 		if want := wantText(r, n); *m.Message != want {
@@ -125,10 +163,55 @@ func checkLine(t *testing.T, line string, r *event.Record, n *event.Names, profi
 		t.Errorf("text %q behind the structured data", *m.Message)
 	}
 	got := (*m.StructuredData)["junos@2636.1.1.1.2.129"]
-	for name, want := range wantParams(r, n, profile) {
+	for name, want := range wantParams(r, n, o.Profile) {
 		if got[name] != want {
 			t.Errorf("%s = %q, want %q in\n%s", name, got[name], want, line)
 		}
+	}
+}
+
+// checkPlain checks that the plain line is one line with the header of RFC 3164, and has the values of the record.
+func checkPlain(t *testing.T, line string, r *event.Record, n *event.Names, profile string) {
+	t.Helper()
+	if strings.ContainsFunc(line, unicode.IsControl) {
+		t.Fatalf("a control character in %q", line)
+	}
+	head := fmt.Sprintf("<%d>%s fw1 ", format.DefaultPriority(r.Kind()), time.Unix(0, r.Time()).UTC().Format(time.Stamp))
+	text, ok := strings.CutPrefix(line, head)
+	if !ok {
+		t.Fatalf("the line does not begin with %q:\n%s", head, line)
+	}
+	none := func(name string) string { return strings.ReplaceAll(cleaned(name, "None"), " ", "_") }
+	flow := fmt.Sprintf("%v/%d->%v/%d 0x0 %s ", r.Src(), r.SrcPort(), r.Dst(), r.DstPort(), none(n.Application(r.Application())))
+	path := fmt.Sprintf("%s %s %s", word(n.Policy(r.Policy())), word(n.Zone(r.InZone())), word(n.Zone(r.OutZone())))
+	id := num(r.SessionID())
+	if profile == format.Junos20 {
+		id = num(uint32(r.SessionID()))
+	}
+	iface := " N/A(N/A) " + word(n.Interface(r.Interface())) + " "
+	var parts []string
+	switch r.Kind() {
+	case event.FilterLog:
+		parts = []string{wantText(r, n)}
+	case event.Loss:
+		parts = []string{"pipelined: LOSS: " + wantText(r, n)}
+	case event.SessionOpen:
+		parts = []string{"RT_FLOW: RT_FLOW_SESSION_CREATE: session created " + flow, path + " " + id + iface}
+	case event.SessionClose:
+		parts = []string{"RT_FLOW: RT_FLOW_SESSION_CLOSE: session closed ", ": " + flow, path + " " + id, fmt.Sprintf(" %d(%d) %d(%d) %d ",
+			r.ClientPackets(), r.ClientBytes(), r.ServerPackets(), r.ServerBytes(), min(r.Elapsed(), 1<<31-1)), iface}
+	case event.PolicyDeny:
+		parts = []string{"RT_FLOW: RT_FLOW_SESSION_DENY: session denied " + flow, path, iface, " by policy " + id + " "}
+	default:
+		parts = []string{"RT_IDS: RT_SCREEN_", ": ", " zone name: " + word(n.Zone(r.InZone())) + ", interface name: " +
+			word(n.Interface(r.Interface())) + ", action: "}
+	}
+	for i, part := range parts {
+		at := strings.Index(text, part)
+		if at < 0 || i == 0 && at > 0 {
+			t.Fatalf("no %q at its place in\n%s", part, line)
+		}
+		text = text[at+len(part):]
 	}
 }
 

@@ -11,6 +11,8 @@ type profile struct {
 	createTail  string // from behind the interface
 	closeTail   string // from behind the interface
 	denyTail    string // from behind the session id
+	// The same for the plain form: from behind the interface, the interface, and the session id.
+	plainCreate, plainClose, plainDeny string
 	// synFlood holds the attack names of the floods counted by source and by destination: the older releases use one name
 	// for all three, told apart by the tag.
 	synFloodSrc, synFloodDst string
@@ -32,6 +34,21 @@ const (
 	noTenant = ` source-tenant="N/A" destination-service="N/A"`
 )
 
+// The same values in the plain form.
+const (
+	plainAppID    = " UNKNOWN UNKNOWN"
+	plainUser     = " N/A(N/A)"
+	plainCrypto   = " UNKNOWN"
+	plainCategory = " N/A N/A"
+	plainRisk20   = " 1 N/A"
+	plainRisk22   = " -1 N/A"
+	plainProxy    = " NA 0 0.0.0.0/0->0.0.0.0/0 NA NA"
+	plainVRF      = " N/A N/A"
+	plainTunnel   = " Off root"
+	plainFlag     = " 0"
+	plainTenant   = " N/A N/A"
+)
+
 func profileOf(name string) (*profile, bool) {
 	switch name {
 	case Junos20, "":
@@ -42,6 +59,9 @@ func profileOf(name string) (*profile, bool) {
 			createTail:  noAppID + noCrypto + category + risk20 + noVRF + `]`,
 			closeTail:   noCrypto + category + risk20 + noProxy + noVRF + `]`,
 			denyTail:    category + risk20 + noVRF + `]`,
+			plainCreate: plainAppID + plainCrypto + plainCategory + plainRisk20 + plainVRF,
+			plainClose:  plainCrypto + plainCategory + plainRisk20 + plainProxy + plainVRF,
+			plainDeny:   plainCategory + plainRisk20 + plainVRF,
 			synFloodSrc: "SYN flood!",
 			synFloodDst: "SYN flood!",
 		}, true
@@ -53,6 +73,9 @@ func profileOf(name string) (*profile, bool) {
 			createTail:  noAppID + noCrypto + category + risk22 + noVRF + noTunnel + noTenant + `]`,
 			closeTail:   noCrypto + category + risk22 + noProxy + noVRF + noTunnel + noFlag + noTenant + `]`,
 			denyTail:    category + risk22 + noVRF + noTenant + `]`,
+			plainCreate: plainAppID + plainCrypto + plainCategory + plainRisk22 + plainVRF + plainTunnel + plainTenant,
+			plainClose:  plainCrypto + plainCategory + plainRisk22 + plainProxy + plainVRF + plainTunnel + plainFlag + plainTenant,
+			plainDeny:   plainCategory + plainRisk22 + plainVRF + plainTenant,
 			synFloodSrc: "SYN flood Src-IP based!",
 			synFloodDst: "SYN flood Dst-IP based!",
 		}, true

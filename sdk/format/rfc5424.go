@@ -2,6 +2,7 @@ package format
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/influxdata/go-syslog/v3/rfc5424"
 
@@ -20,50 +21,106 @@ const (
 	programOurs   = "pipelined"
 )
 
-// PRI = facility × 8 + severity (RFC 5424, 6.2.1), as Junos devices send them.
-const (
-	priFlow   = "<14>1 "  // user, info
-	priScreen = "<11>1 "  // user, error
-	priFilter = "<158>1 " // local3, info
-	priLoss   = "<12>1 "  // user, warning; ours
-)
+// head is a message up to its first value, but for the timestamp in the middle.
+type head struct {
+	pri  string // "<14>1 ", or "<14>"
+	rest string // from behind the timestamp up to where structured data, or the first word, stands
+	text string // of a message without structured data: behind it, up to the first value
+}
 
 // syslogEncoder makes lines of RFC 5424. Everything between the timestamp and the first value of a message is put together
 // once.
 type syslogEncoder struct {
 	*profile
-	create, close, deny string                // " HOST RT_FLOW - TAG [SD-ID"
-	screens             [numScreenTags]string // " HOST RT_IDS - TAG [SD-ID"
-	filter, loss        string                // to the first word of MSG
+	create, close, deny head                // " HOST RT_FLOW - TAG [SD-ID"
+	screens             [numScreenTags]head // " HOST RT_IDS - TAG [SD-ID"
+	filter, loss        head
+	structuredFilter    bool
+	sequence            string // `[ID epoch="N" sequence="`, "" for none
 	nameless            event.Names
 }
 
 func newRFC5424(o Options, p *profile) (Encoder, error) {
-	platform := o.Platform
-	if platform == 0 {
-		platform = DefaultPlatform
+	id, err := sdID(o)
+	if err != nil {
+		return nil, err
 	}
-	host, id := o.Hostname, "junos@2636.1.1.1.2."+strconv.FormatUint(uint64(platform), 10)
+	host, err := hostname(o)
+	if err != nil {
+		return nil, err
+	}
+	build := func(k event.Kind, program, tag, sd string) head {
+		return head{pri: o.pri(k) + "1 ", rest: " " + host + " " + program + " - " + tag + " " + sd}
+	}
+	e := &syslogEncoder{
+		profile:          p,
+		create:           build(event.SessionOpen, programFlow, tagCreate, "["+id),
+		close:            build(event.SessionClose, programFlow, tagClose, "["+id),
+		deny:             build(event.PolicyDeny, programFlow, tagDeny, "["+id),
+		filter:           build(event.FilterLog, "-", "-", ""),
+		loss:             build(event.Loss, programOurs, tagLoss, ""),
+		structuredFilter: o.StructuredFilter,
+		sequence:         sequenceElement(o),
+	}
+	if o.StructuredFilter {
+		e.filter = build(event.FilterLog, "-", tagFilter, "["+id)
+	}
+	e.filter.text, e.loss.text = filterText, lossText
+	for t := range e.screens {
+		e.screens[t] = build(event.ScreenDrop, programScreen, screenTag(t).String(), "["+id)
+	}
+	return e, nil
+}
+
+// What stands before the values in the texts of messages without structured data.
+const (
+	filterText = "fpc0 " + tagFilter + ": FW: "
+	lossText   = "events lost: reason="
+)
+
+func (o *Options) pri(k event.Kind) string {
+	p, ok := o.Priorities[k]
+	if !ok {
+		p = DefaultPriority(k)
+	}
+	return "<" + strconv.Itoa(int(p)) + ">"
+}
+
+func hostname(o Options) (string, error) {
+	host := o.Hostname
 	if host == "" {
 		host = "-"
 	}
 	if !validHostname(host) {
-		return nil, &OptionError{"hostname", strconv.Quote(o.Hostname) +
+		return "", &OptionError{"hostname", strconv.Quote(o.Hostname) +
 			" cannot stand in a syslog header: want at most 255 printable ASCII characters without a blank"}
 	}
-	head := func(program, tag string) string { return " " + host + " " + program + " - " + tag + " [" + id }
-	e := &syslogEncoder{
-		profile: p,
-		create:  head(programFlow, tagCreate),
-		close:   head(programFlow, tagClose),
-		deny:    head(programFlow, tagDeny),
-		filter:  " " + host + " - - - - fpc0 " + tagFilter + ": FW: ",
-		loss:    " " + host + " " + programOurs + " - " + tagLoss + " - events lost: reason=",
+	return host, nil
+}
+
+// sdID returns the SD-ID of the lines.
+func sdID(o Options) (string, error) {
+	if o.SDID == "" {
+		platform := o.Platform
+		if platform == 0 {
+			platform = DefaultPlatform
+		}
+		return "junos@2636.1.1.1.2." + strconv.FormatUint(uint64(platform), 10), nil
 	}
-	for t := range e.screens {
-		e.screens[t] = head(programScreen, screenTag(t).String())
+	// RFC 5424, 6.3.2 and the grammar's SD-NAME.
+	bad := func(c rune) bool { return c <= ' ' || c > '~' || c == '=' || c == ']' || c == '"' }
+	if len(o.SDID) > 32 || strings.ContainsFunc(o.SDID, bad) || o.SDID == SequenceID {
+		return "", &OptionError{"sd_id", strconv.Quote(o.SDID) +
+			` cannot be an SD-ID: want at most 32 printable ASCII characters without '=', ']', '"' and blanks`}
 	}
-	return e, nil
+	return o.SDID, nil
+}
+
+func sequenceElement(o Options) string {
+	if !o.Sequence {
+		return ""
+	}
+	return "[" + SequenceID + ` epoch="` + strconv.FormatUint(o.Epoch, 10) + `" sequence="`
 }
 
 // validHostname asks the syslog library, whose parser is also what our tests hold the lines against. Only the setters for
@@ -82,25 +139,52 @@ func (e *syslogEncoder) Append(b []byte, r *event.Record, n *event.Names) []byte
 	}
 	switch r.Kind() {
 	case event.SessionOpen:
-		return e.appendCreate(b, r, n)
+		b = e.appendCreate(b, r, n)
 	case event.SessionClose:
-		return e.appendClose(b, r, n)
+		b = e.appendClose(b, r, n)
 	case event.PolicyDeny:
-		return e.appendDeny(b, r, n)
+		b = e.appendDeny(b, r, n)
 	case event.ScreenDrop:
-		return e.appendScreen(b, r, n)
+		b = e.appendScreen(b, r, n)
 	case event.FilterLog:
-		return e.appendFilter(b, r, n)
+		if !e.structuredFilter {
+			return appendFilter(e.appendText(b, &e.filter, r), r, n)
+		}
+		b = e.appendStructuredFilter(b, r, n)
 	default:
-		return e.appendLoss(b, r, n)
+		return appendLoss(e.appendText(b, &e.loss, r), r, n)
 	}
+	if e.sequence != "" {
+		b = appendSequence(b, e.sequence, r)
+	}
+	return b
+}
+
+// appendText appends a message without values in structured data up to the first value of its text.
+func (e *syslogEncoder) appendText(b []byte, h *head, r *event.Record) []byte {
+	b = appendHeader(b, h, r.Time())
+	return append(appendOnlySequence(b, e.sequence, r), h.text...)
+}
+
+// appendOnlySequence appends structured data that is the sequence element or nothing, and the blank behind it.
+func appendOnlySequence(b []byte, element string, r *event.Record) []byte {
+	if element == "" {
+		return append(b, "- "...)
+	}
+	return append(appendSequence(b, element, r), ' ')
+}
+
+func appendSequence(b []byte, element string, r *event.Record) []byte {
+	b = append(b, element...)
+	b = appendUint(b, uint64(r.Seq()))
+	return append(b, `"]`...)
 }
 
 // appendHeader appends PRI, VERSION and TIMESTAMP, then the rest of the header.
-func appendHeader(b []byte, pri string, ns int64, rest string) []byte {
-	b = append(b, pri...)
+func appendHeader(b []byte, h *head, ns int64) []byte {
+	b = append(b, h.pri...)
 	b = appendTimeOr(b, ns, "-")
-	return append(b, rest...)
+	return append(b, h.rest...)
 }
 
 // appendTimeOr appends a time, or unknown for time 0.

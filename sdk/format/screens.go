@@ -133,7 +133,7 @@ func screenAction(a event.Action) string {
 
 func (e *syslogEncoder) appendScreen(b []byte, r *event.Record, n *event.Names) []byte {
 	t := screenOf(r)
-	b = appendHeader(b, priScreen, r.Time(), e.screens[t.tag])
+	b = appendHeader(b, &e.screens[t.tag], r.Time())
 	b = append(b, ` attack-name="`...)
 	b = append(b, e.attackName(t)...)
 	b = append(b, '"')

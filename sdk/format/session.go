@@ -3,7 +3,7 @@ package format
 import "github.com/rtflow/pipelined/sdk/event"
 
 func (e *syslogEncoder) appendCreate(b []byte, r *event.Record, n *event.Names) []byte {
-	b = appendHeader(b, priFlow, r.Time(), e.create)
+	b = appendHeader(b, &e.create, r.Time())
 	b = e.appendFlow(b, r, n)
 	b = append(b, `"`+noUser+` packet-incoming-interface="`...)
 	b = appendValue(b, n.Interface(r.Interface()))
@@ -12,7 +12,7 @@ func (e *syslogEncoder) appendCreate(b []byte, r *event.Record, n *event.Names) 
 }
 
 func (e *syslogEncoder) appendClose(b []byte, r *event.Record, n *event.Names) []byte {
-	b = appendHeader(b, priFlow, r.Time(), e.close)
+	b = appendHeader(b, &e.close, r.Time())
 	b = append(b, ` reason="`...)
 	b = append(b, e.closeReason(r.CloseReason())...)
 	b = append(b, '"')
@@ -94,7 +94,7 @@ func (e *syslogEncoder) appendFlow(b []byte, r *event.Record, n *event.Names) []
 }
 
 func (e *syslogEncoder) appendDeny(b []byte, r *event.Record, n *event.Names) []byte {
-	b = appendHeader(b, priFlow, r.Time(), e.deny)
+	b = appendHeader(b, &e.deny, r.Time())
 	b = append(b, ` source-address="`...)
 	b = appendAddr(b, r.Src())
 	b = append(b, `" source-port="`...)
@@ -126,11 +126,14 @@ func (e *syslogEncoder) appendDeny(b []byte, r *event.Record, n *event.Names) []
 	return append(b, e.denyTail...)
 }
 
-// appendService appends the matched application's name; Junos prints None where nothing matched.
+// noService is what Junos prints where no application has matched.
+const noService = "None"
+
+// appendService appends the matched application's name.
 func appendService(b []byte, r *event.Record, n *event.Names) []byte {
 	name := n.Application(r.Application())
 	if name == "" {
-		name = "None"
+		name = noService
 	}
 	return appendValue(b, name)
 }

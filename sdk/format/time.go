@@ -35,6 +35,31 @@ func appendTime(b []byte, ns int64) []byte {
 	return append(b, t[:]...)
 }
 
+const (
+	months    = "JanFebMarAprMayJunJulAugSepOctNovDec"
+	stampSize = len("Mmm dd hh:mm:ss")
+)
+
+// appendStamp appends Unix nanoseconds as the TIMESTAMP of RFC 3164: "Mar  1 10:15:20", here in UTC.
+func appendStamp(b []byte, ns int64) []byte {
+	ms := floorDiv(ns, nsPerMilli)
+	days := floorDiv(ms, milliPerDay)
+	_, month, day := civil(days)
+	sec := uint(ms-days*milliPerDay) / 1000
+
+	var t [stampSize]byte
+	copy(t[:], "Mmm dd hh:mm:ss")
+	copy(t[:], months[3*(month-1):3*month])
+	put2(t[4:], day)
+	if day < 10 {
+		t[4] = ' '
+	}
+	put2(t[7:], sec/3600)
+	put2(t[10:], sec/60%60)
+	put2(t[13:], sec%60)
+	return append(b, t[:]...)
+}
+
 func put2(b []byte, v uint) {
 	b[0], b[1] = '0'+byte(v/10), '0'+byte(v%10)
 }

@@ -13,6 +13,10 @@ func checkTime(t *testing.T, ns int64) {
 	if got := string(appendTime(nil, ns)); got != want {
 		t.Errorf("appendTime(%d) = %s, want %s", ns, got, want)
 	}
+	want = time.Unix(0, ns).UTC().Format(time.Stamp)
+	if got := string(appendStamp(nil, ns)); got != want {
+		t.Errorf("appendStamp(%d) = %s, want %s", ns, got, want)
+	}
 }
 
 func TestTimeEveryDay(t *testing.T) {

@@ -12,6 +12,8 @@
 //	target.go   what the loop writes to; standard output and any io.Writer
 //	logfile.go  a path: open, lock, rename and delete noticed
 //	rotate.go   when a file is full, what it is called then, which are deleted
+//	compress.go what becomes of rotated files
+//	owner.go    whom files belong to
 //	repair.go   where the last whole record of a file ends
 //
 // # What must hold

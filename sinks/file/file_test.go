@@ -99,8 +99,8 @@ func TestRotationAtOnce(t *testing.T) {
 func TestKeep(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{
-		"log-20200101T000000.000Z.txt", "log-20200102T000000.000Z.txt", // ours, the oldest
-		"log-20200101T000000.000Z.txt.gz", "log-notes.txt", "log-.txt", "other-20200101T000000.000Z.txt", // not ours
+		"log-20200101T000000.000Z.txt", "log-20200102T000000.000Z.txt.gz", "log-20200103T000000.000Z.txt.zst", // ours, the oldest
+		"log-20200101T000000.000Z.txt.bz2", "log-notes.txt", "log-.txt", "other-20200101T000000.000Z.txt", // not ours
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -115,8 +115,8 @@ func TestKeep(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	all := strings.Join(names, " ")
-	for _, gone := range []string{"log-20200101T000000.000Z.txt ", "log-20200102T000000.000Z.txt "} {
+	all := strings.ReplaceAll(strings.Join(names, " "), "other-20200101", "")
+	for _, gone := range []string{"20200101T000000.000Z.txt ", "20200102T000000.000Z.txt.gz", "20200103T000000.000Z.txt.zst"} {
 		if strings.Contains(all, gone) {
 			t.Errorf("%s is still there", gone)
 		}

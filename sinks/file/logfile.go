@@ -24,6 +24,7 @@ const checkEvery = time.Second
 type logFile struct {
 	path    string
 	mode    fileMode
+	owner   owner
 	rotate  rotateOptions
 	durable bool // a new file's directory entry must be on the disk too
 	layout  layout
@@ -39,10 +40,12 @@ type logFile struct {
 	checked     time.Time // that the path leads to f
 	rotateAfter time.Time // not before, because it failed
 	left        fs.FileInfo
+	pruned      time.Time     // when old files were last looked for
+	pack        chan struct{} // a token: look for files to compress
 
 	asked            atomic.Bool // to reopen
 	bytes, rotations counter
-	reopened         counter
+	reopened, packed counter
 }
 
 var _ target = (*logFile)(nil)
@@ -103,6 +106,9 @@ func (l *logFile) adopt(f *os.File, created bool, now time.Time) error {
 		l.warn("the file system has no locks: make sure that nobody else writes to the file", "path", l.path, "error", err)
 	}
 	if created {
+		if err := l.owner.give(f); err != nil {
+			return fmt.Errorf("file: %w", err)
+		}
 		if err := f.Chmod(fs.FileMode(l.mode)); err != nil { // whatever the umask says
 			return fmt.Errorf("file: %w", err)
 		}
@@ -148,6 +154,7 @@ func (l *logFile) turn(now time.Time, n int) (first func(time.Time) error) {
 			return l.openAgain
 		}
 		l.size = info.Size() // somebody may have truncated it
+		l.pruneIfDue(now)
 	}
 	if !l.rotatable || n == 0 {
 		return nil
@@ -265,5 +272,5 @@ func (l *logFile) close() error {
 }
 
 func (l *logFile) status() Status {
-	return Status{Path: l.path, Bytes: l.bytes.Load(), Rotations: l.rotations.Load(), Reopened: l.reopened.Load()}
+	return Status{Path: l.path, Bytes: l.bytes.Load(), Rotations: l.rotations.Load(), Reopened: l.reopened.Load(), Packed: l.packed.Load()}
 }

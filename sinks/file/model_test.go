@@ -66,6 +66,8 @@ func (f *faulty) sync() error {
 	return nil
 }
 
+func (f *faulty) background() func() { return func() {} }
+
 func (f *faulty) reopen()        {}
 func (f *faulty) interrupt()     {}
 func (f *faulty) close() error   { return nil }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rtflow/pipelined/sdk/options"
@@ -17,13 +18,18 @@ type table struct {
 	Sync         syncMode      `toml:"sync"`
 	SyncInterval duration      `toml:"sync_interval"`
 	Mode         fileMode      `toml:"mode"`
+	Owner        string        `toml:"owner"`
+	Group        string        `toml:"group"`
 }
 
-// rotateOptions says when a file is closed under another name. Zero values: never, never, all.
+// rotateOptions says when a file is closed under another name, and what becomes of it. Zero values: never, never, all, for ever,
+// nothing.
 type rotateOptions struct {
 	Size     options.Size `toml:"size"`
 	Interval interval     `toml:"interval"`
 	Keep     int          `toml:"keep"`
+	MaxAge   age          `toml:"max_age"`
+	Compress compression  `toml:"compress"`
 }
 
 // syncMode says when a record is acknowledged.
@@ -81,13 +87,35 @@ func (i *interval) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// age is a duration, or a number of days: "30d".
+type age time.Duration
+
+func (a *age) UnmarshalText(text []byte) error {
+	const day = 24 * time.Hour
+	if days, ok := strings.CutSuffix(string(text), "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		if err == nil {
+			*a = age(time.Duration(n) * day)
+			return nil
+		}
+	}
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf(`want days such as "30d", or a duration such as "36h", got %q`, text)
+	}
+	*a = age(v)
+	return nil
+}
+
 // fileMode is a file's permission bits in octal.
 type fileMode fs.FileMode
 
-func (m *fileMode) UnmarshalText(text []byte) error {
-	v, err := strconv.ParseUint(string(text), 8, 32)
-	if err != nil || v > 0o777 {
-		return fmt.Errorf(`want permission bits such as "0640", got %q`, text)
+// UnmarshalTOML takes strings only: a number would be read as decimal here and as octal there.
+func (m *fileMode) UnmarshalTOML(value any) error {
+	text, ok := value.(string)
+	v, err := strconv.ParseUint(text, 8, 32)
+	if !ok || err != nil || v > 0o777 {
+		return fmt.Errorf(`want permission bits as a string such as "0640", got %v`, value)
 	}
 	*m = fileMode(v)
 	return nil

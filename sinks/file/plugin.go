@@ -20,6 +20,7 @@ var stdoutSample string
 const (
 	minRotateSize     = 1_000_000
 	minRotateInterval = time.Minute
+	minMaxAge         = time.Hour
 	minSyncInterval   = time.Millisecond
 	maxSyncInterval   = time.Minute
 )
@@ -55,8 +56,9 @@ func newFile(cfg sdk.Config, env sdk.Env) sdk.Sink {
 		return nil
 	}
 	good := o.check(cfg)
+	own, known := ownership(cfg, o.Owner, o.Group)
 	enc := o.Encoder(cfg, env)
-	if !good || enc == nil {
+	if !good || !known || enc == nil {
 		return nil
 	}
 	warn := env.Warn
@@ -66,6 +68,7 @@ func newFile(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	sink := newSink(enc, &logFile{
 		path:    o.Path,
 		mode:    o.Mode,
+		owner:   own,
 		rotate:  o.Rotate,
 		durable: o.Sync != syncNone,
 		layout:  layoutOf(o.Format.Format),
@@ -98,6 +101,8 @@ func (o *table) check(cfg sdk.Config) bool {
 	mistake(r.Interval != 0 && time.Duration(r.Interval) < minRotateInterval, "rotate.interval",
 		"want at least %v, got %v", minRotateInterval, time.Duration(r.Interval))
 	mistake(r.Keep < 0, "rotate.keep", "want how many rotated files to keep, or 0 for all, got %d", r.Keep)
+	mistake(r.MaxAge != 0 && time.Duration(r.MaxAge) < minMaxAge, "rotate.max_age", "want at least %v, got %v",
+		minMaxAge, time.Duration(r.MaxAge))
 	every := time.Duration(o.SyncInterval)
 	mistake(every < minSyncInterval || every > maxSyncInterval, "sync_interval", "want %v to %v, got %v",
 		minSyncInterval, maxSyncInterval, every)

@@ -64,6 +64,7 @@ func TestReadme(t *testing.T) {
 	}
 	for _, option := range []string{
 		"path", "mode", "format", "profile", "platform", "sync", "sync_interval", "rotate.size", "rotate.interval", "rotate.keep",
+		"rotate.max_age", "rotate.compress", "owner", "group",
 	} {
 		if !strings.Contains(string(text), "| `"+option+"` |") {
 			t.Errorf("README.md does not explain %s", option)
@@ -97,7 +98,13 @@ func TestMistakes(t *testing.T) {
 		{"file", path + `rotate = { interval = "weekly" }`, []string{"weekly"}},
 		{"file", path + `rotate = { interval = "1s" }`, []string{"1m0s"}},
 		{"file", path + `rotate = { keep = -1 }`, []string{"keep"}},
-		{"file", path + `rotate = { compress = "zstd" }`, []string{"compress"}},
+		{"file", path + `rotate = { size = "1MB", compress = "zstd", max_age = "30d" }`, nil},
+		{"file", path + `rotate = { compress = "gzip", max_age = "36h" }` + "\nowner = \"0\"\ngroup = \"root\"", nil},
+		{"file", path + `rotate = { compress = "lzma" }`, []string{"lzma", "zstd"}},
+		{"file", path + `rotate = { max_age = "1m" }`, []string{"max_age", "1h"}},
+		{"file", path + `rotate = { max_age = "a week" }`, []string{"30d", "a week"}},
+		{"file", path + `owner = "nobody-by-that-name"`, []string{"owner", "nobody-by-that-name"}},
+		{"file", path + `group = "nobody-by-that-name"`, []string{"group", "nobody-by-that-name"}},
 		{"file", "path = \"\"\nplatform = 0\nsync_interval = \"1h\"", []string{"path", "SD-ID", "1ms"}},
 		{"stdout", ``, nil},
 		{"stdout", `format = "xml"`, []string{"xml"}},

@@ -40,7 +40,8 @@ func (l *logFile) rotateNow(now time.Time) error {
 		return err
 	}
 	l.rotations.Add(1)
-	l.prune()
+	l.prune(now)
+	l.packSoon()
 	return nil
 }
 
@@ -48,13 +49,26 @@ func (l *logFile) rotateNow(now time.Time) error {
 func (l *logFile) setAside(now time.Time) error {
 	for at := now; ; at = at.Add(time.Millisecond) {
 		name := l.rotatedName(at)
-		if _, err := os.Lstat(name); err == nil {
-			continue
-		} else if !errors.Is(err, fs.ErrNotExist) {
+		taken, err := exists(name, name+gzipped.suffix(), name+zstandard.suffix())
+		if err != nil {
 			return err
 		}
-		return os.Rename(l.path, name)
+		if !taken {
+			return os.Rename(l.path, name)
+		}
 	}
+}
+
+// exists reports whether one of the names leads somewhere.
+func exists(names ...string) (bool, error) {
+	for _, name := range names {
+		if _, err := os.Lstat(name); err == nil {
+			return true, nil
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // rotatedName returns audit-20261124T030000.000Z.log for audit.log.
@@ -71,42 +85,83 @@ func (l *logFile) parts() (stem, ext string) {
 	return strings.TrimSuffix(l.path, ext), ext
 }
 
-// prune deletes all but the newest rotated files. It touches only names that rotatedName makes.
-func (l *logFile) prune() {
-	if l.rotate.Keep == 0 {
+// pruneEvery is how often files are looked for that have become too old.
+const pruneEvery = 10 * time.Minute
+
+func (l *logFile) pruneIfDue(now time.Time) {
+	if l.rotate.MaxAge != 0 && (now.Sub(l.pruned) >= pruneEvery || now.Before(l.pruned)) {
+		l.prune(now)
+	}
+}
+
+// prune deletes all but the newest rotated files, and those that are too old. It touches only names that rotatedName makes,
+// compressed or not.
+func (l *logFile) prune(now time.Time) {
+	l.pruned = now
+	if l.rotate.Keep == 0 && l.rotate.MaxAge == 0 {
 		return
 	}
-	rotated, err := l.rotated()
-	for _, name := range rotated[:max(0, len(rotated)-l.rotate.Keep)] {
-		err = errors.Join(err, os.Remove(name))
+	files, err := l.rotated()
+	for i, f := range files {
+		tooMany := l.rotate.Keep != 0 && i < len(files)-l.rotate.Keep
+		tooOld := l.rotate.MaxAge != 0 && now.Sub(f.at) > time.Duration(l.rotate.MaxAge)
+		if !tooMany && !tooOld {
+			continue
+		}
+		for _, name := range f.names {
+			if removeErr := os.Remove(name); !errors.Is(removeErr, fs.ErrNotExist) { // else it has just been compressed
+				err = errors.Join(err, removeErr)
+			}
+		}
 	}
 	if err != nil {
 		l.warn("cannot delete old files", "path", l.path, "error", err)
 	}
 }
 
+// rotatedFile is a rotated file: its name, and that of its compressed form.
+type rotatedFile struct {
+	at    time.Time
+	names []string
+}
+
 // rotated lists the rotated files, the oldest first.
-func (l *logFile) rotated() (names []string, err error) {
-	entries, err := os.ReadDir(filepath.Dir(l.path))
+func (l *logFile) rotated() (files []rotatedFile, err error) {
+	entries, err := os.ReadDir(filepath.Dir(l.path)) // sorted by name
 	if err != nil {
 		return nil, fmt.Errorf("file: %w", err)
 	}
-	stem, ext := l.parts()
 	for _, e := range entries {
 		name := filepath.Join(filepath.Dir(l.path), e.Name())
-		at, ok := strings.CutPrefix(name, stem+"-")
-		if at, ok = cutSuffix(at, ext, ok); !ok || !e.Type().IsRegular() {
-			continue
-		}
-		if _, err := time.Parse(stamp, at); err == nil {
-			names = append(names, name)
+		at, _, ok := l.rotatedAt(name)
+		switch {
+		case !ok || !e.Type().IsRegular():
+		case len(files) > 0 && files[len(files)-1].at.Equal(at):
+			last := &files[len(files)-1]
+			last.names = append(last.names, name)
+		default:
+			files = append(files, rotatedFile{at, []string{name}})
 		}
 	}
-	slices.Sort(names)
-	return names, nil
+	slices.SortStableFunc(files, func(a, b rotatedFile) int { return a.at.Compare(b.at) })
+	return files, nil
 }
 
-func cutSuffix(s, suffix string, ok bool) (string, bool) {
-	before, found := strings.CutSuffix(s, suffix)
-	return before, ok && found
+// rotatedAt reports whether the name is one that rotatedName makes, compressed or not, and the time in it.
+func (l *logFile) rotatedAt(name string) (at time.Time, how compression, ok bool) {
+	stem, ext := l.parts()
+	text, ok := strings.CutPrefix(name, stem+"-")
+	if !ok {
+		return at, how, false
+	}
+	for _, how = range []compression{zstandard, gzipped, uncompressed} {
+		text, ok := strings.CutSuffix(text, ext+how.suffix())
+		if !ok {
+			continue
+		}
+		if at, err := time.Parse(stamp, text); err == nil {
+			return at, how, true
+		}
+	}
+	return at, how, false
 }

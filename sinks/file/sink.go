@@ -49,6 +49,7 @@ type Status struct {
 	Bytes     int64  `json:"bytes"`               // written since the start
 	Rotations int64  `json:"rotations,omitempty"` // since the start
 	Reopened  int64  `json:"reopened,omitempty"`  // on demand, or because the file was moved or deleted
+	Packed    int64  `json:"compressed,omitempty"`
 }
 
 type counter = atomic.Int64
@@ -89,6 +90,7 @@ func (k *Sink) Run(ctx context.Context, s sdk.Stream) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, k.to.close()) }()
+	defer k.to.background()()
 	defer interruptAt(ctx, k.to)()
 
 	r := &run{Sink: k, stream: s}

@@ -14,6 +14,8 @@ import (
 type target interface {
 	// open makes the target ready for a run.
 	open(now time.Time) error
+	// background does what need not hold up the loop, until stop is called, which waits for it.
+	background() (stop func())
 	// turn is called before a write of n bytes and whenever the sink was asked to reopen. It returns what has to be done
 	// first, nil for nothing; the loop settles what it has written and then does it.
 	turn(now time.Time, n int) (first func(time.Time) error)
@@ -56,6 +58,8 @@ func (s *stream) open(time.Time) (err error) {
 	}
 	return err
 }
+
+func (s *stream) background() func() { return func() {} }
 
 func (s *stream) turn(time.Time, int) func(time.Time) error { return nil }
 

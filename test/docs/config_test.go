@@ -19,6 +19,7 @@ import (
 	"github.com/rtflow/pipelined/plugins/screendrop"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sinks/file"
+	"github.com/rtflow/pipelined/sinks/syslog"
 	"github.com/rtflow/pipelined/sinks/unixsock"
 	"github.com/rtflow/pipelined/sources/capture"
 	"github.com/rtflow/pipelined/sources/xdp"
@@ -31,7 +32,7 @@ func builtins(t *testing.T) *registry.Registry {
 	r, err := registry.New(
 		[]source.Plugin{capture.Plugin(nil), xdp.Plugin()},
 		[]hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()},
-		[]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), unixsock.Plugin(), host.Exec(), host.Named("webhook", "/bin/true")},
+		[]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), syslog.Plugin(), unixsock.Plugin(), host.Exec(), host.Named("webhook", "/bin/true")},
 	)
 	if err != nil {
 		t.Fatal(err)

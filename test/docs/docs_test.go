@@ -8,6 +8,9 @@
 //	toml mistakes   a configuration with mistakes; the next block lists them as `pipelined check` does
 //	rfc5424         a line of the shipped capture, wrapped at blanks; "…" stands for what is left out
 //	junos-22        the same with that profile
+//	rfc3164         the same in that format
+//	sequence        the same with a sequence element and structured filter logs
+//	envelope        the same as JSON in RFC 5424
 //	json            an object of it, laid out for reading
 //	xxd             a frame of it
 //	frames          control frames of the event stream, spelled out; see TestWireFrames

@@ -57,6 +57,9 @@ func events(t *testing.T, o format.Options) string {
 func TestExamples(t *testing.T) {
 	lines := strings.Split(events(t, format.Options{Format: format.RFC5424}), "\n")
 	lines22 := strings.Split(events(t, format.Options{Format: format.RFC5424, Profile: format.Junos22}), "\n")
+	plain := strings.Split(events(t, format.Options{Format: format.RFC3164}), "\n")
+	sequence := strings.Split(events(t, format.Options{Sequence: true, Epoch: 1764077640000000000, StructuredFilter: true}), "\n")
+	envelopes := strings.Split(events(t, format.Options{Format: format.JSON, Envelope: true}), "\n")
 	objects := strings.Split(events(t, format.Options{Format: format.JSON}), "\n")
 	frames := events(t, format.Options{Format: format.Frames})
 	seen := make(map[string]int)
@@ -69,6 +72,12 @@ func TestExamples(t *testing.T) {
 				found = containsLine(lines, b.text)
 			case "junos-22":
 				found = containsLine(lines22, b.text)
+			case "rfc3164":
+				found = containsLine(plain, b.text)
+			case "sequence":
+				found = containsLine(sequence, b.text)
+			case "envelope":
+				found = containsLine(envelopes, b.text)
 			case "json":
 				var compact bytes.Buffer
 				if err := json.Compact(&compact, []byte(b.text)); err != nil {
@@ -84,7 +93,7 @@ func TestExamples(t *testing.T) {
 			}
 		}
 	}
-	for _, lang := range []string{"rfc5424", "junos-22", "json", "xxd"} {
+	for _, lang := range []string{"rfc5424", "junos-22", "rfc3164", "sequence", "envelope", "json", "xxd"} {
 		if seen[lang] == 0 {
 			t.Errorf("no page has a block %s: does the test read the right pages?", lang)
 		}

@@ -19,6 +19,7 @@ func TestKeysAreDescribed(t *testing.T) {
 		"docs/configuration.md":        {"core/config", "sources/capture", "sources/xdp"},
 		"docs/plugins.md":              {"core/pluginhost"},
 		"sinks/file/README.md":         {"sinks/file"},
+		"sinks/syslog/README.md":       {"sinks/syslog"},
 		"sinks/unixsock/README.md":     {"sinks/unixsock"},
 		"sinks/nats/README.md":         {"sinks/nats", "sdk/options"},
 		"sinks/kafka/README.md":        {"sinks/kafka", "sdk/options"},

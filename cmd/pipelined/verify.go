@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rtflow/pipelined/core/verify"
+)
+
+func newVerify() *cobra.Command {
+	var o verify.Options
+	cmd := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Check syslog messages against RFC 5424 and the messages of Juniper SRX",
+		Long: `verify reads syslog messages ("-" is standard input), lines or octet-counted, plain or compressed, as a strict collector does:
+RFC 5424 to the letter, then tag, SD-ID, order and values of the parameters as an SRX prints them. It prints what deviates with line and
+column, then what was read; with sequence = true in the sink also what is missing or repeated. The exit status is 1 if a
+message deviates.
+
+A column is a byte of the message, from 1. In a stream of octet-counted messages the line is the number of the message.`,
+		Example: `  pipelined verify /var/log/pipelined/audit.log
+  nc -l 127.0.0.1 5514 | pipelined verify --profile junos-22 -`,
+		Args: arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return verifyFile(cmd, args[0], o) },
+	}
+	profiles := []string{verify.Junos20, verify.Junos22}
+	cmd.Flags().StringVar(&o.Profile, "profile", "", "release the messages must be of: junos-20 or junos-22 (default: either)")
+	cmd.Flags().StringVar(&o.SDID, "sd-id", "", "`ID` that the structured data must have (default: Juniper's, of any platform)")
+	if err := cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(profiles, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the flag was added above
+	}
+	return cmd
+}
+
+func verifyFile(cmd *cobra.Command, path string, o verify.Options) (err error) {
+	if o.Profile != "" && o.Profile != verify.Junos20 && o.Profile != verify.Junos22 {
+		return &usageError{fmt.Errorf("unknown profile %q; known are %s, %s", o.Profile, verify.Junos20, verify.Junos22)}
+	}
+	var in io.Reader = cmd.InOrStdin()
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	packed := bufio.NewReader(in)
+	in = packed
+	if head, _ := packed.Peek(4); packing(head) != nil { // a shorter stream is not compressed
+		if in, err = packing(head)(packed); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	out := bufio.NewWriter(cmd.OutOrStdout())
+	defer func() { err = errors.Join(err, out.Flush()) }()
+	result, err := verify.All(in, o, func(line int, p verify.Problem) {
+		fmt.Fprintf(out, "%s:%d:%v\n", path, line, p)
+		if path == "-" {
+			_ = out.Flush() // somebody waits for it; an error comes up again at the end
+		}
+	})
+	if writeErr := result.WriteText(out); writeErr != nil {
+		return fmt.Errorf("standard output: %w", writeErr)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", path, err)
+	case result.Problems > 0:
+		return errReported
+	}
+	return nil
+}

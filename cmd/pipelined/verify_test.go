@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+func gzipOf(text string) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write([]byte(text)) // into memory
+	_ = w.Close()
+	return b.Bytes()
+}
+
+func zstdOf(text string) []byte {
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		panic(err)
+	}
+	return w.EncodeAll([]byte(text), nil)
+}
+
+// TestReadPackedFrames reads an archive of frames as a file sink leaves it.
+func TestReadPackedFrames(t *testing.T) {
+	frames, lines := mustRun(t, "read", "--format", "frames", edge), mustRun(t, "read", edge)
+	for _, pack := range []func(string) []byte{gzipOf, zstdOf} {
+		if got := mustRun(t, "read", writeFile(t, "events.frames.packed", string(pack(frames)))); got != lines {
+			t.Errorf("%d bytes of lines, want %d", len(got), len(lines))
+		}
+	}
+}
+
+// TestVerify reads what read prints, and then the same with mistakes in it.
+func TestVerify(t *testing.T) {
+	for _, profile := range []string{"junos-20", "junos-22"} {
+		lines := mustRun(t, "read", "--profile", profile, edge)
+		path := writeFile(t, "events.log", lines)
+		out := mustRun(t, "verify", "--profile", profile, path)
+		if !strings.HasSuffix(out, "1737 messages, 0 deviate\n") || !strings.Contains(out, "       88 RT_FLOW_SESSION_CREATE\n") {
+			t.Errorf("%s:\n%s", profile, out)
+		}
+	}
+	lines := mustRun(t, "read", edge)
+	for _, pack := range []func(string) []byte{gzipOf, zstdOf} {
+		out := mustRun(t, "verify", writeFile(t, "events.log.packed", string(pack(lines))))
+		if !strings.HasSuffix(out, "1737 messages, 0 deviate\n") {
+			t.Errorf("compressed:\n%s", out)
+		}
+	}
+	broken := strings.Replace(lines, `protocol-id="6"`, `protocol-id="six"`, 1)
+	path := writeFile(t, "events.log", broken)
+	out, _, err := invoke(t, "verify", path)
+	if !errors.Is(err, errReported) || !strings.Contains(out, path+":1:") || !strings.Contains(out, "1737 messages, 1 deviate\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	path = writeFile(t, "events.log", "12 too short")
+	if _, _, err := invoke(t, "verify", path); err == nil || !strings.Contains(err.Error(), "message 1: the stream ends") {
+		t.Errorf("%v", err)
+	}
+	var use *usageError
+	if _, _, err := invoke(t, "verify", "--profile", "junos-99", path); !errors.As(err, &use) {
+		t.Errorf("%v", err)
+	}
+	if _, _, err := invoke(t, "verify", path+".not"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+}

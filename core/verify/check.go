@@ -1,0 +1,407 @@
+package verify
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	syslog "github.com/influxdata/go-syslog/v3"
+	"github.com/influxdata/go-syslog/v3/rfc5424"
+)
+
+// Problem is a place where a message deviates.
+type Problem struct {
+	Column int // byte of the message, from 1
+	Text   string
+}
+
+func (p Problem) String() string { return fmt.Sprintf("%d: %s", p.Column, p.Text) }
+
+// Options say what a message is checked against. The zero value takes what each message says of itself.
+type Options struct {
+	Profile string // [Junos20] or [Junos22]; "": by the name of the session id
+	SDID    string // that messages must have; "": Juniper's, of any platform
+}
+
+// Checker checks messages. It is for one goroutine.
+type Checker struct {
+	options Options
+	parser  syslog.Machine
+	counts  map[string]int
+	seq     map[string]*sequence
+
+	msg      []byte
+	problems []Problem
+}
+
+// sequence is what is known of one epoch.
+type sequence struct {
+	first, last, messages, repeated, missing uint64
+}
+
+// NewChecker returns a checker.
+func NewChecker(o Options) *Checker {
+	return &Checker{options: o, parser: rfc5424.NewParser(), counts: make(map[string]int), seq: make(map[string]*sequence)}
+}
+
+// maxEpochs is of how many runs of a daemon the sequence numbers are followed.
+const maxEpochs = 1000
+
+// sequenceID is the element with which this project's sinks number their messages.
+const sequenceID = "pipelined@32473"
+
+var (
+	junosID  = regexp.MustCompile(`^junos@2636\.1\.1\.1\.2\.[1-9][0-9]*$`)
+	inColumn = regexp.MustCompile(`^(.*) \[col ([0-9]+)\]$`)
+)
+
+// Check returns where a message deviates. The slice is valid until the next call.
+func (c *Checker) Check(msg []byte) []Problem {
+	c.msg, c.problems = msg, c.problems[:0]
+	for i, b := range msg {
+		if b < ' ' || b == 0x7f {
+			c.report(i, "a control character, %#02x", b)
+			break
+		}
+	}
+	parsed, err := c.parser.Parse(msg)
+	if err != nil {
+		text, at := err.Error(), 0
+		if m := inColumn.FindStringSubmatch(text); m != nil {
+			text = m[1]
+			at, _ = strconv.Atoi(m[2]) // digits, and few of them
+		}
+		c.report(at, "not RFC 5424: %s", text)
+		return c.problems
+	}
+	h := headerOf(msg)
+	if parsed.(*rfc5424.SyslogMessage).Timestamp != nil {
+		c.checkTime(h)
+	}
+	elements, text := c.elements(h.structured)
+	elements = c.takeSequence(elements)
+	c.checkMessage(h, elements, text)
+	return c.problems
+}
+
+func (c *Checker) report(at int, form string, args ...any) {
+	c.problems = append(c.problems, Problem{at + 1, fmt.Sprintf(form, args...)})
+}
+
+// header is where the fields of a message begin, and what they are. The parser has seen the message.
+type header struct {
+	timestamp, program, process, tag    string
+	timeAt, programAt, processAt, tagAt int
+	structured                          int
+}
+
+func headerOf(msg []byte) (h header) {
+	at := bytes.IndexByte(msg, ' ') + 1
+	next := func() (string, int) {
+		begin := at
+		end := begin + bytes.IndexByte(msg[begin:], ' ')
+		at = end + 1
+		return string(msg[begin:end]), begin
+	}
+	h.timestamp, h.timeAt = next()
+	next() // HOSTNAME
+	h.program, h.programAt = next()
+	h.process, h.processAt = next()
+	h.tag, h.tagAt = next()
+	h.structured = at
+	return h
+}
+
+// checkTime wants three digits of fraction, as devices print.
+func (c *Checker) checkTime(h header) {
+	_, fraction, ok := strings.Cut(h.timestamp, ".")
+	digits := len(fraction) - len(strings.TrimLeft(fraction, "0123456789"))
+	if !ok || digits != 3 {
+		c.report(h.timeAt, "a timestamp without milliseconds: %s", h.timestamp)
+	}
+}
+
+// element is an SD-ELEMENT as it stands in the message.
+type element struct {
+	id     string
+	at     int
+	params []param
+}
+
+type param struct {
+	name, value     string
+	nameAt, valueAt int
+}
+
+func (e *element) has(name string) bool {
+	for _, p := range e.params {
+		if p.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// elements takes the structured data apart, in its order, and returns where the text behind it begins, -1 for none. The parser
+// has accepted the message.
+func (c *Checker) elements(at int) (list []element, text int) {
+	m := c.msg
+	if m[at] == '-' {
+		at++
+	}
+	for at < len(m) && m[at] == '[' {
+		at++
+		e := element{at: at}
+		for m[at] != ' ' && m[at] != ']' {
+			at++
+		}
+		e.id = string(m[e.at:at])
+		for m[at] == ' ' {
+			at++
+			p := param{nameAt: at}
+			for m[at] != '=' {
+				at++
+			}
+			p.name = string(m[p.nameAt:at])
+			at += 2 // ="
+			p.valueAt = at
+			var value []byte
+			for m[at] != '"' {
+				if m[at] == '\\' { // before one of the three characters that are escaped, nothing else was accepted
+					at++
+				}
+				value = append(value, m[at])
+				at++
+			}
+			p.value = string(value)
+			at++ // "
+			if e.has(p.name) {
+				c.report(p.nameAt, "parameter %s stands there twice", p.name)
+			}
+			e.params = append(e.params, p)
+		}
+		at++ // ]
+		list = append(list, e)
+	}
+	if at+1 < len(m) {
+		return list, at + 1
+	}
+	return list, -1
+}
+
+// takeSequence takes the sequence element out and follows the numbers.
+func (c *Checker) takeSequence(list []element) []element {
+	if len(list) == 0 || list[len(list)-1].id != sequenceID {
+		return list
+	}
+	e := list[len(list)-1]
+	list = list[:len(list)-1]
+	if len(e.params) != 2 || e.params[0].name != "epoch" || e.params[1].name != "sequence" {
+		c.report(e.at, "want epoch and sequence in %s", sequenceID)
+		return list
+	}
+	for _, p := range e.params {
+		if _, err := strconv.ParseUint(p.value, 10, 64); err != nil {
+			c.report(p.valueAt, "%s %q is no integer of 64 bits", p.name, p.value)
+			return list
+		}
+	}
+	n, _ := strconv.ParseUint(e.params[1].value, 10, 64) // it was parsed above
+	c.follow(e.params[0].value, n)
+	return list
+}
+
+func (c *Checker) follow(epoch string, n uint64) {
+	s := c.seq[epoch]
+	if s == nil {
+		if len(c.seq) == maxEpochs {
+			return
+		}
+		s = &sequence{first: n, last: n, messages: 1}
+		c.seq[epoch] = s
+		return
+	}
+	s.messages++
+	switch {
+	case n <= s.last:
+		s.repeated++
+	default:
+		s.missing += n - s.last - 1
+		s.last = n
+	}
+}
+
+// checkMessage checks tag, structured data and text.
+func (c *Checker) checkMessage(h header, list []element, text int) {
+	if h.process != "-" {
+		c.report(h.processAt, "PROCID is %s and not -", h.process)
+	}
+	if text >= 0 && c.msg[text] == '{' {
+		c.count("JSON")
+		c.checkJSON(text)
+		return
+	}
+	switch {
+	case h.program == "-" && h.tag == "-":
+		c.count("PFE_FW_SYSLOG_IP")
+		c.wantNone(list)
+		c.checkFilter(text)
+		return
+	case h.program == "pipelined" && h.tag == "LOSS":
+		c.count("LOSS")
+		c.wantNone(list)
+		c.checkLoss(text)
+		return
+	}
+	if _, ok := orders[h.tag]; !ok && h.tag != "RT_SCREEN_SESSION_LIMIT" {
+		c.count("other")
+		c.report(h.tagAt, "unknown message %s", h.tag)
+		return
+	}
+	c.count(h.tag)
+	if want := program(h.tag); h.program != want {
+		c.report(h.programAt, "APP-NAME is %s and not %s", h.program, want)
+	}
+	if text >= 0 {
+		c.report(text, "text behind the structured data")
+	}
+	if len(list) != 1 {
+		c.report(h.structured, "want one element of structured data, got %d", len(list))
+		return
+	}
+	e := &list[0]
+	switch {
+	case c.options.SDID != "" && e.id != c.options.SDID:
+		c.report(e.at, "SD-ID is %s and not %s", e.id, c.options.SDID)
+	case c.options.SDID == "" && !junosID.MatchString(e.id):
+		c.report(e.at, "SD-ID %s is not junos@2636.1.1.1.2.N", e.id)
+	}
+	c.checkParams(h.tag, e)
+}
+
+func (c *Checker) count(what string) { c.counts[what]++ }
+
+func (c *Checker) wantNone(list []element) {
+	for _, e := range list {
+		c.report(e.at, "structured data %s in a message of text", e.id)
+	}
+}
+
+// checkParams checks names, order and values.
+func (c *Checker) checkParams(tag string, e *element) {
+	profile, sid := c.options.Profile, "session-id-32"
+	if profile == "" {
+		profile = Junos20
+		if e.has("session-id") {
+			profile = Junos22
+		}
+	}
+	if profile == Junos22 {
+		sid = "session-id"
+	}
+	want := order(tag, profile, e.has)
+	for i, p := range e.params {
+		if i >= len(want) {
+			c.report(p.nameAt, "parameter %s is one too many for %s", p.name, profile)
+			break
+		}
+		name := want[i]
+		if name == "SID" {
+			name = sid
+		}
+		if p.name != name {
+			c.report(p.nameAt, "parameter %s where %s belongs (%s)", p.name, name, profile)
+			break
+		}
+	}
+	if n := len(e.params); n < len(want) {
+		c.report(len(c.msg)-1, "%d parameters, want %d (%s)", n, len(want), profile)
+	}
+	for _, p := range e.params {
+		if wrong := wrongValue(tag, p.name, p.value); wrong != "" {
+			c.report(p.valueAt, "%s %q %s", p.name, p.value, wrong)
+		}
+	}
+}
+
+// filterWords are the words of a firewall-filter log.
+var filterWords = []func(string) bool{
+	regexp.MustCompile(`^(node[0-9]+\.)?fpc[0-9]+$`).MatchString,
+	func(w string) bool { return w == "PFE_FW_SYSLOG_IP:" },
+	func(w string) bool { return w == "FW:" },
+	func(w string) bool { return w != "" }, // interface
+	func(w string) bool { return w == "A" || w == "D" || w == "R" },
+	regexp.MustCompile(`^[a-z0-9]+$`).MatchString, // protocol
+	isAddress,
+	isAddress,
+	func(w string) bool { return isNumber(w, 16) },
+	func(w string) bool { return isNumber(w, 16) },
+	regexp.MustCompile(`^\([1-9][0-9]*$`).MatchString,
+	func(w string) bool { return w == "packets)" },
+}
+
+// checkFilter checks the text of a firewall-filter log: words between single blanks.
+func (c *Checker) checkFilter(at int) {
+	if at < 0 {
+		c.report(len(c.msg)-1, "neither structured data nor text")
+		return
+	}
+	text := string(c.msg[at:])
+	fields := strings.Split(text, " ")
+	starts := make([]int, len(fields))
+	for i, f := range fields {
+		starts[i] = at
+		at += len(f) + 1
+	}
+	for i, f := range fields {
+		if i >= len(filterWords) {
+			c.report(starts[i], "%q is a word too many", f)
+			return
+		}
+		if !filterWords[i](f) {
+			c.report(starts[i], "%q in place of word %d of a firewall-filter log", f, i+1)
+			return
+		}
+	}
+	if len(fields) < len(filterWords) {
+		c.report(len(c.msg)-1, "%d words, a firewall-filter log has %d", len(fields), len(filterWords))
+	}
+}
+
+var lossText = regexp.MustCompile(`^events lost: reason=(rate_limited|over_budget|evicted|unknown)( zone=[^ ]+)? since=([^ ]+)( (session-open|session-close|policy-deny|screen-drop|filter-log)=[1-9][0-9]*)*$`)
+
+func (c *Checker) checkLoss(at int) {
+	if at < 0 {
+		c.report(len(c.msg)-1, "a loss record without text")
+		return
+	}
+	m := lossText.FindStringSubmatch(string(c.msg[at:]))
+	if m == nil {
+		c.report(at, "not the text of a loss record")
+		return
+	}
+	if _, err := time.Parse(time.RFC3339Nano, m[3]); err != nil && m[3] != "-" {
+		c.report(at, "since=%s is no time", m[3])
+	}
+}
+
+// checkJSON wants an object with the fields that every reader of ECS needs.
+func (c *Checker) checkJSON(at int) {
+	var o map[string]json.RawMessage
+	if err := json.Unmarshal(c.msg[at:], &o); err != nil {
+		offset := 0
+		if s, ok := errors.AsType[*json.SyntaxError](err); ok {
+			offset = max(0, int(s.Offset)-1)
+		}
+		c.report(at+offset, "not JSON: %v", err)
+		return
+	}
+	if _, ok := o["event"]; !ok {
+		c.report(at, "a JSON object without event")
+	}
+}

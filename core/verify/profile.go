@@ -1,0 +1,82 @@
+package verify
+
+import "strings"
+
+// Profiles: which releases of Junos a message is checked against.
+const (
+	Junos20 = "junos-20"
+	Junos22 = "junos-22"
+)
+
+// Orders of the parameters, to the letter. SID is the session id, whose name differs between the profiles.
+const (
+	flow = "source-address source-port destination-address destination-port connection-tag service-name " +
+		"nat-source-address nat-source-port nat-destination-address nat-destination-port nat-connection-tag " +
+		"src-nat-rule-type src-nat-rule-name dst-nat-rule-type dst-nat-rule-name protocol-id policy-name source-zone-name " +
+		"destination-zone-name SID "
+	identified = "application-category application-sub-category application-risk application-characteristics "
+	groups     = "src-vrf-grp dst-vrf-grp "
+
+	created = flow + "username roles packet-incoming-interface application nested-application encrypted " + identified + groups
+	closed  = "reason " + flow + "packets-from-client bytes-from-client packets-from-server bytes-from-server elapsed-time " +
+		"application nested-application username roles packet-incoming-interface encrypted " + identified +
+		"secure-web-proxy-session-type peer-session-id peer-source-address peer-source-port peer-destination-address " +
+		"peer-destination-port hostname " + groups
+	denied = "source-address source-port destination-address destination-port connection-tag service-name protocol-id icmp-type " +
+		"policy-name source-zone-name destination-zone-name application nested-application username roles " +
+		"packet-incoming-interface encrypted reason SID " + identified + groups
+
+	inspected = "tunnel-inspection tunnel-inspection-policy-set "
+	tenant    = "source-tenant destination-service"
+
+	place = "source-zone-name interface-name action"
+)
+
+// orders maps a tag to the orders it may have, by profile; "" is both.
+var orders = map[string]map[string][]string{
+	"RT_FLOW_SESSION_CREATE": {Junos20: words(created), Junos22: words(created + inspected + tenant)},
+	"RT_FLOW_SESSION_CLOSE":  {Junos20: words(closed), Junos22: words(closed + inspected + "session-flag " + tenant)},
+	"RT_FLOW_SESSION_DENY":   {Junos20: words(denied), Junos22: words(denied + tenant)},
+	"RT_SCREEN_TCP":          {"": words("attack-name source-address source-port destination-address destination-port " + place)},
+	"RT_SCREEN_UDP":          {"": words("attack-name source-address source-port destination-address destination-port " + place)},
+	"RT_SCREEN_ICMP":         {"": words("attack-name source-address destination-address " + place)},
+	"RT_SCREEN_IP":           {"": words("attack-name source-address destination-address protocol-id " + place)},
+	"RT_SCREEN_TCP_SRC_IP":   {"": words("attack-name source-address " + place)},
+	"RT_SCREEN_TCP_DST_IP":   {"": words("attack-name destination-address " + place)},
+	"PFE_FW_SYSLOG_IP": {"": words("interface-name action protocol-name source-address destination-address source-port " +
+		"destination-port packet-count")},
+}
+
+// limitOrders are those of RT_SCREEN_SESSION_LIMIT: it names the side that is limited.
+var limitOrders = [][]string{
+	words("attack-name source-address " + place), words("attack-name destination-address " + place),
+}
+
+func words(s string) []string { return strings.Fields(s) }
+
+// program is the APP-NAME of a tag.
+func program(tag string) string {
+	switch {
+	case strings.HasPrefix(tag, "RT_FLOW_"):
+		return "RT_FLOW"
+	case strings.HasPrefix(tag, "RT_SCREEN_"):
+		return "RT_IDS"
+	default:
+		return "-"
+	}
+}
+
+// order returns the parameters of a tag for a profile. The lists of the session limit depend on what the message has.
+func order(tag, profile string, has func(name string) bool) []string {
+	if tag == "RT_SCREEN_SESSION_LIMIT" {
+		if has("source-address") {
+			return limitOrders[0]
+		}
+		return limitOrders[1]
+	}
+	by := orders[tag]
+	if list, ok := by[""]; ok {
+		return list
+	}
+	return by[profile]
+}

@@ -1,0 +1,196 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// compression is what becomes of rotated files.
+type compression uint8
+
+const (
+	uncompressed compression = iota
+	gzipped
+	zstandard
+)
+
+func (c *compression) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "none":
+		*c = uncompressed
+	case "gzip":
+		*c = gzipped
+	case "zstd":
+		*c = zstandard
+	default:
+		return fmt.Errorf(`want "none", "gzip" or "zstd", got %q`, text)
+	}
+	return nil
+}
+
+// suffix is behind the name of a compressed file.
+func (c compression) suffix() string { return [...]string{"", ".gz", ".zst"}[c] }
+
+// unfinished is behind the name of a file that is being compressed. It is renamed when it is whole.
+const unfinished = ".unfinished"
+
+// writer returns a compressor that uses one CPU.
+func (c compression) writer(w io.Writer) (io.WriteCloser, error) {
+	if c == gzipped {
+		return gzip.NewWriter(w), nil
+	}
+	return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
+}
+
+// background compresses rotated files, beginning with those that an earlier run has left.
+func (l *logFile) background() (stop func()) {
+	if l.rotate.Compress == uncompressed {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	pack := make(chan struct{}, 1)
+	l.pack = pack
+	var working sync.WaitGroup
+	working.Go(func() {
+		for {
+			if err := l.packAll(ctx); err != nil && ctx.Err() == nil {
+				l.warn("cannot compress", "path", l.path, "error", err)
+			}
+			select {
+			case <-pack:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() {
+		l.pack = nil
+		cancel()
+		working.Wait()
+	}
+}
+
+// packSoon asks for the file that was just rotated to be compressed.
+func (l *logFile) packSoon() {
+	select {
+	case l.pack <- struct{}{}:
+	default: // asked already, or nobody does it
+	}
+}
+
+// packAll compresses every rotated file that is not compressed, the oldest first.
+func (l *logFile) packAll(ctx context.Context) error {
+	files, err := l.rotated()
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		for _, name := range f.names {
+			if _, how, _ := l.rotatedAt(name); how != uncompressed {
+				continue
+			}
+			if packErr := l.packOne(ctx, name, len(f.names) > 1); packErr != nil {
+				err = errors.Join(err, packErr)
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+	}
+	return err
+}
+
+// packOne puts a compressed file in the place of a rotated one. done says that the compressed one is there: the last process
+// did not come to deleting the other.
+func (l *logFile) packOne(ctx context.Context, name string, done bool) (err error) {
+	if done {
+		return os.Remove(name)
+	}
+	in, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // deleted meanwhile
+	} else if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	to := name + l.rotate.Compress.suffix()
+	temporary := filepath.Join(filepath.Dir(to), "."+strings.TrimPrefix(filepath.Base(to), ".")+unfinished)
+	out, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(temporary)
+		}
+	}()
+	err = l.packInto(ctx, in, out)
+	if err = errors.Join(err, out.Close()); err != nil {
+		return err
+	}
+	if still, existErr := exists(name); existErr != nil || !still {
+		return errors.Join(existErr, os.Remove(temporary)) // deleted meanwhile, so it is not wanted
+	}
+	if err := os.Rename(temporary, to); err != nil {
+		return err
+	}
+	if err := l.syncDir(); err != nil {
+		return err
+	}
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	l.packed.Add(1)
+	return nil
+}
+
+// packInto compresses in to out, which gets owner, permissions and time of in.
+func (l *logFile) packInto(ctx context.Context, in, out *os.File) error {
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	w, err := l.rotate.Compress.writer(out)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, &untilDone{ctx, in})
+	if err = errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	if err := l.owner.give(out); err != nil {
+		return err
+	}
+	if err := out.Chmod(info.Mode().Perm()); err != nil {
+		return err
+	}
+	if l.durable {
+		if err := out.Sync(); err != nil {
+			return err
+		}
+	}
+	return os.Chtimes(out.Name(), info.ModTime(), info.ModTime())
+}
+
+// untilDone reads until a context ends.
+type untilDone struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (u *untilDone) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.r.Read(p)
+}

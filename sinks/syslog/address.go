@@ -1,0 +1,77 @@
+package syslog
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// address is where a collector listens, and how it is spoken to.
+type address struct {
+	scheme string // udp, tcp, tls, relp, relps, unixgram
+	host   string // without brackets
+	target string // host:port, or the path of a socket
+}
+
+func (a address) String() string { return a.scheme + "://" + strings.ReplaceAll(a.target, "%", "%25") }
+
+func (a address) encrypted() bool { return a.scheme == "tls" || a.scheme == "relps" }
+
+// Ports that are registered for syslog (RFC 5426, RFC 5425). TCP and RELP have none that collectors agree on.
+var defaultPorts = map[string]string{"udp": "514", "tls": "6514", "tcp": "", "relp": "", "relps": ""}
+
+func parseAddress(text string) (address, error) {
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok {
+		return address{}, fmt.Errorf("%q has no scheme: want for example \"tls://%s\"", text, text)
+	}
+	if scheme == "unixgram" {
+		if !strings.HasPrefix(rest, "/") {
+			return address{}, fmt.Errorf("%q: want the path of a socket, such as unixgram:///dev/log", text)
+		}
+		if len(rest) > 107 {
+			return address{}, fmt.Errorf("%q: the path of a socket has at most 107 bytes", text)
+		}
+		return address{scheme: scheme, target: rest}, nil
+	}
+	port, ok := defaultPorts[scheme]
+	if !ok {
+		return address{}, fmt.Errorf("%q: unknown scheme %q; known are udp, tcp, tls, relp, relps, unixgram", text, scheme)
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return address{}, fmt.Errorf("%q is not a URL: %w", text, err)
+	case u.Hostname() == "":
+		return address{}, fmt.Errorf("%q names no host", text)
+	case !validHost(u):
+		return address{}, fmt.Errorf("%q: want a host name in ASCII, an IPv4 address, or an IPv6 address in brackets", text)
+	case u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return address{}, fmt.Errorf("%q: want nothing but scheme://host:port", text)
+	}
+	if u.Port() != "" {
+		port = u.Port()
+	}
+	if port == "" {
+		return address{}, fmt.Errorf("%q: name the port; collectors do not agree on one for %s", text, scheme)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return address{}, fmt.Errorf("%q: want a port from 1 to 65535", text)
+	}
+	return address{scheme: scheme, host: u.Hostname(), target: net.JoinHostPort(u.Hostname(), port)}, nil
+}
+
+// validHost reports whether the host of a URL is a name or an address.
+func validHost(u *url.URL) bool {
+	host := u.Hostname()
+	if strings.HasPrefix(u.Host, "[") {
+		a, err := netip.ParseAddr(host)
+		return err == nil && a.Is6()
+	}
+	return !strings.ContainsFunc(host, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '_'
+	})
+}

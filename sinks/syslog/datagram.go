@@ -1,0 +1,271 @@
+package syslog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// datagramBatch is how many datagrams one system call sends.
+	datagramBatch = 128
+	// doubtFor is how long a datagram counts as not delivered after a connection has begun: a host without a collector
+	// answers within that time that the port is unreachable.
+	doubtFor = 100 * time.Millisecond
+)
+
+// datagramDialer opens sockets of the schemes udp and unixgram.
+type datagramDialer struct {
+	address address
+	limits  limits
+	counts  *counts
+}
+
+// datagrams sends a message per datagram. Its position counts messages.
+type datagrams struct {
+	net.Conn
+	limits   limits
+	counts   *counts
+	transmit func(b []byte, ends []int) (sent int, err error) // some of the messages
+
+	ends   []int // of the messages in what was framed
+	framed uint64
+	sent   uint64
+	trust  time.Time
+
+	info        peerInfo
+	broken      *breakage
+	interrupted atomic.Bool
+}
+
+var _ conn = (*datagrams)(nil)
+
+func (d *datagramDialer) dial(ctx context.Context, wake func()) (conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.limits.connect)
+	defer cancel()
+	network := d.address.scheme
+	nd := net.Dialer{Control: discoverMTU}
+	c, err := nd.DialContext(ctx, network, d.address.target)
+	if err != nil {
+		return nil, explainDial(ctx, err, d.limits.connect)
+	}
+	g := &datagrams{Conn: c, limits: d.limits, counts: d.counts, info: peerInfo{remote: d.address.target}, broken: newBreakage()}
+	g.transmit = g.sendEach
+	if u, ok := c.(*net.UDPConn); ok {
+		g.useUDP(u)
+	}
+	go g.read(wake)
+	return g, nil
+}
+
+// discoverMTU makes the kernel find out the MTU of the path and cut what is longer into fragments: it is the default of
+// Linux, and a system may have another (ip(7), ipv6(7)).
+func discoverMTU(network, _ string, c syscall.RawConn) (err error) {
+	level, option, value := unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_WANT
+	switch network {
+	case "udp4":
+	case "udp6":
+		level, option, value = unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_WANT
+	default:
+		return nil
+	}
+	if controlErr := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, value) }); controlErr != nil {
+		return controlErr
+	}
+	return err
+}
+
+// useUDP sends many datagrams in one system call.
+func (g *datagrams) useUDP(u *net.UDPConn) {
+	g.trust = time.Now().Add(doubtFor)
+	g.info.remote = u.RemoteAddr().String()
+	g.info.pathMTU = pathMTU(u)
+	batch := make([]ipv4.Message, datagramBatch)
+	for i := range batch {
+		batch[i].Buffers = make([][]byte, 1)
+	}
+	p := ipv4.NewPacketConn(u) // of IPv6, too: sendmmsg(2) knows no family
+	g.transmit = func(b []byte, ends []int) (int, error) {
+		n := min(len(ends), datagramBatch)
+		start, longest := 0, 0
+		for i, end := range ends[:n] {
+			batch[i].Buffers[0] = b[start:end]
+			longest = max(longest, end-start)
+			start = end
+		}
+		g.countFragmented(u, b, ends[:n], longest)
+		return p.WriteBatch(batch[:n], 0)
+	}
+}
+
+// Headers in front of a message.
+const (
+	headers4 = 20 + 8
+	headers6 = 40 + 8
+)
+
+// countFragmented counts the datagrams that do not fit the path.
+func (g *datagrams) countFragmented(u *net.UDPConn, b []byte, ends []int, longest int) {
+	const fitsAnywhere = 1280 - headers6 // the least MTU of IPv6
+	if longest <= fitsAnywhere {
+		return
+	}
+	g.info.pathMTU = pathMTU(u)
+	room := g.info.pathMTU - headers4
+	if isIPv6(u) {
+		room = g.info.pathMTU - headers6
+	}
+	if room <= 0 {
+		return
+	}
+	start := 0
+	for _, end := range ends {
+		if end-start > room {
+			g.counts.fragmented.Add(1)
+		}
+		start = end
+	}
+}
+
+func isIPv6(u *net.UDPConn) bool {
+	a, ok := u.RemoteAddr().(*net.UDPAddr)
+	return ok && netip.Addr.Is6(a.AddrPort().Addr()) && !a.AddrPort().Addr().Is4In6()
+}
+
+// pathMTU returns what the kernel knows of the MTU to the peer, 0 if it does not say.
+func pathMTU(u *net.UDPConn) (mtu int) {
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	level, option := unix.IPPROTO_IP, unix.IP_MTU
+	if isIPv6(u) {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_MTU
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if v, err := unix.GetsockoptInt(int(fd), level, option); err == nil {
+			mtu = v
+		}
+	})
+	return mtu
+}
+
+// sendEach sends one datagram after the other.
+func (g *datagrams) sendEach(b []byte, ends []int) (sent int, err error) {
+	start := 0
+	for _, end := range ends {
+		if _, err := g.Write(b[start:end]); err != nil {
+			return sent, err
+		}
+		sent++
+		start = end
+	}
+	return sent, nil
+}
+
+// read hears of what became of earlier datagrams: that nobody listens, above all.
+func (g *datagrams) read(wake func()) {
+	defer close(g.broken.done)
+	var sink [64]byte
+	for {
+		if _, err := g.Read(sink[:]); err != nil {
+			if !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
+				g.counts.sendErrors.Add(1)
+			}
+			g.broken.set(explainDatagram(err))
+			wake()
+			return
+		}
+	}
+}
+
+func (g *datagrams) frame(b, msg []byte) []byte {
+	b = append(b, msg...)
+	g.ends = append(g.ends, len(b))
+	g.framed++
+	return b
+}
+
+func (g *datagrams) position() uint64         { return g.framed }
+func (g *datagrams) limit() int               { return maxMarks }
+func (g *datagrams) changed() <-chan struct{} { return nil }
+func (g *datagrams) patience() time.Duration  { return 0 }
+func (g *datagrams) failed() error            { return g.broken.get() }
+func (g *datagrams) peer() peerInfo           { return g.info }
+
+func (g *datagrams) send(b []byte) error {
+	ends, start := g.ends, 0
+	defer func() { g.ends = g.ends[:0] }()
+	for len(ends) > 0 {
+		if err := g.SetWriteDeadline(time.Now().Add(g.limits.write)); err != nil {
+			return err
+		}
+		if g.interrupted.Load() {
+			return context.Canceled
+		}
+		n, err := g.transmit(b[start:], ends)
+		if n > 0 {
+			g.sent += uint64(n)
+			next := ends[n-1]
+			for i := range ends[n:] {
+				ends[n+i] -= next
+			}
+			start += next
+			ends = ends[n:]
+		}
+		if err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return fmt.Errorf("nothing could be sent for %v", g.limits.write)
+			}
+			g.counts.sendErrors.Add(1)
+			return explainDatagram(err)
+		}
+	}
+	return nil
+}
+
+func explainDatagram(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		err = op.Err
+	}
+	if errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("nobody listens there (%w)", unix.ECONNREFUSED)
+	}
+	return err
+}
+
+// acked returns what was sent: nobody answers to a datagram. Only that nobody listens may be known.
+func (g *datagrams) acked() (uint64, error) {
+	if !g.trust.IsZero() {
+		if time.Now().Before(g.trust) {
+			return 0, nil
+		}
+		g.trust = time.Time{}
+	}
+	return g.sent, nil
+}
+
+func (g *datagrams) interrupt() {
+	g.interrupted.Store(true)
+	_ = g.SetDeadline(past)
+}
+
+// whileBlocked does nothing: a datagram that was sent is acknowledged.
+func (g *datagrams) whileBlocked(func()) {}
+
+func (g *datagrams) finish() error {
+	err := g.Close()
+	<-g.broken.done
+	return err
+}
+
+func (g *datagrams) drop() { _ = g.finish() }

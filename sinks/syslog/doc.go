@@ -1,0 +1,30 @@
+// Package syslog is the sink that sends records to syslog collectors: over UDP, TCP, TLS, RELP and Unix datagrams.
+//
+// What lives here: transports, what each of them lets us know about delivery, and the choice between several addresses. What
+// never may: a queue of its own, retries of a record (an error ends the run and the daemon comes again), texts of messages
+// (sdk/format), and anything of ours but sdk/....
+//
+// # Files
+//
+//	plugin.go     what is registered; options to sink
+//	options.go    types of the options
+//	address.go    URL to address
+//	sink.go       Run: which addresses are connected, and when to change them
+//	run.go        the loop: take records, frame, send, acknowledge
+//	link.go       one address: its connection, what is framed, what is not acknowledged yet
+//	marks.go      positions in a connection to sequence numbers
+//	transport.go  what a connection is
+//	stream.go     TCP and TLS; outq.go asks the kernel what the peer has not acknowledged
+//	tls.go        certificates, and what to do about them
+//	relp.go       RELP, its frames in relpframe.go
+//	datagram.go   UDP and Unix datagrams
+//	status.go     what an operator sees
+//
+// # What must hold
+//
+// One goroutine, that of Run, frames, writes and acknowledges. Each connection has one more that reads from it, so that a
+// connection that breaks while it is idle is noticed. The sink never waits for more records before it asks what is acknowledged,
+// so no ring is too small for it. A connection on which nothing is on its way is not asked, and costs nothing. A position in a connection counts what was framed; acknowledged are the
+// records whose last byte the connection says the peer has. When a connection fails, that is asked once more before it is
+// dropped, and it is dropped hard: what the kernel still holds must not reach the peer later, for it will be sent again.
+package syslog

@@ -1,0 +1,197 @@
+package syslog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// writeSize is how many bytes are collected for a write while there are more records.
+const writeSize = 128 << 10
+
+// link is one address. Its fields are for the goroutine of Run, but for those under the lock.
+type link struct {
+	address address
+	dialer  dialer
+	counts  *counts
+
+	// acked is the last record that this address has, and everything before it. It outlives a run: with the strategy all,
+	// addresses are not equally far.
+	acked event.Seq
+	pause pause // between attempts to connect, strategy all
+	told  bool  // that it is down
+
+	// Of the open connection.
+	conn     conn
+	letGo    func() bool // ends the watch for the end of the run
+	buf      []byte      // framed, not sent
+	marks    marks
+	progress time.Time // when something was last acknowledged, or was sent while nothing was on its way
+	highest  event.Seq // of all connections: what is below was sent before
+
+	unacked atomic.Int64
+
+	mu    sync.Mutex
+	shown AddressStatus
+}
+
+func (l *link) up() bool { return l.conn != nil }
+
+// attach begins with a new connection, until ctx ends. acknowledge is called when something was acknowledged during a send.
+func (l *link) attach(ctx context.Context, c conn, acknowledge func()) {
+	c.whileBlocked(func() {
+		if moved, err := l.settle(time.Now()); err == nil && moved { // an error will come up again
+			acknowledge()
+		}
+	})
+	l.conn, l.told = c, false
+	l.letGo = context.AfterFunc(ctx, c.interrupt)
+	l.counts.connections.Add(1)
+	p := c.peer()
+	l.show(Connected, func(s *AddressStatus) { s.Peer, s.TLS, s.PathMTU, s.Error = p.remote, p.tls, p.pathMTU, "" })
+}
+
+// add frames a message.
+func (l *link) add(msg []byte, seq event.Seq) {
+	l.buf = l.conn.frame(l.buf, msg)
+	l.marks.push(l.conn.position(), seq)
+	if seq <= l.highest {
+		l.counts.repeated.Add(1)
+	}
+	l.highest = max(l.highest, seq)
+}
+
+// skip notes a record that is not sent: it is over with the one before it.
+func (l *link) skip(seq event.Seq) { l.marks.push(l.conn.position(), seq) }
+
+// flush sends what is framed.
+func (l *link) flush(now time.Time) error {
+	if len(l.buf) == 0 {
+		return nil
+	}
+	if l.unacked.Load() == 0 {
+		l.progress = now
+	}
+	n := int64(l.marks.len())
+	l.counts.messages.Add(uint64(max(0, n-l.unacked.Load())))
+	l.counts.bytes.Add(uint64(len(l.buf)))
+	l.unacked.Store(n)
+	err := l.conn.send(l.buf)
+	l.buf = l.buf[:0]
+	return err
+}
+
+// settle asks what the peer has, and reports whether that is more than before.
+func (l *link) settle(now time.Time) (moved bool, err error) {
+	if l.marks.len() == 0 {
+		return false, nil
+	}
+	position, err := l.conn.acked()
+	if err != nil {
+		return false, err
+	}
+	if last := l.marks.release(position); last > 0 {
+		l.acked = max(l.acked, last)
+		l.progress = now
+		l.unacked.Store(int64(l.marks.len()))
+		return true, nil
+	}
+	if limit := l.conn.patience(); limit > 0 && l.unacked.Load() > 0 && now.Sub(l.progress) > limit {
+		return false, fmt.Errorf("the collector has acknowledged nothing for %v", limit)
+	}
+	return false, nil
+}
+
+// through returns up to where this address has everything of what was handed out.
+func (l *link) through(handed event.Seq) event.Seq {
+	if l.up() && l.marks.len() == 0 {
+		return handed
+	}
+	return min(l.acked, handed)
+}
+
+// lose gives the connection up after an error, and says which record the collector refused, if it did.
+func (l *link) lose(err error, now time.Time) (refused event.Seq, why string) {
+	if _, settleErr := l.settle(now); settleErr != nil {
+		err = errors.Join(err, settleErr)
+	}
+	if r, ok := errors.AsType[*refusedError](err); ok {
+		refused, why = l.marks.at(r.position), r.text
+	}
+	l.conn.drop()
+	l.detach()
+	if errors.Is(err, context.Canceled) {
+		l.show(Standby, nil)
+		return refused, why
+	}
+	l.show(Down, func(s *AddressStatus) { s.Error = err.Error() })
+	return refused, why
+}
+
+// leave ends the connection in order.
+func (l *link) leave() error {
+	defer l.show(Standby, nil)
+	defer l.detach()
+	if l.conn.failed() != nil { // the peer has been faster
+		l.conn.drop()
+		return nil
+	}
+	return l.conn.finish()
+}
+
+func (l *link) detach() {
+	l.letGo()
+	l.conn = nil
+	l.buf = l.buf[:0]
+	l.marks.clear()
+	l.unacked.Store(0)
+}
+
+// show notes a state for Status.
+func (l *link) show(state State, more func(*AddressStatus)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shown.State != state {
+		l.shown.State, l.shown.Since = state, time.Now()
+	}
+	if more != nil {
+		more(&l.shown)
+	}
+}
+
+func (l *link) status() AddressStatus {
+	l.mu.Lock()
+	st := l.shown
+	l.mu.Unlock()
+	if st.State != Connected {
+		st.Peer, st.TLS, st.PathMTU = "", "", 0
+	}
+	st.Unacknowledged = l.unacked.Load()
+	return st
+}
+
+// pause is the time between attempts to connect: it doubles from a tenth of a second to thirty.
+type pause struct {
+	next  time.Duration
+	since event.Seq // acknowledged when it last grew: progress begins anew
+}
+
+const (
+	firstPause = 100 * time.Millisecond
+	maxPause   = 30 * time.Second
+)
+
+func (p *pause) grow(acked event.Seq) time.Duration {
+	if p.next == 0 || acked > p.since {
+		p.next = firstPause
+	} else {
+		p.next = min(2*p.next, maxPause)
+	}
+	p.since = acked
+	return p.next
+}

@@ -1,0 +1,183 @@
+package syslog
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/format"
+)
+
+//go:embed sample.toml
+var sample string
+
+// Plugin returns the sink "syslog".
+func Plugin() sdk.SinkPlugin {
+	return sdk.SinkPlugin{
+		Name:    "syslog",
+		Summary: "sends to syslog collectors: UDP, TCP, TLS, RELP, Unix datagrams",
+		Sample:  sample,
+		New:     newSink,
+	}
+}
+
+// Limits of the options.
+const (
+	minTimeout   = 100 * time.Millisecond
+	maxTimeout   = 10 * time.Minute
+	maxWindow    = 65536
+	maxAddresses = 16
+)
+
+func newSink(cfg sdk.Config, env sdk.Env) sdk.Sink {
+	o := defaults()
+	if !cfg.Decode(&o) {
+		return nil
+	}
+	c := checker{cfg: cfg, good: true}
+	addresses := c.addresses(o.Address)
+	c.times(&o)
+	c.tls(&o.TLS, addresses)
+	formats := c.format(&o, env)
+	if !c.good {
+		return nil
+	}
+	warn := env.Warn
+	if warn == nil {
+		warn = func(string, ...any) {}
+	}
+	k := &Sink{
+		format: formats, strategy: o.Strategy, returnAfter: o.ReturnAfter, warn: warn,
+		limits: limits{
+			connect: o.ConnectTimeout, write: o.WriteTimeout, close: o.CloseTimeout, keepalive: o.Keepalive, userTimeout: o.UserTimeout,
+		},
+	}
+	for _, a := range addresses {
+		k.links = append(k.links, &link{
+			address: a, dialer: k.dialer(a, &o), counts: &k.counts, shown: AddressStatus{Address: a.String(), State: Standby},
+		})
+	}
+	return k
+}
+
+func (k *Sink) dialer(a address, o *options) dialer {
+	over := tcpDialer{address: a, limits: k.limits}
+	if a.encrypted() {
+		over.tls = &tlsFiles{options: o.TLS}
+	}
+	switch a.scheme {
+	case "udp", "unixgram":
+		return &datagramDialer{address: a, limits: k.limits, counts: &k.counts}
+	case "relp", "relps":
+		return &relpDialer{tcpDialer: over, window: o.Window}
+	default:
+		return &streamDialer{tcpDialer: over, framing: o.Framing}
+	}
+}
+
+// checker records every mistake in the values.
+type checker struct {
+	cfg  sdk.Config
+	good bool
+}
+
+func (c *checker) mistake(key, form string, args ...any) {
+	c.cfg.Errorf(key, form, args...)
+	c.good = false
+}
+
+func (c *checker) addresses(texts []string) (list []address) {
+	switch {
+	case len(texts) == 0:
+		c.mistake("address", `an address is missing: "udp://host", "tcp://host:port", "tls://host", "relp://host:port", `+
+			`"relps://host:port" or "unixgram:///dev/log"`)
+	case len(texts) > maxAddresses:
+		c.mistake("address", "want at most %d addresses, got %d", maxAddresses, len(texts))
+	}
+	for i, text := range texts {
+		key := "address"
+		if len(texts) > 1 {
+			key = fmt.Sprintf("address[%d]", i)
+		}
+		a, err := parseAddress(text)
+		if err != nil {
+			c.mistake(key, "%v", err)
+			continue
+		}
+		for _, other := range list {
+			if a == other {
+				c.mistake(key, "%q is listed twice", text)
+			}
+		}
+		list = append(list, a)
+	}
+	return list
+}
+
+func (c *checker) times(o *options) {
+	within := func(key string, d, least time.Duration) {
+		if d < least || d > maxTimeout {
+			c.mistake(key, "want %v to %v, got %v", least, maxTimeout, d)
+		}
+	}
+	within("connect_timeout", o.ConnectTimeout, minTimeout)
+	within("write_timeout", o.WriteTimeout, minTimeout)
+	within("close_timeout", o.CloseTimeout, minTimeout)
+	within("user_timeout", o.UserTimeout, minTimeout)
+	within("return_after", o.ReturnAfter, minTimeout)
+	if o.Keepalive != 0 { // off
+		within("keepalive", o.Keepalive, 3*time.Second)
+	}
+	if o.Window < 1 || o.Window > maxWindow {
+		c.mistake("window", "want 1 to %d messages, got %d", maxWindow, o.Window)
+	}
+}
+
+// tls looks at the files as far as they can be read: a missing file may be there when the daemon runs, or be readable to it.
+func (c *checker) tls(o *tlsOptions, addresses []address) {
+	used := false
+	for _, a := range addresses {
+		used = used || a.encrypted()
+	}
+	if !used && *o != (tlsOptions{MinVersion: tls12}) {
+		c.cfg.Warnf("tls", "no address is tls:// or relps://: this table does nothing")
+	}
+	if (o.Cert == "") != (o.Key == "") {
+		c.mistake("tls", "cert and key go together: one of them is missing")
+		return
+	}
+	var bad *fileError
+	if _, _, err := o.load(); errors.As(err, &bad) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		c.mistake("tls."+bad.key, "%v", bad.err)
+	}
+}
+
+func (c *checker) format(o *options, env sdk.Env) format.Options {
+	f := format.Options{
+		Format: o.Format, Profile: o.Profile, Platform: o.Platform, SDID: o.SDID, Hostname: env.Hostname,
+		Priorities: o.Priority.byKind(), Sequence: o.Sequence, StructuredFilter: o.StructuredFilter,
+		Envelope: o.Format == format.JSON,
+	}
+	switch o.Format {
+	case format.RFC5424, format.RFC3164, format.JSON:
+	default:
+		c.mistake("format", "unknown %q; known are %s, %s, %s", o.Format, format.RFC5424, format.RFC3164, format.JSON)
+		return f
+	}
+	if o.Platform == 0 {
+		c.mistake("platform", "want the last number of the SD-ID, %d for a vSRX", format.DefaultPlatform)
+	}
+	_, err := format.New(f)
+	var bad *format.OptionError
+	switch {
+	case err == nil:
+	case errors.As(err, &bad) && bad.Option != "hostname":
+		c.mistake(bad.Option, "%s", bad.Reason)
+	default: // the host's name is not a key of this table
+		c.mistake("", "%v", err)
+	}
+	return f
+}

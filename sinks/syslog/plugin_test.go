@@ -1,0 +1,197 @@
+package syslog
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/sinktest"
+)
+
+// load makes the sink that the text configures, and returns the mistakes and warnings.
+func load(t *testing.T, env sdk.Env, text string, path ...string) (sdk.Sink, string) {
+	t.Helper()
+	section, problems := config.ParseTable("test.toml", []byte(text), path...)
+	sink := Plugin().New(section, env)
+	var list []string
+	for _, p := range problems.All() {
+		list = append(list, p.String())
+	}
+	return sink, strings.Join(list, "\n")
+}
+
+// TestSample loads the sample as it is, and with everything that is commented out.
+func TestSample(t *testing.T) {
+	p := Plugin()
+	if p.Name != "syslog" || p.Summary == "" {
+		t.Errorf("plugin %q, %q", p.Name, p.Summary)
+	}
+	full := regexp.MustCompile(`(?m)^# ((\[sinks|[a-z_-]+ +=).*)$`).ReplaceAllString(p.Sample, "$1")
+	if full == p.Sample {
+		t.Error("nothing was commented out")
+	}
+	for _, text := range []string{p.Sample, full} {
+		sink, problems := load(t, sdk.Env{Hostname: "fw1"}, text, "sinks", "siem")
+		if sink == nil || problems != "" {
+			t.Errorf("the sample does not load: %s\n%s", problems, text)
+		}
+	}
+}
+
+// TestReadme loads every configuration in README.md.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	snippets := regexp.MustCompile("(?s)```toml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	if len(snippets) < 3 {
+		t.Errorf("only %d snippets", len(snippets))
+	}
+	for _, s := range snippets {
+		table := regexp.MustCompile(`\[sinks\.([a-z0-9-]+)\]`).FindStringSubmatch(s[1])
+		if table == nil {
+			t.Errorf("not a sink:\n%s", s[1])
+			continue
+		}
+		if sink, problems := load(t, sdk.Env{Hostname: "fw1"}, s[1], "sinks", table[1]); sink == nil || problems != "" {
+			t.Errorf("%s\n%s", s[1], problems)
+		}
+	}
+	for _, c := range new(Sink).Counters() {
+		if !strings.Contains(string(text), "`"+c.Name+"`") {
+			t.Errorf("README.md does not explain the counter %s", c.Name)
+		}
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	ca := newAuthority(t)
+	cert, key := ca.issue(t, "fw1", ca.cert.NotAfter)
+	_, otherKey := ca.issue(t, "fw1", ca.cert.NotAfter)
+	noPEM := filepath.Join(t.TempDir(), "no.pem")
+	if err := os.WriteFile(noPEM, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const one = "address = \"tls://siem.example.net\"\n"
+	for _, c := range []struct {
+		text string
+		want []string // in the messages, nil for none
+	}{
+		{one, nil},
+		{`address = "udp://192.0.2.1"`, nil},
+		{`address = ["tcp://[2001:db8::1]:601", "relps://siem:2514", "unixgram:///dev/log"]`, nil},
+		{one + "strategy = \"all\"\nframing = \"newline\"\nwindow = 1\nkeepalive = \"0s\"", nil},
+		{one + `tls = { ca = "/nonexistent/ca.pem", cert = "/nonexistent/c.pem", key = "/nonexistent/k.pem" }`, nil},
+		{one + fmt.Sprintf("tls = { ca = %q, cert = %q, key = %q, min_version = \"1.3\", server_name = \"x\" }", ca.file, cert, key), nil},
+		{"", []string{"address is missing"}},
+		{`address = []`, []string{"address is missing"}},
+		{`address = "siem.example.net:514"`, []string{"test.toml:1:1: address:", "no scheme", `"tls://siem.example.net:514"`}},
+		{`address = "tcp://siem.example.net"`, []string{"name the port"}},
+		{`address = "relp://siem.example.net"`, []string{"name the port"}},
+		{`address = "tcpp://siem.example.net:1"`, []string{`unknown scheme "tcpp"`, "relps"}},
+		{`address = "tcp://:514"`, []string{"names no host"}},
+		{`address = "tls://::1"`, []string{"in brackets"}},
+		{`address = "tls://[fe80::1%25eth0]"`, nil},
+		{`address = "tls://a b"`, []string{"a b"}},
+		{`address = "tcp://h:70000"`, []string{"65535"}},
+		{`address = "tcp://h:x"`, []string{"URL"}},
+		{`address = "tcp://h:1/path"`, []string{"nothing but"}},
+		{`address = "tcp://u@h:1"`, []string{"nothing but"}},
+		{`address = "unixgram://dev/log"`, []string{"unixgram:///dev/log"}},
+		{`address = "unixgram:///` + strings.Repeat("a", 110) + `"`, []string{"107"}},
+		{`address = ["tls://a", "tls://a:6514"]`, []string{"test.toml:1:23: address[1]:", "listed twice"}},
+		{`address = ["tls://a", "b"]`, []string{"address[1]", "no scheme"}},
+		{"address = [" + strings.Repeat(`"tls://a",`, 17) + "]", []string{"at most 16"}},
+		{one + `addresses = "x"`, []string{"addresses: unknown key", `"address"`}},
+		{one + `strategy = "random"`, []string{"failover", "random"}},
+		{one + `framing = "lines"`, []string{"octet-counting", "lines"}},
+		{one + `format = "frames"`, []string{"frames", "rfc3164"}},
+		{one + `format = "cef"`, []string{"cef"}},
+		{one + `profile = "junos-99"`, []string{"junos-99"}},
+		{one + `platform = 0`, []string{"SD-ID"}},
+		{one + `sd_id = "a b"`, []string{"sd_id", "SD-ID"}},
+		{one + "format = \"rfc3164\"\nsequence = true", []string{"sequence", "no structured data"}},
+		{one + `priority = { policy-deny = "local9.info" }`, []string{"local9"}},
+		{one + `priority = { policy-denied = "user.info" }`, []string{"policy-denied", `"policy-deny"`}},
+		{one + `window = 0`, []string{"65536"}},
+		{one + `connect_timeout = "1ms"`, []string{"connect_timeout", "100ms"}},
+		{one + `write_timeout = "1h"`, []string{"write_timeout"}},
+		{one + `close_timeout = "0s"`, []string{"close_timeout"}},
+		{one + `user_timeout = "0s"`, []string{"user_timeout"}},
+		{one + `return_after = "0s"`, []string{"return_after"}},
+		{one + `keepalive = "1s"`, []string{"keepalive", "3s"}},
+		{one + `tls = { cert = "/c.pem" }`, []string{"go together"}},
+		{one + `tls = { min_version = "1.1" }`, []string{"1.1"}},
+		{one + `tls = { insecure = true }`, []string{"insecure"}},
+		{one + fmt.Sprintf("tls = { ca = %q }", noPEM), []string{"tls.ca", "no certificate"}},
+		{one + fmt.Sprintf("tls = { cert = %q, key = %q }", cert, otherKey), []string{"tls.cert", "no pair"}},
+		{"address = \"tcp://a:1\"\ntls = { server_name = \"x\" }", []string{"warning", "does nothing"}},
+		{"address = \"x\"\nwindow = 0\nplatform = 0", []string{"no scheme", "65536", "SD-ID"}},
+	} {
+		sink, problems := load(t, sdk.Env{Hostname: "fw1"}, c.text)
+		warning := strings.Contains(problems, "warning")
+		if (problems == "") != (c.want == nil) || (sink == nil) != (c.want != nil && !warning) {
+			t.Errorf("%s: sink %v, mistakes %q", c.text, sink, problems)
+		}
+		if i := slices.IndexFunc(c.want, func(w string) bool { return !strings.Contains(problems, w) }); i >= 0 {
+			t.Errorf("%s: %q does not mention %s", c.text, problems, c.want[i])
+		}
+	}
+	if _, problems := load(t, sdk.Env{Hostname: "fw 1"}, one); !strings.Contains(problems, "hostname") {
+		t.Errorf("a bad hostname: %q", problems)
+	}
+}
+
+// FuzzAddress checks that any text is an address or a mistake, and that an address comes back from its own text.
+func FuzzAddress(f *testing.F) {
+	for _, s := range []string{"udp://h", "tls://[::1]:1", "unixgram:///dev/log", "tcp://a:514", "://", "tcp://%zz:1", "tls://h:0", "tls://::1", "tls://[fe80::1%25a]"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		a, err := parseAddress(text)
+		if err != nil {
+			return
+		}
+		if back, err := parseAddress(a.String()); err != nil || back != a {
+			t.Fatalf("%q is %+v, which reads as %+v, %v", text, a, back, err)
+		}
+	})
+}
+
+// TestAllocations pins that what a run allocates does not depend on how many records it sends.
+func TestAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	sink := newTestSink(t, "", "tcp://"+listenFunc(t, silent))
+	run := func(n int) float64 {
+		records := numbered(1000)
+		return testing.AllocsPerRun(3, func() {
+			s := sinktest.NewStream(tellTB{t})
+			s.SetBatch(1000)
+			s.Append(records...)
+			s.Repeat(n)
+			s.Drain()
+			if err := s.Run(t.Context(), sink); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	// The fake stream allocates for every acknowledgement: there are some for each batch of a thousand.
+	few, many := run(10_000), run(110_000)
+	if perRecord := (many - few) / 100_000; perRecord > 0.05 {
+		t.Errorf("%v allocations for 10000 records, %v for 110000: %v for each", few, many, perRecord)
+	}
+}
+
+// tellTB keeps a stream from asking for a cleanup in every run.
+type tellTB struct{ testing.TB }
+
+func (tellTB) Cleanup(func()) {}

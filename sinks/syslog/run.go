@@ -1,0 +1,366 @@
+package syslog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sdk/format"
+)
+
+// How often a connection is asked for what is acknowledged, while something is not and nothing else happens.
+const (
+	firstPoll = time.Millisecond
+	lastPoll  = 50 * time.Millisecond
+)
+
+// run is one call of Run.
+type run struct {
+	*Sink
+	ctx    context.Context
+	stream sdk.Stream
+	enc    format.Encoder
+	names  *event.Names
+	msg    []byte
+
+	handed  event.Seq // the last record that every address that is connected was given
+	acked   event.Seq
+	poll    time.Duration
+	helpers sync.WaitGroup     // goroutines that dial
+	stop    context.CancelFunc // ends them
+	dialing context.Context
+	back    chan comeback // addresses that can be used again
+
+	mu       sync.Mutex
+	wait     context.Context // ctx, or an earlier end by wake
+	wakeWait context.CancelFunc
+}
+
+// comeback is a connection to an address that could not be had before.
+type comeback struct {
+	link *link
+	conn conn
+}
+
+func (k *Sink) newRun(ctx context.Context, s sdk.Stream) (*run, error) {
+	o := k.format
+	o.Epoch = s.Epoch()
+	enc, err := format.New(o)
+	if err != nil {
+		return nil, fmt.Errorf("syslog: %w", err) // the options were checked; the epoch is a number
+	}
+	r := &run{Sink: k, ctx: ctx, stream: s, enc: enc, poll: firstPoll, back: make(chan comeback, len(k.links))}
+	r.dialing, r.stop = context.WithCancel(ctx)
+	r.renew()
+	if k.epoch != s.Epoch() { // positions are those of one stream
+		k.epoch = s.Epoch()
+		for _, l := range k.links {
+			l.acked, l.highest = 0, 0
+		}
+	}
+	return r, nil
+}
+
+// renew makes a new wait, and ends the old one.
+func (r *run) renew() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.wakeWait != nil {
+		r.wakeWait()
+	}
+	r.wait, r.wakeWait = context.WithCancel(r.ctx)
+}
+
+// wake makes the loop look at its connections. Any goroutine.
+func (r *run) wake() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wakeWait()
+}
+
+// end takes down what is left of the run.
+func (r *run) end() {
+	r.stop()
+	r.helpers.Wait()
+	close(r.back)
+	for c := range r.back {
+		c.conn.drop()
+	}
+	r.wake()
+}
+
+// loop takes records until something ends it: nil when the stream is drained and everything is acknowledged.
+func (r *run) loop() error {
+	for {
+		b, err := r.stream.Next(r.wait, r.patience())
+		for i := range b.Records {
+			if err := r.add(&b.Records[i]); err != nil {
+				return err
+			}
+		}
+		if b.Len() == 0 {
+			if err := r.flush(); err != nil {
+				return err
+			}
+		}
+		if err := r.settle(); err != nil {
+			return err
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, sdk.ErrDrained):
+			return r.drain()
+		case r.ctx.Err() != nil:
+			return r.ctx.Err()
+		case r.wait.Err() != nil:
+			r.renew()
+		default:
+			return err
+		}
+		if err := r.look(); err != nil {
+			return err
+		}
+	}
+}
+
+// patience is how long to wait for more records: not at all while some are collected, a little while some are not
+// acknowledged.
+func (r *run) patience() time.Duration {
+	unacked := false
+	for _, l := range r.links {
+		if !l.up() {
+			continue
+		}
+		if len(l.buf) > 0 {
+			return 0
+		}
+		unacked = unacked || l.marks.len() > 0
+	}
+	if !unacked {
+		return -1
+	}
+	p := r.poll
+	r.poll = min(2*r.poll, lastPoll)
+	return p
+}
+
+// add gives a record to every address that is connected and does not have it.
+func (r *run) add(rec *event.Record) error {
+	if r.names == nil || r.names.Generation != rec.Generation {
+		r.names = r.stream.Names(rec.Generation)
+	}
+	seq := rec.Seq()
+	if r.refused.times >= maxRefusals && seq == r.refused.seq {
+		r.stream.Reject(seq, r.refused.why)
+		for _, l := range r.links {
+			if l.up() {
+				l.skip(seq)
+			}
+		}
+		r.handed = seq
+		return nil
+	}
+	r.msg = r.enc.Append(r.msg[:0], rec, r.names)
+	for _, l := range r.links {
+		if !l.up() || r.strategy == all && seq <= l.acked {
+			continue
+		}
+		if err := r.give(l, seq); err != nil {
+			return err
+		}
+	}
+	r.handed = seq
+	return nil
+}
+
+// give frames the message for one address, and sends what is framed when it is much.
+func (r *run) give(l *link, seq event.Seq) error {
+	for l.marks.len() >= l.conn.limit() {
+		if err := r.waitRoom(l); err != nil || !l.up() {
+			return err
+		}
+	}
+	l.add(r.msg, seq)
+	if len(l.buf) >= writeSize {
+		if err := l.flush(time.Now()); err != nil {
+			return r.lost(l, err)
+		}
+		return r.settle()
+	}
+	return nil
+}
+
+// waitRoom waits until an address that has as many records on their way as it may has acknowledged one, or is lost.
+func (r *run) waitRoom(l *link) error {
+	if err := l.flush(time.Now()); err != nil {
+		return r.lost(l, err)
+	}
+	for pause := firstPoll; ; pause = min(2*pause, lastPoll) {
+		if err := r.settle(); err != nil || !l.up() || l.marks.len() < l.conn.limit() {
+			return err
+		}
+		if err := r.sleep(pause, l.conn.changed()); err != nil {
+			return err
+		}
+		if err := r.lookForFailures(); err != nil || !l.up() {
+			return err
+		}
+	}
+}
+
+// sleep waits for a time, for news, or until it is woken.
+func (r *run) sleep(d time.Duration, news <-chan struct{}) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-news:
+	case <-r.wait.Done():
+		if r.ctx.Err() != nil {
+			return r.ctx.Err()
+		}
+		r.renew()
+	}
+	return nil
+}
+
+// flush sends everything that is framed.
+func (r *run) flush() error {
+	now := time.Now()
+	for _, l := range r.links {
+		if !l.up() || len(l.buf) == 0 {
+			continue
+		}
+		r.poll = firstPoll
+		if err := l.flush(now); err != nil {
+			if err := r.lost(l, err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// settle asks every connection what its peer has and acknowledges what all addresses have.
+func (r *run) settle() error {
+	now := time.Now()
+	for _, l := range r.links {
+		if !l.up() {
+			continue
+		}
+		moved, err := l.settle(now)
+		if moved {
+			r.poll = firstPoll
+		}
+		if err != nil {
+			if err := r.lost(l, err); err != nil {
+				return err
+			}
+		}
+	}
+	return r.acknowledge()
+}
+
+func (r *run) acknowledge() error {
+	through := r.handed
+	for _, l := range r.links {
+		if r.strategy == all || l.up() {
+			through = min(through, l.through(r.handed))
+		}
+	}
+	if through <= r.acked || r.countUp() == 0 {
+		return nil
+	}
+	r.acked = through
+	return r.stream.Ack(through)
+}
+
+func (r *run) countUp() (n int) {
+	for _, l := range r.links {
+		if l.up() {
+			n++
+		}
+	}
+	return n
+}
+
+// unacked reports whether records are on their way.
+func (r *run) unacked() bool {
+	for _, l := range r.links {
+		if l.up() && l.marks.len() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// await waits until everything on its way is acknowledged, at most until the deadline if there is one.
+func (r *run) await(deadline time.Time) error {
+	if err := r.flush(); err != nil {
+		return err
+	}
+	for pause := firstPoll; ; pause = min(2*pause, lastPoll) {
+		if err := r.settle(); err != nil {
+			return err
+		}
+		if !r.unacked() {
+			return nil
+		}
+		if !deadline.IsZero() && time.Now().After(deadline) {
+			return errors.New("syslog: records on their way were not acknowledged in time")
+		}
+		if err := r.sleep(pause, nil); err != nil {
+			return err
+		}
+		if err := r.look(); err != nil {
+			return err
+		}
+	}
+}
+
+// drain ends a run whose stream has no more records.
+func (r *run) drain() error {
+	if err := r.await(time.Time{}); err != nil {
+		return err
+	}
+	var errs []error
+	for _, l := range r.links {
+		if r.strategy == all && !l.up() && l.acked < r.handed {
+			errs = append(errs, fmt.Errorf("syslog: %s lacks records and is down: %s", l.address, l.status().Error))
+		}
+	}
+	r.leaveAll()
+	return errors.Join(errs...)
+}
+
+// look reacts to connections that broke by themselves, and to addresses that are back. The latter must not be in the middle of
+// a record: an address that comes in then would be counted as having it.
+func (r *run) look() error {
+	if err := r.lookForFailures(); err != nil {
+		return err
+	}
+	select {
+	case c := <-r.back:
+		return r.comeBack(c)
+	default:
+		return nil
+	}
+}
+
+func (r *run) lookForFailures() error {
+	for _, l := range r.links {
+		if !l.up() {
+			continue
+		}
+		if err := l.conn.failed(); err != nil {
+			if err := r.lost(l, err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

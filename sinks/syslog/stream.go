@@ -1,0 +1,160 @@
+package syslog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+)
+
+const (
+	// writePiece is how much is written at once.
+	writePiece = 1 << 20
+	// tlsPiece is the plaintext of one TLS record (RFC 8446, 5.1): a piece is one record, so that it is known where its
+	// ciphertext ends.
+	tlsPiece = 16 << 10
+	// maxMarks is how many messages may be unacknowledged: more than any socket buffer holds.
+	maxMarks = 1 << 16
+)
+
+// streamDialer opens connections of the schemes tcp and tls.
+type streamDialer struct {
+	tcpDialer
+	framing framing
+}
+
+// stream is syslog over TCP (RFC 6587) or TLS (RFC 5425). Its position counts bytes of plaintext.
+type stream struct {
+	*opened
+	framing framing
+	limits  limits
+	framed  uint64
+
+	// Of TLS: how much plaintext was written, and where the ciphertext of each record ends that is not acknowledged.
+	plain  uint64
+	pieces []piece
+	taken  uint64 // plaintext whose records the peer has whole
+
+	broken *breakage
+}
+
+type piece struct{ plain, cipher uint64 }
+
+var _ conn = (*stream)(nil)
+
+func (d *streamDialer) dial(ctx context.Context, wake func()) (conn, error) {
+	o, err := d.tcpDialer.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{opened: o, framing: d.framing, limits: d.limits, broken: newBreakage()}
+	go s.read(wake)
+	return s, nil
+}
+
+// read waits for the end of the connection. Collectors of plain syslog say nothing; what one says all the same is ignored.
+func (s *stream) read(wake func()) {
+	defer close(s.broken.done)
+	var sink [512]byte
+	for {
+		if _, err := s.rw.Read(sink[:]); err != nil {
+			s.broken.set(explainRead(err, s.tls != nil))
+			wake()
+			return
+		}
+	}
+}
+
+func (s *stream) frame(b, msg []byte) []byte {
+	before := len(b)
+	if s.framing == octetCounting {
+		b = strconv.AppendInt(b, int64(len(msg)), 10)
+		b = append(b, ' ')
+		b = append(b, msg...)
+	} else {
+		b = append(b, msg...)
+		b = append(b, '\n')
+	}
+	s.framed += uint64(len(b) - before)
+	return b
+}
+
+func (s *stream) position() uint64         { return s.framed }
+func (s *stream) limit() int               { return maxMarks }
+func (s *stream) changed() <-chan struct{} { return nil }
+func (s *stream) patience() time.Duration  { return 0 }
+func (s *stream) failed() error            { return s.broken.get() }
+func (s *stream) peer() peerInfo           { return s.info() }
+
+func (s *stream) send(b []byte) error {
+	size, wrote := writePiece, func(int) {}
+	if s.tls != nil {
+		size, wrote = tlsPiece, s.sealed
+	}
+	err := s.writePieces(b, size, wrote)
+	if err == nil {
+		return nil
+	}
+	return explainWrite(err, s.broken, s.limits.write)
+}
+
+// sealed notes where the ciphertext of a TLS record ends.
+func (s *stream) sealed(n int) {
+	s.plain += uint64(n)
+	s.pieces = append(s.pieces, piece{s.plain, s.written.Load()})
+}
+
+func (s *stream) acked() (uint64, error) {
+	acked, err := s.counted.acked()
+	if err != nil {
+		return 0, err
+	}
+	if s.tls == nil {
+		return acked, nil
+	}
+	n := 0
+	for n < len(s.pieces) && s.pieces[n].cipher <= acked {
+		s.taken = s.pieces[n].plain
+		n++
+	}
+	s.pieces = s.pieces[:copy(s.pieces, s.pieces[n:])]
+	if !s.trust.IsZero() && time.Now().Before(s.trust) {
+		return 0, nil
+	}
+	return s.taken, nil
+}
+
+func (s *stream) finish() error {
+	err := s.opened.close(s.limits.close)
+	<-s.broken.done
+	return err
+}
+
+func (s *stream) drop() {
+	s.abort()
+	<-s.broken.done
+}
+
+// explainRead says why a peer that need not say anything has ended the connection.
+func explainRead(err error, encrypted bool) error {
+	if errors.Is(err, io.EOF) {
+		return errors.New("the peer closed the connection")
+	}
+	if encrypted {
+		return explainAlert(err)
+	}
+	return err
+}
+
+// explainWrite prefers what the reading side knows of the end of the connection.
+func explainWrite(err error, broken *breakage, within time.Duration) error {
+	if errors.Is(err, errStuck) {
+		return fmt.Errorf("the peer has taken nothing for %v", within)
+	}
+	if better := broken.within(100 * time.Millisecond); better != nil {
+		return better
+	}
+	return err
+}

@@ -1,0 +1,216 @@
+package syslog
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// tlsVersion is the lowest version that is spoken.
+type tlsVersion uint16
+
+const (
+	tls12 tlsVersion = tls.VersionTLS12
+	tls13 tlsVersion = tls.VersionTLS13
+)
+
+func (v *tlsVersion) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "1.2":
+		*v = tls12
+	case "1.3":
+		*v = tls13
+	default:
+		return fmt.Errorf(`want "1.2" or "1.3", got %q`, text)
+	}
+	return nil
+}
+
+// tlsFiles reads the files of the table tls, and reads them again when they have changed.
+type tlsFiles struct {
+	options tlsOptions
+
+	mu    sync.Mutex
+	stamp []fileStamp // of the files as they were read
+	roots *x509.CertPool
+	own   *tls.Certificate
+}
+
+// fileStamp tells one state of a file from another.
+type fileStamp struct {
+	size  int64
+	mtime time.Time
+}
+
+// config returns a configuration for a connection to that host, from the files as they are now.
+func (f *tlsFiles) config(host string) (*tls.Config, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	stamp, err := f.look()
+	if err != nil {
+		return nil, err
+	}
+	if f.stamp == nil || !same(stamp, f.stamp) {
+		roots, own, err := f.options.load()
+		if err != nil {
+			return nil, err
+		}
+		f.stamp, f.roots, f.own = stamp, roots, own
+	}
+	own := f.own
+	if own == nil {
+		own = new(tls.Certificate) // none: the peer decides what to make of that
+	}
+	name := f.options.ServerName
+	if name == "" {
+		name = host
+	}
+	return &tls.Config{
+		MinVersion:           uint16(f.options.MinVersion),
+		RootCAs:              f.roots, // nil: those of the system
+		ServerName:           name,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own, nil },
+		// A write is one record, whose ciphertext is counted.
+		DynamicRecordSizingDisabled: true,
+	}, nil
+}
+
+// look returns the stamps of the files that are configured.
+func (f *tlsFiles) look() (stamps []fileStamp, err error) {
+	for _, path := range []string{f.options.CA, f.options.Cert, f.options.Key} {
+		var s fileStamp
+		if path != "" {
+			info, err := os.Stat(path)
+			if err != nil {
+				return nil, err
+			}
+			s = fileStamp{info.Size(), info.ModTime()}
+		}
+		stamps = append(stamps, s)
+	}
+	return stamps, nil
+}
+
+func same(a, b []fileStamp) bool {
+	for i := range a {
+		if a[i].size != b[i].size || !a[i].mtime.Equal(b[i].mtime) {
+			return false
+		}
+	}
+	return true
+}
+
+// fileError is a file of the table tls that cannot be used.
+type fileError struct {
+	key string // ca, cert, key
+	err error
+}
+
+func (e *fileError) Error() string { return "tls." + e.key + ": " + e.err.Error() }
+func (e *fileError) Unwrap() error { return e.err }
+
+// load reads the files.
+func (o *tlsOptions) load() (roots *x509.CertPool, own *tls.Certificate, err error) {
+	if o.CA != "" {
+		text, err := os.ReadFile(o.CA)
+		if err != nil {
+			return nil, nil, &fileError{"ca", err}
+		}
+		roots = x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(text) {
+			return nil, nil, &fileError{"ca", fmt.Errorf("%s holds no certificate in PEM", o.CA)}
+		}
+	}
+	if o.Cert != "" {
+		cert, err := os.ReadFile(o.Cert)
+		if err != nil {
+			return nil, nil, &fileError{"cert", err}
+		}
+		key, err := os.ReadFile(o.Key)
+		if err != nil {
+			return nil, nil, &fileError{"key", err}
+		}
+		pair, err := tls.X509KeyPair(cert, key)
+		if err != nil {
+			return nil, nil, &fileError{"cert", fmt.Errorf("%s and %s are no pair: %w", o.Cert, o.Key, err)}
+		}
+		own = &pair
+	}
+	return roots, own, nil
+}
+
+// explainDial says what to make of a connection that was not made.
+func explainDial(ctx context.Context, err error, within time.Duration) error {
+	if ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("no answer within %v", within)
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		return op.Err // the address is named by who reports it
+	}
+	return err
+}
+
+// explainHandshake says what is wrong, and where there is something to do about it, what.
+func explainHandshake(ctx context.Context, err error, asked bool, d *tcpDialer) error {
+	var (
+		unknown  x509.UnknownAuthorityError
+		name     x509.HostnameError
+		invalid  x509.CertificateInvalidError
+		notTLS   tls.RecordHeaderError
+		verifier *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("no TLS handshake within %v: the peer accepts connections and does not finish it", d.limits.connect)
+	case errors.As(err, &name):
+		names := append([]string(nil), name.Certificate.DNSNames...)
+		for _, ip := range name.Certificate.IPAddresses {
+			names = append(names, ip.String())
+		}
+		is := "no name at all"
+		if len(names) > 0 {
+			is = strings.Join(names, ", ")
+		}
+		return fmt.Errorf("the peer's certificate is for %s and not for %s: correct the address, or set tls.server_name", is, name.Host)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Errorf("the peer's certificate is not valid now (%s to %s): renew it, or set the clock",
+			invalid.Cert.NotBefore.UTC().Format(time.RFC3339), invalid.Cert.NotAfter.UTC().Format(time.RFC3339))
+	case errors.As(err, &unknown), errors.As(err, &verifier):
+		fix := "set tls.ca to the CA that has issued it"
+		if d.tls.options.CA != "" {
+			fix = d.tls.options.CA + " does not hold the CA that has issued it: correct tls.ca"
+		}
+		return fmt.Errorf("the peer's certificate is not trusted (%w): %s", err, fix)
+	case errors.As(err, &notTLS):
+		return errors.New("the peer does not speak TLS on this port")
+	}
+	if asked && d.tls.options.Cert == "" {
+		return fmt.Errorf("%w; the peer asks for a certificate: set tls.cert and tls.key", explainAlert(err))
+	}
+	return explainAlert(err)
+}
+
+// explainAlert says what the peer means when it ends a connection by an alert about our certificate. In TLS 1.3 that comes
+// after the handshake. The library has no type for it but the text that it gives to the alerts of RFC 8446, 6.2.
+func explainAlert(err error) error {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return err
+	}
+	switch op.Err.Error() {
+	case "tls: certificate required":
+		return fmt.Errorf("the peer demands a certificate (%w): set tls.cert and tls.key", op.Err)
+	case "tls: bad certificate", "tls: unsupported certificate", "tls: revoked certificate", "tls: expired certificate",
+		"tls: unknown certificate", "tls: unknown certificate authority":
+		return fmt.Errorf("the peer refuses our certificate (%w): correct tls.cert and tls.key, or the CA that the peer knows", op.Err)
+	}
+	return err
+}

@@ -68,13 +68,17 @@ func launch(ctx context.Context, s spec) (*live, *sinkv1.ConfigureResponse, erro
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	stop := func() bool { return true }
 	config := p.config(s, func() {
-		stop = context.AfterFunc(ctx, func() { p.command.kill(context.Cause(ctx).Error()) })
+		stop = context.AfterFunc(ctx, func() { p.command.kill("") })
 	})
 	p.client = plugin.NewClient(config)
 	answer, err := p.greet(ctx, config, s.request)
 	stop()
-	if err == nil && ctx.Err() != nil {
+	switch {
+	case ctx.Err() == nil:
+	case err == nil:
 		err = context.Cause(ctx)
+	default:
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	if err != nil {
 		err = p.explain(err)

@@ -35,7 +35,8 @@ type command struct {
 	mu     sync.Mutex
 	pid    int
 	reaped bool
-	reason string        // why it was killed, "" if it was not
+	doomed bool          // it was to be killed
+	reason string        // why, "" if that is told elsewhere
 	done   chan struct{} // closed when the process is gone
 	err    error         // how it ended, valid after done
 }
@@ -56,10 +57,10 @@ func (c *command) Start(context.Context) error {
 		return err
 	}
 	c.mu.Lock()
-	reason := c.reason
+	doomed := c.doomed
 	c.mu.Unlock()
-	if reason != "" { // before there was something to kill
-		c.kill(reason)
+	if doomed { // before there was something to kill
+		c.kill("")
 	}
 	return nil
 }
@@ -117,6 +118,7 @@ func (c *command) reap() {
 func (c *command) kill(reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.doomed = true
 	if c.reason == "" {
 		c.reason = reason
 	}

@@ -303,6 +303,25 @@ func drained(tb testing.TB, sink sdk.Sink, records ...event.Record) {
 	}
 }
 
+// drip runs a sink over records and gives it some at a time, when those before have arrived: a receiver of datagrams drops what
+// comes faster than it reads, which is nobody's fault.
+func drip(tb testing.TB, s *sinktest.Stream, sink sdk.Sink, records []event.Record, arrived func() int) {
+	tb.Helper()
+	const some = 50
+	done := make(chan error, 1)
+	go func() { done <- s.Run(tb.Context(), sink) }()
+	for sent := 0; sent < len(records); {
+		part := records[sent:min(sent+some, len(records))]
+		s.Append(part...)
+		sent += len(part)
+		until(tb, "datagrams arrive", func() bool { return arrived() >= sent })
+	}
+	s.Drain()
+	if err := <-done; err != nil {
+		tb.Fatal(err)
+	}
+}
+
 // sameMessages compares without printing megabytes.
 func sameMessages(tb testing.TB, got, want []string) {
 	tb.Helper()

@@ -17,16 +17,16 @@ func TestUDPRefused(t *testing.T) {
 	address, where := free(t, "udp")
 	sink := newTestSink(t, "", address)
 	s := sinktest.NewStream(t)
-	s.Append(numbered(200)...)
+	s.Append(numbered(80)...)
 	r := keepRunning(t, s, sink)
 	until(t, "it is noticed", func() bool { return strings.Count(r.errors(), "nobody listens there") >= 2 })
 	if got := s.Acked(); got != 0 {
 		t.Fatalf("acknowledged up to %d", got)
 	}
 	c := listen(t, "udp", where, nil)
-	waitAcked(t, s, 200)
-	c.wait(200)
-	inOrder(t, c.messages(), want(t, format.Options{}, 1, numbered(200)...))
+	waitAcked(t, s, 80)
+	c.wait(80)
+	inOrder(t, c.messages(), want(t, format.Options{}, 1, numbered(80)...))
 	if sink.counts.sendErrors.Load() == 0 {
 		t.Error("no send errors were counted")
 	}

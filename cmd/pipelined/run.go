@@ -30,7 +30,8 @@ flight for as long as service.drain allows, and prints the ledger; a second sign
 files. A destination that is down does not keep the pipeline from starting: its records wait. Nor does a plugin that does
 not start; one that refuses its options does.
 
-The pipeline also ends when its sources do, as a capture does.`,
+The pipeline also ends when its sources do, as a capture does. The exit status is 0 also if records had to be abandoned
+when service.drain was over: the ledger says how many.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, path, level) },
 	}

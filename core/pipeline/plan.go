@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 
@@ -97,7 +98,7 @@ func (p *Plan) planSources() {
 	for _, c := range p.file.Sources {
 		plugin, ok := p.options.Registry.Sources[c.Plugin]
 		if !ok {
-			unknownPlugin(c, "source", registry.Names(p.options.Registry.Sources))
+			unknownPlugin(c, "source", registry.Names(p.options.Registry.Sources), "")
 			continue
 		}
 		s := plugin.New(c.Section, source.Env{Warn: p.warner("source", c.Name)})
@@ -150,7 +151,7 @@ func (p *Plan) hooks(components []*config.Component, env hook.Env) (list []named
 	for _, c := range components {
 		plugin, ok := p.options.Registry.Hooks[c.Plugin]
 		if !ok {
-			unknownPlugin(c, "hook", registry.Names(p.options.Registry.Hooks))
+			unknownPlugin(c, "hook", registry.Names(p.options.Registry.Hooks), "")
 			continue
 		}
 		list = append(list, namedHook{c.Name, c.Plugin, plugin.New(c.Section, env)})
@@ -177,7 +178,11 @@ func (p *Plan) planSinks() {
 	for _, c := range p.file.Sinks {
 		plugin, ok := p.options.Registry.Sinks[c.Plugin]
 		if !ok {
-			unknownPlugin(c, "sink", registry.Names(p.options.Registry.Sinks))
+			elsewhere := ""
+			if dir := p.file.Service.PluginDir; dir != "" {
+				elsewhere = fmt.Sprintf("; nor is there an executable pipelined-sink-%s in %s (service.plugin_dir)", c.Plugin, dir)
+			}
+			unknownPlugin(c, "sink", registry.Names(p.options.Registry.Sinks), elsewhere)
 			continue
 		}
 		planned[c] = plannedSink{
@@ -205,8 +210,9 @@ func limits(r config.Replay) replay.Limits {
 	return replay.Limits{Slots: r.Slots, Telemetry: r.Telemetry, PerKind: r.PerKind}
 }
 
-func unknownPlugin(c *config.Component, kind string, valid []string) {
+// unknownPlugin records that there is no such plugin, what there is, and where else was looked.
+func unknownPlugin(c *config.Component, kind string, valid []string, elsewhere string) {
 	if c.Plugin != "" { // else it is recorded already
-		c.Section.Errorf("plugin", "%s", config.Unknown(kind+" plugin", c.Plugin, valid))
+		c.Section.Errorf("plugin", "%s%s", config.Unknown(kind+" plugin", c.Plugin, valid), elsewhere)
 	}
 }

@@ -187,6 +187,62 @@ func TestLostAcks(t *testing.T) {
 	}
 }
 
+// pausing is a sink to whose runs records come with pauses that are as long as it is ready to wait, as over the border of a
+// process.
+type pausing struct{ sdk.Sink }
+
+func (p pausing) Run(ctx context.Context, s sdk.Stream) error {
+	return p.Sink.Run(ctx, &pausingStream{Stream: s})
+}
+
+type pausingStream struct {
+	sdk.Stream
+	calls int
+}
+
+func (s *pausingStream) Next(ctx context.Context, wait time.Duration) (sdk.Batch, error) {
+	if s.calls++; wait < 0 || s.calls%2 != 0 {
+		return s.Stream.Next(ctx, wait)
+	}
+	pause := time.NewTimer(wait)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+	}
+	return sdk.Batch{}, ctx.Err()
+}
+
+// TestPausesInReplay: batches whose acknowledgements were lost are cut the same way although their records come with pauses.
+func TestPausesInReplay(t *testing.T) {
+	s := startServer(t, nil)
+	p := startProxy(t, s)
+	sink := newSink(t, "servers = [%q]\nformat = \"frames\"\nack_timeout = \"1s\"\nbatch = 25\nstream = { name = \"P\", create = true }", p.url)
+	run := sinktest.NewStream(t)
+	run.SetBatch(10)
+	run.Append(numbered(100)...)
+	done := make(chan error, 1)
+	go func() { done <- run.Run(t.Context(), sink) }()
+	if err := run.WaitAcked(t.Context(), 100); err != nil {
+		t.Fatal(err)
+	}
+	p.set(deaf)
+	run.Append(numbered(200)...)
+	var stall *inflight.StallError
+	if err := <-done; !errors.As(err, &stall) {
+		t.Fatalf("Run = %v, want a StallError", err)
+	}
+	p.set(pass)
+	run.Drain()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	sinkcheck.KeepRunning(ctx, t, run, pausing{sink})
+	wantAll(t, contents(t, dial(t, s.ClientURL()), "P"), 300)
+	if sinkcheck.Counter(t, sink, "duplicates") == 0 {
+		t.Error("the stream has dropped no duplicate: nothing was sent twice, and this test shows nothing")
+	}
+}
+
 // TestCuts cuts the connection again and again under load.
 func TestCuts(t *testing.T) {
 	for _, c := range []struct{ name, options string }{

@@ -187,6 +187,39 @@ func TestLostAcks(t *testing.T) {
 	}
 }
 
+// TestManyInFlight has as many messages on their way as max_in_flight allows at most.
+func TestManyInFlight(t *testing.T) {
+	s := startServer(t, nil)
+	p := startProxy(t, s)
+	const n = 65536
+	sink := newSink(t, "servers = [%q]\nformat = \"frames\"\nmax_in_flight = %d\nack_timeout = \"10m\"\nstream = { name = \"M\", create = true }",
+		p.url, n)
+	run := sinktest.NewStream(t)
+	run.Append(numbered(1)...)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- run.Run(ctx, sink) }()
+	if err := run.WaitAcked(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	p.set(deaf)
+	run.Append(numbered(n + 1)...)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for sink.(sdk.Reporter).Status().(nats.Status).InFlight < n {
+		select {
+		case <-tick.C:
+		case err := <-done:
+			t.Fatalf("Run = %v", err)
+		}
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Run = %v, want the end of its context", err)
+	}
+}
+
 // pausing is a sink to whose runs records come with pauses that are as long as it is ready to wait, as over the border of a
 // process.
 type pausing struct{ sdk.Sink }

@@ -14,7 +14,7 @@ import (
 const (
 	headerHost     = "Pipelined-Host"     // node.name of the daemon
 	headerSink     = "Pipelined-Sink"     // name of the sink
-	headerEpoch    = "Pipelined-Epoch"    // the run of the daemon
+	headerEpoch    = "Pipelined-Epoch"    // of this stream; greater than that of earlier runs
 	headerSequence = "Pipelined-Sequence" // of the record; of a batch, of the first
 	headerLast     = "Pipelined-Last"     // of a batch: sequence of the last record
 	headerCount    = "Pipelined-Count"    // of a batch: how many records

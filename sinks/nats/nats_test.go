@@ -88,7 +88,7 @@ func TestMessages(t *testing.T) {
 				t.Errorf("%s:\n%q, want\n%q", name, m.data, want)
 			}
 			for key, want := range map[string]string{
-				"Nats-Msg-Id": fmt.Sprintf("1/broker/%d", j+1), "Pipelined-Host": "fw1", "Pipelined-Sink": "broker",
+				"Nats-Msg-Id": fmt.Sprintf("fw1/1/broker/%d", j+1), "Pipelined-Host": "fw1", "Pipelined-Sink": "broker",
 				"Pipelined-Epoch": "1", "Pipelined-Sequence": strconv.Itoa(j + 1),
 			} {
 				if got := m.header.Get(key); got != want {
@@ -132,7 +132,7 @@ func TestBatches(t *testing.T) {
 		}
 		last[m.subject] = end
 		for key, want := range map[string]string{
-			"Nats-Msg-Id":        fmt.Sprintf("1/broker/%d-%d/%d", first, end, len(seqs)),
+			"Nats-Msg-Id":        fmt.Sprintf("fw1/1/broker/%d-%d/%d", first, end, len(seqs)),
 			"Pipelined-Sequence": fmt.Sprint(first), "Pipelined-Last": fmt.Sprint(end), "Pipelined-Count": fmt.Sprint(len(seqs)),
 		} {
 			if got := m.header.Get(key); got != want {
@@ -184,6 +184,34 @@ func TestLostAcks(t *testing.T) {
 				t.Error("the stream has dropped no duplicate: nothing was sent twice, and this test shows nothing")
 			}
 		})
+	}
+}
+
+// TestHosts has two hosts publish the same numbers of the same epoch to one stream: it keeps the events of both, and drops
+// what either sends again.
+func TestHosts(t *testing.T) {
+	s := startServer(t, nil)
+	js := dial(t, s.ClientURL())
+	for i, options := range []string{"batch = 1", "batch = 10\nlinger = \"1s\""} {
+		stream := fmt.Sprintf("H%d", i)
+		for _, host := range []string{"fw1", "fw2", "fw1/1", "fw1"} { // the last is the first, after a new start of its process
+			sink, problems := sinkcheck.Load(nats.Plugin(), fmt.Sprintf("servers = [%q]\nsubject = \"%s.{kind}\"\nformat = \"frames\"\n%s\n"+
+				"stream = { name = %[2]q, create = true }", s.ClientURL(), stream, options), sdk.Env{Hostname: host})
+			if problems != "" {
+				t.Fatal(problems)
+			}
+			if err := sinkcheck.Deliver(t, sink, numbered(60)...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		from := map[string][]stored{}
+		for _, m := range contents(t, js, stream) {
+			host := m.header.Get("Pipelined-Host")
+			from[host] = append(from[host], m)
+		}
+		for _, host := range []string{"fw1", "fw2", "fw1/1"} {
+			wantAll(t, from[host], 60)
+		}
 	}
 }
 

@@ -66,7 +66,7 @@ func (r *run) takeBack(m *message) {
 // publish sends a message, or rejects its record if it can never be taken.
 func (r *run) publish(m *message) error {
 	defer r.takeBack(m)
-	m.identify(r.host, r.name, r.epoch, r.table.Batch > 1)
+	m.identify(&r.origin, r.table.Batch > 1)
 	m.bytes = len(m.msg.Data)
 	if size := m.size(); size > r.conn.maxSize {
 		return r.reject(m, fmt.Sprintf("a message of %d bytes, and the stream takes %d", size, r.conn.maxSize))

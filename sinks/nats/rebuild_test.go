@@ -74,7 +74,7 @@ func rebuildRun(t *testing.T, maxInFlight int, portions [][]event.Record, batche
 	js := &fakeJetStream{}
 	r := &run{
 		Sink: &Sink{table: defaults(), name: "b", enc: enc, subjects: subjects, window: inflight.New(1000), cuts: make(map[event.Seq]cut)},
-		conn: &connection{maxSize: 1 << 20, js: js}, epoch: "1",
+		conn: &connection{maxSize: 1 << 20, js: js}, origin: newOrigin("fw1", "b", 1),
 		open: make(map[string]*message), out: make(map[*natsgo.Msg]*message), free: make(chan *message, maxInFlight),
 	}
 	r.table.Batch, r.table.MaxInFlight = 10, maxInFlight

@@ -3,7 +3,6 @@ package nats
 import (
 	"context"
 	"errors"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,7 +101,7 @@ func (k *Sink) Run(ctx context.Context, s sdk.Stream) (err error) {
 		Sink:   k,
 		stream: s,
 		fail:   cancel,
-		epoch:  strconv.FormatUint(s.Epoch(), 10),
+		origin: newOrigin(k.host, k.name, s.Epoch()),
 		out:    make(map[*natsgo.Msg]*message),
 		open:   make(map[string]*message),
 		free:   make(chan *message, k.table.MaxInFlight),
@@ -139,7 +138,7 @@ type run struct {
 	stream sdk.Stream
 	conn   *connection
 	fail   func(error) // ends the run; the first error counts
-	epoch  string
+	origin origin
 	names  *event.Names
 	at     event.Seq // the last record that was added
 
@@ -231,7 +230,7 @@ func (r *run) add(ctx context.Context, rec *event.Record) error {
 func (r *run) addToBatch(ctx context.Context, seq event.Seq, subject string) error {
 	again := r.cuts[seq]
 	m := r.open[subject]
-	room := r.conn.maxSize - headerRoom - len(r.host) - 2*len(r.name)
+	room := r.conn.maxSize - headerRoom - r.origin.size()
 	if m != nil && (m.cut != again || len(m.msg.Data)+len(r.buf) > room) {
 		if err := r.seal(subject); err != nil {
 			return err

@@ -108,6 +108,33 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// TestServersSubjects has zones that are called like the subjects of the servers themselves, at the beginning of the subject.
+func TestServersSubjects(t *testing.T) {
+	s := startServer(t, nil)
+	js := dial(t, s.ClientURL())
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "Z", Subjects: []string{"%24JS.x", "%24SYS.x"}}); err != nil {
+		t.Fatal(err)
+	}
+	sink := newSink(t, "servers = [%q]\nsubject = \"{zone}.x\"\nstream = { name = \"Z\" }", s.ClientURL())
+	names := sinktest.Names()
+	names.Zones[1], names.Zones[2] = "$JS", "$SYS"
+	names.Generation = 0
+	run := sinktest.NewStream(t)
+	run.SetNames(names)
+	in, out := sinktest.Record(event.SessionOpen, 1), sinktest.Record(event.SessionOpen, 2)
+	in.SetZones(1, 2)
+	out.SetZones(2, 1)
+	run.Append(in, out)
+	run.Drain()
+	if err := run.Run(t.Context(), sink); err != nil {
+		t.Fatal(err)
+	}
+	got := contents(t, js, "Z")
+	if len(got) != 2 || got[0].subject != "%24JS.x" || got[1].subject != "%24SYS.x" {
+		t.Errorf("%v", got)
+	}
+}
+
 // TestBatches looks at batches: one subject each, in order, at most as long as allowed, and headers that say what is in them.
 func TestBatches(t *testing.T) {
 	s := startServer(t, nil)

@@ -12,11 +12,11 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// Headers of a record. (host, sink, epoch, sequence) names it for ever.
+// Headers of a record. (epoch, sequence) names it among those of its host for ever.
 const (
 	headerHost     = "Pipelined-Host"     // node.name of the daemon
 	headerSink     = "Pipelined-Sink"     // name of the sink
-	headerEpoch    = "Pipelined-Epoch"    // the run of the daemon
+	headerEpoch    = "Pipelined-Epoch"    // of this stream; greater than that of earlier runs
 	headerSequence = "Pipelined-Sequence" // the record's number in the sink's stream
 	headerKind     = "Pipelined-Kind"     // "session-open", … "loss"
 )

@@ -38,6 +38,7 @@ func TestAllocations(t *testing.T) {
 		r.free <- newMessage()
 	}
 	at := event.Seq(0)
+	from := newOrigin("fw1", "broker", 1764077000123456789)
 	fill := func() {
 		for i := range records {
 			at++
@@ -51,7 +52,7 @@ func TestAllocations(t *testing.T) {
 		}
 		for subject, m := range r.open {
 			delete(r.open, subject)
-			m.identify("fw1", "broker", "1764077000123456789", true)
+			m.identify(&from, true)
 			r.takeBack(m)
 			r.free <- m
 		}

@@ -147,6 +147,7 @@ func (k *Sink) learn(discovered []string) {
 // open finds the stream, or creates it, and says what of it does not fit.
 func (k *Sink) open(ctx context.Context, c *connection, on events) (err error) {
 	jsOptions := []jetstream.JetStreamOpt{
+		jetstream.WithPublishAsyncMaxPending(k.table.MaxInFlight), // ours; the library's is lower, and an error after 200 ms
 		jetstream.WithPublishAsyncAckHandler(func(_ jetstream.JetStream, m *natsgo.Msg, ack *jetstream.PubAck) { on.stored(m, ack) }),
 		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *natsgo.Msg, err error) { on.failed(m, err) }),
 	}

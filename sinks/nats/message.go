@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"net/url"
 	"strconv"
 	"time"
 
@@ -14,15 +15,31 @@ import (
 const (
 	headerHost     = "Pipelined-Host"     // node.name of the daemon
 	headerSink     = "Pipelined-Sink"     // name of the sink
-	headerEpoch    = "Pipelined-Epoch"    // the run of the daemon
+	headerEpoch    = "Pipelined-Epoch"    // of this stream; greater than that of earlier runs
 	headerSequence = "Pipelined-Sequence" // of the record; of a batch, of the first
 	headerLast     = "Pipelined-Last"     // of a batch: sequence of the last record
 	headerCount    = "Pipelined-Count"    // of a batch: how many records
 )
 
-// headerRoom is more than the headers of any message take beyond the names of host and sink, which stand in them once and
-// twice.
+// headerRoom is more than the headers of any message take beyond what they have of an origin.
 const headerRoom = 320
+
+// origin is what the messages of one run have in common.
+type origin struct {
+	host, sink, epoch string
+	id                string // what their ids begin with
+}
+
+// newOrigin has the host in the ids too: epochs are times, and a stream that took two hosts' events for the same would drop
+// those of one without a word. A name with a slash cannot pass for another host's epoch.
+func newOrigin(host, sink string, epoch uint64) origin {
+	o := origin{host: host, sink: sink, epoch: strconv.FormatUint(epoch, 10)}
+	o.id = url.PathEscape(orUnknown(host)) + "/" + o.epoch + "/" + sink + "/"
+	return o
+}
+
+// size is how many bytes of a message's headers it takes.
+func (o *origin) size() int { return len(o.host) + len(o.sink) + len(o.epoch) + len(o.id) }
 
 // cut is how a batch was made: its first and last record and how many there are. The zero value is no batch.
 type cut struct {
@@ -57,9 +74,9 @@ func (m *message) complete(at event.Seq) bool { return m.cut.count > 0 && at >= 
 
 // identify sets the headers: they depend on the records in the message and on nothing else, so that the same records make
 // the same message.
-func (m *message) identify(host, sink, epoch string, batch bool) {
+func (m *message) identify(from *origin, batch bool) {
 	first := strconv.FormatUint(uint64(m.seqs[0]), 10)
-	id := epoch + "/" + sink + "/" + first
+	id := from.id + first
 	if batch {
 		last, count := strconv.FormatUint(uint64(m.seqs[len(m.seqs)-1]), 10), strconv.Itoa(len(m.seqs))
 		id += "-" + last + "/" + count
@@ -67,9 +84,9 @@ func (m *message) identify(host, sink, epoch string, batch bool) {
 		set(m.msg.Header, headerCount, count)
 	}
 	set(m.msg.Header, jetstream.MsgIDHeader, id)
-	set(m.msg.Header, headerHost, host)
-	set(m.msg.Header, headerSink, sink)
-	set(m.msg.Header, headerEpoch, epoch)
+	set(m.msg.Header, headerHost, from.host)
+	set(m.msg.Header, headerSink, from.sink)
+	set(m.msg.Header, headerEpoch, from.epoch)
 	set(m.msg.Header, headerSequence, first)
 }
 

@@ -88,7 +88,7 @@ func TestMessages(t *testing.T) {
 				t.Errorf("%s:\n%q, want\n%q", name, m.data, want)
 			}
 			for key, want := range map[string]string{
-				"Nats-Msg-Id": fmt.Sprintf("1/broker/%d", j+1), "Pipelined-Host": "fw1", "Pipelined-Sink": "broker",
+				"Nats-Msg-Id": fmt.Sprintf("fw1/1/broker/%d", j+1), "Pipelined-Host": "fw1", "Pipelined-Sink": "broker",
 				"Pipelined-Epoch": "1", "Pipelined-Sequence": strconv.Itoa(j + 1),
 			} {
 				if got := m.header.Get(key); got != want {
@@ -105,6 +105,33 @@ func TestMessages(t *testing.T) {
 	if c.MaxAge != time.Hour || c.MaxBytes != 1<<30 || c.Duplicates != time.Minute || c.Storage != jetstream.FileStorage ||
 		!slices.Equal(c.Subjects, []string{"M0.fw1.*.*.*"}) {
 		t.Errorf("the stream was created as %+v", c)
+	}
+}
+
+// TestServersSubjects has zones that are called like the subjects of the servers themselves, at the beginning of the subject.
+func TestServersSubjects(t *testing.T) {
+	s := startServer(t, nil)
+	js := dial(t, s.ClientURL())
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "Z", Subjects: []string{"%24JS.x", "%24SYS.x"}}); err != nil {
+		t.Fatal(err)
+	}
+	sink := newSink(t, "servers = [%q]\nsubject = \"{zone}.x\"\nstream = { name = \"Z\" }", s.ClientURL())
+	names := sinktest.Names()
+	names.Zones[1], names.Zones[2] = "$JS", "$SYS"
+	names.Generation = 0
+	run := sinktest.NewStream(t)
+	run.SetNames(names)
+	in, out := sinktest.Record(event.SessionOpen, 1), sinktest.Record(event.SessionOpen, 2)
+	in.SetZones(1, 2)
+	out.SetZones(2, 1)
+	run.Append(in, out)
+	run.Drain()
+	if err := run.Run(t.Context(), sink); err != nil {
+		t.Fatal(err)
+	}
+	got := contents(t, js, "Z")
+	if len(got) != 2 || got[0].subject != "%24JS.x" || got[1].subject != "%24SYS.x" {
+		t.Errorf("%v", got)
 	}
 }
 
@@ -132,7 +159,7 @@ func TestBatches(t *testing.T) {
 		}
 		last[m.subject] = end
 		for key, want := range map[string]string{
-			"Nats-Msg-Id":        fmt.Sprintf("1/broker/%d-%d/%d", first, end, len(seqs)),
+			"Nats-Msg-Id":        fmt.Sprintf("fw1/1/broker/%d-%d/%d", first, end, len(seqs)),
 			"Pipelined-Sequence": fmt.Sprint(first), "Pipelined-Last": fmt.Sprint(end), "Pipelined-Count": fmt.Sprint(len(seqs)),
 		} {
 			if got := m.header.Get(key); got != want {
@@ -184,6 +211,123 @@ func TestLostAcks(t *testing.T) {
 				t.Error("the stream has dropped no duplicate: nothing was sent twice, and this test shows nothing")
 			}
 		})
+	}
+}
+
+// TestHosts has two hosts publish the same numbers of the same epoch to one stream: it keeps the events of both, and drops
+// what either sends again.
+func TestHosts(t *testing.T) {
+	s := startServer(t, nil)
+	js := dial(t, s.ClientURL())
+	for i, options := range []string{"batch = 1", "batch = 10\nlinger = \"1s\""} {
+		stream := fmt.Sprintf("H%d", i)
+		for _, host := range []string{"fw1", "fw2", "fw1/1", "fw1"} { // the last is the first, after a new start of its process
+			sink, problems := sinkcheck.Load(nats.Plugin(), fmt.Sprintf("servers = [%q]\nsubject = \"%s.{kind}\"\nformat = \"frames\"\n%s\n"+
+				"stream = { name = %[2]q, create = true }", s.ClientURL(), stream, options), sdk.Env{Hostname: host})
+			if problems != "" {
+				t.Fatal(problems)
+			}
+			if err := sinkcheck.Deliver(t, sink, numbered(60)...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		from := map[string][]stored{}
+		for _, m := range contents(t, js, stream) {
+			host := m.header.Get("Pipelined-Host")
+			from[host] = append(from[host], m)
+		}
+		for _, host := range []string{"fw1", "fw2", "fw1/1"} {
+			wantAll(t, from[host], 60)
+		}
+	}
+}
+
+// TestManyInFlight has as many messages on their way as max_in_flight allows at most.
+func TestManyInFlight(t *testing.T) {
+	s := startServer(t, nil)
+	p := startProxy(t, s)
+	const n = 65536
+	sink := newSink(t, "servers = [%q]\nformat = \"frames\"\nmax_in_flight = %d\nack_timeout = \"10m\"\nstream = { name = \"M\", create = true }",
+		p.url, n)
+	run := sinktest.NewStream(t)
+	run.Append(numbered(1)...)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- run.Run(ctx, sink) }()
+	if err := run.WaitAcked(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	p.set(deaf)
+	run.Append(numbered(n + 1)...)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for sink.(sdk.Reporter).Status().(nats.Status).InFlight < n {
+		select {
+		case <-tick.C:
+		case err := <-done:
+			t.Fatalf("Run = %v", err)
+		}
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Run = %v, want the end of its context", err)
+	}
+}
+
+// pausing is a sink to whose runs records come with pauses that are as long as it is ready to wait, as over the border of a
+// process.
+type pausing struct{ sdk.Sink }
+
+func (p pausing) Run(ctx context.Context, s sdk.Stream) error {
+	return p.Sink.Run(ctx, &pausingStream{Stream: s})
+}
+
+type pausingStream struct {
+	sdk.Stream
+	calls int
+}
+
+func (s *pausingStream) Next(ctx context.Context, wait time.Duration) (sdk.Batch, error) {
+	if s.calls++; wait < 0 || s.calls%2 != 0 {
+		return s.Stream.Next(ctx, wait)
+	}
+	pause := time.NewTimer(wait)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+	}
+	return sdk.Batch{}, ctx.Err()
+}
+
+// TestPausesInReplay: batches whose acknowledgements were lost are cut the same way although their records come with pauses.
+func TestPausesInReplay(t *testing.T) {
+	s := startServer(t, nil)
+	p := startProxy(t, s)
+	sink := newSink(t, "servers = [%q]\nformat = \"frames\"\nack_timeout = \"1s\"\nbatch = 25\nstream = { name = \"P\", create = true }", p.url)
+	run := sinktest.NewStream(t)
+	run.SetBatch(10)
+	run.Append(numbered(100)...)
+	done := make(chan error, 1)
+	go func() { done <- run.Run(t.Context(), sink) }()
+	if err := run.WaitAcked(t.Context(), 100); err != nil {
+		t.Fatal(err)
+	}
+	p.set(deaf)
+	run.Append(numbered(200)...)
+	var stall *inflight.StallError
+	if err := <-done; !errors.As(err, &stall) {
+		t.Fatalf("Run = %v, want a StallError", err)
+	}
+	p.set(pass)
+	run.Drain()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	sinkcheck.KeepRunning(ctx, t, run, pausing{sink})
+	wantAll(t, contents(t, dial(t, s.ClientURL()), "P"), 300)
+	if sinkcheck.Counter(t, sink, "duplicates") == 0 {
+		t.Error("the stream has dropped no duplicate: nothing was sent twice, and this test shows nothing")
 	}
 }
 

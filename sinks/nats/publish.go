@@ -22,14 +22,19 @@ const (
 var noRetries = []jetstream.PublishOpt{jetstream.WithRetryAttempts(0)}
 
 // take returns an empty message, of which there are max_in_flight. While there is none, open batches are sent and the stream
-// is waited for.
+// is waited for. Batches that are being rebuilt are sent only if they are all there is: then nothing would come back.
 func (r *run) take(ctx context.Context, subject string) (*message, error) {
 	var m *message
 	select {
 	case m = <-r.free:
 	default:
-		if err := r.flush(); err != nil {
+		if err := r.flush(r.ready); err != nil {
 			return nil, err
+		}
+		if len(r.open) == r.table.MaxInFlight {
+			if err := r.flush(always); err != nil {
+				return nil, err
+			}
 		}
 		select {
 		case m = <-r.free:
@@ -61,7 +66,7 @@ func (r *run) takeBack(m *message) {
 // publish sends a message, or rejects its record if it can never be taken.
 func (r *run) publish(m *message) error {
 	defer r.takeBack(m)
-	m.identify(r.host, r.name, r.epoch, r.table.Batch > 1)
+	m.identify(&r.origin, r.table.Batch > 1)
 	m.bytes = len(m.msg.Data)
 	if size := m.size(); size > r.conn.maxSize {
 		return r.reject(m, fmt.Sprintf("a message of %d bytes, and the stream takes %d", size, r.conn.maxSize))

@@ -3,7 +3,6 @@ package nats
 import (
 	"context"
 	"errors"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,7 +101,7 @@ func (k *Sink) Run(ctx context.Context, s sdk.Stream) (err error) {
 		Sink:   k,
 		stream: s,
 		fail:   cancel,
-		epoch:  strconv.FormatUint(s.Epoch(), 10),
+		origin: newOrigin(k.host, k.name, s.Epoch()),
 		out:    make(map[*natsgo.Msg]*message),
 		open:   make(map[string]*message),
 		free:   make(chan *message, k.table.MaxInFlight),
@@ -139,7 +138,7 @@ type run struct {
 	stream sdk.Stream
 	conn   *connection
 	fail   func(error) // ends the run; the first error counts
-	epoch  string
+	origin origin
 	names  *event.Names
 	at     event.Seq // the last record that was added
 
@@ -162,7 +161,7 @@ func (r *run) loop(ctx context.Context) error {
 		}
 		switch {
 		case errors.Is(err, sdk.ErrDrained):
-			if err := r.flush(); err != nil {
+			if err := r.flush(always); err != nil {
 				return err
 			}
 			return r.window.Drain(ctx)
@@ -170,21 +169,21 @@ func (r *run) loop(ctx context.Context) error {
 			return context.Cause(ctx)
 		case err != nil:
 			return err
-		case b.Len() == 0:
-			err = r.flush()
-		case len(r.open) > 0:
-			err = r.flushOld()
 		}
-		if err != nil {
+		if err := r.flush(r.old); err != nil {
 			return err
 		}
 	}
 }
 
-// patience is how long to wait for more records: until the oldest open batch has waited for linger.
+// patience is how long to wait for more records: until the oldest open batch has waited for linger. One that has to become
+// what it was is waited for: its records are in the ring, and if they were evicted, later ones are.
 func (r *run) patience() time.Duration {
 	wait := time.Duration(-1)
 	for _, m := range r.open {
+		if r.rebuilding(m) {
+			continue
+		}
 		left := max(0, time.Until(m.opened.Add(r.table.Linger)))
 		if wait < 0 || left < wait {
 			wait = left
@@ -197,7 +196,8 @@ func (r *run) patience() time.Duration {
 func (r *run) add(ctx context.Context, rec *event.Record) error {
 	seq := rec.Seq()
 	if !r.window.Fits(seq) {
-		if err := r.flush(); err != nil {
+		// Batches that were sent before lie within the window as it was, so this record is behind all of them.
+		if err := r.flush(always); err != nil {
 			return err
 		}
 		if err := r.window.Wait(ctx, seq); err != nil {
@@ -230,7 +230,7 @@ func (r *run) add(ctx context.Context, rec *event.Record) error {
 func (r *run) addToBatch(ctx context.Context, seq event.Seq, subject string) error {
 	again := r.cuts[seq]
 	m := r.open[subject]
-	room := r.conn.maxSize - headerRoom - len(r.host) - 2*len(r.name)
+	room := r.conn.maxSize - headerRoom - r.origin.size()
 	if m != nil && (m.cut != again || len(m.msg.Data)+len(r.buf) > room) {
 		if err := r.seal(subject); err != nil {
 			return err
@@ -259,9 +259,12 @@ func (r *run) seal(subject string) error {
 	return r.publish(m)
 }
 
-// flush sends every open batch.
-func (r *run) flush() error {
-	for subject := range r.open {
+// flush sends the open batches of which due says so.
+func (r *run) flush(due func(*message) bool) error {
+	for subject, m := range r.open {
+		if !due(m) {
+			continue
+		}
 		if err := r.seal(subject); err != nil {
 			return err
 		}
@@ -269,16 +272,17 @@ func (r *run) flush() error {
 	return nil
 }
 
-// flushOld sends the open batches that have waited for linger. One that has to become what it was is waited for: its records
-// are in the ring and come without a pause.
-func (r *run) flushOld() error {
-	now := time.Now()
-	for subject, m := range r.open {
-		if m.complete(r.at) || m.cut.count == 0 && now.Sub(m.opened) >= r.table.Linger {
-			if err := r.seal(subject); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+// always is every batch.
+func always(*message) bool { return true }
+
+// ready is a batch that may be sent, whether or not it is full.
+func (r *run) ready(m *message) bool { return !r.rebuilding(m) }
+
+// old is one that has waited for linger, or has become what it was.
+func (r *run) old(m *message) bool {
+	return m.complete(r.at) || m.cut.count == 0 && time.Since(m.opened) >= r.table.Linger
 }
+
+// rebuilding reports whether a batch was sent before and does not have its records again yet. If it were sent now, it would
+// have another id, and the stream would have its records twice.
+func (r *run) rebuilding(m *message) bool { return m.cut.count > 0 && !m.complete(r.at) }

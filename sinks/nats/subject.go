@@ -6,12 +6,13 @@ import (
 )
 
 // escape appends a value as one token of a subject. What has a meaning in subjects (blanks, control characters, '.', '*',
-// '>') and '%' itself become %XX, as in a URL: two values never give one token.
+// '>') and '%' itself become %XX, as in a URL: two values never give one token. So does a '$' that a value begins with: where
+// it begins a subject, that belongs to the servers.
 func escape(dst []byte, value string) []byte {
 	const digits = "0123456789ABCDEF"
 	for i := range len(value) {
 		switch c := value[i]; {
-		case c <= ' ' || c == 0x7f || c == '.' || c == '*' || c == '>' || c == '%':
+		case c <= ' ' || c == 0x7f || c == '.' || c == '*' || c == '>' || c == '%', c == '$' && i == 0:
 			dst = append(dst, '%', digits[c>>4], digits[c&15])
 		default:
 			dst = append(dst, c)

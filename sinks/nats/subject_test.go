@@ -17,6 +17,8 @@ func TestEscape(t *testing.T) {
 		"100%":       "100%25",
 		"%2E":        "%252E",
 		"café":       "café",
+		"$JS":        "%24JS",
+		"a$b":        "a$b",
 		"\x7f\n\x00": "%7F%0A%00",
 	} {
 		if got := string(escape(nil, value)); got != want {
@@ -27,7 +29,7 @@ func TestEscape(t *testing.T) {
 
 // FuzzEscape: a value is one token that can be published to, and the token gives the value back.
 func FuzzEscape(f *testing.F) {
-	for _, value := range []string{"trust", "dmz.west", "*", ">", "a b\tc", "%", "%2e", "\x00\xff", "é", "$SYS"} {
+	for _, value := range []string{"trust", "dmz.west", "*", ">", "a b\tc", "%", "%2e", "\x00\xff", "é", "$SYS", "$JS", "$$"} {
 		f.Add(value)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
@@ -35,8 +37,10 @@ func FuzzEscape(f *testing.F) {
 			return // no zone is called so
 		}
 		token := string(escape(nil, value))
-		if err := checkSubject("pipelined." + token); err != nil || strings.Contains(token, ".") {
-			t.Errorf("%q is %q: %v", value, token, err)
+		for _, subject := range []string{"pipelined." + token, token + ".x"} {
+			if err := checkSubject(subject); err != nil || strings.Contains(token, ".") {
+				t.Errorf("%q is %q: %v", value, token, err)
+			}
 		}
 		if back, err := url.PathUnescape(token); err != nil || back != value {
 			t.Errorf("%q is %q and back %q, %v", value, token, back, err)

@@ -359,8 +359,8 @@ func (*Down_Sessions) isDown_Message() {}
 // Open begins a run.
 type Open struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// This run of the daemon. (epoch, component, sequence number) names a record for ever: a destination can drop what it
-	// has already.
+	// Of this stream: no other sink of the daemon has it, and it is greater than that of earlier runs of the daemon. (epoch,
+	// sequence number) names a record for ever: a destination can drop what it has already.
 	Epoch         uint64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

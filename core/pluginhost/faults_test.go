@@ -361,6 +361,20 @@ func TestClosedWhileStarting(t *testing.T) {
 	}
 }
 
+// TestLeavesGroup kills a process that has left its process group.
+func TestLeavesGroup(t *testing.T) {
+	h, _ := newHost(t)
+	h.timing.start = time.Second
+	path := filepath.Join(t.TempDir(), "pid")
+	sink := newTestSink(t, h, "", "leaves-group", path)
+	if err := sinktest.NewStream(t).Run(t.Context(), sink); err == nil || !strings.Contains(err.Error(), errStart.Error()) {
+		t.Errorf("Run = %v", err)
+	}
+	if process := toldNumber(t, path); exists(process) {
+		t.Errorf("process %d is there", process)
+	}
+}
+
 // TestOutput checks how a stream becomes lines.
 func TestOutput(t *testing.T) {
 	log := new(logBuffer)

@@ -103,7 +103,7 @@ func (c *command) reap() {
 		}
 	}
 	c.mu.Lock()
-	_ = unix.Kill(-c.pid, unix.SIGKILL) // the zombie itself is in the group, so there is one
+	_ = unix.Kill(-c.pid, unix.SIGKILL) // there is no such group if the process has left it, alone
 	err := c.cmd.Wait()
 	c.reaped = true
 	c.err = err
@@ -124,6 +124,7 @@ func (c *command) kill(reason string) {
 	}
 	if c.pid > 0 && !c.reaped {
 		_ = unix.Kill(-c.pid, unix.SIGKILL) // it may have ended meanwhile
+		_ = unix.Kill(c.pid, unix.SIGKILL)  // it may have left its group
 	}
 }
 

@@ -102,8 +102,8 @@ func (p *live) config(s spec, started func()) *plugin.ClientConfig {
 		StartTimeout:     s.timing.start,
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
 		Stderr:           out,
-		SyncStdout:       s.output.writer(),
-		SyncStderr:       s.output.writer(),
+		SyncStdout:       s.output.paidWriter(), // by its stream
+		SyncStderr:       s.output.paidWriter(),
 		GRPCDialOptions:  p.dialOptions(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: s.where.path},
 		RunnerFunc: func(_ hclog.Logger, template *exec.Cmd, dir string) (runner.Runner, error) {
@@ -136,20 +136,6 @@ func own(dir string, o *options) error {
 		gid = int(*o.gid)
 	}
 	return os.Chown(dir, uid, gid)
-}
-
-// dialOptions bound what a plugin may send, and keep hold of the connection: go-plugin forgets it if a call fails too early.
-func (p *live) dialOptions() []grpc.DialOption {
-	keep := func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
-		p.conn.Store(cc)
-		return next(ctx, desc, cc, method, o...)
-	}
-	return []grpc.DialOption{
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(sinkv1.MaxUp)),
-		grpc.WithChainStreamInterceptor(keep),
-		grpc.WithReadBufferSize(32 << 10), grpc.WithWriteBufferSize(256 << 10),
-		grpc.WithMaxHeaderListSize(64 << 10),
-	}
 }
 
 // adapter makes the client of the service for go-plugin.

@@ -41,6 +41,16 @@ func rawPlugin(mode string, args []string) {
 		}
 		tell(args[0], os.Getpid())
 		select {}
+	case "brokers": // answers every stream but those of the service with messages without end
+		srv := grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}), grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
+			var err error
+			for id := byte(0); err == nil; id = (id + 1) & 127 {
+				err = s.SendMsg(rawBytes{8, id})
+			}
+			return err
+		}))
+		sinkv1.RegisterSinkServer(srv, script{mode: "acknowledges"})
+		_ = srv.Serve(listen())
 	case "exits":
 		fmt.Fprintln(os.Stderr, "no license")
 		os.Exit(7)
@@ -245,6 +255,9 @@ func (s script) Deliver(call grpc.BidiStreamingServer[sinkv1.Down, sinkv1.Up]) e
 		_ = call.SendMsg(rawBytes(make([]byte, 64<<20)))
 	case "no-reason":
 		_ = call.Send(&sinkv1.Up{Rejections: []*sinkv1.Rejection{{Sequence: last}, {Sequence: last - 1, Why: strings.Repeat("x", 10_000)}}, Ack: last})
+		return nil
+	case "acknowledges":
+		_ = call.Send(&sinkv1.Up{Ack: last})
 		return nil
 	case "leaves":
 		return nil

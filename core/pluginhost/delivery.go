@@ -68,7 +68,21 @@ func (d *delivery) put(m *sinkv1.Down) error {
 func (s *Sink) deliver(ctx context.Context, p *live, stream sdk.Stream) error {
 	callCtx, cancelCall := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelCall()
+	ended := make(chan struct{})
+	defer close(ended)
+	defer context.AfterFunc(ctx, func() { // a plugin that does not stop is not waited for, nor one that lets no stream open
+		timer := time.NewTimer(p.timing.stop)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ended:
+		}
+		cancelCall()
+	})()
 	call, err := p.sink.Deliver(callCtx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		return err
 	}
@@ -89,18 +103,6 @@ func (s *Sink) deliver(ctx context.Context, p *live, stream sdk.Stream) error {
 		}
 		received <- err
 	}()
-	ended := make(chan struct{})
-	defer close(ended)
-	defer context.AfterFunc(ctx, func() { // a plugin that does not stop is not waited for
-		timer := time.NewTimer(p.timing.stop)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ended:
-		}
-		cancelCall()
-	})()
-
 	sendErr := d.send(sendCtx)
 	if errors.Is(sendErr, sdk.ErrDrained) {
 		sendErr = nil

@@ -176,6 +176,31 @@ func TestNoCredit(t *testing.T) {
 	}
 }
 
+// TestNoStream cancels a run whose stream the plugin does not let open.
+func TestNoStream(t *testing.T) {
+	h, _ := newHost(t)
+	sink := newTestSink(t, h, `health = "1m"`, "no-room")
+	if err := h.Configure(t.Context(), []string{"mine"}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the last stream is taken", func() bool { return len(sink.Status().(Status).LastLines) > 0 })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	s := sinktest.NewStream(t)
+	go func() { done <- s.Run(ctx, sink) }()
+	cancel()
+	select {
+	case err := <-done:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Run = %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the run does not end")
+		_ = syscall.Kill(pid(sink), syscall.SIGKILL) // so that the test does
+		<-done
+	}
+}
+
 // TestStuck cancels a run whose sink does not return: ours does, soon.
 func TestStuck(t *testing.T) {
 	h, _ := newHost(t)

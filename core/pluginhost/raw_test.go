@@ -197,8 +197,12 @@ func (s script) Configure(context.Context, *sinkv1.ConfigureRequest) (*sinkv1.Co
 	return new(sinkv1.ConfigureResponse), nil
 }
 
-func (s script) Health(context.Context, *sinkv1.HealthRequest) (*sinkv1.HealthResponse, error) {
+func (s script) Health(ctx context.Context, _ *sinkv1.HealthRequest) (*sinkv1.HealthResponse, error) {
 	switch s.mode {
+	case "no-room":
+		fmt.Fprintln(os.Stderr, "no room is left")
+		<-ctx.Done()
+		return nil, ctx.Err()
 	case "ill":
 		return nil, status.Error(codes.Internal, "feverish")
 	case "odd-health":
@@ -291,6 +295,9 @@ func serveScript(mode string) {
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: sinkv1.Handshake(), Plugins: plugin.PluginSet{sinkv1.Service: scriptAdapter{mode: mode}},
 		GRPCServer: func(o []grpc.ServerOption) *grpc.Server {
+			if mode == "no-room" { // for a stream beside that of the output and a health call
+				o = append(o, grpc.MaxConcurrentStreams(2))
+			}
 			return grpc.NewServer(append(o, grpc.ForceServerCodecV2(rawCodec{}))...)
 		},
 		Logger: hclog.NewNullLogger(),

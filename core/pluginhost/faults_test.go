@@ -292,6 +292,29 @@ func TestOddHealth(t *testing.T) {
 	}
 }
 
+// TestRenamedCounters runs processes that have other counters each: there are only so many, and those that are there go on.
+func TestRenamedCounters(t *testing.T) {
+	h, _ := newHost(t)
+	sink := newTestSink(t, h, "", "renames")
+	for n := range uint64(5) {
+		p, err := sink.acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the process is counted", func() bool { return counter(sink, "plugin_a") == n+1 })
+		own := 0
+		for _, c := range sink.Counters() {
+			if strings.HasPrefix(c.Name, "plugin_") {
+				own++
+			}
+		}
+		if own > maxCounters {
+			t.Errorf("%d counters after %d processes", own, n+1)
+		}
+		sink.discard(p, nil)
+	}
+}
+
 // TestPanics checks that a panic of a run is an error of that run.
 func TestPanics(t *testing.T) {
 	h, log := newHost(t)

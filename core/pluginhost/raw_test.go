@@ -203,6 +203,12 @@ func (s script) Health(ctx context.Context, _ *sinkv1.HealthRequest) (*sinkv1.He
 		fmt.Fprintln(os.Stderr, "no room is left")
 		<-ctx.Done()
 		return nil, ctx.Err()
+	case "renames": // has other counters in every process, but for one
+		answer := &sinkv1.HealthResponse{Counters: []*sinkv1.Counter{{Name: "a", Value: 1}}}
+		for i := range maxCounters / 2 {
+			answer.Counters = append(answer.Counters, &sinkv1.Counter{Name: fmt.Sprintf("n%d_%d", os.Getpid(), i), Value: 1})
+		}
+		return answer, nil
 	case "ill":
 		return nil, status.Error(codes.Internal, "feverish")
 	case "odd-health":

@@ -423,6 +423,23 @@ func TestLeavesGroup(t *testing.T) {
 	}
 }
 
+// TestConfigureBounded configures plugins that get nowhere, all together for a while, and goes on with the one that works.
+func TestConfigureBounded(t *testing.T) {
+	h, _ := newHost(t)
+	newTestSink(t, h, "", "silent")
+	newTestSink(t, h, "", "silent")
+	works := newTestSink(t, h, "")
+	cause := errors.New("enough was waited")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Configure(ctx, []string{"mine"}) }()
+	eventually(t, "the plugin that works runs", func() bool { return pid(works) != 0 })
+	cancel(cause)
+	if err := <-done; err == nil || strings.Count(err.Error(), cause.Error()) != 2 {
+		t.Errorf("Configure = %v", err)
+	}
+}
+
 // TestOutput checks how a stream becomes lines.
 func TestOutput(t *testing.T) {
 	log := new(logBuffer)

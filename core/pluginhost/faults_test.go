@@ -383,8 +383,8 @@ func TestStandardOutput(t *testing.T) {
 	if err := h.Configure(t.Context(), []string{"mine"}); err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"past the kit", "through the kit"} {
-		eventually(t, line, func() bool { return strings.Contains(log.String(), `line="`+line+`"`) })
+	for _, line := range []string{"past the kit....", `and after a long line"`, `through the kit"`} {
+		eventually(t, line, func() bool { return strings.Contains(log.String(), `line="`+line) })
 	}
 	if strings.Contains(log.String(), "|unix|") {
 		t.Error("the handshake is in the log")

@@ -127,7 +127,8 @@ func rawPlugin(mode string, args []string) {
 			for os.Stdout == stdout { // until the handshake is said, and the kit takes standard output
 				time.Sleep(time.Millisecond)
 			}
-			fmt.Fprintln(stdout, "past the kit")
+			fmt.Fprintln(stdout, "past the kit"+strings.Repeat(".", 200<<10))
+			fmt.Fprintln(stdout, "and after a long line")
 			fmt.Println("through the kit")
 		}()
 		sinkplugin.Serve(testPlugin())

@@ -171,26 +171,32 @@ func (c *command) closeOurs() {
 }
 
 // Stdout is where the handshake comes from, in a line; what follows goes to the log.
-func (c *command) Stdout() io.ReadCloser { return &afterLine{ReadCloser: c.stdout, to: c.prints} }
+func (c *command) Stdout() io.ReadCloser { return &firstLine{ReadCloser: c.stdout, rest: c.prints} }
 
-// afterLine copies what follows the first line to a writer.
-type afterLine struct {
+// firstLine is a stream up to the end of its first line. The read that follows copies the rest to a writer before it says that the
+// stream has ended: go-plugin reads until then, but gives up at a long line.
+type firstLine struct {
 	io.ReadCloser
 
-	to   io.Writer
+	rest io.Writer
 	past bool
 }
 
-func (a *afterLine) Read(p []byte) (int, error) {
-	n, err := a.ReadCloser.Read(p)
-	rest := p[:n]
-	if !a.past {
-		_, rest, a.past = bytes.Cut(rest, []byte{'\n'})
+func (f *firstLine) Read(p []byte) (int, error) {
+	if f.past {
+		if _, err := io.Copy(f.rest, f.ReadCloser); err != nil {
+			return 0, err
+		}
+		return 0, io.EOF
 	}
-	if a.past && len(rest) > 0 {
-		_, _ = a.to.Write(rest) // it takes everything
+	n, err := f.ReadCloser.Read(p)
+	line, rest, past := bytes.Cut(p[:n], []byte{'\n'})
+	if !past {
+		return n, err
 	}
-	return n, err
+	f.past = true
+	_, _ = f.rest.Write(rest) // it takes everything
+	return len(line) + 1, nil
 }
 
 // Stderr is what goes to the log.

@@ -81,6 +81,7 @@ func TestBreaches(t *testing.T) {
 		"past-reject":   "record 1 was rejected, but 11 to 10 are what it has",
 		"reject-flood":  "more records were rejected than sent",
 		"idle-flood":    "messages in a row that say nothing",
+		"credit-flood":  "messages in a row that say nothing",
 		"nonsense":      "unmarshal",
 		"huge":          "larger than max",
 	} {

@@ -260,6 +260,12 @@ func (s script) Deliver(call grpc.BidiStreamingServer[sinkv1.Down, sinkv1.Up]) e
 				return err
 			}
 		}
+	case "credit-flood":
+		for credit := uint64(1) << 41; ; credit++ {
+			if err := call.Send(&sinkv1.Up{Credit: credit}); err != nil {
+				return err
+			}
+		}
 	case "nonsense":
 		_ = call.SendMsg(rawBytes("\xff\xff\xff\xff nonsense"))
 	case "huge":

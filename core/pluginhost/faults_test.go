@@ -277,6 +277,19 @@ func TestIll(t *testing.T) {
 	}
 }
 
+// TestDiesInHealth ends a process while it is asked for its health: nobody has killed it, and that is told once.
+func TestDiesInHealth(t *testing.T) {
+	h, _ := newHost(t)
+	sink := newTestSink(t, h, "", "dies-in-health")
+	err := sinktest.NewStream(t).Run(t.Context(), sink)
+	if err == nil || !strings.HasPrefix(err.Error(), "the plugin has ended, exit status 3: ") {
+		t.Errorf("Run = %v", err)
+	}
+	if n := counter(sink, "process_kills"); n != 0 {
+		t.Errorf("%d kills", n)
+	}
+}
+
 // TestOddHealth checks that only what fits is taken from an answer.
 func TestOddHealth(t *testing.T) {
 	h, _ := newHost(t)

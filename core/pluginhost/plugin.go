@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/rtflow/pipelined/sdk/sinkplugin/sinkv1"
@@ -186,12 +187,8 @@ func (p *live) explain(err error) error {
 	if p.command == nil {
 		return err
 	}
-	timer := time.NewTimer(p.timing.stop) // its end may come a moment after that of its connection
-	defer timer.Stop()
-	select {
-	case <-p.command.done:
+	if p.ends() {
 		err = fmt.Errorf("the plugin has ended, %s: %w", p.command.how(), err)
-	case <-timer.C:
 	}
 	if lines := p.output.lastLines(); len(lines) > 0 {
 		err = fmt.Errorf("%w; it said last: %s", err, lines[len(lines)-1])
@@ -234,6 +231,18 @@ func (p *live) watch(every, patience time.Duration) {
 	}
 }
 
+// ends waits a moment for the process to end, whose connection already has.
+func (p *live) ends() bool {
+	timer := time.NewTimer(p.timing.stop)
+	defer timer.Stop()
+	select {
+	case <-p.command.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
 func (p *live) ask(patience time.Duration) {
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
@@ -246,7 +255,7 @@ func (p *live) ask(patience time.Duration) {
 		p.health.Store(answer)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		p.command.kill(fmt.Sprintf("has not answered for %v", patience))
-	case !p.alive():
+	case !p.alive() || status.Code(err) == codes.Unavailable && p.ends():
 	default:
 		p.command.kill("does not say how it is: " + printable(status.Convert(err).Message()))
 	}

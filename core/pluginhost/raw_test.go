@@ -204,6 +204,8 @@ func (s script) Health(ctx context.Context, _ *sinkv1.HealthRequest) (*sinkv1.He
 		fmt.Fprintln(os.Stderr, "no room is left")
 		<-ctx.Done()
 		return nil, ctx.Err()
+	case "dies-in-health":
+		os.Exit(3)
 	case "renames": // has other counters in every process, but for one
 		answer := &sinkv1.HealthResponse{Counters: []*sinkv1.Counter{{Name: "a", Value: 1}}}
 		for i := range maxCounters / 2 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -133,9 +134,14 @@ func (h *Host) Named(name string, command ...string) sdk.SinkPlugin {
 // executable says what is wrong with a file that should be one, nil if nothing is.
 func executable(path string) error {
 	info, err := os.Stat(path)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("%s: %w", path, unwrapPath(err))
+	}
+	return startable(path, info)
+}
+
+func startable(path string, info fs.FileInfo) error {
+	switch {
 	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
 		return fmt.Errorf("%s is no executable file", path)
 	case info.Mode()&0o002 != 0:

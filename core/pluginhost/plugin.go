@@ -55,11 +55,11 @@ type spec struct {
 // launch starts a process, shakes hands and hands over the configuration. A process that does not do its part in time is killed; so is
 // one that is not needed any longer because ctx has ended.
 func launch(ctx context.Context, s spec) (*live, *sinkv1.ConfigureResponse, error) {
-	if s.options.SHA256 != "" {
-		if err := s.options.verify(); err != nil {
-			return nil, nil, err
-		}
+	pinned, err := s.options.open()
+	if err != nil {
+		return nil, nil, err
 	}
+	defer pinned.Close() // nil is no file
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timing.start, errStart)
 	defer cancel()
 	p := &live{
@@ -68,7 +68,7 @@ func launch(ctx context.Context, s spec) (*live, *sinkv1.ConfigureResponse, erro
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	stop := func() bool { return true }
-	config := p.config(s, func() {
+	config := p.config(s, pinned, func() {
 		stop = context.AfterFunc(ctx, func() { p.command.kill("") })
 	})
 	p.client = plugin.NewClient(config)
@@ -92,7 +92,7 @@ func launch(ctx context.Context, s spec) (*live, *sinkv1.ConfigureResponse, erro
 var errStart = errors.New("did not start in time")
 
 // config is what go-plugin starts the process from. started is called when there is a command that can be killed.
-func (p *live) config(s spec, started func()) *plugin.ClientConfig {
+func (p *live) config(s spec, pinned *os.File, started func()) *plugin.ClientConfig {
 	out := s.output.writer()
 	return &plugin.ClientConfig{
 		HandshakeConfig:  sinkv1.Handshake(),
@@ -111,7 +111,7 @@ func (p *live) config(s spec, started func()) *plugin.ClientConfig {
 			if err := own(dir, s.options); err != nil {
 				return nil, err
 			}
-			cmd := exec.Command(s.options.command[0], s.options.command[1:]...)
+			cmd := s.options.cmd(pinned)
 			cmd.Env = append(s.options.environment(), template.Env...)
 			cmd.Env = append(cmd.Env, marker+"="+s.where.path)
 			cmd.SysProcAttr = attributes(s.options)

@@ -85,7 +85,7 @@ func (c *command) spawn() (err error) {
 	}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = theirs[0], theirs[1], theirs[2]
 	if err := c.where.do(c.cmd.Start); err != nil {
-		return fmt.Errorf("%s: %w", c.cmd.Path, unwrapPath(err))
+		return fmt.Errorf("%s: %w", c.cmd.Args[0], unwrapPath(err))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -203,7 +203,7 @@ func (f *firstLine) Read(p []byte) (int, error) {
 func (c *command) Stderr() io.ReadCloser { return c.stderr }
 
 // Name is for go-plugin's log.
-func (c *command) Name() string { return c.cmd.Path }
+func (c *command) Name() string { return c.cmd.Args[0] }
 
 // ID is the number of the process.
 func (c *command) ID() string { return strconv.Itoa(c.number()) }

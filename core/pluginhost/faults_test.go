@@ -222,6 +222,27 @@ func TestStuck(t *testing.T) {
 	}
 }
 
+// TestEndsThoughStuck ends a process whose run does not return: the kit gives it up before the daemon kills it.
+func TestEndsThoughStuck(t *testing.T) {
+	h, _ := newHost(t)
+	h.timing.shutdown = 20 * time.Second // whether a busy machine is fast enough is not the question
+	sink := newTestSink(t, h, "config.stuck = true")
+	s := sinktest.NewStream(t)
+	s.Append(sinktest.Records(1, 10)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, sink) }()
+	eventually(t, "the records are sent", func() bool { return counter(sink, "records") == 10 })
+	cancel()
+	<-done
+	if err := sink.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if exit := sink.Status().(Status).LastExit; exit != "the plugin has ended, exit status 0" {
+		t.Error(exit)
+	}
+}
+
 // TestHangs stops a process as a debugger does: it does not answer, is killed, and the next run has another one.
 func TestHangs(t *testing.T) {
 	h, _ := newHost(t)

@@ -56,7 +56,7 @@ type timing struct {
 
 func defaultTiming() timing {
 	return timing{
-		start: 15 * time.Second, stop: 500 * time.Millisecond, shutdown: 700 * time.Millisecond, steady: 30 * time.Second,
+		start: 15 * time.Second, stop: 500 * time.Millisecond, shutdown: sinkv1.EndTime, steady: 30 * time.Second,
 		failures: 5, cooldown: 30 * time.Second, logBytes: 1 << 20, logLines: 10,
 	}
 }

@@ -102,7 +102,13 @@ func (h *Host) Discover(dir string, taken []string) ([]sdk.SinkPlugin, error) {
 	for _, e := range entries {
 		name, ok := strings.CutPrefix(e.Name(), Prefix)
 		path := filepath.Join(dir, e.Name())
-		if !ok || name == "" || executable(path) != nil {
+		if !ok || name == "" {
+			continue
+		}
+		if err := executable(path); err != nil {
+			if errors.Is(err, errWritable) {
+				h.log.Warn("a plugin is left out", "plugin", path, "err", err)
+			}
 			continue
 		}
 		if slices.Contains(taken, name) {
@@ -145,10 +151,12 @@ func startable(path string, info fs.FileInfo) error {
 	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
 		return fmt.Errorf("%s is no executable file", path)
 	case info.Mode()&0o002 != 0:
-		return fmt.Errorf("%s can be written by everybody", path)
+		return fmt.Errorf("%s %w", path, errWritable)
 	}
 	return nil
 }
+
+var errWritable = errors.New("can be written by everybody")
 
 func (h *Host) add(s *Sink) *Sink {
 	h.mu.Lock()

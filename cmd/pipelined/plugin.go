@@ -46,6 +46,8 @@ destination in the place of the file.`,
 			m.Name = args[0]
 			if m.Version = "v0.0.0"; released.MatchString(version) {
 				m.Version = version
+			} else if m.Replace == "" {
+				return &usageError{fmt.Errorf("this is no release (%s) whose version go.mod could name: --replace DIRECTORY says where the source of pipelined is", version)}
 			}
 			if m.Replace != "" {
 				path, err := filepath.Abs(m.Replace)

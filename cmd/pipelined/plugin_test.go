@@ -24,3 +24,26 @@ func TestPluginNewWithoutRelease(t *testing.T) {
 		t.Errorf("%v: %s", err, text)
 	}
 }
+
+// TestTestDir makes the directory for sockets of plugins under test where those of the daemon are, and privately where that cannot be.
+func TestTestDir(t *testing.T) {
+	base := t.TempDir()
+	for _, runtime := range []string{base, "/dev/null"} {
+		t.Setenv("RUNTIME_DIRECTORY", runtime)
+		dir, err := testDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		if inside := strings.HasPrefix(dir, base); inside != (runtime == base) {
+			t.Errorf("%s with %s", dir, runtime)
+		}
+		info, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen := info.Mode().Perm() & 0o066; seen != 0 || runtime != base && info.Mode().Perm() != 0o700 {
+			t.Errorf("%s has mode %v", dir, info.Mode())
+		}
+	}
+}

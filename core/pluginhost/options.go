@@ -159,7 +159,7 @@ func (o *options) check(cfg sdk.Config, path string) bool {
 	} else if err := o.resolveGroup(); err != nil {
 		mistake(o.key("group"), "%v", err)
 	} else if (o.uid != nil || o.gid != nil) && os.Geteuid() != 0 {
-		cfg.Warnf(o.key("user"), "the daemon does not run as root: it can only start processes as another user with CAP_SETUID, CAP_SETGID and CAP_CHOWN")
+		cfg.Warnf(o.key("user"), "the daemon does not run as root: it can only start processes as another user with CAP_SETUID, CAP_SETGID, CAP_CHOWN and CAP_KILL")
 	}
 	return good
 }

@@ -3,6 +3,7 @@ package plugins
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -27,6 +28,7 @@ func TestOwnSinks(t *testing.T) {
 		"file": func(t *testing.T) string {
 			return fmt.Sprintf("path = %q\nformat = \"frames\"", filepath.Join(t.TempDir(), "out"))
 		},
+		"syslog":   func(t *testing.T) string { return fmt.Sprintf("address = %q", "tcp://"+collect(t)) },
 		"unixsock": func(t *testing.T) string { return fmt.Sprintf("path = %q", receive(t)) },
 	}
 	for name := range served() {
@@ -63,6 +65,33 @@ func receive(t *testing.T) string {
 		all.Wait()
 	})
 	return path
+}
+
+// collect takes what every sender sends over TCP, and returns the address.
+func collect(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer conn.Close()
+				_, _ = io.Copy(io.Discard, conn) // until its sender has gone
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		all.Wait()
+	})
+	return l.Addr().String()
 }
 
 // receiveOne takes one connection to its end.

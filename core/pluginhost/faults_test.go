@@ -625,16 +625,18 @@ func TestUser(t *testing.T) {
 	if err := os.WriteFile(path, data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	sink := newTestSink(t, h, "user = \"nobody\"\ngroup = \"daemon\"", "id")
-	sink.options.command[0] = path
-	s := sinktest.NewStream(t)
-	s.Append(sinktest.Records(1, 10)...)
-	s.Drain()
-	if err := s.Run(t.Context(), sink); err != nil {
-		t.Fatal(err)
+	for _, pin := range []string{"", fmt.Sprintf("%x", sha256.Sum256(data))} {
+		sink := newTestSink(t, h, "user = \"nobody\"\ngroup = \"daemon\"", "id")
+		sink.options.command[0], sink.options.SHA256 = path, pin
+		s := sinktest.NewStream(t)
+		s.Append(sinktest.Records(1, 10)...)
+		s.Drain()
+		if err := s.Run(t.Context(), sink); err != nil {
+			t.Fatal(err)
+		}
+		want := fmt.Sprintf("I am %d %d 0", *sink.options.uid, *sink.options.gid)
+		eventually(t, want, func() bool { return strings.Contains(strings.Join(sink.Status().(Status).LastLines, "\n"), want) })
 	}
-	want := fmt.Sprintf("I am %d %d 0", *sink.options.uid, *sink.options.gid)
-	eventually(t, want, func() bool { return strings.Contains(strings.Join(sink.Status().(Status).LastLines, "\n"), want) })
 }
 
 // TestChildren checks that what a plugin starts ends with it: killed, or told to end.

@@ -43,34 +43,26 @@ func TestOwnSinks(t *testing.T) {
 // receive takes the event stream of every producer that connects to a socket, each from its beginning, and returns the path.
 func receive(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(runtimeDir(t), "events.sock")
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() { receiveOne(ctx, conn) })
-		}
-	})
-	t.Cleanup(func() {
-		cancel()
-		_ = l.Close()
-		all.Wait()
-	})
+	path := filepath.Join(runtimeDir(t), "events.sock")
+	accept(t, "unix", path, func(conn net.Conn) { receiveOne(ctx, conn) })
+	t.Cleanup(cancel)
 	return path
 }
 
 // collect takes what every sender sends over TCP, and returns the address.
 func collect(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return accept(t, "tcp", "127.0.0.1:0", func(conn net.Conn) {
+		defer conn.Close()
+		_, _ = io.Copy(io.Discard, conn) // until its sender has gone
+	})
+}
+
+// accept takes every connection until the test ends, and returns the address.
+func accept(t *testing.T, network, address string, take func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,10 +73,7 @@ func collect(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			all.Go(func() {
-				defer conn.Close()
-				_, _ = io.Copy(io.Discard, conn) // until its sender has gone
-			})
+			all.Go(func() { take(conn) })
 		}
 	})
 	t.Cleanup(func() {

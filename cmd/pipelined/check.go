@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,7 @@ A sink that is an executable of its own is not started: of it check sees whether
 checksum and how it is to run. With --plugins it is started, and looks at its own table.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: path, daemon: true, ask: plugins}, pipeline.Options{})
+			p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: path, daemon: true, ask: plugins}, pipeline.Options{Log: newLogger(cmd.ErrOrStderr(), slog.LevelWarn)})
 			if err != nil {
 				return err
 			}

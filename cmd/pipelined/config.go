@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -36,6 +37,8 @@ type how struct {
 	path   string
 	daemon bool // with what only the daemon needs
 	ask    bool // plugins are started and look at their own tables
+
+	patience time.Duration // for how long they are asked, all together; 0: as long as each may take
 }
 
 // plan loads a configuration and plans its pipeline. Its problems are written to w; with an error among them plan
@@ -57,6 +60,11 @@ func plan(ctx context.Context, w io.Writer, how how, o pipeline.Options) (_ *pla
 	p := &planned{Plan: pipeline.NewPlan(file, problems, o), file: file, host: host}
 	if how.ask && problems.Err() == nil {
 		host.Sweep()
+		if how.patience > 0 {
+			var cancel func()
+			ctx, cancel = context.WithTimeoutCause(ctx, how.patience, fmt.Errorf("did not start within %v", how.patience))
+			defer cancel()
+		}
 		p.down = host.Configure(ctx, names(file.Pipeline.Sinks))
 	}
 	for _, problem := range problems.All() {

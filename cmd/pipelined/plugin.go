@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rtflow/pipelined/core/pluginhost"
 	"github.com/rtflow/pipelined/core/pluginkit"
 )
 
@@ -46,6 +47,8 @@ destination in the place of the file.`,
 			m.Name = args[0]
 			if m.Version = "v0.0.0"; released.MatchString(version) {
 				m.Version = version
+			} else if m.Replace == "" {
+				return &usageError{fmt.Errorf("this is no release (%s) whose version go.mod could name: --replace DIRECTORY says where the source of pipelined is", version)}
 			}
 			if m.Replace != "" {
 				path, err := filepath.Abs(m.Replace)
@@ -122,12 +125,32 @@ Records of a made-up firewall go to the destination that the configuration names
 func testPlugin(cmd *cobra.Command, o pluginkit.Options) (err error) {
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if o.RuntimeDir, err = os.MkdirTemp("", "pipelined-test-"); err != nil {
+	if o.RuntimeDir, err = testDir(); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(o.RuntimeDir)) }()
-	if err := os.Chmod(o.RuntimeDir, 0o711); err != nil { // a plugin may run as another user
-		return err
-	}
 	return pluginkit.Test(ctx, cmd.OutOrStdout(), o)
+}
+
+// testDir makes a directory for sockets: where the daemon would have them, or else one for temporary files that nobody else enters.
+func testDir() (string, error) {
+	if dir, err := runtimeTestDir(); err == nil {
+		return dir, nil
+	}
+	return os.MkdirTemp("", "pipelined-test-")
+}
+
+func runtimeTestDir() (string, error) {
+	base, err := pluginhost.RuntimeDir()
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(base, 0o711); err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(base, "test-")
+	if err != nil || os.Geteuid() != 0 {
+		return dir, err
+	}
+	return dir, os.Chmod(dir, 0o711) // root can have plugins that run as another user, who passes through
 }

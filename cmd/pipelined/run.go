@@ -41,13 +41,22 @@ when service.drain was over: the ledger says how many.`,
 	return cmd
 }
 
+// pluginPatience is how long the daemon's start waits for plugins, which start all at once. Later starts have more time.
+const pluginPatience = 5 * time.Second
+
 func runDaemon(cmd *cobra.Command, path, level string) error {
 	lowest, err := parseLevel(level)
 	if err != nil {
 		return err
 	}
 	log := newLogger(cmd.ErrOrStderr(), lowest)
-	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: path, daemon: true, ask: true}, pipeline.Options{Log: log, InterfaceID: interfaceID})
+	signals := make(chan os.Signal, 4) // before plugins are waited for: SIGHUP would end the daemon
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	asking, stopAsking := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
+	defer stopAsking()
+	p, err := plan(asking, cmd.ErrOrStderr(), how{path: path, daemon: true, ask: true, patience: pluginPatience},
+		pipeline.Options{Log: log, InterfaceID: interfaceID})
 	if err != nil {
 		return err
 	}
@@ -56,6 +65,11 @@ func runDaemon(cmd *cobra.Command, path, level string) error {
 			log.Warn("plugins leave something behind", "err", err)
 		}
 	}()
+	if asking.Err() != nil {
+		log.Info("stopped before it began")
+		return nil
+	}
+	stopAsking()
 	if p.down != nil {
 		log.Warn("a plugin does not start; its records wait in the ring", "err", p.down)
 	}
@@ -65,10 +79,6 @@ func runDaemon(cmd *cobra.Command, path, level string) error {
 	if err != nil {
 		return err
 	}
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
-	defer signal.Stop(signals)
-
 	stopHTTP, err := serve(p.file.Service.Metrics, pl, log)
 	if err != nil {
 		cancel()

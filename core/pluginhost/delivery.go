@@ -25,7 +25,7 @@ func breach(form string, args ...any) error { return &breachError{fmt.Sprintf(fo
 
 // Bounds of what a plugin may send up.
 const (
-	maxIdle = 1000 // messages in a row that neither acknowledge nor reject nor grant anything
+	maxIdle = 1000 // messages in a row that neither acknowledge nor reject anything, nor raise the credit for what was sent
 	maxWhy  = 200  // bytes of the reason of a rejection
 )
 
@@ -46,6 +46,7 @@ type delivery struct {
 
 	acked    uint64 // the receiver's own
 	rejected uint64
+	raised   uint64 // how often the credit was
 	idle     int
 	list     listing
 
@@ -68,7 +69,21 @@ func (d *delivery) put(m *sinkv1.Down) error {
 func (s *Sink) deliver(ctx context.Context, p *live, stream sdk.Stream) error {
 	callCtx, cancelCall := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelCall()
+	ended := make(chan struct{})
+	defer close(ended)
+	defer context.AfterFunc(ctx, func() { // a plugin that does not stop is not waited for, nor one that lets no stream open
+		timer := time.NewTimer(p.timing.stop)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ended:
+		}
+		cancelCall()
+	})()
 	call, err := p.sink.Deliver(callCtx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		return err
 	}
@@ -89,18 +104,6 @@ func (s *Sink) deliver(ctx context.Context, p *live, stream sdk.Stream) error {
 		}
 		received <- err
 	}()
-	ended := make(chan struct{})
-	defer close(ended)
-	defer context.AfterFunc(ctx, func() { // a plugin that does not stop is not waited for
-		timer := time.NewTimer(p.timing.stop)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ended:
-		}
-		cancelCall()
-	})()
-
 	sendErr := d.send(sendCtx)
 	if errors.Is(sendErr, sdk.ErrDrained) {
 		sendErr = nil
@@ -290,7 +293,8 @@ func (d *delivery) take(up *sinkv1.Up) error {
 		case d.granted <- struct{}{}:
 		default:
 		}
-		idle = false
+		d.raised++
+		idle = idle && d.raised > d.records.Load() // more often than record by record
 	}
 	if l := up.GetListing(); l != nil {
 		begins, err := d.sessions(l.GetId())

@@ -81,6 +81,7 @@ func TestBreaches(t *testing.T) {
 		"past-reject":   "record 1 was rejected, but 11 to 10 are what it has",
 		"reject-flood":  "more records were rejected than sent",
 		"idle-flood":    "messages in a row that say nothing",
+		"credit-flood":  "messages in a row that say nothing",
 		"nonsense":      "unmarshal",
 		"huge":          "larger than max",
 	} {
@@ -176,6 +177,31 @@ func TestNoCredit(t *testing.T) {
 	}
 }
 
+// TestNoStream cancels a run whose stream the plugin does not let open.
+func TestNoStream(t *testing.T) {
+	h, _ := newHost(t)
+	sink := newTestSink(t, h, `health = "1m"`, "no-room")
+	if err := h.Configure(t.Context(), []string{"mine"}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the last stream is taken", func() bool { return len(sink.Status().(Status).LastLines) > 0 })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	s := sinktest.NewStream(t)
+	go func() { done <- s.Run(ctx, sink) }()
+	cancel()
+	select {
+	case err := <-done:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Run = %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the run does not end")
+		_ = syscall.Kill(pid(sink), syscall.SIGKILL) // so that the test does
+		<-done
+	}
+}
+
 // TestStuck cancels a run whose sink does not return: ours does, soon.
 func TestStuck(t *testing.T) {
 	h, _ := newHost(t)
@@ -193,6 +219,27 @@ func TestStuck(t *testing.T) {
 	}
 	if took := time.Since(begin); took > 5*time.Second {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// TestEndsThoughStuck ends a process whose run does not return: the kit gives it up before the daemon kills it.
+func TestEndsThoughStuck(t *testing.T) {
+	h, _ := newHost(t)
+	h.timing.shutdown = 20 * time.Second // whether a busy machine is fast enough is not the question
+	sink := newTestSink(t, h, "config.stuck = true")
+	s := sinktest.NewStream(t)
+	s.Append(sinktest.Records(1, 10)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, sink) }()
+	eventually(t, "the records are sent", func() bool { return counter(sink, "records") == 10 })
+	cancel()
+	<-done
+	if err := sink.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if exit := sink.Status().(Status).LastExit; exit != "the plugin has ended, exit status 0" {
+		t.Error(exit)
 	}
 }
 
@@ -251,6 +298,19 @@ func TestIll(t *testing.T) {
 	}
 }
 
+// TestDiesInHealth ends a process while it is asked for its health: nobody has killed it, and that is told once.
+func TestDiesInHealth(t *testing.T) {
+	h, _ := newHost(t)
+	sink := newTestSink(t, h, "", "dies-in-health")
+	err := sinktest.NewStream(t).Run(t.Context(), sink)
+	if err == nil || !strings.HasPrefix(err.Error(), "the plugin has ended, exit status 3: ") {
+		t.Errorf("Run = %v", err)
+	}
+	if n := counter(sink, "process_kills"); n != 0 {
+		t.Errorf("%d kills", n)
+	}
+}
+
 // TestOddHealth checks that only what fits is taken from an answer.
 func TestOddHealth(t *testing.T) {
 	h, _ := newHost(t)
@@ -264,6 +324,29 @@ func TestOddHealth(t *testing.T) {
 	}
 	if st := sink.Status().(Status); st.Plugin != nil {
 		t.Errorf("status %s", st.Plugin)
+	}
+}
+
+// TestRenamedCounters runs processes that have other counters each: there are only so many, and those that are there go on.
+func TestRenamedCounters(t *testing.T) {
+	h, _ := newHost(t)
+	sink := newTestSink(t, h, "", "renames")
+	for n := range uint64(5) {
+		p, err := sink.acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the process is counted", func() bool { return counter(sink, "plugin_a") == n+1 })
+		own := 0
+		for _, c := range sink.Counters() {
+			if strings.HasPrefix(c.Name, "plugin_") {
+				own++
+			}
+		}
+		if own > maxCounters {
+			t.Errorf("%d counters after %d processes", own, n+1)
+		}
+		sink.discard(p, nil)
 	}
 }
 
@@ -335,8 +418,8 @@ func TestStandardOutput(t *testing.T) {
 	if err := h.Configure(t.Context(), []string{"mine"}); err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"past the kit", "through the kit"} {
-		eventually(t, line, func() bool { return strings.Contains(log.String(), `line="`+line+`"`) })
+	for _, line := range []string{"past the kit....", `and after a long line"`, `through the kit"`} {
+		eventually(t, line, func() bool { return strings.Contains(log.String(), `line="`+line) })
 	}
 	if strings.Contains(log.String(), "|unix|") {
 		t.Error("the handshake is in the log")
@@ -358,6 +441,37 @@ func TestClosedWhileStarting(t *testing.T) {
 	}
 	if err := sinktest.NewStream(t).Run(t.Context(), sink); !errors.Is(err, errStopping) {
 		t.Errorf("Run after Close = %v", err)
+	}
+}
+
+// TestLeavesGroup kills a process that has left its process group.
+func TestLeavesGroup(t *testing.T) {
+	h, _ := newHost(t)
+	h.timing.start = time.Second
+	path := filepath.Join(t.TempDir(), "pid")
+	sink := newTestSink(t, h, "", "leaves-group", path)
+	if err := sinktest.NewStream(t).Run(t.Context(), sink); err == nil || !strings.Contains(err.Error(), errStart.Error()) {
+		t.Errorf("Run = %v", err)
+	}
+	if process := toldNumber(t, path); exists(process) {
+		t.Errorf("process %d is there", process)
+	}
+}
+
+// TestConfigureBounded configures plugins that get nowhere, all together for a while, and goes on with the one that works.
+func TestConfigureBounded(t *testing.T) {
+	h, _ := newHost(t)
+	newTestSink(t, h, "", "silent")
+	newTestSink(t, h, "", "silent")
+	works := newTestSink(t, h, "")
+	cause := errors.New("enough was waited")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Configure(ctx, []string{"mine"}) }()
+	eventually(t, "the plugin that works runs", func() bool { return pid(works) != 0 })
+	cancel(cause)
+	if err := <-done; err == nil || strings.Count(err.Error(), cause.Error()) != 2 {
+		t.Errorf("Configure = %v", err)
 	}
 }
 
@@ -511,16 +625,18 @@ func TestUser(t *testing.T) {
 	if err := os.WriteFile(path, data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	sink := newTestSink(t, h, "user = \"nobody\"\ngroup = \"daemon\"", "id")
-	sink.options.command[0] = path
-	s := sinktest.NewStream(t)
-	s.Append(sinktest.Records(1, 10)...)
-	s.Drain()
-	if err := s.Run(t.Context(), sink); err != nil {
-		t.Fatal(err)
+	for _, pin := range []string{"", fmt.Sprintf("%x", sha256.Sum256(data))} {
+		sink := newTestSink(t, h, "user = \"nobody\"\ngroup = \"daemon\"", "id")
+		sink.options.command[0], sink.options.SHA256 = path, pin
+		s := sinktest.NewStream(t)
+		s.Append(sinktest.Records(1, 10)...)
+		s.Drain()
+		if err := s.Run(t.Context(), sink); err != nil {
+			t.Fatal(err)
+		}
+		want := fmt.Sprintf("I am %d %d 0", *sink.options.uid, *sink.options.gid)
+		eventually(t, want, func() bool { return strings.Contains(strings.Join(sink.Status().(Status).LastLines, "\n"), want) })
 	}
-	want := fmt.Sprintf("I am %d %d 0", *sink.options.uid, *sink.options.gid)
-	eventually(t, want, func() bool { return strings.Contains(strings.Join(sink.Status().(Status).LastLines, "\n"), want) })
 }
 
 // TestChildren checks that what a plugin starts ends with it: killed, or told to end.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -55,7 +56,7 @@ type timing struct {
 
 func defaultTiming() timing {
 	return timing{
-		start: 15 * time.Second, stop: 500 * time.Millisecond, shutdown: 700 * time.Millisecond, steady: 30 * time.Second,
+		start: 15 * time.Second, stop: 500 * time.Millisecond, shutdown: sinkv1.EndTime, steady: 30 * time.Second,
 		failures: 5, cooldown: 30 * time.Second, logBytes: 1 << 20, logLines: 10,
 	}
 }
@@ -101,7 +102,13 @@ func (h *Host) Discover(dir string, taken []string) ([]sdk.SinkPlugin, error) {
 	for _, e := range entries {
 		name, ok := strings.CutPrefix(e.Name(), Prefix)
 		path := filepath.Join(dir, e.Name())
-		if !ok || name == "" || executable(path) != nil {
+		if !ok || name == "" {
+			continue
+		}
+		if err := executable(path); err != nil {
+			if errors.Is(err, errWritable) {
+				h.log.Warn("a plugin is left out", "plugin", path, "err", err)
+			}
 			continue
 		}
 		if slices.Contains(taken, name) {
@@ -133,16 +140,23 @@ func (h *Host) Named(name string, command ...string) sdk.SinkPlugin {
 // executable says what is wrong with a file that should be one, nil if nothing is.
 func executable(path string) error {
 	info, err := os.Stat(path)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("%s: %w", path, unwrapPath(err))
+	}
+	return startable(path, info)
+}
+
+func startable(path string, info fs.FileInfo) error {
+	switch {
 	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
 		return fmt.Errorf("%s is no executable file", path)
 	case info.Mode()&0o002 != 0:
-		return fmt.Errorf("%s can be written by everybody", path)
+		return fmt.Errorf("%s %w", path, errWritable)
 	}
 	return nil
 }
+
+var errWritable = errors.New("can be written by everybody")
 
 func (h *Host) add(s *Sink) *Sink {
 	h.mu.Lock()

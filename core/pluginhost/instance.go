@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -48,6 +49,11 @@ func newInstance(base string) (*instance, error) {
 	if err := os.MkdirAll(base, 0o711); err != nil {
 		return nil, fmt.Errorf("the runtime directory: %w", err)
 	}
+	release, err := lockBase(base, lockPatience) // until it is seen that this daemon lives
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	path, err := os.MkdirTemp(base, "d")
 	if err != nil {
 		return nil, fmt.Errorf("the runtime directory: %w", err)
@@ -59,6 +65,31 @@ func newInstance(base string) (*instance, error) {
 	go in.start()
 	return in, nil
 }
+
+// lockBase locks the runtime directory itself, against another daemon that creates its own directory in it or sweeps. Nobody
+// holds it for long.
+func lockBase(base string, patience time.Duration) (release func(), err error) {
+	f, err := os.Open(base)
+	if err != nil {
+		return nil, fmt.Errorf("the runtime directory: %w", err)
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(lockEvery) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil // nothing was written
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) || time.Now().After(deadline) {
+			_ = f.Close()
+			return nil, fmt.Errorf("the runtime directory %s cannot be locked: %w", base, err)
+		}
+	}
+}
+
+// For how long, and how often, the lock of the runtime directory is tried.
+const (
+	lockPatience = 3 * time.Second
+	lockEvery    = 2 * time.Millisecond
+)
 
 // errStopping is what comes too late to start a process.
 const errStopping = sdk.Error("the daemon stops")
@@ -106,11 +137,16 @@ func (in *instance) close() error {
 
 // sweep removes the directories of daemons that are gone, and kills what still runs for them.
 func sweep(base string, groups cgroups, log *slog.Logger) error {
-	entries, err := os.ReadDir(base)
+	release, err := lockBase(base, lockPatience)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
+		return err
+	}
+	defer release()
+	entries, err := os.ReadDir(base)
+	if err != nil {
 		return fmt.Errorf("the runtime directory: %w", err)
 	}
 	var errs []error

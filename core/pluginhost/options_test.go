@@ -82,9 +82,12 @@ func TestDiscover(t *testing.T) {
 	script := "#!/bin/sh\nexec " + executablePath(t) + " " + pluginArg + "\n"
 	for name, mode := range map[string]os.FileMode{
 		"pipelined-sink-good": 0o755, "pipelined-sink-file": 0o755, "pipelined-sink-plain": 0o644, "pipelined-sink-": 0o755,
-		"other": 0o755,
+		"other": 0o755, "pipelined-sink-open": 0o777,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil { // whatever the umask is
 			t.Fatal(err)
 		}
 	}
@@ -93,8 +96,10 @@ func TestDiscover(t *testing.T) {
 	if err != nil || len(found) != 1 || found[0].Name != "good" {
 		t.Fatalf("%v, %v", found, err)
 	}
-	if !strings.Contains(log.String(), "pipelined-sink-file") {
-		t.Errorf("log: %s", log.String())
+	for _, name := range []string{"pipelined-sink-file", "pipelined-sink-open can be written by everybody"} {
+		if !strings.Contains(log.String(), name) {
+			t.Errorf("log: %s", log.String())
+		}
 	}
 	if none, err := h.Discover(filepath.Join(dir, "none"), nil); err != nil || none != nil {
 		t.Errorf("%v, %v", none, err)

@@ -46,19 +46,28 @@ func newOutput(log *slog.Logger, t timing) *output {
 // writer returns a writer for one of the plugin's outputs: each cuts its own lines.
 func (o *output) writer() *lineWriter { return &lineWriter{output: o} }
 
+// paidWriter returns a writer for what was waited for already.
+func (o *output) paidWriter() *lineWriter { return &lineWriter{output: o, paid: true} }
+
+// pay waits until so many bytes may be read.
+func (o *output) pay(n int) {
+	for ; n > 0; n -= 32 << 10 {
+		_ = o.bytes.WaitN(o.ctx, min(n, 32<<10)) // it only fails when nobody waits any longer
+	}
+}
+
 // lineWriter cuts a stream into lines.
 type lineWriter struct {
 	output  *output
+	paid    bool // nothing is waited for
 	partial []byte
 	cut     bool // the rest of a long line is dropped
 }
 
 func (w *lineWriter) Write(p []byte) (int, error) {
 	n := len(p)
-	for rest := p; len(rest) > 0; {
-		part := rest[:min(len(rest), 32<<10)]
-		rest = rest[len(part):]
-		_ = w.output.bytes.WaitN(w.output.ctx, len(part)) // it only fails when nobody waits any longer
+	if !w.paid {
+		w.output.pay(n)
 	}
 	for len(p) > 0 {
 		line, rest, whole := bytes.Cut(p, []byte{'\n'})

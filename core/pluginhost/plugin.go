@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/rtflow/pipelined/sdk/sinkplugin/sinkv1"
@@ -54,11 +55,11 @@ type spec struct {
 // launch starts a process, shakes hands and hands over the configuration. A process that does not do its part in time is killed; so is
 // one that is not needed any longer because ctx has ended.
 func launch(ctx context.Context, s spec) (*live, *sinkv1.ConfigureResponse, error) {
-	if s.options.SHA256 != "" {
-		if err := s.options.verify(); err != nil {
-			return nil, nil, err
-		}
+	pinned, err := s.options.open()
+	if err != nil {
+		return nil, nil, err
 	}
+	defer pinned.Close() // nil is no file
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timing.start, errStart)
 	defer cancel()
 	p := &live{
@@ -67,7 +68,7 @@ func launch(ctx context.Context, s spec) (*live, *sinkv1.ConfigureResponse, erro
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	stop := func() bool { return true }
-	config := p.config(s, func() {
+	config := p.config(s, pinned, func() {
 		stop = context.AfterFunc(ctx, func() { p.command.kill("") })
 	})
 	p.client = plugin.NewClient(config)
@@ -91,7 +92,7 @@ func launch(ctx context.Context, s spec) (*live, *sinkv1.ConfigureResponse, erro
 var errStart = errors.New("did not start in time")
 
 // config is what go-plugin starts the process from. started is called when there is a command that can be killed.
-func (p *live) config(s spec, started func()) *plugin.ClientConfig {
+func (p *live) config(s spec, pinned *os.File, started func()) *plugin.ClientConfig {
 	out := s.output.writer()
 	return &plugin.ClientConfig{
 		HandshakeConfig:  sinkv1.Handshake(),
@@ -102,15 +103,15 @@ func (p *live) config(s spec, started func()) *plugin.ClientConfig {
 		StartTimeout:     s.timing.start,
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
 		Stderr:           out,
-		SyncStdout:       s.output.writer(),
-		SyncStderr:       s.output.writer(),
+		SyncStdout:       s.output.paidWriter(), // by its stream
+		SyncStderr:       s.output.paidWriter(),
 		GRPCDialOptions:  p.dialOptions(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: s.where.path},
 		RunnerFunc: func(_ hclog.Logger, template *exec.Cmd, dir string) (runner.Runner, error) {
 			if err := own(dir, s.options); err != nil {
 				return nil, err
 			}
-			cmd := exec.Command(s.options.command[0], s.options.command[1:]...)
+			cmd := s.options.cmd(pinned)
 			cmd.Env = append(s.options.environment(), template.Env...)
 			cmd.Env = append(cmd.Env, marker+"="+s.where.path)
 			cmd.SysProcAttr = attributes(s.options)
@@ -136,20 +137,6 @@ func own(dir string, o *options) error {
 		gid = int(*o.gid)
 	}
 	return os.Chown(dir, uid, gid)
-}
-
-// dialOptions bound what a plugin may send, and keep hold of the connection: go-plugin forgets it if a call fails too early.
-func (p *live) dialOptions() []grpc.DialOption {
-	keep := func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
-		p.conn.Store(cc)
-		return next(ctx, desc, cc, method, o...)
-	}
-	return []grpc.DialOption{
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(sinkv1.MaxUp)),
-		grpc.WithChainStreamInterceptor(keep),
-		grpc.WithReadBufferSize(32 << 10), grpc.WithWriteBufferSize(256 << 10),
-		grpc.WithMaxHeaderListSize(64 << 10),
-	}
 }
 
 // adapter makes the client of the service for go-plugin.
@@ -200,12 +187,8 @@ func (p *live) explain(err error) error {
 	if p.command == nil {
 		return err
 	}
-	timer := time.NewTimer(p.timing.stop) // its end may come a moment after that of its connection
-	defer timer.Stop()
-	select {
-	case <-p.command.done:
+	if p.ends() {
 		err = fmt.Errorf("the plugin has ended, %s: %w", p.command.how(), err)
-	case <-timer.C:
 	}
 	if lines := p.output.lastLines(); len(lines) > 0 {
 		err = fmt.Errorf("%w; it said last: %s", err, lines[len(lines)-1])
@@ -248,6 +231,18 @@ func (p *live) watch(every, patience time.Duration) {
 	}
 }
 
+// ends waits a moment for the process to end, whose connection already has.
+func (p *live) ends() bool {
+	timer := time.NewTimer(p.timing.stop)
+	defer timer.Stop()
+	select {
+	case <-p.command.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
 func (p *live) ask(patience time.Duration) {
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
@@ -260,7 +255,7 @@ func (p *live) ask(patience time.Duration) {
 		p.health.Store(answer)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		p.command.kill(fmt.Sprintf("has not answered for %v", patience))
-	case !p.alive():
+	case !p.alive() || status.Code(err) == codes.Unavailable && p.ends():
 	default:
 		p.command.kill("does not say how it is: " + printable(status.Convert(err).Message()))
 	}

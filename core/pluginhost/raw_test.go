@@ -31,6 +31,26 @@ func rawPlugin(mode string, args []string) {
 	switch mode {
 	case "silent":
 		select {}
+	case "leaves-group": // for that of the daemon, and stays
+		group, err := syscall.Getpgid(os.Getppid())
+		if err == nil {
+			err = syscall.Setpgid(0, group)
+		}
+		if err != nil {
+			panic(err)
+		}
+		tell(args[0], os.Getpid())
+		select {}
+	case "brokers": // answers every stream but those of the service with messages without end
+		srv := grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}), grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
+			var err error
+			for id := byte(0); err == nil; id = (id + 1) & 127 {
+				err = s.SendMsg(rawBytes{8, id})
+			}
+			return err
+		}))
+		sinkv1.RegisterSinkServer(srv, script{mode: "acknowledges"})
+		_ = srv.Serve(listen())
 	case "exits":
 		fmt.Fprintln(os.Stderr, "no license")
 		os.Exit(7)
@@ -107,7 +127,8 @@ func rawPlugin(mode string, args []string) {
 			for os.Stdout == stdout { // until the handshake is said, and the kit takes standard output
 				time.Sleep(time.Millisecond)
 			}
-			fmt.Fprintln(stdout, "past the kit")
+			fmt.Fprintln(stdout, "past the kit"+strings.Repeat(".", 200<<10))
+			fmt.Fprintln(stdout, "and after a long line")
 			fmt.Println("through the kit")
 		}()
 		sinkplugin.Serve(testPlugin())
@@ -177,8 +198,20 @@ func (s script) Configure(context.Context, *sinkv1.ConfigureRequest) (*sinkv1.Co
 	return new(sinkv1.ConfigureResponse), nil
 }
 
-func (s script) Health(context.Context, *sinkv1.HealthRequest) (*sinkv1.HealthResponse, error) {
+func (s script) Health(ctx context.Context, _ *sinkv1.HealthRequest) (*sinkv1.HealthResponse, error) {
 	switch s.mode {
+	case "no-room":
+		fmt.Fprintln(os.Stderr, "no room is left")
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case "dies-in-health":
+		os.Exit(3)
+	case "renames": // has other counters in every process, but for one
+		answer := &sinkv1.HealthResponse{Counters: []*sinkv1.Counter{{Name: "a", Value: 1}}}
+		for i := range maxCounters / 2 {
+			answer.Counters = append(answer.Counters, &sinkv1.Counter{Name: fmt.Sprintf("n%d_%d", os.Getpid(), i), Value: 1})
+		}
+		return answer, nil
 	case "ill":
 		return nil, status.Error(codes.Internal, "feverish")
 	case "odd-health":
@@ -229,12 +262,21 @@ func (s script) Deliver(call grpc.BidiStreamingServer[sinkv1.Down, sinkv1.Up]) e
 				return err
 			}
 		}
+	case "credit-flood":
+		for credit := uint64(1) << 41; ; credit++ {
+			if err := call.Send(&sinkv1.Up{Credit: credit}); err != nil {
+				return err
+			}
+		}
 	case "nonsense":
 		_ = call.SendMsg(rawBytes("\xff\xff\xff\xff nonsense"))
 	case "huge":
 		_ = call.SendMsg(rawBytes(make([]byte, 64<<20)))
 	case "no-reason":
 		_ = call.Send(&sinkv1.Up{Rejections: []*sinkv1.Rejection{{Sequence: last}, {Sequence: last - 1, Why: strings.Repeat("x", 10_000)}}, Ack: last})
+		return nil
+	case "acknowledges":
+		_ = call.Send(&sinkv1.Up{Ack: last})
 		return nil
 	case "leaves":
 		return nil
@@ -268,6 +310,9 @@ func serveScript(mode string) {
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: sinkv1.Handshake(), Plugins: plugin.PluginSet{sinkv1.Service: scriptAdapter{mode: mode}},
 		GRPCServer: func(o []grpc.ServerOption) *grpc.Server {
+			if mode == "no-room" { // for a stream beside that of the output and a health call
+				o = append(o, grpc.MaxConcurrentStreams(2))
+			}
 			return grpc.NewServer(append(o, grpc.ForceServerCodecV2(rawCodec{}))...)
 		},
 		Logger: hclog.NewNullLogger(),

@@ -85,7 +85,7 @@ func (c *command) spawn() (err error) {
 	}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = theirs[0], theirs[1], theirs[2]
 	if err := c.where.do(c.cmd.Start); err != nil {
-		return fmt.Errorf("%s: %w", c.cmd.Path, unwrapPath(err))
+		return fmt.Errorf("%s: %w", c.cmd.Args[0], unwrapPath(err))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,7 +103,7 @@ func (c *command) reap() {
 		}
 	}
 	c.mu.Lock()
-	_ = unix.Kill(-c.pid, unix.SIGKILL) // the zombie itself is in the group, so there is one
+	_ = unix.Kill(-c.pid, unix.SIGKILL) // there is no such group if the process has left it, alone
 	err := c.cmd.Wait()
 	c.reaped = true
 	c.err = err
@@ -124,6 +124,7 @@ func (c *command) kill(reason string) {
 	}
 	if c.pid > 0 && !c.reaped {
 		_ = unix.Kill(-c.pid, unix.SIGKILL) // it may have ended meanwhile
+		_ = unix.Kill(c.pid, unix.SIGKILL)  // it may have left its group
 	}
 }
 
@@ -170,33 +171,39 @@ func (c *command) closeOurs() {
 }
 
 // Stdout is where the handshake comes from, in a line; what follows goes to the log.
-func (c *command) Stdout() io.ReadCloser { return &afterLine{ReadCloser: c.stdout, to: c.prints} }
+func (c *command) Stdout() io.ReadCloser { return &firstLine{ReadCloser: c.stdout, rest: c.prints} }
 
-// afterLine copies what follows the first line to a writer.
-type afterLine struct {
+// firstLine is a stream up to the end of its first line. The read that follows copies the rest to a writer before it says that the
+// stream has ended: go-plugin reads until then, but gives up at a long line.
+type firstLine struct {
 	io.ReadCloser
 
-	to   io.Writer
+	rest io.Writer
 	past bool
 }
 
-func (a *afterLine) Read(p []byte) (int, error) {
-	n, err := a.ReadCloser.Read(p)
-	rest := p[:n]
-	if !a.past {
-		_, rest, a.past = bytes.Cut(rest, []byte{'\n'})
+func (f *firstLine) Read(p []byte) (int, error) {
+	if f.past {
+		if _, err := io.Copy(f.rest, f.ReadCloser); err != nil {
+			return 0, err
+		}
+		return 0, io.EOF
 	}
-	if a.past && len(rest) > 0 {
-		_, _ = a.to.Write(rest) // it takes everything
+	n, err := f.ReadCloser.Read(p)
+	line, rest, past := bytes.Cut(p[:n], []byte{'\n'})
+	if !past {
+		return n, err
 	}
-	return n, err
+	f.past = true
+	_, _ = f.rest.Write(rest) // it takes everything
+	return len(line) + 1, nil
 }
 
 // Stderr is what goes to the log.
 func (c *command) Stderr() io.ReadCloser { return c.stderr }
 
 // Name is for go-plugin's log.
-func (c *command) Name() string { return c.cmd.Path }
+func (c *command) Name() string { return c.cmd.Args[0] }
 
 // ID is the number of the process.
 func (c *command) ID() string { return strconv.Itoa(c.number()) }

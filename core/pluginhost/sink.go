@@ -250,9 +250,7 @@ func (s *Sink) discard(p *live, why error) {
 	s.mu.Lock()
 	if s.process == p {
 		s.process = nil
-		for name, n := range counters(p) {
-			s.exits[name] += n
-		}
+		addCounters(s.exits, counters(p))
 	}
 	s.mu.Unlock()
 	if p.command.wasKilled() {

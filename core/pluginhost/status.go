@@ -47,7 +47,7 @@ func (s *Sink) Status() any {
 	return st
 }
 
-// maxCounters is how many counters of a plugin are shown.
+// maxCounters is how many counters of a plugin are shown, over all its processes.
 const maxCounters = 64
 
 // counters returns the counters of the plugin itself as the last health call has them.
@@ -60,6 +60,16 @@ func counters(p *live) map[string]uint64 {
 		}
 	}
 	return found
+}
+
+// addCounters adds counters of a process to those of the processes before. Names that it is the first to have are left out when there
+// are enough.
+func addCounters(sum, more map[string]uint64) {
+	for _, name := range slices.Sorted(maps.Keys(more)) {
+		if _, known := sum[name]; known || len(sum) < maxCounters {
+			sum[name] += more[name]
+		}
+	}
 }
 
 func validCounter(name string) bool {
@@ -91,9 +101,7 @@ func (s *Sink) Counters() []sdk.Counter {
 	list = append(list, sdk.Counter{Name: "output_lines", Value: s.lines.total + total}, sdk.Counter{Name: "output_lines_left_out", Value: s.lines.left + left})
 	own := maps.Clone(s.exits)
 	if s.process != nil {
-		for name, n := range counters(s.process) {
-			own[name] += n
-		}
+		addCounters(own, counters(s.process))
 	}
 	for _, name := range slices.Sorted(maps.Keys(own)) {
 		list = append(list, sdk.Counter{Name: "plugin_" + name, Value: own[name]})

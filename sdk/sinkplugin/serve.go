@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -16,8 +15,8 @@ import (
 	"github.com/rtflow/pipelined/sdk/sinkplugin/sinkv1"
 )
 
-// endGrace is how long a run may take to return when the process is told to end.
-const endGrace = time.Second
+// endGrace is how long a run may take to return when the process is told to end: what is left of the time is for the rest.
+const endGrace = sinkv1.EndTime / 2
 
 // Serve serves the sink until pipelined tells the process to end or is gone itself, then closes the sink if it is an
 // io.Closer, and returns. It is all that main does. Started by anything but pipelined it says what it is and exits with

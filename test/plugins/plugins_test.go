@@ -19,6 +19,7 @@ import (
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/sinkplugin"
 	"github.com/rtflow/pipelined/sinks/file"
+	"github.com/rtflow/pipelined/sinks/syslog"
 	"github.com/rtflow/pipelined/sinks/unixsock"
 )
 
@@ -26,7 +27,7 @@ const root = "../../"
 
 // served are the sinks of this project that the test binary serves as a plugin, when its first argument is the name.
 func served() map[string]sdk.SinkPlugin {
-	return map[string]sdk.SinkPlugin{"file": file.Plugin(), "unixsock": unixsock.Plugin()}
+	return map[string]sdk.SinkPlugin{"file": file.Plugin(), "syslog": syslog.Plugin(), "unixsock": unixsock.Plugin()}
 }
 
 func TestMain(m *testing.M) {

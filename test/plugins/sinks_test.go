@@ -3,6 +3,7 @@ package plugins
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -27,6 +28,7 @@ func TestOwnSinks(t *testing.T) {
 		"file": func(t *testing.T) string {
 			return fmt.Sprintf("path = %q\nformat = \"frames\"", filepath.Join(t.TempDir(), "out"))
 		},
+		"syslog":   func(t *testing.T) string { return fmt.Sprintf("address = %q", "tcp://"+collect(t)) },
 		"unixsock": func(t *testing.T) string { return fmt.Sprintf("path = %q", receive(t)) },
 	}
 	for name := range served() {
@@ -41,12 +43,29 @@ func TestOwnSinks(t *testing.T) {
 // receive takes the event stream of every producer that connects to a socket, each from its beginning, and returns the path.
 func receive(t *testing.T) string {
 	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
 	path := filepath.Join(runtimeDir(t), "events.sock")
-	l, err := net.Listen("unix", path)
+	accept(t, "unix", path, func(conn net.Conn) { receiveOne(ctx, conn) })
+	t.Cleanup(cancel)
+	return path
+}
+
+// collect takes what every sender sends over TCP, and returns the address.
+func collect(t *testing.T) string {
+	t.Helper()
+	return accept(t, "tcp", "127.0.0.1:0", func(conn net.Conn) {
+		defer conn.Close()
+		_, _ = io.Copy(io.Discard, conn) // until its sender has gone
+	})
+}
+
+// accept takes every connection until the test ends, and returns the address.
+func accept(t *testing.T, network, address string, take func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
@@ -54,15 +73,14 @@ func receive(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			all.Go(func() { receiveOne(ctx, conn) })
+			all.Go(func() { take(conn) })
 		}
 	})
 	t.Cleanup(func() {
-		cancel()
 		_ = l.Close()
 		all.Wait()
 	})
-	return path
+	return l.Addr().String()
 }
 
 // receiveOne takes one connection to its end.

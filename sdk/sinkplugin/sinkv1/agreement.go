@@ -1,6 +1,10 @@
 package sinkv1
 
-import "github.com/hashicorp/go-plugin"
+import (
+	"time"
+
+	"github.com/hashicorp/go-plugin"
+)
 
 // Version is the version of the protocol, as the handshake of go-plugin negotiates it.
 const Version = 1
@@ -23,6 +27,9 @@ const (
 	MaxDown = 64 << 20 // a message to the plugin: names of tens of thousands of policies are the largest
 	MaxUp   = 1 << 20  // a message from the plugin
 )
+
+// EndTime is how long a process has to end when it is told to, before it is killed.
+const EndTime = 700 * time.Millisecond
 
 // MaxProblems is how many mistakes of a configuration a daemon looks at.
 const MaxProblems = 100

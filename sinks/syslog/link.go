@@ -25,12 +25,15 @@ type link struct {
 	acked event.Seq
 	pause pause // between attempts to connect, strategy all
 	told  bool  // that it is down
+	rest  rest  // strategy failover
 
 	// Of the open connection.
 	conn     conn
 	letGo    func() bool // ends the watch for the end of the run
 	buf      []byte      // framed, not sent
 	marks    marks
+	since    time.Time
+	took     bool      // something was acknowledged
 	progress time.Time // when something was last acknowledged, or was sent while nothing was on its way
 	highest  event.Seq // of all connections: what is below was sent before
 
@@ -49,7 +52,7 @@ func (l *link) attach(ctx context.Context, c conn, acknowledge func()) {
 			acknowledge()
 		}
 	})
-	l.conn, l.told = c, false
+	l.conn, l.told, l.since, l.took = c, false, time.Now(), false
 	l.letGo = context.AfterFunc(ctx, c.interrupt)
 	l.counts.connections.Add(1)
 	p := c.peer()
@@ -97,7 +100,7 @@ func (l *link) settle(now time.Time) (moved bool, err error) {
 	}
 	if last := l.marks.release(position); last > 0 {
 		l.acked = max(l.acked, last)
-		l.progress = now
+		l.progress, l.took = now, true
 		l.unacked.Store(int64(l.marks.len()))
 		return true, nil
 	}

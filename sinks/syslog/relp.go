@@ -37,7 +37,7 @@ type relp struct {
 	next   uint32        // transaction of the next message
 	framed atomic.Uint64 // messages
 
-	answers *answers
+	replies *replies
 	news    chan struct{} // a token when an answer has come
 
 	broken *breakage
@@ -51,7 +51,7 @@ func (d *relpDialer) dial(ctx context.Context, wake func()) (conn, error) {
 		return nil, err
 	}
 	r := &relp{
-		opened: o, limits: d.limits, window: d.window, next: 2, answers: newAnswers(2, d.window),
+		opened: o, limits: d.limits, window: d.window, next: 2, replies: newReplies(2, d.window),
 		news: make(chan struct{}, 1), broken: newBreakage(),
 	}
 	in, err := r.open(ctx)
@@ -154,14 +154,14 @@ func (r *relp) take(in *relpReader) error {
 	case f.command != relpResponse:
 		return fmt.Errorf("the collector sent a RELP command %q", f.command)
 	}
-	position, err := r.answers.take(f.txnr, r.framed.Load())
+	position, err := r.replies.take(f.txnr, r.framed.Load())
 	if err != nil {
 		return err
 	}
 	if code, text := answerCode(f.data); code != 200 {
 		return &refusedError{position, fmt.Sprintf("%d %s", code, text)}
 	}
-	r.answers.good(position)
+	r.replies.good(position)
 	return nil
 }
 
@@ -181,9 +181,10 @@ func nextTxnr(n uint32) uint32 {
 
 func (r *relp) position() uint64         { return r.framed.Load() }
 func (r *relp) limit() int               { return r.window }
-func (r *relp) acked() (uint64, error)   { return r.answers.acked(), nil }
+func (r *relp) acked() (uint64, error)   { return r.replies.acked(), nil }
 func (r *relp) changed() <-chan struct{} { return r.news }
 func (r *relp) patience() time.Duration  { return r.limits.write }
+func (r *relp) answers() bool            { return true }
 func (r *relp) failed() error            { return r.broken.get() }
 func (r *relp) peer() peerInfo           { return r.info() }
 
@@ -205,7 +206,7 @@ func (r *relp) finish() error {
 	if err == nil {
 		t := time.NewTimer(r.limits.close)
 		defer t.Stop()
-		for want := r.framed.Load(); r.answers.acked() < want && r.broken.get() == nil; {
+		for want := r.framed.Load(); r.replies.acked() < want && r.broken.get() == nil; {
 			select {
 			case <-r.news:
 			case <-t.C:
@@ -228,20 +229,20 @@ func (r *relp) drop() {
 	<-r.broken.done
 }
 
-// answers knows which messages were answered. Collectors answer in order; the protocol does not oblige them to.
-type answers struct {
+// replies knows which messages were answered. Collectors answer in order; the protocol does not oblige them to.
+type replies struct {
 	mu    sync.Mutex
 	first uint32 // transaction of the first message
 	done  uint64 // every message up to here was answered
 	ahead []bool // of those behind it: done+1, ...; a ring
 }
 
-func newAnswers(first uint32, window int) *answers {
-	return &answers{first: first, ahead: make([]bool, window+1)} // one more for the end of the session
+func newReplies(first uint32, window int) *replies {
+	return &replies{first: first, ahead: make([]bool, window+1)} // one more for the end of the session
 }
 
 // take returns the position of the message of a transaction: one of those that were framed and are not answered.
-func (a *answers) take(txnr uint32, framed uint64) (position uint64, err error) {
+func (a *replies) take(txnr uint32, framed uint64) (position uint64, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if txnr == 0 || txnr > maxTxnr {
@@ -257,7 +258,7 @@ func (a *answers) take(txnr uint32, framed uint64) (position uint64, err error) 
 }
 
 // good notes that the message at a position was taken.
-func (a *answers) good(position uint64) {
+func (a *replies) good(position uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	size := uint64(len(a.ahead))
@@ -268,7 +269,7 @@ func (a *answers) good(position uint64) {
 	}
 }
 
-func (a *answers) acked() uint64 {
+func (a *replies) acked() uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.done

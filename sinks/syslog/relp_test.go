@@ -108,7 +108,7 @@ func TestRELPAllocations(t *testing.T) {
 	for i := range uint32(n) {
 		all = appendRELP(all, i+2, relpResponse, []byte("200 OK"))
 	}
-	a := newAnswers(2, n)
+	a := newReplies(2, n)
 	in := bytes.NewReader(all)
 	r := newRELPReader(in)
 	took := func() error {
@@ -155,7 +155,7 @@ func TestAnswers(t *testing.T) {
 	const window = 50
 	rng := rand.New(rand.NewPCG(1, 2))
 	first := uint32(maxTxnr - 500)
-	a := newAnswers(first, window)
+	a := newReplies(first, window)
 	txnr := func(position uint64) uint32 {
 		n := first
 		for range position - 1 {

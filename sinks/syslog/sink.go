@@ -94,7 +94,8 @@ func (r *run) connect() error {
 		return r.connectAll()
 	}
 	var errs []error
-	for i, l := range r.links {
+	for _, i := range r.byPromise(time.Now()) {
+		l := r.links[i]
 		c, err := r.dial(r.ctx, l)
 		if err != nil {
 			if r.ctx.Err() != nil {
@@ -104,6 +105,9 @@ func (r *run) connect() error {
 			continue
 		}
 		r.attach(l, c)
+		for _, before := range r.links[:i] {
+			errs = append(errs, before.rest.why)
+		}
 		r.use(i, errors.Join(errs...))
 		return nil
 	}
@@ -148,7 +152,7 @@ func (r *run) dial(ctx context.Context, l *link) (conn, error) {
 	return nil, err
 }
 
-// seekBetter looks every now and then whether one of the addresses before that one can be used again.
+// seekBetter looks every now and then whether one of the addresses before that one can be used again, but those that rest.
 func (r *run) seekBetter(than int) {
 	ticker := time.NewTicker(r.returnAfter)
 	defer ticker.Stop()
@@ -159,12 +163,43 @@ func (r *run) seekBetter(than int) {
 		case <-ticker.C:
 		}
 		for _, l := range r.links[:than] {
+			if !l.rest.over(time.Now()) {
+				continue
+			}
 			c, err := r.dial(r.dialing, l)
-			if err == nil {
+			if err == nil && r.stands(l, c) {
 				r.back <- comeback{l, c}
 				r.wake()
 				return
 			}
+		}
+	}
+}
+
+// stands reports whether a new connection to an address that was left stands for a moment. One that ends at once must not cost
+// the connection that works; it is closed, and its address rests.
+func (r *run) stands(l *link, c conn) bool {
+	t := time.NewTimer(trustAfter)
+	defer t.Stop()
+	tick := time.NewTicker(lastPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-t.C:
+			return true
+		case <-r.dialing.Done():
+			c.drop()
+			l.show(Standby, nil)
+			return false
+		case <-tick.C:
+		}
+		if err := c.failed(); err != nil {
+			c.drop()
+			err = fmt.Errorf("syslog: %s: %w", l.address, err)
+			l.rest.begin(time.Now(), r.returnAfter, err)
+			r.counts.disconnects.Add(1)
+			l.show(Down, func(s *AddressStatus) { s.Error = err.Error() })
+			return false
 		}
 	}
 }
@@ -221,11 +256,17 @@ func (r *run) tellDown() {
 // lost takes an address out after an error. The error comes back if the run cannot go on without it.
 func (r *run) lost(l *link, err error) error {
 	err = fmt.Errorf("syslog: %s: %w", l.address, err)
-	r.note(l.lose(err, time.Now()))
+	now := time.Now()
+	_, _ = l.settle(now) // an error comes up again
+	worked := l.worked(now)
+	r.note(l.lose(err, now))
 	if r.ctx.Err() != nil {
 		return r.ctx.Err()
 	}
 	r.counts.disconnects.Add(1)
+	if r.strategy == failover {
+		l.judge(worked, now, r.returnAfter, err)
+	}
 	if r.strategy == failover || r.countUp() == 0 {
 		return err
 	}

@@ -27,6 +27,13 @@ type link struct {
 	told  bool  // that it is down
 	rest  rest  // strategy failover
 
+	// refused is the record that the collector refused last while it took others.
+	refused struct {
+		seq   event.Seq
+		times int
+		why   string
+	}
+
 	// Of the open connection.
 	conn     conn
 	letGo    func() bool // ends the watch for the end of the run
@@ -118,22 +125,38 @@ func (l *link) through(handed event.Seq) event.Seq {
 	return min(l.acked, handed)
 }
 
-// lose gives the connection up after an error, and says which record the collector refused, if it did.
-func (l *link) lose(err error, now time.Time) (refused event.Seq, why string) {
+// lose gives the connection up after an error, and notes which record the collector refused, if it did.
+func (l *link) lose(err error, now time.Time) {
 	if _, settleErr := l.settle(now); settleErr != nil {
 		err = errors.Join(err, settleErr)
 	}
-	if r, ok := errors.AsType[*refusedError](err); ok {
-		refused, why = l.marks.at(r.position), r.text
+	if r, ok := errors.AsType[*refusedError](err); ok && r.others {
+		l.note(l.marks.at(r.position), r.text)
 	}
 	l.conn.drop()
 	l.detach()
 	if errors.Is(err, context.Canceled) {
 		l.show(Standby, nil)
-		return refused, why
+		return
 	}
 	l.show(Down, func(s *AddressStatus) { s.Error = err.Error() })
-	return refused, why
+}
+
+// note counts how often the collector has refused a record.
+func (l *link) note(seq event.Seq, why string) {
+	if seq == 0 {
+		return
+	}
+	if l.refused.seq != seq {
+		l.refused.seq, l.refused.times = seq, 0
+	}
+	l.refused.times++
+	l.refused.why = why
+}
+
+// givenUp reports whether the collector has refused that record often enough.
+func (l *link) givenUp(seq event.Seq) bool {
+	return l.refused.seq == seq && l.refused.times >= maxRefusals
 }
 
 // leave ends the connection in order.

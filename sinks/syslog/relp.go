@@ -40,6 +40,10 @@ type relp struct {
 	replies *replies
 	news    chan struct{} // a token when an answer has come
 
+	// refusal is the first message that the collector refused, for the reading goroutine; refused tells others of it.
+	refusal *refusedError
+	refused atomic.Bool
+
 	broken *breakage
 }
 
@@ -138,13 +142,19 @@ func (r *relp) tell() {
 type refusedError struct {
 	position uint64
 	text     string
+	others   bool // it has taken one behind it: the refusal is about this message, and not about all
 }
+
+// refusalGrace is how long answers are read on after a refusal, to learn whether the collector takes other messages.
+const refusalGrace = time.Second
 
 func (e *refusedError) Error() string { return "the collector refused a message: " + e.text }
 
 func (r *relp) take(in *relpReader) error {
 	f, err := in.next()
 	switch {
+	case err != nil && r.refusal != nil:
+		return r.refusal // no other was taken in time
 	case errors.Is(err, io.EOF):
 		return errors.New("the peer closed the connection")
 	case err != nil:
@@ -159,9 +169,18 @@ func (r *relp) take(in *relpReader) error {
 		return err
 	}
 	if code, text := answerCode(f.data); code != 200 {
-		return &refusedError{position, fmt.Sprintf("%d %s", code, text)}
+		if r.refusal != nil {
+			return nil
+		}
+		r.refusal = &refusedError{position: position, text: fmt.Sprintf("%d %s", code, text)}
+		r.refused.Store(true)
+		return r.SetReadDeadline(time.Now().Add(min(refusalGrace, r.limits.write/2)))
 	}
 	r.replies.good(position)
+	if r.refusal != nil && position > r.refusal.position {
+		r.refusal.others = true
+		return r.refusal
+	}
 	return nil
 }
 
@@ -180,13 +199,21 @@ func nextTxnr(n uint32) uint32 {
 }
 
 func (r *relp) position() uint64         { return r.framed.Load() }
-func (r *relp) limit() int               { return r.window }
 func (r *relp) acked() (uint64, error)   { return r.replies.acked(), nil }
 func (r *relp) changed() <-chan struct{} { return r.news }
 func (r *relp) patience() time.Duration  { return r.limits.write }
 func (r *relp) answers() bool            { return true }
 func (r *relp) failed() error            { return r.broken.get() }
 func (r *relp) peer() peerInfo           { return r.info() }
+
+// limit is the window, and one more when a message was refused: with a window of one no other would show whether the collector
+// takes any.
+func (r *relp) limit() int {
+	if r.refused.Load() {
+		return r.window + 1
+	}
+	return r.window
+}
 
 func (r *relp) send(b []byte) error {
 	if err := r.writePieces(b, writePiece, func(int) {}); err != nil {

@@ -1,6 +1,7 @@
 package syslog
 
 import (
+	"errors"
 	"slices"
 	"time"
 )
@@ -33,7 +34,10 @@ func (r *rest) over(now time.Time) bool { return !now.Before(r.until) }
 
 // worked reports whether the open connection has done what it is for until now: the collector has answered for records, or the
 // connection stood for a while, and nothing was waiting for long. What a kernel acknowledges at first proves nothing.
-func (l *link) worked(now time.Time) bool {
+func (l *link) worked(why error, now time.Time) bool {
+	if refusal, ok := errors.AsType[*refusedError](why); ok && refusal.others {
+		return true
+	}
 	if l.unacked.Load() > 0 && now.Sub(l.progress) > stalledAfter {
 		return false
 	}

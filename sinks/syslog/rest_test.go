@@ -144,7 +144,7 @@ func TestWorked(t *testing.T) {
 	} {
 		l := &link{conn: c.conn, took: c.took, since: now.Add(-c.age), progress: now.Add(-c.progress)}
 		l.unacked.Store(c.unacked)
-		if got := l.worked(now); got != c.want {
+		if got := l.worked(nil, now); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}

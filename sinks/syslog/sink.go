@@ -23,13 +23,8 @@ type Sink struct {
 	counts      counts
 
 	// These outlive a run and are for its goroutine.
-	epoch   uint64
-	using   int // which of several addresses, strategy failover
-	refused struct {
-		seq   event.Seq
-		times int
-		why   string
-	}
+	epoch uint64
+	using int // which of several addresses, strategy failover
 }
 
 var (
@@ -38,7 +33,7 @@ var (
 	_ sdk.CounterReporter = (*Sink)(nil)
 )
 
-// maxRefusals is how often a collector may refuse a record before it is given up.
+// maxRefusals is how often a collector may refuse a record, and take others, before the record is given up.
 const maxRefusals = 3
 
 // Run sends until ctx ends, the stream is drained, or no address is left.
@@ -53,7 +48,7 @@ func (k *Sink) Run(ctx context.Context, s sdk.Stream) error {
 	}
 	for _, l := range r.links {
 		if l.up() {
-			r.note(l.lose(err, time.Now()))
+			l.lose(err, time.Now())
 		}
 	}
 	// What the peers have is worth an acknowledgement, whatever ended the loop.
@@ -74,18 +69,6 @@ func (r *run) acknowledgeLast() error {
 		return nil
 	}
 	return r.stream.Ack(through)
-}
-
-// note counts how often a record was refused.
-func (r *run) note(seq event.Seq, why string) {
-	if seq == 0 {
-		return
-	}
-	if r.refused.seq != seq {
-		r.refused.seq, r.refused.times = seq, 0
-	}
-	r.refused.times++
-	r.refused.why = why
 }
 
 // connect opens the connections that the run begins with.
@@ -258,8 +241,8 @@ func (r *run) lost(l *link, err error) error {
 	err = fmt.Errorf("syslog: %s: %w", l.address, err)
 	now := time.Now()
 	_, _ = l.settle(now) // an error comes up again
-	worked := l.worked(now)
-	r.note(l.lose(err, now))
+	worked := l.worked(err, now)
+	l.lose(err, now)
 	if r.ctx.Err() != nil {
 		return r.ctx.Err()
 	}

@@ -38,6 +38,7 @@ type link struct {
 	conn     conn
 	letGo    func() bool // ends the watch for the end of the run
 	buf      []byte      // framed, not sent
+	pending  int         // messages in it
 	marks    marks
 	since    time.Time
 	took     bool      // something was acknowledged
@@ -70,6 +71,7 @@ func (l *link) attach(ctx context.Context, c conn, acknowledge func()) {
 func (l *link) add(msg []byte, seq event.Seq) {
 	l.buf = l.conn.frame(l.buf, msg)
 	l.marks.push(l.conn.position(), seq)
+	l.pending++
 	if seq <= l.highest {
 		l.counts.repeated.Add(1)
 	}
@@ -87,11 +89,14 @@ func (l *link) flush(now time.Time) error {
 	if l.unacked.Load() == 0 {
 		l.progress = now
 	}
-	n := int64(l.marks.len())
-	l.counts.messages.Add(uint64(max(0, n-l.unacked.Load())))
-	l.counts.bytes.Add(uint64(len(l.buf)))
-	l.unacked.Store(n)
+	messages := l.pending
+	l.pending = 0 // on their way from here on: the send may settle
+	l.unacked.Store(int64(l.marks.len()))
 	err := l.conn.send(l.buf)
+	if err == nil {
+		l.counts.messages.Add(uint64(messages))
+		l.counts.bytes.Add(uint64(len(l.buf)))
+	}
 	l.buf = l.buf[:0]
 	return err
 }
@@ -108,7 +113,7 @@ func (l *link) settle(now time.Time) (moved bool, err error) {
 	if last := l.marks.release(position); last > 0 {
 		l.acked = max(l.acked, last)
 		l.progress, l.took = now, true
-		l.unacked.Store(int64(l.marks.len()))
+		l.unacked.Store(int64(l.marks.len() - l.pending))
 		return true, nil
 	}
 	if limit := l.conn.patience(); limit > 0 && l.unacked.Load() > 0 && now.Sub(l.progress) > limit {
@@ -173,7 +178,7 @@ func (l *link) leave() error {
 func (l *link) detach() {
 	l.letGo()
 	l.conn = nil
-	l.buf = l.buf[:0]
+	l.buf, l.pending = l.buf[:0], 0
 	l.marks.clear()
 	l.unacked.Store(0)
 }

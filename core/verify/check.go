@@ -39,11 +39,6 @@ type Checker struct {
 	problems []Problem
 }
 
-// sequence is what is known of one epoch.
-type sequence struct {
-	first, last, messages, repeated, missing uint64
-}
-
 // NewChecker returns a checker.
 func NewChecker(o Options) *Checker {
 	return &Checker{options: o, parser: rfc5424.NewParser(), counts: make(map[string]int), seq: make(map[string]*sequence)}
@@ -222,18 +217,10 @@ func (c *Checker) follow(epoch string, n uint64) {
 		if len(c.seq) == maxEpochs {
 			return
 		}
-		s = &sequence{first: n, last: n, messages: 1}
+		s = new(sequence)
 		c.seq[epoch] = s
-		return
 	}
-	s.messages++
-	switch {
-	case n <= s.last:
-		s.repeated++
-	default:
-		s.missing += n - s.last - 1
-		s.last = n
-	}
+	s.add(n)
 }
 
 // checkMessage checks tag, structured data and text.

@@ -50,7 +50,7 @@ func (r *Result) WriteText(w io.Writer) error {
 	}
 	for _, epoch := range slices.Sorted(maps.Keys(r.checker.seq)) {
 		s := r.checker.seq[epoch]
-		fmt.Fprintf(&b, "epoch %s: sequence %d to %d, %d missing, %d repeated\n", epoch, s.first, s.last, s.missing, s.repeated)
+		fmt.Fprintf(&b, "epoch %s: sequence %d to %d, %d missing, %d repeated\n", epoch, s.first(), s.last(), s.lost(), s.repeated)
 	}
 	fmt.Fprintf(&b, "%d messages, %d deviate\n", r.Messages, r.Problems)
 	_, err := io.WriteString(w, b.String())

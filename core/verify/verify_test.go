@@ -208,7 +208,7 @@ func TestSummary(t *testing.T) {
 	}
 	const want = `        1 PFE_FW_SYSLOG_IP
         6 RT_FLOW_SESSION_DENY
-epoch 9: sequence 1 to 6, 2 missing, 2 repeated
+epoch 9: sequence 1 to 6, 1 missing, 1 repeated
 8 messages, 1 deviate
 `
 	if out.String() != want {

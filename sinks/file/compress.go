@@ -99,7 +99,7 @@ func (l *logFile) packAll(ctx context.Context) error {
 			if _, how, _ := l.rotatedAt(name); how != uncompressed {
 				continue
 			}
-			if packErr := l.packOne(ctx, name, len(f.names) > 1); packErr != nil {
+			if packErr := l.packOne(ctx, name); packErr != nil {
 				err = errors.Join(err, packErr)
 			}
 			if ctx.Err() != nil {
@@ -110,12 +110,10 @@ func (l *logFile) packAll(ctx context.Context) error {
 	return err
 }
 
-// packOne puts a compressed file in the place of a rotated one. done says that the compressed one is there: the last process
-// did not come to deleting the other.
-func (l *logFile) packOne(ctx context.Context, name string, done bool) (err error) {
-	if done {
-		return os.Remove(name)
-	}
+// packOne puts a compressed file in the place of a rotated one. A compressed file that is there already is replaced: it may be
+// what a power failure has left of one. The rotated one goes when the other is on the disk, whatever sync says: it was safe, and
+// must not become less so.
+func (l *logFile) packOne(ctx context.Context, name string) (err error) {
 	in, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // deleted meanwhile
@@ -168,18 +166,16 @@ func (l *logFile) packInto(ctx context.Context, in, out *os.File) error {
 	if err = errors.Join(err, w.Close()); err != nil {
 		return err
 	}
-	if err := l.owner.give(out); err != nil {
+	if err := l.owner.orOf(info).give(out); err != nil {
 		return err
 	}
 	if err := out.Chmod(info.Mode().Perm()); err != nil {
 		return err
 	}
-	if l.durable {
-		if err := out.Sync(); err != nil {
-			return err
-		}
+	if err := os.Chtimes(out.Name(), info.ModTime(), info.ModTime()); err != nil {
+		return err
 	}
-	return os.Chtimes(out.Name(), info.ModTime(), info.ModTime())
+	return out.Sync()
 }
 
 // untilDone reads until a context ends.

@@ -126,7 +126,7 @@ func TestCompress(t *testing.T) {
 }
 
 // TestCompressLater pins that files that an earlier process has left are compressed, one that it has left half done is done
-// again, and one that is there in both forms is only deleted.
+// again, and so is one that is there in both forms: the compressed one may be what a power failure has left.
 func TestCompressLater(t *testing.T) {
 	dir := t.TempDir()
 	put := func(name, text string) {
@@ -137,7 +137,9 @@ func TestCompressLater(t *testing.T) {
 	put("log-20260101T000000.000Z.txt", "first\n")
 	put(".log-20260101T000000.000Z.txt.zst.unfinished", "half")
 	put("log-20260102T000000.000Z.txt", "second\n")
-	put("log-20260102T000000.000Z.txt.zst", "it is there")
+	put("log-20260102T000000.000Z.txt.zst", "") // renamed, and not written
+	put("log-20260103T000000.000Z.txt", "third\n")
+	put("log-20260103T000000.000Z.txt.zst", "cut off")
 	old := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	if err := os.Chtimes(filepath.Join(dir, "log-20260101T000000.000Z.txt"), old, old); err != nil {
 		t.Fatal(err)
@@ -154,7 +156,8 @@ func TestCompressLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, unpacked(t, filepath.Join(dir, "log-20260101T000000.000Z.txt.zst")), "first\n")
-	same(t, read(t, filepath.Join(dir, "log-20260102T000000.000Z.txt.zst")), "it is there")
+	same(t, unpacked(t, filepath.Join(dir, "log-20260102T000000.000Z.txt.zst")), "second\n")
+	same(t, unpacked(t, filepath.Join(dir, "log-20260103T000000.000Z.txt.zst")), "third\n")
 	info, err := os.Stat(filepath.Join(dir, "log-20260101T000000.000Z.txt.zst"))
 	if err != nil || !info.ModTime().Equal(old) {
 		t.Errorf("%v, %v", info.ModTime(), err)
@@ -246,6 +249,39 @@ func TestMaxAge(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestCompressOwner gives a compressed file the owner of the rotated one when none is configured.
+func TestCompressOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root may give files away")
+	}
+	dir := t.TempDir()
+	name := filepath.Join(dir, "log-20260101T000000.000Z.txt")
+	if err := os.WriteFile(name, []byte("first\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(name, 1234, 4321); err != nil {
+		t.Fatal(err)
+	}
+	s := sinktest.NewStream(t)
+	s.Append(numbered(1)...)
+	done := make(chan error)
+	go func() {
+		done <- s.Run(t.Context(), newSink(t, filepath.Join(dir, "log.txt"), `rotate = { size = "1MB", compress = "zstd" }`))
+	}()
+	settled(t, dir, ".zst")
+	s.Drain()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(name + ".zst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := info.Sys().(*syscall.Stat_t); st.Uid != 1234 || st.Gid != 4321 {
+		t.Errorf("belongs to %d:%d", st.Uid, st.Gid)
+	}
 }
 
 // TestOwner gives files away, compressed ones too.

@@ -112,8 +112,10 @@ func (l *logFile) adopt(f *os.File, created bool, now time.Time) error {
 		if err := f.Chmod(fs.FileMode(l.mode)); err != nil { // whatever the umask says
 			return fmt.Errorf("file: %w", err)
 		}
-		if err := l.syncDir(); err != nil {
-			return err
+		if l.durable {
+			if err := l.syncDir(); err != nil {
+				return err
+			}
 		}
 	}
 	l.slot = l.slotOf(now)
@@ -228,9 +230,6 @@ func (l *logFile) sync() error {
 
 // syncDir puts a new directory entry on the disk.
 func (l *logFile) syncDir() error {
-	if !l.durable {
-		return nil
-	}
 	d, err := os.Open(filepath.Dir(l.path))
 	if err != nil {
 		return fmt.Errorf("file: %w", err)

@@ -2,9 +2,11 @@ package file
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"strconv"
+	"syscall"
 
 	"github.com/rtflow/pipelined/sdk"
 )
@@ -41,6 +43,21 @@ func ownership(cfg sdk.Config, userName, groupName string) (o owner, ok bool) {
 func number(id string) (int, bool) {
 	n, err := strconv.ParseUint(id, 10, 31)
 	return int(n), err == nil
+}
+
+// orOf takes what is not configured from a file. Without the right to give files away, what this process makes stays its own.
+func (o owner) orOf(info fs.FileInfo) owner {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return o
+	}
+	if o.uid < 0 && int(st.Uid) != os.Geteuid() && os.Geteuid() == 0 {
+		o.uid = int(st.Uid)
+	}
+	if o.gid < 0 && int(st.Gid) != os.Getegid() && os.Geteuid() == 0 {
+		o.gid = int(st.Gid)
+	}
+	return o
 }
 
 // give gives a file to the owner.

@@ -199,6 +199,7 @@ func (g *datagrams) position() uint64         { return g.framed }
 func (g *datagrams) limit() int               { return maxMarks }
 func (g *datagrams) changed() <-chan struct{} { return nil }
 func (g *datagrams) patience() time.Duration  { return 0 }
+func (g *datagrams) answers() bool            { return false }
 func (g *datagrams) failed() error            { return g.broken.get() }
 func (g *datagrams) peer() peerInfo           { return g.info }
 

@@ -11,6 +11,7 @@
 //	address.go    URL to address
 //	sink.go       Run: which addresses are connected, and when to change them
 //	run.go        the loop: take records, frame, send, acknowledge
+//	rest.go       which address is tried first after others have failed
 //	link.go       one address: its connection, what is framed, what is not acknowledged yet
 //	marks.go      positions in a connection to sequence numbers
 //	transport.go  what a connection is

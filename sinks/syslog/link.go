@@ -25,12 +25,23 @@ type link struct {
 	acked event.Seq
 	pause pause // between attempts to connect, strategy all
 	told  bool  // that it is down
+	rest  rest  // strategy failover
+
+	// refused is the record that the collector refused last while it took others.
+	refused struct {
+		seq   event.Seq
+		times int
+		why   string
+	}
 
 	// Of the open connection.
 	conn     conn
 	letGo    func() bool // ends the watch for the end of the run
 	buf      []byte      // framed, not sent
+	pending  int         // messages in it
 	marks    marks
+	since    time.Time
+	took     bool      // something was acknowledged
 	progress time.Time // when something was last acknowledged, or was sent while nothing was on its way
 	highest  event.Seq // of all connections: what is below was sent before
 
@@ -49,7 +60,7 @@ func (l *link) attach(ctx context.Context, c conn, acknowledge func()) {
 			acknowledge()
 		}
 	})
-	l.conn, l.told = c, false
+	l.conn, l.told, l.since, l.took = c, false, time.Now(), false
 	l.letGo = context.AfterFunc(ctx, c.interrupt)
 	l.counts.connections.Add(1)
 	p := c.peer()
@@ -60,6 +71,7 @@ func (l *link) attach(ctx context.Context, c conn, acknowledge func()) {
 func (l *link) add(msg []byte, seq event.Seq) {
 	l.buf = l.conn.frame(l.buf, msg)
 	l.marks.push(l.conn.position(), seq)
+	l.pending++
 	if seq <= l.highest {
 		l.counts.repeated.Add(1)
 	}
@@ -77,11 +89,14 @@ func (l *link) flush(now time.Time) error {
 	if l.unacked.Load() == 0 {
 		l.progress = now
 	}
-	n := int64(l.marks.len())
-	l.counts.messages.Add(uint64(max(0, n-l.unacked.Load())))
-	l.counts.bytes.Add(uint64(len(l.buf)))
-	l.unacked.Store(n)
+	messages := l.pending
+	l.pending = 0 // on their way from here on: the send may settle
+	l.unacked.Store(int64(l.marks.len()))
 	err := l.conn.send(l.buf)
+	if err == nil {
+		l.counts.messages.Add(uint64(messages))
+		l.counts.bytes.Add(uint64(len(l.buf)))
+	}
 	l.buf = l.buf[:0]
 	return err
 }
@@ -97,8 +112,8 @@ func (l *link) settle(now time.Time) (moved bool, err error) {
 	}
 	if last := l.marks.release(position); last > 0 {
 		l.acked = max(l.acked, last)
-		l.progress = now
-		l.unacked.Store(int64(l.marks.len()))
+		l.progress, l.took = now, true
+		l.unacked.Store(int64(l.marks.len() - l.pending))
 		return true, nil
 	}
 	if limit := l.conn.patience(); limit > 0 && l.unacked.Load() > 0 && now.Sub(l.progress) > limit {
@@ -115,22 +130,38 @@ func (l *link) through(handed event.Seq) event.Seq {
 	return min(l.acked, handed)
 }
 
-// lose gives the connection up after an error, and says which record the collector refused, if it did.
-func (l *link) lose(err error, now time.Time) (refused event.Seq, why string) {
+// lose gives the connection up after an error, and notes which record the collector refused, if it did.
+func (l *link) lose(err error, now time.Time) {
 	if _, settleErr := l.settle(now); settleErr != nil {
 		err = errors.Join(err, settleErr)
 	}
-	if r, ok := errors.AsType[*refusedError](err); ok {
-		refused, why = l.marks.at(r.position), r.text
+	if r, ok := errors.AsType[*refusedError](err); ok && r.others {
+		l.note(l.marks.at(r.position), r.text)
 	}
 	l.conn.drop()
 	l.detach()
 	if errors.Is(err, context.Canceled) {
 		l.show(Standby, nil)
-		return refused, why
+		return
 	}
 	l.show(Down, func(s *AddressStatus) { s.Error = err.Error() })
-	return refused, why
+}
+
+// note counts how often the collector has refused a record.
+func (l *link) note(seq event.Seq, why string) {
+	if seq == 0 {
+		return
+	}
+	if l.refused.seq != seq {
+		l.refused.seq, l.refused.times = seq, 0
+	}
+	l.refused.times++
+	l.refused.why = why
+}
+
+// givenUp reports whether the collector has refused that record often enough.
+func (l *link) givenUp(seq event.Seq) bool {
+	return l.refused.seq == seq && l.refused.times >= maxRefusals
 }
 
 // leave ends the connection in order.
@@ -147,7 +178,7 @@ func (l *link) leave() error {
 func (l *link) detach() {
 	l.letGo()
 	l.conn = nil
-	l.buf = l.buf[:0]
+	l.buf, l.pending = l.buf[:0], 0
 	l.marks.clear()
 	l.unacked.Store(0)
 }

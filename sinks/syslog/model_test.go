@@ -113,6 +113,7 @@ func (f *fakeConn) frame(b, msg []byte) []byte {
 
 func (f *fakeConn) position() uint64 { return f.framed }
 func (f *fakeConn) limit() int       { return f.most }
+func (f *fakeConn) answers() bool    { return true }
 
 func (f *fakeConn) send([]byte) error {
 	for len(f.waiting) > 0 {

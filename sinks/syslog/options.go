@@ -44,7 +44,7 @@ func defaults() options {
 		WriteTimeout:   30 * time.Second,
 		CloseTimeout:   5 * time.Second,
 		Keepalive:      10 * time.Second,
-		UserTimeout:    30 * time.Second,
+		UserTimeout:    20 * time.Second,
 		ReturnAfter:    30 * time.Second,
 	}
 }

@@ -130,6 +130,10 @@ func (c *checker) times(o *options) {
 	within("return_after", o.ReturnAfter, minTimeout)
 	if o.Keepalive != 0 { // off
 		within("keepalive", o.Keepalive, 3*time.Second)
+		if o.Keepalive >= o.UserTimeout && o.UserTimeout >= minTimeout {
+			c.cfg.Warnf("keepalive", "the first probe comes after user_timeout (%v): an idle connection whose peer is gone is noticed after "+
+				"%v, want keepalive below user_timeout", o.UserTimeout, o.Keepalive+o.Keepalive/keepaliveProbes)
+		}
 	}
 	if o.Window < 1 || o.Window > maxWindow {
 		c.mistake("window", "want 1 to %d messages, got %d", maxWindow, o.Window)
@@ -150,7 +154,14 @@ func (c *checker) tls(o *tlsOptions, addresses []address) {
 		return
 	}
 	var bad *fileError
-	if _, _, err := o.load(); errors.As(err, &bad) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+	_, _, err := o.load()
+	switch {
+	case !errors.As(err, &bad):
+	case errors.Is(err, fs.ErrNotExist):
+		c.cfg.Warnf("tls."+bad.key, "%v; nothing is sent until it is there", bad.err)
+	case errors.Is(err, fs.ErrPermission):
+		c.cfg.Warnf("tls."+bad.key, "%v; the daemon's user must be able to read it", bad.err)
+	default:
 		c.mistake("tls."+bad.key, "%v", bad.err)
 	}
 }

@@ -26,6 +26,14 @@ func load(t *testing.T, env sdk.Env, text string, path ...string) (sdk.Sink, str
 	return sink, strings.Join(list, "\n")
 }
 
+// withFiles puts files that exist in the place of those that the pages name.
+func withFiles(tb testing.TB, text string) string {
+	tb.Helper()
+	ca := newAuthority(tb)
+	cert, key := ca.issue(tb, "fw1", ca.cert.NotAfter)
+	return strings.NewReplacer("/etc/pipelined/ca.pem", ca.file, "/etc/pipelined/client.pem", cert, "/etc/pipelined/client.key", key).Replace(text)
+}
+
 // TestSample loads the sample as it is, and with everything that is commented out.
 func TestSample(t *testing.T) {
 	p := Plugin()
@@ -37,7 +45,7 @@ func TestSample(t *testing.T) {
 		t.Error("nothing was commented out")
 	}
 	for _, text := range []string{p.Sample, full} {
-		sink, problems := load(t, sdk.Env{Hostname: "fw1"}, text, "sinks", "siem")
+		sink, problems := load(t, sdk.Env{Hostname: "fw1"}, withFiles(t, text), "sinks", "siem")
 		if sink == nil || problems != "" {
 			t.Errorf("the sample does not load: %s\n%s", problems, text)
 		}
@@ -60,7 +68,7 @@ func TestReadme(t *testing.T) {
 			t.Errorf("not a sink:\n%s", s[1])
 			continue
 		}
-		if sink, problems := load(t, sdk.Env{Hostname: "fw1"}, s[1], "sinks", table[1]); sink == nil || problems != "" {
+		if sink, problems := load(t, sdk.Env{Hostname: "fw1"}, withFiles(t, s[1]), "sinks", table[1]); sink == nil || problems != "" {
 			t.Errorf("%s\n%s", s[1], problems)
 		}
 	}
@@ -88,7 +96,8 @@ func TestMistakes(t *testing.T) {
 		{`address = "udp://192.0.2.1"`, nil},
 		{`address = ["tcp://[2001:db8::1]:601", "relps://siem:2514", "unixgram:///dev/log"]`, nil},
 		{one + "strategy = \"all\"\nframing = \"newline\"\nwindow = 1\nkeepalive = \"0s\"", nil},
-		{one + `tls = { ca = "/nonexistent/ca.pem", cert = "/nonexistent/c.pem", key = "/nonexistent/k.pem" }`, nil},
+		{one + `tls = { ca = "/nonexistent/ca.pem", cert = "/nonexistent/c.pem", key = "/nonexistent/k.pem" }`, []string{"warning", "tls.ca", "no such file"}},
+		{one + "keepalive = \"10s\"\nuser_timeout = \"5s\"", []string{"warning", "keepalive", "below user_timeout"}},
 		{one + fmt.Sprintf("tls = { ca = %q, cert = %q, key = %q, min_version = \"1.3\", server_name = \"x\" }", ca.file, cert, key), nil},
 		{"", []string{"address is missing"}},
 		{`address = []`, []string{"address is missing"}},

@@ -37,8 +37,12 @@ type relp struct {
 	next   uint32        // transaction of the next message
 	framed atomic.Uint64 // messages
 
-	answers *answers
+	replies *replies
 	news    chan struct{} // a token when an answer has come
+
+	// refusal is the first message that the collector refused, for the reading goroutine; refused tells others of it.
+	refusal *refusedError
+	refused atomic.Bool
 
 	broken *breakage
 }
@@ -51,7 +55,7 @@ func (d *relpDialer) dial(ctx context.Context, wake func()) (conn, error) {
 		return nil, err
 	}
 	r := &relp{
-		opened: o, limits: d.limits, window: d.window, next: 2, answers: newAnswers(2, d.window),
+		opened: o, limits: d.limits, window: d.window, next: 2, replies: newReplies(2, d.window),
 		news: make(chan struct{}, 1), broken: newBreakage(),
 	}
 	in, err := r.open(ctx)
@@ -138,13 +142,19 @@ func (r *relp) tell() {
 type refusedError struct {
 	position uint64
 	text     string
+	others   bool // it has taken one behind it: the refusal is about this message, and not about all
 }
+
+// refusalGrace is how long answers are read on after a refusal, to learn whether the collector takes other messages.
+const refusalGrace = time.Second
 
 func (e *refusedError) Error() string { return "the collector refused a message: " + e.text }
 
 func (r *relp) take(in *relpReader) error {
 	f, err := in.next()
 	switch {
+	case err != nil && r.refusal != nil:
+		return r.refusal // no other was taken in time
 	case errors.Is(err, io.EOF):
 		return errors.New("the peer closed the connection")
 	case err != nil:
@@ -154,14 +164,23 @@ func (r *relp) take(in *relpReader) error {
 	case f.command != relpResponse:
 		return fmt.Errorf("the collector sent a RELP command %q", f.command)
 	}
-	position, err := r.answers.take(f.txnr, r.framed.Load())
+	position, err := r.replies.take(f.txnr, r.framed.Load())
 	if err != nil {
 		return err
 	}
 	if code, text := answerCode(f.data); code != 200 {
-		return &refusedError{position, fmt.Sprintf("%d %s", code, text)}
+		if r.refusal != nil {
+			return nil
+		}
+		r.refusal = &refusedError{position: position, text: fmt.Sprintf("%d %s", code, text)}
+		r.refused.Store(true)
+		return r.SetReadDeadline(time.Now().Add(min(refusalGrace, r.limits.write/2)))
 	}
-	r.answers.good(position)
+	r.replies.good(position)
+	if r.refusal != nil && position > r.refusal.position {
+		r.refusal.others = true
+		return r.refusal
+	}
 	return nil
 }
 
@@ -180,12 +199,21 @@ func nextTxnr(n uint32) uint32 {
 }
 
 func (r *relp) position() uint64         { return r.framed.Load() }
-func (r *relp) limit() int               { return r.window }
-func (r *relp) acked() (uint64, error)   { return r.answers.acked(), nil }
+func (r *relp) acked() (uint64, error)   { return r.replies.acked(), nil }
 func (r *relp) changed() <-chan struct{} { return r.news }
 func (r *relp) patience() time.Duration  { return r.limits.write }
+func (r *relp) answers() bool            { return true }
 func (r *relp) failed() error            { return r.broken.get() }
 func (r *relp) peer() peerInfo           { return r.info() }
+
+// limit is the window, and one more when a message was refused: with a window of one no other would show whether the collector
+// takes any.
+func (r *relp) limit() int {
+	if r.refused.Load() {
+		return r.window + 1
+	}
+	return r.window
+}
 
 func (r *relp) send(b []byte) error {
 	if err := r.writePieces(b, writePiece, func(int) {}); err != nil {
@@ -205,7 +233,7 @@ func (r *relp) finish() error {
 	if err == nil {
 		t := time.NewTimer(r.limits.close)
 		defer t.Stop()
-		for want := r.framed.Load(); r.answers.acked() < want && r.broken.get() == nil; {
+		for want := r.framed.Load(); r.replies.acked() < want && r.broken.get() == nil; {
 			select {
 			case <-r.news:
 			case <-t.C:
@@ -228,20 +256,20 @@ func (r *relp) drop() {
 	<-r.broken.done
 }
 
-// answers knows which messages were answered. Collectors answer in order; the protocol does not oblige them to.
-type answers struct {
+// replies knows which messages were answered. Collectors answer in order; the protocol does not oblige them to.
+type replies struct {
 	mu    sync.Mutex
 	first uint32 // transaction of the first message
 	done  uint64 // every message up to here was answered
 	ahead []bool // of those behind it: done+1, ...; a ring
 }
 
-func newAnswers(first uint32, window int) *answers {
-	return &answers{first: first, ahead: make([]bool, window+1)} // one more for the end of the session
+func newReplies(first uint32, window int) *replies {
+	return &replies{first: first, ahead: make([]bool, window+1)} // one more for the end of the session
 }
 
 // take returns the position of the message of a transaction: one of those that were framed and are not answered.
-func (a *answers) take(txnr uint32, framed uint64) (position uint64, err error) {
+func (a *replies) take(txnr uint32, framed uint64) (position uint64, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if txnr == 0 || txnr > maxTxnr {
@@ -257,7 +285,7 @@ func (a *answers) take(txnr uint32, framed uint64) (position uint64, err error) 
 }
 
 // good notes that the message at a position was taken.
-func (a *answers) good(position uint64) {
+func (a *replies) good(position uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	size := uint64(len(a.ahead))
@@ -268,7 +296,7 @@ func (a *answers) good(position uint64) {
 	}
 }
 
-func (a *answers) acked() uint64 {
+func (a *replies) acked() uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.done

@@ -9,11 +9,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
 
@@ -108,7 +110,7 @@ func TestRELPAllocations(t *testing.T) {
 	for i := range uint32(n) {
 		all = appendRELP(all, i+2, relpResponse, []byte("200 OK"))
 	}
-	a := newAnswers(2, n)
+	a := newReplies(2, n)
 	in := bytes.NewReader(all)
 	r := newRELPReader(in)
 	took := func() error {
@@ -155,7 +157,7 @@ func TestAnswers(t *testing.T) {
 	const window = 50
 	rng := rand.New(rand.NewPCG(1, 2))
 	first := uint32(maxTxnr - 500)
-	a := newAnswers(first, window)
+	a := newReplies(first, window)
 	txnr := func(position uint64) uint32 {
 		n := first
 		for range position - 1 {
@@ -268,6 +270,69 @@ func TestRELPRefused(t *testing.T) {
 	}
 	if n := strings.Count(r.errors(), "refused a message: 500 no"); n != maxRefusals {
 		t.Errorf("%d refusals:\n%s", n, r.errors())
+	}
+}
+
+// TestRELPRefusesAll has a collector that takes nothing for a while: nothing is given up, and everything arrives.
+func TestRELPRefusesAll(t *testing.T) {
+	var refused, broken atomic.Int64
+	broken.Store(1)
+	c := listen(t, "relp", "", nil)
+	c.refuse = func(string) bool {
+		if broken.Load() == 0 {
+			return false
+		}
+		refused.Add(1)
+		return true
+	}
+	s := sinktest.NewStream(t)
+	s.Append(numbered(50)...)
+	r := keepRunning(t, s, newTestSink(t, `write_timeout = "200ms"`, c.address))
+	until(t, "the collector has refused often", func() bool { return strings.Count(r.errors(), "500 no") > 3*maxRefusals })
+	broken.Store(0)
+	waitAcked(t, s, 50)
+	r.stop()
+	if got := s.Rejected(); len(got) != 0 || refused.Load() < 50 {
+		t.Errorf("rejected %v after %d refusals", got, refused.Load())
+	}
+	c.expect(want(t, format.Options{}, 1, numbered(50)...))
+}
+
+// TestRELPRefusedNarrow gives up a record also where only one message may wait for an answer.
+func TestRELPRefusedNarrow(t *testing.T) {
+	c := listen(t, "relp", "", nil)
+	c.refuse = func(msg string) bool { return strings.Contains(msg, `session-id-32="3"`) }
+	s := sinktest.NewStream(t)
+	s.Append(numbered(5)...)
+	r := keepRunning(t, s, newTestSink(t, "window = 1", c.address))
+	waitAcked(t, s, 5)
+	r.stop()
+	if got := s.Rejected(); len(got) != 1 || got[3] != "500 no" {
+		t.Errorf("rejected %v", got)
+	}
+}
+
+// TestAllRefused has two collectors that refuse different records: each gives up its own, and both get the rest.
+func TestAllRefused(t *testing.T) {
+	a, b := listen(t, "relp", "", nil), listen(t, "relp", "", nil)
+	a.refuse = func(m string) bool { return strings.Contains(m, `session-id-32="10"`) }
+	b.refuse = func(m string) bool { return strings.Contains(m, `session-id-32="20"`) }
+	s := sinktest.NewStream(t)
+	s.Append(numbered(100)...)
+	r := keepRunning(t, s, newTestSink(t, `strategy = "all"`, a.address, b.address))
+	waitAcked(t, s, 100)
+	r.stop()
+	if got := s.Rejected(); len(got) != 2 || got[10] != "500 no" || got[20] != "500 no" {
+		t.Errorf("rejected %v", got)
+	}
+	for _, c := range []*collector{a, b} {
+		seen := map[string]bool{}
+		for _, m := range c.messages() {
+			seen[m] = true
+		}
+		if len(seen) != 99 {
+			t.Errorf("%s has %d records, want 99", c.address, len(seen))
+		}
 	}
 }
 

@@ -59,7 +59,7 @@ func (k *Sink) newRun(ctx context.Context, s sdk.Stream) (*run, error) {
 	if k.epoch != s.Epoch() { // positions are those of one stream
 		k.epoch = s.Epoch()
 		for _, l := range k.links {
-			l.acked, l.highest = 0, 0
+			l.acked, l.highest, l.refused.seq = 0, 0, 0
 		}
 	}
 	return r, nil
@@ -154,19 +154,14 @@ func (r *run) add(rec *event.Record) error {
 		r.names = r.stream.Names(rec.Generation)
 	}
 	seq := rec.Seq()
-	if r.refused.times >= maxRefusals && seq == r.refused.seq {
-		r.stream.Reject(seq, r.refused.why)
-		for _, l := range r.links {
-			if l.up() {
-				l.skip(seq)
-			}
-		}
-		r.handed = seq
-		return nil
-	}
 	r.msg = r.enc.Append(r.msg[:0], rec, r.names)
 	for _, l := range r.links {
 		if !l.up() || r.strategy == all && seq <= l.acked {
+			continue
+		}
+		if l.givenUp(seq) {
+			r.stream.Reject(seq, l.refused.why)
+			l.skip(seq)
 			continue
 		}
 		if err := r.give(l, seq); err != nil {

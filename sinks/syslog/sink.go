@@ -23,13 +23,8 @@ type Sink struct {
 	counts      counts
 
 	// These outlive a run and are for its goroutine.
-	epoch   uint64
-	using   int // which of several addresses, strategy failover
-	refused struct {
-		seq   event.Seq
-		times int
-		why   string
-	}
+	epoch uint64
+	using int // which of several addresses, strategy failover
 }
 
 var (
@@ -38,7 +33,7 @@ var (
 	_ sdk.CounterReporter = (*Sink)(nil)
 )
 
-// maxRefusals is how often a collector may refuse a record before it is given up.
+// maxRefusals is how often a collector may refuse a record, and take others, before the record is given up.
 const maxRefusals = 3
 
 // Run sends until ctx ends, the stream is drained, or no address is left.
@@ -53,7 +48,7 @@ func (k *Sink) Run(ctx context.Context, s sdk.Stream) error {
 	}
 	for _, l := range r.links {
 		if l.up() {
-			r.note(l.lose(err, time.Now()))
+			l.lose(err, time.Now())
 		}
 	}
 	// What the peers have is worth an acknowledgement, whatever ended the loop.
@@ -76,25 +71,14 @@ func (r *run) acknowledgeLast() error {
 	return r.stream.Ack(through)
 }
 
-// note counts how often a record was refused.
-func (r *run) note(seq event.Seq, why string) {
-	if seq == 0 {
-		return
-	}
-	if r.refused.seq != seq {
-		r.refused.seq, r.refused.times = seq, 0
-	}
-	r.refused.times++
-	r.refused.why = why
-}
-
 // connect opens the connections that the run begins with.
 func (r *run) connect() error {
 	if r.strategy == all && len(r.links) > 1 {
 		return r.connectAll()
 	}
 	var errs []error
-	for i, l := range r.links {
+	for _, i := range r.byPromise(time.Now()) {
+		l := r.links[i]
 		c, err := r.dial(r.ctx, l)
 		if err != nil {
 			if r.ctx.Err() != nil {
@@ -104,6 +88,9 @@ func (r *run) connect() error {
 			continue
 		}
 		r.attach(l, c)
+		for _, before := range r.links[:i] {
+			errs = append(errs, before.rest.why)
+		}
 		r.use(i, errors.Join(errs...))
 		return nil
 	}
@@ -148,7 +135,7 @@ func (r *run) dial(ctx context.Context, l *link) (conn, error) {
 	return nil, err
 }
 
-// seekBetter looks every now and then whether one of the addresses before that one can be used again.
+// seekBetter looks every now and then whether one of the addresses before that one can be used again, but those that rest.
 func (r *run) seekBetter(than int) {
 	ticker := time.NewTicker(r.returnAfter)
 	defer ticker.Stop()
@@ -159,12 +146,43 @@ func (r *run) seekBetter(than int) {
 		case <-ticker.C:
 		}
 		for _, l := range r.links[:than] {
+			if !l.rest.over(time.Now()) {
+				continue
+			}
 			c, err := r.dial(r.dialing, l)
-			if err == nil {
+			if err == nil && r.stands(l, c) {
 				r.back <- comeback{l, c}
 				r.wake()
 				return
 			}
+		}
+	}
+}
+
+// stands reports whether a new connection to an address that was left stands for a moment. One that ends at once must not cost
+// the connection that works; it is closed, and its address rests.
+func (r *run) stands(l *link, c conn) bool {
+	t := time.NewTimer(trustAfter)
+	defer t.Stop()
+	tick := time.NewTicker(lastPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-t.C:
+			return true
+		case <-r.dialing.Done():
+			c.drop()
+			l.show(Standby, nil)
+			return false
+		case <-tick.C:
+		}
+		if err := c.failed(); err != nil {
+			c.drop()
+			err = fmt.Errorf("syslog: %s: %w", l.address, err)
+			l.rest.begin(time.Now(), r.returnAfter, err)
+			r.counts.disconnects.Add(1)
+			l.show(Down, func(s *AddressStatus) { s.Error = err.Error() })
+			return false
 		}
 	}
 }
@@ -221,11 +239,17 @@ func (r *run) tellDown() {
 // lost takes an address out after an error. The error comes back if the run cannot go on without it.
 func (r *run) lost(l *link, err error) error {
 	err = fmt.Errorf("syslog: %s: %w", l.address, err)
-	r.note(l.lose(err, time.Now()))
+	now := time.Now()
+	_, _ = l.settle(now) // an error comes up again
+	worked := l.worked(err, now)
+	l.lose(err, now)
 	if r.ctx.Err() != nil {
 		return r.ctx.Err()
 	}
 	r.counts.disconnects.Add(1)
+	if r.strategy == failover {
+		l.judge(worked, now, r.returnAfter, err)
+	}
 	if r.strategy == failover || r.countUp() == 0 {
 		return err
 	}

@@ -226,6 +226,25 @@ func TestCounters(t *testing.T) {
 	}
 }
 
+// TestCountersInterleaved counts messages where answers come in while others are framed.
+func TestCountersInterleaved(t *testing.T) {
+	for _, scheme := range []string{"tcp", "relp"} {
+		c := listen(t, scheme, "", nil)
+		sink := newTestSink(t, "", c.address)
+		s := sinktest.NewStream(t)
+		s.SetBatch(64)
+		const n = 20_000
+		s.Append(numbered(n)...)
+		s.Drain()
+		if err := s.Run(t.Context(), sink); err != nil {
+			t.Fatal(err)
+		}
+		if got := sink.counts.messages.Load(); got != n {
+			t.Errorf("%s: %d messages counted, %d sent", scheme, got, n)
+		}
+	}
+}
+
 // TestChangesUnderLoad lets an address come and go while the window is full nearly all the time: changes happen in the
 // middle of everything, and no record may fall between two addresses.
 func TestChangesUnderLoad(t *testing.T) {

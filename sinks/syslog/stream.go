@@ -85,6 +85,7 @@ func (s *stream) position() uint64         { return s.framed }
 func (s *stream) limit() int               { return maxMarks }
 func (s *stream) changed() <-chan struct{} { return nil }
 func (s *stream) patience() time.Duration  { return 0 }
+func (s *stream) answers() bool            { return false }
 func (s *stream) failed() error            { return s.broken.get() }
 func (s *stream) peer() peerInfo           { return s.info() }
 

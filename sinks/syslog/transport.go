@@ -31,6 +31,8 @@ type conn interface {
 	changed() <-chan struct{}
 	// patience is how long messages may stay unacknowledged without any progress, 0 for as long as the kernel lets them.
 	patience() time.Duration
+	// answers reports whether acked is what the collector itself has answered, not what was sent or its kernel took.
+	answers() bool
 	// failed returns why the connection broke by itself, nil while it has not.
 	failed() error
 	// interrupt ends a call that hangs. Any goroutine.

@@ -79,8 +79,9 @@ func (d *tcpDialer) setUserTimeout(_, _ string, c syscall.RawConn) error {
 	return setErr
 }
 
-// trustAfter is how long a peer of TLS 1.3 that has asked for our certificate may take to refuse it: the handshake is over for
-// us before it has looked, and what we send meanwhile its kernel acknowledges.
+// trustAfter is how long a peer that has closed the last connection at once must keep this one, until what its kernel
+// acknowledges is believed. It is also how long a peer of TLS 1.3 that has asked for our certificate may take to refuse it:
+// the handshake is over for us before it has looked, and what we send meanwhile its kernel acknowledges.
 const trustAfter = time.Second
 
 func (d *tcpDialer) shakeHands(ctx context.Context, o *opened) error {

@@ -18,7 +18,7 @@ func newVerify() *cobra.Command {
 		Use:   "verify FILE",
 		Short: "Check syslog messages against RFC 5424 and the messages of Juniper SRX",
 		Long: `verify reads syslog messages ("-" is standard input), lines or octet-counted, plain or compressed, as a strict collector does:
-RFC 5424 to the letter, then tag, SD-ID, order and values of the parameters as an SRX prints them. It prints what deviates with line and
+RFC 5424 to the letter, then PRI, tag, SD-ID, order and values of the parameters as an SRX prints them. It prints what deviates with line and
 column, then what was read; with sequence = true in the sink also what is missing or repeated. The exit status is 1 if a
 message deviates.
 
@@ -31,6 +31,7 @@ A column is a byte of the message, from 1. In a stream of octet-counted messages
 	profiles := []string{verify.Junos20, verify.Junos22}
 	cmd.Flags().StringVar(&o.Profile, "profile", "", "release the messages must be of: junos-20 or junos-22 (default: either)")
 	cmd.Flags().StringVar(&o.SDID, "sd-id", "", "`ID` that the structured data must have (default: Juniper's, of any platform)")
+	cmd.Flags().BoolVar(&o.AnyPriority, "any-priority", false, "take every PRI: the sink sets priority")
 	if err := cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(profiles, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic(err) // the flag was added above
 	}

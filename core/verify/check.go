@@ -26,6 +26,8 @@ func (p Problem) String() string { return fmt.Sprintf("%d: %s", p.Column, p.Text
 type Options struct {
 	Profile string // [Junos20] or [Junos22]; "": by the name of the session id
 	SDID    string // that messages must have; "": Juniper's, of any platform
+	// AnyPriority takes every PRI, where a sink was told to use others than devices do.
+	AnyPriority bool
 }
 
 // Checker checks messages. It is for one goroutine.
@@ -75,9 +77,8 @@ func (c *Checker) Check(msg []byte) []Problem {
 		return c.problems
 	}
 	h := headerOf(msg)
-	if parsed.(*rfc5424.SyslogMessage).Timestamp != nil {
-		c.checkTime(h)
-	}
+	c.checkTime(h)
+	c.checkPriority(h, int(*parsed.(*rfc5424.SyslogMessage).Priority))
 	elements, text := c.elements(h.structured)
 	elements = c.takeSequence(elements)
 	c.checkMessage(h, elements, text)
@@ -114,10 +115,23 @@ func headerOf(msg []byte) (h header) {
 
 // checkTime wants three digits of fraction, as devices print.
 func (c *Checker) checkTime(h header) {
+	if h.timestamp == "-" { // a time that is not known, as of some losses
+		return
+	}
 	_, fraction, ok := strings.Cut(h.timestamp, ".")
 	digits := len(fraction) - len(strings.TrimLeft(fraction, "0123456789"))
 	if !ok || digits != 3 {
 		c.report(h.timeAt, "a timestamp without milliseconds: %s", h.timestamp)
+	}
+}
+
+// checkPriority wants the facility and severity that devices give to a tag. Those of JSON depend on its content.
+func (c *Checker) checkPriority(h header, got int) {
+	if c.options.AnyPriority {
+		return
+	}
+	if want, ok := priority(h.program, h.tag); ok && got != want {
+		c.report(1, "PRI is %d and not %d, as devices give %s", got, want, h.tag)
 	}
 }
 
@@ -186,6 +200,9 @@ func (c *Checker) elements(at int) (list []element, text int) {
 	if at+1 < len(m) {
 		return list, at + 1
 	}
+	if at < len(m) {
+		c.report(at, "a blank behind the structured data, and no text")
+	}
 	return list, -1
 }
 
@@ -245,7 +262,7 @@ func (c *Checker) checkMessage(h header, list []element, text int) {
 		c.checkLoss(text)
 		return
 	}
-	if _, ok := orders[h.tag]; !ok && h.tag != "RT_SCREEN_SESSION_LIMIT" {
+	if !isDevice(h.tag) {
 		c.count("other")
 		c.report(h.tagAt, "unknown message %s", h.tag)
 		return
@@ -269,6 +286,7 @@ func (c *Checker) checkMessage(h header, list []element, text int) {
 		c.report(e.at, "SD-ID %s is not junos@2636.1.1.1.2.N", e.id)
 	}
 	c.checkParams(h.tag, e)
+	c.checkAttack(h.tag, e)
 }
 
 func (c *Checker) count(what string) { c.counts[what]++ }
@@ -388,7 +406,11 @@ func (c *Checker) checkJSON(at int) {
 		c.report(at+offset, "not JSON: %v", err)
 		return
 	}
-	if _, ok := o["event"]; !ok {
+	event, ok := o["event"]
+	switch {
+	case !ok:
 		c.report(at, "a JSON object without event")
+	case len(event) == 0 || event[0] != '{':
+		c.report(at, "a JSON object whose event is no object")
 	}
 }

@@ -54,6 +54,27 @@ var limitOrders = [][]string{
 
 func words(s string) []string { return strings.Fields(s) }
 
+// isDevice reports whether a tag is one of structured data that devices send.
+func isDevice(tag string) bool {
+	_, ok := orders[tag]
+	return ok || tag == "RT_SCREEN_SESSION_LIMIT"
+}
+
+// priority is the PRI that devices give to a message (RFC 5424, 6.2.1); that of losses is ours.
+func priority(app, tag string) (pri int, ok bool) {
+	switch {
+	case app == "pipelined" && tag == "LOSS":
+		return 12, true // user.warning
+	case tag == "PFE_FW_SYSLOG_IP", app == "-" && tag == "-":
+		return 158, true // local3.info
+	case !isDevice(tag):
+		return 0, false
+	case strings.HasPrefix(tag, "RT_SCREEN_"):
+		return 11, true // user.err
+	}
+	return 14, true // user.info
+}
+
 // program is the APP-NAME of a tag.
 func program(tag string) string {
 	switch {

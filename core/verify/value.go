@@ -56,8 +56,6 @@ func wrongValue(tag, name, value string) string {
 		}
 	case value == "":
 		return "is empty"
-	case name == "attack-name" && value != "UNKNOWN" && !strings.HasSuffix(value, "!"):
-		return "is no attack: those end with an exclamation mark"
 	}
 	return ""
 }

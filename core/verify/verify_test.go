@@ -53,6 +53,8 @@ const filter = `<158>1 2026-03-01T10:15:23.000Z fw1 - - - - fpc0 PFE_FW_SYSLOG_I
 
 const loss = `<12>1 2026-03-01T10:15:24.500Z fw1 pipelined - LOSS - events lost: reason=rate_limited zone=untrust since=2026-03-01T10:15:23.500Z policy-deny=42`
 
+const screen = `<11>1 2026-03-01T10:15:22.000Z fw1 RT_IDS - RT_SCREEN_TCP [junos@2636.1.1.1.2.129 attack-name="SYN flood!" source-address="203.0.113.9" source-port="1" destination-address="10.0.1.1" destination-port="80" source-zone-name="untrust" interface-name="ge-0/0/0.0" action="drop"]`
+
 // TestProblems changes one thing in a good message at a time; the problem must be told at the place of the change.
 func TestProblems(t *testing.T) {
 	for _, c := range []struct {
@@ -84,6 +86,14 @@ func TestProblems(t *testing.T) {
 		{deny, ` dst-vrf-grp="N/A"]`, ` dst-vrf-grp="N/A" more="1"]`, "more is one too many", "more="},
 		{deny, ` dst-vrf-grp="N/A"]`, ` src-vrf-grp="N/A"]`, "stands there twice", `src-vrf-grp="N/A"]`},
 		{deny, `"N/A"]`, `"N/A"] session denied`, "text behind the structured data", "session denied"},
+		{deny, "<14>", "<11>", "PRI is 11 and not 14", "11>"},
+		{filter, "<158>", "<14>", "PRI is 14 and not 158", "14>"},
+		{loss, "<12>", "<14>", "PRI is 14 and not 12", "14>"},
+		{deny, `"N/A"]`, `"N/A"] `, "a blank behind", " "},
+		{deny, deny[strings.Index(deny, "["):], `- {"event":1}`, "event is no object", "{"},
+		{screen, "", "", "", ""},
+		{screen, "SYN flood!", "Syn flood!", "no attack that a screen reports", "Syn"},
+		{screen, "SYN flood!", "UDP flood!", "belongs to RT_SCREEN_UDP", "UDP"},
 		{deny, `"N/A"]`, `"N/A"][x@1 y="z"]`, "want one element", "[junos"},
 		{deny, `="deny-telnet"`, `="deny\telnet"`, "to be escaped", `telnet`},
 		{deny, `="deny-telnet"`, `="deny\"tel\\net\]"`, "", ""},
@@ -138,6 +148,7 @@ func TestOptions(t *testing.T) {
 		{Options{Profile: Junos22}, "session-id-32 where session-id belongs"},
 		{Options{SDID: "junos@2636.1.1.1.2.129"}, ""},
 		{Options{SDID: "srx@1"}, "and not srx@1"},
+		{Options{AnyPriority: true}, ""},
 	} {
 		problems := fmt.Sprint(NewChecker(c.o).Check([]byte(deny)))
 		if c.want == "" && problems != "[]" || !strings.Contains(problems, c.want) {

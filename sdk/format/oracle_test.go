@@ -71,7 +71,7 @@ func FuzzLine(f *testing.F) {
 			t.Fatal("what was in dst is gone")
 		}
 		checkLine(t, line, r, n, &o)
-		if problems := verify.NewChecker(verify.Options{Profile: o.Profile}).Check([]byte(line)); len(problems) > 0 {
+		if problems := verify.NewChecker(verify.Options{Profile: o.Profile, AnyPriority: old}).Check([]byte(line)); len(problems) > 0 {
 			t.Errorf("%v in\n%s", problems, line)
 		}
 

@@ -167,11 +167,14 @@ func TestCompressLater(t *testing.T) {
 // TestCompressFull has no room for the compressed file: the rotated one stays, and the log goes on.
 func TestCompressFull(t *testing.T) {
 	if os.Geteuid() != 0 {
+		if os.Getenv("PIPELINED_REQUIRE_XDP") == "1" { // the run is meant to be root's
+			t.Fatal("mounting a file system needs root")
+		}
 		t.Skip("mounting a file system needs root")
 	}
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4M"); err != nil {
-		t.Skipf("cannot mount a tmpfs: %v", err)
+		t.Fatalf("cannot mount a tmpfs: %v", err)
 	}
 	defer func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {

@@ -103,6 +103,10 @@ func (o *table) check(cfg sdk.Config) bool {
 	mistake(r.Keep < 0, "rotate.keep", "want how many rotated files to keep, or 0 for all, got %d", r.Keep)
 	mistake(r.MaxAge != 0 && time.Duration(r.MaxAge) < minMaxAge, "rotate.max_age", "want at least %v, got %v",
 		minMaxAge, time.Duration(r.MaxAge))
+	mistake(o.Mode == 0, "mode", "nobody could open the file; want for example \"0640\"")
+	if r.Compress != uncompressed && r.Size == 0 && r.Interval == 0 {
+		cfg.Warnf("rotate.compress", "without rotate.size or rotate.interval no file is ever rotated, and so none is compressed")
+	}
 	every := time.Duration(o.SyncInterval)
 	mistake(every < minSyncInterval || every > maxSyncInterval, "sync_interval", "want %v to %v, got %v",
 		minSyncInterval, maxSyncInterval, every)

@@ -72,6 +72,20 @@ func TestReadme(t *testing.T) {
 	}
 }
 
+// TestCompressNothing warns of a compression that has nothing to do.
+func TestCompressNothing(t *testing.T) {
+	for more, want := range map[string]bool{`compress = "gzip"`: true, `compress = "gzip", size = "1MB"`: false, `keep = 1`: false} {
+		section, problems := config.ParseTable("test.toml", []byte("path = \"/var/log/x.log\"\nrotate = { "+more+" }"))
+		if sink := file.Plugin().New(section, sdk.Env{Hostname: "fw1"}); sink == nil {
+			t.Errorf("%s: no sink", more)
+		}
+		all := problems.All()
+		if want != (len(all) == 1 && strings.Contains(all[0].String(), "warning: rotate.compress")) || len(all) > 1 {
+			t.Errorf("%s: %v", more, all)
+		}
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	const path = "path = \"/var/log/x.log\"\n"
 	for _, c := range []struct {
@@ -92,6 +106,7 @@ func TestMistakes(t *testing.T) {
 		{"file", path + `sync_interval = "fast"`, []string{"fast"}},
 		{"file", path + `mode = "rw-"`, []string{"rw-"}},
 		{"file", path + `mode = "1777"`, []string{"1777"}},
+		{"file", path + `mode = "0"`, []string{"mode", "0640"}},
 		{"file", path + `rotate = { size = "12" }`, []string{"1MB"}},
 		{"file", path + `rotate = { size = "9999999TB" }`, []string{"9999999TB"}},
 		{"file", path + `rotate = { size = "big" }`, []string{"big"}},

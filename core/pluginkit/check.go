@@ -56,7 +56,7 @@ func Test(ctx context.Context, w io.Writer, o Options) error {
 		return err
 	}
 	var failed, flaws, passed int
-	for _, c := range checks() {
+	for i, c := range checks() {
 		if !strings.Contains(c.name, o.Only) {
 			continue
 		}
@@ -84,6 +84,10 @@ func Test(ctx context.Context, w io.Writer, o Options) error {
 		}
 		if err != nil {
 			fmt.Fprintf(w, "      %s\n", strings.ReplaceAll(err.Error(), "\n", "\n      "))
+		}
+		if i == 0 && failed > 0 {
+			fmt.Fprintln(w, "the other rules are for a plugin that starts")
+			break
 		}
 	}
 	if _, err := fmt.Fprintf(w, "%d passed, %d failed, %d flaws\n", passed, failed, flaws); err != nil {

@@ -10,7 +10,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/eventstream"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -201,5 +200,3 @@ func takeAll(conn net.Conn) {
 		}
 	}
 }
-
-var _ sdk.Sink = (*unixsock.Sink)(nil)

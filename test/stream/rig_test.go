@@ -16,7 +16,6 @@ import (
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/limiter"
 	"github.com/rtflow/pipelined/core/replay"
-	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sinks/unixsock"
 )
@@ -89,8 +88,6 @@ func newRig(tb testing.TB, path string, limits replay.Limits, options ...option)
 	tb.Cleanup(func() { cancel(); <-r.done })
 	return r
 }
-
-var _ sdk.Sink = (*unixsock.Sink)(nil)
 
 // A reference is a kind and the number of the event, of which it has room for 29 bits.
 const kindBits = 3

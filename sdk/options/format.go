@@ -2,6 +2,7 @@ package options
 
 import (
 	"errors"
+	"strconv"
 
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -29,6 +30,7 @@ func (o Format) Encoder(cfg sdk.Config, env sdk.Env) format.Encoder {
 		Format: o.Format, Profile: o.Profile, Platform: o.Platform, Hostname: env.Hostname,
 	})
 	if err == nil {
+		o.idle(cfg)
 		return enc
 	}
 	var bad *format.OptionError
@@ -38,4 +40,14 @@ func (o Format) Encoder(cfg sdk.Config, env sdk.Env) format.Encoder {
 		cfg.Errorf("", "%v", err)
 	}
 	return nil
+}
+
+// idle warns of options that the format does not read.
+func (o Format) idle(cfg sdk.Config) {
+	switch o.Format {
+	case format.JSON, format.Frames:
+		KeysOf(cfg).Idle(cfg, "format "+strconv.Quote(o.Format)+" has no profile and no SD-ID", "profile", "platform")
+	case format.RFC3164:
+		KeysOf(cfg).Idle(cfg, "format "+strconv.Quote(o.Format)+" has no SD-ID", "platform")
+	}
 }

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
+	"github.com/rtflow/pipelined/sdk/table"
 )
 
 // mistakes is a table of which only the mistakes matter.
@@ -17,6 +19,8 @@ type mistakes struct {
 	sdk.Config
 	text []string
 }
+
+func (m *mistakes) Decode(any) bool { return true }
 
 func (m *mistakes) Errorf(key, form string, args ...any) {
 	m.text = append(m.text, key+": "+fmt.Sprintf(form, args...))
@@ -111,5 +115,50 @@ func TestSecret(t *testing.T) {
 	}
 	if _, err := Secret("", file+"x"); err == nil || !strings.Contains(err.Error(), file+"x") {
 		t.Errorf("a missing file: %v", err)
+	}
+}
+
+// TestIdle warns of options that the format does not read, and only if the table sets them.
+func TestIdle(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want []string
+	}{
+		{`{"format": "rfc5424", "profile": "junos-22", "platform": 40}`, nil},
+		{`{"format": "rfc3164", "profile": "junos-22"}`, nil},
+		{`{"format": "json"}`, nil},
+		{`{"format": "json", "profile": "junos-22"}`, []string{"profile"}},
+		{`{"format": "frames", "profile": "junos-20", "platform": 40}`, []string{"profile", "platform"}},
+		{`{"format": "rfc3164", "platform": 40}`, []string{"platform"}},
+	} {
+		cfg, err := table.Parse("x", c.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := DefaultFormat(format.RFC5424)
+		if !cfg.Decode(&o) || o.Encoder(cfg, sdk.Env{Hostname: "fw1"}) == nil {
+			t.Errorf("%s: %v", c.text, cfg.Err())
+		}
+		var got []string
+		for _, p := range cfg.Problems() {
+			got = append(got, p.Key)
+			if !p.Warning || !strings.Contains(p.Message, "means nothing here") {
+				t.Errorf("%s: %v", c.text, p)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: warnings at %q, want %q", c.text, got, c.want)
+		}
+	}
+}
+
+func TestKeys(t *testing.T) {
+	cfg, err := table.Parse("x", `{"rotate": {"keep": 3}, "path": "/x"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := KeysOf(cfg)
+	if !k.Any("size", "rotate.keep") || !k.Any("rotate") || k.Any("keep", "rotate.size") || len(k) != 3 {
+		t.Errorf("keys %v", k)
 	}
 }

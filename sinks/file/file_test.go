@@ -344,8 +344,9 @@ func TestBadPaths(t *testing.T) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
+	becomesDir := filepath.Join(dir, "later") // a path that is a directory already is a mistake of the configuration
 	for _, c := range []struct{ path, want string }{
-		{dir, "is a directory"},
+		{becomesDir, "is a directory"},
 		{filepath.Join(dir, "missing", "log.txt"), "does not exist and is not created"},
 		{filepath.Join(locked, "log.txt"), "not a directory"},
 		{fifo, "nobody reads"},
@@ -354,7 +355,13 @@ func TestBadPaths(t *testing.T) {
 	} {
 		s := sinktest.NewStream(t)
 		s.Append(numbered(1)...)
-		err := s.Run(t.Context(), newSink(t, c.path, ""))
+		sink := newSink(t, c.path, "")
+		if c.path == becomesDir {
+			if err := os.Mkdir(c.path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := s.Run(t.Context(), sink)
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.path) {
 			t.Errorf("%s: %v, want %q", c.path, err, c.want)
 		}

@@ -2,6 +2,7 @@ package file
 
 import (
 	_ "embed"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -61,6 +62,7 @@ func newFile(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	if !good || !known || enc == nil {
 		return nil
 	}
+	o.warnIdle(cfg)
 	warn := env.Warn
 	if warn == nil {
 		warn = func(string, ...any) {}
@@ -95,6 +97,8 @@ func (o *table) check(cfg sdk.Config) bool {
 		mistake(true, "path", "a relative path, and the working directory is not known: %v", err)
 	} else {
 		o.Path = abs
+		info, err := os.Stat(abs)
+		mistake(err == nil && info.IsDir(), "path", "is a directory: name a file in it, such as %q", filepath.Join(abs, "events.log"))
 	}
 	r := o.Rotate
 	mistake(r.Size != 0 && r.Size < minRotateSize, "rotate.size", "want at least 1MB, got %d bytes", r.Size)
@@ -104,13 +108,26 @@ func (o *table) check(cfg sdk.Config) bool {
 	mistake(r.MaxAge != 0 && time.Duration(r.MaxAge) < minMaxAge, "rotate.max_age", "want at least %v, got %v",
 		minMaxAge, time.Duration(r.MaxAge))
 	mistake(o.Mode == 0, "mode", "nobody could open the file; want for example \"0640\"")
-	if r.Compress != uncompressed && r.Size == 0 && r.Interval == 0 {
-		cfg.Warnf("rotate.compress", "without rotate.size or rotate.interval no file is ever rotated, and so none is compressed")
-	}
 	every := time.Duration(o.SyncInterval)
 	mistake(every < minSyncInterval || every > maxSyncInterval, "sync_interval", "want %v to %v, got %v",
 		minSyncInterval, maxSyncInterval, every)
 	return good
+}
+
+// warnIdle warns of options that nothing reads beside the others.
+func (o *table) warnIdle(cfg sdk.Config) {
+	keys := options.KeysOf(cfg)
+	if o.Sync != syncInterval {
+		keys.Idle(cfg, `only sync = "interval" waits`, "sync_interval")
+	}
+	rotation := []string{"rotate.size", "rotate.interval", "rotate.keep", "rotate.max_age", "rotate.compress"}
+	if info, err := os.Stat(o.Path); err == nil && !info.Mode().IsRegular() {
+		keys.Idle(cfg, "the path is a device, FIFO or socket, which is never rotated", rotation...)
+		return
+	}
+	if o.Rotate.Size == 0 && o.Rotate.Interval == 0 {
+		keys.Idle(cfg, "without rotate.size or rotate.interval no file is ever rotated", rotation[2:]...)
+	}
 }
 
 func newStdout(cfg sdk.Config, env sdk.Env) sdk.Sink {

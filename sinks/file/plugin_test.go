@@ -2,6 +2,7 @@ package file_test
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -72,17 +73,45 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// TestCompressNothing warns of a compression that has nothing to do.
-func TestCompressNothing(t *testing.T) {
-	for more, want := range map[string]bool{`compress = "gzip"`: true, `compress = "gzip", size = "1MB"`: false, `keep = 1`: false} {
-		section, problems := config.ParseTable("test.toml", []byte("path = \"/var/log/x.log\"\nrotate = { "+more+" }"))
+// TestIdleOptions warns of options that nothing reads beside the others.
+func TestIdleOptions(t *testing.T) {
+	device, dir := "/dev/null", t.TempDir()
+	for _, c := range []struct {
+		path, more string
+		want       []string // keys
+	}{
+		{"", `rotate = { size = "1MB", keep = 1, max_age = "30d", compress = "gzip" }`, nil},
+		{"", `rotate = { compress = "gzip" }`, []string{"rotate.compress"}},
+		{"", `rotate = { keep = 14 }`, []string{"rotate.keep"}},
+		{"", `rotate = { keep = 1, max_age = "30d" }`, []string{"rotate.keep", "rotate.max_age"}},
+		{"", `sync_interval = "1s"`, []string{"sync_interval"}},
+		{"", "sync = \"batch\"\nsync_interval = \"5s\"", []string{"sync_interval"}},
+		{"", "sync = \"interval\"\nsync_interval = \"5s\"", nil},
+		{"", "format = \"json\"\nprofile = \"junos-22\"", []string{"profile"}},
+		{device, `rotate = { size = "1MB" }`, []string{"rotate.size"}},
+		{device, "", nil},
+	} {
+		if c.path == "" {
+			c.path = filepath.Join(dir, "x.log")
+		}
+		section, problems := config.ParseTable("test.toml", []byte("path = \""+c.path+"\"\n"+c.more))
 		if sink := file.Plugin().New(section, sdk.Env{Hostname: "fw1"}); sink == nil {
-			t.Errorf("%s: no sink", more)
+			t.Errorf("%s: no sink", c.more)
 		}
-		all := problems.All()
-		if want != (len(all) == 1 && strings.Contains(all[0].String(), "warning: rotate.compress")) || len(all) > 1 {
-			t.Errorf("%s: %v", more, all)
+		var got []string
+		for _, p := range problems.All() {
+			if got = append(got, p.Key); p.Severity != config.Warning || p.Line == 0 {
+				t.Errorf("%s: %v", c.more, p)
+			}
 		}
+		slices.Sort(got)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s %s: warnings at %q, want %q", c.path, c.more, got, c.want)
+		}
+	}
+	section, problems := config.ParseTable("test.toml", []byte("path = \""+dir+"\""))
+	if file.Plugin().New(section, sdk.Env{Hostname: "fw1"}) != nil || !strings.Contains(problems.Err().Error(), "is a directory") {
+		t.Errorf("a directory is taken for a file: %v", problems.All())
 	}
 }
 
@@ -114,7 +143,7 @@ func TestMistakes(t *testing.T) {
 		{"file", path + `rotate = { interval = "1s" }`, []string{"1m0s"}},
 		{"file", path + `rotate = { keep = -1 }`, []string{"keep"}},
 		{"file", path + `rotate = { size = "1MB", compress = "zstd", max_age = "30d" }`, nil},
-		{"file", path + `rotate = { compress = "gzip", max_age = "36h" }` + "\nowner = \"0\"\ngroup = \"root\"", nil},
+		{"file", path + `rotate = { interval = "1h", compress = "gzip", max_age = "36h" }` + "\nowner = \"0\"\ngroup = \"root\"", nil},
 		{"file", path + `rotate = { compress = "lzma" }`, []string{"lzma", "zstd"}},
 		{"file", path + `rotate = { max_age = "1m" }`, []string{"max_age", "1h"}},
 		{"file", path + `rotate = { max_age = "a week" }`, []string{"30d", "a week"}},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
+	sdkoptions "github.com/rtflow/pipelined/sdk/options"
 )
 
 //go:embed sample.toml
@@ -45,6 +46,7 @@ func newSink(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	if !c.good {
 		return nil
 	}
+	c.warnIdle(&o, addresses)
 	warn := env.Warn
 	if warn == nil {
 		warn = func(string, ...any) {}
@@ -137,6 +139,42 @@ func (c *checker) times(o *options) {
 	}
 	if o.Window < 1 || o.Window > maxWindow {
 		c.mistake("window", "want 1 to %d messages, got %d", maxWindow, o.Window)
+	}
+}
+
+// warnIdle warns of options that nothing reads beside the others.
+func (c *checker) warnIdle(o *options, addresses []address) {
+	keys := sdkoptions.KeysOf(c.cfg)
+	var streams, relp, connections bool
+	for _, a := range addresses {
+		switch a.scheme {
+		case "udp", "unixgram":
+			continue
+		case "relp", "relps":
+			relp = true
+		default:
+			streams = true
+		}
+		connections = true
+	}
+	if !streams {
+		keys.Idle(c.cfg, "no address is tcp:// or tls://", "framing")
+	}
+	if !relp {
+		keys.Idle(c.cfg, "no address is relp:// or relps://", "window")
+	}
+	if !connections {
+		keys.Idle(c.cfg, "no address makes a TCP connection", "keepalive", "user_timeout")
+	}
+	if len(addresses) == 1 {
+		keys.Idle(c.cfg, "there is one address", "strategy", "return_after")
+	}
+	switch o.Format {
+	case format.JSON:
+		keys.Idle(c.cfg, `format "json" has no profile and no SD-ID, and its filter logs are objects like all others`,
+			"profile", "platform", "sd_id", "structured_filter")
+	case format.RFC3164:
+		keys.Idle(c.cfg, `format "rfc3164" has no structured data`, "platform", "sd_id", "structured_filter")
 	}
 }
 

@@ -44,6 +44,8 @@ func TestSample(t *testing.T) {
 	if full == p.Sample {
 		t.Error("nothing was commented out")
 	}
+	const one = `"tls://siem.example.net:6514"` // what is commented out is for several, or for RELP
+	full = strings.Replace(full, one, "["+one+`, "relps://siem.example.net:2514"]`, 1)
 	for _, text := range []string{p.Sample, full} {
 		sink, problems := load(t, sdk.Env{Hostname: "fw1"}, withFiles(t, text), "sinks", "siem")
 		if sink == nil || problems != "" {
@@ -95,7 +97,16 @@ func TestMistakes(t *testing.T) {
 		{one, nil},
 		{`address = "udp://192.0.2.1"`, nil},
 		{`address = ["tcp://[2001:db8::1]:601", "relps://siem:2514", "unixgram:///dev/log"]`, nil},
-		{one + "strategy = \"all\"\nframing = \"newline\"\nwindow = 1\nkeepalive = \"0s\"", nil},
+		{one + "framing = \"newline\"\nkeepalive = \"0s\"", nil},
+		{`address = ["tls://a", "relp://b:1"]` + "\nstrategy = \"all\"\nframing = \"newline\"\nwindow = 1\nreturn_after = \"10s\"", nil},
+		{one + `window = 1000`, []string{"warning: window", "no address is relp://"}},
+		{one + `strategy = "all"`, []string{"warning: strategy", "one address"}},
+		{one + `return_after = "1m"`, []string{"warning: return_after", "one address"}},
+		{"address = \"relp://a:1\"\nframing = \"newline\"", []string{"warning: framing", "no address is tcp://"}},
+		{"address = \"udp://a\"\nframing = \"newline\"\nkeepalive = \"30s\"\nuser_timeout = \"40s\"", []string{
+			"warning: framing", "warning: keepalive", "warning: user_timeout"}},
+		{one + "format = \"json\"\nprofile = \"junos-22\"\nstructured_filter = true", []string{"warning: profile", "warning: structured_filter"}},
+		{one + "format = \"rfc3164\"\nsd_id = \"x@1\"", []string{"warning: sd_id", "no structured data"}},
 		{one + `tls = { ca = "/nonexistent/ca.pem", cert = "/nonexistent/c.pem", key = "/nonexistent/k.pem" }`, []string{"warning", "tls.ca", "no such file"}},
 		{one + "keepalive = \"10s\"\nuser_timeout = \"5s\"", []string{"warning", "keepalive", "below user_timeout"}},
 		{one + fmt.Sprintf("tls = { ca = %q, cert = %q, key = %q, min_version = \"1.3\", server_name = \"x\" }", ca.file, cert, key), nil},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
+	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -79,7 +79,7 @@ func runDaemon(cmd *cobra.Command, path, level string) error {
 	if err != nil {
 		return err
 	}
-	stopHTTP, err := serve(p.file.Service.Metrics, pl, log)
+	stopHTTP, err := serve(&p.file.Service, []string{p.Hostname()}, pl, log)
 	if err != nil {
 		cancel()
 		return errors.Join(err, pl.Run(ctx))
@@ -143,22 +143,25 @@ func notify(log *slog.Logger, state string) {
 }
 
 // serve serves metrics, health and status.
-func serve(address string, pl *pipeline.Pipeline, log *slog.Logger) (stop func(), err error) {
-	if address == "" {
+func serve(service *config.Service, names []string, pl *pipeline.Pipeline, log *slog.Logger) (stop func(), err error) {
+	if service.Metrics == "" {
 		return func() {}, nil
 	}
-	l, err := net.Listen("tcp", address)
+	token, err := service.Token()
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", service.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("service.metrics: %w", err)
 	}
-	srv := &http.Server{
-		Handler:           metrics.Handler(metrics.NewCollector(pl.Snapshot), func() any { return pl.Status() }, pl.Health),
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
-	}
+	srv := metrics.NewServer(metrics.NewCollector(pl.Snapshot), func() any { return pl.Status() }, pl.Health, metrics.ServerOptions{
+		Hosts: append(service.HostNames(), names...), Token: token, Log: log,
+	})
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := srv.Serve(l); err != nil {
 			log.Error("metrics are not served any longer", "err", err)
 		}
 	}()

@@ -27,8 +27,8 @@ import (
 )
 
 type statusOptions struct {
-	config, address string
-	json            bool
+	config, address, tokenFile string
+	json                       bool
 }
 
 func newStatus() *cobra.Command {
@@ -44,6 +44,7 @@ sources, sinks and the ledger. The exit status is 1 if it cannot be reached or i
 	configFlag(cmd, &o.config)
 	f := cmd.Flags()
 	f.StringVarP(&o.address, "address", "a", "", "`HOST:PORT` to ask, instead of what the configuration says")
+	f.StringVar(&o.tokenFile, "token-file", "", "`FILE` with the token to bring, instead of what the configuration says")
 	f.BoolVar(&o.json, "json", false, "print the status as the JSON it comes as")
 	return cmd
 }
@@ -52,13 +53,13 @@ sources, sinks and the ledger. The exit status is 1 if it cannot be reached or i
 const maxStatus = 64 << 20
 
 func status(cmd *cobra.Command, o statusOptions) error {
-	address, err := statusAddress(cmd, o)
+	address, token, err := statusAddress(cmd, o)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), 10*time.Second)
 	defer cancel()
-	code, body, err := get(ctx, "http://"+address+"/status")
+	code, body, err := get(ctx, "http://"+address+"/status", token)
 	var unreachable net.Error
 	switch {
 	case errors.As(err, &unreachable):
@@ -66,13 +67,16 @@ func status(cmd *cobra.Command, o statusOptions) error {
 	case err != nil:
 		return fmt.Errorf("%s: %w", address, err)
 	}
+	if code == http.StatusUnauthorized {
+		return fmt.Errorf("what answers at %s wants another token: see service.metrics_token of its configuration, or give --token-file", address)
+	}
 	var st pipeline.Status
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
 	if code != http.StatusOK || dec.Decode(&st) != nil || st.Epoch == 0 {
 		return fmt.Errorf("what answers at %s is no pipelined (HTTP status %d)", address, code)
 	}
-	code, health, err := get(ctx, "http://"+address+"/healthz")
+	code, health, err := get(ctx, "http://"+address+"/healthz", token)
 	if err != nil {
 		return fmt.Errorf("%s: %w", address, err)
 	}
@@ -88,34 +92,48 @@ func status(cmd *cobra.Command, o statusOptions) error {
 	return errors.Join(err, sick)
 }
 
-// statusAddress returns where to ask.
-func statusAddress(cmd *cobra.Command, o statusOptions) (string, error) {
+// statusAddress returns where to ask, and the token to bring, "" for none.
+func statusAddress(cmd *cobra.Command, o statusOptions) (address, token string, err error) {
+	if o.tokenFile != "" {
+		given := config.Service{TokenFile: o.tokenFile}
+		if token, err = given.Token(); err != nil {
+			return "", "", fmt.Errorf("--token-file: %w", err)
+		}
+	}
 	if o.address != "" {
 		if _, _, err := net.SplitHostPort(o.address); err != nil {
-			return "", &usageError{fmt.Errorf("--address: must be host:port such as 127.0.0.1:9464, not %q", o.address)}
+			return "", "", &usageError{fmt.Errorf("--address: must be host:port such as 127.0.0.1:9464, not %q", o.address)}
 		}
-		return o.address, nil
+		return o.address, token, nil
 	}
 	// A missing file matters only if the user has named it: what is read of none is the default.
-	_, err := os.Stat(o.config)
+	_, err = os.Stat(o.config)
 	file, problems := config.Load(o.config)
 	if problems.Err() != nil && (!errors.Is(err, fs.ErrNotExist) || cmd.Flags().Changed("config")) {
 		for _, problem := range problems.All() {
 			fmt.Fprintln(cmd.ErrOrStderr(), problem)
 		}
-		return "", errors.New("the address is not known: mend the configuration, or give --address")
+		return "", "", errors.New("the address is not known: mend the configuration, or give --address")
 	}
 	if file.Service.Metrics == "" {
-		return "", fmt.Errorf("%s: service.metrics is empty: this pipelined tells no status", o.config)
+		return "", "", fmt.Errorf("%s: service.metrics is empty: this pipelined tells no status", o.config)
 	}
-	return file.Service.Metrics, nil
+	if o.tokenFile == "" {
+		if token, err = file.Service.Token(); err != nil {
+			return "", "", fmt.Errorf("%s: service.metrics_token_file: %w", o.config, err)
+		}
+	}
+	return file.Service.Metrics, token, nil
 }
 
 // get fetches a page. An error of the network is a [net.Error].
-func get(ctx context.Context, url string) (code int, body []byte, err error) {
+func get(ctx context.Context, url, token string) (code int, body []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, nil, err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy: it is another process of this host
 	resp, err := client.Do(req)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/pipeline"
@@ -116,7 +117,7 @@ func TestStatusAddress(t *testing.T) {
 	}
 	inEmptyFolder(t)
 	root := newRoot()
-	if got, err := statusAddress(root, statusOptions{config: "pipeline.toml"}); got != "127.0.0.1:9464" || err != nil {
+	if got, _, err := statusAddress(root, statusOptions{config: "pipeline.toml"}); got != "127.0.0.1:9464" || err != nil {
 		t.Errorf("without a configuration: %q, %v", got, err)
 	}
 }
@@ -159,8 +160,8 @@ func TestStatusOfPipeline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := strings.Replace(string(text), `"bin/events.log"`, `"`+t.TempDir()+`/events.log"`, 1)
-	p, err := plan(t.Context(), io.Discard, how{path: writeFile(t, "p.toml", config), daemon: true}, pipeline.Options{})
+	file := strings.Replace(string(text), `"bin/events.log"`, `"`+t.TempDir()+`/events.log"`, 1)
+	p, err := plan(t.Context(), io.Discard, how{path: writeFile(t, "p.toml", file), daemon: true}, pipeline.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +170,7 @@ func TestStatusOfPipeline(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	stop, err := serve("127.0.0.1:0", pl, slog.New(slog.NewTextHandler(&log, nil)))
+	stop, err := serve(&config.Service{Metrics: "127.0.0.1:0", AuthToken: "s3cret"}, nil, pl, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +179,10 @@ func TestStatusOfPipeline(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := regexp.MustCompile(`address=(\S+)`).FindStringSubmatch(log.String())[1]
-	out := mustRun(t, "status", "-a", address)
+	if _, _, err := invoke(t, "status", "-a", address); err == nil || !strings.Contains(err.Error(), "wants another token") {
+		t.Errorf("without a token: %v", err)
+	}
+	out := mustRun(t, "status", "-a", address, "--token-file", writeFile(t, "token", "s3cret\n"))
 	for _, want := range []string{
 		`(?m)^pipelined at ` + address + `: healthy, up \d+s, epoch \d+$`, `(?m)^source capture +.*packets=5477`,
 		`(?m)^ *events +drained +(\d+) +(\d+) +0 +0 +0\.0 +1 *$`, `(?m)^0 unaccounted for$`,

@@ -15,8 +15,13 @@ type Node struct {
 
 // Service is [service].
 type Service struct {
-	Metrics string        // host:port of /metrics, /healthz and /status, "" for none; default "127.0.0.1:9464"
-	Drain   time.Duration // how long to deliver what is in flight at stop, at most MaxDrain; default 5 s
+	Metrics string // host:port of /metrics, /healthz and /status, "" for none; default "127.0.0.1:9464"
+	// Hosts are host names that requests may name, besides localhost, addresses, and the host of Metrics; default none.
+	Hosts     []string
+	AuthToken string // what requests bring as "Authorization: Bearer"; default "": nothing
+	TokenFile string // a file that holds it instead
+
+	Drain time.Duration // how long to deliver what is in flight at stop, at most MaxDrain; default 5 s
 
 	PluginDir  string // where executables of sinks are found by name; default DefaultPluginDir
 	RuntimeDir string // where the sockets of plugins live; default "": the caller finds a place
@@ -60,8 +65,11 @@ func isHostname(name string) bool {
 
 func readService(s *Section) Service {
 	t := struct {
-		Metrics string        `toml:"metrics"`
-		Drain   time.Duration `toml:"drain"`
+		Metrics   string        `toml:"metrics"`
+		Hosts     []string      `toml:"metrics_hosts"`
+		AuthToken string        `toml:"metrics_token"`
+		TokenFile string        `toml:"metrics_token_file"`
+		Drain     time.Duration `toml:"drain"`
 
 		PluginDir  string `toml:"plugin_dir"`
 		RuntimeDir string `toml:"runtime_dir"`
@@ -70,6 +78,8 @@ func readService(s *Section) Service {
 		s.Decode(&t)
 		if why := checkAddress(t.Metrics); why != "" {
 			s.Errorf("metrics", "%s", why)
+		} else {
+			checkAccess(s, (*Service)(&t))
 		}
 		if t.Drain < 0 || t.Drain > MaxDrain {
 			s.Errorf("drain", "must be 0s to %s, not %s", span(MaxDrain), span(t.Drain))

@@ -9,12 +9,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
+// maxScrapes is how many requests for /metrics are answered at a time; more get 503.
+const maxScrapes = 4
+
 // Handler serves /metrics, /status as JSON, and /healthz: 200 while health returns nil, otherwise 503 and what is wrong.
-func Handler(c *Collector, status func() any, health func() error) http.Handler {
+// The metrics are those of c, of the process, and of the other collectors.
+func Handler(c *Collector, status func() any, health func() error, others ...prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
+	registry.MustRegister(others...)
 	registry.MustRegister(c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		if err := health(); err != nil {

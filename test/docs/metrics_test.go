@@ -2,6 +2,10 @@ package docs
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -59,11 +63,41 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 	}
+	for name := range served(t) {
+		if exists[name] = true; rowOf(page.prose, name) == "" {
+			t.Errorf("%s has no row for %s", page.name, name)
+		}
+	}
 	for _, m := range metricName.FindAllStringSubmatch(page.prose, -1) {
 		if !exists[m[1]] {
 			t.Errorf("%s names %s, which does not exist", page.name, m[1])
 		}
 	}
+}
+
+// served returns the names of our metrics that a server shows, its own included.
+func served(t *testing.T) map[string]bool {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := metrics.NewServer(metrics.NewCollector(full), func() any { return 1 }, func() error { return nil }, metrics.ServerOptions{})
+	done := make(chan error)
+	go func() { done <- srv.Serve(l) }()
+	resp, err := http.Get("http://" + l.Addr().String() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close(), srv.Close(), <-done); err != nil {
+		t.Fatal(err)
+	}
+	names := make(map[string]bool)
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (pipelined_\w+) `).FindAllStringSubmatch(string(text), -1) {
+		names[m[1]] = true
+	}
+	return names
 }
 
 // rowOf returns the line of a table that begins with that name.

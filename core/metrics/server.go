@@ -1,0 +1,107 @@
+package metrics
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// MaxConnections is how many HTTP connections are open at a time.
+const MaxConnections = 64
+
+// Limits of a request and of a connection that waits for one.
+const (
+	readTimeout    = 5 * time.Second
+	writeTimeout   = 10 * time.Second
+	idleTimeout    = 2 * time.Minute // longer than scrapers pause
+	maxHeaderBytes = 16 << 10
+)
+
+// ServerOptions say whom a server answers.
+type ServerOptions struct {
+	// Hosts are the host names that requests may name, besides localhost. A request that names an address is answered:
+	// a web page that makes a browser ask for it (DNS rebinding) can only name a host.
+	Hosts []string
+	Token string       // what requests bring as "Authorization: Bearer TOKEN"; "" is nothing
+	Log   *slog.Logger // nil discards
+}
+
+// Server serves HTTP to a bounded number of connections.
+type Server struct {
+	http  http.Server
+	conns conns
+}
+
+// NewServer returns a server of [Handler] with its own metrics among the others. The caller calls Serve, once.
+func NewServer(c *Collector, status func() any, health func() error, o ServerOptions) *Server {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{conns: conns{limit: MaxConnections}}
+	s.http = http.Server{
+		Handler:           guard(Handler(c, status, health, &s.conns), o),
+		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeaderBytes,
+		ConnState:      s.conns.changed,
+		ErrorLog:       slog.NewLogLogger(o.Log.With("listener", "metrics").Handler(), slog.LevelWarn),
+	}
+	return s
+}
+
+// Serve accepts connections until Close, and then returns nil. It closes the listener.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Close ends Serve and closes all connections.
+func (s *Server) Close() error { return s.http.Close() }
+
+// guard answers requests that name a host of ours and bring the token.
+func guard(next http.Handler, o ServerOptions) http.Handler {
+	want := sha256.Sum256([]byte(o.Token))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !ours(r.Host, o.Hosts) {
+			http.Error(w, fmt.Sprintf("the host %q is not known here: see service.metrics_hosts", r.Host), http.StatusMisdirectedRequest)
+			return
+		}
+		if o.Token != "" {
+			scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+			got := sha256.Sum256([]byte(token))
+			if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) == 0 {
+				w.Header().Set("WWW-Authenticate", "Bearer")
+				http.Error(w, "a token is needed: see service.metrics_token", http.StatusUnauthorized)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// ours reports whether a Host header may be answered: it is an address, localhost, one of the names, or missing, which
+// no browser's is.
+func ours(header string, names []string) bool {
+	host := header
+	if h, _, err := net.SplitHostPort(header); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"), ".")
+	if _, err := netip.ParseAddr(host); err == nil || host == "" || strings.EqualFold(host, "localhost") {
+		return true
+	}
+	for _, name := range names {
+		if strings.EqualFold(host, strings.TrimSuffix(name, ".")) {
+			return true
+		}
+	}
+	return false
+}

@@ -9,7 +9,4 @@
 // What is refused is announced: once a second per (kind, zone) the gate puts a loss record for what the limiter refused
 // into the rings of the sinks that would have wanted it, and the first records that fit again into a ring that was full
 // are preceded by a loss record for what it missed.
-//
-// What lives here: the gate, its lanes, loss records, the counters of these decisions. What never may: hooks, sinks,
-// clocks.
 package admission

@@ -2,11 +2,9 @@ package admission
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
-	"github.com/rtflow/pipelined/core/limiter"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -30,7 +28,7 @@ type Sink struct {
 // Config is what a gate is built from.
 type Config struct {
 	// Rates limits the telemetry kinds; the entries of the other kinds are not used.
-	Rates [event.NumKinds]limiter.Rate
+	Rates [event.NumKinds]Rate
 	// Zones are the ids of the configured zones, each with a bucket of its own per kind.
 	Zones []uint16
 	Sinks []Sink
@@ -56,7 +54,7 @@ const LossWindow = int64(1e9)
 
 // Gate is the door to all rings. It is immutable but for its counters.
 type Gate struct {
-	limiter    *limiter.Table
+	limiter    *limiter
 	zones      []uint16 // zone id by limiter slot
 	sinks      []*sink
 	lanes      []*Lane
@@ -89,18 +87,18 @@ type limitedLoss struct {
 
 // New builds a gate and its lanes. encode is asked for the records of admitted events, see [Encoder].
 func New(c Config) (*Gate, error) {
-	rates := make([]limiter.Rate, len(telemetry))
+	rates := make([]Rate, len(telemetry))
 	for i, k := range telemetry {
 		rates[i] = c.Rates[k]
 	}
-	table, err := limiter.New(rates, c.Zones)
+	table, err := newLimiter(rates, c.Zones)
 	if err != nil {
-		return nil, fmt.Errorf("admission: %w", err)
+		return nil, err
 	}
 	g := &Gate{
-		limiter: table, slots: table.Slots(), wait: c.Wait, generation: c.Generation,
+		limiter: table, slots: table.slots(), wait: c.Wait, generation: c.Generation,
 		zones:   append([]uint16{0}, c.Zones...),
-		limited: make([]limitedLoss, len(telemetry)*table.Slots()),
+		limited: make([]limitedLoss, len(telemetry)*table.slots()),
 		last:    make([]atomic.Uint64, len(c.Sinks)),
 	}
 	for i := range g.limited {

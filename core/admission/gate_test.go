@@ -7,7 +7,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/rtflow/pipelined/core/limiter"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -36,7 +35,7 @@ func newRig(t testing.TB, lanes int, limits []replay.Limits, opts ...option) *ri
 	r := &rig{}
 	c := Config{Lanes: lanes, Zones: []uint16{1, 2}}
 	for _, k := range telemetry {
-		c.Rates[k] = limiter.Rate{PerSecond: 1e9, Burst: 1e9}
+		c.Rates[k] = Rate{PerSecond: 1e9, Burst: 1e9}
 	}
 	for i, l := range limits {
 		ring, err := replay.New(l)
@@ -65,7 +64,7 @@ func newRig(t testing.TB, lanes int, limits []replay.Limits, opts ...option) *ri
 func rate(perSecond, burst int64) option {
 	return func(c *Config) {
 		for _, k := range telemetry {
-			c.Rates[k] = limiter.Rate{PerSecond: perSecond, Burst: burst}
+			c.Rates[k] = Rate{PerSecond: perSecond, Burst: burst}
 		}
 	}
 }

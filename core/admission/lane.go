@@ -73,14 +73,14 @@ func newLane(g *Gate) *Lane {
 }
 
 // Slot returns the limiter's slot of a zone id, for Offer.
-func (l *Lane) Slot(zone uint16) int { return l.gate.limiter.Slot(zone) }
+func (l *Lane) Slot(zone uint16) int { return l.gate.limiter.slot(zone) }
 
 // Offer offers one event of the kind, from the ingress zone of that slot, at now on the worker's clock. It reports
 // whether the limiter let it through; it is then pending until Flush. Session events are not limited.
 func (l *Lane) Offer(k event.Kind, slot int, now int64, ref uint32) bool {
 	l.offered[k]++
 	l.changed |= 1 << k
-	if class := classOf[k]; class >= 0 && !l.gate.limiter.Allow(int(class), slot, now) {
+	if class := classOf[k]; class >= 0 && !l.gate.limiter.allow(int(class), slot, now) {
 		i := int(class)*l.gate.slots + slot
 		l.limited[i]++
 		if l.since[i] == never {

@@ -14,7 +14,6 @@ import (
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/hook"
-	"github.com/rtflow/pipelined/core/limiter"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/source"
@@ -78,7 +77,7 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 
 	gate := admission.Config{Lanes: len(queues), Wait: !p.live, Generation: generation}
 	for k, r := range p.file.Admission.Rates {
-		gate.Rates[k] = limiter.Rate{PerSecond: r.PerSecond, Burst: r.Burst}
+		gate.Rates[k] = admission.Rate{PerSecond: r.PerSecond, Burst: r.Burst}
 	}
 	for _, z := range p.file.Zones {
 		gate.Zones = append(gate.Zones, z.ID)

@@ -11,7 +11,4 @@
 // Several workers append: they take credits, claim positions with one atomic add, write, and publish slot by slot. One
 // sink reads contiguous published runs and acknowledges cumulatively. Since all credits together are as many as the
 // slots, and a credit comes back only after floor has passed its slot, whoever holds a credit finds the slot free.
-//
-// What lives here: positions, slots, release, eviction. What never may: goroutines, clocks, formatting, and the decision
-// which event goes to which sink (core/admission).
 package replay

@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"github.com/rtflow/pipelined/core/budget"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -21,7 +20,7 @@ func (r *Ring) AcquireEvicting(k event.Kind, n int) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for got < n && r.evictOne(k != event.SessionOpen && k != event.SessionClose) {
-		got += r.credits.Acquire(classOf[k], n-got)
+		got += r.credits.acquire(classOf[k], n-got)
 	}
 	return got
 }
@@ -47,7 +46,7 @@ func (r *Ring) evictOne(telemetryOnly bool) bool {
 	r.mark(victim, &r.records[p&r.mask])
 	// The loss record moved on: its old slot is free, and takes the victim's place in the books.
 	r.floor = victim
-	r.credits.Release(budget.Announcement, 1)
+	r.credits.release(Announcement, 1)
 	r.roomMade()
 	return true
 }
@@ -86,7 +85,7 @@ func (r *Ring) mark(p uint64, previous *event.Record) {
 		r.released.Announced++
 	}
 	r.released.Evicted[kind]++
-	r.credits.Announce(classOf[kind])
+	r.credits.announce(classOf[kind])
 	generation := victim.Generation
 	victim.Reset(event.Loss)
 	victim.Generation = generation

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/rtflow/pipelined/core/budget"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -14,15 +13,6 @@ type Limits struct {
 	Slots     int // a power of two
 	Telemetry int // deny, screen and filter records together; below Slots: the rest is kept for session and loss records
 	PerKind   int // one of those kinds
-}
-
-// telemetryKinds is how many kinds [event.Kind.Telemetry] is true for.
-const telemetryKinds = 3
-
-// classOf maps a kind to the class of its credits.
-var classOf = [event.NumKinds]budget.Class{
-	event.SessionOpen: budget.Priority, event.SessionClose: budget.Priority, event.Loss: budget.Announcement,
-	event.PolicyDeny: budget.Telemetry, event.ScreenDrop: budget.Telemetry + 1, event.FilterLog: budget.Telemetry + 2,
 }
 
 // announcements returns how many loss records a ring may hold: an eighth of what telemetry leaves.
@@ -43,7 +33,7 @@ type Ring struct {
 	seqs    []atomic.Uint64 // the sequence number published in the slot
 	kinds   []uint8         // kind and state of the slot's record; written before it is published, then under mu
 	mask    uint64
-	credits *budget.Credits
+	credits *credits
 	closed  atomic.Bool
 
 	_    [64]byte
@@ -76,11 +66,9 @@ func New(l Limits) (*Ring, error) {
 	if l.Slots < 2 || l.Slots&(l.Slots-1) != 0 {
 		return nil, fmt.Errorf("replay: %d slots, want a power of two", l.Slots)
 	}
-	credits, err := budget.New(budget.Limits{
-		All: l.Slots, Announcements: announcements(l), Telemetry: l.Telemetry, PerClass: l.PerKind, Classes: telemetryKinds,
-	})
+	credits, err := newCredits(l)
 	if err != nil {
-		return nil, fmt.Errorf("replay: %w", err)
+		return nil, err
 	}
 	r := &Ring{
 		records: make([]event.Record, l.Slots),
@@ -103,7 +91,7 @@ func (r *Ring) Acquire(k event.Kind, n int) int {
 	if r.closed.Load() {
 		return 0
 	}
-	return r.credits.Acquire(classOf[k], n)
+	return r.credits.acquire(classOf[k], n)
 }
 
 // Closed reports whether the ring takes no more records.
@@ -222,7 +210,7 @@ func (r *Ring) release(end uint64, count *[event.NumKinds]uint64) {
 	if end <= r.floor {
 		return
 	}
-	var byClass [int(budget.Telemetry) + telemetryKinds]int
+	var byClass [numClasses]int
 	for p := r.floor; p < end; p++ {
 		state := r.kinds[p&r.mask]
 		k := event.Kind(state & kindMask)
@@ -235,7 +223,7 @@ func (r *Ring) release(end uint64, count *[event.NumKinds]uint64) {
 	}
 	r.floor = end
 	for class, n := range byClass {
-		r.credits.Release(budget.Class(class), n)
+		r.credits.release(Class(class), n)
 	}
 	r.roomMade()
 }
@@ -343,7 +331,7 @@ func (r *Ring) Taken() (n uint64) {
 }
 
 // Credits returns the credits in use: all, and those of telemetry kinds.
-func (r *Ring) Credits() (all, telemetry int) { return r.credits.InFlight() }
+func (r *Ring) Credits() (all, telemetry int) { return r.credits.inFlight() }
 
 // ReturnCredits gives back credits for which no position was claimed. Workers.
-func (r *Ring) ReturnCredits(k event.Kind, n int) { r.credits.Release(classOf[k], n) }
+func (r *Ring) ReturnCredits(k event.Kind, n int) { r.credits.release(classOf[k], n) }

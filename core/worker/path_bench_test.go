@@ -14,7 +14,6 @@ import (
 	"github.com/rtflow/pipelined/core/application"
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
-	"github.com/rtflow/pipelined/core/limiter"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/session"
@@ -130,7 +129,7 @@ func pathWorker(b *testing.B, src source.FrameSource, ring *replay.Ring) *Worker
 	}
 	g := admission.Config{Lanes: 1, Zones: ids, Sinks: []admission.Sink{{Name: "s", Ring: ring, Only: event.AllKinds}}}
 	for k := range g.Rates {
-		g.Rates[k] = limiter.Rate{PerSecond: 1000, Burst: 1024}
+		g.Rates[k] = admission.Rate{PerSecond: 1000, Burst: 1024}
 	}
 	var err error
 	if c.Gate, err = admission.New(g); err != nil {

@@ -17,7 +17,6 @@ import (
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/application"
 	"github.com/rtflow/pipelined/core/hook"
-	"github.com/rtflow/pipelined/core/limiter"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/session"
@@ -122,7 +121,7 @@ func newRig(t testing.TB, opts ...option) *rig {
 	}
 	g := admission.Config{Lanes: 1, Zones: []uint16{trust, untrust, dmz}, Generation: 9}
 	for _, k := range event.Kinds() {
-		g.Rates[k] = limiter.Rate{PerSecond: 1e9, Burst: 1e9}
+		g.Rates[k] = admission.Rate{PerSecond: 1e9, Burst: 1e9}
 	}
 	g.Sinks = []admission.Sink{{Name: "sink", Ring: ring, Only: event.AllKinds}}
 	gate, err := admission.New(g)

@@ -16,7 +16,7 @@ const module = "github.com/rtflow/pipelined"
 // floors lists the rooms from the ground up. A room imports only rooms on floors below its own; rooms that are not
 // listed, such as test helpers, are imported by tests alone.
 var floors = [][]string{
-	{"internal/safefile", "sdk/event", "sdk/table", "core/packet", "core/limiter", "core/budget", "core/metrics", "core/verify", "xsk"},
+	{"internal/safefile", "sdk/event", "sdk/table", "core/packet", "core/metrics", "core/verify", "xsk"},
 	{
 		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application",
 		"core/config",

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/admission"
-	"github.com/rtflow/pipelined/core/limiter"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -16,7 +15,7 @@ type plan struct {
 	seed       uint64
 	lanes      int
 	zones      int
-	rate       limiter.Rate
+	rate       admission.Rate
 	sinks      []sinkPlan
 	steps      []step
 	concurrent bool // workers flush at the same instant
@@ -149,9 +148,9 @@ func newPlan(seed uint64) plan {
 		seed: seed, lanes: 1 + r.IntN(4), zones: []int{1, 3, 64}[r.IntN(3)], concurrent: r.IntN(8) == 0,
 		ending: []ending{orderly, orderly, orderly, cut, now}[r.IntN(5)], drain: time.Duration(r.IntN(20000)) * time.Millisecond,
 	}
-	p.rate = limiter.Rate{PerSecond: 1e9, Burst: 1e9}
+	p.rate = admission.Rate{PerSecond: 1e9, Burst: 1e9}
 	if r.IntN(3) == 0 {
-		p.rate = limiter.Rate{PerSecond: 1 + r.Int64N(200), Burst: 1 + r.Int64N(40)}
+		p.rate = admission.Rate{PerSecond: 1 + r.Int64N(200), Burst: 1 + r.Int64N(40)}
 	}
 	for range 1 + r.IntN(4) {
 		p.sinks = append(p.sinks, newSinkPlan(r))

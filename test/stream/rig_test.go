@@ -14,7 +14,6 @@ import (
 
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/deliver"
-	"github.com/rtflow/pipelined/core/limiter"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sinks/unixsock"
@@ -66,7 +65,7 @@ func newRig(tb testing.TB, path string, limits replay.Limits, options ...option)
 	r.sink = unixsock.New(unixsock.Config{Connector: &narrow{Connector: unixsock.Dialer(path), size: &r.buffer}})
 	g := admission.Config{Lanes: 1, Sinks: []admission.Sink{{Name: "hub", Ring: ring, Only: event.AllKinds}}}
 	for k := range g.Rates {
-		g.Rates[k] = limiter.Rate{PerSecond: 1e9, Burst: 1e9}
+		g.Rates[k] = admission.Rate{PerSecond: 1e9, Burst: 1e9}
 	}
 	for z := range zones {
 		g.Zones = append(g.Zones, uint16(z+1))

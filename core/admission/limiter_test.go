@@ -1,4 +1,4 @@
-package limiter
+package admission
 
 import (
 	"math/rand/v2"
@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-func one(t testing.TB, r Rate) *Table {
+func one(t testing.TB, r Rate) *limiter {
 	t.Helper()
-	tab, err := New([]Rate{r}, []uint16{7})
+	tab, err := newLimiter([]Rate{r}, []uint16{7})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,20 +20,20 @@ func TestBurstThenRate(t *testing.T) {
 	tab := one(t, Rate{PerSecond: 10, Burst: 3})
 	const now = int64(1e18)
 	for i := range 3 {
-		if !tab.Allow(0, 1, now) {
+		if !tab.allow(0, 1, now) {
 			t.Fatalf("event %d of the burst refused", i)
 		}
 	}
-	if tab.Allow(0, 1, now) {
+	if tab.allow(0, 1, now) {
 		t.Fatal("event beyond the burst allowed")
 	}
-	if tab.Allow(0, 1, now+1e8-1) {
+	if tab.allow(0, 1, now+1e8-1) {
 		t.Fatal("allowed a nanosecond before the emission interval was over")
 	}
-	if !tab.Allow(0, 1, now+1e8) {
+	if !tab.allow(0, 1, now+1e8) {
 		t.Fatal("refused when the emission interval was over")
 	}
-	if tab.Allow(0, 1, now+1e8) {
+	if tab.allow(0, 1, now+1e8) {
 		t.Fatal("a second event allowed in the same interval")
 	}
 }
@@ -47,7 +47,7 @@ func TestNeverAboveRate(t *testing.T) {
 		now, start, allowed := int64(5e9), int64(5e9), int64(0)
 		for range 5000 {
 			now += rng.Int64N(2_000_000)
-			if tab.Allow(0, 1, now) {
+			if tab.allow(0, 1, now) {
 				allowed++
 			}
 			if limit := r.Burst + (now-start)*r.PerSecond/1e9 + 1; allowed > limit {
@@ -58,25 +58,25 @@ func TestNeverAboveRate(t *testing.T) {
 }
 
 func TestZonesAndClassesAreApart(t *testing.T) {
-	tab, err := New([]Rate{{1, 1}, {1, 1}}, []uint16{3, 300})
+	tab, err := newLimiter([]Rate{{1, 1}, {1, 1}}, []uint16{3, 300})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tab.Slots() != 3 {
-		t.Fatalf("Slots() = %d, want 3", tab.Slots())
+	if tab.slots() != 3 {
+		t.Fatalf("Slots() = %d, want 3", tab.slots())
 	}
 	for class := range 2 {
 		for _, zone := range []uint16{3, 300, 0} {
-			if !tab.Allow(class, tab.Slot(zone), 1) {
+			if !tab.allow(class, tab.slot(zone), 1) {
 				t.Errorf("class %d zone %d: first event refused: it shares a bucket", class, zone)
 			}
 		}
 	}
 	for _, unknown := range []uint16{1, 299, 301, 65535} {
-		if tab.Slot(unknown) != 0 {
-			t.Errorf("zone %d has slot %d, want the slot of unknown zones", unknown, tab.Slot(unknown))
+		if tab.slot(unknown) != 0 {
+			t.Errorf("zone %d has slot %d, want the slot of unknown zones", unknown, tab.slot(unknown))
 		}
-		if tab.Allow(0, tab.Slot(unknown), 1) {
+		if tab.allow(0, tab.slot(unknown), 1) {
 			t.Errorf("zone %d does not share the bucket of unknown zones", unknown)
 		}
 	}
@@ -89,7 +89,7 @@ func TestConcurrentExact(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 1000 {
-				if tab.Allow(0, 1, 42) {
+				if tab.allow(0, 1, 42) {
 					allowed.Add(1)
 				}
 			}
@@ -103,12 +103,12 @@ func TestConcurrentExact(t *testing.T) {
 
 func TestBadRates(t *testing.T) {
 	for _, r := range []Rate{{0, 1}, {1, 0}, {-1, 1}, {2e9, 1}, {1, 2e9}} {
-		if _, err := New([]Rate{r}, nil); err == nil {
+		if _, err := newLimiter([]Rate{r}, nil); err == nil {
 			t.Errorf("%+v accepted", r)
 		}
 	}
 	for _, zones := range [][]uint16{{0}, {1, 1}} {
-		if _, err := New(nil, zones); err == nil {
+		if _, err := newLimiter(nil, zones); err == nil {
 			t.Errorf("zones %v accepted", zones)
 		}
 	}
@@ -119,7 +119,7 @@ func TestLargestRate(t *testing.T) {
 	tab := one(t, Rate{PerSecond: 1, Burst: 1e9})
 	const now = int64(4e18) // the year 2096
 	for range 1000 {
-		if !tab.Allow(0, 1, now) {
+		if !tab.allow(0, 1, now) {
 			t.Fatal("refused far below the burst")
 		}
 	}
@@ -127,8 +127,8 @@ func TestLargestRate(t *testing.T) {
 
 func BenchmarkRefuse(b *testing.B) {
 	tab := one(b, Rate{PerSecond: 1, Burst: 1})
-	tab.Allow(0, 1, 1)
+	tab.allow(0, 1, 1)
 	for b.Loop() {
-		tab.Allow(0, 1, 2)
+		tab.allow(0, 1, 2)
 	}
 }

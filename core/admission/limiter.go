@@ -1,0 +1,103 @@
+package admission
+
+import (
+	"fmt"
+	"math"
+	"sync/atomic"
+)
+
+// Rate is how many events a bucket lets through.
+type Rate struct {
+	PerSecond int64 // sustained, 1 to 1e9
+	Burst     int64 // at once, 1 to 1e9
+}
+
+// params is a Rate in the units of the algorithm, nanoseconds.
+type params struct {
+	interval  int64 // emission interval, rounded up: a bucket never lets through more than its rate
+	tolerance int64 // interval × (burst − 1)
+}
+
+func (r Rate) params() (params, error) {
+	if r.PerSecond < 1 || r.PerSecond > 1e9 || r.Burst < 1 || r.Burst > 1e9 {
+		return params{}, fmt.Errorf("admission: rate %d/s with burst %d is outside 1 to 1e9", r.PerSecond, r.Burst)
+	}
+	interval := (int64(1e9) + r.PerSecond - 1) / r.PerSecond
+	return params{interval: interval, tolerance: interval * (r.Burst - 1)}, nil
+}
+
+// bucket is one theoretical arrival time, alone on its cache lines so that two zones never slow each other down.
+type bucket struct {
+	tat atomic.Int64
+	_   [120]byte
+}
+
+// allow decides on one event at now and moves the theoretical arrival time if it conforms. A refusal is one load and one
+// compare and writes nothing.
+func (b *bucket) allow(now int64, p params) bool {
+	for {
+		tat := b.tat.Load()
+		if tat-now > p.tolerance {
+			return false
+		}
+		if b.tat.CompareAndSwap(tat, max(tat, now)+p.interval) {
+			return true
+		}
+	}
+}
+
+// limiter holds one bucket per (class, zone), and per class one more for every zone it was not told of. Zones are
+// addressed by slot, not by id: [limiter.slot] translates. It is safe for concurrent use.
+type limiter struct {
+	slotOf  []uint16 // by zone id; 0 is the slot of unknown zones
+	zones   int      // slots in use
+	classes []params
+	buckets []bucket // class × zones + slot
+}
+
+// maxZones is the largest number of zones a limiter can tell apart.
+const maxZones = math.MaxUint16 - 1
+
+// newLimiter builds a limiter with one class per rate and a bucket per zone id in zones.
+func newLimiter(rates []Rate, zones []uint16) (*limiter, error) {
+	if len(zones) > maxZones {
+		return nil, fmt.Errorf("admission: %d zones, at most %d", len(zones), maxZones)
+	}
+	t := &limiter{zones: 1}
+	for _, id := range zones {
+		for int(id) >= len(t.slotOf) {
+			t.slotOf = append(t.slotOf, 0)
+		}
+		if id == 0 || t.slotOf[id] != 0 {
+			return nil, fmt.Errorf("admission: zone id %d is 0 or given twice", id)
+		}
+		t.slotOf[id] = uint16(t.zones)
+		t.zones++
+	}
+	for _, r := range rates {
+		p, err := r.params()
+		if err != nil {
+			return nil, err
+		}
+		t.classes = append(t.classes, p)
+	}
+	t.buckets = make([]bucket, len(rates)*t.zones)
+	return t, nil
+}
+
+// slots returns how many slots the limiter has per class, the one for unknown zones included.
+func (t *limiter) slots() int { return t.zones }
+
+// slot returns the slot of a zone id; 0 for a zone the limiter was not told of.
+func (t *limiter) slot(zone uint16) int {
+	if int(zone) < len(t.slotOf) {
+		return int(t.slotOf[zone])
+	}
+	return 0
+}
+
+// allow decides on one event of the class in the zone of that slot at now, in nanoseconds on any clock that does not go
+// back. Both must be in range.
+func (t *limiter) allow(class, slot int, now int64) bool {
+	return t.buckets[class*t.zones+slot].allow(now, t.classes[class])
+}

@@ -1,0 +1,152 @@
+package replay
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// Class is what a credit is taken for.
+type Class uint8
+
+const (
+	// Priority is the class of session records: they count against the whole ring only.
+	Priority Class = iota
+	// Announcement is the class of loss records. They have a small ceiling of their own, so that a storm, which makes them,
+	// cannot fill the reserve with them.
+	Announcement
+	// Telemetry is the first class of the kinds that may storm: one class for each telemetry kind. Each has a ceiling, and
+	// they have one together.
+	Telemetry
+
+	numClasses       = Telemetry + telemetryClasses
+	telemetryClasses = 3
+)
+
+// classOf maps a kind to the class of its credits.
+var classOf = [event.NumKinds]Class{
+	event.SessionOpen: Priority, event.SessionClose: Priority, event.Loss: Announcement,
+	event.PolicyDeny: Telemetry, event.ScreenDrop: Telemetry + 1, event.FilterLog: Telemetry + 2,
+}
+
+// counter is one ceiling, alone on its cache lines.
+type counter struct {
+	used atomic.Int64
+	max  int64
+	_    [112]byte
+}
+
+// take takes up to n and returns how many it got. It never goes above max, not even for a moment: an overshoot that is
+// taken back could refuse another worker's session record while the ring has room.
+func (c *counter) take(n int) int {
+	for {
+		used := c.used.Load()
+		got := min(int64(n), c.max-used)
+		if got <= 0 {
+			return 0
+		}
+		if c.used.CompareAndSwap(used, used+got) {
+			return int(got)
+		}
+	}
+}
+
+func (c *counter) give(n int) {
+	if n != 0 {
+		c.used.Add(-int64(n))
+	}
+}
+
+// credits say how many records may be in flight: in all, of the telemetry classes together, and of one such class. They
+// are as many as the slots, so that whoever holds a credit finds a slot free. All methods are safe for concurrent use.
+type credits struct {
+	all          counter
+	announcement counter
+	telemetry    counter
+	class        [telemetryClasses]counter
+}
+
+// newCredits returns the credits for those limits, all of them free.
+func newCredits(l Limits) (*credits, error) {
+	if l.PerKind < 1 || l.PerKind > l.Telemetry || l.Telemetry >= l.Slots {
+		return nil, fmt.Errorf("replay: need 1 <= per kind (%d) <= telemetry (%d) < slots (%d)", l.PerKind, l.Telemetry, l.Slots)
+	}
+	c := new(credits)
+	c.all.max = int64(l.Slots)
+	c.announcement.max = int64(announcements(l))
+	c.telemetry.max = int64(l.Telemetry)
+	for i := range c.class {
+		c.class[i].max = int64(l.PerKind)
+	}
+	return c, nil
+}
+
+// acquire takes up to n credits of the class and returns how many it got.
+func (c *credits) acquire(class Class, n int) int {
+	switch class {
+	case Priority:
+		return c.all.take(n)
+	case Announcement:
+		return c.within(&c.announcement, n)
+	}
+	own := &c.class[class-Telemetry]
+	k := own.take(n)
+	if k == 0 {
+		return 0
+	}
+	t := c.telemetry.take(k)
+	got := 0
+	if t > 0 {
+		got = c.all.take(t)
+	}
+	c.telemetry.give(t - got)
+	own.give(k - got)
+	return got
+}
+
+// within takes up to n credits below a ceiling and the whole.
+func (c *credits) within(ceiling *counter, n int) int {
+	k := ceiling.take(n)
+	if k == 0 {
+		return 0
+	}
+	got := c.all.take(k)
+	ceiling.give(k - got)
+	return got
+}
+
+// release gives n credits of the class back. The caller holds them.
+func (c *credits) release(class Class, n int) {
+	if n == 0 {
+		return
+	}
+	c.giveOwn(class, n)
+	c.all.give(n)
+}
+
+func (c *credits) giveOwn(class Class, n int) {
+	switch class {
+	case Priority:
+	case Announcement:
+		c.announcement.give(n)
+	default:
+		c.class[class-Telemetry].give(n)
+		c.telemetry.give(n)
+	}
+}
+
+// announce turns one credit of the class into an Announcement credit, above its ceiling if need be: a record was
+// evicted and its slot announces that.
+func (c *credits) announce(class Class) {
+	c.giveOwn(class, 1)
+	c.announcement.used.Add(1)
+}
+
+// inFlight returns the credits in use: of all classes, and of the telemetry classes together.
+func (c *credits) inFlight() (all, telemetry int) {
+	return int(c.all.used.Load()), int(c.telemetry.used.Load())
+}
+
+// of returns the credits of a telemetry class in use.
+func (c *credits) of(class Class) int { return int(c.class[class-Telemetry].used.Load()) }

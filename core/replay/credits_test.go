@@ -1,0 +1,128 @@
+package replay
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+)
+
+func newTestCredits(t testing.TB, l Limits) *credits {
+	t.Helper()
+	c, err := newCredits(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestCreditCeilings(t *testing.T) {
+	c := newTestCredits(t, Limits{Slots: 10, Telemetry: 6, PerKind: 4})
+	if got := c.acquire(Telemetry, 100); got != 4 {
+		t.Errorf("one class got %d, want its ceiling 4", got)
+	}
+	if got := c.acquire(Telemetry+1, 100); got != 2 {
+		t.Errorf("second class got %d, want what telemetry leaves, 2", got)
+	}
+	if got := c.acquire(Telemetry+2, 1); got != 0 {
+		t.Errorf("third class got %d, want 0", got)
+	}
+	if got := c.acquire(Priority, 100); got != 4 {
+		t.Errorf("priority got %d, want the reserve of 4", got)
+	}
+	c.release(Telemetry, 4)
+	c.release(Telemetry+1, 2)
+	c.release(Priority, 4)
+	if all, tel := c.inFlight(); all != 0 || tel != 0 || c.of(Telemetry) != 0 || c.of(Telemetry+1) != 0 {
+		t.Errorf("in flight after release: %d, %d, %d, %d", all, tel, c.of(Telemetry), c.of(Telemetry+1))
+	}
+}
+
+// TestP2RefusalGivesBack pins that a telemetry credit refused for want of slots leaves no trace in the other ceilings.
+func TestP2RefusalGivesBack(t *testing.T) {
+	c := newTestCredits(t, Limits{Slots: 4, Telemetry: 3, PerKind: 2})
+	if got := c.acquire(Priority, 4); got != 4 {
+		t.Fatalf("priority got %d, want all 4", got)
+	}
+	if got := c.acquire(Telemetry, 2); got != 0 {
+		t.Fatalf("telemetry got %d from a full ring", got)
+	}
+	if _, tel := c.inFlight(); tel != 0 || c.of(Telemetry) != 0 {
+		t.Fatalf("refusal left telemetry %d, class %d in use", tel, c.of(Telemetry))
+	}
+}
+
+// TestP2CreditsConcurrent has workers take and give at random and checks that no ceiling is ever passed.
+func TestP2CreditsConcurrent(t *testing.T) {
+	l := Limits{Slots: 64, Telemetry: 32, PerKind: 12}
+	c := newTestCredits(t, l)
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(w), 9))
+			var held [5]int
+			for range 20000 {
+				class := Class(rng.IntN(5))
+				if held[class] > 0 && rng.IntN(2) == 0 {
+					n := 1 + rng.IntN(held[class])
+					c.release(class, n)
+					held[class] -= n
+				} else {
+					want := 1 + rng.IntN(8)
+					got := c.acquire(class, want)
+					if got < 0 || got > want {
+						t.Errorf("asked for %d, got %d", want, got)
+						return
+					}
+					held[class] += got
+				}
+				if all, tel := c.inFlight(); all > l.Slots || tel > l.Telemetry || c.of(Telemetry) > l.PerKind {
+					t.Errorf("above the ceiling: all %d, telemetry %d, class %d", all, tel, c.of(Telemetry))
+					return
+				}
+			}
+			for class, n := range held {
+				c.release(Class(class), n)
+			}
+		})
+	}
+	wg.Wait()
+	if all, tel := c.inFlight(); all != 0 || tel != 0 {
+		t.Fatalf("at rest all %d, telemetry %d in flight", all, tel)
+	}
+}
+
+// TestP3StormLeavesReserve storms with telemetry only; a priority taker within the reserve is never refused.
+func TestP3StormLeavesReserve(t *testing.T) {
+	l := Limits{Slots: 64, Telemetry: 48, PerKind: 48}
+	c := newTestCredits(t, l)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for w := range 3 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				c.release(Telemetry+Class(w), c.acquire(Telemetry+Class(w), 7))
+			}
+		})
+	}
+	for i := range 50000 {
+		if got := c.acquire(Priority, l.Slots-l.Telemetry); got != l.Slots-l.Telemetry {
+			t.Errorf("round %d: priority got %d of its reserve of %d", i, got, l.Slots-l.Telemetry)
+			break
+		}
+		c.release(Priority, l.Slots-l.Telemetry)
+	}
+	close(stop)
+	wg.Wait()
+}
+
+func BenchmarkCredits(b *testing.B) {
+	c := newTestCredits(b, Limits{Slots: 8192, Telemetry: 4096, PerKind: 1366})
+	for b.Loop() {
+		c.release(Telemetry, c.acquire(Telemetry, 1))
+	}
+}

@@ -184,7 +184,7 @@ func TestTermMatch(t *testing.T) {
 	gre := protocol(protoGRE)[0]
 	sctp := protocol(packet.ProtoSCTP)[0]
 	head := func(proto uint8, src, dst uint16) packet.Headers {
-		return packet.Headers{Tuple: packet.Tuple{Proto: proto, SrcPort: src, DstPort: dst}, HasL4: true}
+		return packet.Headers{Tuple: packet.Tuple{Proto: proto, SrcPort: src, DstPort: dst}, HasHead: true}
 	}
 	echo := head(packet.ProtoICMP, 7, 9)
 	echo.ICMPType = 8
@@ -193,9 +193,9 @@ func TestTermMatch(t *testing.T) {
 	code := echo
 	code.ICMPCode = 1
 	fragment := head(packet.ProtoTCP, 0, 0)
-	fragment.HasL4 = false
+	fragment.HasHead = false
 	udpFragment := head(packet.ProtoUDP, 0, 0)
-	udpFragment.HasL4 = false
+	udpFragment.HasHead = false
 	icmpFragment := packet.Headers{Tuple: packet.Tuple{Proto: packet.ProtoICMP}}
 	sctpFragment := packet.Headers{Tuple: packet.Tuple{Proto: packet.ProtoSCTP}}
 	for _, c := range []struct {
@@ -233,7 +233,7 @@ func TestServiceAllocates(t *testing.T) {
 	}
 	table := Predefined()
 	term := tcp(80)[0]
-	h := packet.Headers{Tuple: packet.Tuple{Proto: packet.ProtoTCP, DstPort: 80}, HasL4: true}
+	h := packet.Headers{Tuple: packet.Tuple{Proto: packet.ProtoTCP, DstPort: 80}, HasHead: true}
 	var sum int
 	if n := testing.AllocsPerRun(100, func() {
 		id := table.Service(packet.ProtoTCP, 443)

@@ -34,13 +34,13 @@ func (t *Term) Match(h *packet.Headers) bool {
 		return false
 	}
 	if packet.IsICMP(t.Proto) {
-		return t.ICMPType == AnyICMP || h.HasL4 && int16(h.ICMPType) == t.ICMPType &&
+		return t.ICMPType == AnyICMP || h.HasHead && int16(h.ICMPType) == t.ICMPType &&
 			(t.ICMPCode == AnyICMP || int16(h.ICMPCode) == t.ICMPCode)
 	}
 	if t.Dst.Any() && t.Src.Any() {
 		return true
 	}
-	return h.HasL4 && t.Dst.Contains(h.DstPort) && t.Src.Contains(h.SrcPort)
+	return h.HasHead && t.Dst.Contains(h.DstPort) && t.Src.Contains(h.SrcPort)
 }
 
 // hasPorts reports whether packets of the protocol have ports that the decoder reads.

@@ -26,12 +26,18 @@ func headers6(change func(*Headers)) *Headers {
 }
 
 func (h *Headers) sizes(proto uint8, ip, data int) *Headers {
-	h.Proto, h.IPLen, h.DataLen = proto, uint32(ip), uint16(data)
+	h.Proto, h.IPLen, h.DataLen = proto, uint32(ip), uint32(data)
 	return h
 }
 
 func (h *Headers) l4(off, sport, dport uint16) *Headers {
-	h.HasL4, h.L4, h.SrcPort, h.DstPort = true, off, sport, dport
+	h.HasHead, h.HasL4, h.L4, h.SrcPort, h.DstPort = true, true, off, sport, dport
+	return h
+}
+
+// head is l4 of a header of which only the first bytes are there.
+func (h *Headers) head(sport, dport uint16) *Headers {
+	h.HasHead, h.SrcPort, h.DstPort = true, sport, dport
 	return h
 }
 
@@ -54,8 +60,9 @@ func inner(family Family, proto uint8, sport, dport uint16) Tuple {
 
 type decodeCase struct {
 	name  string
+	link  Link
 	frame []byte
-	want  *Headers // of a frame that is OK
+	want  *Headers // nil if there is no IP header to judge the packet by
 	cause Cause
 }
 
@@ -80,7 +87,7 @@ func chainCase(name string, want Options, size, next int, chain []byte) decodeCa
 // quoteCase is an ICMP error and the tuple it names, nil if none.
 func quoteCase(name string, family Family, typ int, quoted []byte, want *Tuple) decodeCase {
 	change := func(h *Headers) {
-		h.HasL4, h.ICMPType, h.ICMPCode = true, uint8(typ), 1
+		h.HasHead, h.HasL4, h.ICMPType, h.ICMPCode = true, true, uint8(typ), 1
 		if want != nil {
 			h.HasInner, h.Inner = true, *want
 		}
@@ -92,6 +99,26 @@ func quoteCase(name string, family Family, typ int, quoted []byte, want *Tuple) 
 	}
 	return decodeCase{name: "ICMPv6 error: " + name, frame: v6(ProtoICMPv6, icmpError(typ, quoted)),
 		want: headers6(func(h *Headers) { h.sizes(ProtoICMPv6, 40+size, size); change(h); h.L4 = 54 })}
+}
+
+// badChain is a chain of extension headers that is refused; proto is that of the header where reading stopped.
+func badChain(name string, cause Cause, proto uint8, size, data int, frame []byte) decodeCase {
+	return decodeCase{name: "IPv6: " + name, frame: frame, cause: cause,
+		want: headers6(func(h *Headers) { h.sizes(proto, size, data); h.Options = OptBad })}
+}
+
+// badUDP is a UDP header that lies about its length.
+func badUDP(name string, size int, frame []byte) decodeCase {
+	return decodeCase{name: "UDP: " + name, frame: frame, cause: UDPShort,
+		want: headers4(func(h *Headers) { h.sizes(ProtoUDP, size, size-20).l4(34, 1001, 53) })}
+}
+
+// stack returns n VLAN tags with the ids 1 to n.
+func stack(n int) (tags [][2]int) {
+	for id := range n {
+		tags = append(tags, [2]int{etherVLAN, id + 1})
+	}
+	return tags
 }
 
 func decodeCases() []decodeCase {
@@ -128,8 +155,10 @@ func decodeCases() []decodeCase {
 			want: shift(headers4(tcpSyn), 8, 200, 100)},
 		{name: "QinQ, old type", frame: tagged(etherIPv4, plain, [2]int{etherQinQ2, 200}, [2]int{etherVLAN, 100}),
 			want: shift(headers4(tcpSyn), 8, 200, 100)},
-		{name: "three tags", cause: VLANDepth,
-			frame: tagged(etherIPv4, plain, [2]int{etherQinQ, 1}, [2]int{etherVLAN, 2}, [2]int{etherVLAN, 3})},
+		{name: "QinQ, 0x9200 and 0x9300", frame: tagged(etherIPv4, plain, [2]int{etherQinQ3, 200}, [2]int{etherQinQ4, 100}),
+			want: shift(headers4(tcpSyn), 8, 200, 100)},
+		{name: "eight tags", frame: tagged(etherIPv4, plain, stack(8)...), want: shift(headers4(tcpSyn), 32, 1, 2)},
+		{name: "nine tags", frame: tagged(etherIPv4, plain, stack(9)...), cause: VLANDepth},
 		{name: "ARP", frame: ether(0x0806, make([]byte, 28)), cause: NotIP},
 		{name: "802.3", frame: ether(38, make([]byte, 38)), cause: NotIP},
 
@@ -173,8 +202,19 @@ func decodeCases() []decodeCase {
 				h.sizes(ProtoICMP, 28, 8).l4(34, 7, 9).fragment(5, 0, MoreFragments)
 				h.ICMPType = 8
 			})},
-		{name: "fragment of odd size", frame: v4(ip4{proto: ProtoUDP, frag: 0x2000}, make([]byte, 17)), cause: FragmentBounds},
-		{name: "fragment without a whole TCP header", frame: v4(ip4{proto: ProtoTCP, frag: 0x2000}, make([]byte, 8)), cause: TCPShort},
+		{name: "fragment of odd size", frame: v4(ip4{proto: ProtoUDP, frag: 0x2000, id: 77}, set(udp(make([]byte, 9)...), 4, 0x10, 0)), cause: FragmentBounds,
+			want: headers4(func(h *Headers) { h.sizes(ProtoUDP, 37, 17).l4(34, 1001, 53).fragment(77, 0, MoreFragments) })},
+		{name: "later fragment of odd size", frame: v4(ip4{proto: ProtoICMP, frag: 0x2001, id: 77}, make([]byte, 17)), cause: FragmentBounds,
+			want: headers4(func(h *Headers) { h.sizes(ProtoICMP, 37, 17).fragment(77, 8, MoreFragments) })},
+		{name: "fragment that ends behind the ports", frame: v4(ip4{proto: ProtoTCP, frag: 0x2000, id: 77}, tcp(SYN)[:8]),
+			want: headers4(func(h *Headers) { h.sizes(ProtoTCP, 28, 8).head(1000, 80).fragment(77, 0, MoreFragments) })},
+		{name: "fragment that ends behind the flags", frame: v4(ip4{proto: ProtoTCP, frag: 0x2000, id: 77}, tcp(SYN)[:16]),
+			want: headers4(func(h *Headers) {
+				h.sizes(ProtoTCP, 36, 16).l4(34, 1000, 80).fragment(77, 0, MoreFragments)
+				h.TCPFlags = SYN
+			})},
+		{name: "fragment of nothing", frame: v4(ip4{proto: ProtoTCP, frag: 0x2000, id: 77}, nil), cause: TCPShort,
+			want: headers4(func(h *Headers) { h.sizes(ProtoTCP, 20, 0).fragment(77, 0, MoreFragments) })},
 		{name: "first fragment, v6", frame: v6(ProtoFragment, frag6(ProtoUDP, 0, 1, set(udp(make([]byte, 16)...), 4, 0x10, 0))),
 			want: headers6(func(h *Headers) {
 				h.sizes(ProtoUDP, 72, 24).l4(62, 1001, 53).fragment(0xdeadbeef, 0, MoreFragments)
@@ -190,7 +230,13 @@ func decodeCases() []decodeCase {
 				h.sizes(ProtoUDP, 64, 8).l4(70, 1001, 53).fragment(0xdeadbeef, 0, MoreFragments)
 				h.Options = OptBad
 			})},
-		{name: "fragment of odd size, v6", frame: v6(ProtoFragment, frag6(ProtoUDP, 8, 1, make([]byte, 9))), cause: FragmentBounds},
+		{name: "fragment of odd size, v6", frame: v6(ProtoFragment, frag6(ProtoUDP, 8, 1, make([]byte, 9))), cause: FragmentBounds,
+			want: headers6(func(h *Headers) { h.sizes(ProtoUDP, 57, 9).fragment(0xdeadbeef, 8, MoreFragments) })},
+		{name: "first fragment of odd size, v6", frame: v6(ProtoFragment, frag6(ProtoTCP, 0, 1, tcp(SYN, 1))), cause: FragmentBounds,
+			want: headers6(func(h *Headers) {
+				h.sizes(ProtoTCP, 69, 21).l4(62, 1000, 80).fragment(0xdeadbeef, 0, MoreFragments)
+				h.TCPFlags = SYN
+			})},
 
 		optionCase("record route", OptRecordRoute, 7, 7, 4, 0, 0, 0, 0),
 		optionCase("timestamp", OptTimestamp, 68, 8, 5, 0, 0, 0, 0, 0),
@@ -219,31 +265,65 @@ func decodeCases() []decodeCase {
 		chainCase("AH", 0, 24, ProtoAH, ah(ProtoUDP, 6, udp())),
 		chainCase("mobility, HIP, shim6", 0, 24, ProtoMobility, dst(ProtoHIP, dst(ProtoShim6, dst(ProtoUDP, udp())))),
 		chainCase("eight", 0, 64, ProtoDstOpts, nine[8:]),
-		{name: "IPv6: nine", frame: v6(ProtoDstOpts, nine), cause: ExtensionChain},
-		{name: "IPv6: extension beyond the packet", frame: v6(ProtoDstOpts, set(dst(ProtoUDP, udp()), 1, 2)), cause: ExtensionLen},
-		{name: "IPv6: extension of 7 bytes", frame: v6(ProtoDstOpts, make([]byte, 7)), cause: ExtensionLen},
-		{name: "IPv6: AH shorter than its header", frame: v6(ProtoAH, cat([]byte{ProtoUDP, 0}, make([]byte, 6), udp())), cause: ExtensionLen},
-		{name: "IPv6: jumbogram", frame: set(v6(ProtoHopByHop, ext(ProtoTCP, []byte{0xc2, 4, 0, 1, 0, 0}, tcp(SYN))), 18, 0, 0), cause: ExtensionLen},
-		{name: "IPv6: no payload", frame: v6(ProtoTCP, nil), cause: TCPShort},
+		badChain("nine", ExtensionChain, ProtoDstOpts, 120, 16, v6(ProtoDstOpts, nine)),
+		badChain("extension beyond the packet", ExtensionLen, ProtoDstOpts, 56, 16, v6(ProtoDstOpts, set(dst(ProtoUDP, udp()), 1, 2))),
+		badChain("extension of 7 bytes", ExtensionLen, ProtoDstOpts, 47, 7, v6(ProtoDstOpts, make([]byte, 7))),
+		badChain("AH shorter than its header", ExtensionLen, ProtoAH, 56, 16, v6(ProtoAH, cat([]byte{ProtoUDP, 0}, make([]byte, 6), udp()))),
+		{name: "IPv6: jumbogram", frame: set(v6(ProtoHopByHop, ext(ProtoTCP, []byte{0xc2, 4, 0, 1, 0, 0}, tcp(SYN))), 18, 0, 0),
+			want: headers6(func(h *Headers) { h.sizes(ProtoTCP, 68, 20).l4(62, 1000, 80); h.TCPFlags = SYN })},
+		{name: "IPv6: UDP jumbogram", frame: set(v6(ProtoHopByHop, ext(ProtoUDP, []byte{0xc2, 4, 0, 1, 0, 0}, udp(make([]byte, 12)...))), 18, 0, 0),
+			want: headers6(func(h *Headers) { h.sizes(ProtoUDP, 68, 20).l4(62, 1001, 53) })},
+		{name: "IPv6: no payload", frame: v6(ProtoTCP, nil), cause: TCPShort, want: headers6(func(h *Headers) { h.sizes(ProtoTCP, 40, 0) })},
+		{name: "IPv6: no payload but padding", frame: cat(v6(ProtoTCP, nil), make([]byte, 6)), cause: TCPShort,
+			want: headers6(func(h *Headers) { h.sizes(ProtoTCP, 40, 0) })},
 
 		{name: "version 6 in an IPv4 frame", frame: ether(etherIPv4, ip6(ProtoUDP, udp())), cause: IPVersion},
 		{name: "version 4 in an IPv6 frame", frame: ether(etherIPv6, ip4{proto: ProtoUDP}.with(udp(make([]byte, 20)...))), cause: IPVersion},
-		{name: "header length 16", frame: set(tcp4, 14, 0x44), cause: IPHeaderLen},
-		{name: "header length beyond the packet", frame: set(tcp4, 14, 0x4f), cause: IPTotalLen},
-		{name: "total length below the header", frame: set(tcp4, 16, 0, 19), cause: IPTotalLen},
-		{name: "total length 0", frame: set(tcp4, 16, 0, 0), cause: IPTotalLen},
-		{name: "total length beyond the frame", frame: set(tcp4, 16, 0, 41), cause: IPTotalLen},
-		{name: "payload length beyond the frame", frame: set(v6(ProtoUDP, udp()), 18, 0, 9), cause: IPTotalLen},
-		{name: "TCP data offset 4", frame: set(tcp4, 46, 4<<4), cause: TCPShort},
-		{name: "TCP data offset beyond the packet", frame: set(tcp4, 46, 6<<4), cause: TCPShort},
-		{name: "TCP cut by the packet's length", frame: set(tcp4, 16, 0, 39), cause: TCPShort},
-		{name: "UDP length 7", frame: set(v4(ip4{proto: ProtoUDP}, udp()), 38, 0, 7), cause: UDPShort},
-		{name: "UDP length 0", frame: set(v6(ProtoUDP, udp()), 58, 0, 0), cause: UDPShort},
-		{name: "UDP length beyond the packet", frame: set(v4(ip4{proto: ProtoUDP}, udp()), 38, 0, 9), cause: UDPShort},
-		{name: "UDP of 7 bytes", frame: v4(ip4{proto: ProtoUDP}, udp()[:7]), cause: UDPShort},
-		{name: "SCTP of 11 bytes", frame: v4(ip4{proto: ProtoSCTP}, sctp()[:11]), cause: SCTPShort},
-		{name: "ICMP of 7 bytes", frame: v4(ip4{proto: ProtoICMP}, echo(8)[:7]), cause: ICMPShort},
-		{name: "ICMPv6 of 4 bytes", frame: v6(ProtoICMPv6, icmp(1, 0)), cause: ICMPShort},
+		{name: "header length 16", frame: set(tcp4, 14, 0x44), cause: IPHeaderLen,
+			want: headers4(func(h *Headers) { h.sizes(ProtoTCP, 40, 0) })},
+		{name: "header length beyond the packet", frame: set(tcp4, 14, 0x4f), cause: IPTotalLen,
+			want: headers4(func(h *Headers) { h.sizes(ProtoTCP, 40, 0) })},
+		{name: "total length below the header", frame: set(tcp4, 16, 0, 19), cause: IPTotalLen,
+			want: headers4(func(h *Headers) { h.sizes(ProtoTCP, 19, 0) })},
+		{name: "total length 0", frame: cat(set(v4(ip4{proto: ProtoTCP}, tcp(ACK)), 16, 0, 0), make([]byte, 3000)),
+			want: headers4(func(h *Headers) { h.sizes(ProtoTCP, 3040, 3020).l4(34, 1000, 80); h.TCPFlags = ACK })},
+		{name: "total length 0, UDP", frame: set(set(v4(ip4{proto: ProtoUDP}, udp(1, 2)), 16, 0, 0), 38, 0, 0),
+			want: headers4(func(h *Headers) { h.sizes(ProtoUDP, 30, 10).l4(34, 1001, 53) })},
+		{name: "total length beyond the frame", frame: set(tcp4, 16, 5, 160),
+			want: headers4(func(h *Headers) { h.sizes(ProtoTCP, 1440, 1420).l4(34, 1000, 80); h.TCPFlags = SYN | ACK })},
+		{name: "payload length beyond the frame", frame: set(set(v6(ProtoUDP, udp()), 18, 5, 0), 58, 5, 0),
+			want: headers6(func(h *Headers) { h.sizes(ProtoUDP, 1320, 1280).l4(54, 1001, 53) })},
+		{name: "frame cut behind the ports", frame: set(v4(ip4{proto: ProtoTCP}, tcp(SYN)[:6]), 16, 0, 40),
+			want: headers4(func(h *Headers) { h.sizes(ProtoTCP, 40, 20).head(1000, 80) })},
+		{name: "frame cut in the ports", frame: set(v4(ip4{proto: ProtoUDP}, udp()[:3]), 16, 0, 40), cause: Truncated,
+			want: headers4(func(h *Headers) { h.sizes(ProtoUDP, 40, 20) })},
+		{name: "frame cut behind the ICMP type", frame: set(v4(ip4{proto: ProtoICMP}, echo(8)[:5]), 16, 0, 40), cause: Truncated,
+			want: headers4(func(h *Headers) { h.sizes(ProtoICMP, 40, 20); h.HasHead, h.ICMPType = true, 8 })},
+		{name: "frame cut in the IPv4 options", frame: set(v4(ip4{proto: ProtoTCP, opts: []byte{131, 3, 4, 7, 7}}, nil)[:38], 16, 0, 60), cause: Truncated,
+			want: headers4(func(h *Headers) { h.sizes(ProtoTCP, 60, 32); h.Options = OptLooseSource })},
+		{name: "frame cut in an extension header", frame: set(v6(ProtoDstOpts, make([]byte, 7)), 18, 0, 40), cause: Truncated,
+			want: headers6(func(h *Headers) { h.sizes(ProtoDstOpts, 80, 40) })},
+		{name: "TCP data offset 4", frame: set(tcp4, 46, 4<<4), cause: TCPShort,
+			want: headers4(func(h *Headers) { tcpSyn(h); h.TCPFlags |= ACK })},
+		{name: "TCP data offset beyond the packet", frame: set(tcp4, 46, 6<<4), cause: TCPShort,
+			want: headers4(func(h *Headers) { tcpSyn(h); h.TCPFlags |= ACK })},
+		{name: "TCP cut by the packet's length", frame: set(tcp4, 16, 0, 39), cause: TCPShort,
+			want: headers4(func(h *Headers) { h.sizes(ProtoTCP, 39, 19).l4(34, 1000, 80); h.TCPFlags = SYN | ACK })},
+		{name: "TCP of ports", frame: set(tcp4, 16, 0, 24), cause: TCPShort,
+			want: headers4(func(h *Headers) { h.sizes(ProtoTCP, 24, 4).head(1000, 80) })},
+		badUDP("length 7", 28, set(v4(ip4{proto: ProtoUDP}, udp()), 38, 0, 7)),
+		badUDP("length 0", 28, set(v4(ip4{proto: ProtoUDP}, udp()), 38, 0, 0)),
+		badUDP("length beyond the packet", 28, set(v4(ip4{proto: ProtoUDP}, udp()), 38, 0, 9)),
+		{name: "UDP of 7 bytes", frame: v4(ip4{proto: ProtoUDP}, udp()[:7]), cause: UDPShort,
+			want: headers4(func(h *Headers) { h.sizes(ProtoUDP, 27, 7).head(1001, 53) })},
+		{name: "SCTP of 11 bytes", frame: v4(ip4{proto: ProtoSCTP}, sctp()[:11]), cause: SCTPShort,
+			want: headers4(func(h *Headers) { h.sizes(ProtoSCTP, 31, 11).head(1002, 36412) })},
+		{name: "ICMP of 7 bytes", frame: v4(ip4{proto: ProtoICMP}, echo(8)[:7]), cause: ICMPShort,
+			want: headers4(func(h *Headers) { h.sizes(ProtoICMP, 27, 7); h.HasHead, h.ICMPType = true, 8 })},
+		{name: "ICMP of 3 bytes", frame: v4(ip4{proto: ProtoICMP}, echo(8)[:3]), cause: ICMPShort,
+			want: headers4(func(h *Headers) { h.sizes(ProtoICMP, 23, 3) })},
+		{name: "ICMPv6 of 4 bytes", frame: v6(ProtoICMPv6, icmp(1, 0)), cause: ICMPShort,
+			want: headers6(func(h *Headers) { h.sizes(ProtoICMPv6, 44, 4); h.HasHead, h.ICMPType = true, 1 })},
 
 		quoteCase("TCP", IPv4, 3, ip4{proto: ProtoTCP}.with(tcp(SYN))[:28], in4(ProtoTCP, 1000, 80)),
 		quoteCase("UDP with options", IPv4, 11, ip4{proto: ProtoUDP, opts: []byte{148, 4, 0, 0}}.with(udp()), in4(ProtoUDP, 1001, 53)),
@@ -271,7 +351,7 @@ func decodeCases() []decodeCase {
 		quoteCase("header cut off", IPv6, 1, ip6(ProtoUDP, nil)[:39], nil),
 		quoteCase("IPv4 in an ICMPv6 error", IPv6, 1, ip4{proto: ProtoUDP}.with(udp()), nil),
 	}
-	return cases
+	return append(cases, linkCases()...)
 }
 
 // dirty is what a reused Headers may hold.
@@ -283,13 +363,16 @@ func TestDecode(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			before := slices.Clone(tc.frame)
 			h := dirty
-			if cause := Decode(tc.frame, len(tc.frame), &h); cause != tc.cause {
+			if cause := DecodeLink(tc.link, tc.frame, len(tc.frame), &h); cause != tc.cause {
 				t.Fatalf("cause %v, want %v", cause, tc.cause)
 			}
 			if !bytes.Equal(before, tc.frame) {
 				t.Error("the frame was written to")
 			}
 			if tc.want == nil {
+				if h.Family != 0 {
+					t.Errorf("family %d", h.Family)
+				}
 				return
 			}
 			if !h.HasInner {
@@ -302,55 +385,89 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// TestCutByWire takes every frame short: what the frame had on the wire is only its first bytes. The packet is refused
-// unless nothing but padding is missing.
-func TestCutByWire(t *testing.T) {
+// TestCut takes every frame short, as a capture with a short snap length has it and as a mirror does that cuts frames: what
+// is still read says the same as the whole frame, and as much is read of both.
+func TestCut(t *testing.T) {
 	for _, tc := range decodeCases() {
-		if tc.want == nil {
+		if tc.want == nil || tc.cause != OK {
 			continue
 		}
-		packet := int(tc.want.L3) + int(tc.want.IPLen)
-		for n := range packet {
-			h := dirty
-			switch cause := Decode(slices.Clip(tc.frame[:n]), n, &h); cause {
-			case OK, NotIP, Truncated:
-				t.Errorf("%s: %d of %d bytes: %v", tc.name, n, packet, cause)
+		for n := range len(tc.frame) {
+			snapped, mirrored := dirty, dirty
+			frame := slices.Clip(tc.frame[:n])
+			cause := DecodeLink(tc.link, frame, len(tc.frame), &snapped)
+			if cause != OK && cause != Truncated {
+				t.Errorf("%s: %d of %d bytes: %v", tc.name, n, len(tc.frame), cause)
+			}
+			checkSubset(t, tc.name, tc.want, &snapped)
+			if tc.want.IPLen != 0 && lengthless(tc.frame[tc.want.L3:]) {
+				continue // as long as the frame
+			}
+			if DecodeLink(tc.link, frame, n, &mirrored); mirrored != snapped {
+				t.Errorf("%s: %d of %d bytes: %s", tc.name, n, len(tc.frame), cmp.Diff(snapped, mirrored))
 			}
 		}
 	}
 }
 
-// TestCutBySnap takes every frame as a capture with a short snap length has it: either the headers that were captured say
-// the same as the whole frame, or the cause is Truncated.
-func TestCutBySnap(t *testing.T) {
-	for _, tc := range decodeCases() {
-		if tc.want == nil {
-			continue
+// checkSubset checks that what was read of a part of a frame is what was read of the whole.
+func checkSubset(t *testing.T, name string, whole, part *Headers) {
+	t.Helper()
+	want := *whole
+	if part.Family == 0 {
+		want.Tuple, want.IPLen, want.DSCP, want.TTL, want.IPFlags, want.L3 = Tuple{}, 0, 0, 0, 0, part.L3
+		want.Fragment, want.FragID, want.FragOff, want.DataLen, want.Options = false, 0, 0, 0, 0
+		want.VLAN, want.InnerVLAN = part.VLAN, part.InnerVLAN
+	}
+	if part.Proto != want.Proto { // an extension header was cut off
+		want.Proto, want.DataLen, want.Fragment, want.FragID, want.FragOff, want.IPFlags = part.Proto, part.DataLen, part.Fragment, part.FragID, part.FragOff, part.IPFlags
+	}
+	want.Options &= part.Options
+	if !part.HasHead {
+		want.HasHead, want.SrcPort, want.DstPort, want.ICMPType, want.ICMPCode = false, 0, 0, 0, 0
+	}
+	if !part.HasL4 {
+		want.HasL4, want.L4, want.TCPFlags = false, 0, 0
+		if IsICMP(part.Proto) {
+			want.SrcPort, want.DstPort = 0, 0
 		}
-		truncated := false
+	}
+	if !part.HasInner { // the quoted packet was cut off
+		want.HasInner, want.Inner = false, part.Inner
+	}
+	if diff := cmp.Diff(want, *part); diff != "" {
+		t.Errorf("%s: %s", name, diff)
+	}
+}
+
+// TestSnapLength holds how much of a frame must be captured for its packet to be carried, and for its flags to be known.
+func TestSnapLength(t *testing.T) {
+	for _, tc := range []struct {
+		name         string
+		frame        []byte
+		carried, all int
+	}{
+		{"TCP", v4(ip4{proto: ProtoTCP}, tcp(SYN)), 38, 48},
+		{"TCPv6", v6(ProtoTCP, tcp(SYN)), 58, 68},
+		{"UDP", v4(ip4{proto: ProtoUDP}, udp()), 38, 42},
+		{"SCTP", v4(ip4{proto: ProtoSCTP}, sctp()), 38, 46},
+		{"ICMP", v4(ip4{proto: ProtoICMP}, echo(8)), 42, 42},
+		{"ESP", v4(ip4{proto: ProtoESP}, make([]byte, 20)), 34, len(v4(ip4{proto: ProtoESP}, make([]byte, 20))) + 1},
+		{"later fragment", v4(ip4{proto: ProtoTCP, frag: 9}, tcp(SYN)), 34, 55},
+	} {
+		carried, all := 0, 0
 		for n := len(tc.frame); n >= 0; n-- {
-			h := dirty
-			cause := Decode(slices.Clip(tc.frame[:n]), len(tc.frame), &h)
-			if cause != OK {
-				truncated = true
-				if cause != Truncated {
-					t.Errorf("%s: %d of %d bytes: %v", tc.name, n, len(tc.frame), cause)
-				}
-				continue
+			var h Headers
+			cause := Decode(tc.frame[:n], len(tc.frame), &h)
+			if cause != OK && carried == 0 {
+				carried = n + 1
 			}
-			if truncated {
-				t.Errorf("%s: fewer bytes than refused ones are enough", tc.name)
-			}
-			want := *tc.want
-			if !h.HasInner { // the quoted packet may be what was cut off
-				h.Inner, want.Inner, want.HasInner = Tuple{}, Tuple{}, false
-			}
-			if diff := cmp.Diff(want, h); diff != "" {
-				t.Errorf("%s: %d of %d bytes: %s", tc.name, n, len(tc.frame), diff)
+			if !h.HasL4 && all == 0 {
+				all = n + 1
 			}
 		}
-		if !truncated {
-			t.Errorf("%s: nothing is needed", tc.name)
+		if carried != tc.carried || all != tc.all {
+			t.Errorf("%s: carried from %d bytes on, known from %d; want %d, %d", tc.name, carried, all, tc.carried, tc.all)
 		}
 	}
 }
@@ -364,7 +481,7 @@ func TestLiesSurviveSnap(t *testing.T) {
 		want  Cause
 	}{
 		{set(tcp4, 14, 0x44), IPHeaderLen},
-		{set(tcp4, 16, 1, 0), IPTotalLen},
+		{set(tcp4, 16, 0, 12), IPTotalLen},
 		{set(tcp4, 46, 4<<4), TCPShort},
 		{set(udp4, 38, 0, 7), UDPShort},
 		{set(udp4, 38, 0, 200), UDPShort},
@@ -393,7 +510,7 @@ func TestDecodeDoesNotAllocate(t *testing.T) {
 	var h Headers
 	if n := testing.AllocsPerRun(10, func() {
 		for i := range cases {
-			Decode(cases[i].frame, len(cases[i].frame), &h)
+			DecodeLink(cases[i].link, cases[i].frame, len(cases[i].frame), &h)
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)

@@ -3,13 +3,14 @@ package packet
 // Frame is one link-layer frame as a source hands it to a worker. Data is borrowed: it is valid until the source's
 // Release, and nobody but the source writes to it.
 type Frame struct {
-	Data []byte // captured bytes, starting with the Ethernet header
+	Data []byte // captured bytes, starting with the header of the link layer
 	Wire int    // bytes on the wire; at least len(Data), more when a capture was cut by its snap length
 	// Time is when the frame arrived, in nanoseconds on the clock of [Batch.Now]. It never decreases from one frame of a
 	// source to the next.
 	Time int64
 	// Interface is the id of the physical interface the frame came in on, as the zone table knows it; 0 = unknown.
 	Interface uint32
+	Link      Link // how Data begins
 }
 
 // BatchSize is the largest number of frames that a source hands over at once.

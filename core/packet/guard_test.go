@@ -44,16 +44,19 @@ func TestNeverReadsPast(t *testing.T) {
 		for n := range len(tc.frame) + 1 {
 			frame := g.end(tc.frame[:n])
 			for _, wire := range []int{n, len(tc.frame), 1 << 17} {
-				Decode(frame, wire, &h)
+				DecodeLink(tc.link, frame, wire, &h)
 			}
 		}
 		for range 200 {
 			frame := g.end(tc.frame)
-			for range 1 + rnd.IntN(3) {
-				frame[12+rnd.IntN(len(frame)-12)] = byte(rnd.Uint32())
+			if len(frame) == 0 {
+				continue
 			}
-			checkInvariants(t, frame, len(frame))
-			checkInvariants(t, frame, len(frame)+rnd.IntN(2000))
+			for range 1 + rnd.IntN(3) {
+				frame[rnd.IntN(len(frame))] = byte(rnd.Uint32())
+			}
+			checkInvariants(t, tc.link, frame, len(frame))
+			checkInvariants(t, tc.link, frame, len(frame)+rnd.IntN(2000))
 		}
 	}
 }

@@ -108,17 +108,18 @@ func (t Tuple) Reverse() Tuple {
 // IsICMP reports whether proto is ICMP or ICMPv6.
 func IsICMP(proto uint8) bool { return proto == ProtoICMP || proto == ProtoICMPv6 }
 
-// Headers is what [Decode] found in one frame. The caller owns it and may reuse it; Decode overwrites all of it.
+// Headers is what [Decode] found in one frame. The caller owns it and may reuse it; Decode overwrites all of it. Family is 0
+// if there is no IP header to judge the packet by.
 type Headers struct {
 	Tuple
 
-	IPLen   uint32 // IP packet length in bytes, header included, as the packet says (and the frame bears out)
+	IPLen   uint32 // IP packet length in bytes, header included: as the packet says, or the frame where it says 0
 	FragID  uint32 // valid if Fragment
+	DataLen uint32 // bytes behind the IP header and the IPv6 extension headers, as IPLen says
 	FragOff uint16 // offset of this fragment's data, in bytes; valid if Fragment
-	DataLen uint16 // bytes behind the IP header and the IPv6 extension headers
 
 	VLAN      uint16 // outer VLAN id, 0 = untagged
-	InnerVLAN uint16 // inner VLAN id of a QinQ frame
+	InnerVLAN uint16 // id of the second VLAN tag, 0 = none
 
 	L3 uint16 // offset of the IP header in the frame
 	L4 uint16 // offset of the transport header; valid if HasL4
@@ -127,12 +128,13 @@ type Headers struct {
 	DSCP     uint8 // 0 to 63
 	IPFlags  uint8 // the three IPv4 flag bits, more-fragments = 1, dont-fragment = 2 (IPv6: more-fragments only)
 	TCPFlags uint8 // FIN to URG; valid if HasL4 and Proto is TCP
-	ICMPType uint8 // valid if HasL4 and IsICMP(Proto)
+	ICMPType uint8 // valid if HasHead and IsICMP(Proto)
 	ICMPCode uint8 // as ICMPType
 	Options  Options
 
 	Fragment bool // part of a larger packet: more fragments follow, or FragOff > 0
-	HasL4    bool // the transport header is here and was read; false for later fragments and protocols not known
+	HasHead  bool // ports, or ICMP type and code, were read; false for later fragments and protocols not known
+	HasL4    bool // the transport header was read: HasHead, and the TCP flags or what follows in the others
 	HasInner bool // ICMP error whose quoted packet could be read; Inner is valid
 
 	Inner Tuple // the packet an ICMP error quotes, in the direction it was sent

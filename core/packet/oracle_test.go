@@ -10,16 +10,22 @@ import (
 
 // differs are the frames of which gopacket thinks otherwise, and why.
 var differs = map[string]string{
-	"QinQ, old type":      "gopacket does not know the type 0x9100",
-	"AH in IPv4 stays AH": "gopacket looks behind AH in IPv4, too",
-	"ICMP in IPv6":        "gopacket takes ICMP for ICMP wherever it is",
+	"QinQ, old type":                "gopacket does not know the type 0x9100",
+	"QinQ, 0x9200 and 0x9300":       "nor these",
+	"eight tags":                    "compared by hand: the outer two count",
+	"IPv6: jumbogram":               "gopacket wants the jumbo option to be right",
+	"IPv6: UDP jumbogram":           "gopacket wants the jumbo option to be right",
+	"total length beyond the frame": "gopacket counts the bytes that are there",
+	"frame cut behind the ports":    "gopacket wants the whole header",
+	"AH in IPv4 stays AH":           "gopacket looks behind AH in IPv4, too",
+	"ICMP in IPv6":                  "gopacket takes ICMP for ICMP wherever it is",
 }
 
 // TestAgainstGopacket compares what Decode says of packets that are right with what gopacket says.
 func TestAgainstGopacket(t *testing.T) {
 	compared := map[gopacket.LayerType]int{}
 	for _, tc := range decodeCases() {
-		if tc.want == nil {
+		if tc.want == nil || tc.cause != OK || tc.link != LinkEthernet {
 			continue
 		}
 		var h Headers
@@ -37,7 +43,7 @@ func TestAgainstGopacket(t *testing.T) {
 			}
 		}
 		p := gopacket.NewPacket(tc.frame, layers.LayerTypeEthernet, gopacket.NoCopy)
-		tags := []int{0, 0}
+		tags := make([]int, 2+maxVLANTags)
 		tag := 0
 		for _, l := range p.Layers() {
 			compared[l.LayerType()]++

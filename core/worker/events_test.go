@@ -212,7 +212,7 @@ func TestFates(t *testing.T) {
 		{"dropped by policy", []option{policy(func(p *hook.Packet, _ *hook.Permit, f *hook.Finding) hook.Verdict { return dropOdd(p, f) })},
 			[][]byte{request, evil, evil}, Counts{Passed: 1, Dropped: [hook.NumSites]uint64{hook.Session: 2}}},
 		{"not IP", nil, [][]byte{arp, request}, Counts{Passed: 2, Causes: causes(packet.NotIP, 1)}},
-		{"refused", nil, [][]byte{request[:13], request[:30], request}, Counts{Passed: 1, Causes: add(causes(packet.EtherShort, 1), packet.IPShort, 1)}},
+		{"refused", nil, [][]byte{request[:13], request[:30], request}, Counts{Passed: 1, Causes: add(causes(packet.LinkShort, 1), packet.IPShort, 1)}},
 		{"RST without session", nil, [][]byte{tcpFrame(t, client, 1, server, 80, rst)}, Counts{Passed: 1, Strays: 1}},
 		{"RST in its session", nil, [][]byte{tcpFrame(t, client, 1, server, 80, syn), tcpFrame(t, server, 80, client, 1, rst)}, Counts{Passed: 2}},
 		{"ICMP error without session", nil, [][]byte{errorFrame(t, client, 3, 3, request)},

@@ -215,8 +215,9 @@ func (w *Worker) offer(p *hook.Packet, e found) {
 func (w *Worker) frame(f *packet.Frame, p *hook.Packet) {
 	w.counts.received++
 	w.counts.bytes += uint64(f.Wire)
-	if cause := packet.Decode(f.Data, f.Wire, &p.Headers); cause != packet.OK {
-		w.counts.causes[cause]++
+	cause := packet.DecodeLink(f.Link, f.Data, f.Wire, &p.Headers)
+	if p.Family == 0 {
+		w.counts.causes[cause]++ // no IP header to judge it by
 		return
 	}
 	p.Time = f.Time
@@ -226,6 +227,10 @@ func (w *Worker) frame(f *packet.Frame, p *hook.Packet) {
 
 	if w.inspect(w.Ingress, p) != hook.Pass {
 		w.counts.dropped[hook.Ingress]++
+		return
+	}
+	if cause != packet.OK {
+		w.counts.causes[cause]++
 		return
 	}
 	if w.session(p) != hook.Pass {

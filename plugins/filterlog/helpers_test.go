@@ -64,7 +64,7 @@ func pkt(tb testing.TB, proto uint8, src, dst string) hook.Packet {
 	p.Interface, p.InZone = wan0, 2
 	p.Src, p.Family = packet.AddrFrom(netip.MustParseAddr(src))
 	p.Dst, _ = packet.AddrFrom(netip.MustParseAddr(dst))
-	p.Proto, p.HasL4 = proto, true
+	p.Proto, p.HasHead, p.HasL4 = proto, true, true
 	p.IPLen, p.DataLen, p.TTL = 60, 40, 64
 	return p
 }
@@ -92,7 +92,7 @@ func icmp(tb testing.TB, proto, typ, code uint8) hook.Packet {
 }
 
 func laterFragment(p hook.Packet) hook.Packet {
-	p.Fragment, p.FragOff, p.HasL4 = true, 1480, false
+	p.Fragment, p.FragOff, p.HasHead, p.HasL4 = true, 1480, false, false
 	p.SrcPort, p.DstPort, p.TCPFlags, p.ICMPType, p.ICMPCode = 0, 0, 0, 0, 0
 	return p
 }

@@ -32,7 +32,8 @@ const (
 	noICMP  = 1 << 9
 )
 
-// maxLength is the longest packet: an IPv6 header and a payload of 65535 bytes. Jumbograms are not decoded.
+// maxLength is the longest packet that is told apart: an IPv6 header and a payload of 65535 bytes. Longer ones count as
+// this long.
 const maxLength = 40 + 65535
 
 // fieldValues is how many values each field has.
@@ -82,12 +83,12 @@ func value(f fieldID, h *packet.Headers) uint32 {
 
 // hasPorts reports whether the packet has ports. What an ICMP echo has in their place are none.
 func hasPorts(h *packet.Headers) bool {
-	return h.HasL4 && (h.Proto == packet.ProtoTCP || h.Proto == packet.ProtoUDP || h.Proto == packet.ProtoSCTP)
+	return h.HasHead && (h.Proto == packet.ProtoTCP || h.Proto == packet.ProtoUDP || h.Proto == packet.ProtoSCTP)
 }
 
 func icmpValue(h *packet.Headers, v uint8) uint32 {
 	switch {
-	case !h.HasL4:
+	case !h.HasHead:
 		return noICMP
 	case h.Proto == packet.ProtoICMP:
 		return uint32(v)

@@ -48,9 +48,9 @@ func naive(s settings, p *hook.Packet) (hook.Verdict, hook.Finding) {
 
 func naiveFrom(f *from, p *hook.Packet) bool {
 	src, dst := p.Src.Netip(p.Family), p.Dst.Netip(p.Family)
-	ports := p.HasL4 && slices.Contains([]uint8{6, 17, 132}, p.Proto)
+	ports := p.HasHead && slices.Contains([]uint8{6, 17, 132}, p.Proto)
 	tcp := p.HasL4 && p.Proto == 6
-	icmp := p.HasL4 && (p.Proto == 1 || p.Proto == 58)
+	icmp := p.HasHead && (p.Proto == 1 || p.Proto == 58)
 
 	ok := naiveAddress(f.Source, src) && naiveAddress(f.Destination, dst) &&
 		(f.Address == nil || naiveAddress(f.Address, src) || naiveAddress(f.Address, dst))
@@ -246,10 +246,10 @@ func randomPacket(rng *rand.Rand) hook.Packet {
 	if rng.IntN(50) == 0 {
 		p.IPLen = 65575
 	}
-	p.HasL4 = true
+	p.HasHead, p.HasL4 = true, true
 	switch rng.IntN(4) {
 	case 0:
-		p.Fragment, p.HasL4, p.FragOff = true, false, 8*(1+small()%8191)
+		p.Fragment, p.HasHead, p.HasL4, p.FragOff = true, false, false, 8*(1+small()%8191)
 	case 1:
 		p.Fragment = true
 	}

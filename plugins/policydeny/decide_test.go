@@ -228,7 +228,7 @@ func TestDecide(t *testing.T) {
 				denied("default-deny")},
 			{"other protocol", pkt(trust, dmz, tcp, "10.1.0.1", "192.0.2.1", 150), denied("default-deny")},
 			{"fragment without ports", with(pkt(trust, dmz, udp, "10.1.0.1", "192.0.2.1", 0), func(p *hook.Packet) {
-				p.HasL4, p.SrcPort = false, 0
+				p.HasHead, p.SrcPort = false, 0
 			}), denied("default-deny")},
 			{"echo, whatever its sequence number", with(pkt(trust, dmz, icmp, "10.1.0.1", "192.0.2.1", 9999), func(p *hook.Packet) { p.ICMPType = 8 }),
 				permitted("a", 0)},
@@ -236,9 +236,9 @@ func TestDecide(t *testing.T) {
 				denied("default-deny")},
 			{"icmpv6", with(pkt(trust, dmz, icmp6, "fe80::1", "fe80::2", 1), func(p *hook.Packet) { p.ICMPType = 135 }),
 				permitted("a", 0)},
-			{"protocol", with(pkt(trust, dmz, 47, "10.1.0.1", "192.0.2.1", 0), func(p *hook.Packet) { p.HasL4 = false }),
+			{"protocol", with(pkt(trust, dmz, 47, "10.1.0.1", "192.0.2.1", 0), func(p *hook.Packet) { p.HasHead = false }),
 				permitted("a", 0)},
-			{"other protocol", with(pkt(trust, dmz, 50, "10.1.0.1", "192.0.2.1", 0), func(p *hook.Packet) { p.HasL4 = false }),
+			{"other protocol", with(pkt(trust, dmz, 50, "10.1.0.1", "192.0.2.1", 0), func(p *hook.Packet) { p.HasHead = false }),
 				denied("default-deny")},
 		}},
 		{"timeouts", `
@@ -339,7 +339,7 @@ func TestDecide(t *testing.T) {
 			{"udp", pkt(trust, untrust, udp, "fe80::1", "fe80::2", 53), rejected("r")},
 			{"icmp", pkt(trust, untrust, icmp, "10.1.0.1", "192.0.2.1", 1),
 				result{Verdict: hook.Drop, Policy: "r", Found: true, Action: event.ActionReject}},
-			{"later fragment", with(web(), func(p *hook.Packet) { p.HasL4 = false }),
+			{"later fragment", with(web(), func(p *hook.Packet) { p.HasHead = false }),
 				result{Verdict: hook.Drop, Policy: "r", Found: true, Action: event.ActionReject}},
 		}},
 		{"disabled", `

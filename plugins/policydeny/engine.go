@@ -59,7 +59,7 @@ func (e *engine) Decide(p *hook.Packet, permit *hook.Permit, f *hook.Finding) ho
 // answerable reports whether a rejected packet is answered: TCP with a RST, UDP with port unreachable, everything else is
 // dropped silently (Junos), and so is a fragment without its transport header (RFC 1122 section 3.2.2).
 func answerable(h *packet.Headers) bool {
-	return h.HasL4 && (h.Proto == packet.ProtoTCP || h.Proto == packet.ProtoUDP)
+	return h.HasHead && (h.Proto == packet.ProtoTCP || h.Proto == packet.ProtoUDP)
 }
 
 // find returns the number of the policy that decides, that of the default if none matches, and the timeout of the

@@ -62,7 +62,7 @@ func (m *model) outcome(pol *policySettings, timeout uint32, p *hook.Packet) res
 		}
 	}
 	r := result{Verdict: hook.Drop}
-	if pol.Then == "reject" && p.HasL4 && (p.Proto == 6 || p.Proto == 17) {
+	if pol.Then == "reject" && p.HasHead && (p.Proto == 6 || p.Proto == 17) {
 		r.Verdict = hook.Reject
 	}
 	if logs("session-init") {
@@ -150,8 +150,8 @@ func (m *model) application(name string, h *packet.Headers) (timeout uint32, ok 
 	}
 	for _, t := range terms {
 		proto, _ := application.ParseProtocol(t.Protocol.Text)
-		if proto == h.Proto && portIn(t.SourcePort, h.SrcPort, h.HasL4) && portIn(t.DestinationPort, h.DstPort, h.HasL4) &&
-			numberIs(t.ICMPType, h.ICMPType, h.HasL4) && numberIs(t.ICMPCode, h.ICMPCode, h.HasL4) {
+		if proto == h.Proto && portIn(t.SourcePort, h.SrcPort, h.HasHead) && portIn(t.DestinationPort, h.DstPort, h.HasHead) &&
+			numberIs(t.ICMPType, h.ICMPType, h.HasHead) && numberIs(t.ICMPCode, h.ICMPCode, h.HasHead) {
 			return uint32(t.InactivityTimeout), true
 		}
 	}
@@ -252,7 +252,7 @@ func randomPacket(r *rand.Rand) hook.Packet {
 	p.Src, p.Family = packet.AddrFrom(src)
 	p.Dst, _ = packet.AddrFrom(dst)
 	p.Proto = pick[uint8](r, 1, 6, 6, 6, 17, 47, 50, 58, 132)
-	if p.HasL4 = r.IntN(6) > 0; p.HasL4 {
+	if p.HasHead = r.IntN(6) > 0; p.HasHead {
 		p.SrcPort, p.DstPort = uint16(r.IntN(8)), pick(r, uint16(r.IntN(8)), 80, 443, 443, 444, 65535)
 		p.ICMPType, p.ICMPCode = uint8(r.IntN(4)), uint8(r.IntN(4))
 	}
@@ -324,7 +324,7 @@ func FuzzHook(f *testing.F) {
 		var b [48]byte
 		copy(b[:], raw)
 		p := hook.Packet{InZone: uint16(b[1] % 4), OutZone: uint16(b[2] % 4)}
-		p.Proto, p.HasL4, p.Family = b[0], b[3]&1 == 0, packet.IPv4
+		p.Proto, p.HasHead, p.Family = b[0], b[3]&1 == 0, packet.IPv4
 		copy(p.Src[:4], b[4:])
 		copy(p.Dst[:4], b[8:])
 		if b[3]&2 != 0 {
@@ -332,7 +332,7 @@ func FuzzHook(f *testing.F) {
 			copy(p.Src[:], b[16:])
 			copy(p.Dst[:], b[32:])
 		}
-		if p.HasL4 {
+		if p.HasHead {
 			p.SrcPort, p.DstPort = binary.BigEndian.Uint16(b[12:]), binary.BigEndian.Uint16(b[14:])
 			p.ICMPType, p.ICMPCode = b[12], b[13]
 		}

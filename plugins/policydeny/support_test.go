@@ -85,7 +85,7 @@ func pkt(in, out uint16, proto uint8, src, dst string, dstPort uint16) hook.Pack
 	var p hook.Packet
 	p.Src, p.Family = packet.AddrFrom(netip.MustParseAddr(src))
 	p.Dst, _ = packet.AddrFrom(netip.MustParseAddr(dst))
-	p.Proto, p.SrcPort, p.DstPort, p.HasL4 = proto, 40000, dstPort, true
+	p.Proto, p.SrcPort, p.DstPort, p.HasHead = proto, 40000, dstPort, true
 	p.IPLen = 60
 	p.InZone, p.OutZone = in, out
 	p.App = application.Predefined().Service(proto, dstPort)

@@ -66,7 +66,7 @@ func pkt(tb testing.TB, proto uint8, src, dst string) hook.Packet {
 	p.Time, p.InZone = start, untrust
 	p.Src, p.Family = addr(tb, src)
 	p.Dst, _ = addr(tb, dst)
-	p.Proto, p.HasL4 = proto, true
+	p.Proto, p.HasHead, p.HasL4 = proto, true, true
 	p.IPLen, p.DataLen = 60, 40
 	return p
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/rtflow/pipelined/core/packet"
 )
 
-func fragment(p hook.Packet, off, data uint16, more bool) hook.Packet {
+func fragment(p hook.Packet, off uint16, data uint32, more bool) hook.Packet {
 	p.Fragment, p.FragOff, p.DataLen = true, off, data
-	p.HasL4 = off == 0
+	p.HasHead, p.HasL4 = off == 0, off == 0
 	if more {
 		p.IPFlags = packet.MoreFragments
 	}

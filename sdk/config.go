@@ -19,16 +19,20 @@ type Config interface {
 	Name() string
 }
 
-// SinkPlugin is what a program registers to offer a sink.
-type SinkPlugin struct {
+// Plugin is what a program registers to offer a component of one family: a source, a hook or a sink. E is what the
+// daemon tells the component about itself, C what the component's table of the configuration becomes.
+type Plugin[E, C any] struct {
 	Name    string // as in plugin = "NAME"
 	Summary string // one line for `pipelined plugins`
-	Sample  string // a commented configuration that loads
+	Sample  string // a commented configuration that loads; `pipelined sample NAME` prints it
 
-	// New reads its configuration and returns the sink. It records every mistake in cfg and must not touch the destination:
-	// `pipelined check` calls it. The sink is used only if no mistake was recorded.
-	New func(cfg Config, env Env) Sink
+	// Configure reads the table and checks it. It records every mistake in cfg, and touches no device, file or
+	// destination: `pipelined check` calls it. Its result is used only if no mistake was recorded.
+	Configure func(cfg Config, env E) C
 }
+
+// SinkPlugin is a plugin that offers a sink.
+type SinkPlugin = Plugin[Env, Sink]
 
 // Env is what a sink may know about the daemon that runs it.
 type Env struct {

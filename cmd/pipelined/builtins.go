@@ -1,11 +1,13 @@
 package main
 
 import (
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/core/pluginhost"
-	"github.com/rtflow/pipelined/core/registry"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/plugins/filterlog"
 	"github.com/rtflow/pipelined/plugins/policydeny"
@@ -19,8 +21,8 @@ import (
 )
 
 // builtins is the one list of what is compiled in.
-func builtins(extra ...sdk.SinkPlugin) (*registry.Registry, error) {
-	return registry.New(
+func builtins(extra ...sdk.SinkPlugin) (*pipeline.Registry, error) {
+	return pipeline.NewRegistry(
 		[]source.Plugin{capture.Plugin(os.Stdin), xdp.Plugin()},
 		[]hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()},
 		append([]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), syslog.Plugin(), unixsock.Plugin()}, extra...),
@@ -28,12 +30,12 @@ func builtins(extra ...sdk.SinkPlugin) (*registry.Registry, error) {
 }
 
 // everything is what is compiled in, and the executables in the plugin directory.
-func everything(host *pluginhost.Host, pluginDir string) (*registry.Registry, error) {
+func everything(host *pluginhost.Host, pluginDir string) (*pipeline.Registry, error) {
 	compiledIn, err := builtins(host.Exec())
 	if err != nil || pluginDir == "" {
 		return compiledIn, err
 	}
-	found, err := host.Discover(pluginDir, registry.Names(compiledIn.Sinks))
+	found, err := host.Discover(pluginDir, slices.Sorted(maps.Keys(compiledIn.Sinks)))
 	if err != nil {
 		return nil, err
 	}

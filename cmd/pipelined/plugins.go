@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"runtime"
 	"slices"
 	"text/tabwriter"
@@ -13,7 +14,6 @@ import (
 	"github.com/rtflow/pipelined"
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/pluginhost"
-	"github.com/rtflow/pipelined/core/registry"
 )
 
 func newPlugins() *cobra.Command {
@@ -27,13 +27,13 @@ func newPlugins() *cobra.Command {
 				return err
 			}
 			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			for _, name := range registry.Names(r.Sources) {
+			for _, name := range slices.Sorted(maps.Keys(r.Sources)) {
 				fmt.Fprintf(t, "source\t%s\t%s\n", name, r.Sources[name].Summary)
 			}
-			for _, name := range registry.Names(r.Hooks) {
+			for _, name := range slices.Sorted(maps.Keys(r.Hooks)) {
 				fmt.Fprintf(t, "hook\t%s\t%s\n", name, r.Hooks[name].Summary)
 			}
-			for _, name := range registry.Names(r.Sinks) {
+			for _, name := range slices.Sorted(maps.Keys(r.Sinks)) {
 				fmt.Fprintf(t, "sink\t%s\t%s\n", name, r.Sinks[name].Summary)
 			}
 			return t.Flush()

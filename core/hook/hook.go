@@ -103,16 +103,8 @@ type Counter struct {
 	Packets, Bytes uint64
 }
 
-// Plugin is what a program registers to offer a hook.
-type Plugin struct {
-	Name    string // as in plugin = "NAME"
-	Summary string // one line for `pipelined plugins`
-	Sample  string // a commented configuration that loads
-
-	// New reads its table and returns the hook. It records every mistake in cfg; the instance is used only if there was
-	// none.
-	New func(cfg sdk.Config, env Env) Instance
-}
+// Plugin is a plugin that offers a hook.
+type Plugin = sdk.Plugin[Env, Instance]
 
 // Env is what a hook is built from.
 type Env struct {

@@ -22,7 +22,7 @@ func (e exclusive) Waiting() bool     { return e.waiting }
 func TestTwoSinksOneDestination(t *testing.T) {
 	r := newRig(t, true, &fakeQueue{})
 	reg := r.registry()
-	reg.Sinks["fake"] = sdk.SinkPlugin{Name: "fake", New: func(cfg sdk.Config, _ sdk.Env) sdk.Sink {
+	reg.Sinks["fake"] = sdk.SinkPlugin{Name: "fake", Configure: func(cfg sdk.Config, _ sdk.Env) sdk.Sink {
 		o := struct {
 			Path string `toml:"path"`
 		}{}

@@ -3,12 +3,12 @@ package pipeline
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 
 	"github.com/rtflow/pipelined/core/application"
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
-	"github.com/rtflow/pipelined/core/registry"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/zone"
@@ -18,7 +18,7 @@ import (
 
 // Options are what a plan needs beyond the configuration.
 type Options struct {
-	Registry *registry.Registry
+	Registry *Registry
 	Log      *slog.Logger // nil discards
 	Hostname string       // of log lines, if the configuration names none
 	// InterfaceID returns the kernel's index of an interface, for the records. nil numbers interfaces by their place in
@@ -98,10 +98,10 @@ func (p *Plan) planSources() {
 	for _, c := range p.file.Sources {
 		plugin, ok := p.options.Registry.Sources[c.Plugin]
 		if !ok {
-			unknownPlugin(c, "source", registry.Names(p.options.Registry.Sources), "")
+			unknownPlugin(c, "source", slices.Sorted(maps.Keys(p.options.Registry.Sources)), "")
 			continue
 		}
-		s := plugin.New(c.Section, source.Env{Warn: p.warner("source", c.Name)})
+		s := plugin.Configure(c.Section, source.Env{Warn: p.warner("source", c.Name)})
 		if !slices.Contains(p.file.Pipeline.Sources, c) {
 			continue
 		}
@@ -151,10 +151,10 @@ func (p *Plan) hooks(components []*config.Component, env hook.Env) (list []named
 	for _, c := range components {
 		plugin, ok := p.options.Registry.Hooks[c.Plugin]
 		if !ok {
-			unknownPlugin(c, "hook", registry.Names(p.options.Registry.Hooks), "")
+			unknownPlugin(c, "hook", slices.Sorted(maps.Keys(p.options.Registry.Hooks)), "")
 			continue
 		}
-		list = append(list, namedHook{c.Name, c.Plugin, plugin.New(c.Section, env)})
+		list = append(list, namedHook{c.Name, c.Plugin, plugin.Configure(c.Section, env)})
 	}
 	return list
 }
@@ -182,11 +182,11 @@ func (p *Plan) planSinks() {
 			if dir := p.file.Service.PluginDir; dir != "" {
 				elsewhere = fmt.Sprintf("; nor is there an executable pipelined-sink-%s in %s (service.plugin_dir)", c.Plugin, dir)
 			}
-			unknownPlugin(c, "sink", registry.Names(p.options.Registry.Sinks), elsewhere)
+			unknownPlugin(c, "sink", slices.Sorted(maps.Keys(p.options.Registry.Sinks)), elsewhere)
 			continue
 		}
 		planned[c] = plannedSink{
-			name: c.Name, plugin: c.Plugin, sink: plugin.New(c.Section, env(c.Name, c.Replay)), only: c.Only, replay: c.Replay,
+			name: c.Name, plugin: c.Plugin, sink: plugin.Configure(c.Section, env(c.Name, c.Replay)), only: c.Only, replay: c.Replay,
 		}
 	}
 	destinations := make(map[string]string)

@@ -13,7 +13,6 @@ import (
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packet"
-	"github.com/rtflow/pipelined/core/registry"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/sdk"
@@ -102,10 +101,10 @@ func newRig(t *testing.T, live bool, queues ...*fakeQueue) *rig {
 	return &rig{t: t, live: live, source: &fakeSource{queues: queues}, sinks: make(map[string]sinkFunc)}
 }
 
-func (r *rig) registry() *registry.Registry {
+func (r *rig) registry() *Registry {
 	r.t.Helper()
-	reg, err := registry.New(
-		[]source.Plugin{{Name: "fake", New: func(sdk.Config, source.Env) source.Configured {
+	reg, err := NewRegistry(
+		[]source.Plugin{{Name: "fake", Configure: func(sdk.Config, source.Env) source.Configured {
 			return source.Configured{Live: r.live, Interfaces: []string{"eth0"}, Open: func(context.Context, *zone.Table) (source.Source, error) {
 				if r.openErr != nil {
 					return nil, r.openErr
@@ -113,8 +112,8 @@ func (r *rig) registry() *registry.Registry {
 				return r.source, nil
 			}}
 		}}},
-		[]hook.Plugin{{Name: "nothing", New: func(sdk.Config, hook.Env) hook.Instance { return hook.Instance{} }}},
-		[]sdk.SinkPlugin{{Name: "fake", New: func(cfg sdk.Config, _ sdk.Env) sdk.Sink { return r.sinks[cfg.Name()] }}},
+		[]hook.Plugin{{Name: "nothing", Configure: func(sdk.Config, hook.Env) hook.Instance { return hook.Instance{} }}},
+		[]sdk.SinkPlugin{{Name: "fake", Configure: func(cfg sdk.Config, _ sdk.Env) sdk.Sink { return r.sinks[cfg.Name()] }}},
 	)
 	if err != nil {
 		r.t.Fatal(err)

@@ -78,7 +78,7 @@ func (h *Host) Exec() sdk.SinkPlugin {
 		Name:    "exec",
 		Summary: "an executable of yours that speaks the sink protocol",
 		Sample:  execSample,
-		New: func(cfg sdk.Config, env sdk.Env) sdk.Sink {
+		Configure: func(cfg sdk.Config, env sdk.Env) sdk.Sink {
 			o, config, ok := decodeExec(cfg)
 			if !ok {
 				return nil
@@ -127,7 +127,7 @@ func (h *Host) Named(name string, command ...string) sdk.SinkPlugin {
 		Name:    name,
 		Summary: "the executable " + command[0],
 		Sample:  fmt.Sprintf(namedSample, name, command[0]),
-		New: func(cfg sdk.Config, env sdk.Env) sdk.Sink {
+		Configure: func(cfg sdk.Config, env sdk.Env) sdk.Sink {
 			o, config, ok := decodeNamed(cfg, command)
 			if !ok {
 				return nil

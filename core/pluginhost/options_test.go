@@ -16,7 +16,7 @@ import (
 func TestSampleLoads(t *testing.T) {
 	h, _ := newHost(t)
 	section, problems := config.ParseTable("sample.toml", []byte(execSample), "sinks", "mine")
-	sink := h.Exec().New(section, sdk.Env{})
+	sink := h.Exec().Configure(section, sdk.Env{})
 	if err := problems.Err(); err != nil || sink == nil {
 		t.Errorf("%v, %v", sink, err)
 	}
@@ -65,7 +65,7 @@ func TestMistakes(t *testing.T) {
 	} {
 		h, _ := newHost(t)
 		section, problems := config.ParseTable("p.toml", []byte(c.text))
-		sink := h.Exec().New(section, sdk.Env{})
+		sink := h.Exec().Configure(section, sdk.Env{})
 		err := problems.Err()
 		if (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.text, err, c.want)
@@ -106,7 +106,7 @@ func TestDiscover(t *testing.T) {
 	}
 	load := func(text string) (*Sink, *config.Problems) {
 		section, problems := config.ParseTable("p.toml", []byte("[sinks.mine]\nplugin = \"good\"\n"+text), "sinks", "mine")
-		sink, _ := found[0].New(section, sdk.Env{}).(*Sink)
+		sink, _ := found[0].Configure(section, sdk.Env{}).(*Sink)
 		return sink, problems
 	}
 	sink, problems := load("path = \"/dev/null\"\n[sinks.mine.process]\nmtls = false\nhealth = \"3s\"\n")

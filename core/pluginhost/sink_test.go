@@ -213,7 +213,7 @@ func TestConfigure(t *testing.T) {
 	section, problems := config.ParseTable("p.toml", []byte(
 		"[sinks.mine]\nplugin = \"exec\"\ncommand = ["+quote(executablePath(t))+", \"plugin\"]\n[sinks.mine.config]\npath = 1\nfial = 2\nfail = -1\n"),
 		"sinks", "mine")
-	h.Exec().New(section, sdk.Env{})
+	h.Exec().Configure(section, sdk.Env{})
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}

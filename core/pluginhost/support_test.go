@@ -58,7 +58,7 @@ type testOptions struct {
 func testPlugin() sdk.SinkPlugin {
 	return sdk.SinkPlugin{
 		Name: "test", Summary: "a sink with faults", Sample: "# none\n",
-		New: func(cfg sdk.Config, env sdk.Env) sdk.Sink {
+		Configure: func(cfg sdk.Config, env sdk.Env) sdk.Sink {
 			s := new(testSink)
 			if !cfg.Decode(&s.o) {
 				return nil
@@ -143,13 +143,13 @@ func (s *testSink) Run(ctx context.Context, stream sdk.Stream) error {
 
 // namesPlugin is a sink that fails unless each record's policy is called after its generation.
 func namesPlugin() sdk.SinkPlugin {
-	return sdk.SinkPlugin{Name: "names", New: func(sdk.Config, sdk.Env) sdk.Sink { return namesSink{} }}
+	return sdk.SinkPlugin{Name: "names", Configure: func(sdk.Config, sdk.Env) sdk.Sink { return namesSink{} }}
 }
 
 // listsPlugin is a sink that fails unless the sessions are those of sinktest.Records(1, 2000), in three lists of which the second is
 // not read to its end; it returns when the daemon begins to stop.
 func listsPlugin() sdk.SinkPlugin {
-	return sdk.SinkPlugin{Name: "lists", New: func(sdk.Config, sdk.Env) sdk.Sink { return listsSink{} }}
+	return sdk.SinkPlugin{Name: "lists", Configure: func(sdk.Config, sdk.Env) sdk.Sink { return listsSink{} }}
 }
 
 type listsSink struct{}
@@ -192,7 +192,7 @@ func (listsSink) Run(ctx context.Context, s sdk.Stream) error {
 
 // countPlugin is a sink that only counts.
 func countPlugin() sdk.SinkPlugin {
-	return sdk.SinkPlugin{Name: "count", New: func(sdk.Config, sdk.Env) sdk.Sink {
+	return sdk.SinkPlugin{Name: "count", Configure: func(sdk.Config, sdk.Env) sdk.Sink {
 		return sdk.Writer(func(_ context.Context, b sdk.Batch) (int, error) { return b.Len(), nil })
 	}}
 }
@@ -304,7 +304,7 @@ func tryTestSink(tb testing.TB, h *Host, more string, args ...string) (*Sink, er
 	}
 	text := fmt.Sprintf("[sinks.mine]\nplugin = \"exec\"\ncommand = [%s]\nenv = [\"GORACE=atexit_sleep_ms=0\"]\n%s", strings.Join(command, ", "), more)
 	section, problems := config.ParseTable("test.toml", []byte(text), "sinks", "mine")
-	sink := h.Exec().New(section, sdk.Env{Hostname: "fw1", Window: 1000})
+	sink := h.Exec().Configure(section, sdk.Env{Hostname: "fw1", Window: 1000})
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}

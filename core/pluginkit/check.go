@@ -150,7 +150,7 @@ func (b *bench) open(ho pluginhost.Options, text string) (*pluginhost.Sink, erro
 	b.hosts = append(b.hosts, h)
 	section, problems := config.ParseTable(b.o.ConfigName, []byte(text), b.table...)
 	env := sdk.Env{Hostname: "test", Window: 1000, Warn: func(msg string, args ...any) { b.o.Log.Warn(msg, args...) }} //nolint:sloglint // the plugin words it
-	sink := h.Named("test", b.o.Command...).New(section, env)
+	sink := h.Named("test", b.o.Command...).Configure(section, env)
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func serve(fault string) {
 
 // plugged is a sink with a fault.
 func plugged(fault string) sdk.SinkPlugin {
-	return sdk.SinkPlugin{Name: "faulty", New: func(cfg sdk.Config, _ sdk.Env) sdk.Sink {
+	return sdk.SinkPlugin{Name: "faulty", Configure: func(cfg sdk.Config, _ sdk.Env) sdk.Sink {
 		if fault != "blind" {
 			var o struct {
 				Path string `toml:"path"`

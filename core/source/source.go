@@ -51,15 +51,8 @@ type Configured struct {
 	Open func(ctx context.Context, zones *zone.Table) (Source, error)
 }
 
-// Plugin is what a program registers to offer a source.
-type Plugin struct {
-	Name    string // as in plugin = "NAME"
-	Summary string // one line for `pipelined plugins`
-	Sample  string // a commented configuration that loads
-
-	// New reads its table. It records every mistake in cfg and touches no device and no file.
-	New func(cfg sdk.Config, env Env) Configured
-}
+// Plugin is a plugin that offers a source.
+type Plugin = sdk.Plugin[Env, Configured]
 
 // Env is what a source may know about the daemon.
 type Env struct {

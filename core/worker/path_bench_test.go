@@ -108,7 +108,7 @@ func pathWorker(b *testing.B, src source.FrameSource, ring *replay.Ring) *Worker
 		"screendrop": screendrop.Plugin(), "filterlog": filterlog.Plugin(), "policydeny": policydeny.Plugin(),
 	}
 	for _, component := range file.Hooks {
-		h := plugins[component.Plugin].New(component.Section, hook.Env{
+		h := plugins[component.Plugin].Configure(component.Section, hook.Env{
 			Workers: 1, Zones: table, Apps: apps, Names: hook.NewNameBuilder(), Live: true,
 		})
 		if h.Ingress != nil {

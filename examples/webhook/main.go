@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	sinkplugin.Serve(sdk.SinkPlugin{Name: "webhook", Summary: "posts JSON lines to a web server", New: newSink})
+	sinkplugin.Serve(sdk.SinkPlugin{Name: "webhook", Summary: "posts JSON lines to a web server", Configure: newSink})
 }
 
 type sink struct {

@@ -29,7 +29,7 @@ var floors = [][]string{
 		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sinks/file", "sinks/syslog",
 		"sinks/unixsock", "sinks/nats", "sinks/kafka", "sources/capture", "sources/xdp",
 	},
-	{"core/registry", "core/pluginhost"},
+	{"core/pluginhost"},
 	{"core/pipeline", "core/pluginkit"},
 	{"cmd/pipelined", "cmd/pipelined-sink-nats", "cmd/pipelined-sink-kafka"},
 }

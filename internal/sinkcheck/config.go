@@ -15,7 +15,7 @@ import (
 func Load(p sdk.SinkPlugin, table string, env sdk.Env) (sdk.Sink, string) {
 	text := "[sinks.broker]\nplugin = \"" + p.Name + "\"\n" + table
 	section, problems := config.ParseTable("test.toml", []byte(text), "sinks", "broker")
-	sink := p.New(section, env)
+	sink := p.Configure(section, env)
 	if err := problems.Err(); err != nil {
 		return sink, err.Error()
 	}
@@ -44,7 +44,7 @@ func WantLoads(t *testing.T, p sdk.SinkPlugin, text string) {
 		t.Fatalf("not a sink:\n%s", text)
 	}
 	section, problems := config.ParseTable("test.toml", []byte(text), "sinks", table[1])
-	if sink := p.New(section, sdk.Env{Hostname: "fw1"}); sink == nil || len(problems.All()) > 0 {
+	if sink := p.Configure(section, sdk.Env{Hostname: "fw1"}); sink == nil || len(problems.All()) > 0 {
 		t.Errorf("%s\ndoes not load: %v", text, problems.All())
 	}
 }

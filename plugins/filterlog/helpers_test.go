@@ -37,7 +37,7 @@ func loadTable(tb testing.TB, text, name string) (hook.Instance, *event.Names) {
 	tb.Helper()
 	env := testEnv()
 	s, problems := config.ParseTable("test.toml", []byte(text), "hooks", name)
-	inst := Plugin().New(s, env)
+	inst := Plugin().Configure(s, env)
 	if err := problems.Err(); err != nil {
 		tb.Fatalf("configuration refused:\n%v\n%s", err, text)
 	}

@@ -42,7 +42,7 @@ func TestUnknownActionIsNotAccept(t *testing.T) {
 		`term = [{ name = "t", from = { port-range = "1-2" } }]`,
 	} {
 		s, problems := config.ParseTable("test.toml", []byte("[hooks.f]\n"+body), "hooks", "f")
-		Plugin().New(s, testEnv())
+		Plugin().Configure(s, testEnv())
 		if problems.Err() == nil {
 			t.Errorf("%s is accepted", body)
 		}

@@ -130,7 +130,7 @@ func TestModel(t *testing.T) {
 		text := "[hooks.f]\nplugin = \"filterlog\"\n" + randomFilter(rng)
 		s, problems := config.ParseTable("test.toml", []byte(text), "hooks", "f")
 		env := testEnv()
-		inst := Plugin().New(s, env)
+		inst := Plugin().Configure(s, env)
 		want := read(s, env.Zones)
 		if err := problems.Err(); err != nil {
 			t.Fatalf("%v\n%s", err, text)

@@ -17,7 +17,7 @@ func Plugin() hook.Plugin {
 		Name:    "filterlog",
 		Summary: "Junos firewall filters: ordered terms, on what comes in on interfaces or goes to zones",
 		Sample:  sample,
-		New: func(cfg sdk.Config, env hook.Env) hook.Instance {
+		Configure: func(cfg sdk.Config, env hook.Env) hook.Instance {
 			s := read(cfg, env.Zones)
 			if len(s.Terms) > maxTerms {
 				return hook.Instance{} // recorded; not worth compiling

@@ -66,7 +66,7 @@ func TestMistakes(t *testing.T) {
 		{`term = [` + strings.Repeat(`{ name = "t" },`, 1025) + `]`, "1025 terms; a filter has at most 1024"},
 	} {
 		s, problems := config.ParseTable("test.toml", []byte("[hooks.f]\n"+test.body), "hooks", "f")
-		Plugin().New(s, testEnv())
+		Plugin().Configure(s, testEnv())
 		if err := problems.Err(); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%.200s\n got %.500v\nwant %s", test.body, err, test.want)
 		}

@@ -311,7 +311,7 @@ func FuzzHook(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, raw []byte) {
 		env := testEnv(1)
 		cfg, problems := config.ParseTable("fuzz.toml", []byte(text), "hooks", "policies")
-		inst := Plugin().New(cfg, env)
+		inst := Plugin().Configure(cfg, env)
 		if problems.Err() != nil {
 			return
 		}

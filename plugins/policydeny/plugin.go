@@ -13,10 +13,10 @@ var sample string
 // Plugin returns what a program registers to offer the hook "policydeny".
 func Plugin() hook.Plugin {
 	return hook.Plugin{
-		Name:    "policydeny",
-		Summary: "zone policies for the first packet of a flow: permit, deny or reject, and log",
-		Sample:  sample,
-		New:     newInstance,
+		Name:      "policydeny",
+		Summary:   "zone policies for the first packet of a flow: permit, deny or reject, and log",
+		Sample:    sample,
+		Configure: newInstance,
 	}
 }
 

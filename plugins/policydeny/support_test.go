@@ -32,7 +32,7 @@ func testEnv(workers int) hook.Env {
 // build returns the hook for the table [hooks.policies] of the text, and what is wrong with it.
 func build(text string, env hook.Env) (hook.Instance, *config.Problems) {
 	cfg, problems := config.ParseTable("policy.toml", []byte(text), "hooks", "policies")
-	return Plugin().New(cfg, env), problems
+	return Plugin().Configure(cfg, env), problems
 }
 
 // fixture is a hook and what its ids mean.

@@ -35,7 +35,7 @@ func load(tb testing.TB, body string) hook.Instance {
 func loadTable(tb testing.TB, text, name string) hook.Instance {
 	tb.Helper()
 	s, problems := config.ParseTable("test.toml", []byte(text), "hooks", name)
-	inst := Plugin().New(s, testEnv())
+	inst := Plugin().Configure(s, testEnv())
 	if err := problems.Err(); err != nil {
 		tb.Fatalf("configuration refused:\n%v\n%s", err, text)
 	}

@@ -16,7 +16,7 @@ func Plugin() hook.Plugin {
 		Name:    "screendrop",
 		Summary: "Junos screens: floods, scans, sweeps and malformed packets, by ingress zone",
 		Sample:  sample,
-		New: func(cfg sdk.Config, env hook.Env) hook.Instance {
+		Configure: func(cfg sdk.Config, env hook.Env) hook.Instance {
 			s := newScreens(read(cfg, env.Zones), env)
 			return hook.Instance{Ingress: s, Counters: s.counters}
 		},

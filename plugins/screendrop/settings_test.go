@@ -37,7 +37,7 @@ func TestMistakes(t *testing.T) {
 		{`alarm-without-drop = "yes"`, "hooks.s.alarm-without-drop: must be true or false"},
 	} {
 		s, problems := config.ParseTable("test.toml", []byte("[hooks.s]\n"+test.body), "hooks", "s")
-		Plugin().New(s, testEnv())
+		Plugin().Configure(s, testEnv())
 		if err := problems.Err(); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s\n got %v\nwant %s", test.body, err, test.want)
 		}

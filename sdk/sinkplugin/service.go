@@ -55,7 +55,7 @@ func (s *service) Configure(_ context.Context, req *sinkv1.ConfigureRequest) (*s
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
-	sink := s.plugin.New(cfg, sdk.Env{
+	sink := s.plugin.Configure(cfg, sdk.Env{
 		Hostname: req.GetHostname(), Window: int(req.GetWindow()),
 		Warn: func(msg string, args ...any) { log.Warn(msg, args...) }, //nolint:sloglint // the sink words it
 	})

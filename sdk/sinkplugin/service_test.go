@@ -37,7 +37,7 @@ func (f *fake) Close() error                                { f.closed.Add(1); r
 // start serves a sink in this process and returns the daemon's side.
 func start(t *testing.T, sink sdk.Sink) (sinkv1.SinkClient, *service) {
 	t.Helper()
-	s := newService(sdk.SinkPlugin{Name: "fake", Summary: "fake", New: func(cfg sdk.Config, env sdk.Env) sdk.Sink {
+	s := newService(sdk.SinkPlugin{Name: "fake", Summary: "fake", Configure: func(cfg sdk.Config, env sdk.Env) sdk.Sink {
 		o := struct {
 			Key string `toml:"key"`
 		}{}

@@ -38,7 +38,7 @@ func child(path string) {
 		plugin, text = file.StdoutPlugin(), ""
 	}
 	section, _ := config.ParseTable("child.toml", []byte(text))
-	sink := plugin.New(section, sdk.Env{Hostname: "fw1"})
+	sink := plugin.Configure(section, sdk.Env{Hostname: "fw1"})
 	s := sinktest.NewStream(tellTB{})
 	s.Drain()
 	s.Append(numbered(1000)...)

@@ -197,7 +197,7 @@ func TestCompressFull(t *testing.T) {
 	env := sdk.Env{Hostname: "fw1", Warn: func(msg string, args ...any) { warned <- fmt.Sprint(msg, args) }}
 	section, problems := config.ParseTable("test.toml", []byte(fmt.Sprintf(
 		"path = %q\nrotate = { size = \"1MB\", compress = \"gzip\" }", filepath.Join(dir, "log.txt"))))
-	sink := file.Plugin().New(section, env)
+	sink := file.Plugin().Configure(section, env)
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -411,7 +411,7 @@ func TestSyncIntervalInSmallRing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		section, problems := config.ParseTable("test.toml", fmt.Appendf(nil,
 			"path = %q\nsync = \"interval\"\nsync_interval = \"1m\"", filepath.Join(t.TempDir(), "log.txt")))
-		sink := file.Plugin().New(section, sdk.Env{Hostname: "fw1", Window: 4})
+		sink := file.Plugin().Configure(section, sdk.Env{Hostname: "fw1", Window: 4})
 		if err := problems.Err(); err != nil {
 			t.Fatal(err)
 		}

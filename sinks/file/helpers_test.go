@@ -22,7 +22,7 @@ func newSink(tb testing.TB, path, more string) sdk.Sink {
 	text := fmt.Sprintf("path = %q\n%s", path, more)
 	env := sdk.Env{Hostname: "fw1", Warn: func(msg string, args ...any) { tb.Log(append([]any{msg}, args...)...) }}
 	section, problems := config.ParseTable("test.toml", []byte(text))
-	sink := file.Plugin().New(section, env)
+	sink := file.Plugin().Configure(section, env)
 	if err := problems.Err(); err != nil {
 		tb.Fatal(err)
 	}

@@ -29,20 +29,20 @@ const (
 // Plugin returns the sink "file".
 func Plugin() sdk.SinkPlugin {
 	return sdk.SinkPlugin{
-		Name:    "file",
-		Summary: "appends to a file and rotates it; also a FIFO or device",
-		Sample:  fileSample,
-		New:     newFile,
+		Name:      "file",
+		Summary:   "appends to a file and rotates it; also a FIFO or device",
+		Sample:    fileSample,
+		Configure: newFile,
 	}
 }
 
 // StdoutPlugin returns the sink "stdout".
 func StdoutPlugin() sdk.SinkPlugin {
 	return sdk.SinkPlugin{
-		Name:    "stdout",
-		Summary: "writes to standard output",
-		Sample:  stdoutSample,
-		New:     newStdout,
+		Name:      "stdout",
+		Summary:   "writes to standard output",
+		Sample:    stdoutSample,
+		Configure: newStdout,
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 func load(t *testing.T, plugin sdk.SinkPlugin, env sdk.Env, text string, path ...string) (sdk.Sink, string) {
 	t.Helper()
 	section, problems := config.ParseTable("test.toml", []byte(text), path...)
-	sink := plugin.New(section, env)
+	sink := plugin.Configure(section, env)
 	if err := problems.Err(); err != nil {
 		return sink, err.Error()
 	}
@@ -95,7 +95,7 @@ func TestIdleOptions(t *testing.T) {
 			c.path = filepath.Join(dir, "x.log")
 		}
 		section, problems := config.ParseTable("test.toml", []byte("path = \""+c.path+"\"\n"+c.more))
-		if sink := file.Plugin().New(section, sdk.Env{Hostname: "fw1"}); sink == nil {
+		if sink := file.Plugin().Configure(section, sdk.Env{Hostname: "fw1"}); sink == nil {
 			t.Errorf("%s: no sink", c.more)
 		}
 		var got []string
@@ -110,7 +110,7 @@ func TestIdleOptions(t *testing.T) {
 		}
 	}
 	section, problems := config.ParseTable("test.toml", []byte("path = \""+dir+"\""))
-	if file.Plugin().New(section, sdk.Env{Hostname: "fw1"}) != nil || !strings.Contains(problems.Err().Error(), "is a directory") {
+	if file.Plugin().Configure(section, sdk.Env{Hostname: "fw1"}) != nil || !strings.Contains(problems.Err().Error(), "is a directory") {
 		t.Errorf("a directory is taken for a file: %v", problems.All())
 	}
 }

@@ -15,10 +15,10 @@ var sample string
 // Plugin returns the sink "kafka".
 func Plugin() sdk.SinkPlugin {
 	return sdk.SinkPlugin{
-		Name:    "kafka",
-		Summary: "produces to Kafka topics",
-		Sample:  sample,
-		New:     newSink,
+		Name:      "kafka",
+		Summary:   "produces to Kafka topics",
+		Sample:    sample,
+		Configure: newSink,
 	}
 }
 

@@ -15,10 +15,10 @@ var sample string
 // Plugin returns the sink "nats".
 func Plugin() sdk.SinkPlugin {
 	return sdk.SinkPlugin{
-		Name:    "nats",
-		Summary: "publishes to a NATS JetStream stream",
-		Sample:  sample,
-		New:     newSink,
+		Name:      "nats",
+		Summary:   "publishes to a NATS JetStream stream",
+		Sample:    sample,
+		Configure: newSink,
 	}
 }
 

@@ -40,7 +40,7 @@ func TestClose(t *testing.T) {
 	section, problems := config.ParseTable("test.toml", []byte(fmt.Sprintf("address = \"relp://%s\"\nclose_timeout = \"200ms\"", listenFunc(t, deaf))))
 	var warned []string
 	env := sdk.Env{Hostname: "fw1", Warn: func(msg string, args ...any) { warned = append(warned, fmt.Sprint(msg, args)) }}
-	sink := Plugin().New(section, env)
+	sink := Plugin().Configure(section, env)
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func newTestSink(tb testing.TB, more string, addresses ...string) *Sink {
 	text := fmt.Sprintf("address = %s\n%s", tomlList(addresses), more)
 	env := sdk.Env{Hostname: "fw1", Warn: func(msg string, args ...any) { tb.Log(append([]any{msg}, args...)...) }}
 	section, problems := config.ParseTable("test.toml", []byte(text))
-	sink := Plugin().New(section, env)
+	sink := Plugin().Configure(section, env)
 	if err := problems.Err(); err != nil {
 		tb.Fatal(err)
 	}

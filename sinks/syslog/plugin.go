@@ -18,10 +18,10 @@ var sample string
 // Plugin returns the sink "syslog".
 func Plugin() sdk.SinkPlugin {
 	return sdk.SinkPlugin{
-		Name:    "syslog",
-		Summary: "sends to syslog collectors: UDP, TCP, TLS, RELP, Unix datagrams",
-		Sample:  sample,
-		New:     newSink,
+		Name:      "syslog",
+		Summary:   "sends to syslog collectors: UDP, TCP, TLS, RELP, Unix datagrams",
+		Sample:    sample,
+		Configure: newSink,
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 func load(t *testing.T, env sdk.Env, text string, path ...string) (sdk.Sink, string) {
 	t.Helper()
 	section, problems := config.ParseTable("test.toml", []byte(text), path...)
-	sink := Plugin().New(section, env)
+	sink := Plugin().Configure(section, env)
 	var list []string
 	for _, p := range problems.All() {
 		list = append(list, p.String())

@@ -24,10 +24,10 @@ const (
 // Plugin returns the sink "unixsock".
 func Plugin() sdk.SinkPlugin {
 	return sdk.SinkPlugin{
-		Name:    "unixsock",
-		Summary: "streams to a receiver on a Unix socket, with acknowledgements and replay",
-		Sample:  sample,
-		New:     newPlugin,
+		Name:      "unixsock",
+		Summary:   "streams to a receiver on a Unix socket, with acknowledgements and replay",
+		Sample:    sample,
+		Configure: newPlugin,
 	}
 }
 

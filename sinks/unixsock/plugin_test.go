@@ -12,7 +12,7 @@ import (
 // configure returns a configured sink, and the mistakes in its configuration, a line each.
 func configure(text string) (sdk.Sink, string) {
 	section, problems := config.ParseTable("test.toml", []byte(text))
-	sink := unixsock.Plugin().New(section, sdk.Env{})
+	sink := unixsock.Plugin().Configure(section, sdk.Env{})
 	var all []string
 	for _, p := range problems.All() {
 		all = append(all, p.String())

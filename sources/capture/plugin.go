@@ -15,7 +15,7 @@ func Plugin(stdin io.Reader) source.Plugin {
 		Name:    "pcap",
 		Summary: "reads a capture: pcap or pcapng, plain or gzip, in the time of its packets",
 		Sample:  Sample,
-		New: func(cfg sdk.Config, _ source.Env) source.Configured {
+		Configure: func(cfg sdk.Config, _ source.Env) source.Configured {
 			var o struct {
 				File      string `toml:"file"`
 				Interface string `toml:"interface"`

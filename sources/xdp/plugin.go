@@ -17,10 +17,10 @@ var sample string
 // Plugin returns the source "xdp".
 func Plugin() source.Plugin {
 	return source.Plugin{
-		Name:    "xdp",
-		Summary: "taps all queues of a network interface through AF_XDP; the packets end here",
-		Sample:  sample,
-		New:     configure,
+		Name:      "xdp",
+		Summary:   "taps all queues of a network interface through AF_XDP; the packets end here",
+		Sample:    sample,
+		Configure: configure,
 	}
 }
 

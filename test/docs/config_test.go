@@ -12,7 +12,6 @@ import (
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/core/pluginhost"
-	"github.com/rtflow/pipelined/core/registry"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/plugins/filterlog"
 	"github.com/rtflow/pipelined/plugins/policydeny"
@@ -26,10 +25,10 @@ import (
 )
 
 // builtins is what the command has compiled in, and the plugin that docs/plugins.md is about.
-func builtins(t *testing.T) *registry.Registry {
+func builtins(t *testing.T) *pipeline.Registry {
 	t.Helper()
 	host := pluginhost.New(pluginhost.Options{})
-	r, err := registry.New(
+	r, err := pipeline.NewRegistry(
 		[]source.Plugin{capture.Plugin(nil), xdp.Plugin()},
 		[]hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()},
 		[]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), syslog.Plugin(), unixsock.Plugin(), host.Exec(), host.Named("webhook", "/bin/true")},

@@ -90,7 +90,7 @@ func open(t *testing.T, table string, command ...string) *pluginhost.Sink {
 		}
 	})
 	section, problems := config.ParseTable("test.toml", []byte(table))
-	sink := h.Named("mine", command...).New(section, sdk.Env{Hostname: "fw1", Window: 1000})
+	sink := h.Named("mine", command...).Configure(section, sdk.Env{Hostname: "fw1", Window: 1000})
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -113,7 +113,7 @@ func TestSameBytes(t *testing.T) {
 		var sink sdk.Sink
 		if i == 0 {
 			cfg := sinktest.Config(t, fmt.Sprintf(`{"path": %q}`, path))
-			sink = served()["file"].New(cfg, sdk.Env{Hostname: "fw1"})
+			sink = served()["file"].Configure(cfg, sdk.Env{Hostname: "fw1"})
 		} else {
 			sink = open(t, fmt.Sprintf("path = %q", path), exe, "file")
 		}

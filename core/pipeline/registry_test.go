@@ -1,6 +1,7 @@
-package registry
+package pipeline
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -14,12 +15,12 @@ func newSink(sdk.Config, sdk.Env) sdk.Sink { return nil }
 
 func newSource(sdk.Config, source.Env) source.Configured { return source.Configured{} }
 
-func TestNew(t *testing.T) {
-	r, err := New([]source.Plugin{{Name: "s", New: newSource}}, nil, []sdk.SinkPlugin{{Name: "b", New: newSink}, {Name: "a", New: newSink}})
+func TestNewRegistry(t *testing.T) {
+	r, err := NewRegistry([]source.Plugin{{Name: "s", Configure: newSource}}, nil, []sdk.SinkPlugin{{Name: "b", Configure: newSink}, {Name: "a", Configure: newSink}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := Names(r.Sinks); !slices.Equal(got, []string{"a", "b"}) {
+	if got := slices.Sorted(maps.Keys(r.Sinks)); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("sinks %v, want a and b in order", got)
 	}
 	if len(r.Sources) != 1 || len(r.Hooks) != 0 {
@@ -27,11 +28,11 @@ func TestNew(t *testing.T) {
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
-	_, err := New(
-		[]source.Plugin{{Name: "s", New: newSource}, {Name: "s", New: newSource}},
+func TestNewRegistryRefuses(t *testing.T) {
+	_, err := NewRegistry(
+		[]source.Plugin{{Name: "s", Configure: newSource}, {Name: "s", Configure: newSource}},
 		[]hook.Plugin{{Name: "incomplete"}},
-		[]sdk.SinkPlugin{{New: newSink}},
+		[]sdk.SinkPlugin{{Configure: newSink}},
 	)
 	if err == nil {
 		t.Fatal("accepted")

@@ -97,7 +97,7 @@ func TestAllocations(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	sink := &Sink{table: defaults()}
-	enc := sink.table.Encoder(nil, sdk.Env{Hostname: "fw1"})
+	enc := sink.table.Encoder(sinktest.Config(t, ""), sdk.Env{Hostname: "fw1"})
 	sink.enc = enc
 	r := &run{Sink: sink, names: sinktest.Names()}
 	records := sinktest.Records(1, 256)

@@ -36,7 +36,7 @@ checksum and how it is to run. With --plugins it is started, and looks at its ow
 			if err := errors.Join(p.down, p.host.Close()); err != nil {
 				return err
 			}
-			if err := p.Describe(cmd.OutOrStdout()); err != nil {
+			if err := p.Describe(forPeople(cmd)); err != nil {
 				return fmt.Errorf("standard output: %w", err)
 			}
 			return nil

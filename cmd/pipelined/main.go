@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/terminal"
 )
 
 // Exit codes.
@@ -24,26 +26,37 @@ const (
 // version is set by the linker.
 var version = "devel"
 
-func main() { os.Exit(run()) }
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
 
-func run() int {
+// run runs one command line and returns the exit code. Standard error is made safe for a terminal here, once for all commands;
+// standard output is what the command makes it: see [forPeople].
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	errs := terminal.NewWriter(stderr)
 	root := newRoot()
-	cmd, err := root.ExecuteContextC(context.Background())
-	if err == nil {
-		return 0
-	}
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(errs)
+	cmd, err := root.ExecuteContextC(ctx)
+	code := 0
 	var use *usageError
 	switch {
+	case err == nil:
 	case errors.Is(err, errReported):
-		return exitFailure
+		code = exitFailure
 	case errors.As(err, &use):
-		fmt.Fprintf(os.Stderr, "pipelined: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
-		return exitUsage
+		fmt.Fprintf(errs, "pipelined: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
+		code = exitUsage
 	default:
-		fmt.Fprintf(os.Stderr, "pipelined: %v\n", err)
-		return exitFailure
+		fmt.Fprintf(errs, "pipelined: %v\n", err)
+		code = exitFailure
 	}
+	_ = errs.Flush() // there is nowhere else to say so
+	return code
 }
+
+// forPeople returns the standard output of a command that prints for people: with strings of others in it made safe for a
+// terminal. Records are not printed through it: their formats see to that themselves.
+func forPeople(cmd *cobra.Command) io.Writer { return terminal.NewWriter(cmd.OutOrStdout()) }
 
 // errReported is a failure that the user has been told of already.
 var errReported = errors.New("already reported")

@@ -61,7 +61,7 @@ destination in the place of the file.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: a sink that works. Next:\n  cd %s && go mod tidy && go test ./... && go build\n", dir, dir)
+			_, err = fmt.Fprintf(forPeople(cmd), "%s: a sink that works. Next:\n  cd %s && go mod tidy && go test ./... && go build\n", dir, dir)
 			return err
 		},
 	}
@@ -129,7 +129,7 @@ func testPlugin(cmd *cobra.Command, o pluginkit.Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(o.RuntimeDir)) }()
-	return pluginkit.Test(ctx, cmd.OutOrStdout(), o)
+	return pluginkit.Test(ctx, forPeople(cmd), o)
 }
 
 // testDir makes a directory for sockets: where the daemon would have them, or else one for temporary files that nobody else enters.

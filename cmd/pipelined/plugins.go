@@ -26,7 +26,7 @@ func newPlugins() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			t := tabwriter.NewWriter(forPeople(cmd), 0, 0, 2, ' ', 0)
 			for _, name := range slices.Sorted(maps.Keys(r.Sources)) {
 				fmt.Fprintf(t, "source\t%s\t%s\n", name, r.Sources[name].Summary)
 			}

@@ -13,17 +13,16 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/internal/terminal"
 )
 
 type statusOptions struct {
@@ -82,12 +81,12 @@ func status(cmd *cobra.Command, o statusOptions) error {
 	}
 	var sick error
 	if code != http.StatusOK {
-		sick = errors.New("not healthy: " + visible(strings.TrimSpace(string(health))))
+		sick = errors.New("not healthy: " + terminal.Text(strings.TrimSpace(string(health))))
 	}
 	if o.json {
-		_, err = cmd.OutOrStdout().Write(body)
+		_, err = forPeople(cmd).Write(body)
 	} else {
-		err = writeStatus(cmd.OutOrStdout(), address, &st, sick)
+		err = writeStatus(forPeople(cmd), address, &st, sick)
 	}
 	return errors.Join(err, sick)
 }
@@ -155,7 +154,7 @@ func writeStatus(w io.Writer, address string, st *pipeline.Status, sick error) e
 	fmt.Fprintf(w, "pipelined at %s: %s, up %s, epoch %d\n\n", address, health, uptime, st.Epoch)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, name := range slices.Sorted(maps.Keys(st.Sources)) {
-		fmt.Fprintf(t, "source %s\t%s\n", name, scalars(st.Sources[name]))
+		fmt.Fprintf(t, "source %s\t%s\n", terminal.Text(name), scalars(st.Sources[name]))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -170,13 +169,14 @@ func writeStatus(w io.Writer, address string, st *pipeline.Status, sick error) e
 		if phase == deliver.Running && !s.Up {
 			phase = "waiting" // for its destination
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%.1f\t%d\t\n", name, visible(string(phase)), s.Sent, s.Acked, s.InFlight, s.LagRecords, s.LagSeconds, s.Runs)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%.1f\t%d\t\n", terminal.Text(name), terminal.Text(string(phase)), s.Sent, s.Acked, s.InFlight, s.LagRecords, s.LagSeconds, s.Runs)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	for _, name := range names {
 		s := st.Sinks[name]
+		name := terminal.Text(name)
 		if detail := scalars(s.Detail); detail != "" {
 			fmt.Fprintf(w, "sink %s: %s\n", name, detail)
 		}
@@ -184,10 +184,10 @@ func writeStatus(w io.Writer, address string, st *pipeline.Status, sick error) e
 			fmt.Fprintf(w, "sink %s: %s\n", name, counters)
 		}
 		if s.LastError != "" {
-			fmt.Fprintf(w, "sink %s: last error at %s: %s\n", name, s.ErrorAt.Format(time.RFC3339), visible(s.LastError))
+			fmt.Fprintf(w, "sink %s: last error at %s: %s\n", name, s.ErrorAt.Format(time.RFC3339), terminal.Text(s.LastError))
 		}
 		if s.Rejects > 0 {
-			fmt.Fprintf(w, "sink %s: rejected %d records, the last: %s\n", name, s.Rejects, visible(s.LastReject))
+			fmt.Fprintf(w, "sink %s: rejected %d records, the last: %s\n", name, s.Rejects, terminal.Text(s.LastReject))
 		}
 	}
 	fmt.Fprintln(w)
@@ -199,7 +199,7 @@ func nonZero(counters map[string]uint64) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(counters)) {
 		if n := counters[name]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%s=%d", visible(name), n))
+			parts = append(parts, fmt.Sprintf("%s=%d", terminal.Text(name), n))
 		}
 	}
 	return strings.Join(parts, " ")
@@ -216,33 +216,17 @@ func scalars(object any) string {
 		switch v := members[key].(type) {
 		case string:
 			if v != "" {
-				parts = append(parts, key+"="+quoted(v))
+				parts = append(parts, terminal.Text(key)+"="+terminal.Word(v))
 			}
 		case json.Number, bool:
-			parts = append(parts, fmt.Sprintf("%s=%v", key, v))
+			parts = append(parts, fmt.Sprintf("%s=%v", terminal.Text(key), v))
 		case []any:
 			for _, element := range v {
 				if text, ok := element.(string); ok {
-					parts = append(parts, key+"="+quoted(text))
+					parts = append(parts, terminal.Text(key)+"="+terminal.Word(text))
 				}
 			}
 		}
 	}
 	return strings.Join(parts, " ")
-}
-
-// quoted returns a value in quotes if it holds blanks, or what a terminal would not show.
-func quoted(s string) string {
-	if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '"' || !unicode.IsPrint(r) }) {
-		return strconv.Quote(s)
-	}
-	return s
-}
-
-// visible returns a text without what could change a terminal: messages hold what strangers have sent.
-func visible(s string) string {
-	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.Quote(s)
-	}
-	return s
 }

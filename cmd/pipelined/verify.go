@@ -58,7 +58,7 @@ func verifyFile(cmd *cobra.Command, path string, o verify.Options) (err error) {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	out := bufio.NewWriter(cmd.OutOrStdout())
+	out := bufio.NewWriter(forPeople(cmd))
 	defer func() { err = errors.Join(err, out.Flush()) }()
 	result, err := verify.All(in, o, func(line int, p verify.Problem) {
 		fmt.Fprintf(out, "%s:%d:%v\n", path, line, p)

@@ -1,7 +1,7 @@
 // Package metrics is the ledger of promise P1 and its Prometheus exposition.
 //
-// What lives here: the account of every packet and event in a form for people, JSON and Prometheus, and the sums that
-// must hold. What never may: counting (whoever decides counts), and anything of ours.
+// It holds the account of every packet and event in a form for people, JSON and Prometheus, and the sums that must hold. Whoever
+// decides counts; this package does not.
 package metrics
 
 import (
@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/rtflow/pipelined/internal/terminal"
 )
 
 // Ledger accounts for every packet and every event. At rest Unaccounted is 0; while packets flow, counters that belong
@@ -108,7 +110,7 @@ func (l *Ledger) WriteText(w io.Writer, kinds []string) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Sinks)) {
-		fmt.Fprintf(t, "sink %s\tqueued\tacknowledged\tfiltered\tover budget\tother\tin flight\t\n", name)
+		fmt.Fprintf(t, "sink %s\tqueued\tacknowledged\tfiltered\tover budget\tother\tin flight\t\n", terminal.Text(name))
 		for _, k := range kinds {
 			q := l.Sinks[name][k]
 			fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t\n", k, q.Queued, q.Acknowledged, q.Filtered, q.OverBudget,
@@ -131,7 +133,7 @@ func refusals(by map[string]uint64) string {
 	var parts []string
 	for _, cause := range slices.Sorted(maps.Keys(by)) {
 		if n := by[cause]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%s %d", cause, n))
+			parts = append(parts, fmt.Sprintf("%s %d", terminal.Text(cause), n))
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -11,5 +11,5 @@
 //
 // Names come from a configuration file and end up in files, terminals and parsers, so every format treats them alike before
 // it escapes what its own grammar wants escaped. A name is cut to 128 bytes at a rune border. Control characters (C0, DEL
-// and C1) become '?': a newline inside a value would end the line. Each byte that is not UTF-8 becomes U+FFFD.
+// and C1) and those that change the direction of text become '?': a newline inside a value would end the line. Each byte that is not UTF-8 becomes U+FFFD.
 package format

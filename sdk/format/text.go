@@ -82,6 +82,8 @@ func appendCleaned(b []byte, s string, special class) []byte {
 		switch {
 		case c >= 0x80 && c <= 0x9f: // C1: U+0085 is a line break to some readers, U+009B starts a terminal sequence
 			b = append(b, '?')
+		case c >= utf8.RuneSelf && directs(c):
+			b = append(b, '?')
 		case c >= utf8.RuneSelf:
 			b = utf8.AppendRune(b, c)
 		case classes[c]&control != 0:
@@ -95,6 +97,12 @@ func appendCleaned(b []byte, s string, special class) []byte {
 		}
 	}
 	return b
+}
+
+// directs reports whether c changes the direction or the lines of the text around it: marks, embeddings, overrides and isolates
+// (Unicode Standard Annex 9), line and paragraph separators.
+func directs(c rune) bool {
+	return c == 0x061c || c >= 0x200e && c <= 0x200f || c >= 0x2028 && c <= 0x202e || c >= 0x2066 && c <= 0x2069
 }
 
 // appendAddr appends an address, unknownName for the zero Addr of a record without family.

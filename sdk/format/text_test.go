@@ -14,6 +14,7 @@ func TestNames(t *testing.T) {
 		{"blank", "a b", "a b", "a b", "a_b"},
 		{"controls", "a\nb\x00c\x7fd\te", "a?b?c?d?e", "a?b?c?d?e", "a?b?c?d?e"},
 		{"C1 controls", "a\u0085b\u009bc", "a?b?c", "a?b?c", "a?b?c"},
+		{"directions", "a\u202eb\u2067c\u200fd\u061ce\u2028f", "a?b?c?d?e?f", "a?b?c?d?e?f", "a?b?c?d?e?f"},
 		{"other languages", "überall-世界", "überall-世界", "überall-世界", "überall-世界"},
 		{"invalid UTF-8", "a\xff\xfeb", "a\ufffd\ufffdb", "a\ufffd\ufffdb", "a\ufffd\ufffdb"},
 		{"as long as may be", long, long, long, long},

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -17,7 +17,7 @@ var levels = []string{"debug", "info", "warn", "error"}
 func parseLevel(name string) (slog.Level, error) {
 	i := slices.Index(levels, strings.ToLower(name))
 	if i < 0 {
-		return 0, &usageError{errors.New("--log-level: " + config.Unknown("level", name, levels))}
+		return 0, &usageError{fmt.Errorf("--log-level: %s", config.Unknown("level", name, levels))}
 	}
 	return slog.LevelDebug + slog.Level(i)*(slog.LevelInfo-slog.LevelDebug), nil
 }

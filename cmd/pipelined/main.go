@@ -78,7 +78,7 @@ Start with 'pipelined read CAPTURE' to see the events of a capture, or with 'pip
 		Version:       version,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return &usageError{errors.New(config.Unknown("command", args[0], commandNames(cmd)))}
+				return &usageError{fmt.Errorf("%s", config.Unknown("command", args[0], commandNames(cmd)))}
 			}
 			return nil
 		},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -64,7 +63,7 @@ func newSample() *cobra.Command {
 			}
 			text, ok := samples[args[0]]
 			if !ok {
-				return &usageError{errors.New(config.Unknown("sample", args[0], sampleNames(samples)))}
+				return &usageError{fmt.Errorf("%s", config.Unknown("sample", args[0], sampleNames(samples)))}
 			}
 			_, err = io.WriteString(cmd.OutOrStdout(), text)
 			return err

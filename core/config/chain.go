@@ -1,6 +1,10 @@
 package config
 
-import "github.com/rtflow/pipelined/sdk/table"
+import (
+	"reflect"
+
+	"github.com/rtflow/pipelined/sdk/table"
+)
 
 // Pipeline is the chain of [pipeline]: what runs, in this order.
 type Pipeline struct {
@@ -43,13 +47,13 @@ func (f *File) resolve(of family, names []*string) []*Component {
 			f.pipeline.Errorf(key, "%q is listed twice", shorten(*name))
 		case c != nil:
 			chain = append(chain, c)
-		case f.complete:
+		case f.Sure(of.many):
 			mistaken = true
-			f.pipeline.Errorf(key, "there is no %s %q; %s", of.one, shorten(*name), f.advice(of, *name))
+			f.pipeline.Errorf(key, "there is no %s %q; %s", of.one, shorten(*name), lazy(func() string { return f.advice(of, *name) }))
 		}
 		chained[*name] = true
 	}
-	if mistaken || !f.complete {
+	if mistaken || !f.Sure(of.many) || !f.Sure("pipeline") {
 		return chain // what seems forgotten is probably what is misspelled
 	}
 	for _, c := range f.components(of) {
@@ -96,7 +100,7 @@ func (f *File) components(of family) []*Component {
 // RequireRun records what the daemon needs beyond a configuration that is right in itself: a source and a sink that are
 // chained. A command that reads captures and prints needs neither.
 func (f *File) RequireRun(problems *Problems) {
-	if !f.complete {
+	if !f.Sure("pipeline") {
 		return // the chain may stand in what could not be read
 	}
 	for _, of := range []family{sourceFamily(), sinkFamily()} {
@@ -109,10 +113,12 @@ func (f *File) RequireRun(problems *Problems) {
 	}
 }
 
+func isEmptyArray(value any) bool { return table.IsArray(value) && reflect.ValueOf(value).Len() == 0 }
+
 // isEmpty reports whether a key is missing or an empty array. A value of a wrong type is neither.
 func (s *Section) isEmpty(key string) bool {
 	if !s.Has(key) {
 		return true
 	}
-	return table.IsArray(s.doc.raw(s.values[key])) && len(s.doc.arrayOf(s.values[key])) == 0
+	return isEmptyArray(s.values[key])
 }

@@ -1,51 +1,51 @@
 package config
 
 import (
-	"github.com/BurntSushi/toml"
+	"strings"
 
 	"github.com/rtflow/pipelined/sdk/table"
 )
 
 // decodeTable decodes a section, see [Section.Decode].
 func (d *document) decodeTable(s *Section, into any) {
-	tree := make(map[string]any, len(s.values))
-	for key, p := range s.values {
-		tree[key] = d.raw(p)
-	}
 	decoder := table.Decoder{
-		Report: func(key, message string) { d.report(s.at.follow(key), Error, message) },
+		Report: func(key, message string) {
+			at := s.at.follow(key)
+			d.unreadable(at)
+			d.report(at, Error, message)
+		},
 		Keys:   func(key string, t map[string]any) []string { return s.at.follow(key).node.order(t) },
 		Hint:   d.hint,
 		Others: s.core,
 	}
-	decoder.Decode(tree, into)
+	decoder.Decode(s.values, into)
+}
+
+// unreadable remembers that the value of a key has a mistake of its own.
+func (d *document) unreadable(at cursor) {
+	d.unread[at.path] = true
+	if list, ok := elementOf(at.path); ok && !d.unread[list] {
+		d.unread[list] = false
+	}
+}
+
+// follows reports whether what is said about a key follows from a mistake of its value, of an element of it, or of the list
+// that it is an element of.
+func (d *document) follows(at cursor) bool {
+	_, ok := d.unread[at.path]
+	list, isElement := elementOf(at.path)
+	return ok || isElement && d.unread[list]
+}
+
+// elementOf returns the path of the list that a path ends in an element of.
+func elementOf(path string) (list string, ok bool) {
+	if !strings.HasSuffix(path, "]") {
+		return "", false
+	}
+	i := strings.LastIndexByte(path, '[')
+	return path[:max(i, 0)], i > 0
 }
 
 func (d *document) mismatch(at cursor, want string, raw any) {
 	d.report(at, Error, "must be "+want+", not "+table.Describe(raw))
-}
-
-// raw returns a value as the parser holds it. It must not be changed.
-func (d *document) raw(p toml.Primitive) (raw any) {
-	d.must(d.meta.PrimitiveDecode(p, &raw))
-	return raw
-}
-
-// tableOf returns the values of a table.
-func (d *document) tableOf(p toml.Primitive) (table map[string]toml.Primitive) {
-	d.must(d.meta.PrimitiveDecode(p, &table))
-	return table
-}
-
-// arrayOf returns the elements of an array.
-func (d *document) arrayOf(p toml.Primitive) (items []toml.Primitive) {
-	d.must(d.meta.PrimitiveDecode(p, &items))
-	return items
-}
-
-// must holds where a value is only taken apart: the parser has no reason to refuse.
-func (d *document) must(err error) {
-	if err != nil {
-		panic("config: " + err.Error())
-	}
 }

@@ -9,16 +9,13 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// maxSize is the largest file that is read, in bytes. A thousand policies are a tenth of it.
-const maxSize = 1 << 20
-
 // document is one TOML text that was parsed.
 type document struct {
 	file     string
 	text     string
 	lines    lines
-	meta     toml.MetaData
 	problems *Problems
+	unread   map[string]bool // paths whose values have a mistake of their own: true, or, of an element, the list's: false
 }
 
 // parse reads a text and returns its top-level table. Of a text that cannot be read the table is empty and the reason is
@@ -26,25 +23,20 @@ type document struct {
 func parse(file string, data []byte, problems *Problems) *Section {
 	problems.files = append(problems.files, file)
 	text := strings.TrimLeft(string(data), "\ufeff") // the byte order mark
-	d := &document{file: file, text: text, problems: problems}
+	d := &document{file: file, text: text, problems: problems, unread: make(map[string]bool)}
 	s := &Section{doc: d}
-	switch {
-	case len(data) > maxSize:
-		problems.add(Problem{File: file, Message: fmt.Sprintf("larger than %d bytes", maxSize)})
-		return s
-	case !utf8.ValidString(text):
-		d.lines = newLines(text)
+	d.lines = newLines(text)
+	if !utf8.ValidString(text) {
 		d.report(cursor{offset: validPrefix(text)}, Error, "not UTF-8")
 		return s
 	}
-	d.lines = newLines(text)
 	root, offset, reason := scan(text)
 	if reason != "" {
 		d.report(cursor{offset: offset}, Error, reason)
 		return s
 	}
 	err := guard(func() (err error) {
-		d.meta, err = toml.Decode(text, &s.values)
+		_, err = toml.Decode(text, &s.values)
 		return err
 	})
 	if err != nil {
@@ -53,6 +45,7 @@ func parse(file string, data []byte, problems *Problems) *Section {
 		return s
 	}
 	s.at.node = root
+	d.expandTable(s.at, s.values)
 	return s
 }
 
@@ -82,7 +75,7 @@ func (d *document) syntax(err error) {
 // report records a problem at a key.
 func (d *document) report(at cursor, severity Severity, message string) {
 	p := Problem{File: d.file, Key: at.path, Message: message, Severity: severity}
-	if !d.problems.full() {
+	if !d.problems.full(severity) {
 		p.Line, p.Column = d.lines.at(d.text, at.offset)
 	}
 	d.problems.add(p)
@@ -90,7 +83,7 @@ func (d *document) report(at cursor, severity Severity, message string) {
 
 // hint returns what may follow "unknown …", see [hint]. It costs nothing once no more problems are kept.
 func (d *document) hint(name, plural string, valid []string) string {
-	if d.problems.full() {
+	if d.problems.full(Error) {
 		return ""
 	}
 	return hint(name, plural, valid)

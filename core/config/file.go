@@ -16,9 +16,18 @@ type File struct {
 	// All that are defined, in the order of the file, chained or not.
 	Sources, Hooks, Sinks []*Component
 
-	pipeline *Section // nil if there is none
-	complete bool     // every file could be parsed
+	pipeline *Section        // nil if there is none
+	complete bool            // every file could be parsed
+	meant    map[string]bool // names of tables that seem to be there, misspelled
+	zones    map[string]*Section
 }
+
+// Sure reports whether what the file does not define in such tables, "zones" or "sinks", is not defined at all: it may
+// stand in a file that could not be parsed, or in a table whose name is misspelled.
+func (f *File) Sure(tables string) bool { return f.complete && !f.meant[tables] }
+
+// Zone returns the table of a zone, nil if there is no such zone.
+func (f *File) Zone(name string) *Section { return f.zones[name] }
 
 // Parse reads a configuration from one text; name stands in front of its problems. The File is never nil.
 func Parse(name string, data []byte) (*File, *Problems) {
@@ -30,12 +39,15 @@ func Parse(name string, data []byte) (*File, *Problems) {
 
 // file validates the tables.
 func (t *tables) file() *File {
-	f := &File{Files: t.files, pipeline: t.single["pipeline"], complete: t.complete}
+	f := &File{Files: t.files, pipeline: t.single["pipeline"], complete: t.complete, meant: t.meant, zones: make(map[string]*Section)}
 	f.Node = readNode(t.single["node"])
 	f.Service = readService(t.single["service"])
 	f.Admission = readAdmission(t.single["admission"])
 	f.Sessions = readSessions(t.single["sessions"])
 	f.Zones = readZones(t.named["zones"])
+	for _, s := range t.named["zones"] {
+		f.zones[s.name] = s
+	}
 	replay := readReplay(t.single["replay"])
 	f.Replay = replay.Replay
 	f.Sources = readComponents(sourceFamily(), t.named["sources"], nil)

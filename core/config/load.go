@@ -10,6 +10,9 @@ import (
 	"strings"
 )
 
+// maxSize is the largest file that is read, in bytes: what is parsed takes several times as much memory.
+const maxSize = 256 << 20
+
 // dropIn is what follows the file's name in that of its drop-in directory.
 const dropIn = ".d"
 
@@ -33,7 +36,7 @@ func Load(path string) (*File, *Problems) {
 
 // load reads a file and takes its tables.
 func (t *tables) load(path string, problems *Problems) {
-	data, err := read(path)
+	data, err := read(path, t.maxSize)
 	if err != nil {
 		t.files = append(t.files, path)
 		t.complete = false
@@ -44,8 +47,8 @@ func (t *tables) load(path string, problems *Problems) {
 	t.add(path, data, problems)
 }
 
-// read returns the content of a file, and of a file that is too large its beginning and one byte more than is allowed.
-func read(path string) (_ []byte, err error) {
+// read returns the content of a file of at most so many bytes.
+func read(path string, most int64) (_ []byte, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, reason(err)
@@ -54,9 +57,12 @@ func read(path string) (_ []byte, err error) {
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, errors.New("is a directory, not a file")
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
 		return nil, reason(err)
+	}
+	if int64(len(data)) > most {
+		return nil, fmt.Errorf("larger than %d MiB", most>>20)
 	}
 	return data, nil
 }

@@ -84,10 +84,6 @@ func TestLoad(t *testing.T) {
 			"drop-in directory is a file", map[string]string{"pipeline.toml": main + sink("b"), "pipeline.toml.d": ""},
 			[]string{"pipeline.toml"}, []string{"pipeline.toml.d: cannot be read: not a directory"},
 		},
-		{
-			"too large", map[string]string{"pipeline.toml": strings.Repeat("#\n", maxSize)},
-			[]string{"pipeline.toml"}, []string{"pipeline.toml: larger than 1048576 bytes"},
-		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := tree(t, tt.files)
@@ -108,5 +104,18 @@ func TestLoad(t *testing.T) {
 				t.Errorf("problems (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A file that is too large is not parsed.
+func TestTooLarge(t *testing.T) {
+	path := tree(t, map[string]string{"pipeline.toml": strings.Repeat("#\n", 1<<20)})
+	for limit, want := range map[int64]int{1 << 20: 1, 2 << 20: 0} {
+		problems, loaded := new(Problems), newTables()
+		loaded.maxSize = limit
+		loaded.load(path, problems)
+		if all := problems.All(); len(all) != want || want > 0 && all[0].Message != "larger than 1 MiB" {
+			t.Errorf("a file of 2 MiB with a limit of %d: %v", limit, all)
+		}
 	}
 }

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// maxProblems bounds what is kept: nobody reads more, and a hostile file must not cost more than its size.
-const maxProblems = 1000
+// maxProblems bounds how many errors are kept, and how many warnings: nobody reads more, and what a file costs must not grow
+// faster than its size.
+const maxProblems = 100
 
 // Severity says whether a problem stops the daemon from starting.
 type Severity uint8
@@ -49,15 +50,14 @@ func (p Problem) String() string {
 
 // Problems collects the problems of one configuration, however many files it has.
 type Problems struct {
-	list   []Problem
-	files  []string // in the order they were read
-	errors int      // how many errors were recorded, kept or not
-	cut    int      // how many problems were not kept
+	list  []Problem
+	files []string // in the order they were read
+	count [2]int   // how many were recorded of each severity, kept or not
 }
 
 // Err returns nil if there is no error (there may be warnings), otherwise an *[InvalidError].
 func (p *Problems) Err() error {
-	if p.errors == 0 {
+	if p.count[Error] == 0 {
 		return nil
 	}
 	var list []Problem
@@ -69,8 +69,8 @@ func (p *Problems) Err() error {
 	return &InvalidError{Problems: list}
 }
 
-// All returns every problem, warnings too, in the order of the files and of the places in them. Of more than a thousand
-// the last entry says how many were left out.
+// All returns every problem, warnings too, in the order of the files and of the places in them. Of more than a hundred
+// errors, or warnings, an entry at the end says how many were left out.
 func (p *Problems) All() []Problem {
 	list := slices.Clone(p.list)
 	slices.SortStableFunc(list, func(a, b Problem) int {
@@ -83,26 +83,24 @@ func (p *Problems) All() []Problem {
 		)
 	})
 	list = slices.Compact(list) // the core and a plugin may both have looked at the same key
-	if p.cut > 0 {
-		last := list[len(list)-1]
-		list = append(list, Problem{
-			File: last.File, Severity: Error,
-			Message: fmt.Sprintf("too many problems: %d more are not shown", p.cut),
-		})
+	for severity, name := range [2]string{Error: "mistakes", Warning: "warnings"} {
+		if more := p.count[severity] - maxProblems; more > 0 {
+			list = append(list, Problem{
+				File: p.files[0], Severity: Severity(severity), Message: fmt.Sprintf("too many %s: %d more are not shown", name, more),
+			})
+		}
 	}
 	return list
 }
 
-// full reports whether no more problems are kept, only counted.
-func (p *Problems) full() bool { return len(p.list) == maxProblems }
+// full reports whether no more problems of that severity are kept, only counted.
+func (p *Problems) full(s Severity) bool { return p.count[s] >= maxProblems }
 
 // add records a problem.
 func (p *Problems) add(q Problem) {
-	if q.Severity == Error {
-		p.errors++
-	}
-	if p.full() {
-		p.cut++
+	full := p.full(q.Severity)
+	p.count[q.Severity]++
+	if full {
 		return
 	}
 	if !slices.Contains(p.files, q.File) {

@@ -3,8 +3,6 @@ package config
 import (
 	"fmt"
 	"maps"
-
-	"github.com/BurntSushi/toml"
 )
 
 // Section is one table of the configuration. A component's Section is what its plugin gets as its configuration.
@@ -12,8 +10,8 @@ type Section struct {
 	doc    *document
 	name   string
 	at     cursor
-	values map[string]toml.Primitive
-	core   []string // keys that belong to the core and are not unknown to a plugin
+	values map[string]any // of TOML, references resolved; not to be changed
+	core   []string       // keys that belong to the core and are not unknown to a plugin
 }
 
 // ParseTable parses a TOML text and returns the table at that path, the whole document without one. It is for tests and
@@ -25,7 +23,7 @@ type Section struct {
 func ParseTable(file string, data []byte, path ...string) (*Section, *Problems) {
 	problems := new(Problems)
 	s := parse(file, data, problems)
-	if problems.Err() != nil {
+	if !s.parsed() {
 		return s, problems
 	}
 	for _, key := range path {
@@ -46,6 +44,9 @@ func ParseTable(file string, data []byte, path ...string) (*Section, *Problems) 
 	}
 	return s, problems
 }
+
+// parsed reports whether the text that the section is the whole of could be parsed.
+func (s *Section) parsed() bool { return s.at.node != nil }
 
 // Name returns the last part of the table's name: "audit" for [sinks.audit], "" for the whole document.
 func (s *Section) Name() string { return s.name }
@@ -72,21 +73,18 @@ func (s *Section) Has(key string) bool {
 
 // Sub returns the table at a key of this table, nil if the key is missing or its value is no table.
 func (s *Section) Sub(key string) *Section {
-	p, ok := s.values[key]
+	values, ok := s.values[key].(map[string]any)
 	if !ok {
 		return nil
 	}
-	if _, ok := s.doc.raw(p).(map[string]any); !ok {
-		return nil
-	}
-	return &Section{doc: s.doc, name: key, at: s.at.key(key), values: s.doc.tableOf(p)}
+	return &Section{doc: s.doc, name: key, at: s.at.key(key), values: values}
 }
 
 // table returns the table at a key of this table; a value that is no table is recorded as a mistake.
 func (s *Section) table(key string) *Section {
 	sub := s.Sub(key)
 	if sub == nil {
-		s.doc.mismatch(s.at.key(key), "a table", s.doc.raw(s.values[key]))
+		s.doc.mismatch(s.at.key(key), "a table", s.values[key])
 	}
 	return sub
 }
@@ -95,7 +93,7 @@ func (s *Section) table(key string) *Section {
 func (s *Section) only(keep func(key string) bool) *Section {
 	view := *s
 	view.values = maps.Clone(s.values)
-	maps.DeleteFunc(view.values, func(key string, _ toml.Primitive) bool { return !keep(key) })
+	maps.DeleteFunc(view.values, func(key string, _ any) bool { return !keep(key) })
 	return &view
 }
 
@@ -108,19 +106,30 @@ func (s *Section) only(keep func(key string) bool) *Section {
 //
 // Decode panics if into is no pointer to a struct or map: that is a mistake in the program.
 func (s *Section) Decode(into any) bool {
-	before := s.doc.problems.errors
+	before := s.doc.problems.count[Error]
 	s.doc.decodeTable(s, into)
-	return s.doc.problems.errors == before
+	return s.doc.problems.count[Error] == before
 }
 
 // Errorf records a mistake at a key of the table, "" for the table itself: "term[2].from.protocol". A part of a key that
 // is not bare stands in double quotes, as in TOML. The place of a key that the table does not have is that of the
-// nearest table above it.
+// nearest table above it. Of a key whose value Decode could not read, nothing more is recorded.
 func (s *Section) Errorf(key, format string, args ...any) {
-	s.doc.report(s.at.follow(key), Error, fmt.Sprintf(format, args...))
+	s.doc.recordf(s.at.follow(key), Error, format, args...)
 }
 
 // Warnf records something at a key that works but was probably not meant.
 func (s *Section) Warnf(key, format string, args ...any) {
-	s.doc.report(s.at.follow(key), Warning, fmt.Sprintf(format, args...))
+	s.doc.recordf(s.at.follow(key), Warning, format, args...)
+}
+
+// recordf records a problem that is not one of the value's type. What is not kept is not formatted.
+func (d *document) recordf(at cursor, severity Severity, format string, args ...any) {
+	switch {
+	case d.follows(at):
+	case d.problems.full(severity):
+		d.report(at, severity, "")
+	default:
+		d.report(at, severity, fmt.Sprintf(format, args...))
+	}
 }

@@ -141,7 +141,7 @@ func TestProblemsAreBounded(t *testing.T) {
 	if len(all) != maxProblems+1 {
 		t.Fatalf("%d problems are kept", len(all))
 	}
-	if got, want := all[maxProblems].Message, "too many problems: 19000 more are not shown"; got != want {
+	if got, want := all[maxProblems].Message, "too many mistakes: 19900 more are not shown"; got != want {
 		t.Errorf("the last says %q, not %q", got, want)
 	}
 }

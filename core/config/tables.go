@@ -9,10 +9,15 @@ type tables struct {
 	named    map[string][]*Section // [sinks.NAME] …: a name in one file only; in the order of the files
 	first    map[string]*Section   // the same by path
 	complete bool                  // every file could be parsed
+	meant    map[string]bool       // names of tables that seem to be there, misspelled
+	maxSize  int64                 // of a file
 }
 
 func newTables() *tables {
-	return &tables{single: make(map[string]*Section), named: make(map[string][]*Section), first: make(map[string]*Section), complete: true}
+	return &tables{
+		single: make(map[string]*Section), named: make(map[string][]*Section), first: make(map[string]*Section), complete: true,
+		meant: make(map[string]bool), maxSize: maxSize,
+	}
 }
 
 func singleTables() []string {
@@ -24,10 +29,9 @@ func namedTables() []string { return []string{"zones", "sources", "hooks", "sink
 
 // add parses a text and takes its tables.
 func (t *tables) add(file string, data []byte, problems *Problems) {
-	before := problems.errors
 	root := parse(file, data, problems)
 	t.files = append(t.files, file)
-	if problems.errors > before {
+	if !root.parsed() {
 		t.complete = false
 		return
 	}
@@ -38,18 +42,21 @@ func (t *tables) add(file string, data []byte, problems *Problems) {
 		case slices.Contains(namedTables(), key):
 			t.addNamed(root.table(key))
 		default:
-			root.unknownTable(key)
+			t.unknownTable(root, key)
 		}
 	}
 }
 
-func (s *Section) unknownTable(key string) {
-	what := "key"
-	if s.Sub(key) != nil {
-		what = "table"
-	}
+func (t *tables) unknownTable(root *Section, key string) {
 	valid := append(singleTables(), namedTables()...)
-	s.doc.report(s.at.key(key), Error, "unknown "+what+"; "+s.doc.hint(key, "tables", valid))
+	what := "key"
+	if root.Sub(key) != nil {
+		what = "table"
+		if near, ok := Nearest(key, valid); ok {
+			t.meant[near] = true
+		}
+	}
+	root.doc.report(root.at.key(key), Error, "unknown "+what+"; "+root.doc.hint(key, "tables", valid))
 }
 
 func (t *tables) addSingle(s *Section) {

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -31,17 +30,12 @@ type prefix struct{ netip.Prefix }
 
 // UnmarshalText reads a prefix, or an address as the prefix that holds only it.
 func (p *prefix) UnmarshalText(text []byte) error {
-	s := string(text)
-	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" && !addr.Is4In6() {
-		p.Prefix = netip.PrefixFrom(addr, addr.BitLen())
-		return nil
+	parsed, err := ParsePrefix(string(text))
+	if err != nil {
+		return err
 	}
-	parsed, err := netip.ParsePrefix(s)
-	switch {
-	case err != nil || parsed.Addr().Is4In6():
-		return fmt.Errorf(`must be a prefix such as "192.0.2.0/24" or "2001:db8::/32", or an address, not %q`, shorten(s))
-	case parsed != parsed.Masked():
-		return errors.New(s + " has bits set outside its mask: write " + parsed.Masked().String())
+	if addr := parsed.Addr(); addr.Is4In6() {
+		return fmt.Errorf("%q is IPv4 written as IPv6: write %s", shorten(string(text)), addr.Unmap())
 	}
 	p.Prefix = parsed
 	return nil

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/rtflow/pipelined/core/config"
 )
 
 // address is one entry of an address condition: "10.0.0.0/8", "10.1.0.0/16 except", or the same as a table.
@@ -22,7 +24,7 @@ func (a *address) UnmarshalTOML(v any) error {
 		return err
 	}
 	a.except = except
-	a.prefix, err = parsePrefix(text)
+	a.prefix, err = config.ParsePrefix(text)
 	return err
 }
 
@@ -35,7 +37,7 @@ func (p *prefix) UnmarshalTOML(v any) (err error) {
 	if !ok {
 		return errors.New(`must be a string such as "10.0.0.0/8"`)
 	}
-	p.Prefix, err = parsePrefix(text)
+	p.Prefix, err = config.ParsePrefix(text)
 	return err
 }
 
@@ -84,19 +86,4 @@ func excepted(v any, key string) (text string, except bool, err error) {
 		return text, except, nil
 	}
 	return "", false, fmt.Errorf("must be a string or a table with the keys %s and except", key)
-}
-
-// parsePrefix reads a prefix, or an address as a prefix of its whole length.
-func parsePrefix(text string) (netip.Prefix, error) {
-	if ip, err := netip.ParseAddr(text); err == nil && ip.Zone() == "" {
-		return netip.PrefixFrom(ip, ip.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(text)
-	if err != nil {
-		return p, fmt.Errorf("%q is neither a prefix nor an address", text)
-	}
-	if p != p.Masked() {
-		return p, fmt.Errorf("%s has bits set behind its length; did you mean %q?", text, p.Masked())
-	}
-	return p, nil
 }

@@ -2,6 +2,7 @@ package filterlog
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,6 +20,8 @@ type settings struct {
 	Attach      *attach             `toml:"attach"`
 	PrefixLists map[string][]prefix `toml:"prefix-lists"`
 	Terms       []termSettings      `toml:"term"`
+
+	known []string // names of prefix lists, sorted; nil until a mistake needs them
 }
 
 // attach says whose packets the filter judges.
@@ -105,7 +108,7 @@ func read(cfg sdk.Config, zones *zone.Table) settings {
 		t, key := &s.Terms[i], fmt.Sprintf("term[%d]", i)
 		switch {
 		case t.Name == "":
-			cfg.Errorf(key, "the term has no name")
+			cfg.Errorf(key+".name", "the term has no name")
 		case names[t.Name]:
 			cfg.Errorf(key+".name", "there are two terms of the name %q", t.Name)
 		}
@@ -132,14 +135,15 @@ func (s *settings) checkAttach(cfg sdk.Config, zones *zone.Table) {
 	if len(s.Attach.Input)+len(s.Attach.OutputZone) == 0 {
 		cfg.Errorf("attach", "the filter is attached nowhere; leave attach out to filter what comes in on all interfaces")
 	}
+	interfaces, known := zones.InterfaceNames(), zones.ZoneNames()
 	for i, name := range s.Attach.Input {
 		if _, ok := zones.InterfaceID(name); !ok {
-			cfg.Errorf(fmt.Sprintf("attach.input[%d]", i), "%v", unknownOf("interface", name, zones.InterfaceNames()))
+			cfg.Errorf(fmt.Sprintf("attach.input[%d]", i), "%v", unknownOf("interface", name, interfaces))
 		}
 	}
 	for i, name := range s.Attach.OutputZone {
 		if _, ok := zones.Lookup(name); !ok {
-			cfg.Errorf(fmt.Sprintf("attach.output-zone[%d]", i), "%v", unknownOf("zone", name, zones.ZoneNames()))
+			cfg.Errorf(fmt.Sprintf("attach.output-zone[%d]", i), "%v", unknownOf("zone", name, known))
 		}
 	}
 }
@@ -181,12 +185,10 @@ func (s *settings) resolve(cfg sdk.Config, key string, names []listName, to *[]a
 	for i, n := range names {
 		list, ok := s.PrefixLists[n.name]
 		if !ok && n.name != "" {
-			var known []string
-			for name := range s.PrefixLists {
-				known = append(known, name)
+			if s.known == nil {
+				s.known = slices.Sorted(maps.Keys(s.PrefixLists))
 			}
-			slices.Sort(known)
-			cfg.Errorf(fmt.Sprintf("%s[%d]", key, i), "%v", unknownOf("prefix list", n.name, known))
+			cfg.Errorf(fmt.Sprintf("%s[%d]", key, i), "%v", unknownOf("prefix list", n.name, s.known))
 		}
 		for _, p := range list {
 			*to = append(*to, address{prefix: p.Prefix, except: n.except})

@@ -17,9 +17,17 @@ func unknown(what, name string, tables ...map[string]uint32) error {
 	return unknownOf(what, name, valid)
 }
 
-func unknownOf(what, name string, valid []string) error {
-	if best, ok := config.Nearest(name, valid); ok {
-		return fmt.Errorf("unknown %s %q; did you mean %q?", what, name, best)
+func unknownOf(what, name string, valid []string) error { return &unknownError{what, name, valid} }
+
+// unknownError looks for the nearest name when it is printed.
+type unknownError struct {
+	what, name string
+	valid      []string
+}
+
+func (e *unknownError) Error() string {
+	if best, ok := config.Nearest(e.name, e.valid); ok {
+		return fmt.Sprintf("unknown %s %q; did you mean %q?", e.what, e.name, best)
 	}
-	return fmt.Errorf("unknown %s %q", what, name)
+	return fmt.Sprintf("unknown %s %q", e.what, e.name)
 }

@@ -1,11 +1,10 @@
 package policydeny
 
 import (
-	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
+	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -75,7 +74,7 @@ func (b *book) resolve(word, key string) addrs {
 		b.cfg.Errorf(key, "no address or address set is called %q%s", word, didYouMean(word, b.names))
 		return addrs{}
 	}
-	p, err := parsePrefix(word)
+	p, err := config.ParsePrefix(word)
 	if err != nil {
 		b.cfg.Errorf(key, "%v", err)
 		return addrs{}
@@ -113,25 +112,4 @@ func (b *book) list(list []string, key string) addrs {
 // looksLikeAddress tells a prefix, right or wrong, from a name: it has a slash or a colon, or nothing but digits and dots.
 func looksLikeAddress(word string) bool {
 	return strings.ContainsAny(word, "/:") || word != "" && strings.Trim(word, "0123456789.") == ""
-}
-
-// parsePrefix reads a prefix or a single address. Bits behind the prefix length are an error: either the address or the
-// length is not what was meant.
-func parsePrefix(word string) (netip.Prefix, error) {
-	if !strings.Contains(word, "/") {
-		a, err := netip.ParseAddr(word)
-		if err != nil || a.Zone() != "" {
-			return netip.Prefix{}, fmt.Errorf("%q is not an address", word)
-		}
-		return netip.PrefixFrom(a, a.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(word)
-	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%q is not a prefix", word)
-	}
-	if p != p.Masked() {
-		return netip.Prefix{}, fmt.Errorf("%q has bits set behind its length; did you mean %q or %q?",
-			word, p.Masked().String(), p.Addr().String())
-	}
-	return p, nil
 }

@@ -71,11 +71,11 @@ func applications(defs map[string]application.Definition, cfg sdk.Config, env ho
 		if p.Key != "" {
 			key += "." + p.Key
 		}
-		text := p.Text
 		if p.Unknown != "" {
-			text += didYouMean(p.Unknown, p.Valid)
+			cfg.Errorf(key, "%s%s", p.Text, didYouMean(p.Unknown, p.Valid))
+		} else {
+			cfg.Errorf(key, "%s", p.Text)
 		}
-		cfg.Errorf(key, "%s", text)
 	}
 	return table
 }

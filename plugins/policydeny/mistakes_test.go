@@ -40,10 +40,10 @@ func TestMistakes(t *testing.T) {
 7:30: hooks.policies.policy[0].application[1]: "any" stands alone`},
 		{"addresses", policy(name, from, to, `source = ["10.0.0.0/33", "10.0.0.1/8", "10.0.0.256", "fe80::1%eth0", "servrs"]`, then,
 			`[hooks.policies.addresses]`, `servers = "192.0.2.0/24"`),
-			`6:11: hooks.policies.policy[0].source[0]: "10.0.0.0/33" is not a prefix
-6:26: hooks.policies.policy[0].source[1]: "10.0.0.1/8" has bits set behind its length; did you mean "10.0.0.0/8" or "10.0.0.1"?
-6:40: hooks.policies.policy[0].source[2]: "10.0.0.256" is not an address
-6:54: hooks.policies.policy[0].source[3]: "fe80::1%eth0" is not an address
+			`6:11: hooks.policies.policy[0].source[0]: "10.0.0.0/33" is too long: an IPv4 prefix has at most 32 bits
+6:26: hooks.policies.policy[0].source[1]: "10.0.0.1/8" has bits set behind its length: write 10.0.0.0/8, or 10.0.0.1 for the one address
+6:40: hooks.policies.policy[0].source[2]: "10.0.0.256" is neither a prefix nor an address
+6:54: hooks.policies.policy[0].source[3]: "fe80::1%eth0" names an interface, which no packet does: leave out %eth0
 6:70: hooks.policies.policy[0].source[4]: no address or address set is called "servrs"; did you mean "servers"?`},
 		{"empty lists", policy(name, from, to, `source = []`, `application = []`, then),
 			`6:1: hooks.policies.policy[0].source: an empty list matches nothing; leave the key out or write "any" for every address
@@ -87,7 +87,7 @@ b = ["a", "any-ipv4"]
 			`3:1: hooks.policies.addresses.any: "any" has a meaning of its own and cannot name an address
 4:1: hooks.policies.addresses."10.0.0.1": "10.0.0.1" reads as an address and cannot name one
 5:1: hooks.policies.addresses.none: an empty set matches nothing
-6:11: hooks.policies.addresses.a[1]: "10.0.0.0/33" is not a prefix
+6:11: hooks.policies.addresses.a[1]: "10.0.0.0/33" is too long: an IPv4 prefix has at most 32 bits
 7:6: hooks.policies.addresses.b[0]: the set contains itself: a > b > a
 7:11: hooks.policies.addresses.b[1]: "any-ipv4" stands in policies only, not in an address set
 8:1: hooks.policies.addresses."my net"[0]: no address or address set is called "x"; there is "10.0.0.1", "a", "any", "b", "my net", "none"`},

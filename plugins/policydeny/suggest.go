@@ -9,9 +9,17 @@ import (
 	"github.com/rtflow/pipelined/core/config"
 )
 
-// didYouMean returns the end of a message about a word that is none of the valid ones: the nearest of them, or all if
-// they are few, or nothing.
-func didYouMean(word string, valid []string) string {
+// suggestion is the end of a message about a word that is none of the valid ones: the nearest of them, or all if they are few,
+// or nothing. The nearest is looked for when the message is printed.
+type suggestion struct {
+	word  string
+	valid []string
+}
+
+func didYouMean(word string, valid []string) suggestion { return suggestion{word, valid} }
+
+func (s suggestion) String() string {
+	word, valid := s.word, s.valid
 	const few = 8
 	// Of names that are as near Nearest takes the first; the longer one is more likely, because a letter is left out more
 	// often than another is put in its place.

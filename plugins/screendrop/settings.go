@@ -78,9 +78,10 @@ func read(cfg sdk.Config, zones *zone.Table) (s settings) {
 	if len(s.Zones) == 0 {
 		cfg.Errorf("zones", "name at least one zone whose packets are to be screened")
 	}
+	known := zones.ZoneNames()
 	for i, name := range s.Zones {
 		if _, ok := zones.Lookup(name); !ok {
-			cfg.Errorf(fmt.Sprintf("zones[%d]", i), "%s", config.Unknown("zone", name, zones.ZoneNames()))
+			cfg.Errorf(fmt.Sprintf("zones[%d]", i), "%s", config.Unknown("zone", name, known))
 		}
 	}
 	return s

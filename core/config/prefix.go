@@ -1,0 +1,60 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// ParsePrefix reads a prefix, or an address as the prefix that holds only it. The error says what is wrong with a text that is
+// neither.
+func ParsePrefix(text string) (netip.Prefix, error) {
+	address, length, hasLength := strings.Cut(text, "/")
+	quoted := strconv.Quote(shorten(text))
+	addr, err := netip.ParseAddr(address)
+	switch {
+	case text == "":
+		return netip.Prefix{}, errors.New(`empty; want a prefix such as "192.0.2.0/24" or "2001:db8::/32", or an address`)
+	case err != nil && hasLength:
+		return netip.Prefix{}, fmt.Errorf("%s is no prefix: %s is not an address", quoted, strconv.Quote(shorten(address)))
+	case err != nil:
+		return netip.Prefix{}, fmt.Errorf("%s is neither a prefix nor an address", quoted)
+	case addr.Zone() != "":
+		return netip.Prefix{}, fmt.Errorf("%s names an interface, which no packet does: leave out %s", quoted, "%"+addr.Zone())
+	case !hasLength:
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	bits, err := strconv.ParseUint(length, 10, 31)
+	family := "IPv4"
+	if addr.Is6() {
+		family = "IPv6"
+	}
+	switch {
+	case err != nil || len(length) > 1 && length[0] == '0':
+		if ones, ok := maskLength(length); ok && addr.Is4() {
+			return netip.Prefix{}, fmt.Errorf("%s has a mask, not a length: write %s/%d", quoted, address, ones)
+		}
+		return netip.Prefix{}, fmt.Errorf("%s is no prefix: its length must be a number from 0 to %d, not %s", quoted, addr.BitLen(),
+			strconv.Quote(shorten(length)))
+	case bits > uint64(addr.BitLen()):
+		return netip.Prefix{}, fmt.Errorf("%s is too long: an %s prefix has at most %d bits", quoted, family, addr.BitLen())
+	}
+	p := netip.PrefixFrom(addr, int(bits))
+	if p != p.Masked() {
+		return netip.Prefix{}, fmt.Errorf("%s has bits set behind its length: write %s, or %s for the one address", quoted, p.Masked(), addr)
+	}
+	return p, nil
+}
+
+// maskLength returns the length that a mask such as 255.255.255.0 stands for.
+func maskLength(mask string) (ones int, ok bool) {
+	addr, err := netip.ParseAddr(mask)
+	if err != nil || !addr.Is4() {
+		return 0, false
+	}
+	ones, bits := net.IPMask(addr.AsSlice()).Size()
+	return ones, bits == 32
+}

@@ -9,7 +9,9 @@ type Config interface {
 	Decode(into any) bool
 
 	// Errorf records a mistake at a key of the table, "" for the table itself. Keys of nested tables are joined with dots;
-	// an element of an array has its index in brackets: "term[2].from.protocol".
+	// an element of an array has its index in brackets: "term[2].from.protocol". Of a key whose value Decode could not read,
+	// nothing more is recorded: a plugin goes on after Decode and checks what could be read, so that one run shows every
+	// mistake.
 	Errorf(key, format string, args ...any)
 
 	// Warnf records something at a key that is allowed and probably not meant.

@@ -77,32 +77,37 @@ type ConfigError struct {
 // Error implements error.
 func (e *ConfigError) Error() string { return e.Option + ": " + e.Reason }
 
-// Check returns a [*ConfigError] if the configuration cannot be used, whatever the interface. It touches no device.
-func (c Config) Check() error {
-	_, err := c.withDefaults()
-	return err
+// Mistakes returns what makes the configuration unusable, whatever the interface. It touches no device.
+func (c Config) Mistakes() (list []*ConfigError) {
+	mistake := func(option, form string, args ...any) {
+		list = append(list, &ConfigError{option, fmt.Sprintf(form, args...)})
+	}
+	switch {
+	case c.Interface == "":
+		mistake("interface", "missing")
+	case len(c.Interface) > 15 || strings.ContainsAny(c.Interface, "/ \x00"):
+		// A longer name would be cut by the kernel, and name another interface.
+		mistake("interface", "%q is not an interface name", c.Interface)
+	}
+	if c.Attach > Generic {
+		mistake("attach", "unknown mode %v", c.Attach)
+	}
+	if c.Frames != 0 && (c.Frames < minFrames || c.Frames > maxFrames || c.Frames&(c.Frames-1) != 0) {
+		mistake("frames", "%d is not a power of two from %d to %d", c.Frames, minFrames, maxFrames)
+	}
+	if c.FrameSize != 0 && c.FrameSize != smallFrame && c.FrameSize != largeFrame {
+		mistake("frame_size", "%d is neither %d nor %d", c.FrameSize, smallFrame, largeFrame)
+	}
+	return list
 }
 
 // withDefaults returns the configuration with its defaults, except FrameSize, which depends on the MTU.
 func (c Config) withDefaults() (Config, error) {
-	if c.Interface == "" {
-		return c, &ConfigError{"interface", "missing"}
-	}
-	// A longer name would be cut by the kernel, and name another interface.
-	if len(c.Interface) > 15 || strings.ContainsAny(c.Interface, "/ \x00") {
-		return c, &ConfigError{"interface", fmt.Sprintf("%q is not an interface name", c.Interface)}
-	}
-	if c.Attach > Generic {
-		return c, &ConfigError{"attach", fmt.Sprintf("unknown mode %v", c.Attach)}
+	if list := c.Mistakes(); len(list) > 0 {
+		return c, list[0]
 	}
 	if c.Frames == 0 {
 		c.Frames = DefaultFrames
-	}
-	if c.Frames < minFrames || c.Frames > maxFrames || c.Frames&(c.Frames-1) != 0 {
-		return c, &ConfigError{"frames", fmt.Sprintf("%d is not a power of two from %d to %d", c.Frames, minFrames, maxFrames)}
-	}
-	if c.FrameSize != 0 && c.FrameSize != smallFrame && c.FrameSize != largeFrame {
-		return c, &ConfigError{"frame_size", fmt.Sprintf("%d is neither %d nor %d", c.FrameSize, smallFrame, largeFrame)}
 	}
 	return c, nil
 }

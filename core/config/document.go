@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/rtflow/pipelined/sdk/table"
 )
 
 // document is one TOML text that was parsed.
@@ -15,7 +17,7 @@ type document struct {
 	text     string
 	lines    lines
 	problems *Problems
-	unread   map[string]bool // paths whose values have a mistake of their own: true, or, of an element, the list's: false
+	misread  table.Misread // by path
 }
 
 // parse reads a text and returns its top-level table. Of a text that cannot be read the table is empty and the reason is
@@ -23,7 +25,7 @@ type document struct {
 func parse(file string, data []byte, problems *Problems) *Section {
 	problems.files = append(problems.files, file)
 	text := strings.TrimLeft(string(data), "\ufeff") // the byte order mark
-	d := &document{file: file, text: text, problems: problems, unread: make(map[string]bool)}
+	d := &document{file: file, text: text, problems: problems, misread: make(table.Misread)}
 	s := &Section{doc: d}
 	d.lines = newLines(text)
 	if !utf8.ValidString(text) {

@@ -19,7 +19,7 @@ func (d *document) expandValue(at cursor, value any) any {
 	case string:
 		text, err := expand(v)
 		if err != nil {
-			d.unreadable(at)
+			d.misread.Add(at.path)
 			d.report(at, Error, err.Error())
 			return v
 		}

@@ -126,7 +126,7 @@ func (s *Section) Warnf(key, format string, args ...any) {
 // recordf records a problem that is not one of the value's type. What is not kept is not formatted.
 func (d *document) recordf(at cursor, severity Severity, format string, args ...any) {
 	switch {
-	case d.follows(at):
+	case d.misread.Follows(at.path):
 	case d.problems.full(severity):
 		d.report(at, severity, "")
 	default:

@@ -61,6 +61,8 @@ func Sample(t *testing.T, p sdk.SinkPlugin, but ...string) {
 	if text == p.Sample {
 		t.Error("nothing in the sample is commented out")
 	}
+	// What is commented out beside the format is for this one.
+	text = regexp.MustCompile(`(?m)^(format +=) "json"`).ReplaceAllString(text, `$1 "rfc5424"`)
 	for _, key := range but {
 		line := regexp.MustCompile(`(?m)^` + key + ` .*$`)
 		if !line.MatchString(text) {

@@ -5,8 +5,11 @@ import "github.com/rtflow/pipelined/sdk"
 // Keys are the keys that a table sets, those of tables in it joined with dots: "rotate.size".
 type Keys map[string]bool
 
-// KeysOf returns the keys of a plugin's table that the plugin reads.
+// KeysOf returns the keys of a plugin's table that the plugin reads; of nil, none.
 func KeysOf(cfg sdk.Config) Keys {
+	if cfg == nil {
+		return nil
+	}
 	var tree map[string]any
 	cfg.Decode(&tree)
 	k := make(Keys)

@@ -32,10 +32,13 @@ type Table struct {
 	name     string
 	tree     map[string]any
 	problems []Problem
+	misread  Misread
 }
 
 // New returns the configuration of the component of that name.
-func New(name string, tree map[string]any) *Table { return &Table{name: name, tree: tree} }
+func New(name string, tree map[string]any) *Table {
+	return &Table{name: name, tree: tree, misread: make(Misread)}
+}
 
 // Parse returns the configuration that is a JSON object; an empty text is an empty one.
 func Parse(name, text string) (*Table, error) {
@@ -80,17 +83,26 @@ func numbers(value any) any {
 
 // Decode is sdk.Config's.
 func (t *Table) Decode(into any) bool {
-	d := Decoder{Report: func(key, message string) { t.add(Problem{Key: key, Message: message}) }}
+	d := Decoder{Report: func(key, message string) {
+		t.misread.Add(key)
+		t.add(Problem{Key: key, Message: message})
+	}}
 	return d.Decode(t.tree, into)
 }
 
 // Errorf is sdk.Config's.
 func (t *Table) Errorf(key, format string, args ...any) {
+	if t.misread.Follows(key) {
+		return
+	}
 	t.add(Problem{Key: key, Message: fmt.Sprintf(format, args...)})
 }
 
 // Warnf is sdk.Config's.
 func (t *Table) Warnf(key, format string, args ...any) {
+	if t.misread.Follows(key) {
+		return
+	}
 	t.add(Problem{Key: key, Message: fmt.Sprintf(format, args...), Warning: true})
 }
 

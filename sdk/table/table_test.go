@@ -56,6 +56,10 @@ func TestMistakes(t *testing.T) {
 		t.Error("no mistake was found")
 	}
 	c.Errorf("url", "missing")
+	for _, key := range []string{"when", "hosts", "hosts[1]", "retries", "servers[1].port"} {
+		c.Errorf(key, "follows from what Decode has said")
+		c.Warnf(key, "follows from what Decode has said")
+	}
 	c.Warnf("", "odd")
 	var got []string
 	for _, p := range c.Problems() {

@@ -53,10 +53,8 @@ func newFile(cfg sdk.Config, env sdk.Env) sdk.Sink {
 		SyncInterval: duration(time.Second),
 		Mode:         0o640,
 	}
-	if !cfg.Decode(&o) {
-		return nil
-	}
-	good := o.check(cfg)
+	read := cfg.Decode(&o) // what could be read is checked all the same, so that one run shows every mistake
+	good := o.check(cfg) && read
 	own, known := ownership(cfg, o.Owner, o.Group)
 	enc := o.Encoder(cfg, env)
 	if !good || !known || enc == nil {
@@ -132,11 +130,9 @@ func (o *table) warnIdle(cfg sdk.Config) {
 
 func newStdout(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	o := options.DefaultFormat(format.RFC5424)
-	if !cfg.Decode(&o) {
-		return nil
-	}
+	read := cfg.Decode(&o)
 	enc := o.Encoder(cfg, env)
-	if enc == nil {
+	if !read || enc == nil {
 		return nil
 	}
 	return newSink(enc, &stream{connect: openStdout}, syncNone, 0)

@@ -150,6 +150,8 @@ func TestMistakes(t *testing.T) {
 		{"file", path + `owner = "nobody-by-that-name"`, []string{"owner", "nobody-by-that-name"}},
 		{"file", path + `group = "nobody-by-that-name"`, []string{"group", "nobody-by-that-name"}},
 		{"file", "path = \"\"\nplatform = 0\nsync_interval = \"1h\"", []string{"path", "SD-ID", "1ms"}},
+		{"file", "path = 5\nplatform = \"x\"\nmode = \"0\"\nsync_interval = \"1h\"", []string{
+			"1:1: path: must be a string", "2:1: platform: must be an integer", "mode: nobody could open", "want 1ms to 1m0s"}},
 		{"stdout", ``, nil},
 		{"stdout", `format = "xml"`, []string{"xml"}},
 		{"stdout", `path = "/x"`, []string{"path"}},

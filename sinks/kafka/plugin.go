@@ -24,10 +24,8 @@ func Plugin() sdk.SinkPlugin {
 
 func newSink(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	t := defaults()
-	if !cfg.Decode(&t) {
-		return nil
-	}
-	good := t.check(cfg)
+	read := cfg.Decode(&t) // what could be read is checked all the same, so that one run shows every mistake
+	good := t.check(cfg) && read
 	enc := t.Encoder(cfg, env)
 	host := env.Hostname
 	if host == "" {

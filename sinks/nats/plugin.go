@@ -27,10 +27,8 @@ const maxRecords = 1 << 16
 
 func newSink(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	t := defaults()
-	if !cfg.Decode(&t) {
-		return nil
-	}
-	good := t.check(cfg)
+	read := cfg.Decode(&t) // what could be read is checked all the same, so that one run shows every mistake
+	good := t.check(cfg) && read
 	enc := t.Encoder(cfg, env)
 	subjects, err := topic.Parse(t.Subject, map[string]string{"host": orUnknown(env.Hostname), "sink": cfg.Name()}, escape)
 	if err == nil {

@@ -35,10 +35,8 @@ const (
 
 func newSink(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	o := defaults()
-	if !cfg.Decode(&o) {
-		return nil
-	}
-	c := checker{cfg: cfg, good: true}
+	read := cfg.Decode(&o) // what could be read is checked all the same, so that one run shows every mistake
+	c := checker{cfg: cfg, good: read}
 	addresses := c.addresses(o.Address)
 	c.times(&o)
 	c.tls(&o.TLS, addresses)

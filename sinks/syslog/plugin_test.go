@@ -154,6 +154,8 @@ func TestMistakes(t *testing.T) {
 		{one + fmt.Sprintf("tls = { cert = %q, key = %q }", cert, otherKey), []string{"tls.cert", "no pair"}},
 		{"address = \"tcp://a:1\"\ntls = { server_name = \"x\" }", []string{"warning", "does nothing"}},
 		{"address = \"x\"\nwindow = 0\nplatform = 0", []string{"no scheme", "65536", "SD-ID"}},
+		{"address = [\"tls://a\", 5]\nwindow = 0\nprofile = 1", []string{
+			"test.toml:1:23: address[1]: must be a string, not 5\ntest.toml:2:1: window: want", "profile: must be a string"}},
 	} {
 		sink, problems := load(t, sdk.Env{Hostname: "fw1"}, c.text)
 		warning := strings.Contains(problems, "warning")

@@ -3,7 +3,7 @@ package xdp
 import (
 	"context"
 	_ "embed"
-	"errors"
+	"strconv"
 
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/zone"
@@ -37,7 +37,7 @@ type settings struct {
 
 func configure(cfg sdk.Config, env source.Env) source.Configured {
 	o := settings{Attach: xsk.Auto.String(), Frames: xsk.DefaultFrames, Promiscuous: true, Mode: "tap"}
-	good := cfg.Decode(&o)
+	cfg.Decode(&o) // what could be read is checked all the same, so that one run shows every mistake
 	if o.Frames == 0 {
 		o.Frames = -1 // not the default: somebody wrote it
 	}
@@ -57,9 +57,13 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 	default:
 		cfg.Errorf("attach", `%q is not a way to attach; there are "auto", "native" and "generic"`, o.Attach)
 	}
-	var bad *xsk.ConfigError
-	if good && errors.As(device.Check(), &bad) {
+	for _, bad := range device.Mistakes() {
 		cfg.Errorf(bad.Option, "%s", bad.Reason)
+	}
+	for i, port := range o.PassPorts {
+		if port == 0 {
+			cfg.Errorf("pass_ports["+strconv.Itoa(i)+"]", "no packet goes to port 0")
+		}
 	}
 	return source.Configured{
 		Interfaces: []string{o.Interface},

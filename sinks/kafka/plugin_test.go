@@ -8,7 +8,7 @@ import (
 	"github.com/rtflow/pipelined/sinks/kafka"
 )
 
-func TestSample(t *testing.T) { sinkcheck.Sample(t, kafka.Plugin(), "profile", "platform") }
+func TestSample(t *testing.T) { sinkcheck.Sample(t, kafka.Plugin()) }
 
 func TestReadme(t *testing.T) { sinkcheck.Readme(t, kafka.Plugin(), 3) }
 

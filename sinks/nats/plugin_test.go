@@ -8,7 +8,7 @@ import (
 )
 
 func TestSample(t *testing.T) {
-	sinkcheck.Sample(t, nats.Plugin(), "nkey", "user", "password_file", "token_file", "profile", "platform")
+	sinkcheck.Sample(t, nats.Plugin(), "nkey", "user", "password_file", "token_file")
 }
 
 func TestReadme(t *testing.T) { sinkcheck.Readme(t, nats.Plugin(), 3) }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gopacket/gopacket/pcapgo"
+
+	"github.com/rtflow/pipelined/core/packet"
 )
 
 const classicRecord = 16 // bytes of a record's header
@@ -19,6 +21,7 @@ type classic struct {
 	at   int64 // of the record that next reads
 	then int64 // of the one behind it
 	port uint32
+	link packet.Link
 }
 
 func newClassic(br *bufio.Reader, head []byte, cfg *Config) (*classic, error) {
@@ -29,13 +32,14 @@ func newClassic(br *bufio.Reader, head []byte, cfg *Config) (*classic, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: file header: %w", ErrDamaged, err)
 	}
-	if err := checkLink(r.LinkType(), ""); err != nil {
+	link, err := linkOf(r.LinkType(), "")
+	if err != nil {
 		return nil, err
 	}
 	// The reader believes the snap length of the file header and would buffer records of up to 4 GiB. Like libpcap, take
 	// any record up to the longest that capture tools write, whatever the header says.
 	r.SetSnaplen(maxRecord)
-	return &classic{r: r, then: classicHeader, port: cfg.port("")}, nil
+	return &classic{r: r, then: classicHeader, port: cfg.port(""), link: link}, nil
 }
 
 func (c *classic) next(rec *record) error {
@@ -54,7 +58,7 @@ func (c *classic) next(rec *record) error {
 		return err
 	}
 	c.then += classicRecord + int64(len(data))
-	*rec = record{data: data, wire: info.Length, stamp: stamp(info.Timestamp), port: c.port}
+	*rec = record{data: data, wire: info.Length, stamp: stamp(info.Timestamp), port: c.port, link: c.link}
 	return nil
 }
 

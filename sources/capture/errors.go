@@ -43,7 +43,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// LinkTypeError says that the frames of a capture do not start with an Ethernet header.
+// LinkTypeError says that the frames of a capture begin with a header that is not read.
 type LinkTypeError struct {
 	Type      layers.LinkType
 	Interface string // of a pcapng, if it names one
@@ -55,5 +55,6 @@ func (e *LinkTypeError) Error() string {
 	if e.Interface != "" {
 		of = " of interface " + e.Interface
 	}
-	return fmt.Sprintf("link type %d (%v)%s is not Ethernet", uint16(e.Type), e.Type, of)
+	return fmt.Sprintf("link type %d (%v)%s is not read; Ethernet, raw IP, Linux cooked, loopback, PPP and NFLOG are",
+		uint16(e.Type), e.Type, of)
 }

@@ -10,7 +10,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/gopacket/gopacket/layers"
+	"github.com/rtflow/pipelined/core/packet"
 )
 
 const (
@@ -31,6 +31,7 @@ type record struct {
 	wire  int
 	stamp int64  // Unix time in nanoseconds; -1 if the capture has none, or one that cannot be told in 64 bits
 	port  uint32 // what Config.Index said of the interface
+	link  packet.Link
 }
 
 // records reads the packets of one capture. next returns io.EOF at an end where an end may be.
@@ -38,7 +39,7 @@ type records interface {
 	next(*record) error
 	// offset is where the record starts that next returned or failed at, in bytes of the decompressed capture.
 	offset() int64
-	// otherLink counts frames skipped because they have no Ethernet header.
+	// otherLink counts frames skipped because their link type is not read.
 	otherLink() uint64
 }
 
@@ -137,10 +138,3 @@ func looksLike(head []byte) string {
 }
 
 func notPrintable(r rune) bool { return r < ' ' && r != '\n' && r != '\t' && r != '\r' || r > '~' }
-
-func checkLink(t layers.LinkType, name string) error {
-	if t != layers.LinkTypeEthernet {
-		return &LinkTypeError{Type: t, Interface: name}
-	}
-	return nil
-}

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
+
+	"github.com/rtflow/pipelined/core/packet"
 )
 
 // ng reads a pcapng.
@@ -22,8 +23,9 @@ type ng struct {
 
 // port is what there is to know about an interface of the capture.
 type port struct {
-	index    uint32
-	ethernet bool
+	index uint32
+	link  packet.Link
+	read  bool // its link type is read
 }
 
 func newNG(br *bufio.Reader, cfg *Config) (*ng, error) {
@@ -51,7 +53,7 @@ func (n *ng) next(rec *record) error {
 			}
 		}
 		p := n.ports[info.InterfaceIndex]
-		if !p.ethernet {
+		if !p.read {
 			if n.read == 0 {
 				if err := n.refuseForeign(info.InterfaceIndex); err != nil {
 					return err
@@ -67,6 +69,7 @@ func (n *ng) next(rec *record) error {
 			wire:  max(info.Length, len(data)),
 			stamp: stamp(info.Timestamp),
 			port:  p.index,
+			link:  p.link,
 		}
 		return nil
 	}
@@ -88,23 +91,28 @@ func (n *ng) describe(i int) error {
 		return fmt.Errorf("interface %d (%q) stamps its packets in units of %d^-%d seconds, which is not supported",
 			i, intf.Name, base, res.Exponent())
 	}
-	n.ports = append(n.ports, port{index: n.cfg.port(intf.Name), ethernet: intf.LinkType == layers.LinkTypeEthernet})
+	link, err := linkOf(intf.LinkType, intf.Name)
+	n.ports = append(n.ports, port{index: n.cfg.port(intf.Name), link: link, read: err == nil})
 	return nil
 }
 
-// refuseForeign returns an error if a packet of interface i shows that the capture has no Ethernet at all: none of the
-// interfaces described so far is. Frames of one interface among others are skipped and counted instead.
+// refuseForeign returns an error if a packet of interface i shows that nothing of the capture can be read: none of the
+// interfaces described so far has a link type that is read. Frames of one interface among others are skipped and counted
+// instead.
 func (n *ng) refuseForeign(i int) error {
 	for j := range n.r.NInterfaces() {
-		if intf, err := n.r.Interface(j); err == nil && intf.LinkType == layers.LinkTypeEthernet {
-			return nil
+		if intf, err := n.r.Interface(j); err == nil {
+			if _, err := linkOf(intf.LinkType, intf.Name); err == nil {
+				return nil
+			}
 		}
 	}
 	intf, err := n.r.Interface(i)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	return checkLink(intf.LinkType, intf.Name)
+	_, err = linkOf(intf.LinkType, intf.Name)
+	return err
 }
 
 // cause returns the error that ended reading: what the guard found, because pcapgo turns io.ErrUnexpectedEOF at the start

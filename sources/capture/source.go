@@ -53,7 +53,7 @@ type Stats struct {
 	// OutOfOrder counts the packets among them that were stamped earlier than their predecessor, or not at all. They have
 	// their predecessor's time.
 	OutOfOrder uint64 `json:"out_of_order"`
-	// OtherLinkType counts packets of a pcapng beside them that were skipped because their interface is not Ethernet.
+	// OtherLinkType counts packets of a pcapng beside them that were skipped because the link type of their interface is not read.
 	OtherLinkType uint64 `json:"other_link_type"`
 }
 

@@ -24,7 +24,7 @@ func (s *stage) put(b *packet.Batch, rec *record, time int64) {
 	data := s.arena[s.used : s.used+len(rec.data) : s.used+len(rec.data)]
 	copy(data, rec.data)
 	s.used += len(data)
-	b.Frames[b.N] = packet.Frame{Data: data, Wire: rec.wire, Time: time, Interface: rec.port}
+	b.Frames[b.N] = packet.Frame{Data: data, Wire: rec.wire, Time: time, Interface: rec.port, Link: rec.link}
 	b.N++
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // Host is one network namespace. Its methods are for the goroutine of the test that made it, unless they say otherwise.
@@ -33,6 +34,9 @@ func NewHost(t testing.TB) *Host {
 		// A kernel without IPv6 has no such files, and is quiet anyway.
 		for _, which := range []string{"all", "default"} {
 			_ = os.WriteFile(filepath.Join(ipv6Settings, which, "disable_ipv6"), []byte("1"), 0)
+		}
+		for _, which := range []string{"all", "default"} { // inherited from the namespace that the tests run in
+			_ = os.WriteFile(filepath.Join("/proc/sys/net/ipv4/conf", which, "forwarding"), []byte("0"), 0)
 		}
 		h.must("bring up lo", up("lo"))
 	})
@@ -99,6 +103,7 @@ func (h *Host) Address(name, cidr string) {
 	h.must("parse "+cidr, err)
 	h.Do(func() {
 		if address.IP.To4() == nil {
+			address.Flags |= unix.IFA_F_NODAD // else it is tentative, and cannot be bound to, until the interface is ready
 			for _, setting := range []struct{ name, value string }{{"accept_dad", "0"}, {"disable_ipv6", "0"}} {
 				err := os.WriteFile(filepath.Join(ipv6Settings, name, setting.name), []byte(setting.value), 0)
 				h.must("set "+setting.name, err)

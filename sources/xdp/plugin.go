@@ -33,6 +33,7 @@ type settings struct {
 	PassPorts   []uint16 `toml:"pass_ports"`
 	Promiscuous bool     `toml:"promiscuous"`
 	Mode        string   `toml:"mode"`
+	TakeTraffic bool     `toml:"take_traffic"`
 }
 
 func configure(cfg sdk.Config, env source.Env) source.Configured {
@@ -69,7 +70,7 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 		Interfaces: []string{o.Interface},
 		Live:       true,
 		Open: func(_ context.Context, zones *zone.Table) (source.Source, error) {
-			s, err := Open(Config{Device: device, ID: zones.Index(o.Interface), Warn: env.Warn})
+			s, err := Open(Config{Device: device, TakeTraffic: o.TakeTraffic, ID: zones.Index(o.Interface), Warn: env.Warn})
 			if err != nil {
 				return nil, err
 			}

@@ -13,6 +13,8 @@ import (
 // Config says what to read.
 type Config struct {
 	Device xsk.Config
+	// TakeTraffic opens an interface also if this host needs its packets: see [InUseError].
+	TakeTraffic bool
 	// ID is the interface of every frame ([packet.Frame.Interface]). 0 stands for the kernel's index of the interface,
 	// which is another one when the interface has been deleted and made again.
 	ID uint32
@@ -43,7 +45,7 @@ type Source struct {
 	past   Stats // of the devices before
 }
 
-// Open opens the interface, with the errors of [xsk.Open], and keeps it open. The interface is looked for in the network
+// Open opens the interface, with the errors of [xsk.Open], an [*InUseError] or [ErrNotEthernet], and keeps it open. The interface is looked for in the network
 // namespace of the calling thread, now and later.
 func Open(config Config) (*Source, error) {
 	if config.Warn == nil {
@@ -54,7 +56,7 @@ func Open(config Config) (*Source, error) {
 	if s.clock, err = newClock(); err != nil {
 		return nil, err
 	}
-	device, err := xsk.Open(config.Device)
+	device, err := s.open()
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +69,14 @@ func Open(config Config) (*Source, error) {
 	s.use(device)
 	go s.run(device)
 	return s, nil
+}
+
+// open opens the interface, unless it is in use.
+func (s *Source) open() (*xsk.Interface, error) {
+	if err := checkUse(s.config.Device.Interface, s.config.TakeTraffic); err != nil {
+		return nil, err
+	}
+	return xsk.Open(s.config.Device)
 }
 
 // Queues returns the queues, each for one worker: as many as the interface had receive queues when the source was opened.
@@ -141,7 +151,7 @@ func (s *Source) reopen() *xsk.Interface {
 	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
 		var device *xsk.Interface
 		var err error
-		if nsErr := s.namespace.run(func() { device, err = xsk.Open(s.config.Device) }); nsErr != nil {
+		if nsErr := s.namespace.run(func() { device, err = s.open() }); nsErr != nil {
 			err = errors.Join(err, nsErr)
 		}
 		if device != nil {

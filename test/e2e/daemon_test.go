@@ -93,6 +93,7 @@ prefixes = ["10.9.3.0/24", "fd00:9:3::/48"]
 plugin    = "xdp"
 interface = "tap0"
 frames    = 1024
+take_traffic = true # the tap has an address, so that packets can be routed to it
 [hooks.screens]
 plugin = "screendrop"
 zones  = ["outside"]

@@ -102,7 +102,8 @@ type DrainNotifier interface {
 // own streams are, if the sink's configuration lets session records through.
 type SessionLister interface {
 	// Sessions iterates over the sessions that live now, as SessionOpen records with the time of creation and sequence
-	// number 0. A record is valid until the next one is asked for. Sessions that begin or end meanwhile may be among them
-	// or not. Any goroutine, until Run returns.
+	// number 0. A record is valid until the next one is asked for. Sessions that begin meanwhile may be among them or not. A
+	// session is listed before the record of its end can be taken from the stream, or not at all: a sink may send records
+	// between two entries. Safe for concurrent use until Run returns.
 	Sessions() iter.Seq[*event.Record]
 }

@@ -58,3 +58,26 @@ func TestAll(t *testing.T) {
 		t.Errorf("%d sessions are listed after all have ended", len(left))
 	}
 }
+
+// TestAllLeavesOutWhatHasEnded ends every session while they are listed: none is yielded after its end, so that a list which
+// is taken in parts cannot bring back a session whose end was told.
+func TestAllLeavesOutWhatHasEnded(t *testing.T) {
+	r := newRig(t, 100_000)
+	const n = 1000
+	for i := range n {
+		h := headers(packet.ProtoUDP, clientAddr, serverAddr, uint16(i), 53)
+		r.packet(0, h, Params{ID: uint64(i + 1)})
+	}
+	out := make([]Session, n)
+	seen := 0
+	for range r.All(base) {
+		if seen++; seen == 10 {
+			for ended, at := 0, 5*time.Minute; ended < n; at += time.Minute {
+				ended += r.Expire(0, base+int64(at), out[ended:])
+			}
+		}
+	}
+	if seen != 10 {
+		t.Errorf("%d sessions were listed, and all had ended after 10", seen)
+	}
+}

@@ -27,13 +27,15 @@ func (c *connection) handle(ctx context.Context, f Frame) error {
 		c.complete(f.Seq())
 	case HelloFrame:
 		return c.hello(f, first)
+	case TableEnd:
+		return c.tableEnd(ctx)
 	case Ack, Pause, Resume, DrainRequest:
 		// A receiver's own frames. Their numbers are not places in the stream.
 		c.r.count.Unknown++
 	default:
 		if !c.isDuplicate(f.Seq()) {
 			c.r.count.Unknown++
-			return c.skip(ctx, f.Seq())
+			c.skip(f.Seq())
 		}
 	}
 	return nil
@@ -99,11 +101,10 @@ func (c *connection) record(ctx context.Context, f Frame) error {
 	}
 	if err != nil {
 		c.malformed(err.Error())
-		return c.skip(ctx, seq)
+		c.skip(seq)
+		return nil
 	}
-	if err := c.arrive(ctx, seq, &c.rec); err != nil {
-		return err
-	}
+	c.arrive(seq, &c.rec)
 	if err := c.give(ctx, "Record", c.h.Record); err != nil {
 		return err
 	}
@@ -143,15 +144,12 @@ func (c *connection) resync(ctx context.Context, seq event.Seq) error {
 }
 
 // skip takes a frame that cannot be handled, and is no duplicate, for handled: it would come again for ever.
-func (c *connection) skip(ctx context.Context, seq event.Seq) error {
+func (c *connection) skip(seq event.Seq) {
 	if seq == 0 {
-		return nil
+		return
 	}
-	if err := c.arrive(ctx, seq, nil); err != nil {
-		return err
-	}
+	c.arrive(seq, nil)
 	c.done(seq)
-	return nil
 }
 
 // isDuplicate reports whether the frame with that number has been handled before. It is acknowledged then.
@@ -164,9 +162,9 @@ func (c *connection) isDuplicate(seq event.Seq) bool {
 	return true
 }
 
-// arrive is called before a numbered frame is handled: it finds what is missing before it, and the end of the session
-// table. rec is its record, nil if it has none.
-func (c *connection) arrive(ctx context.Context, seq event.Seq, rec *event.Record) error {
+// arrive is called before a numbered frame is handled: it finds what is missing before it. rec is its record, nil if it has
+// none.
+func (c *connection) arrive(seq event.Seq, rec *event.Record) {
 	if c.known && seq-c.pos.Seq > 1 {
 		g := Gap{From: c.pos.Seq + 1, To: seq - 1}
 		if rec != nil && rec.Kind() == event.Loss && rec.LossReason() == event.LossEvicted {
@@ -177,12 +175,17 @@ func (c *connection) arrive(ctx context.Context, seq event.Seq, rec *event.Recor
 		}
 		c.gap(g)
 	}
-	if c.table {
-		c.table = false
-		if c.h.Synced != nil {
-			if err := c.h.Synced(ctx); err != nil {
-				return &HandlerError{"Synced", err}
-			}
+}
+
+// tableEnd ends the session table.
+func (c *connection) tableEnd(ctx context.Context) error {
+	if !c.table {
+		return nil
+	}
+	c.table, c.fresh = false, true
+	if c.h.Synced != nil {
+		if err := c.h.Synced(ctx); err != nil {
+			return &HandlerError{"Synced", err}
 		}
 	}
 	return nil

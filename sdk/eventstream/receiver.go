@@ -80,8 +80,9 @@ type Handler struct {
 	Commit func(ctx context.Context, pos Position) error
 
 	// Resync says that session records are missing: whoever keeps a table of sessions empties it. Session is then called
-	// for each session that lives, as a record of the kind event.SessionOpen without a number, and Synced before the
-	// record that follows them. If the connection breaks before that, there is another Resync, or no more of them.
+	// for each session that lives, as a record of the kind event.SessionOpen without a number, and Synced behind the last.
+	// Records come between them: each is right where it stands. If the connection breaks before Synced, there is another
+	// Resync, or no more of them. Producers of the delta layout do not tell the end, and Synced is not called.
 	Resync  func(ctx context.Context) error
 	Session func(ctx context.Context, rec *event.Record) error
 	Synced  func(ctx context.Context) error

@@ -108,26 +108,26 @@ func TestReceiver(t *testing.T) {
 			},
 		},
 		{
-			name: "a resync is acknowledged when the sessions are forgotten, and the next record ends the table",
+			name: "a resync is acknowledged when the sessions are forgotten, and records may stand in the table",
 			connections: []reads{
 				{piece(hello(7, 1), denies(1, 2))},
-				{hello(7, 9), control(eventstream.FullResync, 8), piece(opened(0), opened(0)), piece(opened(0), deny(9))},
+				{hello(7, 9), control(eventstream.FullResync, 8), piece(opened(0), opened(0)), piece(deny(9), opened(0), control(eventstream.TableEnd, 0), deny(10))},
 			},
 			want: `connected; hello 7 from 1, last 0/0; policy-deny 1; policy-deny 2; batch 7/2; commit 7/2; > ack 2; disconnected: <nil>;
 				connected; hello 7 from 9, last 7/2; 3 to 8 announced by a resync; resync; batch 7/8; commit 7/8; > ack 8;
 				table: session-open 0; table: session-open 0; batch 7/8;
-				table: session-open 0; synced; policy-deny 9; batch 7/9; commit 7/9; > ack 9; disconnected: <nil>`,
+				policy-deny 9; table: session-open 0; synced; policy-deny 10; batch 7/10; commit 7/10; > ack 10; disconnected: <nil>`,
 			stats: eventstream.Stats{
-				Position: eventstream.Position{Epoch: 7, Seq: 9}, Acked: 9, Connections: 2, Reads: 4, Acks: 3,
-				Records: [event.NumKinds]uint64{event.PolicyDeny: 3}, Sessions: 3, Resyncs: 1, Announced: 6,
+				Position: eventstream.Position{Epoch: 7, Seq: 10}, Acked: 10, Connections: 2, Reads: 4, Acks: 3,
+				Records: [event.NumKinds]uint64{event.PolicyDeny: 4}, Sessions: 3, Resyncs: 1, Announced: 6,
 			},
 		},
 		{
 			name: "a resync at a number that is acknowledged is acknowledged again, and one before the first record too",
 			connections: []reads{{piece(hello(7, 1), control(eventstream.FullResync, 0)), deny(1), control(eventstream.FullResync, 1),
 				piece(control(eventstream.FullResync, 1), deny(2))}},
-			want: `connected; hello 7 from 1, last 0/0; resync; batch 7/0; commit 7/0; > ack 0; synced; policy-deny 1; batch 7/1; commit 7/1; > ack 1;
-				resync; batch 7/1; commit 7/1; > ack 1; resync; synced; policy-deny 2; batch 7/2; commit 7/2; > ack 2; disconnected: <nil>`,
+			want: `connected; hello 7 from 1, last 0/0; resync; batch 7/0; commit 7/0; > ack 0; policy-deny 1; batch 7/1; commit 7/1; > ack 1;
+				resync; batch 7/1; commit 7/1; > ack 1; resync; policy-deny 2; batch 7/2; commit 7/2; > ack 2; disconnected: <nil>`,
 			stats: eventstream.Stats{
 				Position: eventstream.Position{Epoch: 7, Seq: 2}, Acked: 2, Connections: 1, Reads: 4, Acks: 4,
 				Records: [event.NumKinds]uint64{event.PolicyDeny: 2}, Resyncs: 3,
@@ -141,7 +141,7 @@ func TestReceiver(t *testing.T) {
 			},
 			want: `connected; hello 7 from 1, last 0/0; policy-deny 1; policy-deny 2; policy-deny 3; policy-deny 4; policy-deny 5; policy-deny 6;
 				batch 7/6; commit 7/6; > ack 6; disconnected: <nil>;
-				connected; hello 7 from 4, last 7/6; resync; batch 7/6; commit 7/6; > ack 3; synced; policy-deny 7; batch 7/7; commit 7/7; > ack 7; disconnected: <nil>`,
+				connected; hello 7 from 4, last 7/6; resync; batch 7/6; commit 7/6; > ack 3; policy-deny 7; batch 7/7; commit 7/7; > ack 7; disconnected: <nil>`,
 			stats: eventstream.Stats{
 				Position: eventstream.Position{Epoch: 7, Seq: 7}, Acked: 7, Connections: 2, Reads: 3, Acks: 3,
 				Records: [event.NumKinds]uint64{event.PolicyDeny: 7}, Resyncs: 1, Replays: 1, Duplicates: 3,
@@ -155,7 +155,7 @@ func TestReceiver(t *testing.T) {
 			},
 			want: `connected; hello 7 from 4, last 0/0; resync; batch 7/3; commit 7/3; > ack 3; table: session-open 0; batch 7/3; disconnected: <nil>;
 				connected; hello 7 from 4, last 7/3; resync; batch 7/3; commit 7/3; > ack 3;
-				table: session-open 0; synced; policy-deny 4; batch 7/4; commit 7/4; > ack 4; disconnected: <nil>`,
+				table: session-open 0; policy-deny 4; batch 7/4; commit 7/4; > ack 4; disconnected: <nil>`,
 			stats: eventstream.Stats{
 				Position: eventstream.Position{Epoch: 7, Seq: 4}, Acked: 4, Connections: 2, Reads: 4, Acks: 3,
 				Records: [event.NumKinds]uint64{event.PolicyDeny: 1}, Sessions: 2, Resyncs: 2,
@@ -180,7 +180,7 @@ func TestReceiver(t *testing.T) {
 			connections: []reads{{deny(2), control(eventstream.FullResync, 5),
 				piece(delta(eventstream.SessionUpdate, 0), delta(eventstream.SessionOpen, 6))}},
 			want: `connected; policy-deny 2; batch 0/2; commit 0/2; > ack 2; 3 to 5 announced by a resync; resync; batch 0/5; commit 0/5; > ack 5;
-				table: session-open 0; synced; session-open 6; batch 0/6; commit 0/6; > ack 6; disconnected: <nil>`,
+				table: session-open 0; session-open 6; batch 0/6; commit 0/6; > ack 6; disconnected: <nil>`,
 			stats: eventstream.Stats{
 				Position: eventstream.Position{Seq: 6}, Acked: 6, Connections: 1, Reads: 3, Acks: 3,
 				Records: [event.NumKinds]uint64{event.PolicyDeny: 1, event.SessionOpen: 1}, Sessions: 1, Resyncs: 1, Announced: 3,
@@ -232,7 +232,7 @@ func TestReceiver(t *testing.T) {
 			}},
 			want: `connected; hello 7 from 0, last 0/0; policy-deny 1; 2 to 18446744073709551613 announced by a resync; resync;
 				batch 7/18446744073709551613; commit 7/18446744073709551613; > ack 18446744073709551613;
-				18446744073709551614 to 18446744073709551614 not announced; synced; policy-deny 18446744073709551615;
+				18446744073709551614 to 18446744073709551614 not announced; policy-deny 18446744073709551615;
 				batch 7/18446744073709551615; commit 7/18446744073709551615; > ack 18446744073709551615; disconnected: <nil>`,
 			stats: eventstream.Stats{
 				Position: eventstream.Position{Epoch: 7, Seq: ^event.Seq(0)}, Acked: ^event.Seq(0), Connections: 1, Reads: 2, Acks: 2,
@@ -372,7 +372,7 @@ func TestAckEvery(t *testing.T) {
 			t.Errorf("Serve = %v", err)
 		}
 		b.close()
-		b.expect(t, "at the end", "synced; policy-deny 5; batch 7/5; commit 7/5; > ack 5; disconnected: context canceled")
+		b.expect(t, "at the end", "policy-deny 5; batch 7/5; commit 7/5; > ack 5; disconnected: context canceled")
 	})
 }
 
@@ -475,7 +475,7 @@ func TestHandlerErrors(t *testing.T) {
 				b.journal.mu.Unlock()
 				_, _ = b.conn.Write(deny(2))
 				synctest.Wait()
-				_, _ = b.conn.Write(piece(control(eventstream.FullResync, 2), opened(0), deny(3)))
+				_, _ = b.conn.Write(piece(control(eventstream.FullResync, 2), opened(0), control(eventstream.TableEnd, 0), deny(3)))
 				err := <-b.served
 				var failed *eventstream.HandlerError
 				if !errors.As(err, &failed) || failed.Func != c.name || !errors.Is(err, oops) {

@@ -8,7 +8,7 @@ import (
 )
 
 // Frame types beside those that carry a record of 136 bytes, which are in package event. The existing protocol has those
-// up to 13; 14 to 17 are ours.
+// up to 13; 14 to 18 are ours.
 const (
 	SessionOpen   event.FrameType = 1  // producer: a session, delta layout
 	SessionClose  event.FrameType = 2  // producer: the end of a session, delta layout
@@ -21,6 +21,7 @@ const (
 	FullResync    event.FrameType = 9  // producer: records are missing before the next one; forget the sessions
 	Keepalive     event.FrameType = 10 // either: I am there; sequence 0
 	HelloFrame    event.FrameType = 17 // producer, ours: first frame of a connection, sequence 0
+	TableEnd      event.FrameType = 18 // producer, ours: every session that lived at the last FullResync was sent; sequence 0
 )
 
 // Version is the protocol version in a hello.

@@ -114,13 +114,12 @@ func (l *link) ack(seq event.Seq) error {
 	case seq > l.offered:
 		l.counters.badAcks.Add(1)
 		return fmt.Errorf("unixsock: the receiver acknowledges %d, and the last number sent is %d", seq, l.offered)
+	case l.resync != nil && seq >= *l.resync: // which may be lower than what was acknowledged without a frame
+		l.resync = nil
+		l.poke()
 	case seq < l.acked:
 		l.counters.staleAcks.Add(1)
 		return nil
-	}
-	if l.resync != nil && seq >= *l.resync {
-		l.resync = nil
-		l.poke()
 	}
 	if seq >= l.owed.until {
 		l.owed = owed{}

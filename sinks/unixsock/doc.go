@@ -13,6 +13,7 @@
 //	link.go      one connection: who writes, who waits for what
 //	send.go      records to frames to writes
 //	resync.go    telling a receiver that it has lost track, and what lives
+//	window.go    how much of the session table a socket may hold
 //	control.go   what the receiver says
 //	skipped.go   records that have no frame in the delta layout
 //	dial.go      connecting to a receiver that listens
@@ -22,6 +23,6 @@
 //
 // One goroutine writes, so that no frame can stand inside another; the other only reads, acknowledges to the ring, and
 // pokes the first. A record is acknowledged to the ring only when an acknowledgement for it came in on this connection,
-// and one for what was never sent ends the connection. A resync is owed until a record behind it was acknowledged: a
+// and one for what was never sent ends the connection. A resync is owed until a record behind its table was acknowledged: a
 // connection that breaks in the middle of the session table begins with the table again.
 package unixsock

@@ -46,6 +46,13 @@ func (l *link) drainReached() bool {
 	return false
 }
 
+// drainWaits reports whether there is a drain request.
+func (l *link) drainWaits() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.drains) > 0
+}
+
 // reached reports whether everything up to a number was sent, or has no frame. The lock is held.
 func (l *link) reached(target event.Seq) bool { return max(l.offered, l.acked) >= target }
 

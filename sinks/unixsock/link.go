@@ -36,9 +36,9 @@ type link struct {
 	again  event.Seq // records up to here were sent on an earlier connection
 	begun  bool      // a record was looked at on this connection
 	held   sdk.Batch // taken while a paused pipeline drains, to see whether there is anything left
-	table  bool      // the session table is being sent
+	track  resync
 	state  State
-	timers [2]*time.Timer // of keepalives and drain requests
+	timers [3]*time.Timer // of keepalives, drain requests and resyncs
 
 	mu sync.Mutex
 	// wait is the context in which the writer waits; poke ends it. Whoever waits makes a new one first, looks at the rest of
@@ -63,6 +63,7 @@ type link struct {
 const (
 	aliveTimer = iota
 	drainTimer
+	resyncTimer
 )
 
 func newLink(ctx context.Context, k *Sink, conn net.Conn, s sdk.Stream) *link {
@@ -78,11 +79,13 @@ func newLink(ctx context.Context, k *Sink, conn net.Conn, s sdk.Stream) *link {
 		l.quiet = true
 		l.poke()
 	})
-	l.timers[drainTimer] = time.AfterFunc(drainDeadline, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.poke()
-	})
+	for _, i := range []int{drainTimer, resyncTimer} {
+		l.timers[i] = time.AfterFunc(drainDeadline, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.poke()
+		})
+	}
 	return l
 }
 
@@ -103,6 +106,7 @@ func (l *link) run() error {
 		}
 	})
 	l.end(l.write())
+	l.endTable()
 	stop()
 	close(over)
 	others.Wait()
@@ -171,7 +175,8 @@ func (l *link) write() error {
 		}
 	}
 	if l.owesTable() {
-		if err := l.resyncBefore(l.next); err != nil {
+		l.resyncBefore(l.next)
+		if err := l.flush(); err != nil {
 			return err
 		}
 	}
@@ -179,8 +184,14 @@ func (l *link) write() error {
 		if err := l.attend(true); err != nil {
 			return err
 		}
+		if l.resyncIfDue(false) {
+			if err := l.flush(); err != nil {
+				return err
+			}
+		}
 		wait := time.Duration(-1)
-		if l.drainReached() {
+		table := l.tableDue()
+		if table || l.drainReached() {
 			wait = 0 // that nothing more is at hand is all it waits for
 		}
 		b, err := l.held, error(nil)
@@ -190,10 +201,17 @@ func (l *link) write() error {
 		switch {
 		case err == nil && b.Len() > 0:
 			err = l.send(b)
+		case err == nil && table:
+			if err = l.answerDrain(true); err == nil {
+				err = l.writeTable()
+			}
 		case err == nil:
 			err = l.answerDrain(true)
 		case errors.Is(err, sdk.ErrDrained):
-			return l.finish()
+			var over bool
+			if over, err = l.finishTable(); over {
+				return l.finish()
+			}
 		case l.ctx.Err() == nil && l.wait.Err() != nil:
 			continue // poked
 		}
@@ -203,13 +221,30 @@ func (l *link) write() error {
 	}
 }
 
+// finishTable goes on with a resync when there are no more records, and reports whether the receiver has the table.
+func (l *link) finishTable() (over bool, err error) {
+	switch {
+	case l.resyncIfDue(true):
+		return false, l.flush()
+	case l.tableDue():
+		return false, l.writeTable()
+	case !l.track.told:
+		return true, nil
+	}
+	if err := l.answerDrain(true); err != nil {
+		return false, err
+	}
+	<-l.wait.Done()
+	return false, nil
+}
+
 // attend does what the receiver and the clock ask for before the next record may go out. It returns when records may,
 // or with the reason why the connection ends. between says that it is called between two batches.
 func (l *link) attend(between bool) error {
 	for {
 		l.rearm()
 		l.mu.Lock()
-		ended, paused, quiet, drain, resync := l.ended, l.paused, l.quiet, len(l.drains) > 0, l.resync != nil
+		ended, paused, quiet, drain := l.ended, l.paused, l.quiet, len(l.drains) > 0
 		l.mu.Unlock()
 		if ended != nil {
 			return ended
@@ -223,9 +258,10 @@ func (l *link) attend(between bool) error {
 			if err := l.answerDrain(false); err != nil {
 				return err
 			}
+			drain = l.drainWaits()
 		}
 		switch {
-		case paused:
+		case paused && !drain: // a drain request is answered during a pause as well, with all that there is
 			l.show(Paused)
 			if between {
 				if err := l.endPaused(); err != nil {
@@ -234,7 +270,7 @@ func (l *link) attend(between bool) error {
 			}
 			<-l.wait.Done()
 			continue
-		case resync || l.table:
+		case l.track.told:
 			l.show(Resyncing)
 		default:
 			l.show(Streaming)

@@ -25,6 +25,21 @@ func (v *receiver) table(n int) {
 	}
 }
 
+// tableEnd reads the end of the session table, which the delta layout does not have.
+func (v *receiver) tableEnd() {
+	v.Helper()
+	if !v.sink.Delta {
+		v.frame(eventstream.TableEnd)
+	}
+}
+
+// wholeTable reads the session table and its end.
+func (v *receiver) wholeTable(n int) {
+	v.Helper()
+	v.table(n)
+	v.tableEnd()
+}
+
 // resync reads a FullResync of that number.
 func (v *receiver) resync(want event.Seq) {
 	v.Helper()
@@ -34,7 +49,7 @@ func (v *receiver) resync(want event.Seq) {
 }
 
 // TestP5ResyncAfterEviction connects a receiver when the ring does not hold what it needs any more: it is told first,
-// gets the live sessions when it has understood, and then the stream.
+// gets the stream, and the live sessions when it has understood.
 func TestP5ResyncAfterEviction(t *testing.T) {
 	for _, delta := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -51,19 +66,21 @@ func TestP5ResyncAfterEviction(t *testing.T) {
 			r.run()
 			v = r.connect(11)
 			v.resync(50)
-			v.nothing(9 * time.Second) // until it has understood
+			v.records(51, 100)
+			v.nothing(9 * time.Second) // of the table, until it has understood
 			v.say(eventstream.Ack, 49)
 			v.nothing(900 * time.Millisecond)
 			v.say(eventstream.Ack, 50)
-			v.table(1000)
-			v.records(51, 100)
-			v.say(eventstream.Ack, 100)
+			v.wholeTable(1000)
+			r.Append(sessions(1)...)
+			v.records(101, 101)
+			v.say(eventstream.Ack, 101)
 			synctest.Wait()
-			r.hasAcked(100)
+			r.hasAcked(101)
 			_ = v.conn.Close()
 			_ = r.again()
 			r.Append(sessions(1)...)
-			r.connect(101).records(101, 101)
+			r.connect(102).records(102, 102)
 			if r.counter("resyncs") != 1 || r.counter("resync_sessions") != 1000 {
 				t.Errorf("%d resyncs with %d sessions", r.counter("resyncs"), r.counter("resync_sessions"))
 			}
@@ -105,28 +122,37 @@ func TestResyncIsOwed(t *testing.T) {
 			v := r.connect(1)
 			v.resync(5)
 			v = reconnect(v, 1) // it was not acknowledged
-			v.resync(5)
-			v.say(eventstream.Ack, 5)
+			next := event.Seq(6)
+			if delta {
+				next = 7 // neither what was evicted nor the loss record has a frame to be acknowledged
+				v.resync(6)
+			} else {
+				v.resync(5)
+				v.frame(event.FrameLoss)
+			}
+			v.records(7, 10)
+			v.say(eventstream.Ack, next-1)
 			v.table(10)
-			v = reconnect(v, 6) // in the middle of the table
-			v.resync(5)
-			v.say(eventstream.Ack, 5)
-			v.table(1000)
+			v = reconnect(v, next) // in the middle of the table
+			v.resync(next - 1)
 			if !delta {
 				v.frame(event.FrameLoss)
 			}
-			v.resync(6) // the loss record tells of the same again
-			v.say(eventstream.Ack, 6)
-			v.table(1000)
 			v.records(7, 10)
-			v = reconnect(v, 7) // nothing behind it was acknowledged
-			v.resync(6)
-			v.say(eventstream.Ack, 6)
-			v.table(1000)
-			v.records(7, 10)
-			v.say(eventstream.Ack, 7)
-			v = reconnect(v, 8)
-			v.records(8, 10)
+			v.say(eventstream.Ack, next-1)
+			v.wholeTable(1000)
+			v.say(eventstream.Ack, 9)
+			v = reconnect(v, 10) // nothing behind the table was acknowledged
+			v.resync(9)
+			v.records(10, 10)
+			v.say(eventstream.Ack, 9)
+			v.wholeTable(1000)
+			r.Append(sessions(1)...)
+			v.records(11, 11)
+			v.say(eventstream.Ack, 11)
+			v = reconnect(v, 12)
+			r.Append(sessions(1)...)
+			v.records(12, 12)
 			v.nothing(time.Second)
 		})
 	}
@@ -144,66 +170,101 @@ func TestDeltaResyncIsOwed(t *testing.T) {
 		r.Evict(5)
 		v := r.connect(1)
 		v.resync(5)
+		v.records(7, 10)
 		v.say(eventstream.Ack, 5)
 		v.table(1000)
-		v.records(7, 10)
 		synctest.Wait()
 		_ = v.conn.Close()
 		_ = r.again()
 		v = r.connect(7)
 		v.resync(6)
+		v.records(7, 10)
 		v.say(eventstream.Ack, 6)
 		v.table(1000)
-		v.records(7, 10)
-		v.say(eventstream.Ack, 7)
+		r.Append(sessions(1)...)
+		v.records(11, 11)
+		v.say(eventstream.Ack, 11)
 		synctest.Wait()
 		_ = v.conn.Close()
 		_ = r.again()
-		r.connect(8).records(8, 10)
+		r.Append(sessions(1)...)
+		r.connect(12).records(12, 12)
 	})
 }
 
-// TestTwoResyncsAreOwed loses the connection when two resyncs were told and only the first loss record acknowledged.
-func TestTwoResyncsAreOwed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := start(t, unixsock.Config{})
-		r.SetSessions(sessions(500)...)
-		r.Append(loss(event.SessionOpen), sessions(1)[0], loss(event.SessionOpen), sessions(1)[0])
-		v := r.connect(1)
-		v.records(1, 1)
-		v.resync(1)
-		v.say(eventstream.Ack, 1)
-		v.table(500)
-		v.records(2, 3)
-		v.resync(3)
-		synctest.Wait()
-		_ = v.conn.Close()
-		_ = r.again()
-		v = r.connect(2)
-		v.resync(1)
-		v.say(eventstream.Ack, 1)
-		v.table(500)
-		v.records(2, 3)
-		v.resync(3)
-	})
+// TestOneTableForTwoLosses loses sessions twice before the table is sent: the second loss waits until the first table is
+// complete, and if the connection ends before that, one resync at the beginning of the next covers both.
+func TestOneTableForTwoLosses(t *testing.T) {
+	for _, breaks := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, unixsock.Config{})
+			r.SetSessions(sessions(500)...)
+			r.Append(loss(event.SessionOpen), sessions(1)[0], loss(event.SessionOpen), sessions(1)[0])
+			v := r.connect(1)
+			v.records(1, 1)
+			v.resync(1)
+			v.records(2, 4)
+			if breaks {
+				v.say(eventstream.Ack, 3)
+				synctest.Wait()
+				_ = v.conn.Close()
+				_ = r.again()
+				v = r.connect(4)
+				v.resync(3)
+				v.records(4, 4)
+				v.say(eventstream.Ack, 4)
+				v.wholeTable(500)
+				v.nothing(5 * time.Second)
+				return
+			}
+			v.say(eventstream.Ack, 4)
+			v.wholeTable(500)
+			v.resync(4)
+			v.say(eventstream.Ack, 4)
+			v.wholeTable(500)
+			v.nothing(5 * time.Second)
+		})
+	}
 }
 
-// TestResyncForEachLoss checks that a loss which comes later, behind nothing but the last one, is told as well.
+// TestResyncForEachLoss checks that a loss which comes later, behind nothing but the last one, is told as well, and that
+// many losses at once do not make many resyncs.
 func TestResyncForEachLoss(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := start(t, unixsock.Config{})
-		r.SetSessions(sessions(3)...)
-		r.Append(loss(event.SessionOpen))
-		v := r.connect(1)
-		v.records(1, 1)
-		v.resync(1)
-		v.say(eventstream.Ack, 1)
-		v.table(3)
-		time.Sleep(5 * time.Second)
-		r.Append(loss(event.SessionOpen), sessions(1)[0])
-		v.records(2, 2)
-		v.resync(2)
-	})
+	for _, delta := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, unixsock.Config{Delta: delta})
+			r.SetSessions(sessions(3)...)
+			r.Append(loss(event.SessionOpen))
+			v := r.connect(1)
+			lost := func(seq event.Seq) {
+				t.Helper()
+				if !delta {
+					v.records(seq, seq)
+				}
+				v.resync(seq)
+				v.say(eventstream.Ack, seq)
+				v.wholeTable(3)
+			}
+			lost(1)
+			time.Sleep(5 * time.Second)
+			r.Append(loss(event.SessionOpen))
+			lost(2)
+			begun := time.Now()
+			for range 50 {
+				r.Append(loss(event.SessionClose))
+			}
+			if !delta {
+				v.records(3, 52)
+			}
+			v.resync(52)
+			if waited := time.Since(begun); waited != time.Second {
+				t.Errorf("the next resync came after %v", waited)
+			}
+			v.say(eventstream.Ack, 52)
+			v.wholeTable(3)
+			v.nothing(5 * time.Second)
+		})
+	}
 }
 
 // TestDeltaGapAtTheEnd evicts telemetry behind a pause, in delta mode, where neither it nor the loss record has a frame: the
@@ -240,10 +301,10 @@ func TestP5LossOfSessions(t *testing.T) {
 			v := r.connect(1)
 			v.records(1, 4) // the loss records among them
 			v.resync(4)
+			v.records(5, 5)
 			v.nothing(time.Second)
 			v.say(eventstream.Ack, 4)
-			v.table(3)
-			v.records(5, 5)
+			v.wholeTable(3)
 		})
 		synctest.Test(t, func(t *testing.T) {
 			r := start(t, unixsock.Config{Delta: true})
@@ -253,12 +314,12 @@ func TestP5LossOfSessions(t *testing.T) {
 			v := r.connect(1)
 			v.records(1, 2)
 			v.resync(4) // in the place of the loss record
+			v.records(5, 5)
 			v.say(eventstream.Ack, 2)
 			v.nothing(time.Second)
 			r.hasAcked(3)
 			v.say(eventstream.Ack, 4)
 			v.table(3)
-			v.records(5, 5)
 			v.say(eventstream.Ack, 5)
 			synctest.Wait()
 			r.hasAcked(5)
@@ -278,13 +339,13 @@ func TestOneResyncForOneLoss(t *testing.T) {
 			r.Evict(4)
 			v := r.connect(1)
 			v.resync(4)
-			v.say(eventstream.Ack, 4)
-			v.table(3)
 			if !delta {
 				v.frame(event.FrameLoss)
 			}
 			v.records(6, 6)
 			v.say(eventstream.Ack, 6)
+			v.wholeTable(3)
+			v.nothing(5 * time.Second)
 			synctest.Wait()
 			r.hasAcked(6)
 			if n := r.counter("resyncs"); n != 1 {
@@ -303,6 +364,7 @@ func TestPauseDuringTable(t *testing.T) {
 		v := r.connect(1)
 		v.records(1, 1)
 		v.resync(1)
+		v.records(2, 2)
 		v.say(eventstream.Ack, 1)
 		v.table(1)
 		v.say(eventstream.Pause, 0)
@@ -323,8 +385,7 @@ func TestPauseDuringTable(t *testing.T) {
 			t.Fatal("the pause held nothing")
 		}
 		v.say(eventstream.Resume, 0)
-		v.table(2000 - got)
-		v.records(2, 2)
+		v.wholeTable(2000 - got)
 	})
 }
 
@@ -345,11 +406,11 @@ func TestResyncIsOwedBehindSkipped(t *testing.T) {
 		r.hasAcked(8)
 		_ = v.conn.Close()
 		_ = r.again()
-		r.Append(sessions(1)...)
 		v = r.connect(9)
 		v.resync(8)
 		v.say(eventstream.Ack, 8)
 		v.table(1000)
+		r.Append(sessions(1)...)
 		v.records(9, 9)
 		v.say(eventstream.Ack, 9)
 		synctest.Wait()
@@ -374,8 +435,53 @@ func TestP5LossBehindResync(t *testing.T) {
 				}
 				v.resync(seq)
 				v.say(eventstream.Ack, seq)
-				v.table(3)
+				v.wholeTable(3)
 				r.Append(loss(event.SessionClose))
+			}
+		})
+	}
+}
+
+// TestRecordsDuringTable checks that records go out while the table is written, and before the rest of it: the ring must not
+// fill up for the table's sake.
+func TestRecordsDuringTable(t *testing.T) {
+	for _, delta := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, unixsock.Config{Delta: delta})
+			const live = 20_000
+			r.SetSessions(sessions(live)...)
+			r.Append(loss(event.SessionOpen))
+			v := r.connect(1)
+			if !delta {
+				v.records(1, 1)
+			}
+			v.resync(1)
+			v.say(eventstream.Ack, 1)
+			last, entries, most, since := event.Seq(1), 0, 0, 0
+			for entries < live {
+				f, err := v.in.Next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if f.Seq() > 0 {
+					last, since = f.Seq(), 0
+					v.say(eventstream.Ack, last)
+					continue
+				}
+				if entries++; entries%1000 == 0 {
+					r.Append(sessions(1)...)
+				}
+				if since++; since > most {
+					most = since
+				}
+			}
+			v.tableEnd()
+			// A record waits for what is being written, of the table and to the socket.
+			if last < live/1000-1 || most > 1000+2*(16<<10)/64 {
+				t.Errorf("record %d came by the end of the table; %d entries without a record between", last, most)
+			}
+			if n := r.counter("resyncs"); n != 1 {
+				t.Errorf("%d resyncs", n)
 			}
 		})
 	}

@@ -8,14 +8,11 @@ import (
 
 // send sends a batch.
 func (l *link) send(b sdk.Batch) error {
-	first, told := b.Records[0].Seq(), event.Seq(0)
+	first := b.Records[0].Seq()
 	if !l.begun {
 		l.begun = true
 		if first != l.next { // records are gone that the receiver never had: it has lost track
-			if err := l.resyncBefore(first); err != nil {
-				return err
-			}
-			told = first
+			l.resyncBefore(first)
 		}
 	}
 	if first <= l.again {
@@ -23,7 +20,7 @@ func (l *link) send(b sdk.Batch) error {
 	}
 	for i := range b.Records {
 		rec := &b.Records[i]
-		if err := l.add(rec, told); err != nil {
+		if err := l.add(rec); err != nil {
 			return err
 		}
 		if len(l.out) >= writeSize {
@@ -38,19 +35,19 @@ func (l *link) send(b sdk.Batch) error {
 	return l.flush()
 }
 
-// add appends the frame of one record. told is the number of the record before which the receiver has just been told
-// what lives: the loss record at the end of a gap says nothing new then.
-func (l *link) add(rec *event.Record, told event.Seq) error {
+// add appends the frame of one record.
+func (l *link) add(rec *event.Record) error {
 	seq, before := rec.Seq(), l.next
 	l.next = seq + 1
 	loss := rec.Kind() == event.Loss
-	resync := loss && seq != told && losesSessions(rec)
+	lost := loss && losesSessions(rec) && !l.covered(seq)
 	switch {
 	case !l.Delta:
 		l.out = append(l.out, rec.Frame()...)
-	case loss && !resync:
+	case loss && lost && l.loseTrack(): // the FullResync stands in its place
+		return nil
+	case loss:
 		return l.skip(before, seq)
-	case loss: // the FullResync stands in its place
 	case rec.Kind() == event.SessionOpen:
 		l.out = eventstream.AppendOpen(l.out, eventstream.SessionOpen, seq, rec)
 	case rec.Kind() == event.SessionClose:
@@ -59,8 +56,8 @@ func (l *link) add(rec *event.Record, told event.Seq) error {
 		l.out = append(l.out, rec.Frame()...)
 	}
 	l.last = seq
-	if resync {
-		return l.resyncBefore(seq + 1)
+	if lost {
+		l.loseTrack()
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sinks/unixsock"
 )
 
 // books are what was seen of a ring from outside.
@@ -20,6 +21,7 @@ type books struct {
 	floor   event.Seq          // of the last check
 	unknown uint64             // acknowledged numbers that no record with the receiver has
 	table   map[uint32]bool
+	lost    uint64 // records, when a stall had been over for some time
 }
 
 func sum(counts [event.NumKinds]uint64) (n uint64) {
@@ -227,6 +229,28 @@ func (o *output) released() {
 	}
 }
 
+// settled checks that the receiver is not being told what lives any more, that nothing is lost any more, and that one stall
+// has made no more than two resyncs: one for what was lost until the first began, and one for what was lost before it ended.
+func (o *output) settled() {
+	if st := o.sink.Status().(unixsock.Status); st.State != unixsock.Streaming {
+		o.v.failf("the sink is %s: the receiver is well and has had the time for two tables", st.State)
+	}
+	s, state := o.w.gate.Ledger().Sinks[o.index], o.ring.State()
+	lost := sum(s.OverBudget) + sum(state.Released.Evicted)
+	if lost != o.books.lost {
+		o.v.failf("%d records were lost when the stall had been over for long", lost-o.books.lost)
+	}
+	if o.v.resyncs > 2 {
+		o.v.failf("%d resyncs for one stall", o.v.resyncs)
+	}
+}
+
+// lossesSoFar notes what is lost when the stall has been over for some time.
+func (o *output) lossesSoFar() {
+	s, state := o.w.gate.Ledger().Sinks[o.index], o.ring.State()
+	o.books.lost = sum(s.OverBudget) + sum(state.Released.Evicted)
+}
+
 // atDeadline checks that everything was delivered in time.
 func (w *world) atDeadline() {
 	for _, o := range w.sinks {
@@ -245,6 +269,9 @@ func (w *world) final() {
 	var offered, limited [event.NumKinds]uint64
 	zones := map[event.Kind]map[uint16]uint64{}
 	for _, o := range w.truth.all {
+		if o.before {
+			continue
+		}
 		offered[o.kind]++
 		if o.limited {
 			limited[o.kind]++

@@ -11,6 +11,7 @@
 //
 //	sim_test.go      which seeds run, and how one that fails is told
 //	plan_test.go     seed to schedule
+//	loaded_test.go   schedules with a large session table, steady load and a stall
 //	truth_test.go    the events and sessions that there are
 //	world_test.go    gate, rings, deliveries and sinks
 //	steps_test.go    what a step does
@@ -30,6 +31,9 @@
 // on how they were cut into writes, and each direction of each wire delivers at instants of its own, so that two of them
 // never act at once. The pauses of core/deliver are random; a connection is made at an instant that does not depend on
 // them. So a seed gives the same bytes at the same virtual time, and TestSameSeed checks that.
+//
+// From when the losses that are owed are announced at the end, that goroutine and a sink may act at the same instant; what
+// tells two runs of one seed apart ends there.
 //
 // In one schedule of eight, the workers run at the same instant, each in a goroutine of its own: what comes of that
 // depends on how they are scheduled. Such a seed may need to be run more than once to fail again.

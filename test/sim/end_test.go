@@ -122,6 +122,15 @@ func (e *end) set(which int, at time.Time) error {
 	return nil
 }
 
+// SetWriteBuffer sets what may be on its way, at most.
+func (e *end) SetWriteBuffer(bytes int) error {
+	e.w.mu.Lock()
+	defer e.w.mu.Unlock()
+	e.out.window = 2 * bytes // as the kernel does
+	e.w.changed.Broadcast()
+	return nil
+}
+
 func (e *end) SetReadDeadline(t time.Time) error  { return e.set(reading, t) }
 func (e *end) SetWriteDeadline(t time.Time) error { return e.set(writing, t) }
 

@@ -55,6 +55,11 @@ func (w *world) end() {
 		w.flush(worker)
 		worker.lane.Finish(int64(time.Since(w.begun)), time.Now().UnixNano())
 	}
+	for _, o := range w.sinks {
+		o.v.mu.Lock()
+		o.v.ending = true
+		o.v.mu.Unlock()
+	}
 	stop, done := make(chan struct{}), make(chan struct{})
 	var announcing sync.WaitGroup
 	for i, o := range w.sinks {

@@ -15,6 +15,7 @@ type plan struct {
 	seed       uint64
 	lanes      int
 	zones      int
+	live       int // sessions that have begun before
 	rate       admission.Rate
 	sinks      []sinkPlan
 	steps      []step
@@ -43,6 +44,7 @@ type sinkPlan struct {
 	keeps    keeps
 	ackEvery time.Duration
 	slow     time.Duration // what the receiver takes for a record, at most
+	pace     time.Duration // what it takes for each frame, of a record or of the table
 	data     weather
 	control  weather
 	trouble  trouble
@@ -121,6 +123,11 @@ const (
 	start   // it is started if it is not there
 	panics  // the sink panics when it connects
 	actions
+
+	// Of schedules made by loaded.
+	unstall = actions + iota // the receiver's program goes on
+	calm                     // the stall has been over for some time
+	settled                  // the receiver must be up to date
 )
 
 var actionNames = [actions]string{
@@ -134,6 +141,8 @@ func (s step) String() string {
 		return fmt.Sprintf("%s %d of mix %d on lane %d", actionNames[s.do], s.n, s.mix, s.lane)
 	case quiet:
 		return "quiet"
+	case unstall, calm, settled:
+		return map[action]string{unstall: "the stall ends", calm: "calm", settled: "settled"}[s.do]
 	default:
 		return fmt.Sprintf("%s, sink %d", actionNames[s.do], s.sink)
 	}
@@ -143,6 +152,9 @@ func (s step) String() string {
 var roomy = replay.Limits{Slots: 8192, Telemetry: 7168, PerKind: 4096}
 
 func newPlan(seed uint64) plan {
+	if seed%100 == 50 {
+		return loaded(seed, 0)
+	}
 	r := rand.New(rand.NewPCG(seed, 0x51))
 	p := plan{
 		seed: seed, lanes: 1 + r.IntN(4), zones: []int{1, 3, 64}[r.IntN(3)], concurrent: r.IntN(8) == 0,

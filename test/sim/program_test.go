@@ -39,6 +39,7 @@ type life struct {
 	fails   atomic.Bool
 	rng     *rand.Rand
 	slow    atomic.Bool
+	debt    time.Duration // time that frames have taken and that has not passed yet
 	stalled chan struct{} // closed unless stalled; guarded by p.mu
 	dock    *dock         // guarded by p.mu
 	wires   []*wire       // guarded by p.mu
@@ -119,6 +120,7 @@ func (p *program) handler() eventstream.Handler {
 		Hello: func(h eventstream.Hello, _ eventstream.Position) { v.connected(h.Epoch) },
 		Gap:   v.gap,
 		Record: func(ctx context.Context, rec *event.Record) error {
+			p.current().pace(ctx)
 			if err := p.current().work(ctx); err != nil {
 				return err
 			}
@@ -132,7 +134,8 @@ func (p *program) handler() eventstream.Handler {
 			v.resync()
 			return nil
 		},
-		Session: func(_ context.Context, rec *event.Record) error {
+		Session: func(ctx context.Context, rec *event.Record) error {
+			p.current().pace(ctx)
 			if p.current().dead.Load() {
 				return errDead
 			}

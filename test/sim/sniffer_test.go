@@ -55,6 +55,7 @@ func (s *sniffer) fromSink(f eventstream.Frame) {
 	case t == eventstream.Keepalive || seq == 0 && (t == event.FrameSessionOpen || t == eventstream.SessionUpdate):
 	case t == eventstream.FullResync:
 		s.last = max(s.last, seq)
+	case t == eventstream.TableEnd && seq == 0 && !s.v.plan.delta:
 	case t == eventstream.DrainComplete:
 		s.drained(seq)
 	case s.isRecord(t):

@@ -46,6 +46,12 @@ func (w *world) take(s step) {
 		if l := o.program.current(); l != nil {
 			o.ask(s.do, l)
 		}
+	case unstall:
+		o.program.current().stall(false)
+	case calm:
+		o.lossesSoFar()
+	case settled:
+		o.settled()
 	default:
 		o.spoil(s.do, r)
 	}
@@ -114,6 +120,7 @@ func (o *output) ask(do action, l *life) {
 		o.v.seal(false)
 		l.recv.Resume()
 	case drainNow:
+		o.v.seal(false)
 		target := o.ring.State().Next - 1
 		if target == 0 {
 			return

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"encoding/binary"
 	"iter"
 	"math/rand/v2"
@@ -22,7 +23,8 @@ type occurrence struct {
 	at      int64 // Unix ns
 	limited bool  // refused by the limiter
 	flushed time.Time
-	order   int // of its flush, and within that; 0: not flushed
+	order   int  // of its flush, and within that; 0: not flushed
+	before  bool // it was over before the schedule began: no ring had it
 	lane    int
 }
 
@@ -86,7 +88,8 @@ func (t *truth) happen(r *rand.Rand, k event.Kind, zones, lane int) *occurrence 
 	if k == event.SessionClose {
 		from := 0
 		if len(t.live) > 0 {
-			from = r.IntN(len(t.live))
+			// One of the youngest: taking it out of a large table is cheap.
+			from = len(t.live) - 1 - r.IntN(min(len(t.live), 4096))
 		}
 		i := slices.IndexFunc(t.live[from:], func(o *occurrence) bool { return o.lane == lane || o.order > 0 })
 		if i < 0 {
@@ -101,6 +104,16 @@ func (t *truth) happen(r *rand.Rand, k event.Kind, zones, lane int) *occurrence 
 	}
 	t.all = append(t.all, o)
 	return o
+}
+
+// begin makes sessions that have begun before the schedule does.
+func (t *truth) begin(n int) {
+	for range n {
+		id := uint32(len(t.all) + 1)
+		t.orders++
+		o := &occurrence{id: id, session: id, kind: event.SessionOpen, at: time.Now().UnixNano(), order: t.orders, before: true}
+		t.all, t.live = append(t.all, o), append(t.live, o)
+	}
 }
 
 // flush notes that a lane flushes, and in which order its events go in.
@@ -119,8 +132,8 @@ func (t *truth) sessions() iter.Seq[*event.Record] {
 		var rec event.Record
 		for after := uint32(0); ; {
 			t.mu.Lock()
-			i := slices.IndexFunc(t.live, func(o *occurrence) bool { return o.session > after })
-			if i < 0 {
+			i, _ := slices.BinarySearchFunc(t.live, after+1, func(o *occurrence, session uint32) int { return cmp.Compare(o.session, session) })
+			if i == len(t.live) {
 				t.mu.Unlock()
 				return
 			}

@@ -43,7 +43,7 @@ type wire struct {
 	changed        sync.Cond
 	sink, receiver end
 	spoiled        bool // somebody has written to the sink beside the receiver; of the steps
-	paused         bool // the receiver has asked for a pause, and nothing since
+	paused         bool // the receiver has asked for a pause, and for nothing since
 }
 
 // end is one end of a wire.
@@ -78,6 +78,7 @@ type half struct {
 	flying   []piece // in order of arrival
 	landed   []byte
 	size     int // bytes of both
+	window   int // how many they may be, if that is less than the weather allows; 0: as many as that
 	frozen   bool
 	last     time.Time // arrival of the last piece
 	left     int       // bytes that may still join the last piece
@@ -122,6 +123,7 @@ func newWire(seed uint64, sink int, data, control weather, v *witness) *wire {
 			w.paused = f.Type() == eventstream.Pause
 		case eventstream.DrainRequest:
 			down.sniffer.asked = append(down.sniffer.asked, f.Seq())
+			w.paused = false // what is held comes
 		}
 	}
 	w.sink = end{w: w, in: up, out: down}
@@ -160,7 +162,11 @@ func (h *half) await() {
 // put sends bytes off, as many as there is room for, and returns how many. Where pieces begin and how long they take
 // depends on the place in the stream only.
 func (h *half) put(b []byte) int {
-	n := min(len(b), h.weather.capacity-h.size)
+	capacity := h.weather.capacity
+	if h.window > 0 {
+		capacity = min(capacity, h.window)
+	}
+	n := min(len(b), capacity-h.size)
 	if n <= 0 {
 		return 0
 	}

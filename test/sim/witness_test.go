@@ -28,6 +28,7 @@ type witness struct {
 	placed map[uint32]event.Seq
 	sealed bool // a pause is in force: nothing may come
 	digest uint64
+	ending bool // the digest is complete
 	count  int
 
 	resyncs int
@@ -211,7 +212,9 @@ func (v *witness) connected(epoch uint64) {
 func (v *witness) resync() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.digest = v.digest*31 + 7
+	if !v.ending {
+		v.digest = v.digest*31 + 7
+	}
 	v.tell("resync")
 	v.resyncs++
 	clear(v.loose.sessions)
@@ -239,11 +242,14 @@ func (v *witness) gap(g eventstream.Gap) {
 
 // note adds to what tells two runs of one seed apart.
 func (v *witness) note(seq uint64, rec *event.Record) {
+	v.count++
+	if v.ending {
+		return
+	}
 	h := fnv.New64a()
 	fmt.Fprint(h, v.digest, time.Now().UnixNano(), seq)
 	h.Write(rec.Payload())
 	v.digest = h.Sum64()
-	v.count++
 }
 
 // seal says that a pause has reached the sink, and everything sent before it has reached the receiver; or that it is over.

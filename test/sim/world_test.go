@@ -67,6 +67,7 @@ func newWorld(p *plan, verbose bool) *world {
 	for z := range p.zones {
 		c.Zones = append(c.Zones, uint16(z+1))
 	}
+	w.truth.begin(p.live)
 	for i := range p.sinks {
 		o := newOutput(w, i)
 		w.sinks = append(w.sinks, o)

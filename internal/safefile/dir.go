@@ -121,10 +121,10 @@ func (d *Dir) own(fd int, name string) error {
 		return d.fail("stat", name, err)
 	}
 	if !trusted(st.Uid) && !slices.Contains(d.o.Owners, int(st.Uid)) {
-		return &UnsafeError{d.Path(name), "belongs to " + userName(st.Uid)}
+		return &UnsafeError{Path: d.Path(name), Why: "belongs to " + userName(st.Uid)}
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink > 1 {
-		return &UnsafeError{d.Path(name), fmt.Sprintf("is one of %d links to the same file", st.Nlink)}
+		return &UnsafeError{Path: d.Path(name), Why: fmt.Sprintf("is one of %d links to the same file", st.Nlink)}
 	}
 	return nil
 }

@@ -25,8 +25,9 @@ type Options struct {
 
 // UnsafeError says why a path could be replaced by somebody else.
 type UnsafeError struct {
-	Path string // the directory or file at fault
-	Why  string
+	Path    string // the directory or file at fault
+	Why     string
+	Writers bool // because of who may write to it, not of whom it belongs to
 }
 
 func (e *UnsafeError) Error() string { return e.Path + " " + e.Why }
@@ -169,7 +170,7 @@ func (w *walk) link(name string, st *unix.Stat_t) ([]string, error) {
 		return nil, w.fail("open", name, unix.ELOOP)
 	}
 	if !trusted(st.Uid) {
-		return nil, &UnsafeError{filepath.Join(w.at, name), "is a symbolic link that belongs to " + userName(st.Uid)}
+		return nil, &UnsafeError{Path: filepath.Join(w.at, name), Why: "is a symbolic link that belongs to " + userName(st.Uid)}
 	}
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(w.fd, name, buf)
@@ -237,18 +238,15 @@ func (w *walk) procfs() bool {
 
 // risk says who else may write to a file or directory.
 func risk(path string, st *unix.Stat_t, anyGroup bool) error {
-	var why string
 	switch {
-	case !trusted(st.Uid):
-		why = "belongs to " + userName(st.Uid)
 	case st.Mode&unix.S_IWOTH != 0:
-		why = "can be written by everybody"
+		return &UnsafeError{Path: path, Why: "can be written by everybody", Writers: true}
 	case st.Mode&unix.S_IWGRP != 0 && !anyGroup && !ownGroup(st.Gid):
-		why = "can be written by " + groupName(st.Gid)
-	default:
-		return nil
+		return &UnsafeError{Path: path, Why: "can be written by " + groupName(st.Gid), Writers: true}
+	case !trusted(st.Uid):
+		return &UnsafeError{Path: path, Why: "belongs to " + userName(st.Uid)}
 	}
-	return &UnsafeError{path, why}
+	return nil
 }
 
 // trusted reports whether a user is root or the one of this process.

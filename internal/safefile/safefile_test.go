@@ -106,7 +106,7 @@ func TestOpenParent(t *testing.T) {
 		{name: "above: another owner", tree: []string{"d up 0755 1234 0", "d up/log"}, path: "up/log/a", want: "up/log/a", wrong: "up belongs to user 1234"},
 		{name: "above: everybody", tree: []string{"d up 0777", "d up/log"}, path: "up/log/a", want: "up/log/a", wrong: "up can be written by everybody"},
 		{name: "above: sticky", tree: []string{"d up 1777", "d up/log"}, path: "up/log/a", want: "up/log/a"},
-		{name: "above: sticky, of another owner", tree: []string{"d up 1777 1234 0", "d up/log"}, path: "up/log/a", want: "up/log/a", wrong: "up belongs to"},
+		{name: "above: sticky, of another owner", tree: []string{"d up 1777 1234 0", "d up/log"}, path: "up/log/a", want: "up/log/a", wrong: "up can be written by everybody"},
 		{
 			name: "above: sticky, the next of another owner", tree: []string{"d up 1777", "d up/log 0755 1234 0"},
 			path: "up/log/a", want: "up/log/a", wrong: "log belongs to",

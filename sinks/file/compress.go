@@ -7,12 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/rtflow/pipelined/internal/safefile"
 )
 
 // compression is what becomes of rotated files.
@@ -40,9 +40,6 @@ func (c *compression) UnmarshalText(text []byte) error {
 
 // suffix is behind the name of a compressed file.
 func (c compression) suffix() string { return [...]string{"", ".gz", ".zst"}[c] }
-
-// unfinished is behind the name of a file that is being compressed. It is renamed when it is whole.
-const unfinished = ".unfinished"
 
 // writer returns a compressor that uses one CPU.
 func (c compression) writer(w io.Writer) (io.WriteCloser, error) {
@@ -90,16 +87,24 @@ func (l *logFile) packSoon() {
 
 // packAll compresses every rotated file that is not compressed, the oldest first.
 func (l *logFile) packAll(ctx context.Context) error {
-	files, err := l.rotated()
+	log, err := safefile.OpenParent(l.path, l.trust)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	if log.Linked {
+		return nil // it is not rotated
+	}
+	files, err := rotated(log)
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
 		for _, name := range f.names {
-			if _, how, _ := l.rotatedAt(name); how != uncompressed {
+			if _, how, _ := rotatedAt(log.Name, name); how != uncompressed {
 				continue
 			}
-			if packErr := l.packOne(ctx, name); packErr != nil {
+			if packErr := l.packOne(ctx, log.Dir, name); packErr != nil {
 				err = errors.Join(err, packErr)
 			}
 			if ctx.Err() != nil {
@@ -110,42 +115,36 @@ func (l *logFile) packAll(ctx context.Context) error {
 	return err
 }
 
+// errDeleted is the end of a compression whose file was deleted meanwhile.
+var errDeleted = errors.New("deleted meanwhile")
+
 // packOne puts a compressed file in the place of a rotated one. A compressed file that is there already is replaced: it may be
 // what a power failure has left of one. The rotated one goes when the other is on the disk, whatever sync says: it was safe, and
 // must not become less so.
-func (l *logFile) packOne(ctx context.Context, name string) (err error) {
-	in, err := os.Open(name)
+func (l *logFile) packOne(ctx context.Context, dir *safefile.Dir, name string) (err error) {
+	in, err := dir.Open(name, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // deleted meanwhile
 	} else if err != nil {
 		return err
 	}
 	defer func() { _ = in.Close() }()
-	to := name + l.rotate.Compress.suffix()
-	temporary := filepath.Join(filepath.Dir(to), "."+strings.TrimPrefix(filepath.Base(to), ".")+unfinished)
-	out, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	err = dir.Replace(name+l.rotate.Compress.suffix(), 0o600, func(out *os.File) error {
+		if err := l.packInto(ctx, in, out); err != nil {
+			return err
+		}
+		if still, err := dir.Exists(name); err != nil || still {
+			return err
+		}
+		return errDeleted
+	})
+	if errors.Is(err, errDeleted) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(temporary)
-		}
-	}()
-	err = l.packInto(ctx, in, out)
-	if err = errors.Join(err, out.Close()); err != nil {
-		return err
-	}
-	if still, existErr := exists(name); existErr != nil || !still {
-		return errors.Join(existErr, os.Remove(temporary)) // deleted meanwhile, so it is not wanted
-	}
-	if err := os.Rename(temporary, to); err != nil {
-		return err
-	}
-	if err := l.syncDir(); err != nil {
-		return err
-	}
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	l.packed.Add(1)
@@ -157,6 +156,9 @@ func (l *logFile) packInto(ctx context.Context, in, out *os.File) error {
 	info, err := in.Stat()
 	if err != nil {
 		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no regular file any longer", in.Name())
 	}
 	w, err := l.rotate.Compress.writer(out)
 	if err != nil {
@@ -172,10 +174,7 @@ func (l *logFile) packInto(ctx context.Context, in, out *os.File) error {
 	if err := out.Chmod(info.Mode().Perm()); err != nil {
 		return err
 	}
-	if err := os.Chtimes(out.Name(), info.ModTime(), info.ModTime()); err != nil {
-		return err
-	}
-	return out.Sync()
+	return safefile.Chtimes(out, info.ModTime())
 }
 
 // untilDone reads until a context ends.

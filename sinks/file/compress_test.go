@@ -173,7 +173,7 @@ func TestCompressFull(t *testing.T) {
 		t.Skip("mounting a file system needs root")
 	}
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4M"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755,size=4M"); err != nil {
 		t.Fatalf("cannot mount a tmpfs: %v", err)
 	}
 	defer func() {

@@ -1,8 +1,8 @@
 // Package file is the sink that writes to a file, to a FIFO or device, or to standard output.
 //
-// What lives here: collecting records into large writes, whole records in the file whatever fails, rotation, and the sync
-// modes that decide what an acknowledgement means. What never may: a queue of its own, retries (an error ends the run and
-// the daemon comes again), formats (sdk/format), and anything of ours but sdk/....
+// It collects records into large writes, keeps whole records in the file whatever fails, rotates and compresses. Its sync modes
+// decide what an acknowledgement means. It has no queue of its own and retries nothing: an error ends the run, and the daemon
+// calls Run again. Formats are those of sdk/format.
 //
 // # Files
 //
@@ -22,4 +22,8 @@
 // anything else is written. Nothing but this sink appends to the file (it is locked), so "the last n bytes" are ours to
 // take back. A sync that failed is never tried again for the same bytes: the kernel reports the failure once and then
 // forgets it. They are cut off and written anew.
+//
+// Every file is named relative to the descriptor of its directory (internal/safefile), which is refused if other users could
+// replace what is in it. No link in the directory is followed but a symbolic link, at the configured path, of root or of the
+// daemon's user.
 package file

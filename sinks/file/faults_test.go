@@ -25,7 +25,7 @@ func TestDiskFull(t *testing.T) {
 		for _, name := range []string{format.RFC5424, format.Frames} {
 			t.Run(mode+" "+name, func(t *testing.T) {
 				dir := t.TempDir()
-				if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2M"); err != nil {
+				if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755,size=2M"); err != nil {
 					t.Skipf("cannot mount a tmpfs: %v", err)
 				}
 				defer func() {

@@ -11,11 +11,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// nonBlocking opens a FIFO without a reader with an error instead of waiting for one, and lets writes to it be interrupted.
-// It means nothing to regular files.
-const nonBlocking = unix.O_NONBLOCK
+	"github.com/rtflow/pipelined/internal/safefile"
+)
 
 // checkEvery is how often it is looked whether the path still leads to the open file.
 const checkEvery = time.Second
@@ -23,6 +21,7 @@ const checkEvery = time.Second
 // logFile is a path: a regular file, or a FIFO or device, which are neither locked, rotated, synced nor repaired.
 type logFile struct {
 	path    string
+	trust   safefile.Options
 	mode    fileMode
 	owner   owner
 	rotate  rotateOptions
@@ -32,9 +31,10 @@ type logFile struct {
 
 	mu sync.Mutex // guards f against interrupt
 	f  *os.File
+	at safefile.Entry // where f is; valid while it is open
 
 	regular     bool
-	rotatable   bool // regular and not behind a symbolic link: renaming would move the link
+	rotatable   bool // regular and not behind a symbolic link, which would lead to the new file no longer
 	size        int64
 	slot        int64     // which rotation interval the file's content is from
 	checked     time.Time // that the path leads to f
@@ -50,15 +50,19 @@ type logFile struct {
 
 var _ target = (*logFile)(nil)
 
-func (l *logFile) open(now time.Time) error {
+func (l *logFile) open(now time.Time) (err error) {
 	l.asked.Store(false)
-	f, created, err := l.openFile()
+	l.at, err = safefile.OpenParent(l.path, l.trust)
 	if err != nil {
 		return l.explain(err)
 	}
+	f, created, err := l.openFile()
+	if err != nil {
+		return errors.Join(l.explain(err), l.at.Close())
+	}
 	if err := l.adopt(f, created, now); err != nil {
 		_ = f.Close()
-		return err
+		return errors.Join(err, l.at.Close())
 	}
 	l.mu.Lock()
 	l.f = f
@@ -66,18 +70,15 @@ func (l *logFile) open(now time.Time) error {
 	return nil
 }
 
-// openFile opens the path, which it creates if nothing is there.
+// openFile opens the file, which it creates if nothing is there.
 func (l *logFile) openFile() (f *os.File, created bool, err error) {
-	const flags = os.O_WRONLY | os.O_APPEND | nonBlocking
-	f, err = os.OpenFile(l.path, flags|os.O_CREATE|os.O_EXCL, fs.FileMode(l.mode))
-	if err == nil {
-		return f, true, nil
+	const flags = os.O_WRONLY | os.O_APPEND
+	f, err = l.at.OpenFile(flags)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, false, err
 	}
-	if !errors.Is(err, fs.ErrExist) {
-		return nil, false, err
-	}
-	f, err = os.OpenFile(l.path, flags, 0)
-	return f, false, err
+	f, err = l.at.Create(l.at.Name, flags, fs.FileMode(l.mode))
+	return f, err == nil, err
 }
 
 // adopt makes sure that f can be appended to, and takes its measure.
@@ -86,12 +87,8 @@ func (l *logFile) adopt(f *os.File, created bool, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("file: %w", err)
 	}
-	at, err := os.Lstat(l.path)
-	if err != nil {
-		return fmt.Errorf("file: %w", err)
-	}
 	l.regular, l.size, l.checked = info.Mode().IsRegular(), info.Size(), now
-	l.rotatable = at.Mode().IsRegular()
+	l.rotatable = l.regular && !l.at.Linked
 	if !l.rotatable && (l.rotate.Size != 0 || l.rotate.Interval != 0) {
 		l.warn("not a regular file: it is not rotated", "path", l.path)
 	}
@@ -113,8 +110,8 @@ func (l *logFile) adopt(f *os.File, created bool, now time.Time) error {
 			return fmt.Errorf("file: %w", err)
 		}
 		if l.durable {
-			if err := l.syncDir(); err != nil {
-				return err
+			if err := l.at.Sync(); err != nil {
+				return fmt.Errorf("file: cannot sync the directory of %s: %w", l.path, err)
 			}
 		}
 	}
@@ -129,8 +126,16 @@ func (l *logFile) adopt(f *os.File, created bool, now time.Time) error {
 	return l.repair(f, now)
 }
 
+// howToShare says what to do about a directory that others may write to.
+const howToShare = "Whoever can replace files there could have the daemon overwrite others: " +
+	"give the directory to root or to the daemon's user (chown) and take the permission from the others (chmod go-w), " +
+	"or set shared_directory = true"
+
 func (l *logFile) explain(err error) error {
+	var unsafe *safefile.UnsafeError
 	switch {
+	case errors.As(err, &unsafe):
+		return fmt.Errorf("file: %s is not opened: %w. %s", l.path, err, howToShare)
 	case errors.Is(err, fs.ErrNotExist):
 		if _, dirErr := os.Stat(filepath.Dir(l.path)); errors.Is(dirErr, fs.ErrNotExist) {
 			return fmt.Errorf("file: the directory of %s does not exist and is not created: %w", l.path, err)
@@ -142,7 +147,7 @@ func (l *logFile) explain(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("file: user %d may not write to %s: %w", os.Geteuid(), l.path, err)
 	}
-	return fmt.Errorf("file: %w", err)
+	return fmt.Errorf("file: cannot open %s: %w", l.path, err)
 }
 
 func (l *logFile) turn(now time.Time, n int) (first func(time.Time) error) {
@@ -176,6 +181,16 @@ func (l *logFile) turn(now time.Time, n int) (first func(time.Time) error) {
 func (l *logFile) same(info fs.FileInfo) bool {
 	own, err := l.f.Stat()
 	return err == nil && os.SameFile(own, info)
+}
+
+// sameFile reports whether two open files are one.
+func sameFile(a, b *os.File) bool {
+	one, err := a.Stat()
+	if err != nil {
+		return false
+	}
+	other, err := b.Stat()
+	return err == nil && os.SameFile(one, other)
 }
 
 // openAgain lets go of the file and opens the path anew.
@@ -228,20 +243,6 @@ func (l *logFile) sync() error {
 	return nil
 }
 
-// syncDir puts a new directory entry on the disk.
-func (l *logFile) syncDir() error {
-	d, err := os.Open(filepath.Dir(l.path))
-	if err != nil {
-		return fmt.Errorf("file: %w", err)
-	}
-	err = d.Sync()
-	_ = d.Close()
-	if err != nil {
-		return fmt.Errorf("file: cannot sync the directory of %s: %w", l.path, err)
-	}
-	return nil
-}
-
 func (l *logFile) reopen() { l.asked.Store(true) }
 
 func (l *logFile) interrupt() {
@@ -262,7 +263,7 @@ func (l *logFile) close() error {
 	if info, err := l.f.Stat(); err == nil && l.regular && info.Size() == l.size {
 		l.left = info
 	}
-	err := l.f.Close()
+	err := errors.Join(l.f.Close(), l.at.Close())
 	l.f = nil
 	if err != nil {
 		return fmt.Errorf("file: %w", err)

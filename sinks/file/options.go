@@ -20,6 +20,7 @@ type table struct {
 	Mode         fileMode      `toml:"mode"`
 	Owner        string        `toml:"owner"`
 	Group        string        `toml:"group"`
+	Shared       bool          `toml:"shared_directory"`
 }
 
 // rotateOptions says when a file is closed under another name, and what becomes of it. Zero values: never, never, all, for ever,

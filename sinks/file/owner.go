@@ -40,6 +40,14 @@ func ownership(cfg sdk.Config, userName, groupName string) (o owner, ok bool) {
 	return o, ok
 }
 
+// users returns to whom files may belong beside the user of this process.
+func (o owner) users() []int {
+	if o.uid < 0 {
+		return nil
+	}
+	return []int{o.uid}
+}
+
 func number(id string) (int, bool) {
 	n, err := strconv.ParseUint(id, 10, 31)
 	return int(n), err == nil

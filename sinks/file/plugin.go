@@ -2,10 +2,12 @@ package file
 
 import (
 	_ "embed"
+	"errors"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/rtflow/pipelined/internal/safefile"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/options"
@@ -61,12 +63,14 @@ func newFile(cfg sdk.Config, env sdk.Env) sdk.Sink {
 		return nil
 	}
 	o.warnIdle(cfg)
+	o.warnShared(cfg)
 	warn := env.Warn
 	if warn == nil {
 		warn = func(string, ...any) {}
 	}
 	sink := newSink(enc, &logFile{
 		path:    o.Path,
+		trust:   safefile.Options{Shared: o.Shared, Owners: own.users()},
 		mode:    o.Mode,
 		owner:   own,
 		rotate:  o.Rotate,
@@ -110,6 +114,19 @@ func (o *table) check(cfg sdk.Config) bool {
 	mistake(every < minSyncInterval || every > maxSyncInterval, "sync_interval", "want %v to %v, got %v",
 		minSyncInterval, maxSyncInterval, every)
 	return good
+}
+
+// warnShared warns of a directory that others may write to. Whom it belongs to is looked at when the file is opened: the daemon may run
+// as another user than this process.
+func (o *table) warnShared(cfg sdk.Config) {
+	at, err := safefile.OpenParent(o.Path, safefile.Options{Shared: o.Shared})
+	var unsafe *safefile.UnsafeError
+	if errors.As(err, &unsafe) && unsafe.Writers {
+		cfg.Warnf("path", "is not going to be opened: %v. %s", err, howToShare)
+	}
+	if err == nil {
+		_ = at.Close()
+	}
 }
 
 // warnIdle warns of options that nothing reads beside the others.

@@ -65,7 +65,7 @@ func TestReadme(t *testing.T) {
 	}
 	for _, option := range []string{
 		"path", "mode", "format", "profile", "platform", "sync", "sync_interval", "rotate.size", "rotate.interval", "rotate.keep",
-		"rotate.max_age", "rotate.compress", "owner", "group",
+		"rotate.max_age", "rotate.compress", "owner", "group", "shared_directory",
 	} {
 		if !strings.Contains(string(text), "| `"+option+"` |") {
 			t.Errorf("README.md does not explain %s", option)

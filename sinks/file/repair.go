@@ -35,11 +35,14 @@ const maxTail = 64 << 10
 // to. A torn record is cut off: its sequence was not acknowledged or, without sync, it was lost with the power. What does not
 // look like ours is never cut.
 func (l *logFile) repair(f *os.File, now time.Time) error {
-	in, err := os.Open(l.path)
+	in, err := l.at.OpenFile(os.O_RDONLY)
 	if err != nil {
 		return fmt.Errorf("file: cannot read the end of %s: %w", l.path, err)
 	}
 	defer func() { _ = in.Close() }()
+	if !sameFile(in, f) {
+		return fmt.Errorf("file: %s was replaced while it was opened", l.path)
+	}
 	if l.layout.first == 0 {
 		return l.repairFrames(in, f, now)
 	}

@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/rtflow/pipelined/internal/safefile"
 )
 
 // stamp is the time in the name of a rotated file: UTC, so that names sort by time also when the clocks change.
@@ -48,41 +49,42 @@ func (l *logFile) rotateNow(now time.Time) error {
 // setAside renames the file. The names are a millisecond apart: it never replaces another.
 func (l *logFile) setAside(now time.Time) error {
 	for at := now; ; at = at.Add(time.Millisecond) {
-		name := l.rotatedName(at)
-		taken, err := exists(name, name+gzipped.suffix(), name+zstandard.suffix())
+		name := rotatedName(l.at.Name, at)
+		taken, err := exists(l.at.Dir, name+gzipped.suffix(), name+zstandard.suffix())
 		if err != nil {
 			return err
 		}
-		if !taken {
-			return os.Rename(l.path, name)
+		if taken {
+			continue
+		}
+		if err := l.at.RenameNew(l.at.Name, name); !errors.Is(err, fs.ErrExist) {
+			return err
 		}
 	}
 }
 
-// exists reports whether one of the names leads somewhere.
-func exists(names ...string) (bool, error) {
+// exists reports whether one of the names is taken.
+func exists(dir *safefile.Dir, names ...string) (bool, error) {
 	for _, name := range names {
-		if _, err := os.Lstat(name); err == nil {
-			return true, nil
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return false, err
+		if taken, err := dir.Exists(name); taken || err != nil {
+			return taken, err
 		}
 	}
 	return false, nil
 }
 
 // rotatedName returns audit-20261124T030000.000Z.log for audit.log.
-func (l *logFile) rotatedName(at time.Time) string {
-	stem, ext := l.parts()
+func rotatedName(name string, at time.Time) string {
+	stem, ext := parts(name)
 	return stem + "-" + at.UTC().Format(stamp) + ext
 }
 
-func (l *logFile) parts() (stem, ext string) {
-	ext = filepath.Ext(l.path)
-	if ext == filepath.Base(l.path) { // ".log" is a name, not an extension
+func parts(name string) (stem, ext string) {
+	ext = filepath.Ext(name)
+	if ext == name { // ".log" is a name, not an extension
 		ext = ""
 	}
-	return strings.TrimSuffix(l.path, ext), ext
+	return strings.TrimSuffix(name, ext), ext
 }
 
 // pruneEvery is how often files are looked for that have become too old.
@@ -98,10 +100,10 @@ func (l *logFile) pruneIfDue(now time.Time) {
 // compressed or not.
 func (l *logFile) prune(now time.Time) {
 	l.pruned = now
-	if l.rotate.Keep == 0 && l.rotate.MaxAge == 0 {
+	if l.rotate.Keep == 0 && l.rotate.MaxAge == 0 || !l.rotatable {
 		return
 	}
-	files, err := l.rotated()
+	files, err := rotated(l.at)
 	for i, f := range files {
 		tooMany := l.rotate.Keep != 0 && i < len(files)-l.rotate.Keep
 		tooOld := l.rotate.MaxAge != 0 && now.Sub(f.at) > time.Duration(l.rotate.MaxAge)
@@ -109,7 +111,7 @@ func (l *logFile) prune(now time.Time) {
 			continue
 		}
 		for _, name := range f.names {
-			if removeErr := os.Remove(name); !errors.Is(removeErr, fs.ErrNotExist) { // else it has just been compressed
+			if removeErr := l.at.Remove(name); !errors.Is(removeErr, fs.ErrNotExist) { // else it has just been compressed
 				err = errors.Join(err, removeErr)
 			}
 		}
@@ -125,31 +127,30 @@ type rotatedFile struct {
 	names []string
 }
 
-// rotated lists the rotated files, the oldest first.
-func (l *logFile) rotated() (files []rotatedFile, err error) {
-	entries, err := os.ReadDir(filepath.Dir(l.path)) // sorted by name
+// rotated lists the rotated files of a file, the oldest first.
+func rotated(log safefile.Entry) (files []rotatedFile, err error) {
+	entries, err := log.ReadDir()
 	if err != nil {
 		return nil, fmt.Errorf("file: %w", err)
 	}
 	for _, e := range entries {
-		name := filepath.Join(filepath.Dir(l.path), e.Name())
-		at, _, ok := l.rotatedAt(name)
+		at, _, ok := rotatedAt(log.Name, e.Name())
 		switch {
 		case !ok || !e.Type().IsRegular():
 		case len(files) > 0 && files[len(files)-1].at.Equal(at):
 			last := &files[len(files)-1]
-			last.names = append(last.names, name)
+			last.names = append(last.names, e.Name())
 		default:
-			files = append(files, rotatedFile{at, []string{name}})
+			files = append(files, rotatedFile{at, []string{e.Name()}})
 		}
 	}
 	slices.SortStableFunc(files, func(a, b rotatedFile) int { return a.at.Compare(b.at) })
 	return files, nil
 }
 
-// rotatedAt reports whether the name is one that rotatedName makes, compressed or not, and the time in it.
-func (l *logFile) rotatedAt(name string) (at time.Time, how compression, ok bool) {
-	stem, ext := l.parts()
+// rotatedAt reports whether a name is one that rotatedName makes of a file's, compressed or not, and the time in it.
+func rotatedAt(file, name string) (at time.Time, how compression, ok bool) {
+	stem, ext := parts(file)
 	text, ok := strings.CutPrefix(name, stem+"-")
 	if !ok {
 		return at, how, false

@@ -6,6 +6,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
 )
@@ -117,7 +119,7 @@ func openStdout() (io.Writer, error) {
 		return nil, err
 	}
 	if info.Mode()&(os.ModeNamedPipe|os.ModeCharDevice) != 0 {
-		if f, err := os.OpenFile("/proc/self/fd/1", os.O_WRONLY|nonBlocking, 0); err == nil {
+		if f, err := os.OpenFile("/proc/self/fd/1", os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
 			return &ownFile{f}, nil
 		}
 	}

@@ -207,7 +207,7 @@ func TestFullDisk(t *testing.T) {
 	n := newNetwork(t)
 	n.serve()
 	small := t.TempDir()
-	n.must(syscall.Mount("tmpfs", small, "tmpfs", 0, "size=256k"))
+	n.must(syscall.Mount("tmpfs", small, "tmpfs", 0, "mode=0755,size=256k"))
 	t.Cleanup(func() { _ = syscall.Unmount(small, syscall.MNT_DETACH) })
 	ballast := filepath.Join(small, "ballast")
 	n.must(os.WriteFile(ballast, make([]byte, 200<<10), 0o600))

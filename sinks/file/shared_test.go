@@ -122,7 +122,7 @@ func TestSharedDirectoryWarning(t *testing.T) {
 			t.Fatal(err)
 		}
 		section, problems := config.ParseTable("test.toml", []byte("path = \""+dir+"/x.log\"\n"+c.more))
-		if Plugin().New(section, sdk.Env{Hostname: "fw1"}) == nil {
+		if Plugin().Configure(section, sdk.Env{Hostname: "fw1"}) == nil {
 			t.Errorf("%v: no sink", c.mode)
 		}
 		all := problems.All()

@@ -18,6 +18,9 @@ type address struct {
 
 func (a address) String() string { return a.scheme + "://" + strings.ReplaceAll(a.target, "%", "%25") }
 
+// connected reports whether the peer can end a connection.
+func (a address) connected() bool { return a.scheme != "udp" && a.scheme != "unixgram" }
+
 func (a address) encrypted() bool { return a.scheme == "tls" || a.scheme == "relps" }
 
 // Ports that are registered for syslog (RFC 5426, RFC 5425). TCP and RELP have none that collectors agree on.

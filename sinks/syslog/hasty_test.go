@@ -36,7 +36,7 @@ func TestHastyPeer(t *testing.T) {
 	defer func() { _ = l.Close(); <-done }()
 	s := sinktest.NewStream(t)
 	s.Append(numbered(2000)...)
-	sink := newTestSink(t, "", "tcp://"+l.Addr().String())
+	sink := newTestSink(t, "max_refusals = 0", "tcp://"+l.Addr().String())
 	run := func() {
 		t.Helper()
 		if err := s.Run(t.Context(), sink); err == nil {

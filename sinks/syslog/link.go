@@ -20,6 +20,8 @@ type link struct {
 	dialer  dialer
 	counts  *counts
 
+	maxRefusals int // of a record, before it is given up; 0: never
+
 	// acked is the last record that this address has, and everything before it. It outlives a run: with the strategy all,
 	// addresses are not equally far.
 	acked event.Seq
@@ -32,7 +34,12 @@ type link struct {
 		seq   event.Seq
 		times int
 		why   string
+		told  bool
 	}
+	search search
+	// hasty says that the peer has ended the last connection at once: it does not understand us, or has nobody behind it.
+	// What its kernel acknowledges means nothing then. TCP and TLS.
+	hasty bool
 
 	// Of the open connection.
 	conn     conn
@@ -42,6 +49,8 @@ type link struct {
 	marks    marks
 	since    time.Time
 	took     bool      // something was acknowledged
+	head     event.Seq // the first record
+	doubted  time.Time // since when what the kernel acknowledges is, or was, not believed
 	progress time.Time // when something was last acknowledged, or was sent while nothing was on its way
 	highest  event.Seq // of all connections: what is below was sent before
 
@@ -60,7 +69,9 @@ func (l *link) attach(ctx context.Context, c conn, acknowledge func()) {
 			acknowledge()
 		}
 	})
-	l.conn, l.told, l.since, l.took = c, false, time.Now(), false
+	l.conn, l.told, l.since, l.took, l.head = c, false, time.Now(), false, 0
+	l.doubted = l.since
+	l.search.begin()
 	l.letGo = context.AfterFunc(ctx, c.interrupt)
 	l.counts.connections.Add(1)
 	p := c.peer()
@@ -70,7 +81,8 @@ func (l *link) attach(ctx context.Context, c conn, acknowledge func()) {
 // add frames a message.
 func (l *link) add(msg []byte, seq event.Seq) {
 	l.buf = l.conn.frame(l.buf, msg)
-	l.marks.push(l.conn.position(), seq)
+	l.push(l.conn.position(), seq)
+	l.search.add(seq)
 	l.pending++
 	if seq <= l.highest {
 		l.counts.repeated.Add(1)
@@ -79,7 +91,23 @@ func (l *link) add(msg []byte, seq event.Seq) {
 }
 
 // skip notes a record that is not sent: it is over with the one before it.
-func (l *link) skip(seq event.Seq) { l.marks.push(l.conn.position(), seq) }
+func (l *link) skip(seq event.Seq) { l.push(l.conn.position(), seq) }
+
+// hold notes a record that is not sent now.
+func (l *link) hold(seq event.Seq) { l.push(held, seq) }
+
+func (l *link) push(end uint64, seq event.Seq) {
+	if l.head == 0 {
+		l.head = seq
+	}
+	l.marks.push(end, seq)
+}
+
+// full reports whether no more records may be framed until some were acknowledged.
+func (l *link) full() bool { return l.marks.len() >= l.conn.limit() || l.search.full() }
+
+// byKernel reports whether what the collector's kernel has is all that is known of delivery.
+func (l *link) byKernel() bool { return l.address.connected() && !l.conn.answers() }
 
 // flush sends what is framed.
 func (l *link) flush(now time.Time) error {
@@ -90,6 +118,7 @@ func (l *link) flush(now time.Time) error {
 		l.progress = now
 	}
 	messages := l.pending
+	l.search.sent = true
 	l.pending = 0 // on their way from here on: the send may settle
 	l.unacked.Store(int64(l.marks.len()))
 	err := l.conn.send(l.buf)
@@ -110,6 +139,21 @@ func (l *link) settle(now time.Time) (moved bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	framed := l.conn.position()
+	if l.byKernel() {
+		if l.hasty && !l.search.on && now.Sub(l.doubted) < trustAfter {
+			position = 0
+		}
+		position = l.search.believe(position, framed, now)
+		if l.search.on && l.conn.failed() != nil {
+			position = 0
+		}
+	}
+	if l.search.on {
+		if err := l.try(position >= framed, now); err != nil {
+			return false, err
+		}
+	}
 	if last := l.marks.release(position); last > 0 {
 		l.acked = max(l.acked, last)
 		l.progress, l.took = now, true
@@ -122,6 +166,39 @@ func (l *link) settle(now time.Time) (moved bool, err error) {
 	return false, nil
 }
 
+// try goes on with the search: taken says that the collector has what is on its way.
+func (l *link) try(taken bool, now time.Time) error {
+	switch {
+	case taken && l.search.sent && l.search.n > 0:
+		err := l.search.stood()
+		if !l.search.on && l.byKernel() {
+			l.hasty, l.doubted = true, now // at full speed from here on: that must stand, too
+		}
+		return err
+	case l.search.other && l.search.n == 0 && now.Sub(l.since) > otherWait:
+		return l.search.noOther()
+	}
+	return nil
+}
+
+// ended notes that the connection has ended, and why, before [link.lose].
+func (l *link) ended(why error, now time.Time) {
+	if l.byKernel() {
+		l.hasty = now.Sub(l.doubted) < trustAfter
+	}
+	_, refused := errors.AsType[*refusedError](why)
+	if !l.address.connected() || !endedByPeer(why) && !(refused && l.search.on) {
+		return
+	}
+	if seq := l.search.ended(l.head, l.took); seq != 0 {
+		l.refused.seq, l.refused.times, l.refused.told = seq, l.maxRefusals, false
+		l.refused.why = "the collector ends the connection at it"
+		if refused {
+			l.refused.why = why.Error()
+		}
+	}
+}
+
 // through returns up to where this address has everything of what was handed out.
 func (l *link) through(handed event.Seq) event.Seq {
 	if l.up() && l.marks.len() == 0 {
@@ -130,11 +207,9 @@ func (l *link) through(handed event.Seq) event.Seq {
 	return min(l.acked, handed)
 }
 
-// lose gives the connection up after an error, and notes which record the collector refused, if it did.
-func (l *link) lose(err error, now time.Time) {
-	if _, settleErr := l.settle(now); settleErr != nil {
-		err = errors.Join(err, settleErr)
-	}
+// lose gives the connection up after an error, and notes which record the collector refused, if it did. What the peer has was
+// settled before.
+func (l *link) lose(err error) {
 	if r, ok := errors.AsType[*refusedError](err); ok && r.others {
 		l.note(l.marks.at(r.position), r.text)
 	}
@@ -153,7 +228,7 @@ func (l *link) note(seq event.Seq, why string) {
 		return
 	}
 	if l.refused.seq != seq {
-		l.refused.seq, l.refused.times = seq, 0
+		l.refused.seq, l.refused.times, l.refused.told = seq, 0, false
 	}
 	l.refused.times++
 	l.refused.why = why
@@ -161,7 +236,7 @@ func (l *link) note(seq event.Seq, why string) {
 
 // givenUp reports whether the collector has refused that record often enough.
 func (l *link) givenUp(seq event.Seq) bool {
-	return l.refused.seq == seq && l.refused.times >= maxRefusals
+	return l.maxRefusals > 0 && l.refused.seq == seq && l.refused.times >= l.maxRefusals
 }
 
 // leave ends the connection in order.

@@ -25,6 +25,7 @@ type options struct {
 	TLS tlsOptions `toml:"tls"`
 
 	Window         int           `toml:"window"`
+	MaxRefusals    int           `toml:"max_refusals"`
 	ConnectTimeout time.Duration `toml:"connect_timeout"`
 	WriteTimeout   time.Duration `toml:"write_timeout"`
 	CloseTimeout   time.Duration `toml:"close_timeout"`
@@ -40,6 +41,7 @@ func defaults() options {
 		Platform:       format.DefaultPlatform,
 		TLS:            tlsOptions{MinVersion: tls12},
 		Window:         1000,
+		MaxRefusals:    3,
 		ConnectTimeout: 10 * time.Second,
 		WriteTimeout:   30 * time.Second,
 		CloseTimeout:   5 * time.Second,

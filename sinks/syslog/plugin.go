@@ -27,9 +27,12 @@ func Plugin() sdk.SinkPlugin {
 
 // Limits of the options.
 const (
-	minTimeout   = 100 * time.Millisecond
-	maxTimeout   = 10 * time.Minute
-	maxWindow    = 65536
+	minTimeout = 100 * time.Millisecond
+	maxTimeout = 10 * time.Minute
+	maxWindow  = 65536
+
+	maxMaxRefusals = 1000
+
 	maxAddresses = 16
 )
 
@@ -58,6 +61,7 @@ func newSink(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	for _, a := range addresses {
 		k.links = append(k.links, &link{
 			address: a, dialer: k.dialer(a, &o), counts: &k.counts, shown: AddressStatus{Address: a.String(), State: Standby},
+			maxRefusals: o.MaxRefusals, search: search{most: o.MaxRefusals},
 		})
 	}
 	return k
@@ -134,6 +138,9 @@ func (c *checker) times(o *options) {
 			c.cfg.Warnf("keepalive", "the first probe comes after user_timeout (%v): an idle connection whose peer is gone is noticed after "+
 				"%v, want keepalive below user_timeout", o.UserTimeout, o.Keepalive+o.Keepalive/keepaliveProbes)
 		}
+	}
+	if o.MaxRefusals < 0 || o.MaxRefusals > maxMaxRefusals {
+		c.mistake("max_refusals", "want 1 to %d, or 0 to give up no record, got %d", maxMaxRefusals, o.MaxRefusals)
 	}
 	if o.Window < 1 || o.Window > maxWindow {
 		c.mistake("window", "want 1 to %d messages, got %d", maxWindow, o.Window)

@@ -156,11 +156,11 @@ func (r *relp) take(in *relpReader) error {
 	case err != nil && r.refusal != nil:
 		return r.refusal // no other was taken in time
 	case errors.Is(err, io.EOF):
-		return errors.New("the peer closed the connection")
+		return peerEnded("the peer closed the connection")
 	case err != nil:
 		return explainAlert(err)
 	case f.command == relpServerClose:
-		return errors.New("the collector ended the RELP session")
+		return peerEnded("the collector ended the RELP session")
 	case f.command != relpResponse:
 		return fmt.Errorf("the collector sent a RELP command %q", f.command)
 	}

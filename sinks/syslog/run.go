@@ -60,6 +60,7 @@ func (k *Sink) newRun(ctx context.Context, s sdk.Stream) (*run, error) {
 		k.epoch = s.Epoch()
 		for _, l := range k.links {
 			l.acked, l.highest, l.refused.seq = 0, 0, 0
+			l.search.stop()
 		}
 	}
 	return r, nil
@@ -160,8 +161,11 @@ func (r *run) add(rec *event.Record) error {
 			continue
 		}
 		if l.givenUp(seq) {
-			r.stream.Reject(seq, l.refused.why)
-			l.skip(seq)
+			r.reject(l, seq)
+			continue
+		}
+		if l.search.holds(seq) {
+			l.hold(seq)
 			continue
 		}
 		if err := r.give(l, seq); err != nil {
@@ -172,9 +176,20 @@ func (r *run) add(rec *event.Record) error {
 	return nil
 }
 
+// reject gives up the record whose message is in r.msg, and says which that is.
+func (r *run) reject(l *link, seq event.Seq) {
+	if !l.refused.told {
+		l.refused.told = true
+		r.warn("a record is given up: the collector takes others, and not this one", "address", l.address.String(),
+			"why", l.refused.why, "times", l.refused.times, "record", string(r.msg))
+	}
+	r.stream.Reject(seq, l.refused.why)
+	l.skip(seq)
+}
+
 // give frames the message for one address, and sends what is framed when it is much.
 func (r *run) give(l *link, seq event.Seq) error {
-	for l.marks.len() >= l.conn.limit() {
+	for l.full() {
 		if err := r.waitRoom(l); err != nil || !l.up() {
 			return err
 		}
@@ -195,7 +210,7 @@ func (r *run) waitRoom(l *link) error {
 		return r.lost(l, err)
 	}
 	for pause := firstPoll; ; pause = min(2*pause, lastPoll) {
-		if err := r.settle(); err != nil || !l.up() || l.marks.len() < l.conn.limit() {
+		if err := r.settle(); err != nil || !l.up() || !l.full() {
 			return err
 		}
 		if err := r.sleep(pause, l.conn.changed()); err != nil {

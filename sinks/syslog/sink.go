@@ -33,9 +33,6 @@ var (
 	_ sdk.CounterReporter = (*Sink)(nil)
 )
 
-// maxRefusals is how often a collector may refuse a record, and take others, before the record is given up.
-const maxRefusals = 3
-
 // Run sends until ctx ends, the stream is drained, or no address is left.
 func (k *Sink) Run(ctx context.Context, s sdk.Stream) error {
 	r, err := k.newRun(ctx, s)
@@ -48,7 +45,8 @@ func (k *Sink) Run(ctx context.Context, s sdk.Stream) error {
 	}
 	for _, l := range r.links {
 		if l.up() {
-			l.lose(err, time.Now())
+			_, _ = l.settle(time.Now()) // the run ends already
+			l.lose(err)
 		}
 	}
 	// What the peers have is worth an acknowledgement, whatever ended the loop.
@@ -180,6 +178,7 @@ func (r *run) stands(l *link, c conn) bool {
 			c.drop()
 			err = fmt.Errorf("syslog: %s: %w", l.address, err)
 			l.rest.begin(time.Now(), r.returnAfter, err)
+			l.hasty = !c.answers()
 			r.counts.disconnects.Add(1)
 			l.show(Down, func(s *AddressStatus) { s.Error = err.Error() })
 			return false
@@ -242,7 +241,10 @@ func (r *run) lost(l *link, err error) error {
 	now := time.Now()
 	_, _ = l.settle(now) // an error comes up again
 	worked := l.worked(err, now)
-	l.lose(err, now)
+	if r.ctx.Err() == nil {
+		l.ended(err, now)
+	}
+	l.lose(err)
 	if r.ctx.Err() != nil {
 		return r.ctx.Err()
 	}

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strconv"
-	"sync/atomic"
 	"time"
 )
 
@@ -25,9 +23,6 @@ const (
 type streamDialer struct {
 	tcpDialer
 	framing framing
-	// hasty says that the peer has closed the last connection at once: it does not understand us, or has nobody behind it.
-	// What its kernel acknowledges means nothing then.
-	hasty atomic.Bool
 }
 
 // stream is syslog over TCP (RFC 6587) or TLS (RFC 5425). Its position counts bytes of plaintext.
@@ -42,7 +37,6 @@ type stream struct {
 	pieces []piece
 	taken  uint64 // plaintext that the peer has: of TLS, in whole records
 
-	begun  time.Time
 	broken *breakage
 }
 
@@ -55,26 +49,17 @@ func (d *streamDialer) dial(ctx context.Context, wake func()) (conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{opened: o, framing: d.framing, limits: d.limits, begun: time.Now(), broken: newBreakage()}
-	if d.hasty.Load() && s.trust.IsZero() {
-		s.trust = s.begun.Add(trustAfter)
-	}
-	go s.read(&d.hasty, wake)
+	s := &stream{opened: o, framing: d.framing, limits: d.limits, broken: newBreakage()}
+	go s.read(wake)
 	return s, nil
 }
 
-// read waits for the end of the connection, and notes whether it came at once. Collectors of plain syslog say nothing; what one
-// says all the same is ignored.
-func (s *stream) read(hasty *atomic.Bool, wake func()) {
+// read waits for the end of the connection. Collectors of plain syslog say nothing; what one says all the same is ignored.
+func (s *stream) read(wake func()) {
 	defer close(s.broken.done)
 	var sink [512]byte
 	for {
 		if _, err := s.rw.Read(sink[:]); err != nil {
-			if lived := time.Since(s.begun); lived >= trustAfter {
-				hasty.Store(false)
-			} else if !errors.Is(err, net.ErrClosed) { // not by us
-				hasty.Store(true)
-			}
 			s.broken.set(explainRead(err, s.tls != nil))
 			wake()
 			return
@@ -156,7 +141,7 @@ func (s *stream) drop() {
 // explainRead says why a peer that need not say anything has ended the connection.
 func explainRead(err error, encrypted bool) error {
 	if errors.Is(err, io.EOF) {
-		return errors.New("the peer closed the connection")
+		return peerEnded("the peer closed the connection")
 	}
 	if encrypted {
 		return explainAlert(err)

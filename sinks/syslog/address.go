@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -44,7 +45,7 @@ func parseAddress(text string) (address, error) {
 	if !ok {
 		return address{}, fmt.Errorf("%q: unknown scheme %q; known are udp, tcp, tls, relp, relps, unixgram", text, scheme)
 	}
-	u, err := url.Parse(text)
+	u, err := url.Parse(withZone(text))
 	switch {
 	case err != nil:
 		return address{}, fmt.Errorf("%q is not a URL: %w", text, err)
@@ -65,6 +66,18 @@ func parseAddress(text string) (address, error) {
 		return address{}, fmt.Errorf("%q: want a port from 1 to 65535", text)
 	}
 	return address{scheme: scheme, host: u.Hostname(), target: net.JoinHostPort(u.Hostname(), port)}, nil
+}
+
+// zonePattern is an IPv6 address with an interface behind it.
+var zonePattern = regexp.MustCompile(`\[([0-9A-Fa-f:.]+)%([^\]]+)\]`)
+
+// withZone writes the interface of an IPv6 address as a URL wants it (RFC 6874), fe80::1%25eth0. People write fe80::1%eth0.
+func withZone(text string) string {
+	m := zonePattern.FindStringSubmatchIndex(text)
+	if m == nil || strings.HasPrefix(text[m[4]:], "25") && m[5]-m[4] > len("25") {
+		return text
+	}
+	return text[:m[4]] + "25" + text[m[4]:]
 }
 
 // validHost reports whether the host of a URL is a name or an address.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -28,6 +29,8 @@ type datagramDialer struct {
 	address address
 	limits  limits
 	counts  *counts
+	lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
+	turn    atomic.Uint64 // which of several addresses of a name is tried first: the next one after each that failed
 }
 
 // datagrams sends a message per datagram. Its position counts messages.
@@ -41,6 +44,7 @@ type datagrams struct {
 	framed uint64
 	sent   uint64
 	trust  time.Time
+	fail   func() // notes that this address does not work
 
 	info        peerInfo
 	broken      *breakage
@@ -52,19 +56,62 @@ var _ conn = (*datagrams)(nil)
 func (d *datagramDialer) dial(ctx context.Context, wake func()) (conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.limits.connect)
 	defer cancel()
-	network := d.address.scheme
-	nd := net.Dialer{Control: discoverMTU}
-	c, err := nd.DialContext(ctx, network, d.address.target)
+	c, err := d.connect(ctx)
 	if err != nil {
 		return nil, explainDial(ctx, err, d.limits.connect)
 	}
-	g := &datagrams{Conn: c, limits: d.limits, counts: d.counts, info: peerInfo{remote: d.address.target}, broken: newBreakage()}
+	g := &datagrams{
+		Conn: c, limits: d.limits, counts: d.counts, info: peerInfo{remote: d.address.target}, broken: newBreakage(),
+		fail: sync.OnceFunc(func() { d.turn.Add(1) }),
+	}
 	g.transmit = g.sendEach
 	if u, ok := c.(*net.UDPConn); ok {
 		g.useUDP(u)
 	}
 	go g.read(wake)
 	return g, nil
+}
+
+// connect connects to the first address of the name that there is a way to. Nobody answers to that: an address where nobody
+// listens is found out later, and the next connection begins with the one behind it.
+func (d *datagramDialer) connect(ctx context.Context) (net.Conn, error) {
+	nd := net.Dialer{Control: discoverMTU}
+	targets := []string{d.address.target}
+	if d.address.scheme == "udp" {
+		host, port, err := net.SplitHostPort(d.address.target)
+		if err != nil {
+			return nil, err
+		}
+		addrs, err := d.lookup(ctx, host)
+		if err != nil {
+			return nil, err
+		}
+		targets = targets[:0]
+		for _, a := range addrs {
+			targets = append(targets, net.JoinHostPort(a.Unmap().String(), port))
+		}
+	}
+	var errs []error
+	first := d.turn.Load()
+	for i := range targets {
+		c, err := nd.DialContext(ctx, d.address.scheme, targets[(first+uint64(i))%uint64(len(targets))])
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 1 {
+		return nil, errs[0]
+	}
+	return nil, errors.Join(errs...)
+}
+
+// lookupHost returns the addresses of a name or of an address.
+func lookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{a}, nil
+	}
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
 // discoverMTU makes the kernel find out the MTU of the path and cut what is longer into fragments: it is the default of
@@ -180,6 +227,7 @@ func (g *datagrams) read(wake func()) {
 		if _, err := g.Read(sink[:]); err != nil {
 			if !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
 				g.counts.sendErrors.Add(1)
+				g.fail()
 			}
 			g.broken.set(explainDatagram(err))
 			wake()
@@ -228,6 +276,7 @@ func (g *datagrams) send(b []byte) error {
 				return fmt.Errorf("nothing could be sent for %v", g.limits.write)
 			}
 			g.counts.sendErrors.Add(1)
+			g.fail()
 			return explainDatagram(err)
 		}
 	}
@@ -261,7 +310,7 @@ func (g *datagrams) interrupt() {
 }
 
 // whileBlocked does nothing: a datagram that was sent is acknowledged.
-func (g *datagrams) whileBlocked(func()) {}
+func (g *datagrams) whileBlocked(func() error) {}
 
 func (g *datagrams) finish() error {
 	err := g.Close()

@@ -1,8 +1,7 @@
 // Package syslog is the sink that sends records to syslog collectors: over UDP, TCP, TLS, RELP and Unix datagrams.
 //
-// What lives here: transports, what each of them lets us know about delivery, and the choice between several addresses. What
-// never may: a queue of its own, retries of a record (an error ends the run and the daemon comes again), texts of messages
-// (sdk/format), and anything of ours but sdk/....
+// It has no queue of its own and no retries within a run: an error ends the run, and the daemon begins another with the first
+// record that is not acknowledged. The texts of messages come from sdk/format.
 //
 // # Files
 //
@@ -11,6 +10,8 @@
 //	address.go    URL to address
 //	sink.go       Run: which addresses are connected, and when to change them
 //	run.go        the loop: take records, frame, send, acknowledge
+//	search.go     at which record a collector ends the connection
+//	stall.go      what a collector has taken that stands still
 //	rest.go       which address is tried first after others have failed
 //	link.go       one address: its connection, what is framed, what is not acknowledged yet
 //	marks.go      positions in a connection to sequence numbers

@@ -37,6 +37,7 @@ type link struct {
 		told  bool
 	}
 	search search
+	stall  stall
 	// hasty says that the peer has ended the last connection at once: it does not understand us, or has nobody behind it.
 	// What its kernel acknowledges means nothing then. TCP and TLS.
 	hasty bool
@@ -64,18 +65,24 @@ func (l *link) up() bool { return l.conn != nil }
 
 // attach begins with a new connection, until ctx ends. acknowledge is called when something was acknowledged during a send.
 func (l *link) attach(ctx context.Context, c conn, acknowledge func()) {
-	c.whileBlocked(func() {
-		if moved, err := l.settle(time.Now()); err == nil && moved { // an error will come up again
+	c.whileBlocked(func() error {
+		moved, err := l.settle(time.Now())
+		if err == nil && moved {
 			acknowledge()
 		}
+		if errors.Is(err, errHangs) {
+			return err
+		}
+		return nil // another error will come up again
 	})
 	l.conn, l.told, l.since, l.took, l.head = c, false, time.Now(), false, 0
 	l.doubted = l.since
 	l.search.begin()
+	l.stall.begin(l.since)
 	l.letGo = context.AfterFunc(ctx, c.interrupt)
 	l.counts.connections.Add(1)
 	p := c.peer()
-	l.show(Connected, func(s *AddressStatus) { s.Peer, s.TLS, s.PathMTU, s.Error = p.remote, p.tls, p.pathMTU, "" })
+	l.show(Connected, func(s *AddressStatus) { s.Peer, s.TLS, s.PathMTU = p.remote, p.tls, p.pathMTU })
 }
 
 // add frames a message.
@@ -141,7 +148,10 @@ func (l *link) settle(now time.Time) (moved bool, err error) {
 	}
 	framed := l.conn.position()
 	if l.byKernel() {
-		if l.hasty && !l.search.on && now.Sub(l.doubted) < trustAfter {
+		if err := l.stall.look(position, framed, now); err != nil {
+			return false, err
+		}
+		if l.hasty && !l.search.on && now.Sub(l.doubted) < trustAfter || l.stall.doubts(position, now) {
 			position = 0
 		}
 		position = l.search.believe(position, framed, now)
@@ -156,6 +166,9 @@ func (l *link) settle(now time.Time) (moved bool, err error) {
 	}
 	if last := l.marks.release(position); last > 0 {
 		l.acked = max(l.acked, last)
+		if !l.took { // why the last connection ended is of no interest any more
+			l.show(Connected, func(s *AddressStatus) { s.Error = "" })
+		}
 		l.progress, l.took = now, true
 		l.unacked.Store(int64(l.marks.len() - l.pending))
 		return true, nil
@@ -185,6 +198,7 @@ func (l *link) try(taken bool, now time.Time) error {
 func (l *link) ended(why error, now time.Time) {
 	if l.byKernel() {
 		l.hasty = now.Sub(l.doubted) < trustAfter
+		l.stall.ended(now)
 	}
 	_, refused := errors.AsType[*refusedError](why)
 	if !l.address.connected() || !endedByPeer(why) && !(refused && l.search.on) {

@@ -145,11 +145,11 @@ func (f *fakeConn) acked() (uint64, error) {
 	return f.told, nil
 }
 
-func (f *fakeConn) changed() <-chan struct{} { return nil }
-func (f *fakeConn) patience() time.Duration  { return time.Minute }
-func (f *fakeConn) whileBlocked(func())      {}
-func (f *fakeConn) interrupt()               {}
-func (f *fakeConn) peer() peerInfo           { return peerInfo{} }
+func (f *fakeConn) changed() <-chan struct{}  { return nil }
+func (f *fakeConn) patience() time.Duration   { return time.Minute }
+func (f *fakeConn) whileBlocked(func() error) {}
+func (f *fakeConn) interrupt()                {}
+func (f *fakeConn) peer() peerInfo            { return peerInfo{} }
 
 func (f *fakeConn) failed() error {
 	if f.broken.Load() {

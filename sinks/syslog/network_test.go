@@ -1,8 +1,10 @@
 package syslog
 
 import (
+	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +35,24 @@ func TestUDPRefused(t *testing.T) {
 	if sink.counts.sendErrors.Load() == 0 {
 		t.Error("no send errors were counted")
 	}
+}
+
+// TestUDPFamilies sends to a name with addresses of two families of which only one has a collector.
+func TestUDPFamilies(t *testing.T) {
+	c := listen(t, "udp", "", nil)
+	sink := newTestSink(t, "", strings.Replace(c.address, "127.0.0.1", "siem.example.net", 1))
+	sink.links[0].dialer.(*datagramDialer).lookup = func(_ context.Context, host string) ([]netip.Addr, error) {
+		if host != "siem.example.net" {
+			t.Errorf("host %q", host)
+		}
+		return []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")}, nil
+	}
+	s := sinktest.NewStream(t)
+	s.Append(numbered(50)...)
+	r := keepRunning(t, s, sink)
+	waitAcked(t, s, 50)
+	r.stop()
+	c.wait(50)
 }
 
 // TestUDPAllocations pins that a batch of datagrams costs next to nothing beside them.

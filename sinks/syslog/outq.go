@@ -25,7 +25,7 @@ type counted struct {
 	// Held by the goroutine of Run but inside a write; meanwhile waiting looks at what is acknowledged. The reading side of TLS
 	// may write, too.
 	mu      sync.Mutex
-	waiting func()
+	waiting func() error
 
 	raw  syscall.RawConn
 	ask  func(fd uintptr)
@@ -73,23 +73,26 @@ func (k *counted) Write(p []byte) (written int, err error) {
 		if now.Sub(progress) >= k.within {
 			return written, errStuck
 		}
-		k.lookAround()
+		if err := k.lookAround(); err != nil {
+			return written, err
+		}
 	}
 }
 
 // lookAround calls waiting if the goroutine of Run is inside a write.
-func (k *counted) lookAround() {
+func (k *counted) lookAround() error {
 	if !k.mu.TryLock() {
-		return
+		return nil
 	}
 	defer k.mu.Unlock()
 	if k.waiting != nil {
-		k.waiting()
+		return k.waiting()
 	}
+	return nil
 }
 
-// whileBlocked makes do be called now and then while a write hangs.
-func (k *counted) whileBlocked(do func()) { k.waiting = do }
+// whileBlocked makes do be called now and then while a write hangs; its error ends the write.
+func (k *counted) whileBlocked(do func() error) { k.waiting = do }
 
 // interrupt ends reads and writes. Any goroutine.
 func (k *counted) interrupt() {

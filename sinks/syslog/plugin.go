@@ -62,6 +62,7 @@ func newSink(cfg sdk.Config, env sdk.Env) sdk.Sink {
 		k.links = append(k.links, &link{
 			address: a, dialer: k.dialer(a, &o), counts: &k.counts, shown: AddressStatus{Address: a.String(), State: Standby},
 			maxRefusals: o.MaxRefusals, search: search{most: o.MaxRefusals},
+			stall: stall{within: o.UserTimeout, brief: o.Strategy == failover && len(addresses) > 1},
 		})
 	}
 	return k
@@ -74,7 +75,7 @@ func (k *Sink) dialer(a address, o *options) dialer {
 	}
 	switch a.scheme {
 	case "udp", "unixgram":
-		return &datagramDialer{address: a, limits: k.limits, counts: &k.counts}
+		return &datagramDialer{address: a, limits: k.limits, counts: &k.counts, lookup: lookupHost}
 	case "relp", "relps":
 		return &relpDialer{tcpDialer: over, window: o.Window}
 	default:
@@ -169,7 +170,7 @@ func (c *checker) warnIdle(o *options, addresses []address) {
 		keys.Idle(c.cfg, "no address is relp:// or relps://", "window")
 	}
 	if !connections {
-		keys.Idle(c.cfg, "no address makes a TCP connection", "keepalive", "user_timeout")
+		keys.Idle(c.cfg, "no address makes a TCP connection", "keepalive", "user_timeout", "max_refusals")
 	}
 	if len(addresses) == 1 {
 		keys.Idle(c.cfg, "there is one address", "strategy", "return_after")

@@ -145,6 +145,8 @@ func TestMistakes(t *testing.T) {
 		{one + `write_timeout = "1h"`, []string{"write_timeout"}},
 		{one + `close_timeout = "0s"`, []string{"close_timeout"}},
 		{one + `user_timeout = "0s"`, []string{"user_timeout"}},
+		{one + `max_refusals = -1`, []string{"max_refusals", "0 to give up no record"}},
+		{"address = \"udp://a\"\nmax_refusals = 5", []string{"warning: max_refusals"}},
 		{one + `return_after = "0s"`, []string{"return_after"}},
 		{one + `keepalive = "1s"`, []string{"keepalive", "3s"}},
 		{one + `tls = { cert = "/c.pem" }`, []string{"go together"}},
@@ -173,7 +175,7 @@ func TestMistakes(t *testing.T) {
 
 // FuzzAddress checks that any text is an address or a mistake, and that an address comes back from its own text.
 func FuzzAddress(f *testing.F) {
-	for _, s := range []string{"udp://h", "tls://[::1]:1", "unixgram:///dev/log", "tcp://a:514", "://", "tcp://%zz:1", "tls://h:0", "tls://::1", "tls://[fe80::1%25a]"} {
+	for _, s := range []string{"udp://h", "tls://[::1]:1", "unixgram:///dev/log", "tcp://a:514", "://", "tcp://%zz:1", "tls://h:0", "tls://::1", "tls://[fe80::1%25a]", "udp://[fe80::1%eth0]:514", "udp://[fe80::1%25]:514"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -158,7 +158,7 @@ func (r *relp) take(in *relpReader) error {
 	case errors.Is(err, io.EOF):
 		return peerEnded("the peer closed the connection")
 	case err != nil:
-		return explainAlert(err)
+		return explainTimeout(explainAlert(err), r.limits)
 	case f.command == relpServerClose:
 		return peerEnded("the collector ended the RELP session")
 	case f.command != relpResponse:
@@ -217,7 +217,7 @@ func (r *relp) limit() int {
 
 func (r *relp) send(b []byte) error {
 	if err := r.writePieces(b, writePiece, func(int) {}); err != nil {
-		return explainWrite(err, r.broken, r.limits.write)
+		return explainWrite(err, r.broken, r.limits)
 	}
 	return nil
 }

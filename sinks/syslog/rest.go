@@ -38,6 +38,9 @@ func (l *link) worked(why error, now time.Time) bool {
 	if refusal, ok := errors.AsType[*refusedError](why); ok && refusal.others {
 		return true
 	}
+	if errors.Is(why, errHangs) {
+		return false
+	}
 	if errors.Is(why, errOtherTaken) || errors.Is(why, errNoOther) {
 		return true
 	}

@@ -42,6 +42,8 @@ const (
 // Status is what a sink reports about itself.
 type Status struct {
 	Strategy  string          `json:"strategy,omitempty"` // of several addresses
+	InUse     []string        `json:"in_use,omitempty"`   // of several: those that are connected
+	Trouble   []string        `json:"trouble,omitempty"`  // what is or was last wrong with an address, by address
 	Addresses []AddressStatus `json:"addresses"`
 }
 
@@ -49,8 +51,8 @@ type Status struct {
 type AddressStatus struct {
 	Address        string    `json:"address"`
 	State          State     `json:"state"`
-	Since          time.Time `json:"since,omitzero"` // of the state
-	Error          string    `json:"error,omitempty"`
+	Since          time.Time `json:"since,omitzero"`  // of the state
+	Error          string    `json:"error,omitempty"` // until something is acknowledged
 	Peer           string    `json:"peer,omitempty"`
 	TLS            string    `json:"tls,omitempty"`      // version and cipher suite
 	PathMTU        int       `json:"path_mtu,omitempty"` // UDP
@@ -64,7 +66,14 @@ func (k *Sink) Status() any {
 		st.Strategy = k.strategy.String()
 	}
 	for _, l := range k.links {
-		st.Addresses = append(st.Addresses, l.status())
+		a := l.status()
+		st.Addresses = append(st.Addresses, a)
+		if a.State == Connected && len(k.links) > 1 {
+			st.InUse = append(st.InUse, a.Address)
+		}
+		if a.Error != "" {
+			st.Trouble = append(st.Trouble, a.Error)
+		}
 	}
 	return st
 }

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -60,7 +63,7 @@ func (s *stream) read(wake func()) {
 	var sink [512]byte
 	for {
 		if _, err := s.rw.Read(sink[:]); err != nil {
-			s.broken.set(explainRead(err, s.tls != nil))
+			s.broken.set(explainTimeout(explainRead(err, s.tls != nil), s.limits))
 			wake()
 			return
 		}
@@ -98,7 +101,7 @@ func (s *stream) send(b []byte) error {
 	if err == nil {
 		return nil
 	}
-	return explainWrite(err, s.broken, s.limits.write)
+	return explainWrite(err, s.broken, s.limits)
 }
 
 // sealed notes where the ciphertext of a TLS record ends.
@@ -149,13 +152,28 @@ func explainRead(err error, encrypted bool) error {
 	return err
 }
 
-// explainWrite prefers what the reading side knows of the end of the connection.
-func explainWrite(err error, broken *breakage, within time.Duration) error {
-	if errors.Is(err, errStuck) {
-		return fmt.Errorf("the peer has taken nothing for %v", within)
+// explainWrite prefers what the reading side knows of the end of the connection, unless that has only seen the connection end:
+// the kernel tells why to whoever asks first.
+func explainWrite(err error, broken *breakage, within limits) error {
+	var reason syscall.Errno
+	switch {
+	case errors.Is(err, errStuck):
+		return fmt.Errorf("the peer has taken nothing for %v", within.write)
+	case errors.Is(err, errHangs):
+		return errHangs
+	case errors.As(err, &reason) && reason != unix.EPIPE && reason != unix.ECONNRESET:
+		return explainTimeout(err, within)
 	}
 	if better := broken.within(100 * time.Millisecond); better != nil {
 		return better
+	}
+	return err
+}
+
+// explainTimeout says which time was over when the kernel has given a connection up.
+func explainTimeout(err error, within limits) error {
+	if errors.Is(err, unix.ETIMEDOUT) {
+		return fmt.Errorf("the peer has taken or acknowledged nothing for %v (user_timeout): %w", within.userTimeout, unix.ETIMEDOUT)
 	}
 	return err
 }

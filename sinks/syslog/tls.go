@@ -70,7 +70,7 @@ func (f *tlsFiles) config(host string) (*tls.Config, error) {
 	}
 	name := f.options.ServerName
 	if name == "" {
-		name = host
+		name, _, _ = strings.Cut(host, "%") // a certificate names no interface
 	}
 	return &tls.Config{
 		MinVersion:           uint16(f.options.MinVersion),

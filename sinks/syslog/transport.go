@@ -23,8 +23,8 @@ type conn interface {
 	limit() int
 	// send writes everything that was framed since the last send. After an error the connection is of no use.
 	send(b []byte) error
-	// whileBlocked makes do be called now and then while send hangs.
-	whileBlocked(do func())
+	// whileBlocked makes do be called now and then while send hangs; its error ends the send.
+	whileBlocked(do func() error)
 	// acked returns the position up to which the peer has everything, as far as the transport can tell.
 	acked() (uint64, error)
 	// changed gets a token when acked has moved. It is nil where the transport is not told and has to be asked.

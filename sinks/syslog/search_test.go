@@ -99,7 +99,7 @@ func warningSink(t *testing.T, text string) (*Sink, *warnings) {
 	t.Helper()
 	w := new(warnings)
 	section, problems := config.ParseTable("test.toml", []byte(text))
-	sink := Plugin().New(section, sdk.Env{Hostname: "fw1", Warn: w.warn})
+	sink := Plugin().Configure(section, sdk.Env{Hostname: "fw1", Warn: w.warn})
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/packet"
 )
 
 // hundred is a configuration of 100 policies between the same two zones, of the kind that grows in an office: a service, a
@@ -50,8 +51,7 @@ func TestDecideAllocates(t *testing.T) {
 	}
 }
 
-// BenchmarkDecide100Policies: the packet matches the last policy, none, or one that is passed over at the gate for its
-// port every time.
+// BenchmarkDecide100Policies: the packet matches the first policy, the last, or none.
 func BenchmarkDecide100Policies(b *testing.B) {
 	for _, c := range []struct {
 		name string
@@ -82,22 +82,53 @@ func BenchmarkDecide100Policies(b *testing.B) {
 	}
 }
 
-// BenchmarkAddresses: one lookup in a list of that many prefixes.
-func BenchmarkAddresses(b *testing.B) {
-	for _, n := range []int{1, 8, 64, 4096} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			parts := make([]addrs, n)
-			for i := range parts {
-				lo := uint32(i) << 8
-				parts[i] = addrs{v4: []span4{{lo, lo + 15}}}
-			}
-			set := union(parts)
-			a, hits := uint32(0), 0
+// many is a configuration of n policies between two zones: a host or network each way, and a service.
+func many(n int) string {
+	var b strings.Builder
+	services := []string{"junos-ssh", "junos-https", "junos-http", "junos-dns-udp", "junos-smtp"}
+	b.WriteString("[hooks.policies]\npolicy = [\n")
+	for i := range n {
+		fmt.Fprintf(&b, `{ name = "p%d", from = "trust", to = "untrust", source = "10.%d.%d.0/24", destination = "198.%d.%d.%d", application = %q, then = "permit" },`+"\n",
+			i, i>>8&255, i&255, 18+i>>16, i>>8&255, i&255, services[i%len(services)])
+	}
+	b.WriteString("]\n")
+	return b.String()
+}
+
+// BenchmarkDecidePolicies: packets at random over the policies, each of a flow of its own; half of them match a policy,
+// half match its addresses and not its service. The last is denied again and again.
+func BenchmarkDecidePolicies(b *testing.B) {
+	for _, n := range []int{10, 100, 1000, 10_000, 100_000} {
+		x := load(b, many(n))
+		var (
+			permit hook.Permit
+			f      hook.Finding
+		)
+		ports := []uint16{22, 443, 80, 53, 25}
+		b.Run(fmt.Sprintf("first/%d", n), func(b *testing.B) {
+			r := uint32(1)
+			denied := 0
 			for b.Loop() {
-				a = a*1664525 + 1013904223
-				if set.has4(a >> 8 % (uint32(n) << 8)) {
-					hits++
+				r = r*1664525 + 1013904223
+				i := int(r>>8) % n
+				p := hook.Packet{InZone: trust, OutZone: untrust}
+				p.Family, p.Proto, p.HasHead, p.SrcPort = packet.IPv4, tcp, true, uint16(r)
+				p.Src = packet.Addr{10, byte(i >> 8), byte(i), byte(r)}
+				p.Dst = packet.Addr{198, byte(18 + i>>16), byte(i >> 8), byte(i)}
+				p.DstPort = ports[i%len(ports)]
+				if r&128 != 0 {
+					p.DstPort = 9999
 				}
+				if x.Session.Decide(&p, &permit, &f) != hook.Pass {
+					denied++
+				}
+			}
+			b.ReportMetric(float64(denied)/float64(b.N), "denied/op")
+		})
+		b.Run(fmt.Sprintf("denied-again/%d", n), func(b *testing.B) {
+			p := pkt(trust, untrust, tcp, "10.0.0.1", "198.18.0.0", 9999)
+			for b.Loop() {
+				x.Session.Decide(&p, &permit, &f)
 			}
 		})
 	}

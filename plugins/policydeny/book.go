@@ -1,6 +1,7 @@
 package policydeny
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -8,18 +9,24 @@ import (
 	"github.com/rtflow/pipelined/sdk"
 )
 
-// book resolves the names of addresses and address sets, each once.
+// book resolves the names of addresses and address sets, and prefixes, each once.
 type book struct {
-	cfg      sdk.Config
-	entries  map[string][]string
-	names    []string // sorted
-	resolved map[string]addrs
-	path     []string // the entries being resolved, outermost first
+	cfg     sdk.Config
+	entries map[string][]string
+	names   []string        // sorted
+	sets    map[string]*set // by name, or by prefix in its usual spelling
+	path    []string        // the entries being resolved, outermost first
+	made    uint32          // sets so far
+
+	any, anyIPv4, anyIPv6 *set
 }
 
 // newBook checks and resolves every entry, so that a mistake is found whether or not a policy uses it.
 func newBook(entries map[string][]string, cfg sdk.Config) *book {
-	b := &book{cfg: cfg, entries: entries, names: sortedKeys(entries), resolved: make(map[string]addrs)}
+	b := &book{cfg: cfg, entries: entries, names: sortedKeys(entries), sets: make(map[string]*set)}
+	b.any, b.anyIPv4, b.anyIPv6 = b.newSet(), b.prefix(allIPv4()), b.prefix(allIPv6())
+	b.any.add(allIPv4())
+	b.any.add(allIPv6())
 	for _, name := range b.names {
 		key := tableKey("addresses", name)
 		switch {
@@ -35,78 +42,100 @@ func newBook(entries map[string][]string, cfg sdk.Config) *book {
 	return b
 }
 
+func (b *book) newSet() *set {
+	b.made++
+	return &set{id: b.made}
+}
+
+// prefix returns the set of the addresses of a prefix.
+func (b *book) prefix(p netip.Prefix) *set {
+	key := p.String()
+	s, ok := b.sets[key]
+	if !ok {
+		s = b.newSet()
+		s.add(p)
+		b.sets[key] = s
+	}
+	return s
+}
+
 // define resolves the entry of that name. An entry with mistakes, which are recorded once, holds what is right of it.
-func (b *book) define(name string) addrs {
-	if set, done := b.resolved[name]; done {
-		return set
+func (b *book) define(name string) *set {
+	if s, done := b.sets[name]; done {
+		return s
 	}
 	b.path = append(b.path, name)
 	key, list := tableKey("addresses", name), b.entries[name]
 	if len(list) == 0 {
 		b.cfg.Errorf(key, "an empty set matches nothing")
 	}
-	parts := make([]addrs, 0, len(list))
+	s := b.newSet()
 	for i, word := range list {
 		at := slices.Index(b.path, word)
+		_, named := b.entries[word]
 		switch {
 		case at >= 0:
 			cycle := append(slices.Clone(b.path[at:]), word)
 			b.cfg.Errorf(elementKey(key, i), "the set contains itself: %s", strings.Join(cycle, " > "))
 		case word == wordAny, word == wordAnyIPv4, word == wordAnyIPv6:
 			b.cfg.Errorf(elementKey(key, i), "%q stands in policies only, not in an address set", word)
+		case named:
+			s.include(b.define(word))
 		default:
-			parts = append(parts, b.resolve(word, elementKey(key, i)))
+			if p, ok := b.parse(word, elementKey(key, i)); ok {
+				s.add(p)
+			}
 		}
 	}
 	b.path = b.path[:len(b.path)-1]
-	set := union(parts)
-	b.resolved[name] = set
-	return set
+	b.sets[name] = s
+	return s
 }
 
-// resolve returns the addresses that one word stands for: a name of the book, a prefix or an address. The word stands at
-// key.
-func (b *book) resolve(word, key string) addrs {
-	if _, ok := b.entries[word]; ok {
-		return b.define(word)
-	}
+// parse reads a prefix or an address, which stands at key, and records what is wrong with it.
+func (b *book) parse(word, key string) (p netip.Prefix, ok bool) {
 	if !looksLikeAddress(word) {
 		b.cfg.Errorf(key, "no address or address set is called %q%s", word, didYouMean(word, b.names))
-		return addrs{}
+		return p, false
 	}
 	p, err := config.ParsePrefix(word)
 	if err != nil {
 		b.cfg.Errorf(key, "%v", err)
-		return addrs{}
+		return p, false
 	}
-	return fromPrefix(p)
+	return p, true
 }
 
-// list returns the addresses that the words of a policy's list, which stands at key, mean together.
-func (b *book) list(list []string, key string) addrs {
+// list returns the sets that the words of a policy's list, which stands at key, mean together.
+func (b *book) list(list []string, key string) []*set {
 	if list == nil {
-		return union([]addrs{anyIPv4(), anyIPv6()})
+		return []*set{b.any}
 	}
 	if len(list) == 0 {
 		b.cfg.Errorf(key, "an empty list matches nothing; leave the key out or write \"any\" for every address")
 	}
-	parts := make([]addrs, 0, len(list)+1)
+	sets := make([]*set, 0, len(list))
 	for i, word := range list {
-		switch word {
-		case wordAny:
+		_, named := b.entries[word]
+		switch {
+		case word == wordAny:
 			if len(list) > 1 {
 				b.cfg.Errorf(elementKey(key, i), "\"any\" stands alone")
 			}
-			parts = append(parts, anyIPv4(), anyIPv6())
-		case wordAnyIPv4:
-			parts = append(parts, anyIPv4())
-		case wordAnyIPv6:
-			parts = append(parts, anyIPv6())
+			sets = append(sets, b.any)
+		case word == wordAnyIPv4:
+			sets = append(sets, b.anyIPv4)
+		case word == wordAnyIPv6:
+			sets = append(sets, b.anyIPv6)
+		case named:
+			sets = append(sets, b.define(word))
 		default:
-			parts = append(parts, b.resolve(word, elementKey(key, i)))
+			if p, ok := b.parse(word, elementKey(key, i)); ok {
+				sets = append(sets, b.prefix(p))
+			}
 		}
 	}
-	return union(parts)
+	return sets
 }
 
 // looksLikeAddress tells a prefix, right or wrong, from a name: it has a slash or a colon, or nothing but digits and dots.

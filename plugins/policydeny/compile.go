@@ -9,8 +9,8 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// maxPolicies is how many policies one hook takes: their numbers have 16 bits, and the default needs one.
-const maxPolicies = 65535
+// maxPolicies is how many policies one hook takes. It bounds what a mistaken generator of configurations can cost.
+const maxPolicies = 1 << 20
 
 // Names of the default decision in records and counters.
 const (
@@ -27,7 +27,6 @@ type compiler struct {
 	known  []string       // names of applications, sorted
 	zones  []string       // names of zones, sorted
 	names  map[string]int // of policies, to their index in the file
-	inUse  []placed
 	engine *engine
 }
 
@@ -42,7 +41,7 @@ func compile(s *settings, cfg *watched, env hook.Env) *engine {
 		names: make(map[string]int),
 	}
 	c.known = c.apps.Known()
-	c.engine = &engine{apps: c.apps, pairs: make(map[uint32][]gate)}
+	c.engine = &engine{apps: c.apps, workers: make([]worker, env.Workers)}
 	if len(s.Policies) > maxPolicies {
 		cfg.Errorf("policy", "%d policies, at most %d", len(s.Policies), maxPolicies)
 		return c.engine
@@ -55,11 +54,19 @@ func compile(s *settings, cfg *watched, env hook.Env) *engine {
 		}
 	}
 	if !cfg.mistaken {
-		warnShadowed(cfg, c.inUse)
+		warnShadowed(cfg, c.engine.policies)
 	}
 	d := c.defaultDecision(s)
 	c.engine.decisions = append(c.engine.decisions, d.decision)
 	c.engine.counters = newCounters(append(names, d.name), env.Workers)
+	if c.engine.index = newIndex(c.engine.policies); c.engine.index == nil {
+		cfg.Errorf("policy", "too many applications with ranges of ports that overlap")
+		return c.engine
+	}
+	for i := range c.engine.workers {
+		c.engine.workers[i].scratch = c.engine.index.newScratch()
+		c.engine.workers[i].denied = newDeniedFlows()
+	}
 	return c.engine
 }
 
@@ -104,34 +111,24 @@ func (c *compiler) defaultDecision(s *settings) namedDecision {
 func (c *compiler) policy(s *policySettings, index int) {
 	key := elementKey("policy", index)
 	c.name(s.Name, index, key)
-	from := c.zoneList(s.From, key+".from")
-	to := c.zoneList(s.To, key+".to")
 	p := policy{
-		src:   c.addresses(s.Source, s.SourceExcluded, key+".source"),
-		dst:   c.addresses(s.Destination, s.DestinationExcluded, key+".destination"),
-		terms: c.terms(s.Application, key+".application"),
+		name:     s.Name,
+		position: index,
+		from:     c.zoneList(s.From, key+".from"),
+		to:       c.zoneList(s.To, key+".to"),
+		src:      c.addresses(s.Source, s.SourceExcluded, key+".source"),
+		dst:      c.addresses(s.Destination, s.DestinationExcluded, key+".destination"),
 	}
+	c.terms(&p, s.Application, key+".application")
 	c.disjoint(&p, key)
 	d := c.decision(s, key)
 	if !s.enabled() {
 		return
 	}
+	d.inheritTimeout(p.terms)
 	d.id = c.env.Names.Policy(s.Name)
-	number := len(c.engine.policies)
 	c.engine.policies = append(c.engine.policies, p)
-	c.inUse = append(c.inUse, placed{policy: p, name: s.Name, index: index, from: from, to: to})
 	c.engine.decisions = append(c.engine.decisions, d)
-	g := gateOf(&p, uint16(number))
-	if from == nil || to == nil {
-		c.engine.global = append(c.engine.global, globalGate{g, from, to})
-		return
-	}
-	for _, f := range from {
-		for _, t := range to {
-			pair := zonePair(f, t)
-			c.engine.pairs[pair] = append(c.engine.pairs[pair], g)
-		}
-	}
 }
 
 // name checks a policy's name. It must be the only one of that name: the name is all that a record says of it.
@@ -176,45 +173,37 @@ func (c *compiler) zoneList(list []string, key string) []uint16 {
 	return ids
 }
 
-// addresses returns the addresses of one side of a policy.
-func (c *compiler) addresses(list []string, excluded bool, key string) addrs {
-	set := c.book.list(list, key)
-	if !excluded {
-		return set
-	}
-	if list == nil {
+// addresses returns one side of a policy.
+func (c *compiler) addresses(list []string, excluded bool, key string) side {
+	sets := c.book.list(list, key)
+	if excluded && list == nil {
 		c.cfg.Errorf(key+"-excluded", "there is no list of addresses to exclude")
-		return set
+		excluded = false
 	}
-	rest := set.complement()
-	if rest.empty() && !set.empty() {
+	s := newSide(sets, excluded)
+	if excluded && s.families == 0 && union(sets).families != 0 {
 		c.cfg.Errorf(key+"-excluded", "nothing is left when every address is excluded")
 	}
-	return rest
+	return s
 }
 
 // disjoint records a policy that can match no packet because its sides have no family in common. Sides that are empty
 // have their own mistake already.
 func (c *compiler) disjoint(p *policy, key string) {
-	if p.src.empty() || p.dst.empty() {
-		return
-	}
-	v4 := len(p.src.v4) > 0 && len(p.dst.v4) > 0
-	v6 := len(p.src.v6) > 0 && len(p.dst.v6) > 0
-	if !v4 && !v6 {
+	if p.src.families != 0 && p.dst.families != 0 && p.src.families&p.dst.families == 0 {
 		c.cfg.Errorf(key, "source and destination have no address family in common: the policy matches nothing")
 	}
 }
 
-// terms returns the terms of the listed applications, nil for every application. A list with a mistake is not nil.
-func (c *compiler) terms(list []string, key string) []application.Term {
+// terms sets the applications of a policy and their terms.
+func (c *compiler) terms(p *policy, list []string, key string) {
 	if list == nil || slices.Equal(list, []string{wordAny}) {
-		return nil
+		return
 	}
 	if len(list) == 0 {
 		c.cfg.Errorf(key, "an empty list matches nothing; leave the key out or write \"any\" for every application")
 	}
-	all := []application.Term{}
+	p.applications, p.terms = []string{}, []application.Term{}
 	for i, name := range list {
 		if name == wordAny {
 			c.cfg.Errorf(elementKey(key, i), "\"any\" stands alone")
@@ -225,9 +214,10 @@ func (c *compiler) terms(list []string, key string) []application.Term {
 			c.cfg.Errorf(elementKey(key, i), "no application or set is called %q%s", name, didYouMean(name, c.known))
 			continue
 		}
-		all = append(all, terms...)
+		p.applications = append(p.applications, name)
+		p.terms = append(p.terms, terms...)
+		p.termCounts = append(p.termCounts, len(terms))
 	}
-	return all
 }
 
 // decision returns what the policy decides and logs.

@@ -167,7 +167,7 @@ func portIn(list application.Ports, port uint16, known bool) bool {
 func numberIs(want *uint8, n uint8, known bool) bool { return want == nil || known && *want == n }
 
 // randomSettings draws policies that overlap a good deal.
-func randomSettings(r *rand.Rand) settings {
+func randomSettings(r *rand.Rand, most int) settings {
 	s := defaults()
 	s.Default = pick(r, "deny", "permit")
 	s.LogDefault = r.IntN(2) == 0
@@ -210,12 +210,12 @@ func randomSettings(r *rand.Rand) settings {
 		case 1:
 			return []string{"any"}
 		default:
-			return several(4, func() string {
+			return several(pick(r, 2, 4, 4, 30), func() string {
 				return pick(r, "any-ipv4", "any-ipv6", "few", "many", "set", prefix(), prefix(), prefix())
 			})
 		}
 	}
-	for i := range 1 + r.IntN(20) {
+	for i := range 1 + r.IntN(most) {
 		p := policySettings{
 			Name: fmt.Sprint("p", i), From: zones(), To: zones(), Source: side(), Destination: side(),
 			Then: pick(r, "permit", "deny", "reject"),
@@ -265,8 +265,12 @@ func randomPacket(r *rand.Rand) hook.Packet {
 func TestDecideAgainstModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	deciders, settingsUsed, warned := make(map[string]int), 0, 0
-	for range 1500 {
-		s := randomSettings(r)
+	bases := 10_000
+	if raceEnabled {
+		bases = 500
+	}
+	for range bases {
+		s := randomSettings(r, pick(r, 1, 5, 20, 20, 60))
 		env := testEnv(1)
 		cfg, problems := config.ParseTable("random.toml", nil)
 		x := fixture{Instance: hook.Instance{Session: compile(&s, &watched{Config: cfg}, env)}}
@@ -285,9 +289,12 @@ func TestDecideAgainstModel(t *testing.T) {
 		}
 		warned += len(shadowed)
 		m := model{s: &s, apps: env.Apps}
-		for range 60 {
+		for range 30 {
 			p := randomPacket(r)
 			got, want := x.decide(p), m.decide(&p)
+			if again := x.decide(p); again != got {
+				t.Fatalf("%+v\nof %+v\nis %+v and then %+v", p, s, got, again)
+			}
 			if shadowed[want.Policy] {
 				t.Fatalf("%s decides %+v\nof %+v\nand the hook warned that it never does", want.Policy, p, s)
 			}

@@ -28,27 +28,17 @@ func (w *watched) Decode(into any) bool {
 	return ok
 }
 
-// placed is a policy in use, with its zones (nil = any) and where it stands in the file.
-type placed struct {
-	policy
-	name     string
-	index    int
-	from, to []uint16
-}
-
-func (p *placed) global() bool { return p.from == nil || p.to == nil }
-
 // warnShadowed warns of every policy that can never decide because one that is asked before it matches all that it does.
 // What only several policies cover together is not found; what is reported is certain.
-func warnShadowed(cfg sdk.Config, policies []placed) {
+func warnShadowed(cfg sdk.Config, policies []policy) {
 	if len(policies) > maxShadowCheck {
 		return
 	}
 	for j := range policies {
 		for i := range policies[:j] {
 			if policies[i].covers(&policies[j]) {
-				cfg.Warnf(elementKey("policy", policies[j].index), "never decides: policy[%d], %q, matches all that it matches",
-					policies[i].index, policies[i].name)
+				cfg.Warnf(elementKey("policy", policies[j].position), "never decides: policy[%d], %q, matches all that it matches",
+					policies[i].position, policies[i].name)
 				break
 			}
 		}
@@ -58,7 +48,7 @@ func warnShadowed(cfg sdk.Config, policies []placed) {
 // covers reports whether every packet that q matches is matched by p, which stands before it in the file, and p is asked
 // first. Only policies of one sort are compared: a global policy is asked after all that name both zones, and those
 // cannot cover it, because "any" is more than all zones.
-func (p *placed) covers(q *placed) bool {
+func (p *policy) covers(q *policy) bool {
 	return p.global() == q.global() && coversZones(p.from, q.from) && coversZones(p.to, q.to) &&
 		coversTerms(p.terms, q.terms) && p.coversAddrs(q)
 }
@@ -76,42 +66,9 @@ func coversZones(p, q []uint16) bool {
 }
 
 // coversAddrs looks at the families that q can match packets of: those that both its sides have addresses of.
-func (p *placed) coversAddrs(q *placed) bool {
-	if len(q.src.v4) > 0 && len(q.dst.v4) > 0 && !(covers4(p.src.v4, q.src.v4) && covers4(p.dst.v4, q.dst.v4)) {
-		return false
-	}
-	if len(q.src.v6) > 0 && len(q.dst.v6) > 0 && !(covers6(p.src.v6, q.src.v6) && covers6(p.dst.v6, q.dst.v6)) {
-		return false
-	}
-	return true
-}
-
-// covers4 reports whether every range of q lies within one of p, which is exact: ranges of a set are not adjacent.
-func covers4(p, q []span4) bool {
-	i := 0
-	for _, r := range q {
-		for i < len(p) && p[i].hi < r.hi {
-			i++
-		}
-		if i == len(p) || p[i].lo > r.lo {
-			return false
-		}
-	}
-	return true
-}
-
-// covers6 is covers4 for IPv6.
-func covers6(p, q []span6) bool {
-	i := 0
-	for _, r := range q {
-		for i < len(p) && p[i].hi.less(r.hi) {
-			i++
-		}
-		if i == len(p) || r.lo.less(p[i].lo) {
-			return false
-		}
-	}
-	return true
+func (p *policy) coversAddrs(q *policy) bool {
+	both := q.src.families & q.dst.families
+	return p.src.covers(&q.src, both) && p.dst.covers(&q.dst, both)
 }
 
 // coversTerms reports whether every term of q is covered by one of p; nil terms are every application.

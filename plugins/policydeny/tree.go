@@ -1,0 +1,198 @@
+package policydeny
+
+import (
+	"cmp"
+	"math"
+	"math/bits"
+	"slices"
+)
+
+// A dimension is one of the things that policies tell packets apart by. For each, a packet has a few labels: the names of
+// the conditions it meets there.
+const (
+	dimFrom = iota
+	dimTo
+	dimSource
+	dimDestination
+	dimApplication
+
+	dimensions
+)
+
+// noPolicy is the number of no policy. Lower numbers come first.
+const noPolicy = math.MaxUint32
+
+// entry says that packets with these labels, one of each dimension, are the policy's.
+type entry struct {
+	labels [dimensions]uint32
+	policy uint32
+}
+
+func compareEntries(a, b entry) int {
+	return cmp.Or(slices.Compare(a.labels[:], b.labels[:]), cmp.Compare(a.policy, b.policy))
+}
+
+// tree finds the first policy that has an entry with labels of a packet only. A node at depth d stands for the entries
+// that agree in their first d labels; its children are told apart by the next label. A search follows the paths whose
+// labels the packet has, which are as many as policies that it nearly matches, and not as many as there are policies. The
+// zero tree is empty. It is immutable.
+type tree struct {
+	entries  []entry // sorted by their labels
+	nodes    []node
+	labels   []uint32 // of the children of all nodes, those of a node together and in order
+	children []child  // beside labels
+	large    labelMap // children of nodes with many of them
+}
+
+type node struct {
+	first  uint32 // of its children
+	count  uint32
+	lowest uint32 // policy below it
+}
+
+// child is a node or, where no other entry has the same labels so far, an entry: the rest of a path without branches is
+// looked at in one place in memory.
+type child uint32
+
+const isEntry child = 1 << 31
+
+// few is up to how many children a walk beats a lookup in a map.
+const few = 8
+
+// newTree builds the tree of the entries, which it sorts.
+func newTree(entries []entry) tree {
+	slices.SortFunc(entries, compareEntries)
+	entries = slices.CompactFunc(entries, func(a, b entry) bool { return a.labels == b.labels }) // the first policy stays
+	t := tree{entries: slices.Clip(entries)}
+	if len(entries) == 0 {
+		return t
+	}
+	type group struct{ lo, hi int } // of the entries below a node
+	level := []group{{0, len(entries)}}
+	large := 0
+	for depth := 0; len(level) > 0; depth++ {
+		var next []group
+		below := len(t.nodes) + len(level) // the first node of the next level
+		for _, s := range level {
+			n := node{first: uint32(len(t.labels)), lowest: noPolicy}
+			for lo, hi := s.lo, 0; lo < s.hi; lo = hi {
+				label := entries[lo].labels[depth]
+				for hi = lo; hi < s.hi && entries[hi].labels[depth] == label; hi++ {
+					n.lowest = min(n.lowest, entries[hi].policy)
+				}
+				c := isEntry | child(lo)
+				if hi-lo > 1 {
+					c = child(below + len(next))
+					next = append(next, group{lo, hi})
+				}
+				t.labels = append(t.labels, label)
+				t.children = append(t.children, c)
+			}
+			if n.count = uint32(len(t.labels)) - n.first; n.count > few {
+				large += int(n.count)
+			}
+			t.nodes = append(t.nodes, n)
+		}
+		level = next
+	}
+	t.large = newLabelMap(large)
+	for i, n := range t.nodes {
+		if n.count <= few {
+			continue
+		}
+		for c := n.first; c < n.first+n.count; c++ {
+			t.large.add(uint32(i), t.labels[c], t.children[c])
+		}
+	}
+	return t
+}
+
+// find returns the lowest policy that has an entry with labels of the packet only, [noPolicy] if there is none.
+func (t *tree) find(packet *[dimensions][]uint32) uint32 {
+	if len(t.nodes) == 0 {
+		return noPolicy
+	}
+	return t.descend(0, 0, packet, noPolicy)
+}
+
+// descend returns the lowest policy below a node, best if that is lower.
+func (t *tree) descend(at uint32, depth int, packet *[dimensions][]uint32, best uint32) uint32 {
+	n := &t.nodes[at]
+	if n.lowest >= best {
+		return best
+	}
+	for _, label := range packet[depth] {
+		c, ok := t.child(at, n, label)
+		switch {
+		case !ok:
+		case c&isEntry == 0:
+			best = t.descend(uint32(c), depth+1, packet, best)
+		default:
+			if e := &t.entries[c&^isEntry]; e.policy < best && e.has(packet, depth+1) {
+				best = e.policy
+			}
+		}
+	}
+	return best
+}
+
+// has reports whether the packet has the entry's labels from a depth on.
+func (e *entry) has(packet *[dimensions][]uint32, depth int) bool {
+	for d := depth; d < dimensions; d++ {
+		if !slices.Contains(packet[d], e.labels[d]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *tree) child(at uint32, n *node, label uint32) (c child, ok bool) {
+	if n.count > few {
+		return t.large.get(at, label)
+	}
+	for i, l := range t.labels[n.first : n.first+n.count] {
+		if l == label {
+			return t.children[int(n.first)+i], true
+		}
+	}
+	return 0, false
+}
+
+// labelMap maps a node and a label to a child: open addressing, at most half full, an entry in one cache line.
+type labelMap struct {
+	slots []labelSlot
+	shift int
+}
+
+type labelSlot struct {
+	node, label uint32
+	child       child
+	used        bool
+}
+
+func newLabelMap(n int) labelMap {
+	size := bits.Len(uint(2 * n))
+	return labelMap{slots: make([]labelSlot, 1<<size), shift: 64 - size}
+}
+
+func (m *labelMap) slot(node, label uint32) int {
+	const golden = 0x9e3779b97f4a7c15 // the keys are the program's own numbers: nobody chooses them
+	return int((uint64(node)<<32 | uint64(label)) * golden >> m.shift)
+}
+
+func (m *labelMap) add(node, label uint32, c child) {
+	i := m.slot(node, label)
+	for m.slots[i].used {
+		i = (i + 1) & (len(m.slots) - 1)
+	}
+	m.slots[i] = labelSlot{node, label, c, true}
+}
+
+func (m *labelMap) get(node, label uint32) (c child, ok bool) {
+	for i := m.slot(node, label); m.slots[i].used; i = (i + 1) & (len(m.slots) - 1) {
+		if s := &m.slots[i]; s.node == node && s.label == label {
+			return s.child, true
+		}
+	}
+	return 0, false
+}

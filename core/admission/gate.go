@@ -23,12 +23,17 @@ type Sink struct {
 	Ring     *replay.Ring
 	Only     event.KindSet // kinds this sink wants; loss records about them always come along
 	Overflow Overflow
+	// Connected reports whether the sink has its destination; nil: always. What a full ring refuses meanwhile is counted
+	// apart. Called by workers, once per flush that a full ring cuts short.
+	Connected func() bool
 }
 
 // Config is what a gate is built from.
 type Config struct {
 	// Rates limits the telemetry kinds; the entries of the other kinds are not used.
 	Rates [event.NumKinds]Rate
+	// Unanswered limits the records of sessions that nobody has answered, all of a zone together.
+	Unanswered Rate
 	// Zones are the ids of the configured zones, each with a bucket of its own per kind.
 	Zones []uint16
 	Sinks []Sink
@@ -40,15 +45,6 @@ type Config struct {
 	Generation uint32
 }
 
-// telemetry lists the kinds the limiter knows; its class is the index.
-var telemetry = [...]event.Kind{event.PolicyDeny, event.ScreenDrop, event.FilterLog}
-
-// classOf maps a kind to the limiter's class, -1 for kinds that are not limited.
-var classOf = [event.NumKinds]int8{
-	event.SessionOpen: -1, event.SessionClose: -1, event.Loss: -1,
-	event.PolicyDeny: 0, event.ScreenDrop: 1, event.FilterLog: 2,
-}
-
 // LossWindow is how long the gate collects what the limiter refused before it puts out a loss record, in nanoseconds.
 const LossWindow = int64(1e9)
 
@@ -58,23 +54,11 @@ type Gate struct {
 	zones      []uint16 // zone id by limiter slot
 	sinks      []*sink
 	lanes      []*Lane
-	limited    []limitedLoss // class × slots + slot
+	limited    []limitedLoss // limit × slots + slot
 	slots      int
 	wait       bool
 	generation uint32
 	last       []atomic.Uint64 // loss records of AnnounceMissing, by sink
-}
-
-// sink is a Sink and what it could not take since the last loss record.
-type sink struct {
-	Sink
-
-	_       [64]byte
-	missing atomic.Bool // lost is not all zero
-	mu      sync.Mutex
-	lost    event.LossCounts
-	since   int64 // Unix ns
-	until   int64
 }
 
 // limitedLoss is the open window of one bucket.
@@ -87,18 +71,16 @@ type limitedLoss struct {
 
 // New builds a gate and its lanes. encode is asked for the records of admitted events, see [Encoder].
 func New(c Config) (*Gate, error) {
-	rates := make([]Rate, len(telemetry))
-	for i, k := range telemetry {
-		rates[i] = c.Rates[k]
-	}
-	table, err := newLimiter(rates, c.Zones)
+	table, err := newLimiter([]Rate{
+		c.Rates[event.PolicyDeny], c.Rates[event.ScreenDrop], c.Rates[event.FilterLog], c.Unanswered,
+	}, c.Zones)
 	if err != nil {
 		return nil, err
 	}
 	g := &Gate{
 		limiter: table, slots: table.slots(), wait: c.Wait, generation: c.Generation,
 		zones:   append([]uint16{0}, c.Zones...),
-		limited: make([]limitedLoss, len(telemetry)*table.slots()),
+		limited: make([]limitedLoss, numLimits*table.slots()),
 		last:    make([]atomic.Uint64, len(c.Sinks)),
 	}
 	for i := range g.limited {
@@ -119,33 +101,4 @@ func (g *Gate) Lane(ctx context.Context, i int, encode Encoder) *Lane {
 	l := g.lanes[i]
 	l.ctx, l.encode = ctx, encode
 	return l
-}
-
-// miss notes events that a ring had no room for.
-func (s *sink) miss(counts *event.LossCounts, wall int64) {
-	s.mu.Lock()
-	if s.lost.Total() == 0 {
-		s.since = wall
-	}
-	s.until = wall
-	for k, n := range counts {
-		s.lost[k] += n
-	}
-	s.missing.Store(true)
-	s.mu.Unlock()
-}
-
-// takeMissing fills rec with a loss record for what the ring missed and reports whether there was anything.
-func (s *sink) takeMissing(rec *event.Record, generation uint32) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lost.Total() == 0 {
-		return false
-	}
-	rec.Reset(event.Loss)
-	rec.Generation = generation
-	rec.SetLoss(event.LossOverBudget, 0, &s.lost, s.since, s.until)
-	s.lost = event.LossCounts{}
-	s.missing.Store(false)
-	return true
 }

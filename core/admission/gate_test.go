@@ -28,6 +28,8 @@ func (e *kindEncoder) Encode(ref uint32, rec *event.Record) {
 	rec.SetTime(int64(e.calls))
 }
 
+var telemetry = [...]event.Kind{event.PolicyDeny, event.ScreenDrop, event.FilterLog}
+
 type option func(*Config)
 
 func newRig(t testing.TB, lanes int, limits []replay.Limits, opts ...option) *rig {
@@ -100,7 +102,7 @@ func checkP1(t testing.TB, r *rig) {
 			queued := s.Queued[k]
 			if k == event.Loss {
 				queued += rel.Announced
-			} else if sum := s.Filtered[k] + s.Queued[k] + s.OverBudget[k] + s.Closed[k]; sum != led.Admitted[k] {
+			} else if sum := s.Filtered[k] + s.Queued[k] + s.OverBudget[k] + s.Disconnected[k] + s.Closed[k]; sum != led.Admitted[k] {
 				t.Errorf("P1: %s %v: admitted %d, but filtered + queued + over budget + closed = %d", s.Name, k, led.Admitted[k], sum)
 			}
 			if queued != released+state.InFlight[k] {

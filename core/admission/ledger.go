@@ -15,7 +15,7 @@ type published struct {
 }
 
 type publishedSink struct {
-	filtered, queued, overBudget, closed [event.NumKinds]atomic.Uint64
+	filtered, queued, overBudget, disconnected, closed [event.NumKinds]atomic.Uint64
 }
 
 func newPublished(limited, sinks int) published {
@@ -33,6 +33,7 @@ func (l *Lane) publish() {
 			store(&to.filtered[k], from.filtered[k])
 			store(&to.queued[k], from.queued[k])
 			store(&to.overBudget[k], from.overBudget[k])
+			store(&to.disconnected[k], from.disconnected[k])
 			store(&to.closed[k], from.closed[k])
 		}
 	}
@@ -55,10 +56,10 @@ type Ledger struct {
 }
 
 // SinkLedger is what the gate did with the admitted events for one sink. For kinds other than loss, admitted = Filtered
-// + Queued + OverBudget + Closed.
+// + Queued + OverBudget + Disconnected + Closed.
 type SinkLedger struct {
-	Name                                 string
-	Filtered, Queued, OverBudget, Closed [event.NumKinds]uint64
+	Name                                               string
+	Filtered, Queued, OverBudget, Disconnected, Closed [event.NumKinds]uint64
 }
 
 // Ledger adds up what the lanes have published. At rest it is exact; while workers run, it is exact for each worker at
@@ -76,7 +77,7 @@ func (g *Gate) Ledger() Ledger {
 			if n == 0 {
 				continue
 			}
-			k, zone := telemetry[i/g.slots], g.zones[i%g.slots]
+			k, zone := limitKind[i/g.slots], g.zones[i%g.slots]
 			led.RateLimited[k] += n
 			if led.LimitedByZone[k] == nil {
 				led.LimitedByZone[k] = make(map[uint16]uint64)
@@ -88,6 +89,7 @@ func (g *Gate) Ledger() Ledger {
 			addKinds(&to.Filtered, &from.filtered)
 			addKinds(&to.Queued, &from.queued)
 			addKinds(&to.OverBudget, &from.overBudget)
+			addKinds(&to.Disconnected, &from.disconnected)
 			addKinds(&to.Closed, &from.closed)
 		}
 	}

@@ -1,6 +1,9 @@
 package admission
 
-import "github.com/rtflow/pipelined/sdk/event"
+import (
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/sdk/event"
+)
 
 // noteLimited publishes what this lane's limiter refused and opens the loss windows of the buckets concerned.
 func (l *Lane) noteLimited() {
@@ -37,7 +40,7 @@ func (l *Lane) announceLimited(now, wall int64, all bool) {
 			if n := total - w.reported; n > 0 {
 				w.reported = total
 				var counts event.LossCounts
-				kind := telemetry[i/g.slots]
+				kind := limitKind[i/g.slots]
 				counts[kind] = n
 				l.putLimited(kind, g.zones[i%g.slots], &counts, wall-(now-since), wall)
 			}
@@ -49,21 +52,22 @@ func (l *Lane) announceLimited(now, wall int64, all bool) {
 // putLimited brings a loss record for what the limiter refused to every sink that wants the kind. A ring without a
 // credit for it merges it into the loss record for what it missed itself.
 func (l *Lane) putLimited(k event.Kind, zone uint16, counts *event.LossCounts, since, until int64) {
-	l.loss.Reset(event.Loss)
-	l.loss.Generation = l.gate.generation
-	l.loss.SetLoss(event.LossRateLimited, zone, counts, since, until)
+	rec := &l.loss[0]
+	rec.Reset(event.Loss)
+	rec.Generation = l.gate.generation
+	rec.SetLoss(event.LossRateLimited, zone, counts, since, until)
 	for i, s := range l.gate.sinks {
 		if !s.Only.Has(k) {
 			continue
 		}
 		switch {
-		case s.Ring.Acquire(event.Loss, 1) == 1 || l.gate.wait && l.waitFor(s, event.Loss):
-			s.Ring.Put(s.Ring.Claim(1), &l.loss)
+		case s.Ring.Acquire(replay.Announcement, 1) == 1 || l.gate.wait && l.waitFor(s, replay.Announcement):
+			s.Ring.Put(s.Ring.Claim(1), replay.Announcement, rec)
 			s.Ring.Wake()
 			l.perSink[i].queued[event.Loss]++
 			l.changed = l.changed.With(event.Loss)
 		case !s.Ring.Closed():
-			s.miss(counts, until)
+			s.miss(event.LossRateLimited, counts, until)
 		}
 	}
 }

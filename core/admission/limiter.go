@@ -8,19 +8,22 @@ import (
 
 // Rate is how many events a bucket lets through.
 type Rate struct {
-	PerSecond int64 // sustained, 1 to 1e9
+	PerSecond int64 // sustained, up to 1e9; 0: all of them
 	Burst     int64 // at once, 1 to 1e9
 }
 
 // params is a Rate in the units of the algorithm, nanoseconds.
 type params struct {
-	interval  int64 // emission interval, rounded up: a bucket never lets through more than its rate
+	interval  int64 // emission interval, rounded up: a bucket never lets through more than its rate; 0: no limit
 	tolerance int64 // interval × (burst − 1)
 }
 
 func (r Rate) params() (params, error) {
+	if r.PerSecond == 0 {
+		return params{}, nil
+	}
 	if r.PerSecond < 1 || r.PerSecond > 1e9 || r.Burst < 1 || r.Burst > 1e9 {
-		return params{}, fmt.Errorf("admission: rate %d/s with burst %d is outside 1 to 1e9", r.PerSecond, r.Burst)
+		return params{}, fmt.Errorf("admission: rate %d/s with burst %d is outside 1 to 1e9 (a rate of 0 is no limit)", r.PerSecond, r.Burst)
 	}
 	interval := (int64(1e9) + r.PerSecond - 1) / r.PerSecond
 	return params{interval: interval, tolerance: interval * (r.Burst - 1)}, nil
@@ -35,6 +38,9 @@ type bucket struct {
 // allow decides on one event at now and moves the theoretical arrival time if it conforms. A refusal is one load and one
 // compare and writes nothing.
 func (b *bucket) allow(now int64, p params) bool {
+	if p.interval == 0 {
+		return true
+	}
 	for {
 		tat := b.tat.Load()
 		if tat-now > p.tolerance {

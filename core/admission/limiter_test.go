@@ -102,7 +102,7 @@ func TestConcurrentExact(t *testing.T) {
 }
 
 func TestBadRates(t *testing.T) {
-	for _, r := range []Rate{{0, 1}, {1, 0}, {-1, 1}, {2e9, 1}, {1, 2e9}} {
+	for _, r := range []Rate{{-1, 1}, {1, 0}, {-1, 1}, {2e9, 1}, {1, 2e9}} {
 		if _, err := newLimiter([]Rate{r}, nil); err == nil {
 			t.Errorf("%+v accepted", r)
 		}
@@ -130,5 +130,15 @@ func BenchmarkRefuse(b *testing.B) {
 	tab.allow(0, 1, 1)
 	for b.Loop() {
 		tab.allow(0, 1, 2)
+	}
+}
+
+// TestNoLimit pins that a rate of 0 lets everything through.
+func TestNoLimit(t *testing.T) {
+	tab := one(t, Rate{})
+	for range 1000 {
+		if !tab.allow(0, 1, 5) {
+			t.Fatal("refused without a limit")
+		}
 	}
 }

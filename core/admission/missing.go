@@ -1,22 +1,128 @@
 package admission
 
-import "github.com/rtflow/pipelined/sdk/event"
+import (
+	"math/bits"
+	"sync"
+	"sync/atomic"
 
-// AnnounceMissing puts the loss record for what a ring missed into that ring, when nothing else will come: the lanes
-// have finished. It waits for room until stop is closed. One call per sink, by index, from any goroutine.
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// reasons is how many reasons a gate has for a loss; they are the first ones of [event.LossReason].
+const reasons = event.LossDisconnected + 1
+
+// maxAnnounced is how many loss records tell what a ring has missed, one per reason: what the limiter refused and found
+// no room to say, and what the ring refused itself, connected or not.
+const maxAnnounced = 3
+
+// sink is a Sink and what it could not take since the last loss record.
+type sink struct {
+	Sink
+
+	_       [64]byte
+	missing atomic.Uint32 // a bit for each reason that has lost something
+	mu      sync.Mutex
+	lost    [reasons]missed
+}
+
+// missed is what was lost for one reason, and from when to when, in Unix nanoseconds.
+type missed struct {
+	counts       event.LossCounts
+	since, until int64
+}
+
+// connected reports whether the sink has its destination.
+func (s *sink) connected() bool { return s.Connected == nil || s.Connected() }
+
+// miss notes events that are lost and not told yet.
+func (s *sink) miss(why event.LossReason, counts *event.LossCounts, wall int64) {
+	s.mu.Lock()
+	m := &s.lost[why]
+	if m.counts.Total() == 0 {
+		m.since = wall
+	}
+	m.until = wall
+	addLoss(&m.counts, counts)
+	s.missing.Store(s.missing.Load() | 1<<why)
+	s.mu.Unlock()
+}
+
+func addLoss(to, from *event.LossCounts) {
+	for k, n := range from {
+		to[k] += n
+	}
+}
+
+// takeMissing fills recs, at least one, with loss records for what is missing, and returns how many. Where they are fewer
+// than the reasons, one record tells of all; its reason is that of most of what it counts.
+func (s *sink) takeMissing(recs []event.Record, generation uint32) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	why := s.missing.Load()
+	if len(recs) < bits.OnesCount32(why) {
+		s.merge()
+		why = s.missing.Load()
+	}
+	for ; why != 0; why &= why - 1 {
+		reason := event.LossReason(bits.TrailingZeros32(why))
+		m, rec := &s.lost[reason], &recs[n]
+		n++
+		rec.Reset(event.Loss)
+		rec.Generation = generation
+		rec.SetLoss(reason, 0, &m.counts, m.since, m.until)
+		*m = missed{}
+	}
+	s.missing.Store(0)
+	return n
+}
+
+// merge puts what is missing under one reason.
+func (s *sink) merge() {
+	var all missed
+	var most uint64
+	reason := event.LossOverBudget
+	for why := range s.lost {
+		m := &s.lost[why]
+		n := m.counts.Total()
+		if n == 0 {
+			continue
+		}
+		if n > most {
+			most, reason = n, event.LossReason(why)
+		}
+		if all.since == 0 || m.since < all.since {
+			all.since = m.since
+		}
+		all.until = max(all.until, m.until)
+		addLoss(&all.counts, &m.counts)
+		*m = missed{}
+	}
+	s.lost[reason] = all
+	s.missing.Store(1 << reason)
+}
+
+// announceable returns how many loss records what is missing makes.
+func (s *sink) announceable() int { return bits.OnesCount32(s.missing.Load()) }
+
+// AnnounceMissing puts the loss records for what a ring missed, and for what it evicted and has not told, into that ring,
+// when nothing else will come: the lanes have finished. It waits for room until stop is closed. One call per sink, by
+// index, from any goroutine.
 func (g *Gate) AnnounceMissing(i int, stop <-chan struct{}) {
 	s := g.sinks[i]
-	for s.missing.Load() {
+	var rec [1]event.Record
+	s.Ring.AnnounceOwed(g.generation)
+	s.Ring.Wake()
+	for s.missing.Load() != 0 {
 		room := s.Ring.Room()
-		if s.Ring.Acquire(event.Loss, 1) == 1 {
-			var rec event.Record
-			if s.takeMissing(&rec, g.generation) {
-				s.Ring.Put(s.Ring.Claim(1), &rec)
-				g.last[i].Add(1)
-				s.Ring.Wake()
-			} else {
-				s.Ring.ReturnCredits(event.Loss, 1)
+		if s.Ring.AcquireLoss(true) {
+			if s.takeMissing(rec[:], g.generation) == 0 {
+				s.Ring.ReturnCredits(replay.Announcement, 1)
+				return
 			}
+			s.Ring.Put(s.Ring.Claim(1), replay.Announcement, &rec[0])
+			g.last[i].Add(1)
+			s.Ring.Wake()
 			return
 		}
 		if s.Ring.Closed() {
@@ -28,4 +134,17 @@ func (g *Gate) AnnounceMissing(i int, stop <-chan struct{}) {
 			return
 		}
 	}
+}
+
+// Untold returns what is missing in the stream of a sink whose ring was abandoned, and no loss record that was delivered
+// tells. Any goroutine.
+func (g *Gate) Untold(i int) event.LossCounts {
+	s := g.sinks[i]
+	all := s.Ring.Untold()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for why := range s.lost {
+		addLoss(&all, &s.lost[why].counts)
+	}
+	return all
 }

@@ -21,8 +21,8 @@ func TestDefaults(t *testing.T) {
 		Service: Service{Metrics: "127.0.0.1:9464", Drain: 5 * time.Second, PluginDir: DefaultPluginDir},
 		Admission: Admission{Rates: [event.NumKinds]Rate{
 			event.PolicyDeny: rate, event.ScreenDrop: rate, event.FilterLog: rate,
-		}},
-		Replay: Replay{Slots: 8192, Telemetry: 4096, PerKind: 1366, Overflow: Refuse},
+		}, Unanswered: rate},
+		Replay: Replay{Slots: 8192, Telemetry: 4096, PerKind: 1024, Overflow: Refuse},
 		Sessions: Sessions{
 			Max: 262144, TCPInitial: 20 * time.Second, TCP: 30 * time.Minute, TimeWait: 150 * time.Second,
 			Closed: 2 * time.Second, UDP: 60 * time.Second, ICMP: 60 * time.Second, OSPF: 60 * time.Second,
@@ -71,6 +71,7 @@ func TestFull(t *testing.T) {
 		{"screen-drop", f.Admission.Rates[event.ScreenDrop], Rate{200, 10}},
 		{"filter-log", f.Admission.Rates[event.FilterLog], Rate{500, 2048}},
 		{"session-open", f.Admission.Rates[event.SessionOpen], Rate{}},
+		{"unanswered", f.Admission.Unanswered, Rate{0, 1024}},
 		{"replay", f.Replay, Replay{4096, 2048, 1024, Evict}},
 		{"audit's ring", f.Sinks[0].Replay, Replay{4096, 2048, 1024, Evict}},
 		{"siem's ring", f.Sinks[1].Replay, Replay{65536, 32768, 16384, Evict}},
@@ -102,15 +103,15 @@ func TestSinkReplay(t *testing.T) {
 		general, own string
 		want         Replay
 	}{
-		{"", "{}", Replay{8192, 4096, 1366, Refuse}},
-		{"", `{ overflow = "evict" }`, Replay{8192, 4096, 1366, Evict}},
-		{`overflow = "evict"`, `{ overflow = "refuse" }`, Replay{8192, 4096, 1366, Refuse}},
-		{"", "{ slots = 65536 }", Replay{65536, 32768, 10923, Refuse}},
-		{"", "{ slots = 65536, telemetry = 49152 }", Replay{65536, 49152, 16384, Refuse}},
+		{"", "{}", Replay{8192, 4096, 1024, Refuse}},
+		{"", `{ overflow = "evict" }`, Replay{8192, 4096, 1024, Evict}},
+		{`overflow = "evict"`, `{ overflow = "refuse" }`, Replay{8192, 4096, 1024, Refuse}},
+		{"", "{ slots = 65536 }", Replay{65536, 32768, 8192, Refuse}},
+		{"", "{ slots = 65536, telemetry = 49152 }", Replay{65536, 49152, 12288, Refuse}},
 		{"", "{ telemetry = 1 }", Replay{8192, 1, 1, Refuse}},
 		{"", "{ per_kind = 4096 }", Replay{8192, 4096, 4096, Refuse}},
-		{"slots = 1024", "{}", Replay{1024, 512, 171, Refuse}},
-		{"slots = 1024\ntelemetry = 1000", "{ slots = 2048 }", Replay{2048, 2000, 667, Refuse}},
+		{"slots = 1024", "{}", Replay{1024, 512, 128, Refuse}},
+		{"slots = 1024\ntelemetry = 1000", "{ slots = 2048 }", Replay{2048, 2000, 500, Refuse}},
 		{"per_kind = 4096", "{ slots = 64 }", Replay{64, 32, 32, Refuse}},
 		{"telemetry = 8191\nper_kind = 1", "{ slots = 64 }", Replay{64, 63, 1, Refuse}},
 	} {

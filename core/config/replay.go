@@ -5,8 +5,8 @@ import "fmt"
 // Replay is [replay]: the size and the ceilings of a sink's ring, in records.
 type Replay struct {
 	Slots     int      // a power of two, MinSlots to MaxSlots; default 8192
-	Telemetry int      // of them deny, screen and filter records, below Slots; default half of Slots
-	PerKind   int      // of one such kind, at most Telemetry; default a third of Telemetry, rounded up
+	Telemetry int      // of them deny, screen and filter records, and those of unanswered sessions; below Slots; default half of Slots
+	PerKind   int      // of one of these four, at most Telemetry; default a quarter of Telemetry, rounded up
 	Overflow  Overflow // what gives way when the ring is full; default Refuse
 }
 
@@ -45,12 +45,12 @@ func (o *Overflow) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func defaultReplay() Replay { return Replay{Slots: 8192, Telemetry: 4096, PerKind: 1366} }
+func defaultReplay() Replay { return Replay{Slots: 8192, Telemetry: 4096, PerKind: 1024} }
 
 // ring is a Replay that others inherit from.
 type ring struct {
 	Replay
-	perKindSet bool // per_kind was set: it is not just a third of telemetry
+	perKindSet bool // per_kind was set: it is not just a quarter of telemetry
 }
 
 func readReplay(s *Section) ring {
@@ -102,7 +102,7 @@ func (r ring) override(s *Section) Replay {
 	} else if !s.Has("telemetry") && slots == out.Slots {
 		telemetry = out.Telemetry
 	}
-	out.PerKind = share(1, out.Telemetry, 3)
+	out.PerKind = share(1, out.Telemetry, 4)
 	if r.perKindSet {
 		out.PerKind = share(r.PerKind, out.Telemetry, r.Telemetry)
 	}

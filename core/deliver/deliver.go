@@ -53,6 +53,7 @@ type Config struct {
 type Delivery struct {
 	Config
 
+	running  atomic.Bool   // in the phase Running
 	failing  atomic.Bool   // nothing was acknowledged since the last failure
 	failedAt atomic.Uint64 // floor of the ring at that failure
 
@@ -140,6 +141,7 @@ func (d *Delivery) runOnce(ctx context.Context) (err error) {
 
 // enter notes a phase and logs what an operator should hear: the first failure of a row, and every other reason.
 func (d *Delivery) enter(p Phase, err error) {
+	d.running.Store(p == Running)
 	d.mu.Lock()
 	lastError := d.status.LastError
 	d.status.Phase = p
@@ -184,6 +186,12 @@ func (d *Delivery) rejected(seq event.Seq, why string) {
 	if news {
 		d.Log.Warn("sink rejected a record", "sink", d.Name, "seq", seq, "why", why)
 	}
+}
+
+// Connected reports whether the sink runs and does not wait for its destination. Any goroutine.
+func (d *Delivery) Connected() bool {
+	w, ok := d.Sink.(sdk.Waiter)
+	return d.running.Load() && !(ok && w.Waiting())
 }
 
 // Status returns how the sink is doing. Any goroutine.

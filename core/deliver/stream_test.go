@@ -8,8 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sdk/inflight"
 )
 
 // TestNext checks the three ways to wait.
@@ -186,5 +188,65 @@ func TestWakeups(t *testing.T) {
 	}
 	if got := r.acknowledged(); got != records {
 		t.Errorf("%d acknowledged, want %d", got, records)
+	}
+}
+
+// TestEvictionUnderWindow has a broker confirm record 7 and not 5 and 6 when the connection breaks, and a ring that evicts
+// while the sink is down: what the sink's window knows as confirmed is never another record.
+func TestEvictionUnderWindow(t *testing.T) {
+	ring, err := replay.New(replay.Limits{Slots: 16, Telemetry: 10, PerKind: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(c replay.Class, k event.Kind, n int) {
+		var rec event.Record
+		rec.Reset(k)
+		got := ring.AcquireEvicting(c, n)
+		ring.AnnounceOwed(1)
+		for p := ring.Claim(got); got > 0; got-- {
+			ring.Put(p, c, &rec)
+			p++
+		}
+	}
+	put(replay.PolicyDeny, event.PolicyDeny, 10)
+	w := inflight.New(16)
+	s := &stream{ring: ring, owner: New(Config{Ring: ring})}
+	w.Begin(s)
+	sent := map[event.Seq]event.Kind{}
+	for _, rec := range ring.Next(10) {
+		sent[rec.Seq()] = rec.Kind()
+		if send, err := w.Add(rec.Seq()); err != nil || !send {
+			t.Fatal(send, err)
+		}
+	}
+	if err := w.Done(1, 2, 3, 4, 7); err != nil {
+		t.Fatal(err)
+	}
+	w.End()
+	s.over.Store(true)
+	ring.Rewind()
+	put(replay.PolicyDeny, event.PolicyDeny, 8) // a storm, and then sessions that fill the ring and evict from it
+	put(replay.Priority, event.SessionClose, 14)
+
+	var lost event.LossCounts
+	w.Begin(&stream{ring: ring, owner: New(Config{Ring: ring})})
+	for run := ring.Next(16); run != nil; run = ring.Next(16) {
+		for _, rec := range run {
+			send, err := w.Add(rec.Seq())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if k, ok := sent[rec.Seq()]; ok && k != rec.Kind() {
+				t.Errorf("P5: number %d was %v, and is %v", rec.Seq(), k, rec.Kind())
+			}
+			if rec.Kind() == event.Loss {
+				if lost = rec.LossCounts(); !send {
+					t.Errorf("the loss record %d is not sent", rec.Seq())
+				}
+			}
+		}
+	}
+	if got := ring.State().Released.Evicted[event.PolicyDeny]; got == 0 || lost[event.PolicyDeny] != got {
+		t.Errorf("%d denials evicted, %d announced", got, lost[event.PolicyDeny])
 	}
 }

@@ -82,14 +82,14 @@ func start(t *testing.T, sink sinkFunc) *rig {
 // put appends n session records and wakes the sink once.
 func (r *rig) put(n int) {
 	r.t.Helper()
-	if got := r.Ring.Acquire(event.SessionOpen, n); got != n {
+	if got := r.Ring.Acquire(replay.Priority, n); got != n {
 		r.t.Fatalf("got %d of %d credits", got, n)
 	}
 	pos := r.Ring.Claim(n)
 	var rec event.Record
 	for i := range n {
 		rec.Reset(event.SessionOpen)
-		r.Ring.Put(pos+event.Seq(i), &rec)
+		r.Ring.Put(pos+event.Seq(i), replay.Priority, &rec)
 	}
 	r.Ring.Wake()
 }

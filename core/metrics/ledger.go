@@ -57,13 +57,15 @@ type Events struct {
 	Admitted    uint64 `json:"admitted"`
 }
 
-// Queue is what became of the admitted events of a kind at one sink: admitted = Filtered + Queued + OverBudget + Closed,
+// Queue is what became of the admitted events of a kind at one sink: admitted = Filtered + Queued + OverBudget +
+// Disconnected + Closed,
 // and Queued = Acknowledged + Rejected + Evicted + Abandoned + InFlight. Loss records are made at the sink: only the
 // second sum holds for them.
 type Queue struct {
 	Filtered     uint64 `json:"filtered"`
 	Queued       uint64 `json:"queued"`
 	OverBudget   uint64 `json:"over_budget"`
+	Disconnected uint64 `json:"disconnected"` // as OverBudget, while the sink had no destination
 	Closed       uint64 `json:"closed"`
 	Acknowledged uint64 `json:"acknowledged"`
 	Rejected     uint64 `json:"rejected"`
@@ -87,7 +89,7 @@ func (l *Ledger) Check() {
 	for _, kinds := range l.Sinks {
 		for kind, q := range kinds {
 			if kind != loss {
-				sum += diff(l.Events[kind].Admitted, q.Filtered+q.Queued+q.OverBudget+q.Closed)
+				sum += diff(l.Events[kind].Admitted, q.Filtered+q.Queued+q.OverBudget+q.Disconnected+q.Closed)
 			}
 			sum += diff(q.Queued, q.Acknowledged+q.Rejected+q.Evicted+q.Abandoned+q.InFlight)
 		}
@@ -110,10 +112,10 @@ func (l *Ledger) WriteText(w io.Writer, kinds []string) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Sinks)) {
-		fmt.Fprintf(t, "sink %s\tqueued\tacknowledged\tfiltered\tover budget\tother\tin flight\t\n", terminal.Text(name))
+		fmt.Fprintf(t, "sink %s\tqueued\tacknowledged\tfiltered\tover budget\tdisconnected\tother\tin flight\t\n", terminal.Text(name))
 		for _, k := range kinds {
 			q := l.Sinks[name][k]
-			fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t\n", k, q.Queued, q.Acknowledged, q.Filtered, q.OverBudget,
+			fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", k, q.Queued, q.Acknowledged, q.Filtered, q.OverBudget, q.Disconnected,
 				q.Closed+q.Rejected+q.Evicted+q.Abandoned, q.InFlight)
 		}
 	}

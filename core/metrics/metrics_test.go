@@ -22,7 +22,7 @@ func sample() Ledger {
 		Sessions: Sessions{Active: 2, Created: 10, Closed: 8},
 		Events:   map[string]Events{"policy-deny": {Offered: 30, RateLimited: 10, Admitted: 20}, "session-open": {}},
 		Sinks: map[string]map[string]Queue{"audit": {
-			"policy-deny":  {Filtered: 1, Queued: 15, OverBudget: 3, Closed: 1, Acknowledged: 10, Rejected: 1, Evicted: 1, Abandoned: 1, InFlight: 2},
+			"policy-deny":  {Filtered: 1, Queued: 15, OverBudget: 2, Disconnected: 1, Closed: 1, Acknowledged: 10, Rejected: 1, Evicted: 1, Abandoned: 1, InFlight: 2},
 			"session-open": {},
 			"loss":         {Queued: 3, Acknowledged: 3},
 		}},
@@ -76,10 +76,10 @@ func TestWriteText(t *testing.T) {
         events   offered  rate limited  admitted
   session-open         0             0         0
    policy-deny        30            10        20
-    sink audit    queued  acknowledged  filtered  over budget  other  in flight
-  session-open         0             0         0            0      0          0
-   policy-deny        15            10         1            3      4          2
-          loss         3             3         0            0      0          0
+    sink audit    queued  acknowledged  filtered  over budget  disconnected  other  in flight
+  session-open         0             0         0            0             0      0          0
+   policy-deny        15            10         1            2             1      4          2
+          loss         3             3         0            0             0      0          0
 refused packets: tcp_short 5
 0 unaccounted for
 `

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -32,9 +33,10 @@ func (p *Plan) Describe(w io.Writer) error {
 	}
 	for _, k := range event.Kinds() {
 		if r := p.file.Admission.Rates[k]; k.Telemetry() {
-			fmt.Fprintf(t, "limit\t%s\t%d/s per zone, burst %d\n", k, r.PerSecond, r.Burst)
+			fmt.Fprintf(t, "limit\t%s\t%s\n", k, describeRate(r))
 		}
 	}
+	fmt.Fprintf(t, "limit\tunanswered\t%s\n", describeRate(p.file.Admission.Unanswered))
 	for _, s := range p.sinks {
 		only := "every kind"
 		if s.only != event.AllKinds {
@@ -54,4 +56,11 @@ func kindList(set event.KindSet) string {
 		}
 	}
 	return strings.Join(names, ", ")
+}
+
+func describeRate(r config.Rate) string {
+	if r.PerSecond == 0 {
+		return "no limit"
+	}
+	return fmt.Sprintf("%d/s per zone, burst %d", r.PerSecond, r.Burst)
 }

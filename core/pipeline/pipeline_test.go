@@ -276,8 +276,9 @@ source  in           fake eth0  live
 limit   policy-deny  1000/s per zone, burst 1024
 limit   screen-drop  1000/s per zone, burst 1024
 limit   filter-log   1000/s per zone, burst 1024
-sink    good         fake  64 records in flight (32 telemetry, 11 of a kind), refuse; every kind
-sink    other        fake  64 records in flight (32 telemetry, 11 of a kind), refuse; policy-deny
+limit   unanswered   1000/s per zone, burst 1024
+sink    good         fake  64 records in flight (32 telemetry, 8 of a kind), refuse; every kind
+sink    other        fake  64 records in flight (32 telemetry, 8 of a kind), refuse; policy-deny
 `
 	if b.String() != want {
 		t.Errorf("got:\n%s\nwant:\n%s", b.String(), want)

@@ -79,6 +79,8 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 	for k, r := range p.file.Admission.Rates {
 		gate.Rates[k] = admission.Rate{PerSecond: r.PerSecond, Burst: r.Burst}
 	}
+	u := p.file.Admission.Unanswered
+	gate.Unanswered = admission.Rate{PerSecond: u.PerSecond, Burst: u.Burst}
 	for _, z := range p.file.Zones {
 		gate.Zones = append(gate.Zones, z.ID)
 	}
@@ -91,7 +93,6 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 		if s.replay.Overflow == config.Evict {
 			overflow = admission.Evict
 		}
-		gate.Sinks = append(gate.Sinks, admission.Sink{Name: s.name, Ring: ring, Only: s.only, Overflow: overflow})
 		pl.rings = append(pl.rings, ring)
 		d := deliver.Config{
 			Name: s.name, Sink: s.sink, Ring: ring, Epoch: pl.epoch + uint64(i), Log: p.options.Log,
@@ -100,7 +101,11 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 		if s.only.Has(event.SessionOpen) {
 			d.Sessions = pl.liveSessions
 		}
-		pl.deliveries = append(pl.deliveries, deliver.New(d))
+		delivery := deliver.New(d)
+		pl.deliveries = append(pl.deliveries, delivery)
+		gate.Sinks = append(gate.Sinks, admission.Sink{
+			Name: s.name, Ring: ring, Only: s.only, Overflow: overflow, Connected: delivery.Connected,
+		})
 	}
 	var err error
 	if pl.gate, err = admission.New(gate); err != nil {
@@ -242,8 +247,8 @@ func (pl *Pipeline) drain(ctx context.Context, limited bool, sinks *sync.WaitGro
 		pl.plan.options.Log.Warn("a sink does not return; leaving without it")
 	}
 	for i, r := range pl.rings {
-		if s := r.State(); s.Floor != s.Next {
-			pl.plan.options.Log.Warn("records abandoned", "sink", pl.plan.sinks[i].name, "records", s.Next-s.Floor)
+		if s := r.State(); s.Held > 0 {
+			pl.plan.options.Log.Warn("records abandoned", "sink", pl.plan.sinks[i].name, "records", s.Held)
 		}
 		r.Abandon()
 	}

@@ -48,7 +48,8 @@ func (pl *Pipeline) ledger(states []replay.State) metrics.Ledger {
 		rel := &states[i].Released
 		for _, k := range event.Kinds() {
 			q := metrics.Queue{
-				Filtered: s.Filtered[k], Queued: s.Queued[k], OverBudget: s.OverBudget[k], Closed: s.Closed[k],
+				Filtered: s.Filtered[k], Queued: s.Queued[k], OverBudget: s.OverBudget[k],
+				Disconnected: s.Disconnected[k], Closed: s.Closed[k],
 				Acknowledged: rel.Acknowledged[k], Rejected: rel.Rejected[k], Evicted: rel.Evicted[k],
 				Abandoned: rel.Abandoned[k], InFlight: states[i].InFlight[k],
 			}
@@ -118,7 +119,7 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 	for i, st := range states {
 		ds := pl.deliveries[i].Status()
 		sink := metrics.Sink{
-			Up: pl.up(i, ds), Runs: ds.Runs, LagRecords: uint64(st.Next - st.Sent), LagSeconds: lag(st),
+			Up: pl.deliveries[i].Connected(), Runs: ds.Runs, LagRecords: st.Unsent, LagSeconds: lag(st),
 		}
 		if r, ok := pl.plan.sinks[i].sink.(sdk.CounterReporter); ok {
 			for _, c := range r.Counters() {
@@ -141,12 +142,6 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		}
 	}
 	return s
-}
-
-// up reports whether a sink runs and does not wait for its destination.
-func (pl *Pipeline) up(i int, s deliver.Status) bool {
-	w, ok := pl.plan.sinks[i].sink.(sdk.Waiter)
-	return s.Phase == deliver.Running && !(ok && w.Waiting())
 }
 
 func (pl *Pipeline) zoneName(id uint16) string {
@@ -208,10 +203,10 @@ func (pl *Pipeline) Status() Status {
 		s := r.State()
 		states[i] = s
 		sink := SinkStatus{
-			Status: pl.deliveries[i].Status(), Sent: s.Sent - 1, Acked: s.Floor - 1, InFlight: uint64(s.Next - s.Floor),
-			LagRecords: uint64(s.Next - s.Sent), LagSeconds: lag(s), Epoch: pl.epoch + uint64(i),
+			Status: pl.deliveries[i].Status(), Sent: s.Sent - 1, Acked: s.Floor - 1, InFlight: s.Held,
+			LagRecords: s.Unsent, LagSeconds: lag(s), Epoch: pl.epoch + uint64(i),
 		}
-		sink.Up = pl.up(i, sink.Status)
+		sink.Up = pl.deliveries[i].Connected()
 		if r, ok := pl.plan.sinks[i].sink.(sdk.Reporter); ok {
 			sink.Detail = r.Status()
 		}

@@ -56,14 +56,14 @@ func newLine(tb testing.TB, name string, sink sdk.Sink) *line {
 
 // put appends up to n records, as many as there is room for.
 func (l *line) put(n int) int {
-	n = l.ring.Acquire(event.SessionOpen, n)
+	n = l.ring.Acquire(replay.Priority, n)
 	if n == 0 {
 		return 0
 	}
 	first := l.ring.Claim(n)
 	for i := range n {
 		l.sample[0].SetTime(time.Now().UnixNano())
-		l.ring.Put(first+event.Seq(i), &l.sample[0])
+		l.ring.Put(first+event.Seq(i), replay.Priority, &l.sample[0])
 	}
 	l.ring.Wake()
 	l.made += event.Seq(n)

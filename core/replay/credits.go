@@ -11,23 +11,31 @@ import (
 type Class uint8
 
 const (
-	// Priority is the class of session records: they count against the whole ring only.
+	// Priority is the class of the records of sessions that both ends want: they count against the whole ring only.
 	Priority Class = iota
 	// Announcement is the class of loss records. They have a small ceiling of their own, so that a storm, which makes them,
 	// cannot fill the reserve with them.
 	Announcement
-	// Telemetry is the first class of the kinds that may storm: one class for each telemetry kind. Each has a ceiling, and
-	// they have one together.
-	Telemetry
+	// PolicyDeny, ScreenDrop, FilterLog and Unanswered are what may storm. Each has a ceiling, and they have one together.
+	PolicyDeny
+	ScreenDrop
+	FilterLog
+	// Unanswered is the class of the records of sessions that nobody has answered.
+	Unanswered
 
-	numClasses       = Telemetry + telemetryClasses
-	telemetryClasses = 3
+	numClasses     = Unanswered + 1
+	firstTelemetry = PolicyDeny
 )
 
-// classOf maps a kind to the class of its credits.
+// Telemetry reports whether records of the class may storm.
+func (c Class) Telemetry() bool { return c >= firstTelemetry }
+
+// ClassOf returns the class of a kind's records; of session records it is that of answered sessions.
+func ClassOf(k event.Kind) Class { return classOf[k] }
+
 var classOf = [event.NumKinds]Class{
 	event.SessionOpen: Priority, event.SessionClose: Priority, event.Loss: Announcement,
-	event.PolicyDeny: Telemetry, event.ScreenDrop: Telemetry + 1, event.FilterLog: Telemetry + 2,
+	event.PolicyDeny: PolicyDeny, event.ScreenDrop: ScreenDrop, event.FilterLog: FilterLog,
 }
 
 // counter is one ceiling, alone on its cache lines.
@@ -64,7 +72,7 @@ type credits struct {
 	all          counter
 	announcement counter
 	telemetry    counter
-	class        [telemetryClasses]counter
+	class        [numClasses - firstTelemetry]counter
 }
 
 // newCredits returns the credits for those limits, all of them free.
@@ -90,7 +98,7 @@ func (c *credits) acquire(class Class, n int) int {
 	case Announcement:
 		return c.within(&c.announcement, n)
 	}
-	own := &c.class[class-Telemetry]
+	own := &c.class[class-firstTelemetry]
 	k := own.take(n)
 	if k == 0 {
 		return 0
@@ -131,16 +139,22 @@ func (c *credits) giveOwn(class Class, n int) {
 	case Announcement:
 		c.announcement.give(n)
 	default:
-		c.class[class-Telemetry].give(n)
+		c.class[class-firstTelemetry].give(n)
 		c.telemetry.give(n)
 	}
 }
 
-// announce turns one credit of the class into an Announcement credit, above its ceiling if need be: a record was
-// evicted and its slot announces that.
+// announce turns one credit of the class into an Announcement credit, above its ceiling if need be.
 func (c *credits) announce(class Class) {
 	c.giveOwn(class, 1)
 	c.announcement.used.Add(1)
+}
+
+// full reports whether a class has reached a ceiling of its own, and whether telemetry has reached the one of all its
+// classes.
+func (c *credits) full(class Class) (own, telemetry bool) {
+	t, o := &c.telemetry, &c.class[class-firstTelemetry]
+	return o.used.Load() >= o.max, t.used.Load() >= t.max
 }
 
 // inFlight returns the credits in use: of all classes, and of the telemetry classes together.
@@ -149,4 +163,4 @@ func (c *credits) inFlight() (all, telemetry int) {
 }
 
 // of returns the credits of a telemetry class in use.
-func (c *credits) of(class Class) int { return int(c.class[class-Telemetry].used.Load()) }
+func (c *credits) of(class Class) int { return int(c.class[class-firstTelemetry].used.Load()) }

@@ -17,23 +17,23 @@ func newTestCredits(t testing.TB, l Limits) *credits {
 
 func TestCreditCeilings(t *testing.T) {
 	c := newTestCredits(t, Limits{Slots: 10, Telemetry: 6, PerKind: 4})
-	if got := c.acquire(Telemetry, 100); got != 4 {
+	if got := c.acquire(firstTelemetry, 100); got != 4 {
 		t.Errorf("one class got %d, want its ceiling 4", got)
 	}
-	if got := c.acquire(Telemetry+1, 100); got != 2 {
+	if got := c.acquire(firstTelemetry+1, 100); got != 2 {
 		t.Errorf("second class got %d, want what telemetry leaves, 2", got)
 	}
-	if got := c.acquire(Telemetry+2, 1); got != 0 {
+	if got := c.acquire(firstTelemetry+2, 1); got != 0 {
 		t.Errorf("third class got %d, want 0", got)
 	}
 	if got := c.acquire(Priority, 100); got != 4 {
 		t.Errorf("priority got %d, want the reserve of 4", got)
 	}
-	c.release(Telemetry, 4)
-	c.release(Telemetry+1, 2)
+	c.release(firstTelemetry, 4)
+	c.release(firstTelemetry+1, 2)
 	c.release(Priority, 4)
-	if all, tel := c.inFlight(); all != 0 || tel != 0 || c.of(Telemetry) != 0 || c.of(Telemetry+1) != 0 {
-		t.Errorf("in flight after release: %d, %d, %d, %d", all, tel, c.of(Telemetry), c.of(Telemetry+1))
+	if all, tel := c.inFlight(); all != 0 || tel != 0 || c.of(firstTelemetry) != 0 || c.of(firstTelemetry+1) != 0 {
+		t.Errorf("in flight after release: %d, %d, %d, %d", all, tel, c.of(firstTelemetry), c.of(firstTelemetry+1))
 	}
 }
 
@@ -43,11 +43,11 @@ func TestP2RefusalGivesBack(t *testing.T) {
 	if got := c.acquire(Priority, 4); got != 4 {
 		t.Fatalf("priority got %d, want all 4", got)
 	}
-	if got := c.acquire(Telemetry, 2); got != 0 {
+	if got := c.acquire(firstTelemetry, 2); got != 0 {
 		t.Fatalf("telemetry got %d from a full ring", got)
 	}
-	if _, tel := c.inFlight(); tel != 0 || c.of(Telemetry) != 0 {
-		t.Fatalf("refusal left telemetry %d, class %d in use", tel, c.of(Telemetry))
+	if _, tel := c.inFlight(); tel != 0 || c.of(firstTelemetry) != 0 {
+		t.Fatalf("refusal left telemetry %d, class %d in use", tel, c.of(firstTelemetry))
 	}
 }
 
@@ -75,8 +75,8 @@ func TestP2CreditsConcurrent(t *testing.T) {
 					}
 					held[class] += got
 				}
-				if all, tel := c.inFlight(); all > l.Slots || tel > l.Telemetry || c.of(Telemetry) > l.PerKind {
-					t.Errorf("above the ceiling: all %d, telemetry %d, class %d", all, tel, c.of(Telemetry))
+				if all, tel := c.inFlight(); all > l.Slots || tel > l.Telemetry || c.of(firstTelemetry) > l.PerKind {
+					t.Errorf("above the ceiling: all %d, telemetry %d, class %d", all, tel, c.of(firstTelemetry))
 					return
 				}
 			}
@@ -105,7 +105,7 @@ func TestP3StormLeavesReserve(t *testing.T) {
 					return
 				default:
 				}
-				c.release(Telemetry+Class(w), c.acquire(Telemetry+Class(w), 7))
+				c.release(firstTelemetry+Class(w), c.acquire(firstTelemetry+Class(w), 7))
 			}
 		})
 	}
@@ -123,6 +123,6 @@ func TestP3StormLeavesReserve(t *testing.T) {
 func BenchmarkCredits(b *testing.B) {
 	c := newTestCredits(b, Limits{Slots: 8192, Telemetry: 4096, PerKind: 1366})
 	for b.Loop() {
-		c.release(Telemetry, c.acquire(Telemetry, 1))
+		c.release(firstTelemetry, c.acquire(firstTelemetry, 1))
 	}
 }

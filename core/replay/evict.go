@@ -1,95 +1,258 @@
 package replay
 
-import (
-	"github.com/rtflow/pipelined/sdk/event"
-)
+import "github.com/rtflow/pipelined/sdk/event"
 
-// AcquireEvicting is Acquire for a ring whose overflow evicts: where credits are short it evicts the oldest records. A
-// telemetry or loss record evicts telemetry records only and stops at the oldest session record; a session record evicts
-// whatever is oldest. A record that was handed to the sink is not touched until the sink's run has ended: its
-// destination may have it already. Workers.
+// counts adds up losses.
+type counts event.LossCounts
+
+func (c *counts) add(o event.LossCounts) {
+	for k, n := range o {
+		c[k] += n
+	}
+}
+
+// loss is what was evicted, and from when to when, in Unix nanoseconds.
+type loss struct {
+	counts       event.LossCounts
+	since, until int64
+}
+
+// include adds a record that is given up. What a loss record has counted is counted again here: its announcement is
+// merged, not lost.
+func (l *loss) include(rec *event.Record) {
+	since, until := rec.Time(), rec.Time()
+	first := *l == (loss{})
+	if k := rec.Kind(); k == event.Loss {
+		since = rec.LossSince()
+		(*counts)(&l.counts).add(rec.LossCounts())
+	} else {
+		l.counts[k]++
+	}
+	if first || since < l.since {
+		l.since = since
+	}
+	l.until = max(l.until, until)
+}
+
+// moveCost is how many records may be moved for each record that is evicted.
+const moveCost = 64
+
+// AcquireEvicting is Acquire for a ring whose overflow evicts: where credits are short it gives up records of the class
+// that is short, oldest first. A class at its own ceiling gives up records of that class; telemetry at its ceiling, or in
+// a full ring, the oldest telemetry, and of either only what no sink has ever had; a session record in a full ring the
+// oldest record, whatever it is. Loss records never evict. Nothing is evicted while the sink has records in hand: its
+// destination may have them already. Workers.
 //
-// What is evicted is announced where it happened: the newest evicted record's slot becomes a loss record that counts the
-// gap before it, and grows as more is evicted. So an eviction run costs one slot, and the stream says what it lacks at
-// the very place.
-func (r *Ring) AcquireEvicting(k event.Kind, n int) int {
-	got := r.Acquire(k, n)
-	if got == n || r.closed.Load() {
+// The first record given up that no sink has ever had becomes the loss record for all that are given up until the sink
+// is handed that record; its slot is kept. The number of a record that an earlier run has had stands for what was in it:
+// where there is no other, a credit is kept, and [Ring.AnnounceOwed] puts in the loss record that counts
+// for them, and for what is given up after them.
+//
+// Records that are older than what is given up, and stay, move up to close the gap. Those that no sink has had are numbered
+// anew, so that what is missing is one run of numbers, and the loss record stands at its end. To bound that work, one more
+// record is given up for every 64 that have to move.
+func (r *Ring) AcquireEvicting(c Class, n int) int {
+	got := r.Acquire(c, n)
+	if got == n || c == Announcement || r.closed.Load() {
 		return got
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for got < n && r.evictOne(k != event.SessionOpen && k != event.SessionClose) {
-		got += r.credits.acquire(classOf[k], n-got)
+	for got < n && r.sent <= r.floor {
+		from, slots := r.victims(c)
+		if !r.evict(from, n-got, slots) {
+			break
+		}
+		got += r.credits.acquire(c, n-got)
 	}
 	return got
 }
 
-// evictOne evicts one record and reports whether it could. It may take two calls until a slot is free: the first
-// turns the oldest record into the loss record, which keeps its slot.
-func (r *Ring) evictOne(telemetryOnly bool) bool {
-	p := r.floor
-	if !r.evictable(p) {
-		return false
+// classes is a set of classes.
+type classes uint8
+
+const (
+	everyClass     classes = 1<<numClasses - 1
+	everyTelemetry classes = everyClass &^ (1<<firstTelemetry - 1)
+)
+
+// victims returns what may be given up for a record of the class, and whether slots are what is short.
+func (r *Ring) victims(c Class) (from classes, slots bool) {
+	if !c.Telemetry() {
+		return everyClass, true
 	}
-	if !r.isMarker(p) {
-		if telemetryOnly && !r.kindAt(p).Telemetry() {
-			return false
+	own, telemetry := r.credits.full(c)
+	if own {
+		return 1 << c, false
+	}
+	return everyTelemetry, !telemetry
+}
+
+// evict gives up records of those classes, oldest first, until n credits or, if it is to make slots, n slots are free, and
+// reports whether it could give up any.
+func (r *Ring) evict(from classes, n int, slots bool) bool {
+	r.findMarker()
+	var byClass [numClasses]int
+	end := r.floor // behind the last victim
+	moves, made := 0, 0
+	for p := r.floor; made < n && r.published[p&r.mask].Load() == p; p++ {
+		class := classIn(r.states[p&r.mask])
+		if p == r.marker || from&(1<<class) == 0 || from != everyClass && r.seqAt(p) <= r.handed {
+			if end == r.floor {
+				moves++
+			}
+			continue
 		}
-		r.mark(p, nil)
-		return true
+		if end == r.floor {
+			n += moves / moveCost
+		}
+		end = p + 1
+		free := r.giveUp(p)
+		if free {
+			byClass[class]++
+		}
+		if free || !slots {
+			made++
+		}
 	}
-	victim := p + 1
-	if !r.evictable(victim) || telemetryOnly && !r.kindAt(victim).Telemetry() {
+	if end == r.floor {
 		return false
 	}
-	r.mark(victim, &r.records[p&r.mask])
-	// The loss record moved on: its old slot is free, and takes the victim's place in the books.
-	r.floor = victim
-	r.credits.release(Announcement, 1)
+	r.closeGaps(max(end, r.marker+1))
+	for class, k := range byClass {
+		r.credits.release(Class(class), k)
+	}
 	r.roomMade()
 	return true
 }
 
-// evictable reports whether position p is published and was not handed out in this run of the sink.
-func (r *Ring) evictable(p uint64) bool { return p >= r.sent && r.seqs[p&r.mask].Load() == p }
-
-func (r *Ring) kindAt(p uint64) event.Kind { return event.Kind(r.kinds[p&r.mask] & kindMask) }
-
-// isMarker reports whether p holds a loss record for evicted records.
-func (r *Ring) isMarker(p uint64) bool {
-	return r.kindAt(p) == event.Loss && r.records[p&r.mask].LossReason() == event.LossEvicted
+// findMarker forgets the loss record of earlier evictions when it may no longer change, or cannot be moved: it was handed
+// out, or has left the ring, or a worker is still writing a record before it.
+func (r *Ring) findMarker() {
+	if r.marker < r.floor || r.seqAt(r.marker) <= r.handed {
+		r.marker = 0
+	}
+	for p := r.floor; p < r.marker; p++ {
+		if r.published[p&r.mask].Load() != p {
+			r.marker = 0
+		}
+	}
 }
 
-// mark counts the record at p as evicted and writes a loss record in its place that includes it and what previous, the
-// loss record before it, counted. previous is nil for the first of a run.
-func (r *Ring) mark(p uint64, previous *event.Record) {
+// giveUp counts the record at p as evicted and reports whether that frees its slot and its credit: not, if the slot
+// becomes the loss record, nor if the credit is kept for one.
+func (r *Ring) giveUp(p uint64) (free bool) {
 	i := p & r.mask
-	victim := &r.records[i]
-	kind := r.kindAt(p)
-	var counts event.LossCounts
-	since, until := victim.Time(), victim.Time()
-	if kind == event.Loss {
-		// The announcement of an earlier loss is not lost: it is merged.
-		counts, since = victim.LossCounts(), victim.LossSince()
-	} else {
-		counts[kind] = 1
+	state := r.states[i]
+	r.released.Evicted[kindOf(state)]++
+	l := r.owed
+	if r.marker != 0 {
+		m := &r.records[r.marker&r.mask]
+		l = loss{counts: m.LossCounts(), since: m.LossSince(), until: m.Time()}
 	}
-	if previous != nil {
-		before := previous.LossCounts()
-		for k, n := range before {
-			counts[k] += n
+	l.include(&r.records[i])
+	switch {
+	case r.marker != 0:
+		r.records[r.marker&r.mask].SetLoss(event.LossEvicted, 0, &l.counts, l.since, l.until)
+	case r.seqAt(p) > r.handed:
+		r.mark(p, l)
+		return false
+	default:
+		r.owed = l
+		if !r.owes.Swap(true) {
+			// The slot is freed, and its credit is kept.
+			r.credits.announce(classIn(state))
+			r.states[i] = evicted
+			return false
 		}
-		since = previous.LossSince()
-	} else {
-		r.released.Announced++
 	}
-	r.released.Evicted[kind]++
-	r.credits.announce(classOf[kind])
-	generation := victim.Generation
-	victim.Reset(event.Loss)
-	victim.Generation = generation
-	victim.SetSeq(event.Seq(p))
-	victim.SetLoss(event.LossEvicted, 0, &counts, since, until)
-	r.kinds[i] = uint8(event.Loss)
+	r.states[i] = evicted
+	return true
+}
+
+// mark makes the record at p, which is given up, the loss record for what is evicted.
+func (r *Ring) mark(p uint64, l loss) {
+	i := p & r.mask
+	rec := &r.records[i]
+	generation, seq := rec.Generation, rec.Seq()
+	r.credits.announce(classIn(r.states[i]))
+	rec.Reset(event.Loss)
+	rec.Generation = generation
+	rec.SetSeq(seq)
+	rec.SetLoss(event.LossEvicted, 0, &l.counts, l.since, l.until)
+	r.states[i] = uint8(event.Loss)
+	r.marker = p
+	r.released.Announced++
+	if r.owes.Swap(false) {
+		r.owed = loss{}
+		r.credits.release(Announcement, 1)
+	}
+}
+
+// closeGaps moves the records before end that are not given up together, towards end, and floor behind what is freed. Those
+// that were handed out keep their numbers. The others take those of their new places, so that the numbers that are gone
+// stand together, with the loss record, if there is one, at their end.
+func (r *Ring) closeGaps(end uint64) {
+	var m event.Record
+	marker := r.marker
+	if marker != 0 {
+		m = r.records[marker&r.mask]
+	}
+	to := end
+	place := func(rec *event.Record, state uint8, number bool) {
+		to--
+		i := to & r.mask
+		r.records[i], r.states[i] = *rec, state
+		if number {
+			r.records[i].SetSeq(event.Seq(to))
+		}
+	}
+	for p := end; p > r.floor; {
+		p--
+		i := p & r.mask
+		if r.states[i] == evicted || p == marker {
+			continue
+		}
+		had := r.seqAt(p) <= r.handed
+		if had && m.Seq() != 0 {
+			place(&m, uint8(event.Loss), true)
+			r.marker, m = to, event.Record{}
+		}
+		if to-1 == p {
+			to--
+		} else {
+			place(&r.records[i], r.states[i], !had)
+		}
+	}
+	if m.Seq() != 0 {
+		place(&m, uint8(event.Loss), true)
+		r.marker = to
+	}
+	r.straight = max(r.straight, end)
+	r.floor = to
+}
+
+// Owes reports whether AnnounceOwed has something to put in. Workers.
+func (r *Ring) Owes() bool { return r.owes.Load() }
+
+// AnnounceOwed puts in the loss record for what was evicted and is not announced, if there is anything; the ring holds the
+// credit for it. Workers, before the records that fit again.
+func (r *Ring) AnnounceOwed(generation uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.owes.Swap(false) {
+		return
+	}
+	p := uint64(r.Claim(1))
+	i := p & r.mask
+	rec := &r.records[i]
+	rec.Reset(event.Loss)
+	rec.Generation = generation
+	rec.SetSeq(event.Seq(p))
+	rec.SetLoss(event.LossEvicted, 0, &r.owed.counts, r.owed.since, r.owed.until)
+	r.states[i] = uint8(event.Loss)
+	r.published[i].Store(p)
+	r.owed = loss{}
+	r.marker = p
+	r.released.Announced++
 }

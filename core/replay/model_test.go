@@ -3,6 +3,7 @@ package replay
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/rtflow/pipelined/sdk/event"
@@ -12,80 +13,153 @@ import (
 type model struct {
 	limits Limits
 	held   []item
+	lent   int // of held, handed out in the present run
 	next   event.Seq
-	sent   event.Seq // next to hand out
-	handed event.Seq
+	handed event.Seq // highest sequence number ever handed out
+	owed   event.LossCounts
 	rel    Released
 }
 
 type item struct {
 	seq      event.Seq
+	class    Class
 	kind     event.Kind
 	rejected bool
-	marker   *event.LossCounts // a loss record for evicted records
+	counts   event.LossCounts // of a loss record
+	marker   bool             // a loss record that an eviction has made
 }
 
-func (m *model) inFlight(match func(event.Kind) bool) (n int) {
+func (m *model) owes() bool { return m.owed.Total() > 0 }
+
+// inFlight counts what is held, and the slot that is kept for what is owed.
+func (m *model) inFlight() int {
+	n := len(m.held)
+	if m.owes() {
+		n++
+	}
+	return n
+}
+
+func (m *model) of(match func(Class) bool) (n int) {
 	for _, it := range m.held {
-		if match(it.kind) {
+		if match(it.class) {
 			n++
 		}
 	}
 	return n
 }
 
-func (m *model) fits(k event.Kind) bool {
-	if len(m.held) >= m.limits.Slots {
+func (m *model) is(c Class) int { return m.of(func(o Class) bool { return o == c }) }
+
+func (m *model) fits(c Class) bool {
+	switch {
+	case m.inFlight() >= m.limits.Slots:
 		return false
-	}
-	if k == event.Loss {
-		return m.inFlight(func(o event.Kind) bool { return o == k }) < announcements(m.limits)
-	}
-	if !k.Telemetry() {
+	case c == Announcement:
+		n := m.is(c)
+		if m.owes() {
+			n++
+		}
+		return n < announcements(m.limits)
+	case !c.Telemetry():
 		return true
 	}
-	return m.inFlight(event.Kind.Telemetry) < m.limits.Telemetry &&
-		m.inFlight(func(o event.Kind) bool { return o == k }) < m.limits.PerKind
+	return m.of(Class.Telemetry) < m.limits.Telemetry && m.is(c) < m.limits.PerKind
 }
 
-func (m *model) push(k event.Kind) {
-	m.held = append(m.held, item{seq: m.next, kind: k})
+func (m *model) push(c Class, k event.Kind, counts event.LossCounts) {
+	m.held = append(m.held, item{seq: m.next, class: c, kind: k, counts: counts})
 	m.next++
 }
 
-// handedOut reports whether the sink's present run has been given the position.
-func (m *model) handedOut(s event.Seq) bool { return s < m.sent }
-
 // evict follows the rules of AcquireEvicting for one record.
-func (m *model) evict(k event.Kind) bool {
-	for !m.fits(k) {
-		if len(m.held) == 0 || m.handedOut(m.held[0].seq) {
+func (m *model) evict(c Class) bool {
+	for !m.fits(c) {
+		if c == Announcement || m.lent > 0 {
 			return false
 		}
-		i := 0
-		if m.held[0].marker != nil {
-			i = 1
-		}
-		if i >= len(m.held) || m.handedOut(m.held[i].seq) || k != event.SessionOpen && k != event.SessionClose && !m.held[i].kind.Telemetry() {
-			return false
-		}
-		victim := m.held[i]
-		counts := new(event.LossCounts)
-		if victim.kind != event.Loss {
-			counts[victim.kind] = 1
-		}
-		if i == 1 {
-			for k, n := range m.held[0].marker {
-				counts[k] += n
+		victim, slots := func(Class) bool { return true }, true
+		if c.Telemetry() {
+			slots = m.of(Class.Telemetry) < m.limits.Telemetry
+			if victim = Class.Telemetry; m.is(c) >= m.limits.PerKind {
+				victim, slots = func(o Class) bool { return o == c }, false
 			}
-		} else {
-			m.rel.Announced++
 		}
-		m.rel.Evicted[victim.kind]++
-		m.held[i] = item{seq: victim.seq, kind: event.Loss, marker: counts}
-		m.held = m.held[i:]
+		if !m.give(victim, slots, c.Telemetry()) {
+			return false
+		}
 	}
 	return true
+}
+
+// give gives up one record, and one for every 64 that stand before it; if young, of those only that were never handed out.
+func (m *model) give(victim func(Class) bool, slots, young bool) bool {
+	var kept []item
+	marker := slices.IndexFunc(m.held, func(it item) bool { return it.marker && it.seq > m.handed })
+	need, found := 1, false
+	for i := range m.held {
+		it := m.held[i]
+		if need == 0 || !victim(it.class) || i == marker || young && it.seq <= m.handed {
+			kept = append(kept, it)
+			continue
+		}
+		if !found {
+			need += i / moveCost
+			found = true
+		}
+		m.rel.Evicted[it.kind]++
+		counts, free := it.lost(), true
+		at := slices.IndexFunc(kept, func(it item) bool { return it.marker && it.seq > m.handed })
+		switch {
+		case at >= 0:
+			kept[at].counts = sum(kept[at].counts, counts)
+		case marker >= 0:
+			m.held[marker].counts = sum(m.held[marker].counts, counts)
+		case it.seq > m.handed:
+			kept = append(kept, item{seq: it.seq, class: Announcement, kind: event.Loss, marker: true, counts: sum(counts, m.owed)})
+			m.owed = event.LossCounts{}
+			m.rel.Announced++
+			free = false
+		default:
+			free = m.owes()
+			m.owed = sum(m.owed, counts)
+		}
+		if free || !slots {
+			need--
+		}
+	}
+	if at := slices.IndexFunc(kept, func(it item) bool { return it.marker && it.seq > m.handed }); at >= 0 && found {
+		it := kept[at]
+		kept = slices.Delete(kept, at, at+1)
+		at = slices.IndexFunc(kept, func(it item) bool { return it.seq > m.handed })
+		if at < 0 {
+			at = len(kept)
+		}
+		kept = slices.Insert(kept, at, it)
+	}
+	for i := range kept { // what was never handed out is numbered anew
+		if kept[i].seq > m.handed {
+			kept[i].seq = m.next - event.Seq(len(kept)-i)
+		}
+	}
+	m.held = kept
+	return found
+}
+
+// lost returns what is missing without the record.
+func (it *item) lost() event.LossCounts {
+	counts := it.counts
+	if it.kind != event.Loss {
+		counts[it.kind]++
+	}
+	return counts
+}
+
+func sum(a, b event.LossCounts) event.LossCounts {
+	for k, n := range b {
+		a[k] += n
+	}
+	return a
 }
 
 func (m *model) ack(through event.Seq) bool {
@@ -99,6 +173,7 @@ func (m *model) ack(through event.Seq) bool {
 			m.rel.Acknowledged[m.held[0].kind]++
 		}
 		m.held = m.held[1:]
+		m.lent = max(m.lent-1, 0)
 	}
 	return true
 }
@@ -123,49 +198,37 @@ func FuzzModel(f *testing.F) {
 
 func runModel(seed uint64, steps int) error {
 	rng := rand.New(rand.NewPCG(seed, 3))
-	l := Limits{Slots: 1 << (2 + rng.IntN(4))}
+	l := Limits{Slots: 1 << (2 + rng.IntN(7))}
 	l.Telemetry = 1 + rng.IntN(l.Slots-1)
 	l.PerKind = 1 + rng.IntN(l.Telemetry)
 	r, err := New(l)
 	if err != nil {
 		return err
 	}
-	m := &model{limits: l, next: 1, sent: 1}
-	var rec event.Record
+	m := &model{limits: l, next: 1}
+	said := map[event.Seq]string{}
+	burst := 1 + l.Slots/16
 	for step := range steps {
+		var err error
 		switch op := rng.IntN(10); {
 		case op < 4: // append, refusing or evicting
-			k := event.Kind(rng.IntN(event.NumKinds))
-			got, want := 0, m.fits(k)
-			if rng.IntN(2) == 0 {
-				got = r.Acquire(k, 1)
-			} else {
-				got, want = r.AcquireEvicting(k, 1), m.evict(k)
-			}
-			if (got == 1) != want {
-				return fmt.Errorf("step %d: credit for %v: got %d, model says %v", step, k, got, want)
-			}
-			if got == 1 {
-				rec.Reset(k)
-				r.Put(r.Claim(1), &rec)
-				m.push(k)
+			c, evicting := Class(rng.IntN(int(numClasses))), rng.IntN(2) == 0
+			for range 1 + rng.IntN(burst) {
+				if err = appendBoth(r, m, c, evicting, rng); err != nil {
+					break
+				}
 			}
 		case op < 7: // read
-			limit := 1 + rng.IntN(5)
-			if err := compareRun(r.Next(limit), m, l, limit); err != nil {
-				return fmt.Errorf("step %d: %w", step, err)
-			}
+			limit := 1 + rng.IntN(2*burst)
+			err = compareRun(r.Next(limit), m, limit, said)
 		case op < 8: // acknowledge, sometimes what was never handed out, sometimes backwards
 			through := event.Seq(rng.Uint64N(uint64(m.next) + 2))
 			if ok := r.Ack(through) == nil; ok != m.ack(through) {
-				return fmt.Errorf("step %d: ack of %d: %v", step, through, ok)
+				err = fmt.Errorf("ack of %d: %v", through, ok)
 			}
 		case op < 9:
 			r.Rewind()
-			m.sent = m.next
-			if len(m.held) > 0 {
-				m.sent = m.held[0].seq
-			}
+			m.lent = 0
 		default: // reject something
 			seq := event.Seq(rng.Uint64N(uint64(m.next) + 1))
 			want := false
@@ -175,42 +238,103 @@ func runModel(seed uint64, steps int) error {
 				}
 			}
 			if got := r.Reject(seq); got != want {
-				return fmt.Errorf("step %d: reject %d: %v, model says %v", step, seq, got, want)
+				err = fmt.Errorf("reject %d: %v, model says %v", seq, got, want)
 			}
 		}
-		if err := compareState(r, m); err != nil {
+		if err == nil {
+			err = compareState(r, m)
+		}
+		if err != nil {
 			return fmt.Errorf("step %d: %w", step, err)
 		}
 	}
+	untold := m.owed
+	for i := range m.held {
+		untold = sum(untold, m.held[i].lost())
+	}
 	r.Abandon()
+	if got := r.Untold(); got != untold {
+		return fmt.Errorf("untold at the end %v, want %v", got, untold)
+	}
 	if all, tel := r.Credits(); all != 0 || tel != 0 {
 		return fmt.Errorf("credits after the end: %d, %d", all, tel)
 	}
 	return nil
 }
 
-func compareRun(run []event.Record, m *model, l Limits, limit int) error {
-	if len(m.held) > 0 {
-		m.sent = max(m.sent, m.held[0].seq)
+// appendBoth appends a record of a class to both, and before it now and then what is owed.
+func appendBoth(r *Ring, m *model, c Class, evicting bool, rng *rand.Rand) error {
+	k := kindFor(c, rng)
+	got, want := 0, false
+	if evicting {
+		got, want = r.AcquireEvicting(c, 1), m.evict(c)
 	} else {
-		m.sent = m.next
+		got, want = r.Acquire(c, 1), m.fits(c)
 	}
-	toWrap := l.Slots - int(uint64(m.sent)&uint64(l.Slots-1))
-	want := min(int(m.next-m.sent), limit, toWrap)
+	if (got == 1) != want {
+		return fmt.Errorf("credit for class %d: got %d, model says %v", c, got, want)
+	}
+	var rec event.Record
+	if r.Owes() != m.owes() {
+		return fmt.Errorf("owes: %v, model says %v", r.Owes(), m.owes())
+	}
+	if got == 1 && m.owes() && rng.IntN(2) == 0 {
+		counts := m.owed
+		m.owed = event.LossCounts{}
+		m.rel.Announced++
+		r.AnnounceOwed(0)
+		m.push(Announcement, event.Loss, counts)
+		m.held[len(m.held)-1].marker = true
+	}
+	if got == 1 {
+		var counts event.LossCounts
+		rec.Reset(k)
+		if k == event.Loss {
+			counts[rng.IntN(len(counts))] = 1 + rng.Uint64N(9)
+			rec.SetLoss(event.LossRateLimited, 0, &counts, 1, 1)
+		}
+		r.Put(r.Claim(1), c, &rec)
+		m.push(c, k, counts)
+	}
+	return nil
+}
+
+func kindFor(c Class, rng *rand.Rand) event.Kind {
+	switch c {
+	case Priority, Unanswered:
+		return event.Kind(rng.IntN(2))
+	case Announcement:
+		return event.Loss
+	}
+	return event.PolicyDeny + event.Kind(c-PolicyDeny)
+}
+
+func compareRun(run []event.Record, m *model, limit int, said map[event.Seq]string) error {
+	first := int(m.next) - len(m.held) + m.lent
+	toWrap := m.limits.Slots - first&(m.limits.Slots-1)
+	want := min(len(m.held)-m.lent, limit, toWrap)
 	if len(run) != want {
-		return fmt.Errorf("read %d records from %d on, want %d", len(run), m.sent, want)
+		return fmt.Errorf("read %d records, want %d", len(run), want)
 	}
 	for i := range run {
-		it := m.held[int(m.sent-m.held[0].seq)+i]
+		it := m.held[m.lent+i]
 		if run[i].Seq() != it.seq || run[i].Kind() != it.kind {
 			return fmt.Errorf("read %v with sequence %d, want %v with %d", run[i].Kind(), run[i].Seq(), it.kind, it.seq)
 		}
-		if it.marker != nil && run[i].LossCounts() != *it.marker {
-			return fmt.Errorf("loss record counts %v, want %v", run[i].LossCounts(), *it.marker)
+		says := it.kind.String()
+		if it.kind == event.Loss {
+			if run[i].LossCounts() != it.counts {
+				return fmt.Errorf("loss record counts %v, want %v", run[i].LossCounts(), it.counts)
+			}
+			says = fmt.Sprint(it.counts)
 		}
+		if before, ok := said[it.seq]; ok && before != says {
+			return fmt.Errorf("P5: number %d was %s, and is %s", it.seq, before, says)
+		}
+		said[it.seq] = says
+		m.handed = max(m.handed, it.seq)
 	}
-	m.sent += event.Seq(want)
-	m.handed = max(m.handed, m.sent-1)
+	m.lent += want
 	return nil
 }
 
@@ -220,18 +344,22 @@ func compareState(r *Ring, m *model) error {
 	for _, it := range m.held {
 		inFlight[it.kind]++
 	}
-	floor := m.next
-	if len(m.held) > 0 {
-		floor = m.held[0].seq
+	at := func(i int) event.Seq {
+		if i < len(m.held) {
+			return m.held[i].seq
+		}
+		return m.next
 	}
 	switch all, tel := r.Credits(); {
-	case s.Floor != floor || s.Next != m.next:
-		return fmt.Errorf("holds [%d, %d), want [%d, %d)", s.Floor, s.Next, floor, m.next)
-	case s.InFlight != inFlight:
-		return fmt.Errorf("in flight %v, want %v", s.InFlight, inFlight)
+	case s.Floor != at(0) || s.Sent != at(m.lent) || s.Next != m.next || r.Floor() != s.Floor:
+		return fmt.Errorf("holds [%d, %d), sent %d, want [%d, %d) and %d", s.Floor, s.Next, s.Sent, at(0), m.next, at(m.lent))
+	case s.Held != uint64(len(m.held)) || s.Unsent != uint64(len(m.held)-m.lent):
+		return fmt.Errorf("%d held, %d unsent, want %d and %d", s.Held, s.Unsent, len(m.held), len(m.held)-m.lent)
+	case s.InFlight != inFlight || s.Unanswered != uint64(m.is(Unanswered)):
+		return fmt.Errorf("in flight %v, of them %d unanswered, want %v and %d", s.InFlight, s.Unanswered, inFlight, m.is(Unanswered))
 	case s.Released != m.rel:
 		return fmt.Errorf("released %+v, want %+v", s.Released, m.rel)
-	case all != len(m.held) || tel != m.inFlight(event.Kind.Telemetry):
+	case all != m.inFlight() || tel != m.of(Class.Telemetry):
 		return fmt.Errorf("credits %d and %d in use for %d records", all, tel, len(m.held))
 	}
 	return nil

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"fmt"
+	"sort"
 	"sync"
 	"sync/atomic"
 
@@ -11,8 +12,8 @@ import (
 // Limits are a ring's size and ceilings, in records.
 type Limits struct {
 	Slots     int // a power of two
-	Telemetry int // deny, screen and filter records together; below Slots: the rest is kept for session and loss records
-	PerKind   int // one of those kinds
+	Telemetry int // the telemetry classes together; below Slots: the rest is kept for answered sessions and loss records
+	PerKind   int // one of those classes
 }
 
 // announcements returns how many loss records a ring may hold: an eighth of what telemetry leaves.
@@ -21,20 +22,32 @@ func announcements(l Limits) int { return max((l.Slots-l.Telemetry)/8, 1) }
 // Window returns how many records may be in flight whatever their kinds: the lowest of the ceilings.
 func (l Limits) Window() int { return min(l.PerKind, announcements(l)) }
 
-// slot states beside the kind, in Ring.kinds.
+// What Ring.states holds of a record beside its kind.
 const (
-	kindMask = 0x0f
-	rejected = 0x80 // the sink rejected the record: at release it counts as rejected, not as acknowledged
+	kindMask   = 0x0f
+	evicted    = 0x20 // given up; the slot is about to be freed. Only within an eviction
+	unanswered = 0x40 // of a session that nobody has answered
+	rejected   = 0x80 // the sink rejected the record: at release it counts as rejected, not as acknowledged
 )
+
+func kindOf(state uint8) event.Kind { return event.Kind(state & kindMask) }
+
+func classIn(state uint8) Class {
+	if state&unanswered != 0 {
+		return Unanswered
+	}
+	return classOf[state&kindMask]
+}
 
 // Ring is one sink's ring. See the methods for who may call them.
 type Ring struct {
-	records []event.Record
-	seqs    []atomic.Uint64 // the sequence number published in the slot
-	kinds   []uint8         // kind and state of the slot's record; written before it is published, then under mu
-	mask    uint64
-	credits *credits
-	closed  atomic.Bool
+	records   []event.Record
+	published []atomic.Uint64 // the position published in the slot
+	states    []uint8         // kind and state of the slot's record; written before it is published, then under mu
+	mask      uint64
+	credits   *credits
+	closed    atomic.Bool
+	owes      atomic.Bool // owed is not all zero
 
 	_    [64]byte
 	next atomic.Uint64 // next position to claim
@@ -46,11 +59,15 @@ type Ring struct {
 	mu       sync.Mutex
 	floor    uint64 // oldest position held
 	sent     uint64 // next position to hand out
-	handed   uint64 // highest position ever handed out
+	handed   uint64 // highest sequence number ever handed out
+	straight uint64 // from this position on, a record's sequence number is its position; before it, at most that
+	marker   uint64 // position of the loss record that counts what is evicted; 0: there is none that may still change
+	owed     loss   // evicted, and no record in the ring says so; one credit is kept for the record that will
 	draining bool
 	drain    chan struct{} // closed when draining begins
 	room     chan struct{} // closed when credits come back; nil if nobody waits
 	released Released
+	untold   counts
 }
 
 // Released counts the records that left the ring, by kind, by why they left. Announced counts the loss records that
@@ -71,27 +88,50 @@ func New(l Limits) (*Ring, error) {
 		return nil, err
 	}
 	r := &Ring{
-		records: make([]event.Record, l.Slots),
-		seqs:    make([]atomic.Uint64, l.Slots),
-		kinds:   make([]uint8, l.Slots),
-		mask:    uint64(l.Slots - 1),
-		credits: credits,
-		wake:    make(chan struct{}, 1),
-		drain:   make(chan struct{}),
-		floor:   1,
-		sent:    1,
+		records:   make([]event.Record, l.Slots),
+		published: make([]atomic.Uint64, l.Slots),
+		states:    make([]uint8, l.Slots),
+		mask:      uint64(l.Slots - 1),
+		credits:   credits,
+		wake:      make(chan struct{}, 1),
+		drain:     make(chan struct{}),
+		floor:     1,
+		sent:      1,
 	}
 	r.next.Store(1)
 	return r, nil
 }
 
-// Acquire takes up to n credits for records of the kind and returns how many it got: 0 from a closed ring. Loss records
-// have a ceiling of their own, an eighth of what telemetry leaves, so that storms do not fill the ring with them. Workers.
-func (r *Ring) Acquire(k event.Kind, n int) int {
+// Acquire takes up to n credits for records of the class and returns how many it got: 0 from a closed ring. Workers.
+func (r *Ring) Acquire(c Class, n int) int {
 	if r.closed.Load() {
 		return 0
 	}
-	return r.credits.acquire(classOf[k], n)
+	return r.credits.acquire(c, n)
+}
+
+// AcquireLoss takes a credit for a loss record that must stand before what is about to go in. Loss records have a
+// ceiling of their own, an eighth of what telemetry leaves, so that storms do not fill the ring with them; above says
+// that it may be passed, for the sake of a session record. Workers.
+func (r *Ring) AcquireLoss(above bool) bool {
+	if r.Acquire(Announcement, 1) == 1 {
+		return true
+	}
+	return above && r.Acquire(Priority, 1) == 1 && r.AnnounceWith(Priority)
+}
+
+// AnnounceWith turns a credit of the class into one for a loss record and reports whether it did: one for telemetry only
+// below the ceiling of loss records. Workers.
+func (r *Ring) AnnounceWith(c Class) bool {
+	if c.Telemetry() {
+		if r.credits.announcement.take(1) == 0 {
+			return false
+		}
+		r.credits.giveOwn(c, 1)
+		return true
+	}
+	r.credits.announce(c)
+	return true
 }
 
 // Closed reports whether the ring takes no more records.
@@ -101,13 +141,18 @@ func (r *Ring) Closed() bool { return r.closed.Load() }
 // Workers.
 func (r *Ring) Claim(n int) event.Seq { return event.Seq(r.next.Add(uint64(n)) - uint64(n)) }
 
-// Put writes a copy of rec at a claimed position and publishes it. Workers.
-func (r *Ring) Put(pos event.Seq, rec *event.Record) {
+// Put writes a copy of rec, for which the caller holds a credit of the class, at a claimed position and publishes it.
+// Workers.
+func (r *Ring) Put(pos event.Seq, c Class, rec *event.Record) {
 	i := uint64(pos) & r.mask
 	r.records[i] = *rec
 	r.records[i].SetSeq(pos)
-	r.kinds[i] = uint8(rec.Kind())
-	r.seqs[i].Store(uint64(pos))
+	state := uint8(rec.Kind())
+	if c == Unanswered {
+		state |= unanswered
+	}
+	r.states[i] = state
+	r.published[i].Store(uint64(pos))
 }
 
 // Wake wakes the sink if it sleeps. Workers call it once per batch, after their last Put.
@@ -155,14 +200,14 @@ func (r *Ring) Next(limit int) []event.Record {
 	lo := r.sent
 	hi := min(lo+uint64(limit), (lo|r.mask)+1)
 	end := lo
-	for end < hi && r.seqs[end&r.mask].Load() == end {
+	for end < hi && r.published[end&r.mask].Load() == end {
 		end++
 	}
-	r.sent = end
-	r.handed = max(r.handed, end-1)
 	if end == lo {
 		return nil
 	}
+	r.sent = end
+	r.handed = max(r.handed, r.seqAt(end-1))
 	return r.records[lo&r.mask : lo&r.mask+(end-lo)]
 }
 
@@ -172,7 +217,7 @@ func (r *Ring) Sleep() (<-chan struct{}, bool) {
 	r.waiting.Store(true)
 	r.mu.Lock()
 	sent := max(r.sent, r.floor)
-	ready := r.seqs[sent&r.mask].Load() == sent || r.drained()
+	ready := r.published[sent&r.mask].Load() == sent || r.drained()
 	r.mu.Unlock()
 	if ready {
 		r.waiting.Store(false)
@@ -200,8 +245,25 @@ func (r *Ring) Ack(through event.Seq) error {
 	if uint64(through) > r.handed {
 		return fmt.Errorf("replay: acknowledgement of %d, but the last record handed out is %d", through, r.handed)
 	}
-	r.release(uint64(through)+1, &r.released.Acknowledged)
+	r.release(r.after(uint64(through)), &r.released.Acknowledged)
 	return nil
+}
+
+// seqAt returns the sequence number of the record at a position that is held or next.
+func (r *Ring) seqAt(p uint64) uint64 {
+	if p >= r.straight {
+		return p
+	}
+	return uint64(r.records[p&r.mask].Seq())
+}
+
+// after returns the first position held whose sequence number is greater than seq, which was handed out.
+func (r *Ring) after(seq uint64) uint64 {
+	if seq+1 >= r.straight || r.floor >= r.straight {
+		return seq + 1
+	}
+	n := sort.Search(int(r.straight-r.floor), func(i int) bool { return r.seqAt(r.floor+uint64(i)) > seq })
+	return r.floor + uint64(n)
 }
 
 // release moves floor up to end and gives the credits back. Records marked as rejected count as such, all others in
@@ -212,9 +274,9 @@ func (r *Ring) release(end uint64, count *[event.NumKinds]uint64) {
 	}
 	var byClass [numClasses]int
 	for p := r.floor; p < end; p++ {
-		state := r.kinds[p&r.mask]
-		k := event.Kind(state & kindMask)
-		byClass[classOf[k]]++
+		state := r.states[p&r.mask]
+		k := kindOf(state)
+		byClass[classIn(state)]++
 		if state&rejected != 0 {
 			r.released.Rejected[k]++
 		} else {
@@ -233,15 +295,19 @@ func (r *Ring) release(end uint64, count *[event.NumKinds]uint64) {
 func (r *Ring) Reject(seq event.Seq) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p := uint64(seq)
-	if p < r.floor || p > r.handed || r.kinds[p&r.mask]&rejected != 0 {
+	if seq == 0 || uint64(seq) > r.handed {
 		return false
 	}
-	r.kinds[p&r.mask] |= rejected
+	p := r.after(uint64(seq)) - 1
+	if p < r.floor || r.seqAt(p) != uint64(seq) || r.states[p&r.mask]&rejected != 0 {
+		return false
+	}
+	r.states[p&r.mask] |= rejected
 	return true
 }
 
-// Rewind makes the next call of Next start at the first record that is not acknowledged, and ends every loan. The owner of the reader, when the sink's Run has returned.
+// Rewind makes the next call of Next start at the first record that is not acknowledged, and ends every loan. The owner
+// of the reader calls it when the sink's Run has returned.
 func (r *Ring) Rewind() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -261,77 +327,3 @@ func (r *Ring) Drain() {
 
 // Draining returns a channel that is closed when Drain is called. Any goroutine.
 func (r *Ring) Draining() <-chan struct{} { return r.drain }
-
-// Abandon closes the ring and releases what is left in it as abandoned. The workers have stopped. Any goroutine.
-func (r *Ring) Abandon() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.roomMade()
-	r.closed.Store(true)
-	r.release(r.next.Load(), &r.released.Abandoned)
-	r.sent = r.floor
-	r.signal()
-}
-
-// State is a ring at one moment.
-type State struct {
-	Floor, Sent, Next event.Seq // oldest held, next to hand out, next to claim
-	// OldestTime is the time of the oldest record held, in Unix nanoseconds; 0 if the ring is empty.
-	OldestTime int64
-	InFlight   [event.NumKinds]uint64 // counted slot by slot, not derived from other counters
-	Released   Released
-}
-
-// stateChunk is how many slots State looks at before it lets others at the ring.
-const stateChunk = 1024
-
-// State counts what the ring holds. It walks the ring in pieces: for status and metrics, not for the event path. While
-// workers append and the sink acknowledges, InFlight and Released may be a moment apart, and records claimed and not yet
-// published are missing. Any goroutine.
-func (r *Ring) State() State {
-	r.mu.Lock()
-	s := State{
-		Floor: event.Seq(r.floor), Sent: event.Seq(max(r.sent, r.floor)), Next: event.Seq(r.next.Load()), Released: r.released,
-	}
-	r.mu.Unlock()
-	for p := uint64(s.Floor); p < uint64(s.Next); {
-		r.mu.Lock()
-		end := min(p+stateChunk, uint64(s.Next))
-		for p = max(p, r.floor); p < end; p++ {
-			i := p & r.mask
-			if r.seqs[i].Load() != p {
-				continue
-			}
-			if s.OldestTime == 0 {
-				s.OldestTime = r.records[i].Time()
-			}
-			s.InFlight[r.kinds[i]&kindMask]++
-		}
-		r.mu.Unlock()
-	}
-	return s
-}
-
-// Floor returns the oldest position held, or the next to claim if there is none. Any goroutine.
-func (r *Ring) Floor() event.Seq {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return event.Seq(r.floor)
-}
-
-// Taken returns how many records were released because the sink acknowledged them, rejected ones among them. Any
-// goroutine.
-func (r *Ring) Taken() (n uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for k := range r.released.Acknowledged {
-		n += r.released.Acknowledged[k] + r.released.Rejected[k]
-	}
-	return n
-}
-
-// Credits returns the credits in use: all, and those of telemetry kinds.
-func (r *Ring) Credits() (all, telemetry int) { return r.credits.inFlight() }
-
-// ReturnCredits gives back credits for which no position was claimed. Workers.
-func (r *Ring) ReturnCredits(k event.Kind, n int) { r.credits.release(classOf[k], n) }

@@ -104,9 +104,11 @@ const (
 	LossRateLimited LossReason = 1 // refused by the admission limiter
 	LossOverBudget  LossReason = 2 // refused by this sink's ring: no credit
 	LossEvicted     LossReason = 3 // admitted, then evicted from this sink's ring
+	// LossDisconnected is LossOverBudget while the sink had no destination: it was between two runs, or waited for one.
+	LossDisconnected LossReason = 4
 )
 
-var lossNames = [...]string{"unknown", "rate_limited", "over_budget", "evicted"}
+var lossNames = [...]string{"unknown", "rate_limited", "over_budget", "evicted", "disconnected"}
 
 // String returns the reason as it stands in the ledger.
 func (r LossReason) String() string {

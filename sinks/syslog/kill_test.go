@@ -56,7 +56,7 @@ func newRig(tb testing.TB, sink *Sink) *rig {
 func (r *rig) feed(ctx context.Context) {
 	for ctx.Err() == nil {
 		room := r.ring.Room()
-		n := r.ring.Acquire(event.SessionOpen, 64)
+		n := r.ring.Acquire(replay.Priority, 64)
 		if n == 0 {
 			select {
 			case <-room:
@@ -68,7 +68,7 @@ func (r *rig) feed(ctx context.Context) {
 		for i := range n {
 			rec := record(uint64(r.fed))
 			r.fed++
-			r.ring.Put(pos+event.Seq(i), &rec)
+			r.ring.Put(pos+event.Seq(i), replay.Priority, &rec)
 		}
 		r.ring.Wake()
 	}

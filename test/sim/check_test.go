@@ -15,9 +15,6 @@ type books struct {
 	blind   bool // workers have flushed at the same instant: what each of them has done to the ring is not known
 	before  replay.State
 	ledger  admission.SinkLedger
-	evicted map[event.Seq]bool // every record that was
-	moved   map[event.Seq]bool // of these, those whose slot is free: the loss record has moved on
-	marker  event.Seq          // the loss record of the last eviction
 	floor   event.Seq          // of the last check
 	unknown uint64             // acknowledged numbers that no record with the receiver has
 	table   map[uint32]bool
@@ -71,20 +68,8 @@ func (o *output) after(pending []*occurrence) {
 		o.v.failf("%d records evicted from a ring that refuses", n)
 	case gone > 0 && !sessions:
 		o.v.failf("P3: telemetry has evicted %d session records", gone)
-	case b.before.Sent != b.before.Floor:
+	case b.before.Held != b.before.Unsent:
 		o.v.failf("P6: records were evicted while the sink had %d to %d", b.before.Floor, b.before.Sent-1)
-	}
-	if b.evicted == nil {
-		b.evicted, b.moved = map[event.Seq]bool{}, map[event.Seq]bool{}
-	}
-	first := b.before.Floor
-	if first == b.marker {
-		b.moved[first] = true
-		first++
-	}
-	b.marker = first + event.Seq(n) - 1
-	for seq := first; seq <= b.marker; seq++ {
-		b.evicted[seq], b.moved[seq] = true, seq < b.marker
 	}
 }
 
@@ -99,8 +84,14 @@ func (o *output) refusals(led *admission.SinkLedger, state *replay.State, full b
 	}
 	for k := event.PolicyDeny; k <= event.FilterLog; k++ {
 		refused := led.OverBudget[k] - b.ledger.OverBudget[k]
+		if o.plan.overflow == admission.Evict {
+			// A record may have made room for a loss record.
+			refused = 0
+		}
 		acked := int(sum(state.Released.Acknowledged) - sum(b.before.Released.Acknowledged))
-		if refused > 0 && !full && int(state.InFlight[k])+acked < l.PerKind && telemetry+acked < l.Telemetry {
+		// Nothing goes in before a loss that is owed, and loss records have a ceiling, too.
+		told := int(state.InFlight[event.Loss])+acked < max((l.Slots-l.Telemetry)/8, 1)
+		if refused > 0 && !full && told && int(state.InFlight[k])+acked < l.PerKind && telemetry+acked < l.Telemetry {
 			o.v.failf("%d %v refused with %d of the kind and %d of telemetry in flight, limits %+v", refused, k, state.InFlight[k], telemetry, l)
 		}
 	}
@@ -116,37 +107,33 @@ func (o *output) ceilings() {
 		event.SessionOpen: l.Slots, event.Loss: max((l.Slots-l.Telemetry)/8, 1),
 		event.PolicyDeny: l.PerKind, event.ScreenDrop: l.PerKind, event.FilterLog: l.PerKind,
 	} {
-		got := o.ring.Acquire(k, l.Slots)
+		got := o.ring.Acquire(replay.ClassOf(k), l.Slots)
 		if got != want {
 			o.v.failf("P2: %d %v fit into the empty ring, limits %+v", got, k, l)
 		}
-		o.ring.ReturnCredits(k, got)
+		o.ring.ReturnCredits(replay.ClassOf(k), got)
 	}
 }
 
-// tainted reports whether a record was evicted that the receiver had, or a loss record that it had was merged into the
-// next: what is announced there is more than what is missing then.
-func (o *output) tainted() bool {
-	for seq := range o.books.evicted {
-		if g, ok := o.v.given[seq]; ok && (g.kind != event.Loss || o.books.moved[seq]) {
-			return true
-		}
-	}
-	return false
+// gone returns how many numbers stand for no record: they were evicted.
+func gone(s *replay.State) uint64 {
+	r := &s.Released
+	return uint64(s.Next-1) - sum(r.Acknowledged) - sum(r.Rejected) - sum(r.Abandoned) - sum(s.InFlight)
 }
 
 // bounds checks P2.
 func (o *output) bounds() {
 	l, state := o.plan.limits, o.ring.State()
 	all, telemetry := o.ring.Credits()
-	if all > l.Slots || telemetry > l.Telemetry || state.Next-state.Floor > event.Seq(l.Slots) {
+	if all > l.Slots || telemetry > l.Telemetry || state.Held > uint64(l.Slots) {
 		o.v.failf("P2: %d in flight, %d of them telemetry, at %d to %d; limits %+v", all, telemetry, state.Floor, state.Next, l)
 	}
 	for _, k := range event.Kinds() {
 		switch n := int(state.InFlight[k]); {
 		case k.Telemetry() && n > l.PerKind:
 			o.v.failf("P2: %d %v in flight, limits %+v", n, k, l)
-		case k == event.Loss && o.plan.overflow == admission.Refuse && n > max((l.Slots-l.Telemetry)/8, 1):
+		case k == event.Loss && o.plan.overflow == admission.Refuse && n > max((l.Slots-l.Telemetry)/8, 1)+int(sessionsOf(&state.InFlight))+1:
+			// Above their own ceiling each stands before a session record, or is the last one.
 			o.v.failf("P2: %d loss records in flight, limits %+v", n, l)
 		}
 	}
@@ -181,9 +168,9 @@ func (o *output) sums() {
 		queued := s.Queued[k]
 		if k == event.Loss {
 			queued += rel.Announced
-		} else if n := s.Filtered[k] + s.Queued[k] + s.OverBudget[k] + s.Closed[k]; n != led.Admitted[k] {
-			o.v.failf("P1: %v: admitted %d, filtered %d, queued %d, over budget %d, closed %d", k, led.Admitted[k], s.Filtered[k],
-				s.Queued[k], s.OverBudget[k], s.Closed[k])
+		} else if n := s.Filtered[k] + s.Queued[k] + s.OverBudget[k] + s.Disconnected[k] + s.Closed[k]; n != led.Admitted[k] {
+			o.v.failf("P1: %v: admitted %d, filtered %d, queued %d, over budget %d, disconnected %d, closed %d", k, led.Admitted[k],
+				s.Filtered[k], s.Queued[k], s.OverBudget[k], s.Disconnected[k], s.Closed[k])
 		}
 		if n := rel.Acknowledged[k] + rel.Rejected[k] + rel.Evicted[k] + rel.Abandoned[k] + state.InFlight[k]; n != queued {
 			o.v.failf("P1: %v: queued %d, acknowledged %d, rejected %d, evicted %d, abandoned %d, in flight %d", k, queued,
@@ -209,8 +196,8 @@ func (o *output) released() {
 	defer o.v.mu.Unlock()
 	for seq := max(b.floor, 1); seq < state.Floor; seq++ {
 		switch {
-		case o.v.has(seq), b.evicted[seq]:
-		case b.blind || o.plan.delta:
+		case o.v.has(seq):
+		case b.blind || o.plan.delta || o.plan.overflow == admission.Evict:
 			b.unknown++
 		default:
 			o.v.failf("P6: record %d was acknowledged, and the receiver does not have it", seq)
@@ -221,9 +208,7 @@ func (o *output) released() {
 	if o.plan.delta {
 		allowed = state.Released.Acknowledged[event.Loss] // they have no frame
 	}
-	if b.blind {
-		allowed += sum(state.Released.Evicted) - state.Released.Announced
-	}
+	allowed += gone(&state)
 	if b.unknown > allowed {
 		o.v.failf("P6: %d records were acknowledged that the receiver does not have; %d may be", b.unknown, allowed)
 	}
@@ -334,7 +319,7 @@ func (o *output) complete(offered *[event.NumKinds]uint64) {
 	received, lost := o.v.received()
 	state, b, led := o.ring.State(), &o.books, o.w.gate.Ledger()
 	ledger := &led.Sinks[o.index]
-	exact := !o.tainted() && (!b.blind || o.plan.overflow == admission.Refuse)
+	exact := sum(state.Released.Evicted) == 0 // else some may have been evicted that the receiver had
 	wrong := func(has, want uint64) bool { return has < want || exact && has != want }
 	for k := range lost {
 		if kind := event.Kind(k); o.plan.only.Has(kind) && !o.plan.delta {
@@ -343,7 +328,7 @@ func (o *output) complete(offered *[event.NumKinds]uint64) {
 			}
 		}
 	}
-	numbers, gone := uint64(state.Next-1), sum(state.Released.Evicted)-state.Released.Announced
+	numbers, gone := uint64(state.Next-1), gone(&state)
 	if o.plan.delta {
 		gone += state.Released.Acknowledged[event.Loss]
 	}

@@ -98,8 +98,7 @@ func (v *witness) record(rec *event.Record) {
 		g.id = v.check(rec)
 	}
 	if before, ok := v.given[seq]; ok {
-		evicted := kind == event.Loss && rec.LossReason() == event.LossEvicted
-		if (before.id != g.id || before.kind != kind || before.lost != g.lost) && !evicted {
+		if before.id != g.id || before.kind != kind || before.lost != g.lost {
 			v.failf("P6: number %d was %v %d and is %v %d now", seq, before.kind, before.id, kind, g.id)
 		}
 		g.safe = before.safe

@@ -1,0 +1,106 @@
+package replay
+
+import "github.com/rtflow/pipelined/sdk/event"
+
+// Abandon closes the ring and releases what is left in it as abandoned. The workers have stopped. Any goroutine.
+func (r *Ring) Abandon() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.roomMade()
+	r.closed.Store(true)
+	end := r.next.Load()
+	for p := r.floor; p < end; p++ {
+		i := p & r.mask
+		if k := kindOf(r.states[i]); k == event.Loss {
+			r.untold.add(r.records[i].LossCounts())
+		} else {
+			r.untold[k]++
+		}
+	}
+	r.release(end, &r.released.Abandoned)
+	if r.owes.Swap(false) {
+		r.untold.add(r.owed.counts)
+		r.owed = loss{}
+		r.credits.release(Announcement, 1)
+	}
+	r.sent = r.floor
+	r.signal()
+}
+
+// Untold returns what an abandoned ring has lost and no delivered loss record tells: what was in it, what the loss
+// records in it counted, and what was evicted and not yet announced. Any goroutine.
+func (r *Ring) Untold() event.LossCounts {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return event.LossCounts(r.untold)
+}
+
+// State is a ring at one moment.
+type State struct {
+	Floor, Sent, Next event.Seq // sequence numbers: oldest held, next to hand out, next to claim
+	Held, Unsent      uint64    // records held, and of these those not handed out in this run
+	// OldestTime is the time of the oldest record held, in Unix nanoseconds; 0 if the ring is empty.
+	OldestTime int64
+	InFlight   [event.NumKinds]uint64 // counted slot by slot, not derived from other counters
+	Unanswered uint64                 // of InFlight, the records of unanswered sessions
+	Released   Released
+}
+
+// stateChunk is how many slots State looks at before it lets others at the ring.
+const stateChunk = 1024
+
+// State counts what the ring holds. It walks the ring in pieces: for status and metrics, not for the event path. While
+// workers append and the sink acknowledges, InFlight and Released may be a moment apart, and records claimed and not yet
+// published are missing. Any goroutine.
+func (r *Ring) State() State {
+	r.mu.Lock()
+	floor, sent, next := r.floor, max(r.sent, r.floor), r.next.Load()
+	s := State{
+		Floor: event.Seq(r.seqAt(floor)), Sent: event.Seq(r.seqAt(sent)), Next: event.Seq(next), Released: r.released,
+		Held: next - floor, Unsent: next - sent,
+	}
+	r.mu.Unlock()
+	for p := floor; p < next; {
+		r.mu.Lock()
+		end := min(p+stateChunk, next)
+		for p = max(p, r.floor); p < end; p++ {
+			i := p & r.mask
+			if r.published[i].Load() != p {
+				continue
+			}
+			if s.OldestTime == 0 {
+				s.OldestTime = r.records[i].Time()
+			}
+			s.InFlight[kindOf(r.states[i])]++
+			if r.states[i]&unanswered != 0 {
+				s.Unanswered++
+			}
+		}
+		r.mu.Unlock()
+	}
+	return s
+}
+
+// Floor returns the sequence number of the oldest record held, or the next to claim if there is none. Any goroutine.
+func (r *Ring) Floor() event.Seq {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return event.Seq(r.seqAt(r.floor))
+}
+
+// Taken returns how many records were released because the sink acknowledged them, rejected ones among them. Any
+// goroutine.
+func (r *Ring) Taken() (n uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for k := range r.released.Acknowledged {
+		n += r.released.Acknowledged[k] + r.released.Rejected[k]
+	}
+	return n
+}
+
+// Credits returns the credits in use: all, and those of the telemetry classes.
+func (r *Ring) Credits() (all, telemetry int) { return r.credits.inFlight() }
+
+// ReturnCredits gives back credits for which no position was claimed. Workers.
+func (r *Ring) ReturnCredits(c Class, n int) { r.credits.release(c, n) }

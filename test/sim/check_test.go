@@ -15,8 +15,8 @@ type books struct {
 	blind   bool // workers have flushed at the same instant: what each of them has done to the ring is not known
 	before  replay.State
 	ledger  admission.SinkLedger
-	floor   event.Seq          // of the last check
-	unknown uint64             // acknowledged numbers that no record with the receiver has
+	floor   event.Seq // of the last check
+	unknown uint64    // acknowledged numbers that no record with the receiver has
 	table   map[uint32]bool
 	lost    uint64 // records, when a stall had been over for some time
 }

@@ -2,6 +2,7 @@ package packet
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"testing"
 
@@ -378,6 +379,7 @@ func TestDecode(t *testing.T) {
 			if !h.HasInner {
 				h.Inner = Tuple{} // not valid
 			}
+			h.TCPSeq, h.TCPNext, h.TCPAck, h.InnerSeq = 0, 0, 0, 0 // TestTCPNumbers
 			if diff := cmp.Diff(*tc.want, h); diff != "" {
 				t.Error(diff)
 			}
@@ -414,6 +416,7 @@ func TestCut(t *testing.T) {
 func checkSubset(t *testing.T, name string, whole, part *Headers) {
 	t.Helper()
 	want := *whole
+	want.TCPSeq, want.TCPNext, want.TCPAck, want.InnerSeq = part.TCPSeq, part.TCPNext, part.TCPAck, part.InnerSeq
 	if part.Family == 0 {
 		want.Tuple, want.IPLen, want.DSCP, want.TTL, want.IPFlags, want.L3 = Tuple{}, 0, 0, 0, 0, part.L3
 		want.Fragment, want.FragID, want.FragOff, want.DataLen, want.Options = false, 0, 0, 0, 0
@@ -514,5 +517,49 @@ func TestDecodeDoesNotAllocate(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestTCPNumbers reads sequence and acknowledgement numbers, and the number behind the segment: that of the next one.
+func TestTCPNumbers(t *testing.T) {
+	segment := func(flags, data int) []byte {
+		b := tcp(flags, make([]byte, data)...)
+		binary.BigEndian.PutUint32(b[4:], 0xfffffff0)
+		binary.BigEndian.PutUint32(b[8:], 0x01020304)
+		return b
+	}
+	ip := ip4{proto: ProtoTCP}
+	fragment := ip4{proto: ProtoTCP, frag: 0x2000}
+	for _, tc := range []struct {
+		name  string
+		frame []byte
+		next  uint32
+	}{
+		{"ACK", v4(ip, segment(ACK, 0)), 0xfffffff0},
+		{"data", v4(ip, segment(ACK, 100)), 0x54},
+		{"SYN", v4(ip, segment(SYN, 0)), 0xfffffff1},
+		{"FIN with data", v4(ip, segment(FIN|ACK, 3)), 0xfffffff4},
+		{"SYN and FIN", v4(ip, segment(SYN|FIN, 0)), 0xfffffff2},
+		{"padding is no data", cat(v4(ip, segment(ACK, 0)), make([]byte, 6)), 0xfffffff0},
+		{"cut behind the flags", set(v4(ip, segment(ACK, 0)[:14]), 16, 0, 50), 0xfffffffa},
+		{"first fragment", v4(fragment, segment(ACK, 20)), 4},
+		{"IPv6", v6(ProtoTCP, segment(ACK, 1)), 0xfffffff1},
+	} {
+		var h Headers
+		if cause := Decode(tc.frame, len(tc.frame), &h); cause != OK {
+			t.Errorf("%s: refused for %v", tc.name, cause)
+		}
+		if h.TCPSeq != 0xfffffff0 || h.TCPAck != 0x01020304 || h.TCPNext != tc.next {
+			t.Errorf("%s: %#x, next %#x, ack %#x", tc.name, h.TCPSeq, h.TCPNext, h.TCPAck)
+		}
+	}
+	for _, n := range []int{7, 8} {
+		var h Headers
+		quoted := ip.with(segment(SYN, 0))[:20+n]
+		frame := quoteCase("TCP", IPv4, 3, quoted, nil).frame
+		Decode(frame, len(frame), &h)
+		if want := uint32(0xfffffff0); h.HasInner && (h.InnerSeq == want) != (n == 8) {
+			t.Errorf("quoted with %d bytes: %#x", n, h.InnerSeq)
+		}
 	}
 }

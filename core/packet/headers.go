@@ -116,6 +116,10 @@ type Headers struct {
 	IPLen   uint32 // IP packet length in bytes, header included: as the packet says, or the frame where it says 0
 	FragID  uint32 // valid if Fragment
 	DataLen uint32 // bytes behind the IP header and the IPv6 extension headers, as IPLen says
+	// TCPSeq and TCPAck are the sequence and acknowledgement numbers, TCPNext the sequence number behind the segment: a SYN
+	// and a FIN count one each (RFC 9293 section 3.4). Valid as TCPFlags; TCPAck only with the ACK bit.
+	TCPSeq, TCPNext, TCPAck uint32
+
 	FragOff uint16 // offset of this fragment's data, in bytes; valid if Fragment
 
 	VLAN      uint16 // outer VLAN id, 0 = untagged
@@ -137,7 +141,8 @@ type Headers struct {
 	HasL4    bool // the transport header was read: HasHead, and the TCP flags or what follows in the others
 	HasInner bool // ICMP error whose quoted packet could be read; Inner is valid
 
-	Inner Tuple // the packet an ICMP error quotes, in the direction it was sent
+	Inner    Tuple  // the packet an ICMP error quotes, in the direction it was sent
+	InnerSeq uint32 // its sequence number, if it is TCP and so much of it is quoted
 }
 
 // MoreFragments and DontFragment are the bits of [Headers.IPFlags].

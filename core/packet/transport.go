@@ -22,7 +22,7 @@ func decodeL4(b []byte, off, total int, h *Headers) Cause {
 		if len(seg) < tcpHeader {
 			return decodeCut(seg, off, tcpHeader, room, TCPShort, h)
 		}
-		h.TCPFlags = seg[13] & 0x3f
+		readTCP(seg, room, h)
 		if hlen := int(seg[12]>>4) * 4; hlen < tcpHeader || !h.Fragment && hlen > room {
 			cause = TCPShort
 		}
@@ -49,6 +49,16 @@ func decodeL4(b []byte, off, total int, h *Headers) Cause {
 	return cause
 }
 
+// readTCP reads the flags and the numbers of a TCP header, of which there are at least tcpFlagsEnd bytes, and room bytes of
+// the segment in this packet.
+func readTCP(seg []byte, room int, h *Headers) {
+	h.TCPFlags = seg[13] & 0x3f
+	h.TCPSeq = binary.BigEndian.Uint32(seg[4:])
+	h.TCPAck = binary.BigEndian.Uint32(seg[8:])
+	data := max(room-int(seg[12]>>4)*4, 0)
+	h.TCPNext = h.TCPSeq + uint32(data) + uint32(h.TCPFlags&SYN/SYN) + uint32(h.TCPFlags&FIN)
+}
+
 // lengthless reports whether the length field of an IP header is 0, as that of a packet which the network card is to cut
 // into segments, or of a jumbogram. The length of a UDP header is 0 then, too (RFC 2675 section 4).
 func lengthless(b []byte) bool {
@@ -69,7 +79,7 @@ func decodeCut(seg []byte, off, need, room int, c Cause, h *Headers) Cause {
 	h.DstPort = binary.BigEndian.Uint16(seg[2:])
 	h.HasHead = true
 	if h.Proto == ProtoTCP && len(seg) >= tcpFlagsEnd {
-		h.TCPFlags = seg[13] & 0x3f
+		readTCP(seg, room, h)
 		h.L4 = h.L3 + uint16(off)
 		h.HasL4 = true
 	}
@@ -98,15 +108,16 @@ func decodeICMP(seg []byte, off, room int, h *Headers) Cause {
 		h.SrcPort = binary.BigEndian.Uint16(seg[4:])
 		h.DstPort = binary.BigEndian.Uint16(seg[6:])
 	} else if h.ICMPError() {
-		h.HasInner = decodeInner(seg[8:], h.Family, &h.Inner)
+		h.HasInner = decodeInner(seg[8:], h)
 	}
 	return OK
 }
 
 // decodeInner reads the packet that an ICMP error quotes: the IP header and at least eight bytes more (RFC 792), which
-// is enough for ports. An error quotes a packet of its own family, f. decodeInner reports whether a flow could be named
+// is enough for ports. An error quotes a packet of its own family. decodeInner reports whether a flow could be named
 // from it; a quoted fragment other than the first cannot name one.
-func decodeInner(b []byte, f Family, t *Tuple) bool {
+func decodeInner(b []byte, h *Headers) bool {
+	f, t := h.Family, &h.Inner
 	if len(b) < ipv4Header {
 		return false
 	}
@@ -156,6 +167,9 @@ func decodeInner(b []byte, f Family, t *Tuple) bool {
 		}
 		t.SrcPort = binary.BigEndian.Uint16(b[off:])
 		t.DstPort = binary.BigEndian.Uint16(b[off+2:])
+		if len(b) >= off+8 {
+			h.InnerSeq = binary.BigEndian.Uint32(b[off+4:])
+		}
 	case ProtoICMP, ProtoICMPv6:
 		if len(b) < off+8 {
 			return false

@@ -25,7 +25,7 @@ func TestDefaults(t *testing.T) {
 		Replay: Replay{Slots: 8192, Telemetry: 4096, PerKind: 1024, Overflow: Refuse},
 		Sessions: Sessions{
 			Max: 262144, TCPInitial: 20 * time.Second, TCP: 30 * time.Minute, TimeWait: 150 * time.Second,
-			Closed: 2 * time.Second, UDP: 60 * time.Second, ICMP: 60 * time.Second, OSPF: 60 * time.Second,
+			Closed: 2 * time.Second, UDP: 60 * time.Second, ICMP: 60 * time.Second, OSPF: 60 * time.Second, Separate: SeparateVLAN,
 			Other: 30 * time.Minute,
 		},
 	}
@@ -79,7 +79,8 @@ func TestFull(t *testing.T) {
 		{"siem's kinds", f.Sinks[1].Only, event.AllKinds},
 		{"sessions", f.Sessions, Sessions{
 			Max: 65536, TCPInitial: 30 * time.Second, TCP: time.Hour, TimeWait: 2 * time.Minute, Closed: time.Second,
-			UDP: 45 * time.Second, ICMP: 10 * time.Second, OSPF: 50 * time.Second, Other: 18 * time.Hour,
+			UDP: 45 * time.Second, ICMP: 10 * time.Second, OSPF: 50 * time.Second, Other: 720 * time.Hour,
+			SynCheck: true, Separate: SeparateZone,
 		}},
 	} {
 		if diff := gocmp.Diff(tt.want, tt.got); diff != "" {

@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Sessions is [sessions]: the size of the flow table, and how long a session lives without a packet. The timeouts are
 // MinTimeout to MaxTimeout, in whole seconds; the defaults are those of Junos.
@@ -14,14 +17,23 @@ type Sessions struct {
 	ICMP       time.Duration // icmp_timeout; default 60 s
 	OSPF       time.Duration // ospf_timeout; default 60 s
 	Other      time.Duration // other_timeout: every other protocol; default 30 min
+	SynCheck   bool          // syn_check: drop TCP without SYN that belongs to no session; default false
+	Separate   string        // separate: what tells sessions of the same addresses and ports apart; default SeparateVLAN
 }
 
-// Limits of [Sessions]. The session table keeps timeouts as seconds in 16 bits.
+// What can tell sessions apart.
+const (
+	SeparateVLAN = "vlan"
+	SeparateZone = "zone"
+	SeparateNone = "none"
+)
+
+// Limits of [Sessions].
 const (
 	MinSessions = 1 << 10
 	MaxSessions = 1 << 24
 	MinTimeout  = time.Second
-	MaxTimeout  = 18 * time.Hour
+	MaxTimeout  = 365 * 24 * time.Hour
 )
 
 func defaultSessions() Sessions {
@@ -29,6 +41,7 @@ func defaultSessions() Sessions {
 		Max:        1 << 18,
 		TCPInitial: 20 * time.Second, TCP: 30 * time.Minute, TimeWait: 150 * time.Second, Closed: 2 * time.Second,
 		UDP: time.Minute, ICMP: time.Minute, OSPF: time.Minute, Other: 30 * time.Minute,
+		Separate: SeparateVLAN,
 	}
 }
 
@@ -46,8 +59,13 @@ func readSessions(s *Section) Sessions {
 		ICMP       time.Duration `toml:"icmp_timeout"`
 		OSPF       time.Duration `toml:"ospf_timeout"`
 		Other      time.Duration `toml:"other_timeout"`
+		SynCheck   bool          `toml:"syn_check"`
+		Separate   string        `toml:"separate"`
 	}(defaultSessions())
 	s.Decode(&t)
+	if ways := []string{SeparateVLAN, SeparateZone, SeparateNone}; !slices.Contains(ways, t.Separate) {
+		s.Errorf("separate", "%s", Unknown("way to tell sessions apart", t.Separate, ways))
+	}
 	inRange(s, "max", t.Max, MinSessions, MaxSessions)
 	for _, v := range []struct {
 		key     string

@@ -39,6 +39,10 @@ type Packets struct {
 	NotIP     uint64            `json:"not_ip"`     // of Passed: frames that are neither IPv4 nor IPv6
 	Orphans   uint64            `json:"orphan_fragments"`
 	Strays    uint64            `json:"strays"`
+	// OutOfState is of Dropped: TCP without a SYN and other answers that belong to no session.
+	OutOfState uint64 `json:"out_of_state"`
+	// Unkept is of Passed: answers to packets whose session found the table full.
+	Unkept uint64 `json:"unkept_answers"`
 }
 
 // Sessions is what became of sessions: Created = Closed + Active.

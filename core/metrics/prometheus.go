@@ -59,7 +59,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // descs are built per collector: nothing in this package is global.
 type descs struct {
-	packets, bytes, refused, droppedAt                        *prometheus.Desc
+	packets, bytes, refused, droppedAt, unclaimed             *prometheus.Desc
 	sessions, sessionsTotal, events, limited, queue, inFlight *prometheus.Desc
 	sinkUp, sinkRuns, lagRecords, lagSeconds, sink, source    *prometheus.Desc
 	hookPackets, hookBytes, unaccounted                       *prometheus.Desc
@@ -71,6 +71,7 @@ func newDescs() descs {
 		bytes:         desc("received_bytes_total", "Bytes of all packets received."),
 		refused:       desc("packets_refused_total", "Packets that could not be decoded, by cause.", "cause"),
 		droppedAt:     desc("packets_dropped_total", "Packets a hook dropped, by call site.", "site"),
+		unclaimed:     desc("packets_without_session_total", "Packets that belong to no session and begin none, by kind.", "kind"),
 		sessions:      desc("sessions", "Sessions in the flow table."),
 		sessionsTotal: desc("sessions_total", "Sessions, by what became of them.", "outcome"),
 		events:        desc("events_total", "Events at the gate: offered = rate_limited + admitted.", "kind", "outcome"),
@@ -115,6 +116,10 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for site, n := range p.DroppedAt {
 		count(d.droppedAt, n, site)
 	}
+	count(d.unclaimed, p.OutOfState, "out_of_state")
+	count(d.unclaimed, p.Strays, "stray")
+	count(d.unclaimed, p.Orphans, "orphan_fragment")
+	count(d.unclaimed, p.Unkept, "unkept_answer")
 	gauge(d.sessions, float64(s.Ledger.Sessions.Active))
 	count(d.sessionsTotal, s.Ledger.Sessions.Created, "created")
 	count(d.sessionsTotal, s.Ledger.Sessions.Closed, "closed")

@@ -26,4 +26,7 @@ type Batch struct {
 	// Wall is the Unix time in nanoseconds at the instant Now. A record is stamped Frame.Time + (Wall - Now), so that a
 	// step of the wall clock moves stamps and no timer. A capture has Wall == Now.
 	Wall int64
+	// Coarse is set if the times of the frames are when they were read, not when each was received: frames of two queues
+	// are then not in order by them.
+	Coarse bool
 }

@@ -132,8 +132,14 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 // liveSessions iterates over the sessions whose end will be told, as records: a receiver would keep the others for ever.
 func (pl *Pipeline) liveSessions() iter.Seq[*event.Record] {
 	return func(yield func(*event.Record) bool) {
-		// Workers on one machine share a clock; a capture has one worker.
-		now, offset := pl.workers[0].Clock()
+		// Workers on one machine share a clock; a capture has one worker. The latest counts: a worker that has received
+		// nothing yet has none, and if none has one there are no sessions.
+		var now, offset int64
+		for _, w := range pl.workers {
+			if n, o := w.Clock(); n > now {
+				now, offset = n, o
+			}
+		}
 		var rec event.Record
 		for s := range pl.sessions.All(now) {
 			if !s.LogClose {
@@ -148,10 +154,22 @@ func (pl *Pipeline) liveSessions() iter.Seq[*event.Record] {
 	}
 }
 
+func separate(by string) session.Separate {
+	switch by {
+	case config.SeparateZone:
+		return session.ByZone
+	case config.SeparateNone:
+		return session.ByNone
+	default:
+		return session.ByVLAN
+	}
+}
+
 func (pl *Pipeline) worker(i, n int, q source.FrameSource, seed uint64) *worker.Worker {
 	p := pl.plan
 	c := worker.Config{
 		Index: i, Workers: n, Source: q, Gate: pl.gate, Zones: p.zones, Apps: p.apps, Sessions: pl.sessions,
+		Separate: separate(p.file.Sessions.Separate), SynCheck: p.file.Sessions.SynCheck,
 		Complete: !p.live, Seed: seed,
 	}
 	for _, h := range pl.hooks {

@@ -76,6 +76,8 @@ func (pl *Pipeline) packets() metrics.Packets {
 		sum.Passed += c.Passed
 		sum.Orphans += c.Orphans
 		sum.Strays += c.Strays
+		sum.OutOfState += c.OutOfState
+		sum.Unkept += c.Unkept
 		for i, n := range c.Dropped {
 			sum.Dropped[i] += n
 		}
@@ -85,6 +87,7 @@ func (pl *Pipeline) packets() metrics.Packets {
 	}
 	p.Received, p.Bytes, p.Forwarded, p.Passed = sum.Received, sum.Bytes, sum.Forwarded, sum.Passed
 	p.Orphans, p.Strays, p.NotIP = sum.Orphans, sum.Strays, sum.Causes[packet.NotIP]
+	p.OutOfState, p.Unkept = sum.OutOfState, sum.Unkept
 	p.Refused = sum.Refused()
 	for i, n := range sum.Dropped {
 		p.Dropped += n

@@ -24,10 +24,10 @@ func TestP7NoAllocation(t *testing.T) {
 		i++
 		now += []int64{50e6, 1e9}[i/1000%2] // too many for the table, then few
 		h.SrcPort = uint16(i)
-		if !r.Lookup(h, now, &r.hit, &old) {
-			r.Create(h, now, &Params{ID: uint64(i)}, &old)
+		if !r.Lookup(h, 1, now, &r.hit) {
+			r.Create(h, now, &Params{ID: uint64(i), Domain: 1}, &old)
 		}
-		r.Lookup(h, now, &r.hit, &old)
+		r.Lookup(h, 1, now, &r.hit)
 		r.Expire(0, now, out[:])
 	})
 	if got != 0 {
@@ -46,7 +46,7 @@ func benchTable(b *testing.B, n int) (*Table, []packet.Headers) {
 	var old Replaced
 	for i := range packets {
 		packets[i] = *flow(i)
-		if table.Create(&packets[i], base, &Params{ID: uint64(i)}, &old) != Created {
+		if table.Create(&packets[i], base, &Params{ID: uint64(i), Domain: 1}, &old) != Created {
 			b.Fatal("the table is full")
 		}
 	}
@@ -56,14 +56,11 @@ func benchTable(b *testing.B, n int) (*Table, []packet.Headers) {
 
 func benchLookup(b *testing.B, n int) {
 	table, packets := benchTable(b, n)
-	var (
-		hit Hit
-		old Replaced
-	)
+	var hit Hit
 	i := 0
 	b.ReportAllocs()
 	for b.Loop() {
-		if !table.Lookup(&packets[i], base, &hit, &old) {
+		if !table.Lookup(&packets[i], 1, base, &hit) {
 			b.Fatal("miss")
 		}
 		if i++; i == n {
@@ -79,15 +76,12 @@ func BenchmarkLookupHitCold(b *testing.B) { benchLookup(b, 1<<18) }
 
 func BenchmarkLookupMiss(b *testing.B) {
 	table, _ := benchTable(b, 1<<18)
-	var (
-		hit Hit
-		old Replaced
-	)
+	var hit Hit
 	h := flow(1 << 20)
 	b.ReportAllocs()
 	for b.Loop() {
 		h.SrcPort++
-		if table.Lookup(h, base, &hit, &old) {
+		if table.Lookup(h, 1, base, &hit) {
 			b.Fatal("hit")
 		}
 	}
@@ -105,10 +99,11 @@ func BenchmarkCreateExpire(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h.SrcPort = uint16(i)
-		table.Create(h, now, &Params{}, &old)
+		table.Create(h, now, &Params{Domain: 1}, &old)
 		if i++; i%1024 == 0 {
 			now += int64(2 * minute)
-			for table.Expire(0, now, out[:]) == len(out) {
+			for more := true; more; {
+				_, more = table.Expire(0, now, out[:])
 			}
 		}
 	}

@@ -25,10 +25,10 @@ func TestTwoWorkers(t *testing.T) {
 					h.Tuple = h.Reverse()
 				}
 				now := base + int64(round)*1e6
-				if table.Lookup(h, now, &hit, &old) {
+				if table.Lookup(h, 1, now, &hit) {
 					continue
 				}
-				if table.Create(h, now, &Params{ID: id}, &old) == Created {
+				if table.Create(h, now, &Params{ID: id, Domain: 1}, &old) == Created {
 					id += 2
 				}
 			}
@@ -40,8 +40,10 @@ func TestTwoWorkers(t *testing.T) {
 	wg.Go(func() {
 		var out [8]Session
 		for i := range int64(100) {
-			if n := table.Expire(0, base+i*1e6, out[:]) + table.Expire(1, base+i*1e6, out[:]); n > 0 {
-				t.Errorf("%d sessions closed while in use", n)
+			for w := range 2 {
+				if n, _ := table.Expire(w, base+i*1e6, out[:]); n > 0 {
+					t.Errorf("%d sessions closed while in use", n)
+				}
 			}
 		}
 	})
@@ -51,8 +53,14 @@ func TestTwoWorkers(t *testing.T) {
 		t.Fatalf("%+v, want %d sessions", got, flows)
 	}
 	out := make([]Session, flows+1)
-	n := table.Expire(0, base+int64(2*minute), out)
-	n += table.Expire(1, base+int64(2*minute), out[n:])
+	n := 0
+	for w := range 2 {
+		for more := true; more; {
+			var got int
+			got, more = table.Expire(w, base+int64(2*minute), out[n:])
+			n += got
+		}
+	}
 	flowsSeen := make(map[packet.Tuple]bool)
 	for _, c := range out[:n] {
 		if c.ClientPackets != rounds || c.ServerPackets != rounds || c.ClientBytes != 100*rounds || c.ServerBytes != 100*rounds {

@@ -1,8 +1,11 @@
 package session
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
-// Config sizes a table. Timeouts are at most 18 hours: the table keeps them as seconds in 16 bits.
+// Config sizes a table.
 type Config struct {
 	Max      int // sessions, rounded up to a multiple of the number of shards
 	Seed     uint64
@@ -10,12 +13,12 @@ type Config struct {
 	Timeouts Timeouts
 }
 
-// Timeouts are how long a session lives without a packet, by protocol and state.
+// Timeouts are how long a session lives without a packet, by protocol and state: whole seconds, at most [MaxTimeout].
 type Timeouts struct {
 	TCPInitial  time.Duration // until the handshake is complete
 	TCP         time.Duration // established
 	TCPTimeWait time.Duration // both sides have sent FIN
-	Closed      time.Duration // after the last ACK, a RST, an echo reply or an ICMP error: for stragglers
+	Closed      time.Duration // after the last ACK, a RST or an echo reply, for stragglers; and after an ICMP error if nobody has answered
 	UDP         time.Duration
 	ICMP        time.Duration
 	OSPF        time.Duration
@@ -31,17 +34,28 @@ func DefaultTimeouts() Timeouts {
 	}
 }
 
-// MaxTimeout is the longest timeout a session can have.
-const MaxTimeout = 18 * time.Hour
+const (
+	// Never is a timeout in seconds that does not come. A session with it ends by its packets only, or is given up.
+	Never = math.MaxUint32
+	// MaxTimeout is the longest timeout that comes.
+	MaxTimeout = 365 * 24 * time.Hour
+	// Late is how much later than a packet that was sent after it the first packet of a session may come to the table,
+	// because another worker had that one. Within it the first packet puts the roles of the session right.
+	Late = 50 * time.Millisecond
+	// errorSilence is how long a session that was answered may be silent after an ICMP error before it ends.
+	errorSilence = 30
+	// unkeptLife is how long the table remembers a flow that it had no room for.
+	unkeptLife = int64(time.Minute)
+)
 
 // seconds are Timeouts as the table keeps them.
 type seconds struct {
-	tcpInitial, tcp, tcpTimeWait, closed, udp, icmp, ospf, other uint16
+	tcpInitial, tcp, tcpTimeWait, closed, udp, icmp, ospf, other uint32
 }
 
 func (t Timeouts) seconds() seconds {
-	s := func(d time.Duration) uint16 {
-		return uint16(min(max((d+time.Second-1)/time.Second, 1), MaxTimeout/time.Second))
+	s := func(d time.Duration) uint32 {
+		return uint32(min(max((d+time.Second-1)/time.Second, 1), MaxTimeout/time.Second))
 	}
 	return seconds{
 		s(t.TCPInitial), s(t.TCP), s(t.TCPTimeWait), s(t.Closed), s(t.UDP), s(t.ICMP), s(t.OSPF), s(t.Other),

@@ -2,9 +2,9 @@ package session
 
 import (
 	"encoding/binary"
-	"math/bits"
 
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/flowhash"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -43,78 +43,82 @@ func (k *key) equal(o *key) bool {
 	return k.aLo == o.aLo && k.bLo == o.bLo && k.rest == o.rest && k.aHi == o.aHi && k.bHi == o.bHi
 }
 
-// hash mixes the key with the table's seed. Whoever does not know the seed cannot choose flows that collide.
-func (k *key) hash(seed uint64) uint64 {
-	const m1, m2 = 0x9e3779b97f4a7c15, 0xd6e8feb86659fd93
-	h := mix(k.aHi^seed, k.aLo^m1)
-	h = mix(h^k.bHi, k.bLo^m2)
-	return mix(h^k.rest, seed^m1)
+func (k *key) hash(secret *flowhash.Key) uint64 {
+	return secret.Sum(k.aHi, k.aLo, k.bHi, k.bLo, k.rest)
 }
 
-func mix(a, b uint64) uint64 {
-	hi, lo := bits.Mul64(a, b)
-	return hi ^ lo ^ a
+// The two ends of a session, as places in arrays.
+const (
+	client = 0
+	server = 1
+)
+
+// side returns the end that a packet comes from.
+func side(fromClient bool) int {
+	if fromClient {
+		return client
+	}
+	return server
 }
 
-// entry is one session: 120 bytes without pointers, so that the garbage collector never looks at the table.
+// entry is one session: 160 bytes without pointers, so that the garbage collector never looks at the table.
 type entry struct {
 	key
-
-	id                         uint64
-	clientPackets, clientBytes uint64
-	serverPackets, serverBytes uint64
-
-	created  uint32 // ticks
-	lastSeen uint32 // ticks
+	state    state
 	hashNext uint32 // next entry of the bucket
+
+	lastSeen int64     // ns
+	packets  [2]uint64 // by end
+	bytes    [2]uint64 // of IP, by end
+	domain   [2]uint32 // that the packets of each end come in, 0 = not known yet; see [Params.Domain]
+
+	// end is the sequence number behind the last byte that each end of a TCP session has sent, and acked the highest of
+	// them that the other end has acknowledged. Valid if the state has clientSeq or serverSeq.
+	end, acked [2]uint32
+
+	began   int64  // ns: the time of the first packet
+	timeout uint32 // seconds, in the present state; Never does not come
+	idle    uint32 // seconds, once established
+	id      uint64
 	// next and prev link the entries of one wheel slot, or next the free list. The first entry of a slot has the slot
 	// itself as prev, with slotBit set.
 	next, prev uint32
 	policy     uint32
 	iface      uint32
-	timeout    uint16 // seconds, in the present state
-	idle       uint16 // seconds, once established
 	inZone     uint16
 	outZone    uint16
 	app        uint16
-	state      state
-}
-
-// tickShift makes ticks of nanoseconds: 2^27 ns, about 134 ms. As 32-bit numbers they wrap after 18 years; only their
-// differences are used.
-const tickShift = 27
-
-func tick(now int64) uint32 { return uint32(now >> tickShift) }
-
-// maxSkew is how far the clocks of two workers may be apart, in ticks: about 39 hours, which leaves nearly all of the 18
-// years for jumps forward, as a capture with a broken time stamp makes them.
-const maxSkew = 1 << 20
-
-// age returns how long ago a tick was, in nanoseconds, to within one tick. A tick that is still to come, on the clock of
-// a worker that is ahead, is 0 ago.
-func age(now int64, t uint32) int64 {
-	d := tick(now) - t
-	if -d <= maxSkew {
-		return 0
-	}
-	return int64(d) << tickShift
 }
 
 // state is what has been seen of a session, and in its upper four bits the close reason.
-type state uint16
+type state uint32
 
 const (
 	clientIsB   state = 1 << iota // the client is the second end of the key
-	answered                      // the server has sent a packet
+	synSeen                       // TCP: the SYN that began it was seen
 	synAckSeen                    // the server has answered the SYN
+	clientACK                     // the client has acknowledged something
 	established                   // the handshake is complete, or its beginning was never seen
 	clientFIN                     // the client has sent a FIN
 	serverFIN                     // the server has sent a FIN
+	clientSeq                     // end and acked of the client are valid
+	serverSeq                     // end and acked of the server are valid
 	closing                       // the session has ended and waits for stragglers: packets do not refresh it
+	unreachable                   // an ICMP error was the last that was heard of it
+	joined                        // it was created by a packet that begins nothing: the first may still come
+	doubtful                      // its first packet could be an answer, and its source has no receive times
+	exact                         // began is when the packet was received, not when it was read
 	logClose                      // a SessionClose record is wanted
+	openOwed                      // the SessionOpen record was held back until both ends have sent
 
-	reasonShift = 12
+	reasonShift = 28
 )
+
+const bothFINs = clientFIN | serverFIN
+
+// finOf and seqOf return the bits of an end.
+func finOf(who int) state { return clientFIN << who }
+func seqOf(who int) state { return clientSeq << who }
 
 func (e *entry) reason() event.CloseReason { return event.CloseReason(e.state >> reasonShift) }
 
@@ -122,15 +126,53 @@ func (e *entry) setReason(r event.CloseReason) {
 	e.state = e.state&(1<<reasonShift-1) | state(r)<<reasonShift
 }
 
+// answered reports whether both ends have sent.
+func (e *entry) answered() bool { return e.packets[client] != 0 && e.packets[server] != 0 }
+
+// mutual reports whether both ends want the session: both have sent and, of TCP, the handshake is complete. A session that
+// has ended is not mutual any more. What a flood of spoofed packets creates never is: neither a SYN, nor a SYN that a
+// server answers, nor an ACK that is taken for the middle of a session.
+func (e *entry) mutual() bool {
+	return e.answered() && (e.proto() != packet.ProtoTCP || e.state&established != 0) && !e.over()
+}
+
+// over reports whether the session has ended and only waits.
+func (e *entry) over() bool {
+	return e.state&closing != 0 || e.state&bothFINs == bothFINs
+}
+
+// swap makes the client the server and the server the client.
+func (e *entry) swap() {
+	e.state ^= clientIsB
+	for _, bit := range [...]state{clientFIN, clientSeq} { // that of the server is the next one
+		both := e.state & (bit | bit<<1)
+		if both == bit || both == bit<<1 {
+			e.state ^= bit | bit<<1
+		}
+	}
+	switch e.reason() {
+	case event.CloseClientRST:
+		e.setReason(event.CloseServerRST)
+	case event.CloseServerRST:
+		e.setReason(event.CloseClientRST)
+	}
+	for _, pair := range [...]*[2]uint64{&e.packets, &e.bytes} {
+		pair[client], pair[server] = pair[server], pair[client]
+	}
+	for _, pair := range [...]*[2]uint32{&e.domain, &e.end, &e.acked} {
+		pair[client], pair[server] = pair[server], pair[client]
+	}
+}
+
 // Session is what the worker needs to know of a session to make a record.
 type Session struct {
 	ID              uint64
-	Client          packet.Tuple // the direction of the first packet
+	Client          packet.Tuple // the direction of the client
 	ClientPackets   uint64
 	ClientBytes     uint64
 	ServerPackets   uint64
 	ServerBytes     uint64
-	Created         int64 // ns on the clock of the packets, to about 0.13 s
+	Created         int64 // ns on the clock of the packets
 	Closed          int64 // ns, when its last timeout was over
 	Reason          event.CloseReason
 	Policy          uint32
@@ -138,29 +180,33 @@ type Session struct {
 	InZone, OutZone uint16
 	App             uint16
 	LogClose        bool
+	OpenOwed        bool // its SessionOpen record was held back, see [Table.OweOpen], and never became due
 }
 
-// fill copies the entry into s. now is only used to find the creation time from its tick.
+// Answered reports whether both ends have sent.
+func (s *Session) Answered() bool { return s.ClientPackets != 0 && s.ServerPackets != 0 }
+
+// fill copies the entry, which ends now, into s.
 func (e *entry) fill(s *Session, now int64) {
 	cPort, sPort := e.aPort(), e.bPort()
 	*s = Session{
 		ID:            e.id,
 		Client:        packet.Tuple{Proto: e.proto(), Family: e.family()},
-		ClientPackets: e.clientPackets, ClientBytes: e.clientBytes,
-		ServerPackets: e.serverPackets, ServerBytes: e.serverBytes,
-		Created: now - age(now, e.created), Closed: now, Reason: e.reason(), Policy: e.policy, Interface: e.iface,
-		InZone: e.inZone, OutZone: e.outZone, App: e.app, LogClose: e.state&logClose != 0,
+		ClientPackets: e.packets[client], ClientBytes: e.bytes[client],
+		ServerPackets: e.packets[server], ServerBytes: e.bytes[server],
+		Created: e.began, Closed: now, Reason: e.reason(), Policy: e.policy, Interface: e.iface,
+		InZone: e.inZone, OutZone: e.outZone, App: e.app, LogClose: e.state&logClose != 0, OpenOwed: e.state&openOwed != 0,
 	}
-	client, server := &s.Client.Src, &s.Client.Dst
+	from, to := &s.Client.Src, &s.Client.Dst
 	if e.state&clientIsB != 0 {
-		client, server = server, client
+		from, to = to, from
 		if !packet.IsICMP(e.proto()) {
 			cPort, sPort = sPort, cPort
 		}
 	}
 	s.Client.SrcPort, s.Client.DstPort = cPort, sPort
-	putAddr(client, e.aHi, e.aLo)
-	putAddr(server, e.bHi, e.bLo)
+	putAddr(from, e.aHi, e.aLo)
+	putAddr(to, e.bHi, e.bLo)
 }
 
 func putAddr(to *packet.Addr, hi, lo uint64) {

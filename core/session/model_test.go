@@ -19,13 +19,13 @@ type modelSession struct {
 	timeout, idle    time.Duration
 	packets, bytes   [2]uint64 // of the client, of the server
 	synAck, complete bool
+	syn, clientAck   bool
 	fins             [2]bool
 	ended            bool
+	unreachable      bool
 	why              event.CloseReason
 	inZone, outZone  uint16
 }
-
-const client, server = 0, 1
 
 func (m modelTable) find(t packet.Tuple) (s *modelSession, key packet.Tuple, who int) {
 	if s, ok := m[t]; ok {
@@ -39,17 +39,42 @@ func (m modelTable) find(t packet.Tuple) (s *modelSession, key packet.Tuple, who
 func (m modelTable) packet(h *packet.Headers, now time.Duration, p Params) (old uint64, created bool) {
 	s, key, who := m.find(h.Tuple)
 	isTCP := h.Proto == tcp && h.HasL4
-	if s != nil && isTCP && h.TCPFlags&(syn|ack|rst|fin) == syn && (s.ended || s.fins == [2]bool{true, true}) {
-		old = s.id
-		delete(m, key)
-		s = nil
+	pure := isTCP && h.TCPFlags&(syn|ack|rst|fin) == syn
+	if s != nil && pure && (!s.syn || s.ended || s.fins == [2]bool{true, true}) {
+		if !s.syn && (now-s.created).Abs() <= Late {
+			delete(m, key)
+			m[h.Tuple] = s
+			if who == server {
+				s.packets[0], s.packets[1] = s.packets[1], s.packets[0]
+				s.bytes[0], s.bytes[1] = s.bytes[1], s.bytes[0]
+				s.fins[0], s.fins[1] = s.fins[1], s.fins[0]
+				switch s.why {
+				case event.CloseClientRST:
+					s.why = event.CloseServerRST
+				case event.CloseServerRST:
+					s.why = event.CloseClientRST
+				}
+				who = client
+			}
+			wasIdle := s.timeout == s.idle
+			if s.idle = idleTimeout(h.Proto, p.Timeout); wasIdle {
+				s.timeout = s.idle
+			}
+		} else {
+			old = s.id
+			if s.why == event.CloseNone {
+				s.why = event.CloseAgeOut
+			}
+			delete(m, key)
+			s = nil
+		}
 	}
 	if s == nil {
 		who = client
 		s = &modelSession{id: p.ID, created: now, idle: idleTimeout(h.Proto, p.Timeout), inZone: p.InZone, outZone: p.OutZone}
 		s.timeout = s.idle
 		if isTCP && h.TCPFlags&(syn|ack) == syn {
-			s.timeout = 20 * sec
+			s.timeout, s.syn = 20*sec, true
 		} else {
 			s.complete = true
 		}
@@ -62,6 +87,12 @@ func (m modelTable) packet(h *packet.Headers, now time.Duration, p Params) (old 
 		return old, created
 	}
 	s.last = max(s.last, now)
+	if s.unreachable {
+		s.unreachable, s.timeout = false, s.idle
+	}
+	if pure && who == client {
+		s.syn = true
+	}
 	if !h.HasL4 {
 		return old, created
 	}
@@ -73,11 +104,18 @@ func (m modelTable) packet(h *packet.Headers, now time.Duration, p Params) (old 
 	}
 	if !s.complete && h.TCPFlags&ack != 0 {
 		switch {
-		case h.TCPFlags&syn == 0 && (who == server || s.synAck):
-			s.complete = true
-			s.timeout = s.idle
-		case h.TCPFlags&syn != 0 && who == server:
+		case h.TCPFlags&syn == 0 && who == server:
+			s.synAck, s.clientAck = true, true
+		case h.TCPFlags&syn == 0:
+			s.clientAck = true
+		case who == server:
 			s.synAck = true
+		}
+		if s.synAck && s.clientAck {
+			s.complete = true
+			if s.fins != [2]bool{true, true} {
+				s.timeout = s.idle
+			}
 		}
 	}
 	both := s.fins == [2]bool{true, true}
@@ -97,7 +135,7 @@ func (m modelTable) packet(h *packet.Headers, now time.Duration, p Params) (old 
 
 func idleTimeout(proto uint8, want uint32) time.Duration {
 	if want != 0 {
-		return min(time.Duration(want)*sec, MaxTimeout)
+		return time.Duration(want) * sec
 	}
 	switch proto {
 	case tcp:
@@ -123,8 +161,10 @@ func (m modelTable) quoted(h *packet.Headers, now time.Duration) bool {
 	tooBig := h.Proto == packet.ProtoICMP && h.ICMPType == 3 && h.ICMPCode == 4
 	for _, typ := range hard {
 		if typ == h.ICMPType && !tooBig && h.Inner.Proto != tcp && !s.ended {
-			s.last = now
-			s.end(event.CloseICMPError)
+			s.last, s.unreachable, s.timeout = max(s.last, now), true, 2*sec
+			if s.packets[client] > 0 && s.packets[server] > 0 {
+				s.timeout = max(s.timeout, min(s.idle, 30*sec))
+			}
 		}
 	}
 	return true
@@ -175,13 +215,13 @@ func TestModel(t *testing.T) {
 			modelExpire(t, r, m, now)
 			h := randomPacket(rng)
 			nextID++
-			p := Params{ID: nextID, InZone: 1, OutZone: 2, Timeout: [...]uint32{0, 0, 5, 3000, never}[rng.IntN(5)]}
+			p := Params{ID: nextID, InZone: 1, OutZone: 2, Timeout: [...]uint32{0, 0, 5, 3000, 200_000}[rng.IntN(5)]}
 			modelPacket(t, r, m, h, now, &p)
 			if got := r.Stats(); got.Active != len(m) || got.Full+got.GivenUp != 0 {
 				t.Fatalf("%+v, the model has %d sessions", got, len(m))
 			}
 		}
-		modelExpire(t, r, m, now+2*MaxTimeout)
+		modelExpire(t, r, m, now+100*time.Hour)
 		if len(m) != 0 {
 			t.Fatalf("%d sessions never closed", len(m))
 		}
@@ -198,16 +238,19 @@ func modelExpire(t *testing.T, r *rig, m modelTable, now time.Duration) {
 		}
 		if s.why == event.CloseNone {
 			s.why = event.CloseTimeout
+			if s.unreachable {
+				s.why = event.CloseICMPError
+			}
 		}
 		deadline := s.last + s.timeout
-		if now < deadline-oneTick || (time.Duration(c.Closed-base)-deadline).Abs() > oneTick {
+		if now < deadline || time.Duration(c.Closed-base) != deadline {
 			t.Fatalf("at %v session %d closed as of %v, its deadline is %v", now, c.ID, time.Duration(c.Closed-base), deadline)
 		}
 		compareClose(t, &c, s)
 		delete(m, c.Client)
 	}
 	for _, s := range m {
-		if now > s.last+s.timeout+oneTick+oneSlot {
+		if now > s.last+s.timeout+oneSlot {
 			t.Fatalf("at %v session %d is still there, its deadline was %v", now, s.id, s.last+s.timeout)
 		}
 	}
@@ -219,7 +262,7 @@ func compareClose(t *testing.T, c *Session, s *modelSession) {
 		[2]uint64{c.ClientBytes, c.ServerBytes} != s.bytes {
 		t.Fatalf("closed as\n%+v, the model has\n%+v", c, s)
 	}
-	if off := time.Duration(c.Created-base) - s.created; off.Abs() > oneTick {
+	if off := time.Duration(c.Created-base) - s.created; off != 0 {
 		t.Fatalf("session %d created at %v, want %v", c.ID, time.Duration(c.Created-base), s.created)
 	}
 }
@@ -229,7 +272,7 @@ func modelPacket(t *testing.T, r *rig, m modelTable, h *packet.Headers, now time
 	t.Helper()
 	at := base + int64(now)
 	if h.ICMPError() {
-		if got, want := r.Quoted(h, at, &r.hit), m.quoted(h, now); got != want {
+		if got, want := r.Quoted(h, 1, at, &r.hit), m.quoted(h, now); got != want {
 			t.Fatalf("Quoted(%v) is %v, want %v", h.Inner, got, want)
 		}
 		return
@@ -237,26 +280,22 @@ func modelPacket(t *testing.T, r *rig, m modelTable, h *packet.Headers, now time
 	before, _, _ := m.find(h.Tuple)
 	wantOld, wantCreated := m.packet(h, now, *p)
 	var old Replaced
-	found := r.Lookup(h, at, &r.hit, &old)
+	if r.Lookup(h, 1, at, &r.hit) {
+		_, _, who := m.find(h.Tuple)
+		if want := (Hit{FromClient: who == client, OutZone: [2]uint16{2, 1}[who]}); wantCreated || wantOld != 0 || r.hit != want {
+			t.Fatalf("Lookup(%v) gives %+v, want %+v, created %v, old %d", h.Tuple, r.hit, want, wantCreated, wantOld)
+		}
+		return
+	}
+	p.Domain = 1
+	if got := r.Create(h, at, p, &old); got != Created && got != Adopted || (got == Created) != wantCreated {
+		t.Fatalf("Create(%v) is %d, want a new session: %v", h.Tuple, got, wantCreated)
+	}
 	if old.Valid != (wantOld != 0) || old.ID != wantOld {
 		t.Fatalf("%+v ended session %d, want %d", h, old.ID, wantOld)
 	}
 	if old.Valid {
 		compareClose(t, &old.Session, before)
-		old.Valid = false
-	}
-	if found == wantCreated {
-		t.Fatalf("Lookup(%v) is %v, want %v", h.Tuple, found, !wantCreated)
-	}
-	if found {
-		_, _, who := m.find(h.Tuple)
-		if want := (Hit{FromClient: who == client, OutZone: [2]uint16{2, 1}[who]}); r.hit != want {
-			t.Fatalf("Lookup(%v) gives %+v, want %+v", h.Tuple, r.hit, want)
-		}
-		return
-	}
-	if got := r.Create(h, at, p, &old); got != Created || old.Valid {
-		t.Fatalf("Create(%v) is %d, old %v", h.Tuple, got, old.Valid)
 	}
 }
 
@@ -274,7 +313,7 @@ func FuzzModel(f *testing.F) {
 			modelExpire(t, r, m, now)
 			modelPacket(t, r, m, randomPacket(rng), now, &Params{ID: uint64(i) + 1, InZone: 1, OutZone: 2})
 		}
-		modelExpire(t, r, m, now+2*MaxTimeout)
+		modelExpire(t, r, m, now+100*time.Hour)
 		if len(m) != 0 {
 			t.Fatalf("%d sessions never closed", len(m))
 		}

@@ -12,11 +12,8 @@ import (
 // base is when every test begins: the time of a capture, not a multiple of a wheel slot or a tick.
 const base = int64(1_700_000_000_123_456_789)
 
-// oneTick and oneSlot are the granularity of time in the table.
-const (
-	oneTick = time.Duration(1) << tickShift
-	oneSlot = time.Duration(1) << slotShift
-)
+// oneSlot is the granularity of the wheel.
+const oneSlot = time.Duration(1) << slotShift
 
 const clientAddr, serverAddr = "192.0.2.10", "198.51.100.1"
 
@@ -80,21 +77,16 @@ func newRig(t *testing.T, maxSessions int) *rig {
 func (r *rig) packet(at time.Duration, h *packet.Headers, p Params) (old Replaced, ok bool) {
 	now := base + int64(at)
 	if h.ICMPError() {
-		return old, r.Quoted(h, now, &r.hit)
+		return old, r.Quoted(h, 1, now, &r.hit)
 	}
-	if r.Lookup(h, now, &r.hit, &old) {
+	p.Domain = max(p.Domain, 1)
+	if r.Lookup(h, p.Domain, now, &r.hit) {
 		return old, true
 	}
+	p.FromServer = p.FromServer || h.Proto == packet.ProtoTCP && h.HasL4 && h.TCPFlags&(syn|ack) == syn|ack
 	r.nextID++
 	p.ID = r.nextID
-	var given Replaced
-	outcome := r.Create(h, now, &p, &given)
-	if given.Valid {
-		if old.Valid {
-			r.t.Fatal("one packet ended two sessions")
-		}
-		old = given
-	}
+	outcome := r.Create(h, now, &p, &old)
 	return old, outcome != Full
 }
 
@@ -103,22 +95,22 @@ func (r *rig) expire(at time.Duration) (closed []Session) {
 	r.t.Helper()
 	var out [3]Session // small, so that every longer run is resumed
 	for {
-		n := r.Expire(0, base+int64(at), out[:])
+		n, more := r.Expire(0, base+int64(at), out[:])
 		closed = append(closed, out[:n]...)
-		if n < len(out) {
+		if !more {
 			return closed
 		}
 	}
 }
 
-// closesAt checks that the only session ends for that reason when its deadline at a time after base has come, neither
-// more than a tick before nor more than a tick and a slot after.
+// closesAt checks that the only session ends for that reason when its deadline at a time after base has come, not before
+// and at most a slot after.
 func (r *rig) closesAt(deadline time.Duration, why event.CloseReason) Session {
 	r.t.Helper()
-	if early := r.expire(deadline - oneTick - 1); len(early) != 0 {
-		r.t.Fatalf("closed more than a tick before %v: %+v", deadline, early)
+	if early := r.expire(deadline - 1); len(early) != 0 {
+		r.t.Fatalf("closed before %v: %+v", deadline, early)
 	}
-	closed := r.expire(deadline + oneTick + oneSlot)
+	closed := r.expire(deadline + oneSlot)
 	if len(closed) != 1 {
 		r.t.Fatalf("%d sessions closed by %v, want 1", len(closed), deadline)
 	}
@@ -126,8 +118,8 @@ func (r *rig) closesAt(deadline time.Duration, why event.CloseReason) Session {
 	if s.Reason != why {
 		r.t.Errorf("reason %d, want %d", s.Reason, why)
 	}
-	if off := time.Duration(s.Closed-base) - deadline; off.Abs() > oneTick {
-		r.t.Errorf("closed at %v, want %v within a tick", time.Duration(s.Closed-base), deadline)
+	if off := time.Duration(s.Closed-base) - deadline; off != 0 {
+		r.t.Errorf("closed at %v, want %v", time.Duration(s.Closed-base), deadline)
 	}
 	if again := r.expire(deadline + 100*time.Hour); len(again) != 0 {
 		r.t.Errorf("closed again: %+v", again)

@@ -1,11 +1,12 @@
 package session
 
 import (
-	"iter"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/flowhash"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -23,9 +24,11 @@ const (
 // Table is the flow table. Its methods are safe for concurrent use unless they say otherwise.
 type Table struct {
 	shards  [numShards]shard
-	seed    uint64
+	secret  flowhash.Key
 	seconds seconds
-	workers int
+	turns   []turn // by worker
+	// fullAt is when a session was last refused for want of room, in ns; 0 = never.
+	fullAt atomic.Int64
 }
 
 // shard is one part of the table. Entry 0 is not used: index 0 means none.
@@ -34,6 +37,7 @@ type shard struct {
 	entries []entry
 	buckets []uint32
 	wheel   []uint32
+	unkept  []unkept
 	turned  int64  // the last wheel slot that was aged
 	fresh   uint32 // entries from here on have never been used
 	free    uint32 // list of entries that have been
@@ -41,6 +45,12 @@ type shard struct {
 	active  int
 	stats   Stats
 	_       [64]byte
+}
+
+// unkept is a flow that a full shard refused.
+type unkept struct {
+	tag  uint32 // of its hash, and in the lowest bit whether the client is the second end of the key
+	slot uint32 // wheel slot of the refusal, 0 = none
 }
 
 // Stats counts what became of sessions.
@@ -52,15 +62,19 @@ type Stats struct {
 	Full    uint64 // not created: no room
 }
 
-// New builds a table. Its memory, about 124 bytes per session, is reserved at once and touched as sessions come.
+// New builds a table. Its memory, about 170 bytes per session, is reserved at once and touched as sessions come.
 func New(c Config) *Table {
 	per := max((c.Max+numShards-1)/numShards, 1)
-	t := &Table{seed: c.Seed, seconds: c.Timeouts.seconds(), workers: max(c.Workers, 1)}
+	t := &Table{secret: flowhash.New(c.Seed), seconds: c.Timeouts.seconds(), turns: make([]turn, max(c.Workers, 1))}
+	for i := range t.turns {
+		t.turns[i].shard = i
+	}
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.entries = make([]entry, per+1)
 		s.buckets = make([]uint32, 1<<(bits.Len(uint(per))-1))
 		s.wheel = make([]uint32, wheelSlots)
+		s.unkept = make([]unkept, max(len(s.buckets)/4, 64))
 		s.fresh = 1
 	}
 	return t
@@ -72,6 +86,8 @@ type Hit struct {
 	OutZone    uint16 // the zone the packet goes to: towards the client it is the one the session came from
 	Policy     uint32
 	App        uint16
+	// OpenDue is set once, when both ends of a session have sent whose SessionOpen record is owed, see [Table.OweOpen].
+	OpenDue bool
 }
 
 func (e *entry) hit(fromClient bool) Hit {
@@ -82,8 +98,8 @@ func (e *entry) hit(fromClient bool) Hit {
 	return h
 }
 
-// Replaced holds a session that ended while a packet was looked up or a session was created, because its place was
-// needed. The worker that gets one makes its close record.
+// Replaced holds a session that ended while another was created, because its place was needed. The worker that gets one
+// makes its close record.
 type Replaced struct {
 	Valid bool
 	Session
@@ -93,109 +109,79 @@ func (t *Table) shardOf(hash uint64) *shard { return &t.shards[hash>>(64-6)] }
 
 func (s *shard) bucket(hash uint64) *uint32 { return &s.buckets[hash&uint64(len(s.buckets)-1)] }
 
-func (s *shard) find(k *key, hash uint64) uint32 {
-	i := *s.bucket(hash)
-	for i != 0 && !s.entries[i].equal(k) {
-		i = s.entries[i].hashNext
+// find returns the session of a packet that runs from a to b of the key (forward) in a domain, 0 if there is none. A
+// session in whose direction packets of that domain have come is the first choice. The second one is a session whose client
+// is in the domain: an answer comes where the question came, if need be from now on. The third is one that has not seen
+// this direction: question and answer may come in two domains, as with a router between two VLANs of one port.
+func (s *shard) find(k *key, hash uint64, domain uint32, forward bool) (best uint32) {
+	rank := 0
+	for i := *s.bucket(hash); i != 0; i = s.entries[i].hashNext {
+		e := &s.entries[i]
+		if !e.equal(k) {
+			continue
+		}
+		fromClient := forward != (e.state&clientIsB != 0)
+		switch own := e.domain[side(fromClient)]; {
+		case own == domain:
+			return i
+		case rank < 2 && !fromClient && e.domain[client] == domain:
+			best, rank = i, 2
+		case rank < 1 && own == 0:
+			best, rank = i, 1
+		}
 	}
-	return i
+	return best
 }
 
-// Lookup finds the session of a packet and, if there is one, counts the packet into it and moves its state. A SYN that
-// finds a session which has ended ends its waiting: the session is returned in old and Lookup reports none.
-func (t *Table) Lookup(h *packet.Headers, now int64, hit *Hit, old *Replaced) bool {
+// Lookup finds the session of a packet that came in a domain (see [Params.Domain]) and, if there is one, counts the packet
+// into it and moves its state. It reports none for a packet that begins a session of its own in the place of one that has
+// ended, or whose end was not seen; and for one that is the true first packet of a session which a later one has created.
+// What happens then is decided in [Table.Create], when the policies have let the packet pass.
+func (t *Table) Lookup(h *packet.Headers, domain uint32, now int64, hit *Hit) bool {
 	var k key
 	forward := k.set(&h.Tuple)
-	hash := k.hash(t.seed)
+	hash := k.hash(&t.secret)
 	s := t.shardOf(hash)
 	s.mu.Lock()
-	i := s.find(&k, hash)
+	i := s.find(&k, hash, domain, forward)
 	if i == 0 {
 		s.mu.Unlock()
 		return false
 	}
 	e := &s.entries[i]
-	if e.over() && h.Proto == packet.ProtoTCP && h.HasL4 &&
-		h.TCPFlags&(packet.SYN|packet.ACK|packet.RST|packet.FIN) == packet.SYN {
-		old.Valid = true
-		s.remove(i, hash, now, &old.Session)
+	fromClient := forward != (e.state&clientIsB != 0)
+	if e.begins(h, fromClient, now) {
 		s.mu.Unlock()
 		return false
 	}
-	fromClient := forward != (e.state&clientIsB != 0)
-	t.touch(s, i, h, fromClient, now)
+	t.touch(s, i, h, fromClient, domain, now)
 	*hit = e.hit(fromClient)
+	if e.state&openOwed != 0 && e.answered() {
+		e.state &^= openOwed
+		hit.OpenDue = true
+	}
 	s.mu.Unlock()
 	return true
 }
 
-// mutual reports whether both ends want the session: the server has answered and, of TCP, the handshake is complete. A
-// session that has ended is not mutual any more. What a flood of spoofed packets creates never is: neither a SYN, nor a
-// SYN that a server answers, nor an ACK that is taken for the middle of a session.
-func (e *entry) mutual() bool {
-	return e.state&answered != 0 && (e.proto() != packet.ProtoTCP || e.state&established != 0) && !e.over()
-}
-
-// over reports whether the session has ended and only waits.
-func (e *entry) over() bool {
-	return e.state&closing != 0 || e.state&(clientFIN|serverFIN) == clientFIN|serverFIN
-}
-
 // touch counts a packet into the session and moves its state.
-func (t *Table) touch(s *shard, i uint32, h *packet.Headers, fromClient bool, now int64) {
+func (t *Table) touch(s *shard, i uint32, h *packet.Headers, fromClient bool, domain uint32, now int64) {
 	e := &s.entries[i]
-	if fromClient {
-		e.clientPackets++
-		e.clientBytes += uint64(h.IPLen)
-	} else {
-		e.serverPackets++
-		e.serverBytes += uint64(h.IPLen)
-	}
+	who := side(fromClient)
+	e.packets[who]++
+	e.bytes[who] += uint64(h.IPLen)
+	e.domain[who] = domain
 	if e.state&closing != 0 {
 		return
 	}
-	if age(now, e.lastSeen) > 0 {
-		e.lastSeen = tick(now)
+	e.lastSeen = max(e.lastSeen, now)
+	if e.state&unreachable != 0 {
+		e.state &^= unreachable // it is not as dead as it was said
+		e.timeout = e.idle
 	}
 	if t.follow(e, h, fromClient) {
 		s.refile(i, now)
 	}
-}
-
-// Quoted looks up the session that an ICMP error is about, by the packet the error quotes. It reports whether there is
-// one. An error that says the destination cannot be reached, or that the packet ran out of hops, ends a session that is
-// not TCP; TCP knows better (RFC 5927).
-func (t *Table) Quoted(h *packet.Headers, now int64, hit *Hit) bool {
-	var k key
-	forward := k.set(&h.Inner)
-	hash := k.hash(t.seed)
-	s := t.shardOf(hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := s.find(&k, hash)
-	if i == 0 {
-		return false
-	}
-	e := &s.entries[i]
-	// The error goes against the direction of the packet it quotes.
-	fromClient := forward == (e.state&clientIsB != 0)
-	*hit = e.hit(fromClient)
-	if h.Inner.Proto != packet.ProtoTCP && fatal(h) && t.end(e, event.CloseICMPError) {
-		e.lastSeen = tick(now)
-		s.refile(i, now)
-	}
-	return true
-}
-
-// fatal reports whether an ICMP error says that the packet did not arrive, and a repetition will not either.
-// Fragmentation needed and packet too big ask for smaller packets; redirects and source quench are advice.
-func fatal(h *packet.Headers) bool {
-	const codeFragmentationNeeded = 4
-	if h.Proto == packet.ProtoICMP {
-		return h.ICMPType == packet.ICMPUnreachable && h.ICMPCode != codeFragmentationNeeded ||
-			h.ICMPType == 11 || h.ICMPType == 12
-	}
-	return h.ICMPType == 1 || h.ICMPType == 3 || h.ICMPType == 4
 }
 
 // Params are what a new session is created with.
@@ -206,8 +192,19 @@ type Params struct {
 	InZone    uint16
 	OutZone   uint16
 	App       uint16
-	Timeout   uint32 // seconds, once established; 0 = by protocol
+	Timeout   uint32 // seconds, once established; 0 = by protocol, Never = none
 	LogClose  bool
+	// Domain tells flows apart that have the same addresses and ports, such as those of two VLANs: packets of one direction
+	// of a session come in one domain. Not 0.
+	Domain uint32
+	// FromServer is set if the packet comes from the server: it answers a first packet that was not seen.
+	FromServer bool
+	// Doubtful is set if the packet could be an answer and Exact is not set: for [Late], a packet of the other direction is
+	// taken for the first one.
+	Doubtful bool
+	// Exact is set if the time of the packet is when it was received, not when it was read: a packet that was received
+	// before it and comes to the table after it is the first one.
+	Exact bool
 }
 
 // Outcome is what became of a request to create a session.
@@ -216,54 +213,88 @@ type Outcome uint8
 const (
 	Created Outcome = iota
 	Exists          // another worker was first: the packet was counted into its session
+	Adopted         // a later packet was first: the packet was counted into its session, which is now as it would be otherwise
 	Full            // no room
 )
 
-// Create creates the session of a packet that Lookup found none for. If it had to give up another session for it, that
-// one is returned in old.
+// Create creates the session of a packet that Lookup found none for. If another session ends for it, that one is returned in
+// old.
 func (t *Table) Create(h *packet.Headers, now int64, p *Params, old *Replaced) Outcome {
 	var k key
 	forward := k.set(&h.Tuple)
-	hash := k.hash(t.seed)
+	hash := k.hash(&t.secret)
 	s := t.shardOf(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := s.find(&k, hash); i != 0 {
+	if i := s.find(&k, hash, p.Domain, forward); i != 0 {
 		e := &s.entries[i]
-		t.touch(s, i, h, forward != (e.state&clientIsB != 0), now)
-		return Exists
+		fromClient := forward != (e.state&clientIsB != 0)
+		if !e.begins(h, fromClient, now) {
+			t.touch(s, i, h, fromClient, p.Domain, now)
+			return Exists
+		}
+		if e.adoptable(now) {
+			t.adopt(s, i, h, fromClient, now, p)
+			return Adopted
+		}
+		if e.reason() == event.CloseNone {
+			e.setReason(event.CloseAgeOut) // its end was not seen
+		}
+		old.Valid = true
+		s.remove(i, hash, now, &old.Session)
 	}
 	i := s.alloc()
 	if i == 0 {
-		if !s.giveUp(t.seed, now, old) {
+		if !s.giveUp(&t.secret, now, old) {
 			s.stats.Full++
+			s.keepNot(hash, forward == p.FromServer, now)
+			t.fullAt.Store(max(now, 1))
 			return Full
 		}
 		i = s.alloc()
 	}
-	s.active++
-	s.stats.Created++
+	t.fill(s, i, h, hash, forward, now, p)
 	e := &s.entries[i]
-	b := s.bucket(hash)
-	*e = entry{
-		key: k, id: p.ID, clientPackets: 1, clientBytes: uint64(h.IPLen),
-		created: tick(now), lastSeen: tick(now), hashNext: *b,
-		policy: p.Policy, iface: p.Interface, inZone: p.InZone, outZone: p.OutZone, app: p.App,
-	}
-	*b = i
-	if !forward {
-		e.state |= clientIsB
-	}
-	if p.LogClose {
-		e.state |= logClose
-	}
-	t.start(e, h, p.Timeout)
+	e.key = k
+	t.start(e, h, !p.FromServer)
 	if s.active == 1 {
 		// Nothing was filed: the wheel need not be turned through the slots since.
 		s.turned = max(s.turned, now>>slotShift-1)
 	}
 	s.file(i, now)
 	return Created
+}
+
+// fill makes entry i a session of one packet.
+func (t *Table) fill(s *shard, i uint32, h *packet.Headers, hash uint64, forward bool, now int64, p *Params) {
+	s.active++
+	s.stats.Created++
+	b := s.bucket(hash)
+	s.entries[i] = entry{id: p.ID, began: now, lastSeen: now, hashNext: *b}
+	*b = i
+	e := &s.entries[i]
+	if forward == p.FromServer {
+		e.state |= clientIsB
+	}
+	who := side(!p.FromServer)
+	e.packets[who], e.bytes[who], e.domain[who] = 1, uint64(h.IPLen), p.Domain
+	t.set(e, h.Proto, p)
+	if p.Exact {
+		e.state |= exact
+	}
+	if p.Doubtful {
+		e.state |= doubtful
+	}
+}
+
+// set gives the session what the policy and the first packet say of it.
+func (t *Table) set(e *entry, proto uint8, p *Params) {
+	e.policy, e.iface, e.inZone, e.outZone, e.app = p.Policy, p.Interface, p.InZone, p.OutZone, p.App
+	e.idle = t.idle(proto, p.Timeout)
+	e.state &^= logClose
+	if p.LogClose {
+		e.state |= logClose
+	}
 }
 
 // alloc takes an entry off the free list or the unused part; 0 if the shard is full.
@@ -280,7 +311,7 @@ func (s *shard) alloc() uint32 {
 }
 
 // giveUp removes a session that is not mutual, if one is among the next neighbours of the hand.
-func (s *shard) giveUp(seed uint64, now int64, old *Replaced) bool {
+func (s *shard) giveUp(secret *flowhash.Key, now int64, old *Replaced) bool {
 	for range min(searchVictim, len(s.entries)-1) {
 		s.hand++
 		if int(s.hand) >= len(s.entries) {
@@ -295,7 +326,7 @@ func (s *shard) giveUp(seed uint64, now int64, old *Replaced) bool {
 		}
 		old.Valid = true
 		s.stats.GivenUp++
-		s.remove(s.hand, e.hash(seed), now, &old.Session)
+		s.remove(s.hand, e.hash(secret), now, &old.Session)
 		return true
 	}
 	return false
@@ -317,52 +348,63 @@ func (s *shard) remove(i uint32, hash uint64, now int64, out *Session) {
 	s.stats.Closed++
 }
 
-// listChunk is how many entries All looks at before it lets others at the shard: some ten microseconds.
-const listChunk = 256
+// keepNot remembers a flow that there was no room for.
+func (s *shard) keepNot(hash uint64, clientIsB bool, now int64) {
+	s.unkept[hash&uint64(len(s.unkept)-1)] = unkept{unkeptTag(hash, clientIsB), uint32(now >> slotShift)}
+}
 
-// All iterates over the sessions that live at now, ended ones that wait for stragglers left out. Each is copied: the
-// pointer is valid until the next one is asked for. Sessions that begin meanwhile may be among them or not; one that is
-// yielded has not ended before: whoever has seen its end does not get it any more. It holds the lock of a shard for a few
-// entries at a time, and never while yield runs. Safe for concurrent use.
-func (t *Table) All(now int64) iter.Seq[*Session] {
-	return func(yield func(*Session) bool) {
-		var chunk [listChunk]Session
-		var at [listChunk]uint32
-		for i := range t.shards {
-			s := &t.shards[i]
-			for from := uint32(1); from < uint32(len(s.entries)); from += listChunk {
-				for j := range s.list(from, now, &chunk, &at) {
-					if s.lives(at[j], chunk[j].ID) && !yield(&chunk[j]) {
-						return
-					}
-				}
-			}
-		}
+func unkeptTag(hash uint64, clientIsB bool) uint32 {
+	tag := uint32(hash>>26) &^ 1
+	if clientIsB {
+		tag |= 1
+	}
+	return tag
+}
+
+// Unkept reports whether the packet answers a flow that the table had no room for in the last minute. It remembers a
+// quarter as many of them as it has sessions, the latest.
+func (t *Table) Unkept(h *packet.Headers, now int64) bool {
+	if at := t.fullAt.Load(); at == 0 || now-at > unkeptLife {
+		return false
+	}
+	var k key
+	forward := k.set(&h.Tuple)
+	hash := k.hash(&t.secret)
+	s := t.shardOf(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.unkept[hash&uint64(len(s.unkept)-1)]
+	return u.slot != 0 && u.tag == unkeptTag(hash, forward) && int64(uint32(now>>slotShift)-u.slot) <= unkeptLife>>slotShift
+}
+
+// OweOpen notes that the SessionOpen record of the packet's session was held back: [Hit.OpenDue] says when both ends have
+// sent and it is due.
+func (t *Table) OweOpen(h *packet.Headers, domain uint32) {
+	var k key
+	forward := k.set(&h.Tuple)
+	hash := k.hash(&t.secret)
+	s := t.shardOf(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := s.find(&k, hash, domain, forward); i != 0 {
+		s.entries[i].state |= openOwed
 	}
 }
 
-// list copies the live sessions among the entries that begin with from, and returns how many it copied. at are the entries
-// that they come from.
-func (s *shard) list(from uint32, now int64, chunk *[listChunk]Session, at *[listChunk]uint32) (n int) {
+// Get copies the session of a packet, which is not counted into it.
+func (t *Table) Get(h *packet.Headers, domain uint32, now int64, out *Session) bool {
+	var k key
+	forward := k.set(&h.Tuple)
+	hash := k.hash(&t.secret)
+	s := t.shardOf(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := from; i < min(from+listChunk, s.fresh); i++ {
-		// An entry in use has an id: they begin with 1.
-		if e := &s.entries[i]; e.id != 0 && !e.over() {
-			e.fill(&chunk[n], now)
-			at[n] = i
-			n++
-		}
+	i := s.find(&k, hash, domain, forward)
+	if i == 0 {
+		return false
 	}
-	return n
-}
-
-// lives reports whether the session of that id is still in an entry and has not ended.
-func (s *shard) lives(i uint32, id uint64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := &s.entries[i]
-	return uint64(e.id) == id && !e.over()
+	s.entries[i].fill(out, now)
+	return true
 }
 
 // Stats adds up the shards.

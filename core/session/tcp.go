@@ -5,27 +5,30 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// start sets the state and the timeouts of a new session from its first packet. want is the timeout in seconds that the
-// policy or the application asks for, 0 = by protocol.
-func (t *Table) start(e *entry, h *packet.Headers, want uint32) {
-	e.idle = t.idle(h.Proto, want)
+// start sets the state and the timeouts of a new session from the packet that creates it.
+func (t *Table) start(e *entry, h *packet.Headers, fromClient bool) {
 	e.timeout = e.idle
-	if h.Proto != packet.ProtoTCP || !h.HasL4 {
-		return
-	}
-	if h.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN {
+	switch {
+	case h.Proto == packet.ProtoTCP && h.HasL4 && h.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN:
+		e.state |= synSeen
 		e.timeout = t.seconds.tcpInitial
-	} else {
+	case h.Proto == packet.ProtoTCP && !fromClient && h.HasL4 && h.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK:
+		e.state |= joined
+		e.timeout = t.seconds.tcpInitial
+	case h.Proto == packet.ProtoTCP:
 		// A tap joins in the middle: what begins without a SYN is taken for established.
-		e.state |= established
+		e.state |= joined | established
 	}
-	t.ending(e, h, true)
+	t.follow(e, h, fromClient)
 }
 
 // idle returns the inactivity timeout of a session in seconds.
-func (t *Table) idle(proto uint8, want uint32) uint16 {
+func (t *Table) idle(proto uint8, want uint32) uint32 {
+	if want == Never {
+		return Never
+	}
 	if want != 0 {
-		return uint16(min(want, uint32(MaxTimeout.Seconds())))
+		return min(want, uint32(MaxTimeout.Seconds()))
 	}
 	switch proto {
 	case packet.ProtoTCP:
@@ -44,16 +47,17 @@ func (t *Table) idle(proto uint8, want uint32) uint16 {
 const protoOSPF = 89
 
 // follow moves the state of a session with one more packet of it and reports whether the session now has an earlier
-// deadline than before.
+// deadline than before. Where the order of packets is lost between workers the outcome is the same in the end.
 func (t *Table) follow(e *entry, h *packet.Headers, fromClient bool) (sooner bool) {
-	if !fromClient {
-		e.state |= answered
-	}
 	if !h.HasL4 {
 		return false
 	}
 	switch h.Proto {
 	case packet.ProtoTCP:
+		if pureSYN(h) {
+			t.syn(e, h, fromClient)
+		}
+		e.track(h, side(fromClient))
 		if e.state&established == 0 {
 			sooner = t.handshake(e, h, fromClient)
 		}
@@ -66,37 +70,59 @@ func (t *Table) follow(e *entry, h *packet.Headers, fromClient bool) (sooner boo
 	return false
 }
 
-// handshake follows SYN, SYN-ACK, ACK. An ACK of either side completes it: a tap may not have seen all of the three.
+// syn notes the SYN of the client. As long as nobody has answered, the last one counts.
+func (t *Table) syn(e *entry, h *packet.Headers, fromClient bool) {
+	if !fromClient {
+		return
+	}
+	e.state |= synSeen
+	if e.packets[server] == 0 && e.state&established == 0 {
+		e.state &^= clientSeq
+	}
+}
+
+// handshake follows SYN, SYN-ACK, ACK. An ACK of the server completes it, too: a tap may not have seen all of the three.
 func (t *Table) handshake(e *entry, h *packet.Headers, fromClient bool) (sooner bool) {
 	switch {
 	case !fromClient && h.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK:
 		e.state |= synAckSeen
-	case h.TCPFlags&(packet.SYN|packet.ACK) == packet.ACK && (!fromClient || e.state&synAckSeen != 0):
-		e.state |= established
-		sooner = e.idle < e.timeout
-		e.timeout = e.idle
+	case h.TCPFlags&(packet.SYN|packet.ACK) == packet.ACK && fromClient:
+		e.state |= clientACK
+	case h.TCPFlags&(packet.SYN|packet.ACK) == packet.ACK:
+		e.state |= synAckSeen | clientACK
 	}
+	if e.state&(synAckSeen|clientACK) != synAckSeen|clientACK {
+		return false
+	}
+	e.state |= established
+	if e.state&bothFINs == bothFINs {
+		return false // the end has been seen already
+	}
+	sooner = e.idle < e.timeout
+	e.timeout = e.idle
 	return sooner
 }
 
 // ending follows RST and FIN. After a RST the session waits Closed for stragglers; after both FINs TCPTimeWait, after
 // the acknowledgement of the second FIN Closed. One FIN alone changes nothing: half-closed sessions may live long.
 func (t *Table) ending(e *entry, h *packet.Headers, fromClient bool) (sooner bool) {
+	who := side(fromClient)
+	if h.TCPFlags&(packet.RST|packet.FIN) != 0 && !e.believable(h, who) {
+		return false
+	}
 	if h.TCPFlags&packet.RST != 0 {
 		if fromClient {
 			return t.end(e, event.CloseClientRST)
 		}
 		return t.end(e, event.CloseServerRST)
 	}
-	const both = clientFIN | serverFIN
-	had := e.state & both
+	had := e.state & bothFINs
 	if h.TCPFlags&packet.FIN != 0 {
-		if fromClient {
-			e.state |= clientFIN
-		} else {
-			e.state |= serverFIN
-		}
-		if e.state&both == both && had != both {
+		e.state |= finOf(who)
+		if e.state&bothFINs == bothFINs && had != bothFINs {
+			if e.finished(h, who) {
+				return t.end(e, event.CloseFIN) // the last ACK came before this FIN
+			}
 			e.setReason(event.CloseFIN)
 			shorter := t.seconds.tcpTimeWait < e.timeout
 			e.timeout = t.seconds.tcpTimeWait
@@ -104,7 +130,7 @@ func (t *Table) ending(e *entry, h *packet.Headers, fromClient bool) (sooner boo
 		}
 		return false
 	}
-	if had == both && h.TCPFlags&packet.ACK != 0 {
+	if had == bothFINs && h.TCPFlags&packet.ACK != 0 {
 		return t.end(e, event.CloseFIN)
 	}
 	return false
@@ -116,6 +142,7 @@ func (t *Table) end(e *entry, why event.CloseReason) (sooner bool) {
 		return false
 	}
 	e.state |= closing
+	e.state &^= unreachable
 	e.setReason(why)
 	e.timeout = t.seconds.closed
 	return true

@@ -1,18 +1,19 @@
 package session
 
-import "github.com/rtflow/pipelined/sdk/event"
-
-// deadlineSlot returns the wheel slot in which the session's timeout is over.
-func (e *entry) deadlineSlot(now int64) int64 {
-	left := int64(e.timeout)*1e9 - age(now, e.lastSeen)
-	return (now + max(left, 0)) >> slotShift
+// overdue returns how long ago the session's timeout was over, in nanoseconds; negative if it is to come.
+func (e *entry) overdue(now int64) int64 {
+	if e.timeout == Never {
+		return -wheelSlots << slotShift
+	}
+	return now - e.lastSeen - int64(e.timeout)*1e9
 }
 
 // file puts an entry into the wheel slot of its deadline, or as far ahead as the wheel reaches: it is filed again when
 // that slot comes.
 func (s *shard) file(i uint32, now int64) {
 	e := &s.entries[i]
-	slot := min(max(e.deadlineSlot(now), s.turned+1), s.turned+wheelSlots-1)
+	deadline := (now + max(-e.overdue(now), 0)) >> slotShift
+	slot := min(max(deadline, s.turned+1), s.turned+wheelSlots-1)
 	head := &s.wheel[slot&(wheelSlots-1)]
 	e.next = *head
 	e.prev = slotBit | uint32(slot&(wheelSlots-1))
@@ -39,52 +40,84 @@ func (s *shard) refile(i uint32, now int64) {
 	s.file(i, now)
 }
 
-// Expire ends sessions whose timeout is over at now, in the shards that worker ages, and returns how many it copied into
-// out. When out is full there may be more: the worker calls again. Each worker calls it with its own number, whenever
-// [Slot] of its clock has moved on.
-func (t *Table) Expire(worker int, now int64, out []Session) int {
-	n := 0
-	for i := worker; i < numShards && n < len(out); i += t.workers {
-		n += t.shards[i].expire(t.seed, now, out[n:])
-	}
-	return n
-}
-
 // Slot returns the wheel slot of a time: sessions expire when it changes.
 func Slot(now int64) int64 { return now >> slotShift }
 
-// expire turns the wheel of one shard up to now.
-func (s *shard) expire(seed uint64, now int64, out []Session) (n int) {
+// What one call of Expire does at most: entries it looks at and slots it turns, in all and while it holds one lock.
+const (
+	expireSteps = 1024
+	lockedSteps = 128
+)
+
+// turn is where a worker goes on turning the wheels of its shards. Only the worker uses it.
+type turn struct {
+	shard int
+	_     [56]byte
+}
+
+// Expire ends sessions whose timeout is over at now, in the shards that worker ages, and returns how many it copied into
+// out. It does a bounded amount of work: more is true if it has not come to the end, or out is full. The worker then calls
+// again, and Expire goes on where it stopped. Each worker calls it with its own number, whenever [Slot] of its clock has
+// moved on.
+func (t *Table) Expire(worker int, now int64, out []Session) (n int, more bool) {
+	if worker >= numShards {
+		return 0, false
+	}
+	at := &t.turns[worker]
+	first := at.shard
+	for steps := expireSteps; ; {
+		budget := min(steps, lockedSteps)
+		left, done := t.expire(&t.shards[at.shard], now, out, &n, budget)
+		steps -= budget - left
+		if !done {
+			if n == len(out) || steps <= 0 {
+				return n, true
+			}
+			continue
+		}
+		if at.shard += len(t.turns); at.shard >= numShards {
+			at.shard = worker
+		}
+		if at.shard == first {
+			return n, false
+		}
+	}
+}
+
+// expire turns the wheel of one shard towards now, for at most that many steps, and returns how many are left and whether
+// it got there.
+func (t *Table) expire(s *shard, now int64, out []Session, n *int, steps int) (left int, done bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last := now>>slotShift - 1 // only slots that are over
 	if s.active == 0 {
 		s.turned = max(s.turned, last)
-		return 0
+		return steps, true
 	}
 	// Once around, every entry has been looked at and filed again.
 	s.turned = max(s.turned, last-wheelSlots)
 	for s.turned < last {
 		head := &s.wheel[(s.turned+1)&(wheelSlots-1)]
-		for *head != 0 {
+		for ; *head != 0; steps-- {
+			if steps <= 0 || *n == len(out) {
+				return steps, false
+			}
 			i := *head
 			e := &s.entries[i]
-			overdue := age(now, e.lastSeen) - int64(e.timeout)*1e9
+			overdue := e.overdue(now)
 			if overdue < 0 {
 				s.refile(i, now) // a slot that is not over: never this one again
 				continue
 			}
-			if n == len(out) {
-				return n
-			}
-			if e.reason() == event.CloseNone {
-				e.setReason(event.CloseTimeout)
-			}
-			s.remove(i, e.hash(seed), now, &out[n])
-			out[n].Closed = now - overdue
-			n++
+			e.setReason(e.why())
+			s.remove(i, e.hash(&t.secret), now, &out[*n])
+			out[*n].Closed = now - overdue
+			*n++
 		}
 		s.turned++
+		if steps--; steps <= 0 {
+			return steps, false
+		}
 	}
-	return n
+	return steps, true
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,10 @@ type Config struct {
 	Ingress  []hook.Hook
 	Session  []hook.SessionHook
 	Egress   []hook.Hook
+	// Separate is what tells flows of the same addresses and ports apart.
+	Separate session.Separate
+	// SynCheck drops TCP packets without SYN that belong to no session. Otherwise they may join one in the middle.
+	SynCheck bool
 	// Complete makes the worker end every session that is due before it goes on to the next packet, however many, in the
 	// order of their ends: for captures. A live worker ends a bounded number per batch.
 	Complete bool
@@ -58,6 +63,12 @@ type Worker struct {
 	nClosed  int
 	expired  []session.Session // room for those that are due; grows only if Complete, at most to as many as there are
 	frags    *fragments
+	late     *late
+	resolved bool   // since the counters were published
+	domain   uint32 // of the packet at hand
+	at       int64  // time of the packet or batch at hand: never decreases
+	created  uint64
+	reverse  hook.Packet
 	now      int64
 	offset   int64 // Unix time minus the source's clock
 	slot     int64 // wheel slot up to which sessions were ended
@@ -90,7 +101,7 @@ type found struct {
 // New returns a worker. It does nothing until Run.
 func New(c Config) *Worker {
 	return &Worker{
-		Config: c, frags: newFragments(c.Seed), nextID: uint64(c.Index) + 1, idStride: uint64(c.Workers),
+		Config: c, frags: newFragments(c.Seed), late: new(late), nextID: uint64(c.Index) + 1, idStride: uint64(c.Workers),
 		expired: make([]session.Session, expireBatch),
 	}
 }
@@ -104,6 +115,8 @@ func (w *Worker) Run(ctx context.Context) error {
 		if err == nil && ctx.Err() == nil {
 			continue
 		}
+		w.resolve(math.MaxInt64)
+		w.flush(w.at)
 		w.lane.Finish(w.now, w.now+w.offset)
 		w.publish()
 		if errors.Is(err, io.EOF) || ctx.Err() != nil {
@@ -118,6 +131,8 @@ func (w *Worker) step(ctx context.Context) error {
 	wait := idle
 	if w.behind {
 		wait = 0 // look for packets, then end more sessions
+	} else if w.late.n > 0 {
+		wait = min(max(time.Duration(w.late.due()-w.now), 0), idle)
 	}
 	w.batch.N = 0
 	err := w.Source.Receive(ctx, &w.batch, wait)
@@ -135,23 +150,31 @@ func (w *Worker) process() {
 	w.now = max(w.now, b.Now)
 	w.offset = b.Wall - b.Now
 	w.aged = false
+	w.published.now.Store(w.now) // sessions of this batch may be listed before it is done
+	w.published.offset.Store(w.offset)
 	for i := range b.Frames[:b.N] {
 		f := &b.Frames[i]
+		w.at = max(w.at, f.Time)
 		if w.Complete && w.lane.Due(f.Time) {
 			w.flush(f.Time)
+		}
+		if w.late.n > 0 && w.late.due() <= w.at {
+			w.resolve(w.at)
 		}
 		if session.Slot(f.Time) != w.slot {
 			w.age(f.Time)
 		}
 		w.frame(f, &w.packets[i])
 	}
+	w.at = max(w.at, w.now)
+	if w.late.n > 0 && w.late.due() <= w.at {
+		w.resolve(w.at)
+	}
 	if b.N == 0 && session.Slot(w.now) != w.slot {
 		w.age(w.now)
 	}
 	w.flush(w.now)
 	w.publish()
-	w.published.now.Store(w.now)
-	w.published.offset.Store(w.offset)
 }
 
 // flush brings what is pending to the rings.
@@ -166,16 +189,20 @@ func (w *Worker) age(now int64) {
 		return
 	}
 	w.aged = true
-	n := w.Sessions.Expire(w.Index, now, w.expired)
-	for w.Complete && n == len(w.expired) {
-		w.expired = append(w.expired, make([]session.Session, n)...)
-		n += w.Sessions.Expire(w.Index, now, w.expired[n:])
+	n, more := w.Sessions.Expire(w.Index, now, w.expired)
+	for w.Complete && more {
+		if n == len(w.expired) {
+			w.expired = append(w.expired, make([]session.Session, n)...)
+		}
+		var got int
+		got, more = w.Sessions.Expire(w.Index, now, w.expired[n:])
+		n += got
 	}
 	slices.SortFunc(w.expired[:n], byClose)
 	for i := range w.expired[:n] {
 		w.sessionClosed(&w.expired[i], now)
 	}
-	if w.behind = n == len(w.expired); !w.behind {
+	if w.behind = more; !more {
 		w.slot = session.Slot(now)
 	}
 }
@@ -202,11 +229,11 @@ func (w *Worker) sessionClosed(s *session.Session, now int64) {
 // offer offers one event about a packet.
 func (w *Worker) offer(p *hook.Packet, e found) {
 	if w.lane.Full() {
-		w.flush(p.Time)
+		w.flush(w.at)
 	}
 	e.packet, e.srcPort, e.dstPort, e.outZone, e.app = p, p.SrcPort, p.DstPort, p.OutZone, p.App
 	w.found[w.nFound] = e
-	if w.lane.Offer(e.kind, w.lane.Slot(p.InZone), p.Time, uint32(w.nFound)) {
+	if w.lane.Offer(e.kind, w.lane.Slot(p.InZone), w.at, uint32(w.nFound)) {
 		w.nFound++
 	}
 }
@@ -233,7 +260,15 @@ func (w *Worker) frame(f *packet.Frame, p *hook.Packet) {
 		w.counts.causes[cause]++
 		return
 	}
-	if w.session(p) != hook.Pass {
+	w.domain = w.Separate.Domain(&p.Headers, p.InZone)
+	if v, waits := w.session(p, false); !waits {
+		w.finish(p, v)
+	}
+}
+
+// finish carries a packet on that has passed the session site with that verdict.
+func (w *Worker) finish(p *hook.Packet, v hook.Verdict) {
+	if v != hook.Pass {
 		w.counts.dropped[hook.Session]++
 		return
 	}
@@ -257,87 +292,6 @@ func (w *Worker) inspect(hooks []hook.Hook, p *hook.Packet) hook.Verdict {
 		}
 	}
 	return hook.Pass
-}
-
-// session finds or creates the packet's session.
-func (w *Worker) session(p *hook.Packet) hook.Verdict {
-	if p.ICMPError() {
-		return w.icmpError(p)
-	}
-	if p.Fragment && !w.frags.resolve(p) {
-		// A later fragment whose first was not seen: no ports, so no session can be named.
-		w.counts.orphans++
-		return hook.Pass
-	}
-	var hit session.Hit
-	found := w.Sessions.Lookup(&p.Headers, p.Time, &hit, &w.old)
-	w.replaced(p.Time)
-	if found {
-		p.OutZone, p.App = hit.OutZone, hit.App
-		return hook.Pass
-	}
-	if p.Proto == packet.ProtoTCP && p.HasL4 && p.TCPFlags&packet.RST != 0 {
-		// A reset begins nothing.
-		w.counts.strays++
-		return hook.Pass
-	}
-	return w.firstPacket(p)
-}
-
-// icmpError lets an ICMP error pass if the session it quotes is there (RFC 792 errors never make a session).
-func (w *Worker) icmpError(p *hook.Packet) hook.Verdict {
-	var hit session.Hit
-	if !p.HasInner || !w.Sessions.Quoted(&p.Headers, p.Time, &hit) {
-		w.counts.strays++
-		return hook.Drop
-	}
-	p.OutZone = hit.OutZone
-	return hook.Pass
-}
-
-// firstPacket asks the policies about the first packet of a flow and creates the session.
-func (w *Worker) firstPacket(p *hook.Packet) hook.Verdict {
-	p.OutZone = w.Zones.ByPrefix(&p.Dst, p.Family)
-	p.App = w.service(p)
-	id := w.nextID
-	w.permit = hook.Permit{}
-	permit := &w.permit
-	for _, h := range w.Session {
-		w.finding = hook.Finding{}
-		v := h.Decide(p, permit, &w.finding)
-		if w.finding.Found {
-			w.nextID += w.idStride
-			w.offer(p, found{kind: w.finding.Kind, id: id, finding: w.finding})
-		}
-		if v != hook.Pass {
-			return v
-		}
-	}
-	if permit.Timeout == 0 {
-		permit.Timeout = w.Apps.Timeout(p.App)
-	}
-	params := session.Params{
-		ID: id, Policy: permit.Policy, Interface: p.Interface, InZone: p.InZone, OutZone: p.OutZone, App: p.App,
-		Timeout: permit.Timeout, LogClose: !permit.NoClose,
-	}
-	outcome := w.Sessions.Create(&p.Headers, p.Time, &params, &w.old)
-	w.replaced(p.Time)
-	if outcome != session.Created {
-		return hook.Pass
-	}
-	w.nextID += w.idStride
-	if !permit.NoOpen {
-		w.offer(p, found{kind: event.SessionOpen, id: id, policy: permit.Policy})
-	}
-	return hook.Pass
-}
-
-// service returns the predefined application of the packet's destination. Only echoes are called icmp.
-func (w *Worker) service(p *hook.Packet) uint16 {
-	if packet.IsICMP(p.Proto) && !p.Echo() {
-		return application.None
-	}
-	return w.Apps.Service(p.Proto, p.DstPort)
 }
 
 // replaced makes the close record of a session that had to go while another was looked up or created.
@@ -366,6 +320,7 @@ type counts struct {
 	dropped                 [hook.NumSites]uint64
 	causes                  [packet.NumCauses]uint64
 	orphans, strays         uint64
+	outOfState, unkept      uint64
 }
 
 // Counts is what became of the packets of one worker: Received = Forwarded + Passed + Dropped (all sites) + Refused (all
@@ -374,11 +329,17 @@ type Counts struct {
 	Received, Bytes, Forwarded, Passed uint64
 	Dropped                            [hook.NumSites]uint64
 	Causes                             [packet.NumCauses]uint64
-	// Orphans are later fragments whose first was not seen; part of Passed.
+	// Orphans are later fragments whose first was not seen or has no session; part of Passed.
 	Orphans uint64
 	// Strays are packets that belong to no session and may not begin one: resets (part of Passed) and ICMP errors (part
 	// of Dropped).
 	Strays uint64
+	// OutOfState are packets that answer something no session was seen of, and that join none: TCP without SYN or with SYN
+	// and ACK, which no policy permits in either direction or SynCheck refuses, and echo replies; part of Dropped.
+	OutOfState uint64
+	// Unkept are answers to packets whose session the table had no room for, which a policy would have denied; part of
+	// Passed.
+	Unkept uint64
 }
 
 type publishedCounts struct {
@@ -388,13 +349,15 @@ type publishedCounts struct {
 	dropped                 [hook.NumSites]atomic.Uint64
 	causes                  [packet.NumCauses]atomic.Uint64
 	orphans, strays         atomic.Uint64
+	outOfState, unkept      atomic.Uint64
 }
 
 func (w *Worker) publish() {
 	from, to := &w.counts, &w.published
-	if to.received.Load() == from.received {
+	if to.received.Load() == from.received && !w.resolved {
 		return
 	}
+	w.resolved = false
 	to.received.Store(from.received)
 	to.bytes.Store(from.bytes)
 	to.passed.Store(from.passed)
@@ -402,6 +365,8 @@ func (w *Worker) publish() {
 	store(to.causes[:], from.causes[:])
 	to.orphans.Store(from.orphans)
 	to.strays.Store(from.strays)
+	to.outOfState.Store(from.outOfState)
+	to.unkept.Store(from.unkept)
 }
 
 // store writes only what has changed: a store to shared memory costs more than a load.
@@ -423,6 +388,7 @@ func (p *publishedCounts) counts() (c Counts) {
 	}
 	c.Passed = p.passed.Load() + c.Causes[packet.NotIP]
 	c.Orphans, c.Strays = p.orphans.Load(), p.strays.Load()
+	c.OutOfState, c.Unkept = p.outOfState.Load(), p.unkept.Load()
 	return c
 }
 

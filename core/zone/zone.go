@@ -170,6 +170,22 @@ func (t *Table) Ingress(index uint32, tag uint16, src *packet.Addr, f packet.Fam
 	return zone, id
 }
 
+// HasZone reports whether a zone names the logical interface of that id.
+func (t *Table) HasZone(id uint32) bool {
+	for i := range t.ports {
+		p := &t.ports[i]
+		if p.id == id && p.zone != Unknown {
+			return true
+		}
+		for j := range p.vlans {
+			if p.vlans[j].id == id {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // ByPrefix returns the zone of the longest configured prefix that contains the address.
 func (t *Table) ByPrefix(a *packet.Addr, f packet.Family) uint16 {
 	if t.prefixes == nil {

@@ -66,6 +66,7 @@ func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Durat
 		q.collect(a, b)
 	}
 	b.Now, b.Wall = q.clock.read()
+	b.Coarse = true // AF_XDP in copy mode has no receive times
 	for i := range b.Frames[:b.N] {
 		b.Frames[i].Time = b.Now
 	}

@@ -1,0 +1,51 @@
+package session
+
+import "iter"
+
+// listChunk is how many entries All looks at before it lets others at the shard: some ten microseconds.
+const listChunk = 256
+
+// All iterates over the sessions that live at now, ended ones that wait for stragglers left out. Each is copied: the
+// pointer is valid until the next one is asked for. Sessions that begin meanwhile may be among them or not; one that is
+// yielded has not ended before: whoever has seen its end does not get it any more. It holds the lock of a shard for a few
+// entries at a time, and never while yield runs. Safe for concurrent use.
+func (t *Table) All(now int64) iter.Seq[*Session] {
+	return func(yield func(*Session) bool) {
+		var chunk [listChunk]Session
+		var at [listChunk]uint32
+		for i := range t.shards {
+			s := &t.shards[i]
+			for from := uint32(1); from < uint32(len(s.entries)); from += listChunk {
+				for j := range s.list(from, now, &chunk, &at) {
+					if s.lives(at[j], chunk[j].ID) && !yield(&chunk[j]) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// list copies the live sessions among the entries that begin with from, and returns how many it copied. at are the entries
+// that they come from.
+func (s *shard) list(from uint32, now int64, chunk *[listChunk]Session, at *[listChunk]uint32) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := from; i < min(from+listChunk, s.fresh); i++ {
+		// An entry in use has an id: they begin with 1.
+		if e := &s.entries[i]; e.id != 0 && !e.over() {
+			e.fill(&chunk[n], now)
+			at[n] = i
+			n++
+		}
+	}
+	return n
+}
+
+// lives reports whether the session of that id is still in an entry and has not ended.
+func (s *shard) lives(i uint32, id uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := &s.entries[i]
+	return e.id == id && !e.over()
+}

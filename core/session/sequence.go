@@ -1,0 +1,68 @@
+package session
+
+import "github.com/rtflow/pipelined/core/packet"
+
+// slack is how far a sequence number may be from those that were seen: what can be on its way, or be lost before it is
+// seen. Whoever guesses is near in one of two thousand tries.
+const slack = 1 << 20
+
+// fits reports whether a sequence number of that end is one that it can send now: between what the other end has
+// acknowledged and what it has sent, and a little more. The session has numbers of the end.
+func (e *entry) fits(who int, seq uint32) bool {
+	return int32(seq-e.acked[who]) >= -slack && int32(seq-e.end[who]) <= slack
+}
+
+// believable reports whether a RST or FIN of that end is one of the connection (RFC 5961 section 3.2). Where only one
+// direction is seen there is nothing to hold it against, and it is believed. The packet is counted already.
+func (e *entry) believable(h *packet.Headers, who int) bool {
+	other := client + server - who
+	if e.packets[other] == 0 {
+		return true
+	}
+	if e.state&seqOf(who) != 0 {
+		return e.fits(who, h.TCPSeq)
+	}
+	// It answers a SYN and has no number of its own: it acknowledges the SYN (RFC 9293 section 3.10.7.3).
+	return h.TCPFlags&packet.ACK == 0 || e.state&seqOf(other) == 0 || e.fits(other, h.TCPAck)
+}
+
+// track follows the sequence numbers of both ends with one more segment. A segment whose sequence number fits moves the
+// number of what is acknowledged, and one whose acknowledgement fits that of what is sent, however far: packets may be
+// lost before they are seen.
+func (e *entry) track(h *packet.Headers, who int) {
+	if h.TCPFlags&packet.RST != 0 {
+		return
+	}
+	other := client + server - who
+	acks := h.TCPFlags&packet.ACK != 0
+	seqFits := e.state&seqOf(who) == 0 || e.fits(who, h.TCPSeq)
+	ackFits := acks && (e.state&seqOf(other) == 0 || e.fits(other, h.TCPAck))
+	switch {
+	case e.state&seqOf(who) == 0:
+		e.state |= seqOf(who)
+		e.acked[who], e.end[who] = h.TCPSeq, h.TCPNext
+	case (seqFits || ackFits) && int32(h.TCPNext-e.end[who]) > 0:
+		e.end[who] = h.TCPNext
+	}
+	if !acks {
+		return
+	}
+	switch {
+	case e.state&seqOf(other) == 0:
+		e.state |= seqOf(other)
+		e.acked[other], e.end[other] = h.TCPAck, h.TCPAck
+	case (seqFits || ackFits) && int32(h.TCPAck-e.acked[other]) > 0:
+		e.acked[other] = h.TCPAck
+		if int32(h.TCPAck-e.end[other]) > 0 {
+			e.end[other] = h.TCPAck
+		}
+	}
+}
+
+// finished reports whether each end has acknowledged the FIN of the other, of which h is the one that comes last. Without
+// sequence numbers that move nothing can be told.
+func (e *entry) finished(h *packet.Headers, who int) bool {
+	const both = clientSeq | serverSeq
+	return e.state&both == both && e.acked[client] == e.end[client] && e.acked[server] == e.end[server] &&
+		e.end[who] == h.TCPNext && h.TCPNext != h.TCPSeq
+}

@@ -1,0 +1,101 @@
+package worker
+
+import (
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/session"
+)
+
+// lateSize is how many packets of one worker can wait for the first packet of their session.
+const lateSize = 1024
+
+// late holds packets that belong to no session and may not begin one, or were denied and could be answers, until the first
+// packet of their session can have come: the two directions of a flow may arrive on different workers, and an answer may
+// then be carried before its question. They are carried again in the order in which they came, [session.Late] after they
+// arrived. Nothing allocates; when there is no room a packet is decided at once.
+type late struct {
+	entries [lateSize]lateEntry
+	head, n int
+}
+
+type lateEntry struct {
+	packet  hook.Packet
+	domain  uint32
+	done    bool // carried before its time
+	denied  bool // by a policy, with this finding and verdict
+	finding hook.Finding
+	verdict hook.Verdict
+}
+
+// wait keeps a copy of a packet and returns its entry, nil if there is no room.
+func (l *late) wait(p *hook.Packet, domain uint32) *lateEntry {
+	if l.n == lateSize {
+		return nil
+	}
+	e := &l.entries[(l.head+l.n)%lateSize]
+	l.n++
+	e.packet, e.domain, e.denied, e.done = *p, domain, false, false
+	return e
+}
+
+// due returns when the first entry is due; there is one.
+func (l *late) due() int64 { return l.entries[l.head].packet.Time + int64(session.Late) }
+
+// resolve carries the packets again that are due at now.
+func (w *Worker) resolve(now int64) {
+	l := w.late
+	for l.n > 0 && l.due() <= now {
+		e := &l.entries[l.head]
+		if !e.done {
+			w.created = 0
+			w.finish(&e.packet, w.decideLate(e))
+			if w.created != 0 {
+				w.follow(&e.packet)
+			}
+		}
+		l.head = (l.head + 1) % lateSize
+		l.n--
+	}
+	w.resolved = true
+	if w.nFound > 0 {
+		w.flush(w.at) // what was found refers to entries, which are free now
+	}
+}
+
+// follow carries the waiting packets of a flow whose first has just created its session: they come before the packets that
+// find the session from now on.
+func (w *Worker) follow(first *hook.Packet) {
+	l, reverse := w.late, first.Reverse()
+	for i := 1; i < l.n; i++ {
+		e := &l.entries[(l.head+i)%lateSize]
+		p := &e.packet
+		if !e.done && (p.SrcPort == first.SrcPort && p.Tuple == first.Tuple || p.SrcPort == reverse.SrcPort && p.Tuple == reverse) {
+			e.done = true
+			w.finish(p, w.decideLate(e))
+		}
+	}
+}
+
+// decideLate decides what becomes of a packet whose time to wait is over.
+func (w *Worker) decideLate(e *lateEntry) hook.Verdict {
+	p := &e.packet
+	w.domain = e.domain
+	if !e.denied {
+		v, _ := w.session(p, true)
+		return v
+	}
+	var hit session.Hit
+	if w.Sessions.Lookup(&p.Headers, w.domain, p.Time, &hit) {
+		p.OutZone, p.App = hit.OutZone, hit.App
+		return hook.Pass
+	}
+	w.denied(p, &e.finding)
+	return e.verdict
+}
+
+// denied offers the event of a packet that a policy has denied.
+func (w *Worker) denied(p *hook.Packet, f *hook.Finding) {
+	if f.Found {
+		w.offer(p, found{kind: f.Kind, id: w.nextID, finding: *f})
+		w.nextID += w.idStride
+	}
+}

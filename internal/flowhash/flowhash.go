@@ -1,0 +1,35 @@
+// Package flowhash hashes what names a flow with a secret key: whoever does not know the key cannot choose flows that
+// collide.
+//
+// A word is combined with a secret before it is multiplied, and so is the word it is multiplied with. With a secret on one
+// side only, a sender could choose the other side to be 0 and make the product the same for every secret.
+package flowhash
+
+import "math/bits"
+
+// Key is the secret.
+type Key [6]uint64
+
+// New derives a key from a seed (splitmix64). The same seed gives the same key.
+func New(seed uint64) (k Key) {
+	for i := range k {
+		seed += 0x9e3779b97f4a7c15
+		z := seed
+		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+		z = (z ^ z>>27) * 0x94d049bb133111eb
+		k[i] = z ^ z>>31
+	}
+	return k
+}
+
+// Sum hashes five words. All 64 bits of the result are usable.
+func (k *Key) Sum(a, b, c, d, e uint64) uint64 {
+	h := fold(a^k[0], b^k[1]) ^ bits.RotateLeft64(fold(c^k[2], d^k[3]), 32)
+	return fold(h^k[4], e^k[5]^h>>32)
+}
+
+// fold mixes two words into one: both halves of their product.
+func fold(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	return hi ^ lo
+}

@@ -53,7 +53,7 @@ func plan(ctx context.Context, w io.Writer, how how, o pipeline.Options) (_ *pla
 	if how.daemon {
 		file.RequireRun(problems)
 	}
-	host := pluginhost.New(pluginhost.Options{Log: o.Log, RuntimeDir: file.Service.RuntimeDir})
+	host := pluginhost.New(pluginhost.Options{Log: o.Log, RuntimeDir: file.Service.RuntimeDir, Adopt: true})
 	if o.Registry, err = everything(host, file.Service.PluginDir); err != nil {
 		return nil, err
 	}

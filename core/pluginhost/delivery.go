@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 
 	"github.com/rtflow/pipelined/sdk"
@@ -25,7 +26,7 @@ func breach(form string, args ...any) error { return &breachError{fmt.Sprintf(fo
 
 // Bounds of what a plugin may send up.
 const (
-	maxIdle = 1000 // messages in a row that neither acknowledge nor reject anything, nor raise the credit for what was sent
+	maxIdle = 1000 // messages in a row that neither acknowledge nor reject anything, go on with a list, nor raise the credit for what was sent
 	maxWhy  = 200  // bytes of the reason of a rejection
 )
 
@@ -49,6 +50,7 @@ type delivery struct {
 	raised   uint64 // how often the credit was
 	idle     int
 	list     listing
+	lists    *rate.Limiter // of the beginnings of lists, over all runs of the process
 
 	sending sync.Mutex // held while something is sent, with what belongs to it
 
@@ -89,7 +91,7 @@ func (s *Sink) deliver(ctx context.Context, p *live, stream sdk.Stream) error {
 	}
 	d := &delivery{
 		call: call, stream: stream, progress: func() { p.verdict(nil) }, stats: &s.stats,
-		granted: make(chan struct{}, 1), names: make(map[uint32]bool),
+		granted: make(chan struct{}, 1), names: make(map[uint32]bool), lists: p.lists,
 	}
 	d.down.Message = &sinkv1.Down_Batch{Batch: &d.batch}
 
@@ -297,11 +299,11 @@ func (d *delivery) take(up *sinkv1.Up) error {
 		idle = idle && d.raised > d.records.Load() // more often than record by record
 	}
 	if l := up.GetListing(); l != nil {
-		begins, err := d.sessions(l.GetId())
+		goesOn, err := d.sessions(l.GetId())
 		if err != nil {
 			return err
 		}
-		idle = idle && begins // who lists over and over does nothing else
+		idle = idle && !goesOn
 	}
 	if !idle {
 		d.idle = 0

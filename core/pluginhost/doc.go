@@ -8,7 +8,9 @@
 // it is broken, and ends with the sink's Close.
 //
 // Whatever a plugin does concerns its own ring. It may hang, spin, flood its standard error, answer nonsense, die, or
-// leave children behind: each of them is bounded here, and pinned by a test.
+// leave children behind: each of them is bounded here, and pinned by a test. Its process has no capabilities and inherits
+// nothing (privileges.go); its executable is one that nobody else can replace (executable.go); what it leaves behind is
+// found as a child of the daemon (adopted.go).
 //
-// What lives here: the process border seen from the daemon. What never may: concrete sinks, and a second queue.
+// The package knows no concrete sink and has no queue of its own.
 package pluginhost

@@ -9,13 +9,15 @@ import (
 	"io"
 	"os"
 	"os/exec"
+
+	"github.com/rtflow/pipelined/internal/safefile"
 )
 
 // open looks at the executable once more before it is started. A pinned one is returned open: what was compared with the checksum is
 // what has to be started, whatever the name stands for by then. Another one is nil.
 func (o *options) open() (*os.File, error) {
 	path := o.command[0]
-	if err := executable(path); err != nil || o.SHA256 == "" {
+	if err := o.executable(); err != nil || o.SHA256 == "" {
 		return nil, err
 	}
 	want, err := hex.DecodeString(o.SHA256)
@@ -30,6 +32,22 @@ func (o *options) open() (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// executable says what is wrong with the file to start: it is none, or somebody else could replace it, who would have the rights of the
+// daemon's user then.
+func (o *options) executable() error {
+	path := o.command[0]
+	if err := executable(path); err != nil || o.Shared {
+		return err
+	}
+	err := safefile.CheckExecutable(path)
+	var unsafe *safefile.UnsafeError
+	if errors.As(err, &unsafe) {
+		return fmt.Errorf("%s is not started: %w, who could replace it: give it to root or to the daemon's user (chown, chmod go-w), or set %s = true",
+			path, err, o.key("shared_directory"))
+	}
+	return err
 }
 
 func compare(path string, f *os.File, want []byte) error {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"testing"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
@@ -80,7 +81,7 @@ func FuzzUp(f *testing.F) {
 	f.Add(uint16(3), []byte("\x04\x00\xff\xff\xff\xff\x02\x00\x08\x80"))
 	f.Fuzz(func(t *testing.T, sent uint16, bytes []byte) {
 		l := &ledger{t: t, sent: event.Seq(sent)}
-		d := &delivery{call: &tape{bytes: bytes}, stream: l, progress: func() {}, stats: new(stats), granted: make(chan struct{}, 1), names: make(map[uint32]bool)}
+		d := &delivery{call: &tape{bytes: bytes}, stream: l, progress: func() {}, stats: new(stats), granted: make(chan struct{}, 1), names: make(map[uint32]bool), lists: rate.NewLimiter(1, listBurst)}
 		d.sent.Store(uint64(sent))
 		d.records.Store(uint64(sent))
 		err := d.receive()

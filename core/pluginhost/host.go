@@ -24,7 +24,10 @@ const Prefix = "pipelined-sink-"
 type Options struct {
 	Log        *slog.Logger // nil discards
 	RuntimeDir string       // where sockets live; "" is the first of what [RuntimeDir] names
-	Version    int          // of the protocol; 0 is the one there is. For tests of plugins
+	// Adopt makes this process the parent of whatever a plugin leaves behind (PR_SET_CHILD_SUBREAPER), so that it can be found
+	// and killed. It is for a process that starts no others but plugins.
+	Adopt   bool
+	Version int // of the protocol; 0 is the one there is. For tests of plugins
 }
 
 // Host runs plugin processes. Nothing is started or created before the first process.
@@ -34,6 +37,7 @@ type Host struct {
 	base    string
 	timing  timing
 	cgroups cgroups
+	adopted *adopted
 
 	mu       sync.Mutex
 	sinks    []*Sink
@@ -51,15 +55,19 @@ type timing struct {
 	cooldown  time.Duration // for which it stays open
 	logBytes  int           // of a plugin's output that are read per second
 	logLines  int           // of it that are logged per second
+	lists     int           // of the sessions that a plugin may begin per second, beyond listBurst at once
 	callEvery time.Duration // between health calls; 0: a third of what the configuration allows for an answer
 }
 
 func defaultTiming() timing {
 	return timing{
 		start: 15 * time.Second, stop: 500 * time.Millisecond, shutdown: sinkv1.EndTime, steady: 30 * time.Second,
-		failures: 5, cooldown: 30 * time.Second, logBytes: 1 << 20, logLines: 10,
+		failures: 5, cooldown: 30 * time.Second, logBytes: 1 << 20, logLines: 10, lists: 1,
 	}
 }
+
+// listBurst is how many lists of sessions a plugin may begin at once.
+const listBurst = 16
 
 // New returns a host.
 func New(o Options) *Host {
@@ -69,7 +77,10 @@ func New(o Options) *Host {
 	if o.Version == 0 {
 		o.Version = sinkv1.Version
 	}
-	return &Host{log: o.Log, version: o.Version, base: o.RuntimeDir, timing: defaultTiming(), cgroups: cgroups{proc: "/proc"}}
+	return &Host{
+		log: o.Log, version: o.Version, base: o.RuntimeDir, timing: defaultTiming(), cgroups: cgroups{proc: "/proc"},
+		adopted: newAdopted(o.Adopt, o.Log),
+	}
 }
 
 // Exec is the sink plugin "exec": the executable that the configuration names.
@@ -105,10 +116,7 @@ func (h *Host) Discover(dir string, taken []string) ([]sdk.SinkPlugin, error) {
 		if !ok || name == "" {
 			continue
 		}
-		if err := executable(path); err != nil {
-			if errors.Is(err, errWritable) {
-				h.log.Warn("a plugin is left out", "plugin", path, "err", err)
-			}
+		if executable(path) != nil {
 			continue
 		}
 		if slices.Contains(taken, name) {
@@ -147,16 +155,11 @@ func executable(path string) error {
 }
 
 func startable(path string, info fs.FileInfo) error {
-	switch {
-	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
+	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
 		return fmt.Errorf("%s is no executable file", path)
-	case info.Mode()&0o002 != 0:
-		return fmt.Errorf("%s %w", path, errWritable)
 	}
 	return nil
 }
-
-var errWritable = errors.New("can be written by everybody")
 
 func (h *Host) add(s *Sink) *Sink {
 	h.mu.Lock()
@@ -246,6 +249,7 @@ func (h *Host) Close() error {
 	if in == nil {
 		return nil
 	}
+	h.adopted.sweep(true)
 	_, err := killMarked(in.path) // children that have left their process group
 	return errors.Join(err, in.close())
 }

@@ -3,8 +3,6 @@ package pluginhost
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rtflow/pipelined/internal/safefile"
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -39,7 +38,7 @@ func RuntimeDir() (string, error) {
 type instance struct {
 	path   string
 	lock   *os.File
-	starts chan func()
+	starts chan func(error) // called with what kept the thread from giving up its rights
 	closed chan struct{}
 }
 
@@ -49,21 +48,37 @@ func newInstance(base string) (*instance, error) {
 	if err := os.MkdirAll(base, 0o711); err != nil {
 		return nil, fmt.Errorf("the runtime directory: %w", err)
 	}
+	if err := checkBase(base); err != nil {
+		return nil, err
+	}
 	release, err := lockBase(base, lockPatience) // until it is seen that this daemon lives
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	path, err := os.MkdirTemp(base, "d")
+	path, err := os.MkdirTemp(base, instancePrefix)
 	if err != nil {
 		return nil, fmt.Errorf("the runtime directory: %w", err)
 	}
-	in := &instance{path: path, starts: make(chan func()), closed: make(chan struct{})}
+	in := &instance{path: path, starts: make(chan func(error)), closed: make(chan struct{})}
 	if err := errors.Join(os.Chmod(path, 0o711), in.hold()); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(path))
 	}
 	go in.start()
 	return in, nil
+}
+
+// checkBase refuses a directory in which others could replace what daemons create.
+func checkBase(base string) error {
+	dir, err := safefile.OpenDir(base, safefile.Options{})
+	var unsafe *safefile.UnsafeError
+	if errors.As(err, &unsafe) {
+		return fmt.Errorf("the runtime directory: %w: it has to belong to root or the daemon's user, and nobody else may write to it (chown, chmod go-w), or set another service.runtime_dir", err)
+	}
+	if err != nil {
+		return fmt.Errorf("the runtime directory: %w", err)
+	}
+	return dir.Close()
 }
 
 // lockBase locks the runtime directory itself, against another daemon that creates its own directory in it or sweeps. Nobody
@@ -94,10 +109,12 @@ const (
 // errStopping is what comes too late to start a process.
 const errStopping = sdk.Error("the daemon stops")
 
-const lockFile = "lock"
-
 func (in *instance) hold() (err error) {
-	if in.lock, err = os.OpenFile(filepath.Join(in.path, lockFile), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+	in.lock, err = os.OpenFile(filepath.Join(in.path, lockFile), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := in.lock.WriteString(lockText(filepath.Base(in.path))); err != nil {
 		return err
 	}
 	return unix.Flock(int(in.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -107,12 +124,11 @@ func (in *instance) hold() (err error) {
 // started the process, not when the daemon does: this one ends with the instance.
 func (in *instance) start() {
 	runtime.LockOSThread() // and never unlocks it: the thread ends with the goroutine
-	// What the daemon may do with network interfaces is not for plugins. Kernels without ambient capabilities pass none on.
-	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+	err := confineThread()
 	for {
 		select {
 		case start := <-in.starts:
-			start()
+			start(err)
 		case <-in.closed:
 			return
 		}
@@ -123,7 +139,15 @@ func (in *instance) start() {
 func (in *instance) do(start func() error) error {
 	result := make(chan error, 1)
 	select {
-	case in.starts <- func() { result <- start() }:
+	case in.starts <- func(err error) {
+		if err == nil {
+			err = closeOnExec()
+		}
+		if err == nil {
+			err = start()
+		}
+		result <- err
+	}:
 		return <-result
 	case <-in.closed:
 		return errStopping
@@ -133,47 +157,6 @@ func (in *instance) do(start func() error) error {
 func (in *instance) close() error {
 	close(in.closed)
 	return errors.Join(os.RemoveAll(in.path), in.lock.Close())
-}
-
-// sweep removes the directories of daemons that are gone, and kills what still runs for them.
-func sweep(base string, groups cgroups, log *slog.Logger) error {
-	release, err := lockBase(base, lockPatience)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	}
-	defer release()
-	entries, err := os.ReadDir(base)
-	if err != nil {
-		return fmt.Errorf("the runtime directory: %w", err)
-	}
-	var errs []error
-	for _, e := range entries {
-		path := filepath.Join(base, e.Name())
-		if !e.IsDir() || held(path) {
-			continue
-		}
-		killed, err := killMarked(path)
-		if err = errors.Join(err, os.RemoveAll(path)); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		groups.sweep(groupPrefix + e.Name() + "-")
-		log.Info("removed what a daemon has left behind", "directory", path, "processes", killed)
-	}
-	return errors.Join(errs...)
-}
-
-// held reports whether the daemon of a directory lives, or the directory is not one of ours.
-func held(path string) bool {
-	f, err := os.OpenFile(filepath.Join(path, lockFile), os.O_RDWR, 0)
-	if err != nil {
-		return true
-	}
-	defer f.Close()
-	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
 }
 
 // killMarked kills every process whose environment says that it belongs to the directory of a daemon.

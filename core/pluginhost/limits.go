@@ -131,7 +131,9 @@ func (g *group) remove() {
 	}
 }
 
+// removeGroup removes a control group, and kills what has escaped into no other (version 2).
 func removeGroup(dir string) {
+	_ = write(filepath.Join(dir, "cgroup.kill"), "1") // not in version 1, nor before Linux 5.14
 	for range 50 {
 		if err := unix.Rmdir(dir); !errors.Is(err, unix.EBUSY) {
 			return

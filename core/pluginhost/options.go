@@ -50,6 +50,7 @@ type process struct {
 	CPU    float64       `toml:"cpu"`
 	MTLS   bool          `toml:"mtls"`
 	Health time.Duration `toml:"health"`
+	Shared bool          `toml:"shared_directory"`
 }
 
 func defaultProcess() process { return process{MTLS: true, Health: 10 * time.Second} }
@@ -131,7 +132,7 @@ func (o *options) check(cfg sdk.Config, path string) bool {
 	}
 	if !filepath.IsAbs(o.command[0]) {
 		mistake(path, "must be an absolute path, not %q: nothing is searched for", table.Shorten(o.command[0]))
-	} else if err := executable(o.command[0]); err != nil {
+	} else if err := o.executable(); err != nil {
 		mistake(path, "%v", err)
 	} else if o.SHA256 != "" {
 		f, err := o.open()

@@ -93,13 +93,17 @@ func TestDiscover(t *testing.T) {
 	}
 	h, log := newHost(t)
 	found, err := h.Discover(dir, []string{"file", "exec"})
-	if err != nil || len(found) != 1 || found[0].Name != "good" {
+	if err != nil || len(found) != 2 || found[0].Name != "good" || found[1].Name != "open" {
 		t.Fatalf("%v, %v", found, err)
 	}
-	for _, name := range []string{"pipelined-sink-file", "pipelined-sink-open can be written by everybody"} {
-		if !strings.Contains(log.String(), name) {
-			t.Errorf("log: %s", log.String())
-		}
+	if !strings.Contains(log.String(), "pipelined-sink-file") {
+		t.Errorf("log: %s", log.String())
+	}
+	section, problems := config.ParseTable("p.toml", []byte("[sinks.mine]\nplugin = \"open\"\n"), "sinks", "mine")
+	found[1].Configure(section, sdk.Env{})
+	if err := problems.Err(); err == nil || !strings.Contains(err.Error(), "p.toml:2:") ||
+		!strings.Contains(err.Error(), "can be written by everybody") || !strings.Contains(err.Error(), "process.shared_directory = true") {
+		t.Errorf("a plugin that everybody may write to: %v", err)
 	}
 	if none, err := h.Discover(filepath.Join(dir, "none"), nil); err != nil || none != nil {
 		t.Errorf("%v, %v", none, err)

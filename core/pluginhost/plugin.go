@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -30,6 +31,7 @@ type live struct {
 	conn    atomic.Pointer[grpc.ClientConn]
 	sink    sinkv1.SinkClient
 	output  *output
+	lists   *rate.Limiter
 	started time.Time
 	timing  timing
 
@@ -45,6 +47,7 @@ type live struct {
 type spec struct {
 	options *options
 	where   *instance
+	adopted *adopted
 	output  *output
 	timing  timing
 	version int
@@ -64,7 +67,7 @@ func launch(ctx context.Context, s spec) (*live, *sinkv1.ConfigureResponse, erro
 	defer cancel()
 	p := &live{
 		output: s.output, started: time.Now(), timing: s.timing, verdict: func(error) {},
-		reopen: make(chan struct{}, 1),
+		reopen: make(chan struct{}, 1), lists: rate.NewLimiter(rate.Limit(s.timing.lists), listBurst),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	stop := func() bool { return true }
@@ -116,7 +119,7 @@ func (p *live) config(s spec, pinned *os.File, started func()) *plugin.ClientCon
 			cmd.Env = append(cmd.Env, marker+"="+s.where.path)
 			cmd.SysProcAttr = attributes(s.options)
 			p.command = &command{
-				cmd: cmd, dir: dir, where: s.where, confine: s.confine, prints: s.output.writer(), done: make(chan struct{}),
+				cmd: cmd, dir: dir, where: s.where, adopted: s.adopted, confine: s.confine, prints: s.output.writer(), done: make(chan struct{}),
 			}
 			started()
 			return p.command, nil
@@ -214,6 +217,7 @@ func (p *live) watch(every, patience time.Duration) {
 	defer ticker.Stop()
 	for {
 		p.ask(patience)
+		p.command.adopted.sweep(false)
 		select {
 		case <-p.command.done:
 			return

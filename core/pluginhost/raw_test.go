@@ -93,6 +93,38 @@ func rawPlugin(mode string, args []string) {
 			panic(err)
 		}
 		sinkplugin.Serve(testPlugin())
+	case "status": // writes what the kernel says of it, and which descriptors it has
+		status, err := os.ReadFile("/proc/self/status")
+		if err != nil {
+			panic(err)
+		}
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			panic(err)
+		}
+		for _, e := range entries {
+			target, _ := os.Readlink("/proc/self/fd/" + e.Name()) // that of the listing is gone
+			status = fmt.Appendf(status, "fd %s %s\n", e.Name(), target)
+		}
+		if err := os.WriteFile(args[0], status, 0o600); err != nil {
+			panic(err)
+		}
+		sinkplugin.Serve(testPlugin())
+	case "escapes": // leaves a process behind that has a session of its own, no environment, and a parent that has ended
+		middle := exec.Command(os.Args[0], pluginArg, "middle", args[0])
+		middle.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		middle.Env = []string{}
+		if err := middle.Run(); err != nil {
+			panic(err)
+		}
+		sinkplugin.Serve(testPlugin())
+	case "middle":
+		last := exec.Command(os.Args[0], pluginArg, "stays", args[0])
+		last.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		last.Env = []string{}
+		if err := last.Start(); err != nil {
+			panic(err)
+		}
 	case "child": // leaves a child behind in its group
 		child := exec.Command(os.Args[0], pluginArg, "stays", args[0])
 		if err := child.Start(); err != nil {
@@ -259,6 +291,40 @@ func (s script) Deliver(call grpc.BidiStreamingServer[sinkv1.Down, sinkv1.Up]) e
 	case "idle-flood":
 		for {
 			if err := call.Send(&sinkv1.Up{}); err != nil {
+				return err
+			}
+		}
+	case "ack-flood":
+		for {
+			if err := call.Send(&sinkv1.Up{Ack: last}); err != nil {
+				return err
+			}
+		}
+	case "list-flood": // goes on with a list that has ended
+		for {
+			if err := call.Send(&sinkv1.Up{Listing: &sinkv1.Listing{Id: 1}}); err != nil {
+				return err
+			}
+		}
+	case "lists-flood": // reads list after list
+		for i := uint64(2); ; i++ {
+			if err := call.Send(&sinkv1.Up{Listing: &sinkv1.Listing{Id: i / 2}}); err != nil {
+				return err
+			}
+		}
+	case "begins-flood": // begins list after list
+		for i := uint64(1); ; i++ {
+			if err := call.Send(&sinkv1.Up{Listing: &sinkv1.Listing{Id: i}, Credit: i}); err != nil {
+				return err
+			}
+		}
+	case "mixed-flood":
+		for i := uint64(1); ; i++ {
+			m := &sinkv1.Up{Ack: i % 2, Listing: &sinkv1.Listing{Id: 1}}
+			if i%3 == 0 {
+				m = &sinkv1.Up{Credit: i}
+			}
+			if err := call.Send(m); err != nil {
 				return err
 			}
 		}

@@ -26,6 +26,7 @@ type command struct {
 	cmd     *exec.Cmd
 	dir     string // of its socket
 	where   *instance
+	adopted *adopted
 	confine func(pid int) error // puts the process under its limits
 	prints  io.Writer           // what it says on standard output after the handshake
 
@@ -84,7 +85,13 @@ func (c *command) spawn() (err error) {
 		return err
 	}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = theirs[0], theirs[1], theirs[2]
-	if err := c.where.do(c.cmd.Start); err != nil {
+	err = c.adopted.start(func() (int, error) {
+		if err := c.where.do(c.cmd.Start); err != nil {
+			return 0, err
+		}
+		return c.cmd.Process.Pid, nil
+	})
+	if err != nil {
 		return fmt.Errorf("%s: %w", c.cmd.Args[0], unwrapPath(err))
 	}
 	c.mu.Lock()
@@ -108,6 +115,8 @@ func (c *command) reap() {
 	c.reaped = true
 	c.err = err
 	c.mu.Unlock()
+	c.adopted.ended(c.pid)
+	c.adopted.sweep(true)
 	// A child that left the group may hold the pipes open for ever.
 	deadline := time.Now().Add(lingering)
 	_, _ = c.stdout.SetReadDeadline(deadline), c.stderr.SetReadDeadline(deadline) // pipes take deadlines

@@ -29,10 +29,14 @@ func (l *listing) stop() {
 	}
 }
 
-// sessions sends the next message of a list and reports whether it is the first of one.
-func (d *delivery) sessions(id uint64) (begins bool, err error) {
+// sessions sends the next message of a list and reports whether it goes on with one.
+func (d *delivery) sessions(id uint64) (goesOn bool, err error) {
 	l := &d.list
-	if begins = l.id != id; begins {
+	begins := l.id != id
+	if begins {
+		if !d.lists.Allow() {
+			return false, breach("it lists the sessions over and over")
+		}
 		l.stop()
 		l.id, l.held = id, false
 		if lister, ok := d.stream.(sdk.SessionLister); ok {
@@ -59,10 +63,10 @@ func (d *delivery) sessions(id uint64) (begins bool, err error) {
 	defer d.sending.Unlock()
 	if m.GetCount() > 0 {
 		if err := d.sendNames(m.GetGeneration()); err != nil {
-			return begins, err
+			return false, err
 		}
 	}
-	return begins, d.call.Send(&sinkv1.Down{Message: &sinkv1.Down_Sessions{Sessions: m}})
+	return !begins && m.GetCount() > 0, d.call.Send(&sinkv1.Down{Message: &sinkv1.Down_Sessions{Sessions: m}})
 }
 
 // advance makes the next session the record at hand, and reports whether there is one.

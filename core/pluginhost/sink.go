@@ -188,12 +188,15 @@ func (s *Sink) acquire(ctx context.Context) (*live, error) {
 	}
 	every := s.host.timing.callEvery
 	if every == 0 {
-		every = s.options.Health / 3
+		every = min(s.options.Health/3, maxCallEvery)
 	}
 	go p.watch(every, s.options.Health)
 	s.log.Info("plugin started", "command", s.options.command[0], "pid", p.command.number())
 	return p, nil
 }
+
+// maxCallEvery bounds what a plugin can have counted that nobody has heard of when it is killed.
+const maxCallEvery = time.Second
 
 func errorsAmong(problems []*sinkv1.Problem) (list []*sinkv1.Problem) {
 	for _, p := range problems[:min(len(problems), sinkv1.MaxProblems)] {
@@ -220,7 +223,7 @@ func (s *Sink) launch(ctx context.Context) (*live, *sinkv1.ConfigureResponse, er
 	s.output = out
 	s.mu.Unlock()
 	return launch(ctx, spec{
-		options: &s.options, where: where, output: out, timing: s.host.timing, request: s.request,
+		options: &s.options, where: where, adopted: s.host.adopted, output: out, timing: s.host.timing, request: s.request,
 		version: s.host.version, confine: s.confine(where),
 	})
 }
@@ -306,7 +309,6 @@ func (s *Sink) Close() error {
 	defer s.acquiring.Unlock()
 	s.mu.Lock()
 	p := s.process
-	s.process = nil
 	g := s.group
 	s.group = nil
 	s.mu.Unlock()
@@ -314,6 +316,8 @@ func (s *Sink) Close() error {
 		p.end(true)
 		p.verdict(nil)
 		s.mu.Lock()
+		s.process = nil
+		addCounters(s.exits, counters(p))
 		s.exit, s.exitAt = "the plugin has ended, "+p.command.how(), time.Now()
 		s.mu.Unlock()
 	}

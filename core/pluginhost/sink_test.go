@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -108,11 +110,11 @@ func TestListings(t *testing.T) {
 	}
 	s.SetSessions(sessions...)
 	err := s.Run(t.Context(), runFunc(func(_ context.Context, stream sdk.Stream) error {
-		d := &delivery{call: down, stream: stream, names: make(map[uint32]bool)}
+		d := &delivery{call: down, stream: stream, names: make(map[uint32]bool), lists: rate.NewLimiter(1, listBurst)}
 		defer d.list.stop()
 		for i := range 10 {
-			if begins, err := d.sessions(7); err != nil || begins != (i == 0) {
-				t.Errorf("%v, %v", begins, err)
+			if goesOn, err := d.sessions(7); err != nil || goesOn != (i == 1 || i == 2) {
+				t.Errorf("%v, %v", goesOn, err)
 			}
 		}
 		return nil
@@ -265,4 +267,39 @@ func counter(s *Sink, name string) uint64 {
 		}
 	}
 	return 0
+}
+
+// TestCountersSurvive kills a plugin's process, and closes the sink: what the plugin has counted stays.
+func TestCountersSurvive(t *testing.T) {
+	h, _ := newHost(t)
+	h.timing.callEvery = time.Millisecond
+	sink := newTestSink(t, h, "")
+	for n := 1; n <= 2; n++ {
+		s := sinktest.NewStream(t)
+		s.Append(sinktest.Records(1, 10)...)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx, sink) }()
+		if err := s.WaitAcked(ctx, 10); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the plugin has said what it counts", func() bool { return counter(sink, "plugin_seen") == uint64(10*n) })
+		if err := syscall.Kill(pid(sink), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		<-done
+		cancel()
+		if got := counter(sink, "plugin_seen"); got != uint64(10*n) {
+			t.Errorf("after kill %d: %d", n, got)
+		}
+	}
+	if err := h.Configure(t.Context(), []string{"mine"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := sink.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := counter(sink, "plugin_seen"); got != 20 {
+		t.Errorf("after the end: %d", got)
+	}
 }

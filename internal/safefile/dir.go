@@ -146,16 +146,25 @@ func (d *Dir) Mkdir(name string, perm fs.FileMode) error {
 
 // OpenDir opens a directory in this one, by the same rules.
 func (d *Dir) OpenDir(name string) (*Dir, error) {
-	w := walk{o: d.o, fd: -1, at: d.path}
+	sub, err := d.OpenSub(name)
+	if err != nil {
+		return nil, err
+	}
+	w := walk{o: d.o, fd: sub.fd, at: sub.path}
+	if err := w.holds(); err != nil {
+		return nil, errors.Join(err, sub.Close())
+	}
+	sub.risky = sub.risky || w.risky
+	return sub, nil
+}
+
+// OpenSub opens a directory in this one, whoever may write to that. Only removing is safe in it.
+func (d *Dir) OpenSub(name string) (*Dir, error) {
 	fd, err := unix.Openat(d.fd, name, openDir, 0)
 	if err != nil {
 		return nil, d.fail("open", name, err)
 	}
-	w.move(fd, d.Path(name))
-	if err := w.holds(); err != nil {
-		return nil, errors.Join(err, unix.Close(fd))
-	}
-	return &Dir{d.o, fd, w.at, d.risky || w.risky}, nil
+	return &Dir{d.o, fd, d.Path(name), d.risky}, nil
 }
 
 // Remove removes an entry that is not a directory.

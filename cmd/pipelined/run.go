@@ -156,7 +156,7 @@ func serve(service *config.Service, names []string, pl *pipeline.Pipeline, log *
 		return nil, fmt.Errorf("service.metrics: %w", err)
 	}
 	srv := metrics.NewServer(metrics.NewCollector(pl.Snapshot), func() any { return pl.Status() }, pl.Health, metrics.ServerOptions{
-		Hosts: append(service.HostNames(), names...), Token: token, Log: log,
+		Hosts: append(service.HostNames(), names...), Token: token, Log: log, Losses: pl.Losses,
 	})
 	ended := make(chan struct{})
 	go func() {

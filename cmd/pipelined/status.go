@@ -75,7 +75,7 @@ func status(cmd *cobra.Command, o statusOptions) error {
 	if code != http.StatusOK || dec.Decode(&st) != nil || st.Epoch == 0 {
 		return fmt.Errorf("what answers at %s is no pipelined (HTTP status %d)", address, code)
 	}
-	code, health, err := get(ctx, "http://"+address+"/healthz", token)
+	code, health, err := get(ctx, "http://"+address+"/healthz?strict", token)
 	if err != nil {
 		return fmt.Errorf("%s: %w", address, err)
 	}

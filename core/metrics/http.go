@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,4 +37,20 @@ func Handler(c *Collector, status func() any, health func() error, others ...pro
 		_ = enc.Encode(status()) // as above
 	})
 	return mux
+}
+
+// strict answers /healthz?strict, which losses is asked for beside health, and leaves the rest to next.
+func strict(next http.Handler, health, losses func() error) http.Handler {
+	if losses == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/healthz" && r.URL.Query().Has("strict") {
+			if err := errors.Join(health(), losses()); err != nil {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }

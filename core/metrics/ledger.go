@@ -34,6 +34,7 @@ type Packets struct {
 	Dropped   uint64            `json:"dropped"`   // by a hook's verdict (in a tap or a capture: would have been)
 	Passed    uint64            `json:"passed"`    // looked at and let go
 	Refused   uint64            `json:"refused"`   // not decodable
+	Lost      uint64            `json:"lost"`      // beside Received: before they could be read
 	DroppedAt map[string]uint64 `json:"dropped_at"`
 	RefusedAs map[string]uint64 `json:"refused_as"` // by cause
 	NotIP     uint64            `json:"not_ip"`     // of Passed: frames that are neither IPv4 nor IPv6
@@ -128,6 +129,11 @@ func (l *Ledger) WriteText(w io.Writer, kinds []string) error {
 	}
 	if refused := refusals(p.RefusedAs); refused != "" {
 		if _, err := fmt.Fprintf(w, "refused packets: %s\n", refused); err != nil {
+			return err
+		}
+	}
+	if p.Lost > 0 {
+		if _, err := fmt.Fprintf(w, "%d packets were lost before they could be read\n", p.Lost); err != nil {
 			return err
 		}
 	}

@@ -168,3 +168,29 @@ func TestHandler(t *testing.T) {
 		t.Errorf("/nothing: %d", code)
 	}
 }
+
+// TestStrictHealth asks for losses, too.
+func TestStrictHealth(t *testing.T) {
+	lossy := errors.New("the ring of sink a overflows")
+	var losses error
+	well := func() error { return nil }
+	h := strict(Handler(NewCollector(snapshot), func() any { return 1 }, well), well, func() error { return losses })
+	for _, c := range []struct {
+		path   string
+		losses error
+		code   int
+		body   string
+	}{
+		{"/healthz", lossy, http.StatusOK, "ok\n"},
+		{"/healthz?strict", nil, http.StatusOK, "ok\n"},
+		{"/healthz?strict", lossy, http.StatusServiceUnavailable, lossy.Error() + "\n"},
+		{"/status?strict", lossy, http.StatusOK, "1\n"},
+	} {
+		losses = c.losses
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, c.path, nil))
+		if w.Code != c.code || w.Body.String() != c.body {
+			t.Errorf("%s with %v: %d %q", c.path, c.losses, w.Code, w.Body)
+		}
+	}
+}

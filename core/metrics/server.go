@@ -31,6 +31,8 @@ type ServerOptions struct {
 	Hosts []string
 	Token string       // what requests bring as "Authorization: Bearer TOKEN"; "" is nothing
 	Log   *slog.Logger // nil discards
+	// Losses returns an error while something is being lost: /healthz?strict is not healthy then. nil: nothing ever is.
+	Losses func() error
 }
 
 // Server serves HTTP to a bounded number of connections.
@@ -46,7 +48,7 @@ func NewServer(c *Collector, status func() any, health func() error, o ServerOpt
 	}
 	s := &Server{conns: conns{limit: MaxConnections}}
 	s.http = http.Server{
-		Handler:           guard(Handler(c, status, health, &s.conns), o),
+		Handler:           guard(strict(Handler(c, status, health, &s.conns), health, o.Losses), o),
 		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
 		ConnState:      s.conns.changed,

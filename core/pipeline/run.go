@@ -44,6 +44,7 @@ type Pipeline struct {
 	rings      []*replay.Ring
 	deliveries []*deliver.Delivery
 	health     health
+	watch      *watch
 	hurry      chan struct{}
 	hurryOnce  sync.Once
 	ended      atomic.Bool // the workers have
@@ -111,6 +112,11 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 	if pl.gate, err = admission.New(gate); err != nil {
 		return err
 	}
+	watched := make([]string, len(p.sinks))
+	for i, s := range p.sinks {
+		watched[i] = s.name
+	}
+	pl.watch = newWatch(p.options.Log, watched, pl.losses)
 	seed := uint64(captureSeed)
 	if p.live {
 		seed = rand.Uint64()
@@ -195,10 +201,15 @@ func (pl *Pipeline) Run(ctx context.Context) error {
 	for _, d := range pl.deliveries {
 		sinks.Go(func() { d.Run(sinkCtx) })
 	}
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	var watch sync.WaitGroup
+	watch.Go(func() { pl.watch.run(watching) })
 	err := pl.runWorkers(ctx)
 	pl.ended.Store(true)
 	err = errors.Join(err, pl.closeSources())
 	pl.drain(ctx, err != nil || pl.plan.live, &sinks, stopSinks)
+	stopWatching()
+	watch.Wait()
 	return err
 }
 

@@ -89,6 +89,9 @@ func (pl *Pipeline) packets() metrics.Packets {
 	p.Orphans, p.Strays, p.NotIP = sum.Orphans, sum.Strays, sum.Causes[packet.NotIP]
 	p.OutOfState, p.Unkept = sum.OutOfState, sum.Unkept
 	p.Refused = sum.Refused()
+	for _, n := range pl.lostPackets() {
+		p.Lost += n
+	}
 	for i, n := range sum.Dropped {
 		p.Dropped += n
 		p.DroppedAt[hook.Site(i).String()] = n
@@ -134,7 +137,7 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 	for i, src := range pl.sources {
 		for _, c := range src.Counters() {
 			name := pl.plan.sources[i].name
-			s.Sources[name] = append(s.Sources[name], metrics.SourceCounter(c))
+			s.Sources[name] = append(s.Sources[name], metrics.SourceCounter{Name: c.Name, Queue: c.Queue, Value: c.Value})
 		}
 	}
 	for _, h := range pl.hooks {
@@ -181,8 +184,11 @@ type SinkStatus struct {
 	InFlight   uint64    `json:"in_flight"`
 	LagRecords uint64    `json:"lag_records"` // not handed to the sink yet
 	LagSeconds float64   `json:"lag_seconds"` // age of the oldest record that is not acknowledged
-	Up         bool      `json:"up"`          // it runs, and does not wait for its destination
-	Epoch      uint64    `json:"epoch"`       // of its stream
+	// OverflowSince is when the ring began to lose records for want of room, Overflow how many since; absent: it does not.
+	OverflowSince time.Time `json:"overflow_since,omitzero"`
+	Overflow      uint64    `json:"overflow,omitempty"`
+	Up            bool      `json:"up"`    // it runs, and does not wait for its destination
+	Epoch         uint64    `json:"epoch"` // of its stream
 
 	Detail   any               `json:"detail,omitempty"`
 	Counters map[string]uint64 `json:"counters,omitempty"` // the sink's own
@@ -210,6 +216,7 @@ func (pl *Pipeline) Status() Status {
 			LagRecords: s.Unsent, LagSeconds: lag(s), Epoch: pl.epoch + uint64(i),
 		}
 		sink.Up = pl.deliveries[i].Connected()
+		sink.OverflowSince, sink.Overflow = pl.watch.overflowing(i)
 		if r, ok := pl.plan.sinks[i].sink.(sdk.Reporter); ok {
 			sink.Detail = r.Status()
 		}
@@ -234,6 +241,9 @@ func (pl *Pipeline) Status() Status {
 	st.Ledger = pl.ledger(states)
 	return st
 }
+
+// Losses returns an error while a ring overflows, or a source loses packets. Any goroutine.
+func (pl *Pipeline) Losses() error { return pl.watch.health() }
 
 // stuckAfter is how long a worker may make no progress. An idle worker looks up once a second.
 const stuckAfter = 10 * time.Second

@@ -58,6 +58,7 @@ var (
 	_ sdk.Reopener        = (*Sink)(nil)
 	_ sdk.Reporter        = (*Sink)(nil)
 	_ sdk.CounterReporter = (*Sink)(nil)
+	_ sdk.Waiter          = (*Sink)(nil)
 )
 
 func newSink(h *Host, cfg sdk.Config, env sdk.Env, o options, config string) *Sink {
@@ -139,6 +140,14 @@ func sinksOwn(c codes.Code) bool {
 	return true
 }
 
+// Waiting reports whether there is no process, or one that is still starting: it takes nothing, and what it has been sent
+// before is not with its destination. Any goroutine.
+func (s *Sink) Waiting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.process == nil
+}
+
 // acquire returns the process, a new one if none is alive.
 func (s *Sink) acquire(ctx context.Context) (*live, error) {
 	s.acquiring.Lock()
@@ -169,6 +178,9 @@ func (s *Sink) acquire(ctx context.Context) (*live, error) {
 	judge := func(err error) { once.Do(func() { verdict(err) }) }
 	p, answer, err := s.launch(ctx)
 	if err != nil {
+		if errors.Is(err, errStart) {
+			s.stats.kills.Add(1)
+		}
 		judge(err)
 		return nil, s.ended(err)
 	}

@@ -81,6 +81,13 @@ func (r *Ring) State() State {
 	return s
 }
 
+// Released returns how many records have left the ring. Any goroutine.
+func (r *Ring) Released() Released {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.released
+}
+
 // Floor returns the sequence number of the oldest record held, or the next to claim if there is none. Any goroutine.
 func (r *Ring) Floor() event.Seq {
 	r.mu.Lock()

@@ -39,6 +39,7 @@ type Counter struct {
 	Name  string // as in metrics: "fill_ring_empty"
 	Queue int    // -1: of the whole source
 	Value uint64
+	Lost  bool // it counts packets that were lost before they could be read
 }
 
 // Configured is a source that is configured and not open yet.

@@ -129,9 +129,9 @@ func (p plugged) Counters() []source.Counter {
 			source.Counter{Name: "bytes", Queue: i, Value: q.Bytes},
 			source.Counter{Name: "malformed_descriptors", Queue: i, Value: q.Malformed},
 			source.Counter{Name: "wakeups", Queue: i, Value: q.Wakeups},
-			source.Counter{Name: "rx_dropped", Queue: i, Value: q.RxDropped},
+			source.Counter{Name: "rx_dropped", Queue: i, Value: q.RxDropped, Lost: true},
 			source.Counter{Name: "rx_invalid_descriptors", Queue: i, Value: q.RxInvalidDescs},
-			source.Counter{Name: "rx_ring_full", Queue: i, Value: q.RxRingFull},
+			source.Counter{Name: "rx_ring_full", Queue: i, Value: q.RxRingFull, Lost: true},
 			source.Counter{Name: "fill_ring_empty", Queue: i, Value: q.FillRingEmpty},
 		)
 	}

@@ -1,0 +1,74 @@
+package pipeline
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestWatch pins what the log says of a ring that overflows: at the beginning, every minute, at the end, and nothing else;
+// and that the pipeline is not healthy meanwhile.
+func TestWatch(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == "since" {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	var refused, dropped uint64
+	w := newWatch(log, []string{"siem"}, func() ([]uint64, map[string]uint64) {
+		return []uint64{refused}, map[string]uint64{"wan": dropped}
+	})
+	now := time.Unix(1000, 0)
+	pass := func(seconds int, perSecond uint64) {
+		for range seconds {
+			refused += perSecond
+			now = now.Add(time.Second)
+			w.look(now)
+		}
+	}
+	expect := func(when string, lines ...string) {
+		t.Helper()
+		want := ""
+		for _, l := range lines {
+			want += "level=WARN msg=" + l + "\n"
+		}
+		if got := out.String(); got != want {
+			t.Errorf("%s the log has\n%s, want\n%s", when, got, want)
+		}
+		out.Reset()
+	}
+	healthy := func(want bool) {
+		t.Helper()
+		err := w.health()
+		since, lost := w.overflowing(0)
+		if (err == nil) != want || since.IsZero() != want || (lost == 0) != want {
+			t.Errorf("healthy %v (%v), overflowing since %v, %d lost; want healthy %v", err == nil, err, since, lost, want)
+		}
+	}
+	pass(5, 0)
+	expect("before")
+	healthy(true)
+	pass(60, 10)
+	expect("in the first minute", `"a ring overflows: records are lost, and a loss record will say how many" sink=siem records=10`)
+	healthy(false)
+	pass(60, 10)
+	expect("in the second", `"a ring still overflows" sink=siem records=610`)
+	pass(9, 0)
+	pass(1, 1)
+	pass(9, 0)
+	healthy(false)
+	expect("in a short pause", `"a ring still overflows" sink=siem records=1200`)
+	pass(1, 0)
+	expect("at the end", `"a ring overflows no longer" sink=siem records=1201 seconds=129`)
+	healthy(true)
+	dropped = 7
+	pass(1, 0)
+	expect("when the kernel drops", `"packets are lost before they are read" source=wan packets=7`)
+	if err := w.health(); err == nil || !strings.Contains(err.Error(), "wan") {
+		t.Errorf("health: %v", err)
+	}
+}

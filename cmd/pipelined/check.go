@@ -4,27 +4,38 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/pipeline"
 )
 
+// purposes are the commands that a configuration may be for.
+var purposes = []string{"run", "read"}
+
 func newCheck() *cobra.Command {
-	var path string
+	var path, purpose string
 	var plugins bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Find every mistake in a configuration, and say what pipeline it is",
 		Long: `check reads the configuration and prints every mistake in it with file, line, column and the nearest valid spelling. It
 touches no device and no destination. The exit status is 1 if there is a mistake; otherwise check prints what the
-pipeline is.
+pipeline is, and at the end "ok" and what it holds.
+
+A file without any source and sink is one for read.
 
 A sink that is an executable of its own is not started: of it check sees whether the file is there and may be run, its
 checksum and how it is to run. With --plugins it is started, and looks at its own table.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: path, daemon: true, ask: plugins}, pipeline.Options{Log: newLogger(cmd.ErrOrStderr(), slog.LevelWarn)})
+			if purpose != "" && !slices.Contains(purposes, purpose) {
+				return &usageError{fmt.Errorf("--for: %s", config.Unknown("command", purpose, purposes))}
+			}
+			h := how{path: path, daemon: purpose == "run", guess: purpose == "", ask: plugins}
+			p, err := plan(cmd.Context(), cmd.ErrOrStderr(), h, pipeline.Options{Log: newLogger(cmd.ErrOrStderr(), slog.LevelWarn)})
 			if err != nil {
 				return err
 			}
@@ -43,6 +54,9 @@ checksum and how it is to run. With --plugins it is started, and looks at its ow
 		},
 	}
 	configFlag(cmd, &path)
+	cmd.Flags().StringVar(&purpose, "for", "", "the `COMMAND` that the configuration is for: run, or read, which needs no source and no sink. "+
+		"Without it, that for which a file without any source and sink can only be")
+	fixedCompletions(cmd, map[string][]string{"for": purposes})
 	cmd.Flags().BoolVar(&plugins, "plugins", false, "also start the executables of plugins, and let them check their own options")
 	return cmd
 }

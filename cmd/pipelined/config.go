@@ -36,6 +36,7 @@ type planned struct {
 type how struct {
 	path   string
 	daemon bool // with what only the daemon needs
+	guess  bool // the same, unless the file has no source and no sink at all
 	ask    bool // plugins are started and look at their own tables
 
 	patience time.Duration // for how long they are asked, all together; 0: as long as each may take
@@ -50,7 +51,7 @@ func plan(ctx context.Context, w io.Writer, how how, o pipeline.Options) (_ *pla
 		}
 	}
 	file, problems := config.Load(how.path)
-	if how.daemon {
+	if how.daemon || how.guess && len(file.Sources)+len(file.Sinks) > 0 {
 		file.RequireRun(problems)
 	}
 	host := pluginhost.New(pluginhost.Options{Log: o.Log, RuntimeDir: file.Service.RuntimeDir, Adopt: true})

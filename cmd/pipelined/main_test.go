@@ -314,6 +314,29 @@ func TestCheck(t *testing.T) {
 			t.Errorf("check of the shipped pipeline does not mention %s:\n%s", want, out)
 		}
 	}
+	if want := "\nok: 1 source, 3 hooks, 3 terms, 4 policies, 4 zones, 1 sink\n"; !strings.HasSuffix(out, want) {
+		t.Errorf("check of the shipped pipeline does not end with %q:\n%s", want, out)
+	}
+}
+
+// TestCheckFor checks a file without any source and sink as one for read, unless it is said to be for run.
+func TestCheckFor(t *testing.T) {
+	read := writeFile(t, "read.toml", "[zones.all]\nprefixes = [\"0.0.0.0/0\", \"::/0\"]\n")
+	for _, args := range [][]string{{}, {"--for", "read"}} {
+		if out := mustRun(t, append([]string{"check", "-c", read}, args...)...); !strings.HasSuffix(out, "\nok: 0 sources, 0 hooks, 1 zone, 0 sinks\n") {
+			t.Errorf("%v: %s", args, out)
+		}
+	}
+	forgotten := writeFile(t, "run.toml", "[sinks.out]\nplugin = \"stdout\"\n")
+	for _, args := range [][]string{{"-c", read, "--for", "run"}, {"-c", forgotten}, {"-c", forgotten, "--for", "run"}} {
+		if _, errs, err := invoke(t, append([]string{"check"}, args...)...); err == nil || !strings.Contains(errs, "the daemon needs at least one source") {
+			t.Errorf("%v: %v\n%s", args, err, errs)
+		}
+	}
+	mustRun(t, "check", "-c", forgotten, "--for", "read")
+	if _, _, err := invoke(t, "check", "--for", "raed"); err == nil || err.Error() != `--for: there is no command "raed"; did you mean "read"?` {
+		t.Errorf("a misspelled command: %v", err)
+	}
 }
 
 // TestCheckTouchesNothing checks a configuration whose interface and destination do not exist.

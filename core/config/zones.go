@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -76,7 +77,21 @@ func readZones(tables []*Section) []Zone {
 		}
 		zones = append(zones, z)
 	}
+	r.checkDefaults(tables, zones)
 	return zones
+}
+
+// checkDefaults warns of a zone for the rest of one family where the other has none.
+func (r zoneReader) checkDefaults(tables []*Section, zones []Zone) {
+	v4, v6 := netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")
+	for _, d := range []struct{ has, lacks netip.Prefix }{{v4, v6}, {v6, v4}} {
+		owner, ok := r.prefixes[d.has]
+		if _, both := r.prefixes[d.lacks]; !ok || both {
+			continue
+		}
+		i := slices.IndexFunc(zones, func(z Zone) bool { return z.Name == owner })
+		tables[i].Warnf("prefixes", "%s is here, and %s in no zone: packets of that family from or to elsewhere are in none", d.has, d.lacks)
+	}
 }
 
 func (r zoneReader) read(s *Section) Zone {

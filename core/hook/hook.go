@@ -95,6 +95,14 @@ type Instance struct {
 	Egress  Hook
 	// Counters, if set, returns the hook's own counters by name, for metrics and status. Called from any goroutine.
 	Counters func() []Counter
+	// Holds says what was configured, for people: 12 policies.
+	Holds []Held
+}
+
+// Held is how many things of a sort a hook holds.
+type Held struct {
+	N         int
+	One, Many string // "policy", "policies"
 }
 
 // Counter is one of a hook's own counters.

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -45,7 +46,46 @@ func (p *Plan) Describe(w io.Writer) error {
 		fmt.Fprintf(t, "sink\t%s\t%s\t%d records in flight (%d telemetry, %d of a kind), %s; %s\n",
 			s.name, s.plugin, s.replay.Slots, s.replay.Telemetry, s.replay.PerKind, s.replay.Overflow, only)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "ok: %s\n", p.summary())
+	return err
+}
+
+// summary counts what is chained.
+func (p *Plan) summary() string {
+	parts := []string{counted(len(p.sources), "source", "sources")}
+	held := make(map[string]hook.Held)
+	var sorts []string
+	for _, c := range p.file.Pipeline.Hooks {
+		for _, h := range p.checked {
+			if h.name != c.Name {
+				continue
+			}
+			for _, one := range h.Holds {
+				sum, known := held[one.One]
+				if !known {
+					sorts = append(sorts, one.One)
+				}
+				one.N += sum.N
+				held[one.One] = one
+			}
+		}
+	}
+	parts = append(parts, counted(len(p.file.Pipeline.Hooks), "hook", "hooks"))
+	for _, sort := range sorts {
+		parts = append(parts, counted(held[sort].N, held[sort].One, held[sort].Many))
+	}
+	parts = append(parts, counted(len(p.file.Zones), "zone", "zones"), counted(len(p.sinks), "sink", "sinks"))
+	return strings.Join(parts, ", ")
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func kindList(set event.KindSet) string {

@@ -279,6 +279,7 @@ limit   filter-log   1000/s per zone, burst 1024
 limit   unanswered   1000/s per zone, burst 1024
 sink    good         fake  64 records in flight (32 telemetry, 8 of a kind), refuse; every kind
 sink    other        fake  64 records in flight (32 telemetry, 8 of a kind), refuse; policy-deny
+ok: 1 source, 0 hooks, 1 zone, 2 sinks
 `
 	if b.String() != want {
 		t.Errorf("got:\n%s\nwant:\n%s", b.String(), want)

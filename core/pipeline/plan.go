@@ -50,6 +50,7 @@ type Plan struct {
 	apps    *application.Table
 	sources []plannedSource
 	sinks   []plannedSink
+	checked []namedHook // every hook, chained or not, as it was checked; it runs no packets
 	live    bool
 }
 
@@ -77,7 +78,13 @@ func NewPlan(f *config.File, problems *config.Problems, o Options) *Plan {
 	}
 	p.planSources()
 	p.planZones()
-	p.hooks(p.file.Hooks, hook.Env{Workers: 1, Zones: p.zones, Apps: p.apps, Names: hook.NewNameBuilder(), Live: p.live})
+	if o.Input == nil {
+		p.checkWiring()
+	}
+	if f.Sure("zones") { // otherwise hooks would miss zones that are there
+		p.checked = p.hooks(f.Hooks, hook.Env{Workers: 1, Zones: p.zones, Apps: p.apps, Names: hook.NewNameBuilder(), Live: p.live})
+		p.checkHooks(p.checked)
+	}
 	p.planSinks()
 	return p
 }

@@ -23,7 +23,7 @@ func Plugin() hook.Plugin {
 				return hook.Instance{} // recorded; not worth compiling
 			}
 			f := newFilter(s, env.Names.Filter(cfg.Name(), s.names()), env.Workers)
-			inst := hook.Instance{Counters: f.sum}
+			inst := hook.Instance{Counters: f.sum, Holds: []hook.Held{{N: len(s.Terms), One: "term", Many: "terms"}}}
 			if s.Attach == nil {
 				inst.Ingress = &input{filter: f, everywhere: true}
 				return inst

@@ -100,6 +100,9 @@ func read(cfg sdk.Config, zones *zone.Table) settings {
 			cfg.Errorf("prefix-lists."+quoted(name), "the list is empty")
 		}
 	}
+	if len(s.Terms) == 0 {
+		cfg.Warnf("term", "there is none: the filter discards every packet that it sees, and logs nothing")
+	}
 	if len(s.Terms) > maxTerms {
 		cfg.Errorf("term", "%d terms; a filter has at most %d", len(s.Terms), maxTerms)
 	}

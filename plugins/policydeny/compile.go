@@ -55,6 +55,11 @@ func compile(s *settings, cfg *watched, env hook.Env) *engine {
 	}
 	if !cfg.mistaken {
 		warnShadowed(cfg, c.engine.policies)
+		c.warnUnused(s)
+		c.warnElsewhere(s)
+		if len(s.Policies) == 0 && s.Default == thenDeny {
+			cfg.Warnf("policy", "there is none: every session is denied; write default = \"permit\" to log sessions and deny none")
+		}
 	}
 	d := c.defaultDecision(s)
 	c.engine.decisions = append(c.engine.decisions, d.decision)

@@ -61,7 +61,9 @@ func TestShadowed(t *testing.T) {
 			}
 			var got []string
 			for _, p := range problems.All() {
-				got = append(got, p.String())
+				if p.Key != "hooks.policies.applications" { // not all cases use it
+					got = append(got, p.String())
+				}
 			}
 			if diff := cmp.Diff(want, strings.Join(got, "\n")); diff != "" {
 				t.Error(diff)

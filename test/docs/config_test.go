@@ -97,7 +97,10 @@ func complete(t *testing.T, p *page, b block) string {
 		t.Fatalf("%s:%d: %v", p.name, b.line, err)
 	}
 	text := b.text
-	if tables.Zones == nil {
+	switch {
+	case tables.Zones == nil && tables.Sources != nil: // which need not read the interfaces of the zones
+		text += "\n[zones.trust]\nprefixes = [\"10.0.1.0/24\"]\n[zones.untrust]\nprefixes = [\"0.0.0.0/0\", \"::/0\"]\n"
+	case tables.Zones == nil:
 		text += "\n[zones.trust]\ninterfaces = [\"lan0\"]\n[zones.untrust]\ninterfaces = [\"wan0\"]\n" +
 			"[zones.dmz]\ninterfaces = [\"dmz0\"]\n"
 	}

@@ -1,0 +1,76 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/zone"
+)
+
+// loopback is the name of the interface that a host has for itself.
+const loopback = "lo"
+
+// checkWiring warns of what is right in each table and probably not meant in the whole: interfaces that several sources read,
+// or none. It is for sources of the configuration.
+func (p *Plan) checkWiring() {
+	readers := make(map[string]string)
+	known := len(p.sources) > 0 && p.live && p.file.Sure("pipeline") && p.file.Sure("sources")
+	for _, c := range p.file.Pipeline.Sources {
+		i := slices.IndexFunc(p.sources, func(s plannedSource) bool { return s.name == c.Name })
+		if i < 0 {
+			known = false // of an unknown plugin, already recorded
+			continue
+		}
+		known = known && len(p.sources[i].Interfaces) > 0
+		for _, name := range p.sources[i].Interfaces {
+			p.checkReader(c, name, readers)
+		}
+	}
+	for _, z := range p.file.Zones {
+		section := p.file.Zone(z.Name)
+		for i, name := range z.Interfaces {
+			key := fmt.Sprintf("interfaces[%d]", i)
+			parent, _ := zone.SplitVLAN(name)
+			switch {
+			case name == loopback:
+				section.Warnf(key, "lo carries what this host sends to itself, and nothing of the network")
+			case known && readers[name] == "" && readers[parent] == "":
+				section.Warnf(key, "no source in pipeline.sources reads %s: no packet comes in there", name)
+			}
+		}
+	}
+}
+
+func (p *Plan) checkReader(c *config.Component, name string, readers map[string]string) {
+	if !p.live || name == "" {
+		return
+	}
+	key := ""
+	if c.Section.Has("interface") {
+		key = "interface"
+	}
+	if other := readers[name]; other != "" {
+		c.Section.Errorf(key, "%s is read by sources.%s already: every packet would be seen twice", name, other)
+	}
+	readers[name] = c.Name
+	if name == loopback {
+		c.Section.Warnf(key, "lo carries what this host sends to itself, and nothing of the network")
+	}
+}
+
+// checkHooks warns of chained hooks that decide about the same sessions.
+func (p *Plan) checkHooks(all []namedHook) {
+	first := ""
+	for _, c := range p.file.Pipeline.Hooks {
+		i := slices.IndexFunc(all, func(h namedHook) bool { return h.name == c.Name })
+		switch {
+		case i < 0 || all[i].Session == nil:
+		case first == "":
+			first = c.Name
+		default:
+			c.Section.Warnf("", "hooks.%s decides about sessions already: of a session that both permit, the log and the timeout are those that this one says",
+				first)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package pipeline
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/sdk"
+)
+
+// readers is a registry with a live source "tap", a capture "pcap", a hook "judge" that decides about sessions and a hook "look"
+// that does not.
+func readers() *Registry {
+	read := func(live bool) func(sdk.Config, source.Env) source.Configured {
+		return func(cfg sdk.Config, _ source.Env) source.Configured {
+			var o struct {
+				Interface string `toml:"interface"`
+			}
+			cfg.Decode(&o)
+			return source.Configured{Interfaces: []string{o.Interface}, Live: live}
+		}
+	}
+	return &Registry{
+		Sources: map[string]source.Plugin{"tap": {Configure: read(true)}, "pcap": {Configure: read(false)}},
+		Hooks: map[string]hook.Plugin{
+			"judge": {Configure: func(sdk.Config, hook.Env) hook.Instance {
+				return hook.Instance{Session: permitAll{}, Holds: []hook.Held{{N: 2, One: "policy", Many: "policies"}}}
+			}},
+			"look": {Configure: func(sdk.Config, hook.Env) hook.Instance { return hook.Instance{} }},
+		},
+	}
+}
+
+// permitAll permits every session.
+type permitAll struct{}
+
+func (permitAll) Decide(*hook.Packet, *hook.Permit, *hook.Finding) hook.Verdict { return hook.Pass }
+
+func TestWiring(t *testing.T) {
+	const zones = "[zones.lan]\ninterfaces = ['lan0', 'wan0.5', 'lo']\n"
+	const lo = "7:33: warning: zones.lan.interfaces[2]: lo carries what this host sends to itself, and nothing of the network"
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"all is read", "[pipeline]\nsources = ['a', 'b']\n[sources]\na = { plugin = 'tap', interface = 'lan0' }\n" +
+			"b = { plugin = 'tap', interface = 'wan0' }\n" + zones, []string{lo}},
+		{"one is not read", "[pipeline]\nsources = ['a']\n\n[sources]\na = { plugin = 'tap', interface = 'lan0' }\n" + zones, []string{
+			"7:23: warning: zones.lan.interfaces[1]: no source in pipeline.sources reads wan0.5: no packet comes in there", lo}},
+		{"a capture may have any", "[pipeline]\nsources = ['a']\n\n[sources]\na = { plugin = 'pcap' }\n" + zones, []string{lo}},
+		{"read twice", "[pipeline]\nsources = ['a', 'b']\n[sources]\na = { plugin = 'tap', interface = 'lo' }\n" +
+			"b = { plugin = 'tap', interface = 'lo' }\n", []string{
+			"4:23: warning: sources.a.interface: lo carries what this host sends to itself, and nothing of the network",
+			"5:23: warning: sources.b.interface: lo carries what this host sends to itself, and nothing of the network",
+			"5:23: sources.b.interface: lo is read by sources.a already: every packet would be seen twice"}},
+		{"two judges", "[pipeline]\nhooks = ['a', 'c', 'b']\n[hooks]\na = { plugin = 'judge' }\nb = { plugin = 'judge' }\nc = { plugin = 'look' }\n", []string{
+			"5:1: warning: hooks.b: hooks.a decides about sessions already: of a session that both permit, the log and the timeout are those that this one says"}},
+		{"one judge chained", "[pipeline]\nhooks = ['c', 'b']\n[hooks]\na = { plugin = 'judge' }\nb = { plugin = 'judge' }\nc = { plugin = 'look' }\n", []string{
+			"4:1: warning: hooks.a: this hook is defined but not in pipeline.hooks: it does nothing"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file, problems := config.Parse("p.toml", []byte(c.text))
+			NewPlan(file, problems, Options{Registry: readers()})
+			var got []string
+			for _, p := range problems.All() {
+				got = append(got, p.String()[len("p.toml:"):])
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// The summary adds up what the chained hooks hold.
+func TestSummary(t *testing.T) {
+	file, problems := config.Parse("p.toml", []byte("[pipeline]\nsources = 'a'\nhooks = ['a', 'c', 'b']\n[hooks]\na = { plugin = 'judge' }\n"+
+		"b = { plugin = 'judge' }\nc = { plugin = 'look' }\n[sources]\na = { plugin = 'tap', interface = 'lan0' }\n[zones.z]\nprefixes = '10.0.0.0/8'\n"))
+	p := NewPlan(file, problems, Options{Registry: readers()})
+	if got, want := p.summary(), "1 source, 3 hooks, 4 policies, 1 zone, 0 sinks"; got != want || problems.Err() != nil {
+		t.Errorf("%s, want %s (%v)", got, want, problems.All())
+	}
+}

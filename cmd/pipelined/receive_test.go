@@ -219,7 +219,7 @@ func TestReceive(t *testing.T) {
 	second.send(eventstream.AppendControl(nil, eventstream.FullResync, 42))
 	second.acked(42)
 	table := sinktest.Record(event.SessionOpen, 1)
-	second.send(table.Frame(), table.Frame(), framesOf(all[42:50]), eventstream.AppendFrame(nil, 99, 0, 51))
+	second.send(table.Frame(), table.Frame(), eventstream.AppendControl(nil, eventstream.TableEnd, 0), framesOf(all[42:50]), eventstream.AppendFrame(nil, 99, 0, 51))
 	second.acked(51)
 	second.conn.Close()
 	third := r.dial()

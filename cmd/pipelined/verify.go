@@ -12,35 +12,44 @@ import (
 	"github.com/rtflow/pipelined/core/verify"
 )
 
+// anyRelease takes what devices of any release send.
+const anyRelease = "any"
+
 func newVerify() *cobra.Command {
 	var o verify.Options
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "Check syslog messages against RFC 5424 and the messages of Juniper SRX",
-		Long: `verify reads syslog messages ("-" is standard input), lines or octet-counted, plain or compressed, as a strict collector does:
-RFC 5424 to the letter, then PRI, tag, SD-ID, order and values of the parameters as an SRX prints them. It prints what deviates with line and
+		Long: `verify reads syslog messages ("-" is standard input), lines or octet-counted, plain or compressed, and
+it takes what devices of any release send and collectors store, in the structured and in the plain form: a message must say what it is,
+and its addresses and numbers must be some. With --release it must be exactly as this program prints that release: RFC 5424 to the
+letter, PRI, tag, SD-ID, order and values of the parameters. It prints what deviates with line and
 column, then what was read; with sequence = true in the sink also what is missing or repeated. The exit status is 1 if a
 message deviates.
 
 A column is a byte of the message, from 1. In a stream of octet-counted messages the line is the number of the message.`,
 		Example: `  pipelined verify /var/log/pipelined/audit.log
-  nc -l 127.0.0.1 5514 | pipelined verify --profile junos-22 -`,
+  nc -l 127.0.0.1 5514 | pipelined verify --release junos-22 -`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return verifyFile(cmd, args[0], o) },
 	}
-	profiles := []string{verify.Junos20, verify.Junos22}
-	cmd.Flags().StringVar(&o.Profile, "profile", "", "release the messages must be of: junos-20 or junos-22 (default: either)")
+	profiles := []string{anyRelease, verify.Junos20, verify.Junos22}
+	cmd.Flags().StringVar(&o.Profile, "release", anyRelease, "`release` the messages must be of, exactly: junos-20 or junos-22")
 	cmd.Flags().StringVar(&o.SDID, "sd-id", "", "`ID` that the structured data must have (default: Juniper's, of any platform)")
 	cmd.Flags().BoolVar(&o.AnyPriority, "any-priority", false, "take every PRI: the sink sets priority")
-	if err := cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(profiles, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+	if err := cmd.RegisterFlagCompletionFunc("release", cobra.FixedCompletions(profiles, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic(err) // the flag was added above
 	}
 	return cmd
 }
 
 func verifyFile(cmd *cobra.Command, path string, o verify.Options) (err error) {
-	if o.Profile != "" && o.Profile != verify.Junos20 && o.Profile != verify.Junos22 {
-		return &usageError{fmt.Errorf("unknown profile %q; known are %s, %s", o.Profile, verify.Junos20, verify.Junos22)}
+	switch o.Profile {
+	case anyRelease:
+		o.Profile = ""
+	case verify.Junos20, verify.Junos22:
+	default:
+		return &usageError{fmt.Errorf("unknown release %q; known are %s, %s, %s", o.Profile, anyRelease, verify.Junos20, verify.Junos22)}
 	}
 	var in io.Reader = cmd.InOrStdin()
 	if path != "-" {

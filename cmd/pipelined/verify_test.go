@@ -43,7 +43,7 @@ func TestVerify(t *testing.T) {
 	for _, profile := range []string{"junos-20", "junos-22"} {
 		lines := mustRun(t, "read", "--profile", profile, edge)
 		path := writeFile(t, "events.log", lines)
-		out := mustRun(t, "verify", "--profile", profile, path)
+		out := mustRun(t, "verify", "--release", profile, path)
 		if !strings.HasSuffix(out, fmt.Sprintf("%d messages, 0 deviate\n", strings.Count(lines, "\n"))) || !strings.Contains(out, "       88 RT_FLOW_SESSION_CREATE\n") {
 			t.Errorf("%s:\n%s", profile, out)
 		}
@@ -66,7 +66,7 @@ func TestVerify(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	var use *usageError
-	if _, _, err := invoke(t, "verify", "--profile", "junos-99", path); !errors.As(err, &use) {
+	if _, _, err := invoke(t, "verify", "--release", "junos-99", path); !errors.As(err, &use) {
 		t.Errorf("%v", err)
 	}
 	if _, _, err := invoke(t, "verify", path+".not"); !errors.Is(err, os.ErrNotExist) {

@@ -9,9 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	syslog "github.com/influxdata/go-syslog/v3"
-	"github.com/influxdata/go-syslog/v3/rfc5424"
 )
 
 // Problem is a place where a message deviates.
@@ -22,9 +19,12 @@ type Problem struct {
 
 func (p Problem) String() string { return fmt.Sprintf("%d: %s", p.Column, p.Text) }
 
-// Options say what a message is checked against. The zero value takes what each message says of itself.
+// Options say what a message is checked against. The zero value takes the messages of any release and of real devices, which
+// are not all as RFC 5424 wants them.
 type Options struct {
-	Profile string // [Junos20] or [Junos22]; "": by the name of the session id
+	// Profile is [Junos20] or [Junos22]: every message is exactly as this project prints it. "" is any release: parameters may be
+	// others and in another order, times may lack their zone, and the older plain form is taken.
+	Profile string
 	SDID    string // that messages must have; "": Juniper's, of any platform
 	// AnyPriority takes every PRI, where a sink was told to use others than devices do.
 	AnyPriority bool
@@ -33,17 +33,19 @@ type Options struct {
 // Checker checks messages. It is for one goroutine.
 type Checker struct {
 	options Options
-	parser  syslog.Machine
+	parser  parser
 	counts  map[string]int
 	seq     map[string]*sequence
 
 	msg      []byte
+	mended   []byte
+	inserted []int // places in msg at which it was mended, so that the parser takes it
 	problems []Problem
 }
 
 // NewChecker returns a checker.
 func NewChecker(o Options) *Checker {
-	return &Checker{options: o, parser: rfc5424.NewParser(), counts: make(map[string]int), seq: make(map[string]*sequence)}
+	return &Checker{options: o, parser: newParser(), counts: make(map[string]int), seq: make(map[string]*sequence)}
 }
 
 // maxEpochs is of how many runs of a daemon the sequence numbers are followed.
@@ -52,41 +54,49 @@ const maxEpochs = 1000
 // sequenceID is the element with which this project's sinks number their messages.
 const sequenceID = "pipelined@32473"
 
-var (
-	junosID  = regexp.MustCompile(`^junos@2636\.1\.1\.1\.2\.[1-9][0-9]*$`)
-	inColumn = regexp.MustCompile(`^(.*) \[col ([0-9]+)\]$`)
-)
+var junosID = regexp.MustCompile(`^junos@2636\.1\.1\.1\.2\.[1-9][0-9]*$`)
 
 // Check returns where a message deviates. The slice is valid until the next call.
 func (c *Checker) Check(msg []byte) []Problem {
-	c.msg, c.problems = msg, c.problems[:0]
+	c.msg, c.problems, c.inserted = msg, c.problems[:0], c.inserted[:0]
 	for i, b := range msg {
 		if b < ' ' || b == 0x7f {
 			c.report(i, "a control character, %#02x", b)
 			break
 		}
 	}
-	parsed, err := c.parser.Parse(msg)
-	if err != nil {
-		text, at := err.Error(), 0
-		if m := inColumn.FindStringSubmatch(text); m != nil {
-			text = m[1]
-			at, _ = strconv.Atoi(m[2]) // digits, and few of them
+	if c.any() {
+		if c.checkPlain() {
+			return c.problems
 		}
-		c.report(at, "not RFC 5424: %s", text)
+		c.mend()
+		msg = c.msg
+	}
+	pri, wrong, at := c.parser.parse(msg)
+	if wrong != "" {
+		c.report(at, "not RFC 5424: %s", wrong)
 		return c.problems
 	}
 	h := headerOf(msg)
 	c.checkTime(h)
-	c.checkPriority(h, int(*parsed.(*rfc5424.SyslogMessage).Priority))
+	c.checkPriority(h, pri)
 	elements, text := c.elements(h.structured)
 	elements = c.takeSequence(elements)
 	c.checkMessage(h, elements, text)
 	return c.problems
 }
 
+// any reports whether messages of any release are taken.
+func (c *Checker) any() bool { return c.options.Profile == "" }
+
 func (c *Checker) report(at int, form string, args ...any) {
-	c.problems = append(c.problems, Problem{at + 1, fmt.Sprintf(form, args...)})
+	column := at + 1
+	for _, place := range c.inserted {
+		if place < at {
+			column--
+		}
+	}
+	c.problems = append(c.problems, Problem{column, fmt.Sprintf(form, args...)})
 }
 
 // header is where the fields of a message begin, and what they are. The parser has seen the message.
@@ -115,7 +125,7 @@ func headerOf(msg []byte) (h header) {
 
 // checkTime wants three digits of fraction, as devices print.
 func (c *Checker) checkTime(h header) {
-	if h.timestamp == "-" { // a time that is not known, as of some losses
+	if h.timestamp == "-" || c.any() { // a time that is not known, as of some losses
 		return
 	}
 	_, fraction, ok := strings.Cut(h.timestamp, ".")
@@ -127,83 +137,12 @@ func (c *Checker) checkTime(h header) {
 
 // checkPriority wants the facility and severity that devices give to a tag. Those of JSON depend on its content.
 func (c *Checker) checkPriority(h header, got int) {
-	if c.options.AnyPriority {
+	if c.options.AnyPriority || c.any() && h.program != "pipelined" {
 		return
 	}
 	if want, ok := priority(h.program, h.tag); ok && got != want {
 		c.report(1, "PRI is %d and not %d, as devices give %s", got, want, h.tag)
 	}
-}
-
-// element is an SD-ELEMENT as it stands in the message.
-type element struct {
-	id     string
-	at     int
-	params []param
-}
-
-type param struct {
-	name, value     string
-	nameAt, valueAt int
-}
-
-func (e *element) has(name string) bool {
-	for _, p := range e.params {
-		if p.name == name {
-			return true
-		}
-	}
-	return false
-}
-
-// elements takes the structured data apart, in its order, and returns where the text behind it begins, -1 for none. The parser
-// has accepted the message.
-func (c *Checker) elements(at int) (list []element, text int) {
-	m := c.msg
-	if m[at] == '-' {
-		at++
-	}
-	for at < len(m) && m[at] == '[' {
-		at++
-		e := element{at: at}
-		for m[at] != ' ' && m[at] != ']' {
-			at++
-		}
-		e.id = string(m[e.at:at])
-		for m[at] == ' ' {
-			at++
-			p := param{nameAt: at}
-			for m[at] != '=' {
-				at++
-			}
-			p.name = string(m[p.nameAt:at])
-			at += 2 // ="
-			p.valueAt = at
-			var value []byte
-			for m[at] != '"' {
-				if m[at] == '\\' { // before one of the three characters that are escaped, nothing else was accepted
-					at++
-				}
-				value = append(value, m[at])
-				at++
-			}
-			p.value = string(value)
-			at++ // "
-			if e.has(p.name) {
-				c.report(p.nameAt, "parameter %s stands there twice", p.name)
-			}
-			e.params = append(e.params, p)
-		}
-		at++ // ]
-		list = append(list, e)
-	}
-	if at+1 < len(m) {
-		return list, at + 1
-	}
-	if at < len(m) {
-		c.report(at, "a blank behind the structured data, and no text")
-	}
-	return list, -1
 }
 
 // takeSequence takes the sequence element out and follows the numbers.
@@ -242,7 +181,7 @@ func (c *Checker) follow(epoch string, n uint64) {
 
 // checkMessage checks tag, structured data and text.
 func (c *Checker) checkMessage(h header, list []element, text int) {
-	if h.process != "-" {
+	if h.process != "-" && !c.any() {
 		c.report(h.processAt, "PROCID is %s and not -", h.process)
 	}
 	if text >= 0 && c.msg[text] == '{' {
@@ -251,7 +190,7 @@ func (c *Checker) checkMessage(h header, list []element, text int) {
 		return
 	}
 	switch {
-	case h.program == "-" && h.tag == "-":
+	case h.program == "-" && h.tag == "-", c.any() && text >= 0 && len(list) == 0 && isFilter(c.msg[text:]):
 		c.count("PFE_FW_SYSLOG_IP")
 		c.wantNone(list)
 		c.checkFilter(text)
@@ -262,16 +201,16 @@ func (c *Checker) checkMessage(h header, list []element, text int) {
 		c.checkLoss(text)
 		return
 	}
-	if !isDevice(h.tag) {
+	if !isDevice(h.tag) && !(c.any() && isJunos(h.program, h.tag)) {
 		c.count("other")
 		c.report(h.tagAt, "unknown message %s", h.tag)
 		return
 	}
 	c.count(h.tag)
-	if want := program(h.tag); h.program != want {
+	if want := program(h.tag); h.program != want && isDevice(h.tag) {
 		c.report(h.programAt, "APP-NAME is %s and not %s", h.program, want)
 	}
-	if text >= 0 {
+	if text >= 0 && !c.any() {
 		c.report(text, "text behind the structured data")
 	}
 	if len(list) != 1 {
@@ -284,6 +223,10 @@ func (c *Checker) checkMessage(h header, list []element, text int) {
 		c.report(e.at, "SD-ID is %s and not %s", e.id, c.options.SDID)
 	case c.options.SDID == "" && !junosID.MatchString(e.id):
 		c.report(e.at, "SD-ID %s is not junos@2636.1.1.1.2.N", e.id)
+	}
+	if c.any() {
+		c.checkValues(h.tag, e)
+		return
 	}
 	c.checkParams(h.tag, e)
 	c.checkAttack(h.tag, e)
@@ -300,12 +243,6 @@ func (c *Checker) wantNone(list []element) {
 // checkParams checks names, order and values.
 func (c *Checker) checkParams(tag string, e *element) {
 	profile, sid := c.options.Profile, "session-id-32"
-	if profile == "" {
-		profile = Junos20
-		if e.has("session-id") {
-			profile = Junos22
-		}
-	}
 	if profile == Junos22 {
 		sid = "session-id"
 	}
@@ -357,6 +294,10 @@ func (c *Checker) checkFilter(at int) {
 		return
 	}
 	text := string(c.msg[at:])
+	if c.any() {
+		c.checkAnyFilter(at, text)
+		return
+	}
 	fields := strings.Split(text, " ")
 	starts := make([]int, len(fields))
 	for i, f := range fields {

@@ -99,7 +99,7 @@ func TestProblems(t *testing.T) {
 		{deny, `="deny-telnet"`, `="deny\"tel\\net\]"`, "", ""},
 		{deny, `="deny-telnet"`, "=\"deny\ttelnet\"", "control character, 0x09", "\t"},
 		{deny, `="deny-telnet"`, "=\"deny\xfftelnet\"", "not RFC 5424", "\xff"},
-		{deny, `session-id-32`, `session-id`, "parameters, want 27", `]`},
+		{deny, `session-id-32`, `session-id`, "session-id where session-id-32 belongs", `session-id`},
 		{deny, `"N/A"]`, `"N/A"][pipelined@32473 epoch="1" sequence="x"]`, `sequence "x" is no integer`, `x"]`},
 		{deny, `"N/A"]`, `"N/A"][pipelined@32473 sequence="1"]`, "want epoch and sequence", "pipelined@"},
 		{filter, " D ", " X ", `"X" in place of word 5`, "X tcp"},
@@ -116,7 +116,7 @@ func TestProblems(t *testing.T) {
 		{loss, loss[strings.Index(loss, "events"):], "{\"a\":}", "not JSON", "}"},
 	} {
 		msg := strings.Replace(c.message, c.from, c.to, 1)
-		problems := NewChecker(Options{}).Check([]byte(msg))
+		problems := NewChecker(Options{Profile: Junos20}).Check([]byte(msg))
 		if c.want == "" {
 			if len(problems) > 0 {
 				t.Errorf("%v in\n%s", problems, msg)

@@ -111,6 +111,14 @@ func (c *compiler) defaultDecision(s *settings) namedDecision {
 	return d
 }
 
+// nameInRecords returns the name of a policy as devices print it: one from any zone to any zone is told apart.
+func nameInRecords(name string, from, to []uint16) string {
+	if from == nil && to == nil {
+		return name + "(global)"
+	}
+	return name
+}
+
 // policy checks the policy at that index of the file, and adds it to the engine if it is enabled. A disabled policy is
 // checked all the same.
 func (c *compiler) policy(s *policySettings, index int) {
@@ -131,7 +139,7 @@ func (c *compiler) policy(s *policySettings, index int) {
 		return
 	}
 	d.inheritTimeout(p.terms)
-	d.id = c.env.Names.Policy(s.Name)
+	d.id = c.env.Names.Policy(nameInRecords(s.Name, p.from, p.to))
 	c.engine.policies = append(c.engine.policies, p)
 	c.engine.decisions = append(c.engine.decisions, d)
 }

@@ -369,6 +369,24 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestGlobalNames checks that a policy from any zone to any zone says so in records, and others do not.
+func TestGlobalNames(t *testing.T) {
+	for zones, want := range map[string]string{
+		`from = "any", to = "any"`:       "p(global)",
+		`from = "trust", to = "any"`:     "p",
+		`from = "any", to = "untrust"`:   "p",
+		`from = "trust", to = "untrust"`: "p",
+	} {
+		x := load(t, "[hooks.policies]\npolicy = [{ name = \"p\", "+zones+", then = \"permit\" }]")
+		var permit hook.Permit
+		var f hook.Finding
+		p := web()
+		if v := x.Session.Decide(&p, &permit, &f); v != hook.Pass || x.names.Policy(permit.Policy) != want {
+			t.Errorf("%s: %v, policy %q, want %q", zones, v, x.names.Policy(permit.Policy), want)
+		}
+	}
+}
+
 // TestDecideOverwrites: what an earlier hook left in the permit is gone.
 func TestDecideOverwrites(t *testing.T) {
 	x := load(t, "[hooks.policies]\ndefault = \"permit\"")

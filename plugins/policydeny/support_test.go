@@ -2,6 +2,7 @@ package policydeny
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/rtflow/pipelined/core/application"
@@ -73,9 +74,9 @@ func (x *fixture) decide(p hook.Packet) result {
 	r := result{Verdict: v, Found: f.Found, Action: f.Action, NoOpen: permit.NoOpen, NoClose: permit.NoClose, Timeout: permit.Timeout}
 	switch {
 	case v == hook.Pass:
-		r.Policy = x.names.Policy(permit.Policy)
+		r.Policy = strings.TrimSuffix(x.names.Policy(permit.Policy), "(global)")
 	case f.Found:
-		r.Policy = x.names.Policy(f.Policy)
+		r.Policy = strings.TrimSuffix(x.names.Policy(f.Policy), "(global)")
 	}
 	return r
 }

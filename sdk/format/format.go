@@ -58,6 +58,9 @@ type Options struct {
 	StructuredFilter bool
 	// Envelope puts a JSON object into the MSG of an RFC 5424 message. JSON only.
 	Envelope bool
+	// Text adds a text behind structured data, as Junos prints it unless brief is set: some readers drop a message without.
+	// RFC5424 only.
+	Text bool
 }
 
 // OptionError is an option that cannot be used.

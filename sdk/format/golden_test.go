@@ -58,12 +58,16 @@ func TestGolden(t *testing.T) {
 		{Format: format.RFC5424, Profile: format.Junos20},
 		{Format: format.RFC5424, Profile: format.Junos22, Platform: 143},
 		{Format: format.RFC5424, Profile: format.Junos20, Sequence: true, Epoch: 1764077640000000000, StructuredFilter: true},
+		{Format: format.RFC5424, Profile: format.Junos20, Text: true},
 		{Format: format.RFC3164, Profile: format.Junos20},
 		{Format: format.RFC3164, Profile: format.Junos22},
 		{Format: format.JSON},
 		{Format: format.JSON, Envelope: true, Sequence: true, Epoch: 1764077640000000000},
 	} {
 		name := strings.TrimSuffix(o.Format+"-"+o.Profile, "-")
+		if o.Text {
+			name += "-text"
+		}
 		if o.Envelope {
 			name += "-in-rfc5424"
 		} else if o.Sequence {

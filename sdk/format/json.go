@@ -17,7 +17,7 @@ type jsonEncoder struct {
 }
 
 func newJSON(o Options) Encoder {
-	observer := `"observer":{"type":"firewall",`
+	observer := `"observer":{"type":"firewall","vendor":"Juniper","product":"SRX",` // what consumers of such records look for
 	if o.Hostname != "" {
 		observer += `"hostname":"` + string(appendCleaned(nil, o.Hostname, escJSON)) + `",`
 	}
@@ -157,7 +157,7 @@ type end struct {
 	translated     bool
 }
 
-// appendEnds appends source.* and destination.*.
+// appendEnds appends source.* and destination.*, the same again as client.* and server.*, and related.ip.
 func appendEnds(b []byte, r *event.Record) []byte {
 	src := end{addr: r.Src(), port: r.SrcPort(), bytes: r.ClientBytes(), packets: r.ClientPackets()}
 	dst := end{addr: r.Dst(), port: r.DstPort(), bytes: r.ServerBytes(), packets: r.ServerPackets()}
@@ -168,10 +168,38 @@ func appendEnds(b []byte, r *event.Record) []byte {
 		src.nat, src.translated = r.NATSrc()
 		dst.nat, dst.translated = r.NATDst()
 	}
-	b = append(b, `"source":{"ip":"`...)
-	b = src.append(b, r)
-	b = append(b, `"destination":{"ip":"`...)
-	return dst.append(b, r)
+	b = append(b, `"source":`...)
+	source := len(b)
+	b = src.append(append(b, `{"ip":"`...), r)
+	sourceEnd := len(b)
+	b = append(b, `"destination":`...)
+	destination := len(b)
+	b = dst.append(append(b, `{"ip":"`...), r)
+	destinationEnd := len(b)
+	b = append(b, `"client":`...)
+	b = append(b, b[source:sourceEnd]...)
+	b = append(b, `"server":`...)
+	b = append(b, b[destination:destinationEnd]...)
+	return appendRelated(b, &src, &dst)
+}
+
+// appendRelated appends related.ip: every address of the record, each once.
+func appendRelated(b []byte, src, dst *end) []byte {
+	all := [4]netip.Addr{src.addr, dst.addr, src.nat.Addr(), dst.nat.Addr()}
+	b = append(b, `"related":{"ip":[`...)
+	for i, a := range all {
+		known := !a.IsValid()
+		for _, before := range all[:i] {
+			known = known || a == before
+		}
+		if !known {
+			b = append(b, '"')
+			b = a.AppendTo(b)
+			b = append(b, `",`...)
+		}
+	}
+	b[len(b)-1] = ']'
+	return append(b, `},`...)
 }
 
 func (e *end) append(b []byte, r *event.Record) []byte {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -315,22 +316,16 @@ type object struct {
 		Category, Type                            []string
 		Duration, Sequence                        uint64
 	}
-	Source, Destination struct {
-		IP             string
-		Port           uint16
-		Bytes, Packets uint64
-		NAT            struct {
-			IP   string
-			Port uint16
-		}
-	}
-	Network struct {
+	Source, Destination, Client, Server flowEnd
+	Related                             struct{ IP []string }
+	Network                             struct {
 		Transport, Type string
 		Number          string `json:"iana_number"`
 		Bytes, Packets  uint64
 	}
 	Observer struct {
 		Hostname, Type  string
+		Vendor, Product string
 		Ingress, Egress struct {
 			Zone      string
 			Interface struct{ Name string }
@@ -348,6 +343,16 @@ type object struct {
 		}
 	}
 	Pipelined struct{ Lost map[string]uint64 }
+}
+
+type flowEnd struct {
+	IP             string
+	Port           uint16
+	Bytes, Packets uint64
+	NAT            struct {
+		IP   string
+		Port uint16
+	}
 }
 
 func checkJSON(t *testing.T, raw []byte, r *event.Record, n *event.Names) {
@@ -386,6 +391,18 @@ func checkJSON(t *testing.T, raw []byte, r *event.Record, n *event.Names) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+	if o.Client != o.Source || o.Server != o.Destination || o.Observer.Vendor != "Juniper" || o.Observer.Product != "SRX" {
+		t.Errorf("client, server or observer in\n%s", raw)
+	}
+	var related []string
+	for _, ip := range []string{o.Source.IP, o.Destination.IP, o.Source.NAT.IP, o.Destination.NAT.IP} {
+		if ip != "" && !slices.Contains(related, ip) {
+			related = append(related, ip)
+		}
+	}
+	if diff := cmp.Diff(related, o.Related.IP); diff != "" {
+		t.Errorf("related.ip (-want +got):\n%s", diff)
 	}
 	switch r.Kind() {
 	case event.SessionOpen, event.SessionClose, event.PolicyDeny:

@@ -26,9 +26,9 @@ func newRFC3164(o Options, p *profile) (Encoder, error) {
 	}
 	e := &plainEncoder{
 		profile: p,
-		create:  build(event.SessionOpen, programFlow+": "+tagCreate+": session created "),
-		close:   build(event.SessionClose, programFlow+": "+tagClose+": session closed "),
-		deny:    build(event.PolicyDeny, programFlow+": "+tagDeny+": session denied "),
+		create:  build(event.SessionOpen, programFlow+": "+tagCreate+": "+textCreate),
+		close:   build(event.SessionClose, programFlow+": "+tagClose+": "+textClose),
+		deny:    build(event.PolicyDeny, programFlow+": "+tagDeny+": "+textDeny),
 		filter:  build(event.FilterLog, filterText),
 		loss:    build(event.Loss, programOurs+": "+tagLoss+": "+lossText),
 	}

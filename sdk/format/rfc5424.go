@@ -4,8 +4,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/influxdata/go-syslog/v3/rfc5424"
-
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -36,7 +34,8 @@ type syslogEncoder struct {
 	screens             [numScreenTags]head // " HOST RT_IDS - TAG [SD-ID"
 	filter, loss        head
 	structuredFilter    bool
-	sequence            string // `[ID epoch="N" sequence="`, "" for none
+	sequence            string        // `[ID epoch="N" sequence="`, "" for none
+	text                *plainEncoder // of the text behind structured data, nil for none
 	nameless            event.Names
 }
 
@@ -62,6 +61,9 @@ func newRFC5424(o Options, p *profile) (Encoder, error) {
 		structuredFilter: o.StructuredFilter,
 		sequence:         sequenceElement(o),
 	}
+	if o.Text {
+		e.text = &plainEncoder{profile: p}
+	}
 	if o.StructuredFilter {
 		e.filter = build(event.FilterLog, "-", tagFilter, "["+id)
 	}
@@ -76,6 +78,9 @@ func newRFC5424(o Options, p *profile) (Encoder, error) {
 const (
 	filterText = "fpc0 " + tagFilter + ": FW: "
 	lossText   = "events lost: reason="
+	textCreate = "session created "
+	textClose  = "session closed "
+	textDeny   = "session denied "
 )
 
 func (o *Options) pri(k event.Kind) string {
@@ -84,18 +89,6 @@ func (o *Options) pri(k event.Kind) string {
 		p = DefaultPriority(k)
 	}
 	return "<" + strconv.Itoa(int(p)) + ">"
-}
-
-func hostname(o Options) (string, error) {
-	host := o.Hostname
-	if host == "" {
-		host = "-"
-	}
-	if !validHostname(host) {
-		return "", &OptionError{"hostname", strconv.Quote(o.Hostname) +
-			" cannot stand in a syslog header: want at most 255 printable ASCII characters without a blank"}
-	}
-	return host, nil
 }
 
 // sdID returns the SD-ID of the lines.
@@ -121,14 +114,6 @@ func sequenceElement(o Options) string {
 		return ""
 	}
 	return "[" + SequenceID + ` epoch="` + strconv.FormatUint(o.Epoch, 10) + `" sequence="`
-}
-
-// validHostname asks the syslog library, whose parser is also what our tests hold the lines against. Only the setters for
-// structured data of its builder share state between goroutines; this one does not.
-func validHostname(host string) bool {
-	m := &rfc5424.SyslogMessage{}
-	m.SetHostname(host)
-	return host == "-" || m.Hostname != nil && *m.Hostname == host
 }
 
 func (e *syslogEncoder) Terminator() string { return "\n" }
@@ -157,7 +142,26 @@ func (e *syslogEncoder) Append(b []byte, r *event.Record, n *event.Names) []byte
 	if e.sequence != "" {
 		b = appendSequence(b, e.sequence, r)
 	}
+	if e.text != nil {
+		b = e.appendBehind(b, r, n)
+	}
 	return b
+}
+
+// appendBehind appends the text behind structured data, which Junos prints unless brief is set: that of the plain form.
+func (e *syslogEncoder) appendBehind(b []byte, r *event.Record, n *event.Names) []byte {
+	switch r.Kind() {
+	case event.SessionOpen:
+		return e.text.appendCreate(append(b, " "+textCreate...), r, n)
+	case event.SessionClose:
+		return e.text.appendClose(append(b, " "+textClose...), r, n)
+	case event.PolicyDeny:
+		return e.text.appendDeny(append(b, " "+textDeny...), r, n)
+	case event.ScreenDrop:
+		return e.text.appendScreen(append(b, ' '), r, n)
+	default:
+		return appendFilter(append(b, " "+filterText...), r, n)
+	}
 }
 
 // appendText appends a message without values in structured data up to the first value of its text.

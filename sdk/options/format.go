@@ -13,6 +13,7 @@ type Format struct {
 	Format   string `toml:"format"`
 	Profile  string `toml:"profile"`
 	Platform uint32 `toml:"platform"`
+	Text     bool   `toml:"text"`
 }
 
 // DefaultFormat returns the defaults, with that format.
@@ -27,7 +28,7 @@ func (o Format) Encoder(cfg sdk.Config, env sdk.Env) format.Encoder {
 		return nil
 	}
 	enc, err := format.New(format.Options{
-		Format: o.Format, Profile: o.Profile, Platform: o.Platform, Hostname: env.Hostname,
+		Format: o.Format, Profile: o.Profile, Platform: o.Platform, Text: o.Text, Hostname: env.Hostname,
 	})
 	if err == nil {
 		o.idle(cfg)
@@ -46,8 +47,8 @@ func (o Format) Encoder(cfg sdk.Config, env sdk.Env) format.Encoder {
 func (o Format) idle(cfg sdk.Config) {
 	switch o.Format {
 	case format.JSON, format.Frames:
-		KeysOf(cfg).Idle(cfg, "format "+strconv.Quote(o.Format)+" has no profile and no SD-ID", "profile", "platform")
+		KeysOf(cfg).Idle(cfg, "format "+strconv.Quote(o.Format)+" has no profile, no SD-ID and no text", "profile", "platform", "text")
 	case format.RFC3164:
-		KeysOf(cfg).Idle(cfg, "format "+strconv.Quote(o.Format)+" has no SD-ID", "platform")
+		KeysOf(cfg).Idle(cfg, "format "+strconv.Quote(o.Format)+" has no SD-ID and is all text", "platform", "text")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -347,38 +346,5 @@ action(type="omfile" file="DIR/plain" template="plain")`, `format = "rfc3164"`)
 		if got := c.read(t, line).Msg; got != objects[i] {
 			t.Fatalf("text %d is\n%s, want\n%s", i, got, objects[i])
 		}
-	}
-}
-
-// TestRecipes lets the collectors read their configurations in the pages of the sinks.
-func TestRecipes(t *testing.T) {
-	collectors.Require(t)
-	ca := newAuthority(t)
-	cert, key := ca.issue(t, "127.0.0.1", time.Now().Add(time.Hour))
-	here := strings.NewReplacer("/etc/ssl/syslog/ca.pem", ca.file, "/etc/ssl/syslog/collector.pem", cert,
-		"/etc/ssl/syslog/collector.key", key, "/var/spool/rsyslog", t.TempDir())
-	seen := map[string]int{}
-	for _, page := range []string{"README.md", "../file/README.md"} {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range regexp.MustCompile("(?s)```(rsyslog|syslog-ng)\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
-			seen[m[1]]++
-			d := collectors.Rsyslog
-			config := here.Replace(m[2])
-			if m[1] == "syslog-ng" {
-				d, config = collectors.SyslogNG, "@version: 3.38\n"+config
-			}
-			if err := d(t, config).Check(); err != nil {
-				t.Errorf("%s: %v\n%s", page, err, config)
-			}
-			if err := d(t, strings.Replace(config, "port", "prt", 1)).Check(); err == nil && strings.Contains(config, "port") {
-				t.Errorf("%s: a mistake is not found in\n%s", page, config)
-			}
-		}
-	}
-	if seen["rsyslog"] < 4 || seen["syslog-ng"] < 2 {
-		t.Errorf("only %v", seen)
 	}
 }

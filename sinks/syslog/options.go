@@ -20,6 +20,7 @@ type options struct {
 	SDID             string     `toml:"sd_id"`
 	StructuredFilter bool       `toml:"structured_filter"`
 	Sequence         bool       `toml:"sequence"`
+	Text             bool       `toml:"text"`
 	Priority         priorities `toml:"priority"`
 
 	TLS tlsOptions `toml:"tls"`

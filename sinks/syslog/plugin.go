@@ -178,9 +178,9 @@ func (c *checker) warnIdle(o *options, addresses []address) {
 	switch o.Format {
 	case format.JSON:
 		keys.Idle(c.cfg, `format "json" has no profile and no SD-ID, and its filter logs are objects like all others`,
-			"profile", "platform", "sd_id", "structured_filter")
+			"profile", "platform", "sd_id", "structured_filter", "text")
 	case format.RFC3164:
-		keys.Idle(c.cfg, `format "rfc3164" has no structured data`, "platform", "sd_id", "structured_filter")
+		keys.Idle(c.cfg, `format "rfc3164" has no structured data`, "platform", "sd_id", "structured_filter", "text")
 	}
 }
 
@@ -213,7 +213,7 @@ func (c *checker) tls(o *tlsOptions, addresses []address) {
 func (c *checker) format(o *options, env sdk.Env) format.Options {
 	f := format.Options{
 		Format: o.Format, Profile: o.Profile, Platform: o.Platform, SDID: o.SDID, Hostname: env.Hostname,
-		Priorities: o.Priority.byKind(), Sequence: o.Sequence, StructuredFilter: o.StructuredFilter,
+		Priorities: o.Priority.byKind(), Sequence: o.Sequence, Text: o.Text, StructuredFilter: o.StructuredFilter,
 		Envelope: o.Format == format.JSON,
 	}
 	switch o.Format {

@@ -101,7 +101,7 @@ func Test(ctx context.Context, w io.Writer, o Options) error {
 
 // one runs a check with a host of its own, and sees to it that no process is left.
 func one(ctx context.Context, c check, o *Options, table []string) (err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, o.Patience, fmt.Errorf("not done within %v", o.Patience))
+	ctx, cancel := context.WithTimeoutCause(ctx, o.Patience, fmt.Errorf("not done within %v, more of which --timeout gives, as --records gives less to do", o.Patience))
 	defer cancel()
 	b := &bench{o: o, table: table}
 	defer func() {

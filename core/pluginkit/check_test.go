@@ -15,6 +15,11 @@ import (
 // try runs the checks whose names contain only on the plugin with that fault.
 func try(t *testing.T, fault, only string, patience time.Duration) (string, error) {
 	t.Helper()
+	return tryMany(t, fault, only, patience, 20_000)
+}
+
+func tryMany(t *testing.T, fault, only string, patience time.Duration, records int) (string, error) {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +32,7 @@ func try(t *testing.T, fault, only string, patience time.Duration) (string, erro
 	var out bytes.Buffer
 	err = Test(t.Context(), &out, Options{
 		Command: []string{exe, pluginArg, fault}, Config: []byte("[sinks.x]\npath = \"/dev/null\"\nprocess.env = [\"GORACE=atexit_sleep_ms=0\"]\n"), ConfigName: "x.toml",
-		RuntimeDir: dir, Records: 20_000, Patience: patience, Only: only,
+		RuntimeDir: dir, Records: records, Patience: patience, Only: only,
 	})
 	return out.String(), err
 }
@@ -127,6 +132,73 @@ func TestNew(t *testing.T) {
 		RuntimeDir: dir, Records: 10_000, Patience: 20 * time.Second,
 	}); err != nil || strings.Contains(out.String(), "flaw  ") {
 		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// TestNewReplaced puts another sink in the place of a new module's: its tests still build, and none fails.
+func TestNewReplaced(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "new")
+	if _, err := New(Module{Name: "webhook", Dir: dir, Version: "v0.0.0", Replace: root}); err != nil {
+		t.Fatal(err)
+	}
+	const other = `package main
+
+import (
+	"context"
+
+	"github.com/rtflow/pipelined/sdk"
+)
+
+func Plugin() sdk.SinkPlugin {
+	return sdk.SinkPlugin{Name: "webhook", Summary: "posts", Configure: func(cfg sdk.Config, _ sdk.Env) sdk.Sink {
+		var o struct {
+			URL string ` + "`toml:\"url\"`" + `
+		}
+		if !cfg.Decode(&o) {
+			return nil
+		}
+		if o.URL == "" {
+			cfg.Errorf("url", "missing")
+			return nil
+		}
+		return sdk.Writer(func(_ context.Context, b sdk.Batch) (int, error) { return b.Len(), nil })
+	}}
+}
+`
+	if err := os.WriteFile(filepath.Join(dir, "sink.go"), []byte(other), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, config := range []string{"", `{"url": "http://127.0.0.1"}`} {
+		if config != "" {
+			path := filepath.Join(dir, "sink_test.go")
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed := strings.Replace(string(text), `{"path": "DIR/out.json"}`, config, 1)
+			if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		test := exec.Command("sh", "-c", "go mod tidy && go test -v ./...")
+		test.Dir = dir
+		out, err := test.CombinedOutput()
+		if skips := strings.Contains(string(out), "--- SKIP: TestConform"); err != nil || skips != (config == "") {
+			t.Errorf("with %q: %v\n%s", config, err, out)
+		}
+	}
+}
+
+// TestTimeoutSaysHowFar tries a plugin with more records than it can take.
+func TestTimeoutSaysHowFar(t *testing.T) {
+	out, err := tryMany(t, "none", "takes a great many records", time.Second, 1<<40)
+	if err == nil || !strings.Contains(out, " of 1099511627776 records are acknowledged") || !strings.Contains(out, "--timeout") ||
+		!strings.Contains(out, "--records") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -30,7 +30,7 @@ func feed(ctx context.Context, sink sdk.Sink, n int, batch int) error {
 // finish runs a sink to the drain and looks at what it has acknowledged.
 func finish(ctx context.Context, s *sinktest.Stream, sink sdk.Sink, want event.Seq) error {
 	if err := s.Run(ctx, sink); err != nil {
-		return err
+		return fmt.Errorf("%d of %d records are acknowledged: %w", s.Acked(), want, err)
 	}
 	if got := s.Acked(); got != want {
 		return fmt.Errorf("of %d records %d are acknowledged", want, got)

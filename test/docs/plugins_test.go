@@ -1,10 +1,14 @@
 package docs
 
 import (
+	"reflect"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rtflow/pipelined/core/pluginkit"
+	"github.com/rtflow/pipelined/sdk/event"
 )
 
 var rule = regexp.MustCompile(`(?m)^\| (MUST|SHOULD) \| ([^|]+) \|`)
@@ -23,5 +27,39 @@ func TestContract(t *testing.T) {
 		case i >= len(want) || rows[i] != want[i]:
 			t.Fatalf("the row %s %s is not the rule in its place", rows[i].Level, rows[i].Name)
 		}
+	}
+}
+
+var code = regexp.MustCompile("`([A-Za-z]+)(\\(\\))?`")
+
+// The table of a record's fields in plugins.md has every method that reads one, and every exported field, and nothing else.
+func TestRecordFields(t *testing.T) {
+	_, table, found := strings.Cut(onePage(t, "docs/plugins.md").prose, "| `event.Record` | kinds | |\n")
+	if !found {
+		t.Fatal("there is no table")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	var rows []string
+	for row := range strings.Lines(table) {
+		for _, m := range code.FindAllStringSubmatch(strings.Split(row, "|")[1], -1) {
+			rows = append(rows, m[1])
+		}
+	}
+	var want []string
+	record := reflect.TypeFor[*event.Record]()
+	for m := range record.NumMethod() {
+		if f := record.Method(m); f.Type.NumIn() == 1 && f.Type.NumOut() > 0 {
+			want = append(want, f.Name)
+		}
+	}
+	for f := range record.Elem().NumField() {
+		if field := record.Elem().Field(f); field.IsExported() {
+			want = append(want, field.Name)
+		}
+	}
+	slices.Sort(rows)
+	slices.Sort(want)
+	if !slices.Equal(rows, want) {
+		t.Errorf("the table has %v, a record %v", rows, want)
 	}
 }

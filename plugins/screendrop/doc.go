@@ -1,11 +1,12 @@
 // Package screendrop is the hook for Junos screens: attacks that one packet gives away, and attacks that show in how
-// many packets, ports or hosts one address sends or gets. It judges packets at the ingress site, by the screens that are
-// bound to their ingress zone.
+// many packets, ports or hosts one address sends or gets. It judges packets by the screens that are bound to their ingress
+// zone: at the ingress site, and the first packets of UDP flows at the session site.
 //
-// What lives here: the screens, their order, their configuration, and the bounded tables that the counting ones need.
-// What never may: sessions and routes (the screens that need them are not offered), the gate, sinks, clocks.
+// The package holds the screens, their order, their configuration, and the bounded tables that some of them need. It knows
+// no sessions and no routes: the screens that need them are not offered.
 //
-// All workers share the tables, because receive-side scaling spreads one flood over all queues. Nothing is locked: each
-// key is one word that is changed by compare-and-swap, and a key that is over its threshold is only read. See
-// [rateTable] and [scanTable] for what they promise, and the README for the rest.
+// All workers share the tables, because receive-side scaling spreads one flood over all queues. What counts is not locked:
+// each key is one word that is changed by compare-and-swap, and a key that is over its threshold is only read. Fragments
+// are remembered under a lock per set. See [rateTable], [scanTable] and [datagramTable] for what they promise, and the README
+// for the rest.
 package screendrop

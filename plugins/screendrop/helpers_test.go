@@ -42,12 +42,12 @@ func loadTable(tb testing.TB, text, name string) hook.Instance {
 	return inst
 }
 
-// allScreens has all twenty-nine screens on.
+// allScreens has all thirty screens on.
 const allScreens = `
 tcp  = { syn-flood = true, port-scan = true, tcp-sweep = true, syn-fin = true, tcp-no-flag = true, fin-no-ack = true, land = true, winnuke = true, syn-frag = true }
 udp  = { flood = true, port-scan = true, udp-sweep = true }
 icmp = { flood = true, ip-sweep = true, ping-death = true, fragment = true, large = true }
-ip   = { block-frag = true, bad-option = true, source-route-option = true, loose-source-route-option = true, strict-source-route-option = true, record-route-option = true, timestamp-option = true, security-option = true, stream-option = true, unknown-protocol = true }
+ip   = { block-frag = true, bad-option = true, source-route-option = true, loose-source-route-option = true, strict-source-route-option = true, record-route-option = true, timestamp-option = true, security-option = true, stream-option = true, unknown-protocol = true, tear-drop = true }
 `
 
 func addr(tb testing.TB, text string) (packet.Addr, packet.Family) {
@@ -98,10 +98,14 @@ func host(a *packet.Addr, f packet.Family, n uint32) {
 	binary.BigEndian.PutUint32(a[at:], n)
 }
 
-// seen is what the hook said of one packet, for comparing: "pass", "drop", and behind it the event.
+// seen is what the hook said of one packet that begins a flow, for comparing: "pass", "drop", and behind it the event.
 func seen(inst hook.Instance, p hook.Packet) string {
 	var f hook.Finding
-	text := map[hook.Verdict]string{hook.Pass: "pass", hook.Drop: "drop", hook.Reject: "reject"}[inst.Ingress.Inspect(&p, &f)]
+	v := inst.Ingress.Inspect(&p, &f)
+	if v == hook.Pass && !f.Found && inst.Session != nil {
+		v = inst.Session.Decide(&p, new(hook.Permit), &f)
+	}
+	text := map[hook.Verdict]string{hook.Pass: "pass", hook.Drop: "drop", hook.Reject: "reject"}[v]
 	if !f.Found {
 		if f != (hook.Finding{}) {
 			return text + " with a finding that is not Found"

@@ -18,7 +18,11 @@ func Plugin() hook.Plugin {
 		Sample:  sample,
 		Configure: func(cfg sdk.Config, env hook.Env) hook.Instance {
 			s := newScreens(read(cfg, env.Zones), env)
-			return hook.Instance{Ingress: s, Counters: s.counters}
+			inst := hook.Instance{Ingress: s, Counters: s.counters}
+			if s.udpScan != nil || s.udpSweep != nil {
+				inst.Session = beginnings{s}
+			}
+			return inst
 		},
 	}
 }

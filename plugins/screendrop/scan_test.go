@@ -144,14 +144,45 @@ func TestPortScanThresholdIsATime(t *testing.T) {
 	}
 }
 
-func TestNeighborDiscoveryIsNoSweep(t *testing.T) {
+// TestIPSweepCountsEchoRequests: answers, errors and neighbour discovery to ten hosts are not a sweep.
+func TestIPSweepCountsEchoRequests(t *testing.T) {
 	inst := load(t, "icmp.ip-sweep = true")
-	p := pkt(t, packet.ProtoICMPv6, "fe80::1", "ff02::1:ff00:0")
-	p.ICMPType = 135
+	for typ := range 256 {
+		for _, p := range []hook.Packet{icmp(t), pkt(t, packet.ProtoICMPv6, "fe80::1", "ff02::1:ff00:0")} {
+			p.ICMPType = uint8(typ)
+			fired := false
+			for n := range uint32(distinct) {
+				host(&p.Dst, p.Family, n)
+				fired = seen(inst, p) != "pass"
+			}
+			if fired != p.EchoRequest() {
+				t.Errorf("family %d, type %d: fired is %v", p.Family, typ, fired)
+			}
+			p.Time += second
+		}
+	}
+}
+
+// TestScansOfUDPJudgeBeginnings: packets that are not the first of their flow are not looked at.
+func TestScansOfUDPJudgeBeginnings(t *testing.T) {
+	inst := load(t, "udp.port-scan = true\nudp.udp-sweep = true")
+	p := udp(t)
+	for n := range uint32(100) {
+		host(&p.Dst, p.Family, n)
+		p.DstPort++
+		var f hook.Finding
+		if v := inst.Ingress.Inspect(&p, &f); v != hook.Pass || f.Found {
+			t.Fatalf("verdict %d, %+v", v, f)
+		}
+	}
+	if load(t, "tcp.port-scan = true\nudp.flood = true").Session != nil {
+		t.Error("called for first packets without a screen that judges them")
+	}
+	p.InZone = dmz
 	for n := range uint32(100) {
 		host(&p.Dst, p.Family, n)
 		if got := seen(inst, p); got != "pass" {
-			t.Fatalf("solicitation %d: got %q", n+1, got)
+			t.Fatalf("in another zone: %s", got)
 		}
 	}
 }

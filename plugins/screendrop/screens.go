@@ -22,6 +22,7 @@ type screens struct {
 	tcpScan, tcpSweep           *scanTable
 	udpScan, udpSweep           *scanTable
 	icmpSweep                   *scanTable
+	tearDrop                    *datagramTable
 	quiet                       *rateTable // which scans were reported in this second
 
 	tallies []tally
@@ -46,6 +47,9 @@ func newScreens(c settings, env hook.Env) *screens {
 		icmpSweep:  scanOf(c.ICMP.IPSweep.us),
 		quiet:      newRateTable(1, quietSets),
 		tallies:    make([]tally, env.Workers),
+	}
+	if c.IP.TearDrop {
+		s.tearDrop = newDatagramTable(datagramSets)
 	}
 	for _, name := range c.Zones {
 		id, _ := env.Zones.Lookup(name)
@@ -73,10 +77,20 @@ func scanOf(us int64) *scanTable {
 
 // Inspect implements [hook.Hook]. The first screen that fires decides; those after it do not see the packet.
 func (s *screens) Inspect(p *hook.Packet, f *hook.Finding) hook.Verdict {
-	if int(p.InZone) >= len(s.zones) || !s.zones[p.InZone] {
+	if !s.bound(p) {
 		return hook.Pass
 	}
 	screen, result := s.judge(p)
+	return s.answer(p, screen, result, f)
+}
+
+// bound reports whether the screens are bound to the zone that the packet came from.
+func (s *screens) bound(p *hook.Packet) bool {
+	return int(p.InZone) < len(s.zones) && s.zones[p.InZone]
+}
+
+// answer counts that a screen fires on the packet, fills in the finding if that makes an event, and returns the verdict.
+func (s *screens) answer(p *hook.Packet, screen event.Screen, result outcome, f *hook.Finding) hook.Verdict {
 	if screen == none {
 		return hook.Pass
 	}
@@ -108,10 +122,18 @@ func alarmOnly(screen event.Screen) bool {
 // event was made already.
 //
 // The order: what the IP header shows, the special case before the general one; what the transport header shows; what
-// counts. The screens that never drop come last, so that none of them saves a packet from one that does.
+// counts. Scans and sweeps of UDP are judged apart, see [beginnings]. The screens that never drop come last, so that none of them saves a packet from one that does.
 func (s *screens) judge(p *hook.Packet) (event.Screen, outcome) {
 	if screen := s.signatures.header(&p.Headers); screen != none {
 		return screen, crossed
+	}
+	if p.Fragment {
+		if screen, result := s.fragment(p); result != under {
+			return screen, result
+		}
+	}
+	if s.signatures.large(&p.Headers) {
+		return event.ScreenICMPLarge, crossed
 	}
 	switch p.Proto {
 	case packet.ProtoTCP:
@@ -122,6 +144,23 @@ func (s *screens) judge(p *hook.Packet) (event.Screen, outcome) {
 		return s.udp(p)
 	case packet.ProtoICMP, packet.ProtoICMPv6:
 		return s.icmp(p)
+	}
+	return none, under
+}
+
+// fragment applies the screens for fragments.
+func (s *screens) fragment(p *hook.Packet) (event.Screen, outcome) {
+	if s.signatures.pingDeath(&p.Headers) {
+		return event.ScreenPingDeath, crossed
+	}
+	if s.tearDrop != nil {
+		id := fold(s.source(p), s.target(p, uint16(p.Proto))^uint64(p.FragID))
+		if result := s.tearDrop.add(id, &p.Headers, p.Time); result != under {
+			return event.ScreenTearDrop, result
+		}
+	}
+	if screen := s.signatures.fragment(&p.Headers); screen != none {
+		return screen, crossed
 	}
 	return none, under
 }
@@ -179,18 +218,6 @@ func (s *screens) udp(p *hook.Packet) (event.Screen, outcome) {
 			return event.ScreenUDPFlood, result
 		}
 	}
-	if s.udpScan == nil && s.udpSweep == nil {
-		return none, under
-	}
-	source := s.source(p)
-	if p.HasL4 {
-		if result := s.scan(s.udpScan, event.ScreenUDPPortScan, source, uint32(p.DstPort), p.Time); result != under {
-			return event.ScreenUDPPortScan, result
-		}
-	}
-	if result := s.sweep(s.udpSweep, event.ScreenUDPSweep, source, p); result != under {
-		return event.ScreenUDPSweep, result
-	}
 	return none, under
 }
 
@@ -200,18 +227,12 @@ func (s *screens) icmp(p *hook.Packet) (event.Screen, outcome) {
 			return event.ScreenICMPFlood, result
 		}
 	}
-	if s.icmpSweep != nil && !neighborDiscovery(&p.Headers) {
+	if s.icmpSweep != nil && p.EchoRequest() {
 		if result := s.sweep(s.icmpSweep, event.ScreenIPSweep, s.source(p), p); result != under {
 			return event.ScreenIPSweep, result
 		}
 	}
 	return none, under
-}
-
-// neighborDiscovery reports whether the packet is one of RFC 4861 (types 133 to 137): a router that looks for ten
-// neighbours does not sweep.
-func neighborDiscovery(h *packet.Headers) bool {
-	return h.Proto == packet.ProtoICMPv6 && h.HasL4 && h.ICMPType >= 133 && h.ICMPType <= 137
 }
 
 // source and target hash the key that a packet's source, or its destination with a port, has in its zone.

@@ -69,6 +69,7 @@ type settings struct {
 		Security        bool `toml:"security-option"`
 		Stream          bool `toml:"stream-option"`
 		UnknownProtocol bool `toml:"unknown-protocol"`
+		TearDrop        bool `toml:"tear-drop"`
 	} `toml:"ip"`
 }
 

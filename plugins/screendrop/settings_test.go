@@ -30,7 +30,7 @@ func TestMistakes(t *testing.T) {
 		{`tcp.port-scan = { thresold = "5ms" }`, `unknown key "thresold"; the keys are: threshold`},
 		{`udp.flood = { threshold = 4000001 }`, "threshold must be an integer from 1 to 4000000"},
 		{`udp.flood = []`, "must be true, false or a table with the keys threshold"},
-		{`ip.tear-drop = true`, "hooks.s.ip.tear-drop: unknown key"},
+		{`ip.spoofing = true`, "hooks.s.ip.spoofing: unknown key"},
 		{`ip.spoofing = true`, "hooks.s.ip.spoofing: unknown key"},
 		{`limit-session = { source-ip-based = 128 }`, "hooks.s.limit-session: unknown key"},
 		{`tcp.syn-ack-ack-proxy = true`, "hooks.s.tcp.syn-ack-ack-proxy: unknown key"},

@@ -9,6 +9,7 @@ const (
 	netbiosSession = 139   // the port that WinNuke aims at
 	largeICMP      = 1024  // an ICMP packet with a longer IP length is large
 	maxIPLength    = 65535 // what a reassembled packet may not exceed
+	flagsEnd       = 14    // bytes of a TCP header up to its flags
 	firstUnknown   = 137   // the lowest protocol number that is unknown to Junos
 )
 
@@ -63,7 +64,7 @@ var optionScreens = [...]struct {
 	{event.ScreenStream, packet.OptStream},
 }
 
-// header applies the screens that need no transport header, and those for fragments.
+// header applies the screens for IP options and protocols.
 func (g *signatures) header(h *packet.Headers) event.Screen {
 	if h.Options&g.options != 0 {
 		return g.option(h.Options)
@@ -71,15 +72,12 @@ func (g *signatures) header(h *packet.Headers) event.Screen {
 	if h.Proto >= firstUnknown && g.has(event.ScreenUnknownProtocol) {
 		return event.ScreenUnknownProtocol
 	}
-	if h.Fragment {
-		if s := g.fragment(h); s != none {
-			return s
-		}
-	}
-	if packet.IsICMP(h.Proto) && h.IPLen > largeICMP && g.has(event.ScreenICMPLarge) {
-		return event.ScreenICMPLarge
-	}
 	return none
+}
+
+// large reports whether the screen for large ICMP packets fires.
+func (g *signatures) large(h *packet.Headers) bool {
+	return h.IPLen > largeICMP && packet.IsICMP(h.Proto) && g.has(event.ScreenICMPLarge)
 }
 
 func (g *signatures) option(o packet.Options) event.Screen {
@@ -91,19 +89,32 @@ func (g *signatures) option(o packet.Options) event.Screen {
 	return none
 }
 
+// pingDeath reports whether the screen for a fragment fires that ends behind the longest packet there can be, whichever
+// fragment it is.
+func (g *signatures) pingDeath(h *packet.Headers) bool {
+	return uint32(h.FragOff)+h.DataLen > maxIPLength && packet.IsICMP(h.Proto) && g.has(event.ScreenPingDeath)
+}
+
+// fragment applies the other screens that need one fragment only.
 func (g *signatures) fragment(h *packet.Headers) event.Screen {
-	icmp := packet.IsICMP(h.Proto)
 	switch {
-	case icmp && g.has(event.ScreenPingDeath) && uint32(h.FragOff)+uint32(h.DataLen) > maxIPLength:
-		return event.ScreenPingDeath
-	case icmp && g.has(event.ScreenICMPFragment):
+	case packet.IsICMP(h.Proto) && g.has(event.ScreenICMPFragment):
 		return event.ScreenICMPFragment
-	case g.has(event.ScreenSYNFrag) && h.Proto == packet.ProtoTCP && h.HasL4 && h.TCPFlags&packet.SYN != 0:
+	case g.has(event.ScreenSYNFrag) && h.Proto == packet.ProtoTCP && (h.HasL4 && h.TCPFlags&packet.SYN != 0 || hidesFlags(h)):
 		return event.ScreenSYNFrag
 	case g.has(event.ScreenBlockFrag):
 		return event.ScreenBlockFrag
 	}
 	return none
+}
+
+// hidesFlags reports whether a fragment of a TCP segment is made so that the flags are not in the first one (RFC 1858
+// section 3), or are replaced by a later one (section 4): whether it is a SYN cannot be told.
+func hidesFlags(h *packet.Headers) bool {
+	if h.FragOff == 0 {
+		return h.DataLen < flagsEnd
+	}
+	return h.FragOff < flagsEnd
 }
 
 // flags applies the screens for the TCP header, except WinNuke. The header has been read.

@@ -66,15 +66,23 @@ func TestSignatures(t *testing.T) {
 		},
 		{
 			`tcp.syn-frag = true`, "drop, drop: syn-frag",
-			packets{"SYN, more fragments": fragment(tcp(t, packet.SYN), 0, 24, true)},
+			packets{
+				"SYN, more fragments":          fragment(tcp(t, packet.SYN), 0, 24, true),
+				"first fragment without flags": with(fragment(tcp(t, 0), 0, 8, true), func(p *hook.Packet) { p.HasL4 = false }),
+				"later fragment with flags":    fragment(tcp(t, 0), 8, 32, true),
+			},
 			packets{
 				"SYN": tcp(t, packet.SYN), "ACK, more fragments": fragment(tcp(t, packet.ACK), 0, 24, true),
-				"later fragment": fragment(tcp(t, packet.SYN), 24, 24, false),
+				"later fragment":                  fragment(tcp(t, packet.SYN), 24, 24, false),
+				"ACK, up to the flags":            fragment(tcp(t, packet.ACK), 0, 16, true),
+				"later fragment behind the flags": fragment(tcp(t, packet.SYN), 16, 8, true),
+				"later fragment of UDP":           fragment(udp(t), 8, 8, true),
 			},
 		},
 		{
 			`icmp.ping-death = true`, "drop, drop: ping-death",
-			packets{"ends at 65536": fragment(icmp(t), 65528, 8, false), "well beyond": fragment(icmp(t), 65120, 1000, false)},
+			packets{"ends at 65536": fragment(icmp(t), 65528, 8, false), "well beyond": fragment(icmp(t), 65120, 1000, false),
+				"not the last": fragment(icmp(t), 65528, 8, true), "odd and not the last": fragment(icmp(t), 65120, 417, true)},
 			packets{
 				"ends at 65535": fragment(icmp(t), 65528, 7, false),
 				"UDP":           fragment(udp(t), 65528, 100, false),

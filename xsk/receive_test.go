@@ -60,6 +60,11 @@ func TestPass(t *testing.T) {
 		copy(frame[at:], values)
 		return frame
 	}
+	// behind puts a header between Ethernet and IP.
+	behind := func(frame []byte, typ uint16, header ...byte) []byte {
+		out := binary.BigEndian.AppendUint16(append([]byte{}, frame[:12]...), typ)
+		return append(append(out, header...), frame[14:]...)
+	}
 	// A destination options header of 8 bytes between the IPv6 header and UDP; a hop-by-hop header before that.
 	extended := to(six, 22)
 	extended = append(extended[:54:54], append([]byte{60, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0}, extended[54:]...)...)
@@ -87,7 +92,19 @@ func TestPass(t *testing.T) {
 		{"port, one tag", to(four, 22, 100), port, redirected},
 		{"port, two tags", to(four, 22, 100, 200), port, redirected},
 		{"two tags", to(four, 80, 100, 200), redirected, redirected},
-		{"three tags", to(four, 22, 100, 200, 300), notIP, notIP},
+		{"eight tags", to(four, 22, 1, 2, 3, 4, 5, 6, 7, 8), port, redirected},
+		{"nine tags", to(four, 22, 1, 2, 3, 4, 5, 6, 7, 8, 9), notIP, notIP},
+		{"old tag", changed(to(four, 22, 100), 12, 0x91, 0), port, redirected},
+		{"PPPoE port", behind(to(four, 22), 0x8864, 0x11, 0, 0, 1, 0, 30, 0, 0x21), port, redirected},
+		{"PPPoE", behind(to(six, 80), 0x8864, 0x11, 0, 0, 1, 0, 30, 0, 0x57), redirected, redirected},
+		{"PPPoE, short protocol", behind(to(four, 22), 0x8864, 0x11, 0, 0, 1, 0, 30, 0x21), port, redirected},
+		{"PPPoE control", behind(to(four, 22), 0x8864, 0x11, 0, 0, 1, 0, 30, 0xc0, 0x21), notIP, notIP},
+		{"PPPoE, MPLS", behind(to(four, 22), 0x8864, 0x11, 0, 0, 1, 0, 30, 2, 0x81, 0, 0, 1, 9), port, redirected},
+		{"PPPoE discovery", behind(to(four, 22), 0x8863, 0x11, 9, 0, 1, 0, 30, 0, 0x21), notIP, notIP},
+		{"MPLS port", behind(to(four, 22), 0x8847, 0, 0, 0, 9, 0, 0, 1, 9), port, redirected},
+		{"MPLS", behind(to(six, 80), 0x8848, 0, 0, 1, 9), redirected, redirected},
+		{"MPLS without IP", behind(to(four, 22), 0x8847, 0, 0, 1, 9, 0, 0, 0, 0), notIP, notIP},
+		{"MPLS without end", behind(to(four, 22), 0x8847, make([]byte, 64)...), notIP, notIP},
 		{"tagged ARP", append(append(append([]byte{}, arp[:12]...), 0x81, 0, 0, 5), arp[12:]...), notIP, notIP},
 		{"port, IPv6", to(six, 22), port, redirected},
 		{"port, IPv6, two tags", to(six, 22, 1, 2), port, redirected},

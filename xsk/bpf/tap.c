@@ -1,8 +1,9 @@
 // The XDP program of an AF_XDP tap.
 //
-// It takes IPv4 and IPv6 packets from the kernel and hands them to the AF_XDP socket of their receive queue. Everything
-// else stays with the kernel, and so does everything whose queue has no socket: a program without a daemon behind it
-// must never be the reason for a dead interface.
+// It takes IPv4 and IPv6 packets from the kernel and hands them to the AF_XDP socket of their receive queue, also those
+// behind VLAN tags, in PPPoE sessions and behind MPLS labels: what core/packet decodes. Everything else stays with the
+// kernel, and so does everything whose queue has no socket: a program without a daemon behind it must never be the reason
+// for a dead interface.
 //
 // Every packet is counted under exactly one of the causes below, so that their sum is what the interface received.
 //
@@ -43,15 +44,30 @@ volatile const __u64 pass_ports[65536 / 64] = {};
 
 #define ETHERNET_HEADER 14
 #define VLAN_HEADER 4
+#define PPPOE_HEADER 6
+#define MPLS_LABEL 4
 #define IPV4_HEADER 20
 #define IPV6_HEADER 40
-#define MAX_VLAN_TAGS 2
+#define MAX_VLAN_TAGS 8
+#define MAX_MPLS_LABELS 16
+#define MAX_OFFSET 255 // of an IP header: more than all of these headers have
 #define MAX_IPV6_EXTENSIONS 4
 
 #define TYPE_IPV4 0x0800
 #define TYPE_IPV6 0x86dd
 #define TYPE_CTAG 0x8100
 #define TYPE_STAG 0x88a8
+#define TYPE_OLD_STAG1 0x9100
+#define TYPE_OLD_STAG2 0x9200
+#define TYPE_OLD_STAG3 0x9300
+#define TYPE_MPLS 0x8847
+#define TYPE_MPLS_UPSTREAM 0x8848
+#define TYPE_PPPOE 0x8864
+
+#define PPP_IPV4 0x0021
+#define PPP_IPV6 0x0057
+#define PPP_MPLS 0x0281
+#define PPP_MPLS_UPSTREAM 0x0283
 
 #define PROTOCOL_HOP_BY_HOP 0
 #define PROTOCOL_TCP 6
@@ -147,6 +163,81 @@ static __always_inline __u32 ipv6_cause(const __u8 *ip, const __u8 *end)
 	return REDIRECTED;
 }
 
+// ip_cause says what happens to the packet whose IP header is at an offset, while there are pass ports. It is a function of
+// its own so that the verifier looks at it once and not for every combination of headers in front of it.
+__attribute__((noinline)) int ip_cause(struct xdp_md *ctx, __u32 offset, __u32 type)
+{
+	const __u8 *end = (void *)(long)ctx->data_end;
+	const __u8 *ip = (void *)(long)ctx->data;
+
+	if (offset > MAX_OFFSET)
+		return REDIRECTED;
+	ip += offset;
+	return type == TYPE_IPV4 ? ipv4_cause(ip, end) : ipv6_cause(ip, end);
+}
+
+static __always_inline int is_tag(__u16 type)
+{
+	return type == TYPE_CTAG || type == TYPE_STAG || type == TYPE_OLD_STAG1 || type == TYPE_OLD_STAG2 ||
+	       type == TYPE_OLD_STAG3;
+}
+
+// ppp_type reads the PPPoE and PPP headers at *p, moves *p behind them, and returns the Ethernet type of what follows, 0 if
+// it is nothing of ours. Control frames of the session are not.
+static __always_inline __u16 ppp_type(const __u8 **p, const __u8 *end)
+{
+	const __u8 *ppp = *p + PPPOE_HEADER;
+	__u16 protocol;
+
+	if (ppp + 2 > end || (*p)[1] != 0)
+		return 0;
+	protocol = ppp[0];
+	if (protocol & 1) {
+		*p = ppp + 1;
+	} else {
+		protocol = load16(ppp);
+		*p = ppp + 2;
+	}
+	switch (protocol) {
+	case PPP_IPV4:
+		return TYPE_IPV4;
+	case PPP_IPV6:
+		return TYPE_IPV6;
+	case PPP_MPLS:
+	case PPP_MPLS_UPSTREAM:
+		return TYPE_MPLS;
+	}
+	return 0;
+}
+
+// mpls_type reads the labels at *p, moves *p behind them, and returns the Ethernet type of what follows by the version of
+// its IP header, 0 if it has none.
+static __always_inline __u16 mpls_type(const __u8 **p, const __u8 *end)
+{
+	const __u8 *label = *p;
+
+#pragma unroll
+	for (int i = 0; i < MAX_MPLS_LABELS; i++) {
+		if (label + MPLS_LABEL > end)
+			return 0;
+		label += MPLS_LABEL;
+		if (label[-2] & 1) // the bottom of the stack
+			goto packet;
+	}
+	return 0;
+packet:
+	if (label + 1 > end)
+		return 0;
+	*p = label;
+	switch (label[0] >> 4) {
+	case 4:
+		return TYPE_IPV4;
+	case 6:
+		return TYPE_IPV6;
+	}
+	return 0;
+}
+
 SEC("xdp")
 int tap(struct xdp_md *ctx)
 {
@@ -163,18 +254,22 @@ int tap(struct xdp_md *ctx)
 
 #pragma unroll
 	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
-		if (type != TYPE_CTAG && type != TYPE_STAG)
+		if (!is_tag(type))
 			break;
 		p += VLAN_HEADER;
 		if (p > end)
 			return pass(PASS_NOT_IP);
 		type = load16(p - 2);
 	}
+	if (type == TYPE_PPPOE)
+		type = ppp_type(&p, end);
+	if (type == TYPE_MPLS || type == TYPE_MPLS_UPSTREAM)
+		type = mpls_type(&p, end);
 
 	if (type != TYPE_IPV4 && type != TYPE_IPV6)
 		return pass(PASS_NOT_IP);
 	if (have_pass_ports)
-		cause = type == TYPE_IPV4 ? ipv4_cause(p, end) : ipv6_cause(p, end);
+		cause = ip_cause(ctx, p - data, type);
 	if (cause != REDIRECTED)
 		return pass(cause);
 

@@ -33,7 +33,7 @@ func rawUDP(out bool, inside, port, outside byte) []byte {
 // TestReadAnswersAreNoScan: a server answers one client at many ports, and many clients. Without the questions, such
 // packets are a port scan and a sweep, if they come from a port of no service.
 func TestReadAnswersAreNoScan(t *testing.T) {
-	config := writeFile(t, "screens.toml", `
+	const text = `
 [pipeline]
 hooks = ["screens"]
 [zones.trust]
@@ -44,7 +44,7 @@ prefixes = ["0.0.0.0/0"]
 plugin = "screendrop"
 zones  = ["untrust"]
 udp    = { port-scan = true, udp-sweep = true }
-`)
+`
 	var questions, answers, scan [][]byte
 	for n := range byte(12) {
 		questions = append(questions, rawUDP(true, 1, n, 8), rawUDP(true, 2+n, 0, 9))
@@ -56,13 +56,15 @@ udp    = { port-scan = true, udp-sweep = true }
 		scan = append(scan, p)
 	}
 	for _, tc := range []struct {
-		name        string
+		name, more  string
 		packets     [][]byte
 		scan, sweep int
 	}{
-		{"answers", append(questions, answers...), 0, 0},
-		{"scan and sweep", scan, 1, 1},
+		{"answers", "", append(questions, answers...), 0, 0},
+		{"scan and sweep", "", scan, 1, 1},
+		{"without drop", "alarm-without-drop = true", scan, 1, 1},
 	} {
+		config := writeFile(t, "screens.toml", text+tc.more)
 		out := mustRun(t, "read", "-c", config, "-f", "rfc3164", writeFile(t, "dns.pcap", rawIP(tc.packets)))
 		if n := strings.Count(out, "UDP port scan!"); n != tc.scan {
 			t.Errorf("%s: %d port scans, want %d\n%s", tc.name, n, tc.scan, out)

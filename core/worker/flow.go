@@ -69,12 +69,20 @@ func (w *Worker) icmpError(p *hook.Packet, last bool) (v hook.Verdict, waits boo
 	return hook.Pass, false
 }
 
-// decide asks the policies about the first packet of a flow. What they say is in w.permit or w.finding.
+// decide asks the policies about the first packet of a flow. What they say is in w.permit, or of a packet that does not pass
+// in w.finding.
 func (w *Worker) decide(p *hook.Packet) hook.Verdict {
-	w.permit, w.finding = hook.Permit{}, hook.Finding{}
+	w.permit = hook.Permit{}
 	for _, h := range w.Session {
+		w.finding = hook.Finding{}
 		if v := h.Decide(p, &w.permit, &w.finding); v != hook.Pass {
 			return v
+		}
+		if w.finding.Found { // reported and let pass, as screens do with alarm-without-drop
+			w.offer(p, found{kind: w.finding.Kind, finding: w.finding})
+			if p == &w.reverse {
+				w.flush(w.at) // it is used again
+			}
 		}
 	}
 	return hook.Pass

@@ -109,7 +109,7 @@ const (
 	doubtful                      // its first packet could be an answer, and its source has no receive times
 	exact                         // began is when the packet was received, not when it was read
 	logClose                      // a SessionClose record is wanted
-	openOwed                      // the SessionOpen record was held back until both ends have sent
+	openOwed                      // the SessionOpen record was held back until the session is wanted
 
 	reasonShift = 28
 )
@@ -129,11 +129,17 @@ func (e *entry) setReason(r event.CloseReason) {
 // answered reports whether both ends have sent.
 func (e *entry) answered() bool { return e.packets[client] != 0 && e.packets[server] != 0 }
 
+// wanted reports whether both ends have shown that they want the session: both have sent and, of TCP, the handshake is
+// complete. It stays so when the session ends.
+func (e *entry) wanted() bool {
+	return e.answered() && (e.proto() != packet.ProtoTCP || e.state&established != 0)
+}
+
 // mutual reports whether both ends want the session: both have sent and, of TCP, the handshake is complete. A session that
 // has ended is not mutual any more. What a flood of spoofed packets creates never is: neither a SYN, nor a SYN that a
 // server answers, nor an ACK that is taken for the middle of a session.
 func (e *entry) mutual() bool {
-	return e.answered() && (e.proto() != packet.ProtoTCP || e.state&established != 0) && !e.over()
+	return e.wanted() && !e.over()
 }
 
 // over reports whether the session has ended and only waits.
@@ -180,11 +186,9 @@ type Session struct {
 	InZone, OutZone uint16
 	App             uint16
 	LogClose        bool
+	Wanted          bool // both ends have sent and, of TCP, the handshake was complete: no forged address can do that
 	OpenOwed        bool // its SessionOpen record was held back, see [Table.OweOpen], and never became due
 }
-
-// Answered reports whether both ends have sent.
-func (s *Session) Answered() bool { return s.ClientPackets != 0 && s.ServerPackets != 0 }
 
 // fill copies the entry, which ends now, into s.
 func (e *entry) fill(s *Session, now int64) {
@@ -195,7 +199,7 @@ func (e *entry) fill(s *Session, now int64) {
 		ClientPackets: e.packets[client], ClientBytes: e.bytes[client],
 		ServerPackets: e.packets[server], ServerBytes: e.bytes[server],
 		Created: e.began, Closed: now, Reason: e.reason(), Policy: e.policy, Interface: e.iface,
-		InZone: e.inZone, OutZone: e.outZone, App: e.app, LogClose: e.state&logClose != 0, OpenOwed: e.state&openOwed != 0,
+		InZone: e.inZone, OutZone: e.outZone, App: e.app, LogClose: e.state&logClose != 0, Wanted: e.wanted(), OpenOwed: e.state&openOwed != 0,
 	}
 	from, to := &s.Client.Src, &s.Client.Dst
 	if e.state&clientIsB != 0 {

@@ -219,7 +219,7 @@ func TestCounters(t *testing.T) {
 			want := Session{
 				ID: 1, Client: c.h.Tuple, ClientPackets: 3, ClientBytes: 1500 + 40 + 65535, ServerPackets: 1, ServerBytes: 100,
 				Created: got.Created, Closed: got.Closed, Reason: event.CloseTimeout, Policy: 5, Interface: 7,
-				InZone: 3, OutZone: 4, App: 6, LogClose: true,
+				InZone: 3, OutZone: 4, App: 6, LogClose: true, Wanted: true,
 			}
 			if got != want {
 				t.Errorf("got  %+v\nwant %+v", got, want)

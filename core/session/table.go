@@ -86,7 +86,7 @@ type Hit struct {
 	OutZone    uint16 // the zone the packet goes to: towards the client it is the one the session came from
 	Policy     uint32
 	App        uint16
-	// OpenDue is set once, when both ends of a session have sent whose SessionOpen record is owed, see [Table.OweOpen].
+	// OpenDue is set once, when a session is wanted whose SessionOpen record is owed, see [Table.OweOpen].
 	OpenDue bool
 }
 
@@ -156,7 +156,7 @@ func (t *Table) Lookup(h *packet.Headers, domain uint32, now int64, hit *Hit) bo
 	}
 	t.touch(s, i, h, fromClient, domain, now)
 	*hit = e.hit(fromClient)
-	if e.state&openOwed != 0 && e.answered() {
+	if e.state&openOwed != 0 && e.wanted() {
 		e.state &^= openOwed
 		hit.OpenDue = true
 	}
@@ -377,8 +377,8 @@ func (t *Table) Unkept(h *packet.Headers, now int64) bool {
 	return u.slot != 0 && u.tag == unkeptTag(hash, forward) && int64(uint32(now>>slotShift)-u.slot) <= unkeptLife>>slotShift
 }
 
-// OweOpen notes that the SessionOpen record of the packet's session was held back: [Hit.OpenDue] says when both ends have
-// sent and it is due.
+// OweOpen notes that the SessionOpen record of the packet's session was held back: [Hit.OpenDue] says when it is
+// due, see [Session.Wanted].
 func (t *Table) OweOpen(h *packet.Headers, domain uint32) {
 	var k key
 	forward := k.set(&h.Tuple)

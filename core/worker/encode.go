@@ -11,7 +11,11 @@ var _ admission.Encoder = (*Worker)(nil)
 // Encode makes the record of an event that the gate has admitted. The gate calls it.
 func (w *Worker) Encode(ref uint32, rec *event.Record) {
 	if ref&closedRef != 0 {
-		w.encodeClosed(&w.closed[ref&^closedRef], rec)
+		w.encodeClosed(&w.ended[ref&^closedRef], rec)
+		return
+	}
+	if ref&openedRef != 0 {
+		EncodeLive(&w.ended[ref&^openedRef], w.offset, rec)
 		return
 	}
 	e := &w.found[ref]

@@ -5,7 +5,6 @@ import (
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/session"
-	"github.com/rtflow/pipelined/sdk/event"
 )
 
 // session finds or creates the packet's session. waits is true if the packet is kept for later, see [late]; last is set
@@ -23,7 +22,7 @@ func (w *Worker) session(p *hook.Packet, last bool) (v hook.Verdict, waits bool)
 		return hook.Pass, false
 	}
 	var hit session.Hit
-	if w.Sessions.Lookup(&p.Headers, w.domain, p.Time, &hit) {
+	if w.lookup(p, &hit) {
 		p.OutZone, p.App = hit.OutZone, hit.App
 		return hook.Pass, false
 	}
@@ -107,7 +106,7 @@ func (w *Worker) firstPacket(p *hook.Packet, last bool) (v hook.Verdict, waits b
 		return v, false
 	}
 	if w.create(p, p, false) && !w.permit.NoOpen {
-		w.offer(p, found{kind: event.SessionOpen, id: w.nextID, policy: w.permit.Policy})
+		w.opened(p, p, w.nextID)
 	}
 	w.nextID += w.created * w.idStride
 	return hook.Pass, false
@@ -194,7 +193,7 @@ func (w *Worker) joinAs(p *hook.Packet, fromServer bool) bool {
 	}
 	isNew := w.create(p, first, fromServer)
 	if isNew && !w.permit.NoOpen {
-		w.offer(first, found{kind: event.SessionOpen, id: w.nextID, policy: w.permit.Policy})
+		w.opened(p, first, w.nextID)
 	}
 	w.nextID += w.created * w.idStride
 	p.App = first.App

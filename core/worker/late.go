@@ -84,7 +84,7 @@ func (w *Worker) decideLate(e *lateEntry) hook.Verdict {
 		return v
 	}
 	var hit session.Hit
-	if w.Sessions.Lookup(&p.Headers, w.domain, p.Time, &hit) {
+	if w.lookup(p, &hit) {
 		p.OutZone, p.App = hit.OutZone, hit.App
 		return hook.Pass
 	}

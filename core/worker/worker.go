@@ -48,7 +48,9 @@ const (
 	idle = time.Second
 	// expireBatch is how many sessions a live worker ends per batch: more than a batch can begin.
 	expireBatch = 2 * packet.BatchSize
-	closedRef   = 1 << 31
+	// What a reference to Worker.ended is for.
+	closedRef = 1 << 31
+	openedRef = 1 << 30
 )
 
 // Worker carries the packets of one queue.
@@ -59,8 +61,8 @@ type Worker struct {
 	packets  [packet.BatchSize]hook.Packet
 	found    [admission.MaxPending]found
 	nFound   int
-	closed   [admission.MaxPending]session.Session
-	nClosed  int
+	ended    [admission.MaxPending]session.Session // that records are made from, of the end or of the beginning
+	nEnded   int
 	expired  []session.Session // room for those that are due; grows only if Complete, at most to as many as there are
 	frags    *fragments
 	late     *late
@@ -180,7 +182,7 @@ func (w *Worker) process() {
 // flush brings what is pending to the rings.
 func (w *Worker) flush(now int64) {
 	w.lane.Flush(now, now+w.offset)
-	w.nFound, w.nClosed = 0, 0
+	w.nFound, w.nEnded = 0, 0
 }
 
 // age ends the sessions that are due at now.
@@ -212,18 +214,59 @@ func byClose(a, b session.Session) int {
 	return cmp.Or(cmp.Compare(a.Closed, b.Closed), cmp.Compare(a.ID, b.ID))
 }
 
-// sessionClosed offers the close record of a session, if its policy wants one.
+// sessionClosed offers the close record of a session, if its policy wants one. An open record that is still owed is
+// refused for good.
 func (w *Worker) sessionClosed(s *session.Session, now int64) {
+	slot := w.lane.Slot(s.InZone)
+	if s.OpenOwed {
+		w.lane.Refuse(event.SessionOpen, slot, now)
+	}
 	if !s.LogClose {
 		return
 	}
 	if w.lane.Full() {
 		w.flush(now)
 	}
-	w.closed[w.nClosed] = *s
-	if w.lane.Offer(event.SessionClose, 0, now, closedRef|uint32(w.nClosed)) {
-		w.nClosed++
+	w.ended[w.nEnded] = *s
+	offer := w.lane.OfferUnanswered
+	if s.Wanted {
+		offer = w.lane.Offer
 	}
+	if offer(event.SessionClose, slot, now, closedRef|uint32(w.nEnded)) {
+		w.nEnded++
+	}
+}
+
+// opened offers the open record of a session that a packet has just created; id is that of the session, and first the
+// packet as the client would have sent it. Forged addresses create as many sessions as they like: what the limiter refuses
+// is owed until both ends want the session.
+func (w *Worker) opened(p, first *hook.Packet, id uint64) {
+	if w.lane.Full() {
+		w.flush(w.at)
+	}
+	w.note(first, found{kind: event.SessionOpen, id: id, policy: w.permit.Policy})
+	if w.lane.TryUnanswered(event.SessionOpen, w.lane.Slot(first.InZone), w.at, uint32(w.nFound)) {
+		w.nFound++
+	} else {
+		w.Sessions.OweOpen(&p.Headers, w.domain)
+	}
+}
+
+// lookup finds the session of a packet and offers the open record that has become due with it.
+func (w *Worker) lookup(p *hook.Packet, hit *session.Hit) bool {
+	if !w.Sessions.Lookup(&p.Headers, w.domain, p.Time, hit) {
+		return false
+	}
+	if hit.OpenDue {
+		if w.lane.Full() {
+			w.flush(w.at)
+		}
+		if w.Sessions.Get(&p.Headers, w.domain, p.Time, &w.ended[w.nEnded]) &&
+			w.lane.Offer(event.SessionOpen, 0, w.at, openedRef|uint32(w.nEnded)) {
+			w.nEnded++
+		}
+	}
+	return true
 }
 
 // offer offers one event about a packet.
@@ -231,11 +274,16 @@ func (w *Worker) offer(p *hook.Packet, e found) {
 	if w.lane.Full() {
 		w.flush(w.at)
 	}
-	e.packet, e.srcPort, e.dstPort, e.outZone, e.app = p, p.SrcPort, p.DstPort, p.OutZone, p.App
-	w.found[w.nFound] = e
+	w.note(p, e)
 	if w.lane.Offer(e.kind, w.lane.Slot(p.InZone), w.at, uint32(w.nFound)) {
 		w.nFound++
 	}
+}
+
+// note keeps what the record of an event about a packet is made from.
+func (w *Worker) note(p *hook.Packet, e found) {
+	e.packet, e.srcPort, e.dstPort, e.outZone, e.app = p, p.SrcPort, p.DstPort, p.OutZone, p.App
+	w.found[w.nFound] = e
 }
 
 // frame carries one frame past the call sites.

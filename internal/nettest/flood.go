@@ -22,9 +22,11 @@ type Flood struct {
 	// port behind an IPv4 header without options) and 42 to 49 (the first 8 bytes of a UDP payload) are overwritten:
 	// with the number of the flow, and with the number of the packet, from 0, little endian.
 	Frame []byte
-	Flows int           // source ports used in turn, a power of two up to 65,536; default 1
-	Count uint64        // packets, or some more if a signal disturbs the kernel; default 1<<20
-	For   time.Duration // at most; default 10 s
+	// KeepPayload leaves bytes 42 to 49 as they are: they belong to the header, if the template is TCP.
+	KeepPayload bool
+	Flows       int           // source ports used in turn, a power of two up to 65,536; default 1
+	Count       uint64        // packets, or some more if a signal disturbs the kernel; default 1<<20
+	For         time.Duration // at most; default 10 s
 }
 
 const (
@@ -62,7 +64,7 @@ func (h *Host) Flood(ctx context.Context, f Flood) (sent uint64, err error) {
 		return 0, fmt.Errorf("make the packet counter: %w", err)
 	}
 	defer func() { _ = counter.Close() }() // nothing of it is needed any more
-	program, err := ebpf.NewProgram(floodProgram(counter, device.Index, f.Flows))
+	program, err := ebpf.NewProgram(floodProgram(counter, device.Index, f.Flows, f.KeepPayload))
 	if err != nil {
 		return 0, fmt.Errorf("load the generator: %w", err)
 	}
@@ -106,7 +108,7 @@ func (f Flood) withDefaults() (Flood, error) {
 }
 
 // floodProgram numbers the packet, writes number and flow into it and sends it to the interface with this index.
-func floodProgram(counter *ebpf.Map, index, flows int) *ebpf.ProgramSpec {
+func floodProgram(counter *ebpf.Map, index, flows int, keepPayload bool) *ebpf.ProgramSpec {
 	const (
 		data   = asm.R2
 		end    = asm.R3
@@ -114,6 +116,10 @@ func floodProgram(counter *ebpf.Map, index, flows int) *ebpf.ProgramSpec {
 		number = asm.R5
 		state  = asm.R6
 	)
+	numbered := asm.StoreMem(data, sequenceOffset, number, asm.DWord)
+	if keepPayload {
+		numbered = asm.Mov.Reg(number, number)
+	}
 	return &ebpf.ProgramSpec{
 		Name: "flood",
 		Type: ebpf.XDP,
@@ -126,7 +132,7 @@ func floodProgram(counter *ebpf.Map, index, flows int) *ebpf.ProgramSpec {
 
 			asm.LoadMapValue(state, counter.FD(), 0),
 			asm.LoadMem(number, state, 0, asm.DWord),
-			asm.StoreMem(data, sequenceOffset, number, asm.DWord),
+			numbered,
 			asm.Mov.Reg(asm.R7, number),
 			asm.And.Imm(asm.R7, int32(flows-1)),
 			asm.HostTo(asm.BE, asm.R7, asm.Half),

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -145,13 +146,22 @@ drain   = "5s"
 // writes, "" for beside the first. wrapper is a command to run it under.
 func start(n *network, jsonDir string, wrapper ...string) *daemon {
 	n.t.Helper()
+	return startWith(n, config, jsonDir, wrapper...)
+}
+
+// startWith is start with another configuration.
+func startWith(n *network, config, jsonDir string, wrapper ...string) *daemon {
+	n.t.Helper()
 	d := &daemon{t: n.t, net: n, dir: n.t.TempDir(), states: make(chan string, 256)}
 	if jsonDir == "" {
 		jsonDir = d.dir
 	}
 	path := filepath.Join(d.dir, "pipeline.toml")
 	n.must(os.Chmod(filepath.Dir(d.dir), 0o755)) // for a daemon that is not root
-	n.must(os.Chmod(d.dir, 0o777))
+	n.must(os.Chmod(d.dir, 0o755))
+	if slices.Contains(wrapper, "--reuid=65534") {
+		n.must(os.Chown(d.dir, 65534, 65534))
+	}
 	text := strings.NewReplacer("DIR/", d.dir+"/", "JSON/", jsonDir+"/").Replace(config)
 	n.must(os.WriteFile(path, []byte(text), 0o644))
 

@@ -141,11 +141,15 @@ func (s onceSink) Run(ctx context.Context, stream sdk.Stream) error {
 func openInput(path string) (input io.ReadCloser, frames bool, err error) {
 	f := os.Stdin
 	if path != "-" {
-		if f, err = os.Open(path); err != nil {
+		st, err := os.Stat(path)
+		if err != nil {
 			return nil, false, err
 		}
-		if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-			return f, false, err // a directory or device is for the capture reader to judge
+		if !st.Mode().IsRegular() {
+			return io.NopCloser(nil), false, nil // a FIFO, directory or device is for the capture reader to open
+		}
+		if f, err = os.Open(path); err != nil {
+			return nil, false, err
 		}
 	}
 	b := bufio.NewReaderSize(f, 1<<16)

@@ -68,18 +68,27 @@ func New(zones []Zone, extra []string, ids map[string]uint32) *Table {
 	for _, name := range extra {
 		t.port(name, ids)
 	}
+	type alias struct {
+		name string
+		port port
+	}
+	var aliases []alias
 	for _, z := range zones {
 		t.byName[z.Name] = z.ID
 		for _, name := range z.Interfaces {
 			parent, tag := SplitVLAN(name)
 			p := &t.ports[t.port(parent, ids)]
+			id := p.id
 			if tag == 0 {
 				p.zone = z.ID
-				continue
+			} else {
+				id = LogicalID(p.id, tag)
+				p.vlans = append(p.vlans, vlan{tag: tag, zone: z.ID, id: id})
+				t.names[id] = name
 			}
-			id := LogicalID(p.id, tag)
-			p.vlans = append(p.vlans, vlan{tag: tag, zone: z.ID, id: id})
-			t.names[id] = name
+			if parent != name {
+				aliases = append(aliases, alias{name, port{id: id, zone: z.ID}})
+			}
 		}
 		for _, pfx := range z.Prefixes {
 			if t.prefixes == nil {
@@ -87,6 +96,9 @@ func New(zones []Zone, extra []string, ids map[string]uint32) *Table {
 			}
 			t.prefixes.Insert(pfx.Masked(), z.ID)
 		}
+	}
+	for _, a := range aliases { // last: the ids of parents are settled
+		t.alias(a.name, a.port)
 	}
 	return t
 }
@@ -105,6 +117,21 @@ func (t *Table) port(name string, ids map[string]uint32) uint32 {
 	t.index[name] = i
 	t.names[id] = name
 	return i
+}
+
+// alias adds p as the interface of that very name: a capture or the kernel may call an interface wan0.100, br-lan.1 or wan0.0, whose
+// frames have no tag. It has the record's id that frames of the parent get, so that a name has one id.
+func (t *Table) alias(name string, p port) {
+	if i, ok := t.index[name]; ok {
+		delete(t.names, t.ports[i].id)
+		if t.names[p.id] == "" {
+			t.names[p.id] = name
+		}
+		t.ports[i].id, t.ports[i].zone = p.id, p.zone
+		return
+	}
+	t.index[name] = uint32(len(t.ports))
+	t.ports = append(t.ports, p)
 }
 
 // maxParent is the largest interface id that leaves room for a VLAN tag above it, see [LogicalID]. The kernel counts
@@ -130,10 +157,10 @@ func containsID(ids map[string]uint32, id uint32) bool {
 }
 
 // SplitVLAN splits the name of a VLAN interface, "wan0.100", into parent and tag. The tag is 0 if name is that of a
-// physical interface.
+// physical interface, or of its untagged frames: "wan0.0".
 func SplitVLAN(name string) (parent string, tag uint16) {
 	if i := strings.LastIndexByte(name, '.'); i > 0 {
-		if n, err := strconv.ParseUint(name[i+1:], 10, 16); err == nil && n > 0 && n < 4095 {
+		if n, err := strconv.ParseUint(name[i+1:], 10, 16); err == nil && n < 4095 {
 			return name[:i], uint16(n)
 		}
 	}
@@ -209,6 +236,9 @@ func (t *Table) HasInterface(name string) bool {
 
 // InterfaceID returns the record's id of the logical interface of that name.
 func (t *Table) InterfaceID(name string) (uint32, bool) {
+	if i, ok := t.index[name]; ok {
+		return t.ports[i].id, true
+	}
 	for id, n := range t.names {
 		if n == name {
 			return id, true

@@ -154,7 +154,7 @@ func TestSplitVLAN(t *testing.T) {
 		tag    uint16
 	}{
 		"lan0": {"lan0", 0}, "wan0.100": {"wan0", 100}, "wan0.1": {"wan0", 1}, "wan0.4094": {"wan0", 4094},
-		"wan0.4095": {"wan0.4095", 0}, "wan0.0": {"wan0.0", 0}, "wan0.": {"wan0.", 0}, ".5": {".5", 0}, "": {"", 0},
+		"wan0.4095": {"wan0.4095", 0}, "wan0.0": {"wan0", 0}, "wan0.": {"wan0.", 0}, ".5": {".5", 0}, "": {"", 0},
 		"wan0.x": {"wan0.x", 0}, "wan0.-1": {"wan0.-1", 0}, "wan0.70000": {"wan0.70000", 0}, "a.b.9": {"a.b", 9},
 		"wan0.+5": {"wan0.+5", 0},
 	} {
@@ -206,8 +206,8 @@ func TestNames(t *testing.T) {
 	if !slices.IsSortedFunc(z.Zones(), func(a, b Zone) int { return int(a.ID) - int(b.ID) }) || len(z.Zones()) != 5 {
 		t.Errorf("zones %v", z.Zones())
 	}
-	if z.Index("none") != 0 || z.Index("lan0") == 0 || z.Index("wan0.100") != 0 {
-		t.Error("Index knows physical interfaces, and only them")
+	if z.Index("none") != 0 || z.Index("lan0") == 0 || z.Index("wan0.100") == z.Index("wan0") {
+		t.Error("Index confuses interfaces")
 	}
 }
 
@@ -303,4 +303,38 @@ func BenchmarkIngress(b *testing.B) {
 			z.Ingress(0, 0, &a6, f6)
 		}
 	})
+}
+
+// TestNameWithDot finds the interface of that very name, whose frames have no tag, beside the VLAN of that name.
+func TestNameWithDot(t *testing.T) {
+	z := New([]Zone{
+		{ID: 1, Name: "dmz", Interfaces: []string{"eth0.100", "br-lan.1", "eth0.2.100", "eth0.2"}},
+		{ID: 2, Name: "wan", Interfaces: []string{"wan0.0"}},
+	}, []string{"eth0.100"}, map[string]uint32{"eth0": 5, "eth0.100": 6, "wan0": 7})
+	a, f := addr("192.0.2.1")
+	ids := make(map[uint32]string)
+	for _, c := range []struct {
+		intf string
+		tag  uint16
+		zone uint16
+		name string
+	}{
+		{"eth0.100", 0, 1, "eth0.100"}, {"eth0", 100, 1, "eth0.100"}, {"eth0", 0, 0, "eth0"}, {"eth0.100", 9, 1, "eth0.100"},
+		{"br-lan.1", 0, 1, "br-lan.1"}, {"br-lan", 1, 1, "br-lan.1"},
+		{"eth0.2.100", 0, 1, "eth0.2.100"}, {"eth0.2", 100, 1, "eth0.2.100"}, {"eth0.2", 0, 1, "eth0.2"}, {"eth0", 2, 1, "eth0.2"},
+		{"wan0", 0, 2, "wan0"}, {"wan0.0", 0, 2, "wan0"},
+	} {
+		zone, id := z.Ingress(z.Index(c.intf), c.tag, &a, f)
+		_, names := z.NameMaps()
+		if zone != c.zone || names[id] != c.name {
+			t.Errorf("%s tag %d: zone %d, interface %q; want %d, %q", c.intf, c.tag, zone, names[id], c.zone, c.name)
+		}
+		if other, ok := ids[id]; ok && other != c.name {
+			t.Errorf("%s and %s have the same id", other, c.name)
+		}
+		ids[id] = c.name
+		if got, ok := z.InterfaceID(c.name); !ok || got != id {
+			t.Errorf("the id of %s is %#x, want %#x", c.name, got, id)
+		}
+	}
 }

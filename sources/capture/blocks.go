@@ -121,6 +121,10 @@ func (g *blocks) inspect(typ, length uint32) error {
 	switch typ {
 	case blockSection:
 		g.interfaces = 0
+		// Version 1.2 is 1.0 by another name (draft-ietf-opsawg-pcapng, section 4.1), and pcapgo knows 1.0 only.
+		if length >= sectionSize && g.uint32(b[12:]) == g.version(1, 2) {
+			g.putUint32(b[12:], g.version(1, 0))
+		}
 		return g.checkOptions(b, sectionSize)
 	case blockInterface:
 		if g.interfaces++; g.interfaces > maxInterfaces {
@@ -207,6 +211,14 @@ func (g *blocks) discard(n int64) error {
 		}
 	}
 	return nil
+}
+
+// version returns major and minor version as the four bytes of a section header in its byte order.
+func (g *blocks) version(major, minor uint32) uint32 {
+	if g.big {
+		return major<<16 | minor
+	}
+	return minor<<16 | major
 }
 
 func (g *blocks) uint16(b []byte) uint16 {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -63,9 +62,10 @@ func openRecords(r io.Reader, cfg *Config) (records, error) {
 			return nil, err
 		}
 	}
-	switch {
-	case isClassic(head):
+	if _, _, ok := classicOrder(head); ok {
 		return newClassic(br, head, cfg)
+	}
+	switch {
 	case bytes.HasPrefix(head, []byte{0x0a, 0x0d, 0x0d, 0x0a}):
 		return newNG(br, cfg)
 	case len(head) == 0:
@@ -95,20 +95,6 @@ func (g gzipErrors) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// isClassic reports whether head starts with one of pcap's four magic numbers.
-func isClassic(head []byte) bool {
-	if len(head) < 4 {
-		return false
-	}
-	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
-		switch order.Uint32(head) {
-		case 0xa1b2c3d4, 0xa1b23c4d: // microseconds, nanoseconds
-			return true
-		}
-	}
-	return false
-}
-
 // lookalikes are the starts of files that people take for captures.
 var lookalikes = []struct{ magic, name string }{
 	{"\x28\xb5\x2f\xfd", "zstd compressed data"},
@@ -118,12 +104,10 @@ var lookalikes = []struct{ magic, name string }{
 	{"PK\x03\x04", "a zip archive"},
 	{"\x1f\x8b", "gzip inside gzip"},
 	{"snoop\x00\x00\x00", "a snoop capture"},
-	{"\xa1\xb2\xcd\x34", "a pcap with Kuznetzov's extensions"},
-	{"\x34\xcd\xb2\xa1", "a pcap with Kuznetzov's extensions"},
 	{"\x7fELF", "an ELF program"},
 }
 
-// looksLike describes the start of a file for the eyes of an operator.
+// looksLike describes the start of a file.
 func looksLike(head []byte) string {
 	for _, l := range lookalikes {
 		if strings.HasPrefix(string(head), l.magic) {

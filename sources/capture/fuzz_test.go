@@ -25,7 +25,8 @@ func FuzzCapture(f *testing.F) {
 	f.Add(gzipped(ngOf(binary.LittleEndian, "", pkts...)))
 	f.Add([]byte("#!/bin/sh\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		in := &input{raw: &readOnce{b: b}, cfg: &Config{Interface: "lan0", Index: func(string) uint32 { return 1 }}, count: new(counters)}
+		in := newInput(&readOnce{b: b}, &Config{Interface: "lan0", Index: func(string) uint32 { return 1 }}, new(counters))
+		in.wait = len(b)%2 == 0
 		var rec record
 		err := in.open()
 		captured := 0
@@ -75,7 +76,7 @@ func TestBoundedMemory(t *testing.T) {
 	le.PutUint32(ng[len(ng)-28:], 1<<32-4) // length of the block
 	for name, b := range map[string][]byte{"pcap": pcap, "pcapng": ng} {
 		source := io.MultiReader(bytes.NewReader(b), io.LimitReader(zeros{}, 64<<20))
-		in := &input{raw: source, cfg: &Config{}, count: new(counters)}
+		in := newInput(source, &Config{}, new(counters))
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		err := in.open()

@@ -19,6 +19,8 @@ type ng struct {
 	ports  []port // interfaces of the section, as far as packets have named them
 	read   uint64 // packets handed out
 	others uint64 // packets of other link types
+
+	foreign error // names the first link type that is not read: what is wrong with a capture that has no other packets
 }
 
 // port is what there is to know about an interface of the capture.
@@ -45,7 +47,10 @@ func (n *ng) next(rec *record) error {
 	for {
 		data, info, err := n.r.ZeroCopyReadPacketData()
 		if err != nil {
-			return n.cause(err)
+			if err = n.cause(err); errors.Is(err, io.EOF) && n.read == 0 && n.others > 0 {
+				return n.foreign
+			}
+			return err
 		}
 		for len(n.ports) <= info.InterfaceIndex {
 			if err := n.describe(len(n.ports)); err != nil {
@@ -54,11 +59,6 @@ func (n *ng) next(rec *record) error {
 		}
 		p := n.ports[info.InterfaceIndex]
 		if !p.read {
-			if n.read == 0 {
-				if err := n.refuseForeign(info.InterfaceIndex); err != nil {
-					return err
-				}
-			}
 			n.others++
 			continue
 		}
@@ -92,27 +92,11 @@ func (n *ng) describe(i int) error {
 			i, intf.Name, base, res.Exponent())
 	}
 	link, err := linkOf(intf.LinkType, intf.Name)
+	if err != nil && n.foreign == nil {
+		n.foreign = err
+	}
 	n.ports = append(n.ports, port{index: n.cfg.port(intf.Name), link: link, read: err == nil})
 	return nil
-}
-
-// refuseForeign returns an error if a packet of interface i shows that nothing of the capture can be read: none of the
-// interfaces described so far has a link type that is read. Frames of one interface among others are skipped and counted
-// instead.
-func (n *ng) refuseForeign(i int) error {
-	for j := range n.r.NInterfaces() {
-		if intf, err := n.r.Interface(j); err == nil {
-			if _, err := linkOf(intf.LinkType, intf.Name); err == nil {
-				return nil
-			}
-		}
-	}
-	intf, err := n.r.Interface(i)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	_, err = linkOf(intf.LinkType, intf.Name)
-	return err
 }
 
 // cause returns the error that ended reading: what the guard found, because pcapgo turns io.ErrUnexpectedEOF at the start

@@ -65,6 +65,7 @@ func (p plugged) Counters() []source.Counter {
 		{Name: "packets", Queue: -1, Value: st.Packets},
 		{Name: "bytes", Queue: -1, Value: st.Bytes},
 		{Name: "out_of_order", Queue: -1, Value: st.OutOfOrder},
+		{Name: "clock_set_back", Queue: -1, Value: st.ClockSetBack},
 		{Name: "other_link_type", Queue: -1, Value: st.OtherLinkType},
 	}
 }

@@ -50,16 +50,18 @@ func (c *Config) port(name string) uint32 {
 type Stats struct {
 	Packets uint64 `json:"packets"`
 	Bytes   uint64 `json:"bytes"` // captured bytes of these packets
-	// OutOfOrder counts the packets among them that were stamped earlier than their predecessor, or not at all. They have
-	// their predecessor's time.
+	// OutOfOrder counts the packets among them that were stamped earlier than their predecessor, not at all, or so much later that
+	// what follows contradicts it. They have their predecessor's time.
 	OutOfOrder uint64 `json:"out_of_order"`
+	// ClockSetBack counts how often time went on from where it was, because the stamps had gone back for good.
+	ClockSetBack uint64 `json:"clock_set_back"`
 	// OtherLinkType counts packets of a pcapng beside them that were skipped because the link type of their interface is not read.
 	OtherLinkType uint64 `json:"other_link_type"`
 }
 
 // counters are Stats while they change. One goroutine adds, any may read.
 type counters struct {
-	packets, bytes, outOfOrder, otherLinkType atomic.Uint64
+	packets, bytes, outOfOrder, setBack, otherLinkType atomic.Uint64
 }
 
 // Source reads one capture. Receive and Release are for one goroutine, Stats and Progress for any.
@@ -82,7 +84,7 @@ type Source struct {
 // pipe is first looked at by Receive.
 func Open(cfg Config) (*Source, error) {
 	s := &Source{cfg: cfg, stage: newStage()}
-	s.in = &input{cfg: &s.cfg, count: &s.count}
+	s.in = newInput(nil, &s.cfg, &s.count)
 	if cfg.Path == "-" {
 		if cfg.Stdin == nil {
 			return nil, &Error{Path: cfg.Path, Err: errors.New("there is no standard input to read")}
@@ -91,7 +93,7 @@ func Open(cfg Config) (*Source, error) {
 		s.pump = startPump(s.in)
 		return s, nil
 	}
-	file, err := os.Open(cfg.Path)
+	file, err := openFile(cfg.Path)
 	if err != nil {
 		return nil, pathError(cfg.Path, err)
 	}
@@ -106,9 +108,10 @@ func Open(cfg Config) (*Source, error) {
 	case mode.IsDir():
 		err = &Error{Path: cfg.Path, Err: ErrDirectory}
 	case mode.IsRegular():
-		s.size = info.Size()
+		s.size, s.in.wait = info.Size(), true
 		err = s.in.open()
 	default:
+		s.in.raw = &metered{r: &awaitedFile{File: file}, n: &s.done}
 		s.pump = startPump(s.in)
 	}
 	if err != nil {
@@ -178,6 +181,7 @@ func (s *Source) Stats() Stats {
 		Packets:       s.count.packets.Load(),
 		Bytes:         s.count.bytes.Load(),
 		OutOfOrder:    s.count.outOfOrder.Load(),
+		ClockSetBack:  s.count.setBack.Load(),
 		OtherLinkType: s.count.otherLinkType.Load(),
 	}
 }
@@ -186,8 +190,8 @@ func (s *Source) Stats() Stats {
 // if that cannot be known.
 func (s *Source) Progress() (done, total int64) { return s.done.Load(), s.size }
 
-// Close ends reading and closes the file. No Receive may be under way. The goroutine that reads standard input ends as
-// soon as its read returns: with the next byte, or when the writer closes the pipe.
+// Close ends reading and closes the file. No Receive may be under way. The goroutine that reads a FIFO ends; that of standard
+// input does as soon as its read returns: with the next byte, or when the writer closes the pipe.
 func (s *Source) Close() error {
 	if s.pump != nil {
 		s.pump.stop()

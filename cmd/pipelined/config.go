@@ -35,9 +35,10 @@ type planned struct {
 // how says how a configuration is planned.
 type how struct {
 	path   string
-	daemon bool // with what only the daemon needs
-	guess  bool // the same, unless the file has no source and no sink at all
-	ask    bool // plugins are started and look at their own tables
+	text   []byte // instead of what is at path; nil: none
+	daemon bool   // with what only the daemon needs
+	guess  bool   // the same, unless the file has no source and no sink at all
+	ask    bool   // plugins are started and look at their own tables
 
 	patience time.Duration // for how long they are asked, all together; 0: as long as each may take
 }
@@ -50,7 +51,11 @@ func plan(ctx context.Context, w io.Writer, how how, o pipeline.Options) (_ *pla
 			return nil, fmt.Errorf("the host's name: %w", err)
 		}
 	}
-	file, problems := config.Load(how.path)
+	load := config.Load
+	if how.text != nil {
+		load = func(path string) (*config.File, *config.Problems) { return config.LoadText(path, how.text) }
+	}
+	file, problems := load(how.path)
 	if how.daemon || how.guess && len(file.Sources)+len(file.Sinks) > 0 {
 		file.RequireRun(problems)
 	}

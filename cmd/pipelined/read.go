@@ -37,8 +37,9 @@ func newRead() *cobra.Command {
 		Use:   "read CAPTURE",
 		Short: "Print the events of a capture",
 		Long: `read prints the events of a capture (pcap or pcapng, plain or gzip, "-" for standard input) on standard output. Zones,
-hooks and admission limits come from the configuration; its sources and sinks are left alone. The same capture and
-configuration give the same bytes.
+hooks and admission limits come from the configuration; its sources and sinks are left alone. Without a pipeline.toml here,
+and without --config, private addresses are one zone and all others another. The same capture and
+configuration give the same bytes. If less than half of the packets could be used, standard error says why.
 
 CAPTURE may also be a file of frames that read or a file sink wrote with the format "frames", compressed or not: its records
 are printed as they are, with the names of the configuration.`,
@@ -79,7 +80,7 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var open atomic.Pointer[capture.Source]
-	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: o.config}, pipeline.Options{
+	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), configOrBuiltin(cmd, o.config), pipeline.Options{
 		Log: newLogger(cmd.ErrOrStderr(), slog.LevelWarn),
 		Input: &pipeline.Input{
 			Name:       "capture",
@@ -116,6 +117,13 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 		}
 	}
 	led := pl.Ledger()
+	var skipped uint64
+	if s := open.Load(); s != nil {
+		skipped = s.Stats().OtherLinkType
+	}
+	if why := unused(&led.Packets, skipped); why != "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "pipelined: %s: %s\n", path, why)
+	}
 	if o.ledger != "" {
 		err = errors.Join(err, writeLedger(o.ledger, &led))
 	}
@@ -188,7 +196,7 @@ type readCloser struct {
 
 // readFrames prints the records of a file of frames.
 func readFrames(cmd *cobra.Command, input io.Reader, o readOptions) error {
-	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: o.config}, pipeline.Options{
+	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), configOrBuiltin(cmd, o.config), pipeline.Options{
 		Input: &pipeline.Input{Name: "frames"}, Output: &pipeline.Output{Name: "stdout", New: func(sdk.Env) sdk.Sink { return nil }},
 	})
 	if err != nil {

@@ -34,6 +34,14 @@ func Load(path string) (*File, *Problems) {
 	return t.file(), problems
 }
 
+// LoadText reads a configuration that is in memory. name stands in the places of its problems.
+func LoadText(name string, data []byte) (*File, *Problems) {
+	problems := new(Problems)
+	t := newTables()
+	t.add(name, data, problems)
+	return t.file(), problems
+}
+
 // load reads a file and takes its tables.
 func (t *tables) load(path string, problems *Problems) {
 	data, err := read(path, t.maxSize)

@@ -88,6 +88,7 @@ install: ## install what make build has built, and the systemd unit
 	install -D -m 0755 bin/pipelined $(DESTDIR)/usr/bin/pipelined
 	install -D -m 0755 -t $(DESTDIR)/usr/lib/pipelined/plugins bin/pipelined-sink-*
 	install -D -m 0644 dist/pipelined.service $(DESTDIR)/usr/lib/systemd/system/pipelined.service
+	install -D -m 0644 dist/pipelined.sysusers $(DESTDIR)/usr/lib/sysusers.d/pipelined.conf
 	install -D -m 0644 -b pipeline.toml $(DESTDIR)/etc/pipelined/pipeline.toml.example
 
 clean: ## remove what was built

@@ -25,7 +25,7 @@ import (
 )
 
 // builtins is what the command has compiled in, and the plugin that docs/plugins.md is about.
-func builtins(t *testing.T) *pipeline.Registry {
+func builtins(t testing.TB) *pipeline.Registry {
 	t.Helper()
 	host := pluginhost.New(pluginhost.Options{})
 	r, err := pipeline.NewRegistry(

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -75,6 +76,14 @@ func runDaemon(cmd *cobra.Command, path, level string) error {
 	}
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
+	if dir := stateDir(p.file.Service.State); dir != "" {
+		state, err := pipeline.OpenState(dir, log)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = state.Close() }() // nothing is written any more
+		p.UseState(state)
+	}
 	pl, err := p.Open(ctx)
 	if err != nil {
 		return err
@@ -93,6 +102,15 @@ func runDaemon(cmd *cobra.Command, path, level string) error {
 	err = supervise(pl, signals, done, cancel, log)
 	led := pl.Ledger()
 	return errors.Join(err, led.WriteText(cmd.ErrOrStderr(), kindNames()))
+}
+
+// stateDir returns the directory of the configuration, or the first that the service manager has made, "" for none.
+func stateDir(configured string) string {
+	if configured != "" {
+		return configured
+	}
+	first, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
+	return first
 }
 
 // supervise waits for the pipeline to end, and passes on signals and the watchdog meanwhile.

@@ -25,6 +25,7 @@ type Service struct {
 
 	PluginDir  string // where executables of sinks are found by name; default DefaultPluginDir
 	RuntimeDir string // where the sockets of plugins live; default "": the caller finds a place
+	State      string // where runs keep the account that they hand to each other; default "": the caller finds a place, or there is none
 }
 
 // DefaultPluginDir is where packages put executables of sinks.
@@ -73,6 +74,7 @@ func readService(s *Section) Service {
 
 		PluginDir  string `toml:"plugin_dir"`
 		RuntimeDir string `toml:"runtime_dir"`
+		State      string `toml:"state"`
 	}{Metrics: "127.0.0.1:9464", Drain: 5 * time.Second, PluginDir: DefaultPluginDir}
 	if s != nil {
 		s.Decode(&t)
@@ -86,6 +88,9 @@ func readService(s *Section) Service {
 		}
 		if t.PluginDir != "" && !filepath.IsAbs(t.PluginDir) {
 			s.Errorf("plugin_dir", "must be an absolute path, or \"\" for none, not %q", shorten(t.PluginDir))
+		}
+		if t.State != "" && !filepath.IsAbs(t.State) {
+			s.Errorf("state", "must be an absolute path, not %q", shorten(t.State))
 		}
 		if why := checkRuntimeDir(t.RuntimeDir); why != "" {
 			s.Errorf("runtime_dir", "%s", why)

@@ -11,6 +11,7 @@ import (
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/statedir"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -24,6 +25,8 @@ type Options struct {
 	// InterfaceID returns the kernel's index of an interface, for the records. nil numbers interfaces by their place in
 	// the configuration, which needs no device.
 	InterfaceID func(name string) (uint32, bool)
+	// State is where runs keep the account that they hand to each other; nil: nowhere.
+	State *statedir.Dir
 	// Input and Output, if set, take the place of the configuration's sources and sinks, which are then left alone.
 	Input  *Input
 	Output *Output

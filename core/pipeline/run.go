@@ -48,12 +48,14 @@ type Pipeline struct {
 	hurry      chan struct{}
 	hurryOnce  sync.Once
 	ended      atomic.Bool // the workers have
+	carried    carried
 }
 
 // Open opens the sources and builds everything behind them. Nothing runs yet. The caller calls Run, once.
 func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
 	now := time.Now()
-	pl := &Pipeline{plan: p, epoch: uint64(now.UnixNano()), started: now, hurry: make(chan struct{})}
+	pl := &Pipeline{plan: p, started: now, hurry: make(chan struct{})}
+	pl.epoch = pl.reserveEpochs(len(p.sinks))
 	var queues []source.FrameSource
 	for _, s := range p.sources {
 		src, err := s.Open(ctx, p.zones)
@@ -117,6 +119,7 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 		watched[i] = s.name
 	}
 	pl.watch = newWatch(p.options.Log, watched, pl.losses)
+	pl.announceCarried()
 	seed := uint64(captureSeed)
 	if p.live {
 		seed = rand.Uint64()
@@ -204,12 +207,21 @@ func (pl *Pipeline) Run(ctx context.Context) error {
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	var watch sync.WaitGroup
 	watch.Go(func() { pl.watch.run(watching) })
+	forgetCtx, stopForgetting := context.WithCancel(sinkCtx)
+	defer stopForgetting()
+	forgotten := make(chan struct{})
+	go func() { defer close(forgotten); pl.forgetAnnounced(forgetCtx) }()
 	err := pl.runWorkers(ctx)
 	pl.ended.Store(true)
 	err = errors.Join(err, pl.closeSources())
 	pl.drain(ctx, err != nil || pl.plan.live, &sinks, stopSinks)
 	stopWatching()
 	watch.Wait()
+	stopForgetting()
+	<-forgotten
+	for i := range pl.rings {
+		pl.giveUp(i)
+	}
 	return err
 }
 
@@ -274,12 +286,6 @@ func (pl *Pipeline) drain(ctx context.Context, limited bool, sinks *sync.WaitGro
 	case <-done:
 	case <-last.C:
 		pl.plan.options.Log.Warn("a sink does not return; leaving without it")
-	}
-	for i, r := range pl.rings {
-		if s := r.State(); s.Held > 0 {
-			pl.plan.options.Log.Warn("records abandoned", "sink", pl.plan.sinks[i].name, "records", s.Held)
-		}
-		r.Abandon()
 	}
 }
 

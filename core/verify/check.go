@@ -319,7 +319,7 @@ func (c *Checker) checkFilter(at int) {
 	}
 }
 
-var lossText = regexp.MustCompile(`^events lost: reason=(rate_limited|over_budget|disconnected|evicted|unknown)( zone=[^ ]+)? since=([^ ]+)( (session-open|session-close|policy-deny|screen-drop|filter-log)=[1-9][0-9]*)*$`)
+var lossText = regexp.MustCompile(`^events lost: reason=(rate_limited|over_budget|disconnected|evicted|abandoned|unknown)( zone=[^ ]+)? since=([^ ]+)( (session-open|session-close|policy-deny|screen-drop|filter-log)=[1-9][0-9]*)*$`)
 
 func (c *Checker) checkLoss(at int) {
 	if at < 0 {

@@ -19,7 +19,7 @@ var floors = [][]string{
 	{"internal/flowhash", "internal/safefile", "internal/terminal", "sdk/event", "sdk/table", "core/packet", "core/metrics", "core/verify", "xsk"},
 	{
 		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application",
-		"core/config",
+		"core/config", "core/statedir",
 	},
 	{
 		"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/sinkplugin", "sdk/inflight", "sdk/topic",

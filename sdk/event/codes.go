@@ -106,9 +106,10 @@ const (
 	LossEvicted     LossReason = 3 // admitted, then evicted from this sink's ring
 	// LossDisconnected is LossOverBudget while the sink had no destination: it was between two runs, or waited for one.
 	LossDisconnected LossReason = 4
+	LossAbandoned    LossReason = 5 // given up when an earlier run stopped: held, refused, or lost and not announced
 )
 
-var lossNames = [...]string{"unknown", "rate_limited", "over_budget", "evicted", "disconnected"}
+var lossNames = [...]string{"unknown", "rate_limited", "over_budget", "evicted", "disconnected", "abandoned"}
 
 // String returns the reason as it stands in the ledger.
 func (r LossReason) String() string {

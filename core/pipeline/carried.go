@@ -1,0 +1,184 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/rtflow/pipelined/core/statedir"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// carried is the account that runs hand to each other: what a stop gives up is announced by the next run, as the first record
+// of the sink's stream. Safe for concurrent use.
+type carried struct {
+	dir *statedir.Dir // nil: there is none
+
+	mu        sync.Mutex
+	losses    statedir.Losses // what the file holds: not announced yet, or the announcement not acknowledged
+	announced []event.LossCounts
+}
+
+// reserveEpochs returns the first of n epochs, one for each sink.
+func (pl *Pipeline) reserveEpochs(n int) uint64 {
+	now, dir := uint64(pl.started.UnixNano()), pl.plan.options.State
+	if dir == nil {
+		return now
+	}
+	epoch, err := dir.ReserveEpochs(now, n)
+	if err != nil {
+		pl.plan.options.Log.Error("the epoch cannot be noted: after a restart with the clock set back it may be used again", "err", err)
+		return now
+	}
+	return epoch
+}
+
+// announceCarried puts what the last run has given up in front of every sink's stream.
+func (pl *Pipeline) announceCarried() {
+	c := &pl.carried
+	c.dir, c.announced = pl.plan.options.State, make([]event.LossCounts, len(pl.rings))
+	if c.dir == nil {
+		return
+	}
+	log := pl.plan.options.Log
+	var err error
+	if c.losses, err = c.dir.Losses(); err != nil {
+		log.Error("what the last run has given up cannot be read, and is not announced", "err", err)
+	}
+	for i, s := range pl.plan.sinks {
+		loss, ok := c.losses[s.name]
+		if !ok {
+			continue
+		}
+		var rec event.Record
+		rec.Reset(event.Loss)
+		var counts event.LossCounts
+		for name, n := range loss.Events {
+			if k, ok := event.ParseKind(name); ok && k != event.Loss {
+				counts[k] = n
+			}
+		}
+		rec.SetLoss(event.LossAbandoned, 0, &counts, loss.Since, loss.Until)
+		if !pl.gate.AnnounceFirst(i, &rec) {
+			continue
+		}
+		c.announced[i] = counts
+		log.Warn("the last run has given up events; a loss record says so", "sink", s.name, "events", counts.Total())
+	}
+	for name := range c.losses {
+		if !pl.hasSink(name) {
+			log.Warn("the last run has given up events of a sink that is not configured any more; they are announced when it is", "sink", name)
+		}
+	}
+}
+
+func (pl *Pipeline) hasSink(name string) bool {
+	for _, s := range pl.plan.sinks {
+		if s.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// forgetAnnounced takes losses out of the file when their records are acknowledged, until ctx ends.
+func (pl *Pipeline) forgetAnnounced(ctx context.Context) {
+	var wg sync.WaitGroup
+	for i, s := range pl.plan.sinks {
+		if pl.carried.announced[i].Total() == 0 {
+			continue
+		}
+		wg.Go(func() {
+			for r := pl.rings[i]; ; {
+				room := r.Room()
+				if r.Floor() > 1 {
+					pl.carried.set(pl, s.name, nil)
+					return
+				}
+				select {
+				case <-room:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// set writes what the next run is to announce for a sink, nil for nothing.
+func (c *carried) set(pl *Pipeline, sink string, loss *statedir.Loss) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if loss == nil {
+		if _, ok := c.losses[sink]; !ok {
+			return
+		}
+		delete(c.losses, sink)
+	} else {
+		c.losses[sink] = *loss
+	}
+	if err := c.dir.WriteLosses(c.losses); err != nil {
+		pl.plan.options.Log.Error("what is given up cannot be noted: the next run will not announce it", "sink", sink, "err", err)
+	}
+}
+
+// giveUp abandons what a ring still holds, and notes it and what else no delivered loss record tells. The sink has been told to
+// stop.
+func (pl *Pipeline) giveUp(i int) {
+	name, r, log := pl.plan.sinks[i].name, pl.rings[i], pl.plan.options.Log
+	held := r.State()
+	acknowledged := r.Floor() > 1 // what the last run has given up
+	r.Abandon()
+	if held.Held > 0 {
+		log.Warn("records abandoned", "sink", name, "records", held.Held)
+	}
+	untold := pl.gate.Untold(i)
+	if untold.Total() == 0 {
+		if pl.carried.announced[i].Total() > 0 {
+			pl.carried.set(pl, name, nil)
+		}
+		return
+	}
+	loss := statedir.Loss{Since: held.OldestTime, Events: make(map[string]uint64)}
+	if loss.Since <= 0 {
+		loss.Since = pl.started.UnixNano()
+	}
+	if pl.carried.announced[i].Total() > 0 && !acknowledged {
+		loss.Since = min(loss.Since, pl.carried.since(name))
+	}
+	loss.Until = max(loss.Since, time.Now().UnixNano())
+	for k, n := range untold {
+		if n > 0 {
+			loss.Events[event.Kind(k).String()] = n
+		}
+	}
+	switch {
+	case pl.carried.dir != nil:
+		pl.carried.set(pl, name, &loss)
+		log.Warn("the next run will announce the events that are given up", "sink", name, "events", untold.Total())
+	case pl.plan.live:
+		log.Warn("nothing will announce the events that are given up: service.state is not set", "sink", name, "events", untold.Total())
+	}
+}
+
+// since returns since when a sink's stream lacks what is noted for it.
+func (c *carried) since(sink string) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.losses[sink].Since
+}
+
+// UseState makes the pipelines of the plan keep their account in a directory. The caller closes it when they have ended.
+func (p *Plan) UseState(dir *statedir.Dir) { p.options.State = dir }
+
+// OpenState opens the directory in which runs keep their account. log is told of files in it that are put aside.
+func OpenState(path string, log *slog.Logger) (*statedir.Dir, error) {
+	dir, err := statedir.Open(path, func(msg string, args ...any) { log.Warn(msg, args...) }) //nolint:sloglint // the directory words it
+	if err != nil {
+		return nil, fmt.Errorf("service.state: %w", err)
+	}
+	return dir, nil
+}

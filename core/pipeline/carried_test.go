@@ -1,0 +1,174 @@
+package pipeline
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rtflow/pipelined/core/statedir"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// stateRun runs a pipeline with a state directory for a minute of virtual time, which begins at the same moment in every
+// run: to the runs behind the first the clock was set back.
+type stateRun struct {
+	dir     string
+	flows   int
+	dead    bool // the sink other never takes anything
+	kills   bool // it ends without giving up anything, as when it is killed
+	epoch   uint64
+	losses  []event.Record // that other got
+	opens   uint64         // session-open records that other got
+	offered uint64
+	first   event.Kind // kind of the first record
+	log     string
+}
+
+func (s *stateRun) run(t *testing.T) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true, &fakeQueue{flows: s.flows})
+		r.sinks["good"] = deliverAll
+		first := true
+		r.sinks["other"] = func(ctx context.Context, stream sdk.Stream) error {
+			s.epoch = stream.Epoch()
+			if s.dead {
+				return errBroken
+			}
+			return sdk.Writer(func(_ context.Context, b sdk.Batch) (int, error) {
+				for _, rec := range b.Records {
+					if first {
+						first, s.first = false, rec.Kind()
+					}
+					switch rec.Kind() {
+					case event.Loss:
+						s.losses = append(s.losses, rec)
+					case event.SessionOpen:
+						s.opens++
+					}
+				}
+				return b.Len(), nil
+			}).Run(ctx, stream)
+		}
+		plan := r.plan(twoSinks)
+		state, err := OpenState(s.dir, slog.New(slog.NewTextHandler(&r.log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := state.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		plan.UseState(state)
+		pl, err := plan.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.kills {
+			return
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- pl.Run(ctx) }()
+		time.Sleep(time.Minute)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		l := checkP1(t, pl)
+		s.offered = l.Events[event.SessionOpen.String()].Offered
+		s.log = r.log.String()
+	})
+}
+
+// TestP5AccountAcrossRestart stops a pipeline with a sink that takes nothing: the next run's stream begins with a loss record
+// that counts what was given up, held and refused, and it is told once.
+func TestP5AccountAcrossRestart(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	first := stateRun{dir: dir, flows: 200, dead: true}
+	first.run(t)
+	if !strings.Contains(first.log, "the next run will announce the events that are given up") {
+		t.Errorf("nobody was told:\n%s", first.log)
+	}
+	again := stateRun{dir: dir, flows: 50, dead: true} // it cannot announce it either
+	again.run(t)
+	(&stateRun{dir: dir, kills: true}).run(t) // nor can this one
+	third := stateRun{dir: dir, flows: 10}
+	third.run(t)
+	if third.epoch <= again.epoch || again.epoch <= first.epoch {
+		t.Errorf("epochs %d, %d, %d", first.epoch, again.epoch, third.epoch)
+	}
+	if len(third.losses) != 1 || third.first != event.Loss {
+		t.Fatalf("%d loss records, the first record is %v\n%s", len(third.losses), third.first, third.log)
+	}
+	rec := third.losses[0]
+	counts := rec.LossCounts()
+	if got, want := counts[event.SessionOpen], first.offered+again.offered; rec.Seq() != 1 || rec.LossReason() != event.LossAbandoned || got != want {
+		t.Errorf("record %d: %d sessions %v, want %d", rec.Seq(), got, rec.LossReason(), want)
+	}
+	if since, until := rec.LossSince(), rec.Time(); since <= 0 || until < since {
+		t.Errorf("from %d to %d", since, until)
+	}
+	last := stateRun{dir: dir, flows: 1}
+	last.run(t)
+	if len(last.losses) != 0 {
+		t.Errorf("%d loss records of what was told", len(last.losses))
+	}
+}
+
+// TestAccountOfASinkThatIsGone keeps what a sink has given up until it is configured again.
+func TestAccountOfASinkThatIsGone(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	want := statedir.Losses{"old": {Since: 1, Until: 2, Events: map[string]uint64{"policy-deny": 3}}}
+	d, err := statedir.Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.WriteLosses(want); err != nil {
+		t.Fatal(err)
+	}
+	_ = d.Close()
+	s := stateRun{dir: dir, flows: 100, dead: true}
+	s.run(t)
+	if d, err = statedir.Open(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	got, err := d.Losses()
+	if err != nil || got["old"].Events["policy-deny"] != 3 || got["other"].Events["session-open"] != s.offered {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// TestNoState checks that a run without a state directory says that nothing will be announced.
+func TestNoState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, true, &fakeQueue{flows: 10})
+		r.sinks["good"] = deliverAll
+		r.sinks["other"] = func(context.Context, sdk.Stream) error { return errBroken }
+		pl := r.open(twoSinks)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- pl.Run(ctx) }()
+		time.Sleep(time.Minute)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(r.log.String(), "service.state is not set") {
+			t.Errorf("nobody was told:\n%s", r.log.String())
+		}
+	})
+}

@@ -1,0 +1,30 @@
+package statedir
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+const epochFile = "epoch"
+
+// maxEpoch is the highest epoch that is believed: nanoseconds since 1970 until the year 2262.
+const maxEpoch = 1<<63 - 1
+
+// ReserveEpochs returns the first of n epochs in a row that no run has used, at least atLeast. They are used from then on,
+// whatever becomes of this run. An error leaves nothing reserved.
+func (d *Dir) ReserveEpochs(atLeast uint64, n int) (uint64, error) {
+	first := atLeast
+	err := d.read(epochFile, func(b []byte) error {
+		used, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+		if err != nil || used > maxEpoch-uint64(n) {
+			return fmt.Errorf("want an epoch in nanoseconds, got %.40q", b)
+		}
+		first = max(atLeast, used+1)
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return first, d.write(epochFile, strconv.AppendUint(nil, first+uint64(n)-1, 10))
+}

@@ -1,0 +1,114 @@
+package statedir
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func open(t *testing.T, path string) (*Dir, *[]string) {
+	t.Helper()
+	if err := os.Chmod(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	warned := new([]string)
+	d, err := Open(path, func(msg string, _ ...any) { *warned = append(*warned, msg) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() }) // once more where a test has closed it
+	return d, warned
+}
+
+// TestEpochsGrow sets the clock back and restarts: an epoch is never used twice.
+func TestEpochsGrow(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		now  uint64
+		n    int
+		want uint64
+	}{{1000, 3, 1000}, {1001, 1, 1003}, {10, 2, 1004}, {5000, 1, 5000}, {0, 1, 5001}} {
+		d, _ := open(t, dir)
+		if got, err := d.ReserveEpochs(c.now, c.n); err != nil || got != c.want {
+			t.Errorf("at %d: %d, %v, want %d", c.now, got, err, c.want)
+		}
+		if _, err := Open(dir, nil); err == nil {
+			t.Error("two processes have one directory")
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestBrokenFiles checks that nothing of a file that cannot be read is used, and that it is kept aside.
+func TestBrokenFiles(t *testing.T) {
+	good := `{"version":1,"sinks":{"a":{"since":1,"until":2,"events":{"policy-deny":3}}}}`
+	for _, c := range []struct{ name, content string }{
+		{epochFile, "x"}, {epochFile, ""}, {epochFile, "-1"}, {epochFile, "18446744073709551615"}, {epochFile, "9223372036854775807"},
+		{lossFile, ""}, {lossFile, good[:40]}, {lossFile, strings.Replace(good, "1", "2", 1)}, {lossFile, good + good},
+		{lossFile, strings.Replace(good, "since", "sinse", 1)}, {lossFile, strings.Repeat("x", maxFile+1)},
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, c.name)
+		if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, warned := open(t, dir)
+		first, err := d.ReserveEpochs(7, 1)
+		losses, lossErr := d.Losses()
+		if err != nil || lossErr != nil || first != 7 || len(losses) != 0 || len(*warned) != 1 {
+			t.Errorf("%s %.20q: epoch %d, losses %v, warnings %q, %v, %v", c.name, c.content, first, losses, *warned, err, lossErr)
+		}
+		if b, err := os.ReadFile(path + ".broken"); err != nil || string(b) != c.content {
+			t.Errorf("%s %.20q is not kept: %v", c.name, c.content, err)
+		}
+	}
+}
+
+// TestSymbolicLink checks that a link is put aside and what it leads to is left alone.
+func TestSymbolicLink(t *testing.T) {
+	dir, other := t.TempDir(), filepath.Join(t.TempDir(), "precious")
+	if err := os.WriteFile(other, []byte("5000"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(other, filepath.Join(dir, epochFile)); err != nil {
+		t.Fatal(err)
+	}
+	d, warned := open(t, dir)
+	if first, err := d.ReserveEpochs(7, 1); err != nil || first != 7 || len(*warned) != 1 {
+		t.Errorf("%d, %v, warnings %q", first, err, *warned)
+	}
+	if b, err := os.ReadFile(other); err != nil || string(b) != "5000" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestLosses(t *testing.T) {
+	d, warned := open(t, t.TempDir())
+	if l, err := d.Losses(); err != nil || len(l) != 0 {
+		t.Errorf("%v, %v of nothing", l, err)
+	}
+	want := Losses{"a": {Since: 1, Until: 2, Events: map[string]uint64{"policy-deny": 3}}}
+	if err := d.WriteLosses(want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.Losses()
+	if diff := cmp.Diff(want, got); diff != "" || err != nil || len(*warned) != 0 {
+		t.Errorf("%v, warnings %q (-want +got):\n%s", err, *warned, diff)
+	}
+}
+
+// TestForeignWriters checks that a directory in which others can write is refused.
+func TestForeignWriters(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, nil); err == nil {
+		t.Error("opened")
+	}
+}

@@ -7,8 +7,11 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/rtflow/pipelined/internal/safefile"
 )
 
 // MaxSocketPath is the longest path of a Unix socket in bytes: sun_path of unix(7) with its NUL.
@@ -39,13 +42,26 @@ func listenUnix(path string, mode fs.FileMode) (*net.UnixListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, mode.Perm()); err != nil {
+	if err := chmod(path, mode.Perm()); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l.(*net.UnixListener), nil
 }
 
-// removeStale removes a socket that nobody listens on.
+// chmod sets the permissions of a socket that was made, whatever the umask, and follows no symbolic link that has taken its place.
+func chmod(path string, mode fs.FileMode) error {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	e, err := safefile.OpenParent(abs, safefile.Options{Shared: true})
+	if err != nil {
+		return err
+	}
+	return errors.Join(e.Chmod(e.Name, mode), e.Close())
+}
+
+// removeStale removes a socket that nobody listens on and that this process may have left: root, or a process of this user.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -55,6 +71,9 @@ func removeStale(path string) error {
 		return err
 	case info.Mode().Type() != fs.ModeSocket:
 		return fmt.Errorf("eventstream: %s is there and is not a socket", path)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() != 0 && int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("eventstream: %s is there and belongs to another user: uid %d", path, st.Uid)
 	}
 	// A datagram socket cannot connect to a stream socket. The error says whether somebody is there, who does not notice.
 	conn, err := net.Dial("unixgram", path)

@@ -16,6 +16,7 @@
 //	window.go    how much of the session table a socket may hold
 //	control.go   what the receiver says
 //	skipped.go   records that have no frame in the delta layout
+//	peer.go      who is at the other end
 //	dial.go      connecting to a receiver that listens
 //	listen.go    waiting for a receiver that dials
 //

@@ -34,6 +34,7 @@ type ListenConfig struct {
 	Path        string // "@name" is an abstract socket
 	Permissions fs.FileMode
 	Takeover    bool // a receiver that connects while there is one takes its place; otherwise it is refused
+	Peers       Peers
 	Warn        func(msg string, args ...any)
 }
 
@@ -168,7 +169,7 @@ func (n *listener) open() error {
 // accept takes receivers until the listener is closed.
 func (n *listener) accept(l net.Listener, done chan struct{}) {
 	defer close(done)
-	warned := false
+	warned, stranger := false, ""
 	for {
 		conn, err := l.Accept()
 		switch {
@@ -180,12 +181,29 @@ func (n *listener) accept(l net.Listener, done chan struct{}) {
 				n.Warn("receivers cannot be accepted; trying again", "path", n.Path, "err", err)
 			}
 			time.Sleep(acceptPause)
+		case !n.allowed(conn, &stranger):
+			time.Sleep(acceptPause)
 		case n.admit(&accepted{UnixConn: conn.(*net.UnixConn), owner: n}):
 			warned = false
 		default:
 			time.Sleep(acceptPause)
 		}
 	}
+}
+
+// allowed reports whether the peer may connect, and turns it away if not. It warns of each reason once; last is the last.
+func (n *listener) allowed(conn net.Conn, last *string) bool {
+	err := n.Peers.check(conn)
+	if err == nil {
+		return true
+	}
+	n.refused.Add(1)
+	if peer := peerOf(conn); peer != *last {
+		*last = peer
+		n.Warn("a receiver is refused", "path", n.Path, "err", err)
+	}
+	_ = conn.Close() // as in admit
+	return false
 }
 
 // admit gives a receiver its turn, or refuses it. One that is gone is in nobody's way.

@@ -347,3 +347,62 @@ func TestReconnectOverSocket(t *testing.T) {
 		_ = conn.Close()
 	}
 }
+
+// TestPeers checks in both modes that a peer which is not allowed is sent nothing, and that an allowed one is served.
+func TestPeers(t *testing.T) {
+	self, other := fmt.Sprint(os.Getuid()), fmt.Sprint(os.Getuid()+1)
+	group, otherGroup := fmt.Sprint(os.Getgid()), fmt.Sprint(os.Getgid()+1)
+	for _, c := range []struct {
+		peers unixsock.Peers
+		may   bool
+	}{
+		{unixsock.Peers{}, true},
+		{unixsock.Peers{Users: []string{other, self}}, true},
+		{unixsock.Peers{Users: []string{other}, Groups: []string{group}}, true},
+		{unixsock.Peers{Users: []string{other}}, false},
+		{unixsock.Peers{Groups: []string{otherGroup}}, false},
+		{unixsock.Peers{Users: []string{"no such user"}}, false},
+	} {
+		l := startListening(t, filepath.Join(t.TempDir(), "s"), func(lc *unixsock.ListenConfig) { lc.Peers = c.peers })
+		if got := greeted(l.dial()); got != c.may {
+			t.Errorf("%+v: served %v, want %v", c.peers, got, c.may)
+		}
+		if refused := l.counter("connections_refused"); (refused == 0) != c.may {
+			t.Errorf("%+v: %d refused", c.peers, refused)
+		}
+		path := filepath.Join(t.TempDir(), "d")
+		receiver, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := unixsock.DialerTo(path, c.peers).Connect(t.Context(), nil)
+		if (err == nil) != c.may || err != nil && !strings.Contains(err.Error(), "not allowed by peer_user and peer_group") {
+			t.Errorf("%+v: %v", c.peers, err)
+		}
+		if conn != nil {
+			_ = conn.Close()
+		}
+		_ = receiver.Close()
+	}
+}
+
+// TestListenThroughLink checks that a link which leads elsewhere is neither replaced nor followed.
+func TestListenThroughLink(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "precious")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "s")
+	if err := os.Symlink(file, path); err != nil {
+		t.Fatal(err)
+	}
+	l := startListening(t, path, func(c *unixsock.ListenConfig) { c.Permissions = 0o666 })
+	until(t, "an error", func() bool {
+		err := l.lastErr.Load()
+		return err != nil && *err != nil && strings.Contains((*err).Error(), "is there and is not a socket")
+	})
+	if st, err := os.Stat(file); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", st.Mode(), err)
+	}
+}

@@ -15,6 +15,8 @@ type options struct {
 	Second      *second        `toml:"second"`
 	Permissions *permissions   `toml:"permissions"`
 	Silence     durationOption `toml:"silence"`
+	PeerUser    []string       `toml:"peer_user"`
+	PeerGroup   []string       `toml:"peer_group"`
 }
 
 // mode says who connects.

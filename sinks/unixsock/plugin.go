@@ -2,7 +2,9 @@ package unixsock
 
 import (
 	_ "embed"
+	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -41,9 +43,10 @@ func newPlugin(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	if warn == nil {
 		warn = func(string, ...any) {}
 	}
-	var c Connector = Dialer(o.Path)
+	peers := Peers{Users: o.PeerUser, Groups: o.PeerGroup}
+	c := DialerTo(o.Path, peers)
 	if o.Mode == listen {
-		l := ListenConfig{Path: o.Path, Permissions: 0o660, Warn: warn}
+		l := ListenConfig{Path: o.Path, Permissions: 0o660, Peers: peers, Warn: warn}
 		if o.Permissions != nil {
 			l.Permissions = fs.FileMode(*o.Permissions)
 		}
@@ -84,7 +87,44 @@ func (o *options) check(cfg sdk.Config) bool {
 	if o.Permissions != nil && *o.Permissions&0o002 != 0 {
 		cfg.Warnf("permissions", "every user of this host may connect")
 	}
+	o.checkPeers(cfg, mistake)
 	silence := time.Duration(o.Silence)
 	mistake(silence < minSilence || silence > maxSilence, "silence", "want %v to %v, got %v", minSilence, maxSilence, silence)
 	return good
+}
+
+// checkPeers checks who may be at the other end, and warns where anybody may be.
+func (o *options) checkPeers(cfg sdk.Config, mistake func(wrong bool, key, form string, args ...any)) {
+	for key, list := range map[string][]string{"peer_user": o.PeerUser, "peer_group": o.PeerGroup} {
+		lookup := userID
+		if key == "peer_group" {
+			lookup = groupID
+		}
+		for i, name := range list {
+			at := fmt.Sprintf("%s[%d]", key, i)
+			if name == "" {
+				mistake(true, at, "want a name or a number")
+			} else if _, err := lookup(name); err != nil {
+				cfg.Warnf(at, "this host does not know it: %v", err)
+			}
+		}
+		mistake(list != nil && len(list) == 0, key, "an empty list lets nobody connect; leave it out to let everybody")
+	}
+	switch {
+	case o.PeerUser != nil || o.PeerGroup != nil || o.Path == "":
+	case strings.HasPrefix(o.Path, "@"):
+		if o.Mode == dial {
+			cfg.Warnf("path", "any process of this host can listen there in the receiver's place: set peer_user or peer_group")
+		} else {
+			cfg.Warnf("path", "any process of this host can connect: set peer_user or peer_group")
+		}
+	case everybodyWrites(filepath.Dir(o.Path)):
+		cfg.Warnf("path", "every user of this host may make a socket in %s: use another directory, or set peer_user or peer_group", filepath.Dir(o.Path))
+	}
+}
+
+// everybodyWrites reports whether every user may write to a directory. One that is not there yet is nobody's.
+func everybodyWrites(dir string) bool {
+	info, err := os.Stat(dir)
+	return err == nil && info.Mode().Perm()&0o002 != 0
 }

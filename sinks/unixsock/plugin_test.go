@@ -24,8 +24,16 @@ func TestConfiguration(t *testing.T) {
 	for _, c := range []struct{ text, want string }{ // want "" is no mistake
 		{`path = "/run/s"`, ""},
 		{`path = "s"`, ""},
+		{"path = \"/run/s\"\npeer_user = [\"root\", \"7\"]\npeer_group = [\"0\"]", ""},
+		{"path = \"/run/s\"\npeer_user = [\"nobody here\"]", "warning: peer_user[0]: this host does not know it"},
+		{"path = \"/run/s\"\npeer_group = [\"\"]", "peer_group[0]: want a name or a number"},
+		{"path = \"/run/s\"\npeer_group = []", "peer_group: an empty list lets nobody connect"},
+		{"path = \"/run/s\"\npeer_user = [0]", "peer_user"},
+		{`path = "/tmp/s"`, "warning: path: every user of this host may make a socket in /tmp"},
+		{"path = \"/tmp/s\"\npeer_user = [\"0\"]", ""},
+		{`path = "@s"`, "warning: path: any process of this host can listen there"},
 		{"path = \"/run/s\"\nmode = \"listen\"\nsessions = \"delta\"\nsecond = \"takeover\"\npermissions = \"0600\"\nsilence = \"1m\"", ""},
-		{"path = \"@s\"\nmode = \"listen\"", ""},
+		{"path = \"@s\"\nmode = \"listen\"\npeer_user = [\"0\"]", ""},
 		{``, "path: the path of the socket is missing"},
 		{`path = "/run/` + strings.Repeat("x", 120) + `"`, "path: a socket's path may have 107 bytes, this one has 125"},
 		{"path = \"/run/s\"\nmode = \"server\"", `mode: want "dial" or "listen", got "server"`},
@@ -33,11 +41,11 @@ func TestConfiguration(t *testing.T) {
 		{"path = \"/run/s\"\nsecond = \"refuse\"", `second: goes with mode = "listen"`},
 		{"path = \"/run/s\"\nmode = \"listen\"\nsecond = \"queue\"", `second: want "refuse" or "takeover", got "queue"`},
 		{"path = \"/run/s\"\npermissions = \"0600\"", `permissions: goes with mode = "listen": the receiver makes the socket`},
-		{"path = \"@s\"\nmode = \"listen\"\npermissions = \"0600\"", "permissions: an abstract socket has no permissions"},
+		{"path = \"@s\"\nmode = \"listen\"\npeer_user = [\"0\"]\npermissions = \"0600\"", "permissions: an abstract socket has no permissions"},
 		{"path = \"/run/s\"\nmode = \"listen\"\npermissions = \"rw\"", "permissions: want permission bits as a string"},
 		{"path = \"/run/s\"\nmode = \"listen\"\npermissions = 0o660", "permissions: want permission bits as a string such as \"0660\", got 432"},
 		{"path = \"/run/s\"\nmode = \"listen\"\npermissions = \"0666\"", "warning: permissions: every user of this host may connect"},
-		{"path = \"@\"", `path: want a name behind the "@"`},
+		{"path = \"@\"\npeer_user = [\"0\"]", `path: want a name behind the "@"`},
 		{"path = \"unix:///run/s\"", "path: want the path of a socket, not a URL"},
 		{"path = \"/run/s\"\nsilence = \"10ms\"", "silence: want 1s to 10m0s, got 10ms"},
 		{"path = \"/run/s\"\nsilence = \"soon\"", "silence: want a duration"},
@@ -58,7 +66,7 @@ func TestConfiguration(t *testing.T) {
 
 // TestAllMistakes checks that a value of the wrong kind does not hide other mistakes.
 func TestAllMistakes(t *testing.T) {
-	_, got := configure("mode = \"lisen\"\nsilence = \"1h\"\npath = \"@\"")
+	_, got := configure("mode = \"lisen\"\nsilence = \"1h\"\npeer_user = [\"0\"]\npath = \"@\"")
 	if strings.Count(got, "\n") != 2 {
 		t.Errorf("%s", got)
 	}

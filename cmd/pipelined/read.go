@@ -42,7 +42,8 @@ and without --config, private addresses are one zone and all others another. The
 configuration give the same bytes. If less than half of the packets could be used, standard error says why.
 
 CAPTURE may also be a file of frames that read or a file sink wrote with the format "frames", compressed or not: its records
-are printed as they are, with the names of the configuration.`,
+are printed as they are, with the names that the file holds. A file of an earlier version holds none: the names are those of
+the configuration then.`,
 		Example: `  pipelined read edge.pcapng.gz
   tcpdump -i lan0 -w - | pipelined read --interface lan0 -
   pipelined read --format json --ledger ledger.json edge.pcapng.gz`,
@@ -195,18 +196,32 @@ type readCloser struct {
 }
 
 // readFrames prints the records of a file of frames.
+// Names come from the file; for a file of an earlier version, which has none, from the configuration.
 func readFrames(cmd *cobra.Command, input io.Reader, o readOptions) error {
+	b := bufio.NewReaderSize(input, 1<<16)
+	if head, err := b.Peek(event.HeaderSize + event.MaxPayload); err == nil || errors.Is(err, io.EOF) {
+		if event.HasNames(head) {
+			return printFrames(cmd, b, o, nil, "")
+		}
+	}
 	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), configOrBuiltin(cmd, o.config), pipeline.Options{
 		Input: &pipeline.Input{Name: "frames"}, Output: &pipeline.Output{Name: "stdout", New: func(sdk.Env) sdk.Sink { return nil }},
 	})
 	if err != nil {
 		return err
 	}
-	enc, err := format.New(format.Options{Format: o.format, Profile: o.profile, Hostname: p.Hostname()})
+	return printFrames(cmd, b, o, p.Names(), p.Hostname())
+}
+
+// printFrames prints records with the names that stand before them, or those given.
+func printFrames(cmd *cobra.Command, input io.Reader, o readOptions, names *event.Names, host string) error {
+	encoderFor := func(from event.Origin) (format.Encoder, error) {
+		return format.New(format.Options{Format: o.format, Profile: o.profile, Hostname: from.Host, Epoch: from.Epoch})
+	}
+	enc, err := encoderFor(event.Origin{Host: host})
 	if err != nil {
 		return &usageError{err}
 	}
-	names := p.Names()
 	out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<18)
 	records := event.NewReader(input)
 	var rec event.Record
@@ -222,7 +237,20 @@ func readFrames(cmd *cobra.Command, input io.Reader, o readOptions) error {
 			}
 			return errors.Join(err, out.Flush())
 		}
-		line = append(enc.Append(line[:0], &rec, names), enc.Terminator()...)
+		line = line[:0]
+		if own, from := records.Names(); own != nil && own != names {
+			names = own
+			if enc, err = encoderFor(from); err != nil { // a host name that no daemon has
+				from.Host = ""
+				if enc, err = encoderFor(from); err != nil {
+					return err
+				}
+			}
+			if p, ok := enc.(format.Prefacer); ok {
+				line = p.AppendPreface(line, names)
+			}
+		}
+		line = append(enc.Append(line, &rec, names), enc.Terminator()...)
 		if _, err := out.Write(line); err != nil {
 			return fmt.Errorf("standard output: %w", err)
 		}

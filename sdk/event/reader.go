@@ -12,13 +12,15 @@ type Reader struct {
 	r       *bufio.Reader
 	n       int64 // bytes consumed
 	skipped int
+	names   namesReader
 }
 
 // NewReader returns a reader of the frames in r.
 func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 1<<18)} }
 
 // Next reads the next record. It skips frames that are not records (control frames of a recorded stream) and frames that
-// are malformed but whose length can be believed, see [Reader.Skipped]. It returns io.EOF at the end, and an error that
+// are malformed but whose length can be believed, see [Reader.Skipped]. Frames of names set what [Reader.Names] returns for the
+// records behind them. It returns io.EOF at the end, and an error that
 // names the byte where a frame is cut off or its length cannot be believed.
 func (r *Reader) Next(rec *Record) error {
 	for {
@@ -26,16 +28,19 @@ func (r *Reader) Next(rec *Record) error {
 		if err != nil {
 			return r.end(len(head), err)
 		}
+		whole := head
 		size, err := rec.Decode(head)
 		if errors.Is(err, ErrShort) {
-			whole, peekErr := r.r.Peek(HeaderSize + payloadLen(head))
+			var peekErr error
+			whole, peekErr = r.r.Peek(HeaderSize + payloadLen(head))
 			if peekErr != nil {
 				return r.end(len(whole), peekErr)
 			}
 			size, err = rec.Decode(whole)
 		}
 		var bad *FrameError
-		if errors.As(err, &bad) && bad.Size == 0 {
+		named := errors.As(err, &bad) && bad.Type == FrameNames && bad.Size > 0 && r.names.add(whole[HeaderSize:bad.Size]) == nil
+		if bad != nil && bad.Size == 0 {
 			return fmt.Errorf("byte %d: %w", r.n, err)
 		}
 		discarded, discardErr := r.r.Discard(size)
@@ -43,10 +48,15 @@ func (r *Reader) Next(rec *Record) error {
 		if discardErr != nil {
 			return discardErr
 		}
-		if err == nil {
+		switch {
+		case err == nil:
+			if r.names.names != nil {
+				rec.Generation = r.names.names.Generation
+			}
 			return nil
+		case !named:
+			r.skipped++
 		}
-		r.skipped++
 	}
 }
 
@@ -61,13 +71,26 @@ func (r *Reader) end(have int, err error) error {
 	return fmt.Errorf("byte %d: a frame is cut off after %d bytes: %w", r.n, have, io.ErrUnexpectedEOF)
 }
 
-// Skipped returns how many frames were not records.
+// Names returns the names for the last record, and where it comes from; nil if the file holds none for it, as files of earlier
+// versions do. They do not change any more.
+func (r *Reader) Names() (*Names, Origin) { return r.names.names, r.names.from }
+
+// Skipped returns how many frames were neither records nor names.
 func (r *Reader) Skipped() int { return r.skipped }
 
-// LooksLikeFrames reports whether b, the beginning of a file, begins with the frame of a record.
+// HasNames reports whether b, the beginning of a file, begins with names.
+func HasNames(b []byte) bool {
+	return len(b) >= HeaderSize && FrameType(b[4]) == FrameNames && payloadLen(b) >= namesHead+9 && payloadLen(b) <= MaxPayload &&
+		b[5] == 0 && b[6] == 0 && b[7] == 0
+}
+
+// LooksLikeFrames reports whether b, the beginning of a file, begins with the frame of a record, or with names.
 func LooksLikeFrames(b []byte) bool {
 	if len(b) < HeaderSize {
 		return false
+	}
+	if HasNames(b) {
+		return true
 	}
 	_, ok := kindOf(FrameType(b[4]))
 	n := payloadLen(b)

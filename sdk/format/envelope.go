@@ -19,7 +19,11 @@ func newEnvelope(o Options) (Encoder, error) {
 	build := func(k event.Kind, program, tag string) head {
 		return head{pri: o.pri(k) + "1 ", rest: " " + host + " " + program + " - " + tag + " "}
 	}
-	e := &envelopeEncoder{json: newJSON(o), sequence: sequenceElement(o)}
+	e := &envelopeEncoder{sequence: sequenceElement(o)}
+	if o.Sequence {
+		o.Epoch = 0 // the element in front has it
+	}
+	e.json = newJSON(o)
 	e.heads = [event.NumKinds]head{
 		event.SessionOpen:  build(event.SessionOpen, programFlow, tagCreate),
 		event.SessionClose: build(event.SessionClose, programFlow, tagClose),

@@ -52,7 +52,7 @@ type Options struct {
 	// Sequence adds an element [SequenceID] with the parameters epoch and sequence: the two identify a record for ever.
 	// RFC5424, and JSON in an envelope.
 	Sequence bool
-	Epoch    uint64 // for Sequence
+	Epoch    uint64 // of the stream, for Sequence, JSON and files of frames; 0 is unknown. See [ForStream]
 	// StructuredFilter makes structured data of firewall-filter logs too. Junos has only a text of them: the form is ours.
 	// RFC5424 only.
 	StructuredFilter bool
@@ -97,9 +97,30 @@ func New(o Options) (Encoder, error) {
 		}
 		return newJSON(o), nil
 	case Frames:
-		return frames{}, nil
+		return &frames{event.Origin{Host: o.Hostname, Epoch: o.Epoch}}, nil
 	default:
 		return nil, unknown("format", o.Format, Names())
+	}
+}
+
+// Prefacer is an encoder whose messages need names when they are read back. A file of them has a preface before the first
+// message and wherever the names change.
+type Prefacer interface {
+	AppendPreface(dst []byte, n *event.Names) []byte
+}
+
+// ForStream returns e for the records of a stream with that epoch: an encoder made by [New] that does not know the epoch of what it
+// encodes tells it from then on, if its format has a place for it.
+func ForStream(e Encoder, epoch uint64) Encoder {
+	switch e := e.(type) {
+	case *jsonEncoder:
+		c := *e
+		c.epoch = epochMember(epoch)
+		return &c
+	case *frames:
+		return &frames{event.Origin{Host: e.from.Host, Epoch: epoch}}
+	default:
+		return e
 	}
 }
 

@@ -2,6 +2,7 @@ package format
 
 import (
 	"net/netip"
+	"strconv"
 
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -13,6 +14,7 @@ import (
 // the lines. A counter above 2^63-1 does not fit the schema's long.
 type jsonEncoder struct {
 	observer string // `"observer":{…` with the members that never change
+	epoch    string // the member `"epoch":"…",` of "pipelined"; "" is unknown
 	nameless event.Names
 }
 
@@ -21,7 +23,15 @@ func newJSON(o Options) Encoder {
 	if o.Hostname != "" {
 		observer += `"hostname":"` + string(appendCleaned(nil, o.Hostname, escJSON)) + `",`
 	}
-	return &jsonEncoder{observer: observer}
+	return &jsonEncoder{observer: observer, epoch: epochMember(o.Epoch)}
+}
+
+// epochMember returns the member that names a stream. It is a string: not every reader of JSON takes all digits of a number.
+func epochMember(epoch uint64) string {
+	if epoch == 0 {
+		return ""
+	}
+	return `"epoch":"` + strconv.FormatUint(epoch, 10) + `",`
 }
 
 func (e *jsonEncoder) Terminator() string { return "\n" }
@@ -34,7 +44,7 @@ func (e *jsonEncoder) Append(b []byte, r *event.Record, n *event.Names) []byte {
 	b = append(b, '{')
 	b = appendTimeMember(b, `"@timestamp":"`, r.Time())
 	if r.Kind() == event.Loss {
-		b = appendJSONLoss(b, r)
+		b = e.appendLoss(b, r)
 		b = e.appendObserver(b, r, n)
 		return closeObject(b)
 	}
@@ -44,6 +54,10 @@ func (e *jsonEncoder) Append(b []byte, r *event.Record, n *event.Names) []byte {
 	b = e.appendObserver(b, r, n)
 	b = appendRule(b, r, n)
 	b = appendJuniper(b, r, n)
+	if e.epoch != "" {
+		b = append(b, `"pipelined":{`...)
+		b = endObject(append(b, e.epoch...))
+	}
 	return closeObject(b)
 }
 
@@ -358,8 +372,8 @@ func appendJuniper(b []byte, r *event.Record, n *event.Names) []byte {
 	return endObject(endObject(b))
 }
 
-// appendJSONLoss appends event.* and, under a name of our own, how many events of which kind are missing.
-func appendJSONLoss(b []byte, r *event.Record) []byte {
+// appendLoss appends event.* and, under a name of our own, how many events of which kind are missing.
+func (e *jsonEncoder) appendLoss(b []byte, r *event.Record) []byte {
 	b = append(b, `"event":{"kind":"event","category":["network"],"type":["info"],"action":"events_lost",`+
 		`"outcome":"failure","reason":"`...)
 	b = append(b, r.LossReason().String()...)
@@ -369,7 +383,9 @@ func appendJSONLoss(b []byte, r *event.Record) []byte {
 	b = appendNumber(b, `"sequence":`, uint64(r.Seq()))
 	b = endObject(b)
 
-	b = append(b, `"pipelined":{"lost":{`...)
+	b = append(b, `"pipelined":{`...)
+	b = append(b, e.epoch...)
+	b = append(b, `"lost":{`...)
 	counts := r.LossCounts()
 	for k, lost := range counts {
 		if lost == 0 {

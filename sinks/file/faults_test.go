@@ -183,25 +183,27 @@ func (w *halfWriter) Write(p []byte) (int, error) {
 func TestWriter(t *testing.T) {
 	all := want(t, format.Frames, 1, 3)
 	one := len(all) / 3
-	for left := 0; left <= len(all); left++ {
+	names := len(encoder(t, format.Frames).(format.Prefacer).AppendPreface(nil, sinktest.Names()))
+	for left := 0; left <= names+len(all); left++ {
 		w := &halfWriter{left: left}
 		sink := file.NewWriter(w, encoder(t, format.Frames))
 		s := sinktest.NewStream(t)
 		s.Append(numbered(3)...)
 		s.Drain()
 		err := s.Run(t.Context(), sink)
-		if left < len(all) && !errors.Is(err, errBroken) || left == len(all) && err != nil {
+		if whole := left == names+len(all); !whole && !errors.Is(err, errBroken) || whole && err != nil {
 			t.Fatalf("%d bytes: %v", left, err)
 		}
-		if got := s.Acked(); got != event.Seq(left/one) {
+		behind := max(left-names, 0)
+		if got := s.Acked(); got != event.Seq(behind/one) {
 			t.Errorf("%d bytes: acknowledged up to %d", left, got)
 		}
 		if err := s.Run(t.Context(), sink); err != nil {
 			t.Fatal(err)
 		}
-		from := left / one * one // what the second run begins with
+		from := behind / one * one // what the second run begins with
 		expect := all[:from] + all[from:]
-		if left%one != 0 {
+		if behind%one != 0 || behind == 0 && left > 0 {
 			expect = all[:from+one] + all[from:]
 		}
 		same(t, w.String(), expect)

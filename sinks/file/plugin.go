@@ -78,6 +78,7 @@ func newFile(cfg sdk.Config, env sdk.Env) sdk.Sink {
 		layout:  layoutOf(o.Format.Format),
 		warn:    warn,
 	}, o.Sync, time.Duration(o.SyncInterval))
+	sink.tellEpoch = true
 	if env.Window > 0 {
 		sink.most = min(syncRecords, max(env.Window/2, 1))
 	}
@@ -152,5 +153,7 @@ func newStdout(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	if !read || enc == nil {
 		return nil
 	}
-	return newSink(enc, &stream{connect: openStdout}, syncNone, 0)
+	sink := newSink(enc, &stream{connect: openStdout}, syncNone, 0)
+	sink.tellEpoch = true
+	return sink
 }

@@ -113,7 +113,8 @@ func lastWholeFrame(in io.Reader) (whole int64, err error) {
 			if errors.Is(decodeErr, event.ErrShort) {
 				break
 			}
-			if decodeErr != nil {
+			var odd *event.FrameError
+			if decodeErr != nil && !(errors.As(decodeErr, &odd) && odd.Type == event.FrameNames && odd.Size > 0) {
 				return whole, decodeErr
 			}
 			at += size

@@ -31,6 +31,8 @@ type Sink struct {
 	every time.Duration // between syncs of mode "interval"
 	most  int           // records that wait for one
 
+	tellEpoch bool // in the records, where the format has a place for it
+
 	mu   sync.Mutex
 	wake context.CancelFunc // ends the wait for records of the run in progress
 }
@@ -93,7 +95,11 @@ func (k *Sink) Run(ctx context.Context, s sdk.Stream) (err error) {
 	defer k.to.background()()
 	defer interruptAt(ctx, k.to)()
 
-	r := &run{Sink: k, stream: s}
+	r := &run{Sink: k, stream: s, enc: k.enc, fresh: true}
+	if k.tellEpoch {
+		r.enc = format.ForStream(k.enc, s.Epoch())
+	}
+	r.preface, _ = r.enc.(format.Prefacer)
 	r.newWait(ctx)
 	defer k.setWake(nil)
 	err = r.loop(ctx)
@@ -116,6 +122,11 @@ type run struct {
 	stream sdk.Stream
 	wait   context.Context // ctx, or an earlier end by Reopen
 	names  *event.Names
+
+	enc     format.Encoder  // for this stream
+	preface format.Prefacer // enc, if its files have prefaces
+	fresh   bool            // nothing was written to the file that is open
+	first   *event.Names    // of the first record in buf
 
 	buf   []byte // encoded, not yet written
 	marks []mark // where its records end
@@ -188,6 +199,14 @@ func (r *run) patience() time.Duration {
 func (r *run) add(rec *event.Record) error {
 	if r.names == nil || r.names.Generation != rec.Generation {
 		r.names = r.stream.Names(rec.Generation)
+		if r.preface != nil && len(r.buf) > 0 {
+			r.buf = r.preface.AppendPreface(r.buf, r.names)
+		} else {
+			r.fresh = true
+		}
+	}
+	if len(r.buf) == 0 {
+		r.first = r.names
 	}
 	r.buf = r.enc.Append(r.buf, rec, r.names)
 	r.buf = append(r.buf, r.enc.Terminator()...)
@@ -211,7 +230,21 @@ func (r *run) prepare(n int) error {
 	if err := r.settle(); err != nil {
 		return err
 	}
+	r.fresh = true
 	return first(now)
+}
+
+// addPreface puts the preface of a file that is new to this run before what is collected.
+func (r *run) addPreface() {
+	if !r.fresh || r.preface == nil {
+		return
+	}
+	r.fresh = false
+	b := r.preface.AppendPreface(nil, r.first)
+	for i := range r.marks {
+		r.marks[i].end += len(b)
+	}
+	r.buf = slices.Insert(r.buf, 0, b...)
 }
 
 // flush writes what is collected. After an error the whole records that were written count as written and the torn one is
@@ -223,6 +256,7 @@ func (r *run) flush() error {
 	if err := r.prepare(len(r.buf)); err != nil {
 		return err
 	}
+	r.addPreface()
 	n, err := r.to.write(r.buf)
 	records, _ := slices.BinarySearchFunc(r.marks, n+1, func(m mark, n int) int { return m.end - n })
 	whole := 0

@@ -184,7 +184,7 @@ func TestP3HistoricStormDisplacesSessions(t *testing.T) {
 	rest := p.takeRest()
 	r.finish()
 	// What the ring could not take is told at the end, and sessions are among it.
-	if got := <-rest; got[event.FrameLoss] != 1 || got[eventstream.FullResync] != 1 || len(got) != 2 {
-		t.Errorf("at the end: frames %v, want a loss record and a resync", got)
+	if got := <-rest; got[event.FrameLoss] != 1 || got[eventstream.FullResync] != 1 || got[eventstream.TableEnd] != 1 || len(got) != 3 {
+		t.Errorf("at the end: frames %v, want a loss record, a resync and its end", got)
 	}
 }

@@ -285,8 +285,16 @@ func TestReceiveFormats(t *testing.T) {
 		}
 		switch name {
 		case format.Frames:
-			if got != string(framesOf(wanted)) {
+			if !strings.HasSuffix(got, string(framesOf(wanted))) {
 				t.Error("frames are not what was sent")
+			}
+			var rec event.Record
+			r := event.NewReader(strings.NewReader(got))
+			if err := r.Next(&rec); err != nil {
+				t.Fatal(err)
+			}
+			if names, from := r.Names(); names == nil || from != (event.Origin{Host: "edge-1", Epoch: 7}) || names.Zone(1) != "trust" {
+				t.Errorf("the names are %+v, of %+v", names, from)
 			}
 		default:
 			if n := strings.Count(got, "\n"); n != len(wanted) {

@@ -23,6 +23,7 @@ type tail struct {
 	receiver *eventstream.Receiver
 	encoder  format.Encoder
 	names    *event.Names // nil: none
+	epoch    uint64       // of the stream
 	only     event.KindSet
 	out      *bufio.Writer
 	log      *slog.Logger
@@ -30,6 +31,7 @@ type tail struct {
 
 	// Of the goroutine that receives.
 	line        []byte
+	prefaced    bool // the names of the stream were printed, if the format has a place for them
 	printed     uint64
 	drop        uint64 // records since the connection was last closed
 	stalled     bool
@@ -73,6 +75,10 @@ func (t *tail) handler() eventstream.Handler {
 }
 
 func (t *tail) hello(h eventstream.Hello, last eventstream.Position) {
+	if h.Epoch != t.epoch {
+		t.epoch, t.prefaced = h.Epoch, false
+		t.encoder = format.ForStream(t.encoder, h.Epoch)
+	}
 	switch {
 	case last.Epoch == 0:
 		t.log.Info("stream begins", "epoch", h.Epoch, "first", h.First)
@@ -97,7 +103,14 @@ func (t *tail) disconnected(err error) {
 func (t *tail) record(ctx context.Context, rec *event.Record) error {
 	t.newest = max(t.newest, rec.Time())
 	if t.only.Has(rec.Kind()) {
-		t.line = append(t.encoder.Append(t.line[:0], rec, t.names), t.encoder.Terminator()...)
+		t.line = t.line[:0]
+		if !t.prefaced && t.names != nil { // without names a file of frames is read with those of a configuration
+			t.prefaced = true
+			if p, ok := t.encoder.(format.Prefacer); ok {
+				t.line = p.AppendPreface(t.line, t.names)
+			}
+		}
+		t.line = append(t.encoder.Append(t.line, rec, t.names), t.encoder.Terminator()...)
 		if _, err := t.out.Write(t.line); err != nil {
 			return fmt.Errorf("standard output: %w", err)
 		}

@@ -36,6 +36,7 @@ type Checker struct {
 	parser  parser
 	counts  map[string]int
 	seq     map[string]*sequence
+	lost    map[string]uint64 // events that loss records count, by reason
 
 	msg      []byte
 	mended   []byte
@@ -45,7 +46,7 @@ type Checker struct {
 
 // NewChecker returns a checker.
 func NewChecker(o Options) *Checker {
-	return &Checker{options: o, parser: newParser(), counts: make(map[string]int), seq: make(map[string]*sequence)}
+	return &Checker{options: o, parser: newParser(), counts: make(map[string]int), seq: make(map[string]*sequence), lost: make(map[string]uint64)}
 }
 
 // maxEpochs is of how many runs of a daemon the sequence numbers are followed.
@@ -321,6 +322,8 @@ func (c *Checker) checkFilter(at int) {
 
 var lossText = regexp.MustCompile(`^events lost: reason=(rate_limited|over_budget|disconnected|evicted|abandoned|unknown)( zone=[^ ]+)? since=([^ ]+)( (session-open|session-close|policy-deny|screen-drop|filter-log)=[1-9][0-9]*)*$`)
 
+var lossCount = regexp.MustCompile(` (session-open|session-close|policy-deny|screen-drop|filter-log)=([0-9]+)`)
+
 func (c *Checker) checkLoss(at int) {
 	if at < 0 {
 		c.report(len(c.msg)-1, "a loss record without text")
@@ -333,6 +336,11 @@ func (c *Checker) checkLoss(at int) {
 	}
 	if _, err := time.Parse(time.RFC3339Nano, m[3]); err != nil && m[3] != "-" {
 		c.report(at, "since=%s is no time", m[3])
+	}
+	for _, count := range lossCount.FindAllSubmatch(c.msg[at:], -1) {
+		if n, err := strconv.ParseUint(string(count[2]), 10, 64); err == nil {
+			c.lost[m[1]] += n
+		}
 	}
 }
 

@@ -48,6 +48,9 @@ func (r *Result) WriteText(w io.Writer) error {
 	for _, tag := range slices.Sorted(maps.Keys(r.checker.counts)) {
 		fmt.Fprintf(&b, "%9d %s\n", r.checker.counts[tag], tag)
 	}
+	for _, reason := range slices.Sorted(maps.Keys(r.checker.lost)) {
+		fmt.Fprintf(&b, "%9d events announced as lost: %s\n", r.checker.lost[reason], reason)
+	}
 	for _, epoch := range slices.Sorted(maps.Keys(r.checker.seq)) {
 		s := r.checker.seq[epoch]
 		fmt.Fprintf(&b, "epoch %s: sequence %d to %d, %d missing, %d repeated\n", epoch, s.first(), s.last(), s.lost(), s.repeated)

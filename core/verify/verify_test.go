@@ -207,7 +207,8 @@ func TestSummary(t *testing.T) {
 		m := strings.Replace(deny, `"N/A"]`, fmt.Sprintf(`"N/A"][pipelined@32473 epoch="9" sequence="%d"]`, n), 1)
 		fmt.Fprintf(&in, "%d %s", len(m), m)
 	}
-	fmt.Fprintf(&in, "%s\nhello\n", filter)
+	fmt.Fprintf(&in, "%s\n%s\n%s\n%s\nhello\n", filter, loss, loss,
+		strings.NewReplacer("rate_limited", "abandoned", "policy-deny=42", "session-open=7 session-close=3").Replace(loss))
 	var problems []string
 	res, err := All(&in, Options{}, func(line int, p Problem) { problems = append(problems, fmt.Sprintf("%d:%v", line, p)) })
 	if err != nil {
@@ -217,15 +218,18 @@ func TestSummary(t *testing.T) {
 	if err := res.WriteText(&out); err != nil {
 		t.Fatal(err)
 	}
-	const want = `        1 PFE_FW_SYSLOG_IP
+	const want = `        3 LOSS
+        1 PFE_FW_SYSLOG_IP
         6 RT_FLOW_SESSION_DENY
+       10 events announced as lost: abandoned
+       84 events announced as lost: rate_limited
 epoch 9: sequence 1 to 6, 1 missing, 1 repeated
-8 messages, 1 deviate
+11 messages, 1 deviate
 `
 	if out.String() != want {
 		t.Errorf("got\n%s, want\n%s", out.String(), want)
 	}
-	if len(problems) != 1 || !strings.HasPrefix(problems[0], "8:1: not RFC 5424") {
+	if len(problems) != 1 || !strings.HasPrefix(problems[0], "11:1: not RFC 5424") {
 		t.Errorf("problems %v", problems)
 	}
 }

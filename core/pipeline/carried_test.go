@@ -102,7 +102,7 @@ func TestP5AccountAcrossRestart(t *testing.T) {
 	again := stateRun{dir: dir, flows: 50, dead: true} // it cannot announce it either
 	again.run(t)
 	(&stateRun{dir: dir, kills: true}).run(t) // nor can this one
-	third := stateRun{dir: dir, flows: 10}
+	third := stateRun{dir: dir, flows: 5}
 	third.run(t)
 	if third.epoch <= again.epoch || again.epoch <= first.epoch {
 		t.Errorf("epochs %d, %d, %d", first.epoch, again.epoch, third.epoch)

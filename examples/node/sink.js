@@ -40,11 +40,13 @@ class FileSink {
         sequence: String(r.sequence),
         kind: KINDS[r.type],
         time: new Date(Number(r.record.readBigUInt64LE(0) / 1000000n)).toISOString(),
-        source: address(r.record, 8),
-        sourcePort: r.record.readUInt16BE(40),
-        destination: address(r.record, 24),
-        destinationPort: r.record.readUInt16BE(42),
         ingressZone: names.zones[r.record.readUInt16LE(48)],
+        ...(KINDS[r.type] !== 'loss' && { // which is about many
+          source: address(r.record, 8),
+          sourcePort: r.record.readUInt16BE(40),
+          destination: address(r.record, 24),
+          destinationPort: r.record.readUInt16BE(42),
+        }),
       }) + '\n';
     }
     await fs.promises.appendFile(this.path, lines);

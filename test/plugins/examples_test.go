@@ -7,13 +7,16 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
 
@@ -89,8 +92,31 @@ func TestNode(t *testing.T) {
 		t.Fatalf("npm ci: %v\n%s", err, out)
 	}
 	script := filepath.Join(dir, "examples/node/sink.js")
-	path := filepath.Join(dir, "out.json")
-	table := fmt.Sprintf("path = %q\nprocess = { mtls = false, env = [\"PATH\"] }", path)
+	jsonLines(t, `mtls = false, env = ["PATH"]`, script)
+}
+
+// TestPython runs the example in Python, with the interpreter and the libraries of the distribution.
+func TestPython(t *testing.T) {
+	const interpreter = "/usr/bin/python3"
+	skipUnless(t, "PIPELINED_REQUIRE_PYTHON", interpreter)
+	if out, err := exec.Command(interpreter, "-c", "import grpc, google.protobuf").CombinedOutput(); err != nil {
+		if os.Getenv("PIPELINED_REQUIRE_PYTHON") != "1" {
+			t.Skipf("needs grpcio and protobuf: %s", out)
+		}
+		t.Fatalf("%v: %s", err, out)
+	}
+	dir := t.TempDir()
+	for _, file := range []string{"sink.py", "sink_v1_pb2.py"} {
+		copyFile(t, root+"examples/python/"+file, filepath.Join(dir, file))
+	}
+	jsonLines(t, "mtls = false", filepath.Join(dir, "sink.py"))
+}
+
+// jsonLines tries an example that appends JSON lines to the file `path`: what it writes, and whether it conforms.
+func jsonLines(t *testing.T, process, script string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "out.json")
+	table := fmt.Sprintf("path = %q\nprocess = { %s }", path, process)
 	s := sinktest.NewStream(t)
 	s.Append(sinktest.Records(1, 5000)...)
 	s.Drain()
@@ -104,26 +130,43 @@ func TestNode(t *testing.T) {
 	want := sinktest.Records(1, 5000)
 	i := 0
 	for line := range bytes.Lines(text) {
-		var got struct {
-			Epoch, Sequence, Kind, Source string
-			SourcePort                    uint16
+		if i == len(want) {
+			t.Fatalf("more than %d lines: %s", i, line)
 		}
-		if err := json.Unmarshal(line, &got); err != nil {
-			t.Fatal(err)
-		}
-		r := &want[i]
+		compareLine(t, i+1, line, &want[i])
 		i++
-		if got.Epoch != "1" || got.Sequence != fmt.Sprint(i) || got.Kind != r.Kind().String() {
-			t.Fatalf("line %d: %+v, want a %v", i, got, r.Kind())
-		}
-		if r.Src().Is4() && (got.Source != r.Src().String() || got.SourcePort != r.SrcPort()) {
-			t.Fatalf("line %d: %+v, want %v:%d", i, got, r.Src(), r.SrcPort())
-		}
 	}
-	if i != 5000 {
+	if i != len(want) {
 		t.Errorf("%d lines", i)
 	}
 	if !raceEnabled { // nothing of it runs under the race detector
 		conform(t, table, 20_000, script)
+	}
+}
+
+// compareLine compares a line of the examples with its record.
+func compareLine(t *testing.T, n int, line []byte, r *event.Record) {
+	t.Helper()
+	var got struct {
+		Epoch, Sequence, Kind, Source, Destination string
+		Time                                       time.Time
+		SourcePort, DestinationPort                uint16
+	}
+	if err := json.Unmarshal(line, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Epoch != "1" || got.Sequence != fmt.Sprint(n) || got.Kind != r.Kind().String() || got.Time.UnixMilli() != r.Time()/1e6 {
+		t.Fatalf("line %d: %s, want a %v of %d", n, line, r.Kind(), r.Time())
+	}
+	if r.Kind() == event.Loss {
+		if got.Source != "" || got.Destination != "" {
+			t.Fatalf("line %d: %s: a loss has no addresses", n, line)
+		}
+		return
+	}
+	src, _ := netip.ParseAddr(got.Source) // an invalid one is not the wanted one
+	dst, _ := netip.ParseAddr(got.Destination)
+	if src != r.Src() || got.SourcePort != r.SrcPort() || dst != r.Dst() || got.DestinationPort != r.DstPort() {
+		t.Fatalf("line %d: %s, want %v:%d to %v:%d", n, line, r.Src(), r.SrcPort(), r.Dst(), r.DstPort())
 	}
 }

@@ -1,0 +1,101 @@
+package session
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/rtflow/pipelined/core/packet"
+)
+
+// TestChosenFlows creates flows of a sender who knows the program and not the seed. No bucket may hold many of them.
+func TestChosenFlows(t *testing.T) {
+	const flows = 4096
+	for _, id := range []uint64{0, 1, 0x9e3779b97f4a7c15, 0xd6e8feb86659fd93, ^uint64(0)} {
+		table := New(Config{Max: 1 << 18, Seed: rand.Uint64(), Timeouts: DefaultTimeouts()})
+		var old Replaced
+		for i := range uint64(flows) {
+			h := packet.Headers{IPLen: 100, HasL4: true}
+			putAddr(&h.Src, 0x2001_0db8_0000_0001, id)
+			putAddr(&h.Dst, 0x3fff<<48|i<<32, id)
+			h.Family, h.Proto, h.SrcPort, h.DstPort = packet.IPv6, packet.ProtoUDP, uint16(i>>16), uint16(i)
+			table.Create(&h, base, &Params{ID: i + 1, Domain: 1}, &old)
+		}
+		longest := 0
+		for i := range table.shards {
+			s := &table.shards[i]
+			for _, j := range s.buckets {
+				n := 0
+				for ; j != 0; j = s.entries[j].hashNext {
+					n++
+				}
+				longest = max(longest, n)
+			}
+		}
+		if longest > 8 {
+			t.Errorf("interface id %#x: %d of %d flows in one bucket", id, longest, flows)
+		}
+	}
+}
+
+// TestExpireIsBounded fills one wheel slot with sessions none of which is due when it comes, because each had another packet:
+// one call looks at a bounded number of them, and calls that follow come to the end.
+func TestExpireIsBounded(t *testing.T) {
+	const sessions = 20_000
+	r := newRig(t, 2*sessions)
+	for i := range sessions {
+		r.packet(0, flow(i), Params{})
+	}
+	for i := range sessions {
+		r.packet(50*sec, flow(i), Params{})
+	}
+	waiting := func() (n int) { // in the slots around the first deadline
+		for i := range r.shards {
+			s := &r.shards[i]
+			for slot := (base + int64(59*sec)) >> slotShift; slot <= (base+int64(61*sec))>>slotShift; slot++ {
+				for j := s.wheel[slot&(wheelSlots-1)]; j != 0; j = s.entries[j].next {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	out := make([]Session, 8)
+	calls := 0
+	for more := true; more; calls++ {
+		before := waiting()
+		var n int
+		if n, more = r.Expire(0, base+int64(64*sec), out); n != 0 {
+			t.Fatalf("%d sessions ended", n)
+		}
+		if looked := before - waiting(); looked > expireSteps {
+			t.Fatalf("one call looked at %d sessions", looked)
+		}
+	}
+	if left := waiting(); left != 0 || calls < sessions/expireSteps {
+		t.Errorf("%d sessions not looked at after %d calls", left, calls)
+	}
+}
+
+// TestLongTimeouts lets sessions live for longer than 18 hours, and for ever.
+func TestLongTimeouts(t *testing.T) {
+	for _, timeout := range []time.Duration{19 * time.Hour, 7 * 24 * time.Hour, MaxTimeout} {
+		r := newRig(t, 64)
+		r.packet(0, fromClient(udp, 0), Params{Timeout: uint32(timeout / sec)})
+		for at := time.Duration(0); at < timeout; at += timeout / 50 {
+			if len(r.expire(at)) != 0 {
+				t.Fatalf("a timeout of %v was over after %v", timeout, at)
+			}
+		}
+		if len(r.expire(timeout+oneSlot)) != 1 {
+			t.Errorf("a timeout of %v does not come", timeout)
+		}
+	}
+	r := newRig(t, 64)
+	r.packet(0, fromClient(udp, 0), Params{Timeout: Never})
+	for at := time.Duration(0); at < 20*MaxTimeout; at += MaxTimeout / 4 {
+		if len(r.expire(at)) != 0 {
+			t.Fatalf("never came after %v", at)
+		}
+	}
+}

@@ -191,7 +191,7 @@ func TestOweOpen(t *testing.T) {
 	due := r.hit.OpenDue
 	r.packet(0, fromServer(udp, 0), Params{})
 	var s Session
-	if !due || r.hit.OpenDue || !r.Get(fromServer(udp, 0), 1, base, &s) || s.OpenOwed || !s.Answered() {
+	if !due || r.hit.OpenDue || !r.Get(fromServer(udp, 0), 1, base, &s) || s.OpenOwed || !s.Wanted {
 		t.Errorf("due %v, again %v, %+v", due, r.hit.OpenDue, s)
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/internal/unpack"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -36,10 +37,10 @@ func newRead() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "read CAPTURE",
 		Short: "Print the events of a capture",
-		Long: `read prints the events of a capture (pcap or pcapng, plain or gzip, "-" for standard input) on standard output. Zones,
-hooks and admission limits come from the configuration; its sources and sinks are left alone. Without a pipeline.toml here,
-and without --config, private addresses are one zone and all others another. The same capture and
-configuration give the same bytes. If less than half of the packets could be used, standard error says why.
+		Long: `read prints the events of a capture (pcap or pcapng, plain or compressed with gzip, zstd, xz or lz4, "-" for
+standard input) on standard output. Zones, hooks and admission limits come from the configuration; its sources and sinks are
+left alone. Without a pipeline.toml here, and without --config, private addresses are one zone and all others another. The
+same capture and configuration give the same bytes. If less than half of the packets could be used, standard error says why.
 
 CAPTURE may also be a file of frames that read or a file sink wrote with the format "frames", compressed or not: its records
 are printed as they are, with the names that the file holds. A file of an earlier version holds none: the names are those of
@@ -166,19 +167,19 @@ func openInput(path string) (input io.ReadCloser, frames bool, err error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, false, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
-	if unpack := packing(head); unpack != nil && path != "-" {
-		return packedInput(f, unpack)
+	if compressed := unpack.Detect(head); compressed != nil && path != "-" {
+		return packedInput(f, compressed)
 	}
 	return readCloser{b, f}, event.LooksLikeFrames(head), nil
 }
 
 // packedInput reports whether the compressed file holds frames, and then returns them unpacked. The capture reader unpacks
 // captures itself.
-func packedInput(f *os.File, unpack unpacker) (input io.ReadCloser, frames bool, err error) {
+func packedInput(f *os.File, compressed *unpack.Format) (input io.ReadCloser, frames bool, err error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, false, errors.Join(err, f.Close())
 	}
-	z, err := unpack(f)
+	z, err := compressed.NewReader(f)
 	if err != nil {
 		return f, false, nil // the capture reader says what is wrong with it
 	}

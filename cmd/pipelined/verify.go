@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rtflow/pipelined/core/verify"
+	"github.com/rtflow/pipelined/internal/unpack"
 )
 
 // anyRelease takes what devices of any release send.
@@ -62,8 +63,9 @@ func verifyFile(cmd *cobra.Command, path string, o verify.Options) (err error) {
 	}
 	packed := bufio.NewReader(in)
 	in = packed
-	if head, _ := packed.Peek(4); packing(head) != nil { // a shorter stream is not compressed
-		if in, err = packing(head)(packed); err != nil {
+	head, _ := packed.Peek(unpack.HeadSize) // a shorter stream is not compressed
+	if compressed := unpack.Detect(head); compressed != nil {
+		if in, err = compressed.NewReader(packed); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}

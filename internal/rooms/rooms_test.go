@@ -16,7 +16,7 @@ const module = "github.com/rtflow/pipelined"
 // floors lists the rooms from the ground up. A room imports only rooms on floors below its own; rooms that are not
 // listed, such as test helpers, are imported by tests alone.
 var floors = [][]string{
-	{"internal/flowhash", "internal/safefile", "internal/terminal", "sdk/event", "sdk/table", "core/packet", "core/metrics", "core/verify", "xsk"},
+	{"internal/flowhash", "internal/safefile", "internal/terminal", "internal/unpack", "sdk/event", "sdk/table", "core/packet", "core/metrics", "core/verify", "xsk"},
 	{
 		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application",
 		"core/config", "core/statedir",
@@ -35,7 +35,7 @@ var floors = [][]string{
 }
 
 // leaves are small packages that know nothing of ours. Every room may import them: the same helper would be written twice.
-var leaves = []string{"internal/flowhash", "internal/safefile", "internal/terminal"}
+var leaves = []string{"internal/flowhash", "internal/safefile", "internal/terminal", "internal/unpack"}
 
 // only lists, for a folder, the only folders of ours that its rooms may import beside the leaves.
 var only = map[string][]string{

@@ -1,5 +1,5 @@
 // Package capture is the frame source that reads packet captures: pcap in both byte orders, with microseconds or
-// nanoseconds, and pcapng; either of them plain or inside gzip; from a file or from standard input.
+// nanoseconds, and pcapng; either of them plain or compressed; from a file or from standard input.
 //
 // What lives here: telling the formats apart, guarding the readers of gopacket's pcapgo against files that lie, and
 // assembling batches whose frames stay valid until Release. What never may: decoding of what is inside a frame, pacing

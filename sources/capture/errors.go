@@ -9,13 +9,13 @@ import (
 )
 
 // What an [Error] wraps where a caller may want to tell. Others are fs.ErrNotExist and its kin, io.ErrUnexpectedEOF (the
-// capture is cut off), the errors of compress/gzip, and [LinkTypeError].
+// capture is cut off), the errors of decompression, and [LinkTypeError].
 var (
 	// ErrEmpty says that there is not one byte.
 	ErrEmpty = errors.New("the file is empty")
 	// ErrDirectory says that the path names a directory.
 	ErrDirectory = errors.New("is a directory, not a capture")
-	// ErrFormat says that the file is neither pcap nor pcapng, plain or in gzip.
+	// ErrFormat says that the file is neither pcap nor pcapng, plain or compressed.
 	ErrFormat = errors.New("not a capture")
 	// ErrDamaged says that the file is a capture whose lengths or headers contradict each other.
 	ErrDamaged = errors.New("damaged capture")

@@ -3,13 +3,13 @@ package capture
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/unpack"
 )
 
 const (
@@ -49,15 +49,13 @@ func openRecords(r io.Reader, cfg *Config) (records, error) {
 	if err != nil {
 		return nil, err
 	}
-	if bytes.HasPrefix(head, []byte{0x1f, 0x8b}) {
-		z, err := gzip.NewReader(br)
+	compressed := unpack.Detect(head)
+	if compressed != nil {
+		z, err := compressed.NewReader(br)
 		if err != nil {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, fmt.Errorf("gzip: %w", err)
+			return nil, err
 		}
-		br = bufio.NewReaderSize(gzipErrors{z}, bufferSize)
+		br = bufio.NewReaderSize(z, bufferSize)
 		if head, err = peek(br, classicHeader); err != nil {
 			return nil, err
 		}
@@ -70,6 +68,8 @@ func openRecords(r io.Reader, cfg *Config) (records, error) {
 		return newNG(br, cfg)
 	case len(head) == 0:
 		return nil, ErrEmpty
+	case compressed != nil && unpack.Detect(head) != nil:
+		return nil, fmt.Errorf("%w: it is %s inside %s", ErrFormat, unpack.Detect(head).Name, compressed.Name)
 	default:
 		return nil, fmt.Errorf("%w: %s", ErrFormat, looksLike(head))
 	}
@@ -84,25 +84,10 @@ func peek(br *bufio.Reader, n int) ([]byte, error) {
 	return head, nil
 }
 
-// gzipErrors says of an error that it is the compression that is damaged, not the capture inside.
-type gzipErrors struct{ z *gzip.Reader }
-
-func (g gzipErrors) Read(p []byte) (int, error) {
-	n, err := g.z.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = fmt.Errorf("gzip: %w", err)
-	}
-	return n, err
-}
-
 // lookalikes are the starts of files that people take for captures.
 var lookalikes = []struct{ magic, name string }{
-	{"\x28\xb5\x2f\xfd", "zstd compressed data"},
-	{"\xfd7zXZ\x00", "xz compressed data"},
 	{"BZh", "bzip2 compressed data"},
-	{"\x04\x22\x4d\x18", "lz4 compressed data"},
 	{"PK\x03\x04", "a zip archive"},
-	{"\x1f\x8b", "gzip inside gzip"},
 	{"snoop\x00\x00\x00", "a snoop capture"},
 	{"\x7fELF", "an ELF program"},
 }

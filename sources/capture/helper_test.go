@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,9 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+	"github.com/ulikunitz/xz"
 
 	"github.com/rtflow/pipelined/core/packet"
 )
@@ -124,6 +128,30 @@ func gzipped(b []byte) []byte {
 	z.Write(b)
 	z.Close()
 	return out.Bytes()
+}
+
+// packed returns b in every compression.
+func packed(t testing.TB, b []byte) map[string][]byte {
+	t.Helper()
+	all := make(map[string][]byte)
+	for name, open := range map[string]func(io.Writer) (io.WriteCloser, error){
+		"gzip": func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil },
+		"zstd": func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1)) },
+		"xz":   func(w io.Writer) (io.WriteCloser, error) { return xz.WriterConfig{DictCap: 1 << 16}.NewWriter(w) },
+		"lz4":  func(w io.Writer) (io.WriteCloser, error) { return lz4.NewWriter(w), nil },
+	} {
+		var out bytes.Buffer
+		z, err := open(&out)
+		if err == nil {
+			_, err = z.Write(b)
+			err = errors.Join(err, z.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[name] = out.Bytes()
+	}
+	return all
 }
 
 func fileOf(t testing.TB, b []byte) string {

@@ -13,7 +13,7 @@ import (
 func Plugin(stdin io.Reader) source.Plugin {
 	return source.Plugin{
 		Name:    "pcap",
-		Summary: "reads a capture: pcap or pcapng, plain or gzip, in the time of its packets",
+		Summary: "reads a capture: pcap or pcapng, plain or compressed, in the time of its packets",
 		Sample:  Sample,
 		Configure: func(cfg sdk.Config, _ source.Env) source.Configured {
 			var o struct {

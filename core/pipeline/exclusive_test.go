@@ -32,7 +32,7 @@ func TestTwoSinksOneDestination(t *testing.T) {
 	for paths, want := range map[[2]string]string{
 		{"file /a", "file /b"}: "",
 		{"", ""}:               "",
-		{"file /a", "file /a"}: "p.toml:12:8: sinks.other: this is the destination of sinks.good already: file /a",
+		{"file /a", "file /a"}: "p.toml:14:8: sinks.other: this is the destination of sinks.good already: file /a",
 	} {
 		text := strings.NewReplacer("[sinks.good]", "[sinks.good]\npath = '"+paths[0]+"'", "[sinks.other]",
 			"[sinks.other]\npath = '"+paths[1]+"'").Replace(twoSinks)

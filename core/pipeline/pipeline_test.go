@@ -117,8 +117,8 @@ func TestCaptureStopsWhileWaiting(t *testing.T) {
 			t.Error(err)
 		}
 		l := checkP1(t, pl)
-		if q := opens(l, "other"); q.Abandoned != 64 || q.Closed == 0 {
-			t.Errorf("the dead sink: %+v, want 64 abandoned and the rest closed", q)
+		if q := opens(l, "other"); q.Abandoned != 96 || q.Closed == 0 {
+			t.Errorf("the dead sink: %+v, want 96 abandoned and the rest closed", q)
 		}
 	})
 }
@@ -247,7 +247,7 @@ func TestPlanMistakes(t *testing.T) {
 	}{
 		{"plugin", strings.Replace(twoSinks, `[sources.in]
 plugin = "fake"`, `[sources.in]
-plugin = "fke"`, 1), `p.toml:8:1: sources.in.plugin: there is no source plugin "fke"; did you mean "fake"?`, true},
+plugin = "fke"`, 1), `p.toml:10:1: sources.in.plugin: there is no source plugin "fke"; did you mean "fake"?`, true},
 		{"not chained", twoSinks + "[hooks.x]\nplugin = \"nothin\"\n", `hooks.x.plugin: there is no hook plugin "nothin"; did you mean "nothing"?`, true},
 		{"two captures", strings.Replace(twoSinks, `["in"]`, `["in", "too"]`, 1) + "[sources.too]\nplugin = \"fake\"\n",
 			`sources.too: a capture has a clock of its own: chain one capture, or live sources`, false},
@@ -277,8 +277,8 @@ limit   policy-deny  1000/s per zone, burst 1024
 limit   screen-drop  1000/s per zone, burst 1024
 limit   filter-log   1000/s per zone, burst 1024
 limit   unanswered   1000/s per zone, burst 1024
-sink    good         fake  64 records in flight (32 telemetry, 8 of a kind), refuse; every kind
-sink    other        fake  64 records in flight (32 telemetry, 8 of a kind), refuse; policy-deny
+sink    good         fake  128 records in flight (96 telemetry, 96 of a kind), refuse; every kind
+sink    other        fake  128 records in flight (96 telemetry, 96 of a kind), refuse; policy-deny
 ok: 1 source, 0 hooks, 1 zone, 2 sinks
 `
 	if b.String() != want {

@@ -137,7 +137,9 @@ const twoSinks = `
 sources = ["in"]
 sinks   = ["good", "other"]
 [replay]
-slots = 64
+slots     = 128
+telemetry = 96
+per_kind  = 96
 [sources.in]
 plugin = "fake"
 [sinks.good]

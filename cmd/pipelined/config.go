@@ -40,6 +40,9 @@ type how struct {
 	guess  bool   // the same, unless the file has no source and no sink at all
 	ask    bool   // plugins are started and look at their own tables
 
+	// loaded, if set, is called when the configuration has been read, before plugins are started; they wait for its context.
+	loaded func(context.Context) context.Context
+
 	patience time.Duration // for how long they are asked, all together; 0: as long as each may take
 }
 
@@ -65,6 +68,9 @@ func plan(ctx context.Context, w io.Writer, how how, o pipeline.Options) (_ *pla
 	}
 	p := &planned{Plan: pipeline.NewPlan(file, problems, o), file: file, host: host}
 	if how.ask && problems.Err() == nil {
+		if how.loaded != nil {
+			ctx = how.loaded(ctx)
+		}
 		host.Sweep()
 		if how.patience > 0 {
 			var cancel func()

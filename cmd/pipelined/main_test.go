@@ -22,6 +22,9 @@ import (
 
 // TestMain runs the tests in the folder that the shipped configuration's paths are relative to.
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
 	if err := os.Chdir("../.."); err != nil {
 		panic(err)
 	}

@@ -76,10 +76,7 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 		return readFrames(cmd, input, o)
 	}
 
-	// From here on a signal ends reading and still gives the ledger; before, it ends the program.
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctx, fail := context.WithCancelCause(ctx)
+	ctx, fail := context.WithCancelCause(cmd.Context())
 	defer fail(nil)
 	var open atomic.Pointer[capture.Source]
 	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), configOrBuiltin(cmd, o.config), pipeline.Options{
@@ -99,6 +96,9 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 	if err != nil {
 		return err
 	}
+	// From here on a signal ends reading and still gives the ledger; before, it ends the program.
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	pl, err := p.Open(ctx)
 	if err != nil {
 		return err

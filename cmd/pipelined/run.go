@@ -51,12 +51,18 @@ func runDaemon(cmd *cobra.Command, path, level string) error {
 		return err
 	}
 	log := newLogger(cmd.ErrOrStderr(), lowest)
-	signals := make(chan os.Signal, 4) // before plugins are waited for: SIGHUP would end the daemon
-	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP) // would end the daemon while it starts
 	defer signal.Stop(signals)
-	asking, stopAsking := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
-	defer stopAsking()
-	p, err := plan(asking, cmd.ErrOrStderr(), how{path: path, daemon: true, ask: true, patience: pluginPatience},
+	// Until the configuration is read, SIGTERM and SIGINT end the program: it may be a pipe, whose reading nothing else ends.
+	asking, stopAsking := cmd.Context(), func() {}
+	defer func() { stopAsking() }()
+	loaded := func(ctx context.Context) context.Context {
+		signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+		asking, stopAsking = signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+		return asking
+	}
+	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: path, daemon: true, ask: true, loaded: loaded, patience: pluginPatience},
 		pipeline.Options{Log: log, InterfaceID: interfaceID})
 	if err != nil {
 		return err

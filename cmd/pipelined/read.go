@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/internal/safefile"
 	"github.com/rtflow/pipelined/internal/unpack"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -296,5 +298,8 @@ func writeLedger(path string, led *metrics.Ledger) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(text, '\n'), 0o644)
+	if path, err = filepath.Abs(path); err != nil {
+		return err
+	}
+	return safefile.WriteFile(path, append(text, '\n'), 0o644)
 }

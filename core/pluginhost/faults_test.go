@@ -43,7 +43,7 @@ func TestDoesNotStart(t *testing.T) {
 		{"deaf with TLS", "set mtls = false"},
 		{"babbles", "Configure fails"},
 		{"hangs-up", "Configure fails"},
-		{"configure-error", "Configure fails: cannot�[31m even"},
+		{"configure-error", `Configure fails: cannot\u001b[31m even`},
 		{"configure-hangs", "did not start in time"},
 		{"many-problems", "refuses its configuration"},
 	} {
@@ -492,7 +492,7 @@ func TestOutput(t *testing.T) {
 		}
 		_, _ = io.WriteString(other, "half ")
 	}
-	want := []string{"one", "two", strings.Repeat("x", maxLine) + "…", "three�[2J"}
+	want := []string{"one", "two", strings.Repeat("x", maxLine) + "…", `three\u001b[2J`}
 	if got := o.lastLines(); strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("%q", got)
 	}

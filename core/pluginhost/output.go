@@ -7,9 +7,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unicode"
 
 	"golang.org/x/time/rate"
+
+	"github.com/rtflow/pipelined/internal/terminal"
 )
 
 const (
@@ -94,14 +95,9 @@ func (w *lineWriter) flush() {
 	}
 }
 
-// printable makes a text safe for a log.
+// printable makes a text of the plugin's one line that is safe for a log and a terminal. Tabs become blanks.
 func printable(text string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r == '\t' || unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, text))
+	return terminal.Text(strings.TrimSpace(strings.ReplaceAll(text, "\t", " ")))
 }
 
 func (o *output) add(line string) {

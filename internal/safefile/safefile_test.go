@@ -342,6 +342,37 @@ func TestDir(t *testing.T) {
 }
 
 // TestCheckExecutable goes through what others can put in the place of an executable.
+func TestWriteFile(t *testing.T) {
+	needRoot(t)
+	base := tree(t,
+		"d own", "f own/file", "l own/link $/own/file",
+		"d shared 01777 0 0", "f shared/own", "f shared/theirs 0644 1234 1234", "f precious", "l shared/link $/precious 1234", "h shared/hard precious",
+	)
+	for path, refused := range map[string]bool{
+		"own/file": false, "own/new": false, "own/link": false,
+		"shared/own": false, "shared/new": false,
+		"shared/theirs": true, "shared/link": true, "shared/hard": true,
+	} {
+		path = filepath.Join(base, path)
+		before, _ := os.ReadFile(path) // nothing if it is not there
+		err := safefile.WriteFile(path, []byte("x"), 0o600)
+		var unsafe *safefile.UnsafeError
+		if errors.As(err, &unsafe) != refused || !refused && err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		want := "x"
+		if refused {
+			want = string(before)
+		}
+		if got, err := os.ReadFile(path); string(got) != want {
+			t.Errorf("%s holds %q, %v, want %q", path, got, err, want)
+		}
+	}
+	if err := safefile.WriteFile("/dev/null", []byte("x"), 0o600); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCheckExecutable(t *testing.T) {
 	needRoot(t)
 	for _, c := range []struct {

@@ -505,3 +505,41 @@ func TestProducerCloses(t *testing.T) {
 		t.Errorf("record %d was the last, and %v; want 100 and no error", last, err)
 	}
 }
+
+// TestListenLink has a symbolic link in the place of a socket, before and after: neither the link nor what it leads to is touched.
+func TestListenLink(t *testing.T) {
+	dir := t.TempDir()
+	target, path := filepath.Join(dir, "target"), filepath.Join(dir, "events.sock")
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: target, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chmod(target, 0o640), left.Close(), os.Symlink(target, path)); err != nil {
+		t.Fatal(err)
+	}
+	untouched := func() {
+		t.Helper()
+		if to, err := os.Readlink(path); to != target {
+			t.Errorf("the link leads to %q, %v", to, err)
+		}
+		if info, err := os.Lstat(target); err != nil || info.Mode() != fs.ModeSocket|0o640 {
+			t.Errorf("the target is %v, %v", info, err)
+		}
+	}
+	if _, err := eventstream.ListenUnix(path, 0o600); err == nil || !strings.Contains(err.Error(), "is not a socket") {
+		t.Errorf("ListenUnix: %v", err)
+	}
+	untouched()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	l, err := eventstream.ListenUnix(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(path), os.Symlink(target, path), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	untouched()
+}

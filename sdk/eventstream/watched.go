@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"time"
 )
@@ -41,18 +40,11 @@ func ListenUnix(path string, mode fs.FileMode) (net.Listener, error) {
 
 // open makes the socket.
 func (w *watched) open() error {
-	l, err := listenUnix(w.path, w.mode)
+	l, file, err := listenUnix(w.path, w.mode)
 	if err != nil {
 		return err
 	}
-	l.SetUnlinkOnClose(false) // the file may be another's by then
-	w.l = l
-	if strings.HasPrefix(w.path, "@") {
-		return nil
-	}
-	if w.file, err = os.Lstat(w.path); err != nil {
-		return errors.Join(err, l.Close())
-	}
+	w.l, w.file = l, file
 	return nil
 }
 
@@ -105,11 +97,26 @@ func (w *watched) Close() error {
 		return net.ErrClosed
 	}
 	w.closed = true
-	var removed error
-	if w.file != nil && w.there() {
-		removed = os.Remove(w.path)
+	return errors.Join(w.remove(), w.l.Close())
+}
+
+// remove removes the file, if it is still the socket.
+func (w *watched) remove() error {
+	if w.file == nil {
+		return nil
 	}
-	return errors.Join(removed, w.l.Close())
+	p, err := openPlace(w.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the directory is gone
+	}
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if now, err := p.stat(); err != nil || !os.SameFile(now, w.file) {
+		return nil // it is another's, or gone
+	}
+	return p.Remove(p.name)
 }
 
 // Addr returns the address of the socket.

@@ -31,7 +31,9 @@ import (
 )
 
 type readOptions struct {
-	config, format, profile, ledger, iface string
+	config, format, profile, ledger, iface, colour string
+
+	toTerminal bool // whether standard output is a terminal
 }
 
 func newRead() *cobra.Command {
@@ -44,6 +46,9 @@ standard input) on standard output. Zones, hooks and admission limits come from 
 left alone. Without a pipeline.toml here, and without --config, private addresses are one zone and all others another. The
 same capture and configuration give the same bytes. If less than half of the packets could be used, standard error says why.
 
+On a terminal an event is a short line for people: time of day in UTC, what, who to whom, why. Elsewhere it is a syslog line with
+structured data. --format names another form.
+
 CAPTURE may also be a file of frames that read or a file sink wrote with the format "frames", compressed or not: its records
 are printed as they are, with the names that the file holds. A file of an earlier version holds none: the names are those of
 the configuration then.`,
@@ -52,21 +57,24 @@ the configuration then.`,
   pipelined read --format json --ledger ledger.json edge.pcapng.gz`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			o.toTerminal = onTerminal(cmd)
 			return read(cmd, args[0], o)
 		},
 	}
 	configFlag(cmd, &o.config)
 	f := cmd.Flags()
-	f.StringVarP(&o.format, "format", "f", format.RFC5424, "rfc5424, rfc3164, json or frames")
+	f.StringVarP(&o.format, "format", "f", "", "text, rfc5424, rfc3164, json or frames; without it text on a terminal, else rfc5424")
+	f.StringVar(&o.colour, "colour", "auto", "colours in the format text: auto (on a terminal, unless NO_COLOR is set), always or never")
 	f.StringVar(&o.profile, "profile", format.Junos20, "release that syslog lines imitate: junos-20 or junos-22")
 	f.StringVar(&o.ledger, "ledger", "", "write the account of all packets and events to `FILE` as JSON")
 	f.StringVar(&o.iface, "interface", "", "`NAME` of the interface a capture was taken on, if the capture does not say")
-	fixedCompletions(cmd, map[string][]string{"format": format.Names(), "profile": format.Profiles()})
+	fixedCompletions(cmd, map[string][]string{"format": format.Names(), "profile": format.Profiles(), "colour": colours})
 	return cmd
 }
 
 func read(cmd *cobra.Command, path string, o readOptions) error {
-	if _, err := format.New(format.Options{Format: o.format, Profile: o.profile}); err != nil {
+	shape, err := o.shape()
+	if err != nil {
 		return &usageError{err}
 	}
 	input, frames, err := openInput(path)
@@ -75,7 +83,7 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 	}
 	defer input.Close()
 	if frames {
-		return readFrames(cmd, input, o)
+		return readFrames(cmd, input, o, shape)
 	}
 
 	ctx, fail := context.WithCancelCause(cmd.Context())
@@ -88,7 +96,8 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 			Configured: capture.Configure(capture.Config{Path: path, Stdin: input, Interface: o.iface}, func(s *capture.Source) { open.Store(s) }),
 		},
 		Output: &pipeline.Output{Name: "stdout", New: func(env sdk.Env) sdk.Sink {
-			enc, err := format.New(format.Options{Format: o.format, Profile: o.profile, Hostname: env.Hostname})
+			shape.Hostname = env.Hostname
+			enc, err := format.New(shape)
 			if err != nil {
 				fail(err)
 			}
@@ -200,11 +209,11 @@ type readCloser struct {
 
 // readFrames prints the records of a file of frames.
 // Names come from the file; for a file of an earlier version, which has none, from the configuration.
-func readFrames(cmd *cobra.Command, input io.Reader, o readOptions) error {
+func readFrames(cmd *cobra.Command, input io.Reader, o readOptions, shape format.Options) error {
 	b := bufio.NewReaderSize(input, 1<<16)
 	if head, err := b.Peek(event.HeaderSize + event.MaxPayload); err == nil || errors.Is(err, io.EOF) {
 		if event.HasNames(head) {
-			return printFrames(cmd, b, o, nil, "")
+			return printFrames(cmd, b, shape, nil, "")
 		}
 	}
 	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), configOrBuiltin(cmd, o.config), pipeline.Options{
@@ -213,13 +222,14 @@ func readFrames(cmd *cobra.Command, input io.Reader, o readOptions) error {
 	if err != nil {
 		return err
 	}
-	return printFrames(cmd, b, o, p.Names(), p.Hostname())
+	return printFrames(cmd, b, shape, p.Names(), p.Hostname())
 }
 
 // printFrames prints records with the names that stand before them, or those given.
-func printFrames(cmd *cobra.Command, input io.Reader, o readOptions, names *event.Names, host string) error {
+func printFrames(cmd *cobra.Command, input io.Reader, shape format.Options, names *event.Names, host string) error {
 	encoderFor := func(from event.Origin) (format.Encoder, error) {
-		return format.New(format.Options{Format: o.format, Profile: o.profile, Hostname: from.Host, Epoch: from.Epoch})
+		shape.Hostname, shape.Epoch = from.Host, from.Epoch
+		return format.New(shape)
 	}
 	enc, err := encoderFor(event.Origin{Host: host})
 	if err != nil {

@@ -58,7 +58,7 @@ A sink ends the connection with a receiver that owes acknowledgements and says n
 	}
 	configFlag(cmd, &o.config)
 	f := cmd.Flags()
-	f.StringVarP(&o.format, "format", "f", format.RFC5424, "rfc5424, json or frames")
+	f.StringVarP(&o.format, "format", "f", format.RFC5424, "text, rfc5424, rfc3164, json or frames")
 	f.StringVar(&o.profile, "profile", format.Junos20, "release that rfc5424 lines imitate: junos-20 or junos-22")
 	f.StringSliceVar(&o.only, "only", nil, "print these `KINDS` alone, and losses: session-open, session-close, policy-deny, screen-drop, filter-log")
 	f.BoolVar(&o.dial, "dial", false, "connect to a sink that listens, instead of listening")

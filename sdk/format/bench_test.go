@@ -37,6 +37,8 @@ func BenchmarkRFC3164SessionClose(b *testing.B) {
 
 func BenchmarkJSONSessionClose(b *testing.B) { benchmarkClose(b, format.Options{Format: format.JSON}) }
 
+func BenchmarkTextSessionClose(b *testing.B) { benchmarkClose(b, format.Options{Format: format.Text}) }
+
 // BenchmarkLibrarySessionClose makes a message of the same values with the builder of the syslog library.
 func BenchmarkLibrarySessionClose(b *testing.B) {
 	line := newEncoder(b, format.Options{}).Append(nil, closeSample(b), names())

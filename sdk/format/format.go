@@ -24,6 +24,7 @@ const (
 	RFC3164 = "rfc3164" // the plain form of the same: short header, free text
 	JSON    = "json"    // one object per record
 	Frames  = "frames"  // the frame of the event stream
+	Text    = "text"    // a short line for people
 )
 
 // Names of the profiles: which Junos release the syslog lines imitate.
@@ -61,6 +62,8 @@ type Options struct {
 	// Text adds a text behind structured data, as Junos prints it unless brief is set: some readers drop a message without.
 	// RFC5424 only.
 	Text bool
+	// Colour marks what has happened with the escape sequences of a terminal. Format Text only.
+	Colour bool
 }
 
 // OptionError is an option that cannot be used.
@@ -72,7 +75,7 @@ type OptionError struct {
 func (e *OptionError) Error() string { return "format: " + e.Option + ": " + e.Reason }
 
 // Names lists the formats.
-func Names() []string { return []string{RFC5424, RFC3164, JSON, Frames} }
+func Names() []string { return []string{RFC5424, RFC3164, JSON, Frames, Text} }
 
 // Profiles lists the profiles.
 func Profiles() []string { return []string{Junos20, Junos22} }
@@ -96,6 +99,8 @@ func New(o Options) (Encoder, error) {
 			return newEnvelope(o)
 		}
 		return newJSON(o), nil
+	case Text:
+		return newShort(o), nil
 	case Frames:
 		return &frames{event.Origin{Host: o.Hostname, Epoch: o.Epoch}}, nil
 	default:

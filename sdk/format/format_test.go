@@ -37,6 +37,8 @@ func TestOptions(t *testing.T) {
 		{format.Options{Format: format.RFC3164, Hostname: "fw 1"}, "hostname"},
 		{format.Options{Format: format.RFC3164, Sequence: true}, "sequence"},
 		{format.Options{Format: format.JSON, Sequence: true}, "sequence"},
+		{format.Options{Format: format.Text, Hostname: "fwß"}, ""},
+		{format.Options{Format: format.Text, Sequence: true}, "sequence"},
 		{format.Options{Format: format.JSON, Sequence: true, Envelope: true}, ""},
 		{format.Options{Format: format.JSON, Envelope: true, Hostname: "fw 1"}, "hostname"},
 		{format.Options{Sequence: true, StructuredFilter: true, SDID: "srx@32473"}, ""},
@@ -112,6 +114,7 @@ func TestLongestLine(t *testing.T) {
 	for _, o := range []format.Options{
 		{Profile: format.Junos22, Sequence: true, Epoch: math.MaxUint64, StructuredFilter: true},
 		{Format: format.RFC3164, Profile: format.Junos22}, {Format: format.JSON, Envelope: true, Sequence: true, Epoch: math.MaxUint64},
+		{Format: format.Text, Colour: true},
 	} {
 		e := newEncoder(t, o)
 		for _, s := range samples() {
@@ -159,7 +162,7 @@ func TestNoAllocations(t *testing.T) {
 	n.Zones[2] = "un\"trust]" // the slow path too
 	for _, o := range []format.Options{
 		{}, {Sequence: true, StructuredFilter: true}, {Format: format.RFC3164}, {Format: format.JSON},
-		{Format: format.JSON, Envelope: true}, {Format: format.Frames},
+		{Format: format.JSON, Envelope: true}, {Format: format.Frames}, {Format: format.Text, Colour: true},
 	} {
 		e := newEncoder(t, o)
 		buf := make([]byte, 0, 8192)

@@ -62,11 +62,16 @@ func TestGolden(t *testing.T) {
 		{Format: format.RFC3164, Profile: format.Junos20},
 		{Format: format.RFC3164, Profile: format.Junos22},
 		{Format: format.JSON},
+		{Format: format.Text},
+		{Format: format.Text, Colour: true},
 		{Format: format.JSON, Envelope: true, Sequence: true, Epoch: 1764077640000000000},
 	} {
 		name := strings.TrimSuffix(o.Format+"-"+o.Profile, "-")
 		if o.Text {
 			name += "-text"
+		}
+		if o.Colour {
+			name += "-colour"
 		}
 		if o.Envelope {
 			name += "-in-rfc5424"

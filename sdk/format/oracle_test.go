@@ -78,6 +78,8 @@ func FuzzLine(f *testing.F) {
 
 		checkPlain(t, string(newEncoder(t, format.Options{Format: format.RFC3164, Profile: o.Profile}).Append(nil, r, n)), r, n, o.Profile)
 
+		checkShort(t, newEncoder(t, format.Options{Format: format.Text}).Append(nil, r, n))
+
 		object := newEncoder(t, format.Options{Format: format.JSON}).Append(nil, r, n)
 		checkJSON(t, object, r, n)
 

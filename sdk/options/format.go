@@ -14,6 +14,7 @@ type Format struct {
 	Profile  string `toml:"profile"`
 	Platform uint32 `toml:"platform"`
 	Text     bool   `toml:"text"`
+	Colour   bool   `toml:"-"` // where the output goes decides, not the table
 }
 
 // DefaultFormat returns the defaults, with that format.
@@ -28,7 +29,7 @@ func (o Format) Encoder(cfg sdk.Config, env sdk.Env) format.Encoder {
 		return nil
 	}
 	enc, err := format.New(format.Options{
-		Format: o.Format, Profile: o.Profile, Platform: o.Platform, Text: o.Text, Hostname: env.Hostname,
+		Format: o.Format, Profile: o.Profile, Platform: o.Platform, Text: o.Text, Colour: o.Colour, Hostname: env.Hostname,
 	})
 	if err == nil {
 		o.idle(cfg)
@@ -46,7 +47,7 @@ func (o Format) Encoder(cfg sdk.Config, env sdk.Env) format.Encoder {
 // idle warns of options that the format does not read.
 func (o Format) idle(cfg sdk.Config) {
 	switch o.Format {
-	case format.JSON, format.Frames:
+	case format.JSON, format.Frames, format.Text:
 		KeysOf(cfg).Idle(cfg, "format "+strconv.Quote(o.Format)+" has no profile, no SD-ID and no text", "profile", "platform", "text")
 	case format.RFC3164:
 		KeysOf(cfg).Idle(cfg, "format "+strconv.Quote(o.Format)+" has no SD-ID and is all text", "platform", "text")

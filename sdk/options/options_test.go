@@ -130,6 +130,8 @@ func TestIdle(t *testing.T) {
 		{`{"format": "json", "profile": "junos-22"}`, []string{"profile"}},
 		{`{"format": "frames", "profile": "junos-20", "platform": 40}`, []string{"profile", "platform"}},
 		{`{"format": "rfc3164", "platform": 40}`, []string{"platform"}},
+		{`{"format": "text"}`, nil},
+		{`{"format": "text", "profile": "junos-20", "platform": 40, "text": true}`, []string{"profile", "platform", "text"}},
 	} {
 		cfg, err := table.Parse("x", c.text)
 		if err != nil {

@@ -151,6 +151,6 @@ func TestStdout(t *testing.T) {
 			}
 			got = string(out)
 		}
-		same(t, got, want(t, format.RFC5424, 1, 1000))
+		same(t, got, want(t, format.Text, 1, 1000))
 	}
 }

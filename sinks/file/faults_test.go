@@ -91,6 +91,7 @@ func TestRotationRefused(t *testing.T) {
 func TestRepair(t *testing.T) {
 	line := want(t, format.RFC5424, 1, 1)
 	object := want(t, format.JSON, 1, 1)
+	short := want(t, format.Text, 1, 1)
 	frame := want(t, format.Frames, 1, 1)
 	long := strings.Repeat("x", 100_000)
 	for _, c := range []struct {
@@ -101,6 +102,7 @@ func TestRepair(t *testing.T) {
 		{"torn line", format.RFC5424, line + line[:100], line},
 		{"only a torn line", format.RFC5424, line[:100], ""},
 		{"newline missing", format.RFC5424, line + strings.TrimSuffix(line, "\n"), line},
+		{"torn short line", format.Text, short + short[:20], short},
 		{"torn object", format.JSON, object + object[:5], object},
 		{"somebody else's line", format.RFC5424, line + "hello", line + "hello\n"},
 		{"zeros after a power failure", format.RFC5424, line + "\x00\x00\x00", line + "\x00\x00\x00\n"},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/internal/safefile"
+	"github.com/rtflow/pipelined/internal/terminal"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/options"
@@ -42,7 +43,7 @@ func Plugin() sdk.SinkPlugin {
 func StdoutPlugin() sdk.SinkPlugin {
 	return sdk.SinkPlugin{
 		Name:      "stdout",
-		Summary:   "writes to standard output",
+		Summary:   "writes to standard output, short lines for people unless told otherwise",
 		Sample:    stdoutSample,
 		Configure: newStdout,
 	}
@@ -147,7 +148,8 @@ func (o *table) warnIdle(cfg sdk.Config) {
 }
 
 func newStdout(cfg sdk.Config, env sdk.Env) sdk.Sink {
-	o := options.DefaultFormat(format.RFC5424)
+	o := options.DefaultFormat(format.Text)
+	o.Colour = terminal.Colours(os.Stdout)
 	read := cfg.Decode(&o)
 	enc := o.Encoder(cfg, env)
 	if !read || enc == nil {

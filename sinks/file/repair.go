@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/rtflow/pipelined/sdk/event"
@@ -14,17 +15,19 @@ import (
 
 // layout is how records lie in a file.
 type layout struct {
-	first byte // of every line; 0 for frames
+	first string // the bytes a line may begin with; none for frames
 }
 
 func layoutOf(name string) layout {
 	switch name {
 	case format.JSON:
-		return layout{'{'}
+		return layout{"{"}
 	case format.Frames:
 		return layout{}
+	case format.Text:
+		return layout{"012-"} // the hour, or "-" for a time that is not known
 	default:
-		return layout{'<'}
+		return layout{"<"}
 	}
 }
 
@@ -43,7 +46,7 @@ func (l *logFile) repair(f *os.File, now time.Time) error {
 	if !sameFile(in, f) {
 		return fmt.Errorf("file: %s was replaced while it was opened", l.path)
 	}
-	if l.layout.first == 0 {
+	if l.layout.first == "" {
 		return l.repairFrames(in, f, now)
 	}
 	return l.repairLines(in, f)
@@ -58,7 +61,7 @@ func (l *logFile) repairLines(in *os.File, f *os.File) error {
 	switch {
 	case len(line) == 0:
 		return nil
-	case line[0] == l.layout.first && (len(line) < len(tail) || int64(len(tail)) == l.size):
+	case strings.IndexByte(l.layout.first, line[0]) >= 0 && (len(line) < len(tail) || int64(len(tail)) == l.size):
 		l.warn("cutting off a torn line", "path", l.path, "bytes", len(line))
 		l.size -= int64(len(line))
 		if err := f.Truncate(l.size); err != nil {

@@ -41,7 +41,7 @@ func sharedDir(t *testing.T, o rotateOptions, shared bool) (l *logFile, dir, sec
 	}
 	return &logFile{
 		path: filepath.Join(dir, "audit.log"), trust: safefile.Options{Shared: shared}, mode: 0o640, owner: owner{-1, stranger},
-		rotate: o, layout: layout{'<'}, warn: func(string, ...any) {},
+		rotate: o, layout: layout{"<"}, warn: func(string, ...any) {},
 	}, dir, secret
 }
 

@@ -61,9 +61,10 @@ func TestExamples(t *testing.T) {
 	sequence := strings.Split(events(t, format.Options{Sequence: true, Epoch: 1764077640000000000, StructuredFilter: true}), "\n")
 	envelopes := strings.Split(events(t, format.Options{Format: format.JSON, Envelope: true}), "\n")
 	objects := strings.Split(events(t, format.Options{Format: format.JSON}), "\n")
+	short := strings.Split(events(t, format.Options{Format: format.Text}), "\n")
 	frames := events(t, format.Options{Format: format.Frames})
 	seen := make(map[string]int)
-	for _, p := range pages(t, "docs/*.md") {
+	for _, p := range pages(t, "docs/*.md", "README.md") {
 		for _, b := range p.blocks {
 			seen[b.lang]++
 			found := true
@@ -74,6 +75,10 @@ func TestExamples(t *testing.T) {
 				found = containsLine(lines22, b.text)
 			case "rfc3164":
 				found = containsLine(plain, b.text)
+			case "text":
+				for line := range strings.Lines(b.text) {
+					found = found && containsLine(short, line)
+				}
 			case "sequence":
 				found = containsLine(sequence, b.text)
 			case "envelope":
@@ -93,7 +98,7 @@ func TestExamples(t *testing.T) {
 			}
 		}
 	}
-	for _, lang := range []string{"rfc5424", "junos-22", "rfc3164", "sequence", "envelope", "json", "xxd"} {
+	for _, lang := range []string{"rfc5424", "junos-22", "rfc3164", "text", "sequence", "envelope", "json", "xxd"} {
 		if seen[lang] == 0 {
 			t.Errorf("no page has a block %s: does the test read the right pages?", lang)
 		}

@@ -9,7 +9,7 @@
 //	rfc5424         a line of the shipped capture, wrapped at blanks; "…" stands for what is left out
 //	junos-22        the same with that profile
 //	rfc3164         the same in that format
-//	text            lines of it in the format text
+//	short           lines of it in the format text
 //	sequence        the same with a sequence element and structured filter logs
 //	envelope        the same as JSON in RFC 5424
 //	json            an object of it, laid out for reading

@@ -42,8 +42,7 @@ func (o *options) executable() error {
 		return err
 	}
 	err := safefile.CheckExecutable(path)
-	var unsafe *safefile.UnsafeError
-	if errors.As(err, &unsafe) {
+	if _, ok := errors.AsType[*safefile.UnsafeError](err); ok {
 		return fmt.Errorf("%s is not started: %w, who could replace it: give it to root or to the daemon's user (chown, chmod go-w), or set %s = true",
 			path, err, o.key("shared_directory"))
 	}

@@ -71,8 +71,7 @@ func newInstance(base string) (*instance, error) {
 // checkBase refuses a directory in which others could replace what daemons create.
 func checkBase(base string) error {
 	dir, err := safefile.OpenDir(base, safefile.Options{})
-	var unsafe *safefile.UnsafeError
-	if errors.As(err, &unsafe) {
+	if _, ok := errors.AsType[*safefile.UnsafeError](err); ok {
 		return fmt.Errorf("the runtime directory: %w: it has to belong to root or the daemon's user, and nobody else may write to it (chown, chmod go-w), or set another service.runtime_dir", err)
 	}
 	if err != nil {

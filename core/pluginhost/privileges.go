@@ -31,7 +31,7 @@ func confineThread() error {
 	if err := unix.Capset(&header, &caps[0]); err != nil {
 		return fmt.Errorf("inheritable capabilities: %w", err)
 	}
-	for c := uintptr(0); c < 64; c++ {
+	for c := range uintptr(64) {
 		in, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
 		if err != nil {
 			break // beyond the last

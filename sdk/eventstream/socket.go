@@ -34,7 +34,7 @@ func listenUnix(path string, mode fs.FileMode) (*net.UnixListener, fs.FileInfo, 
 	if err != nil {
 		return nil, nil, err
 	}
-	defer p.Close()
+	defer func() { _ = p.Close() }() // it was only looked at
 	if err := p.removeStale(); err != nil {
 		return nil, nil, err
 	}

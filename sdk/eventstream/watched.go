@@ -112,7 +112,7 @@ func (w *watched) remove() error {
 	if err != nil {
 		return err
 	}
-	defer p.Close()
+	defer func() { _ = p.Close() }() // it was only looked at
 	if now, err := p.stat(); err != nil || !os.SameFile(now, w.file) {
 		return nil // it is another's, or gone
 	}

@@ -34,6 +34,7 @@ type readOptions struct {
 	config, format, profile, ledger, iface, colour string
 
 	toTerminal bool // whether standard output is a terminal
+	close      bool
 }
 
 func newRead() *cobra.Command {
@@ -48,6 +49,9 @@ same capture and configuration give the same bytes. If less than half of the pac
 
 On a terminal an event is a short line for people: time of day in UTC, what, who to whom, why. Elsewhere it is a syslog line with
 structured data. --format names another form.
+
+A session that has not ended when the capture does has no close record, as in the log of a device. With --close it gets one, at
+the time of the last packet, with the reason "unset" unless a FIN or RST gives another.
 
 CAPTURE may also be a file of frames that read or a file sink wrote with the format "frames", compressed or not: its records
 are printed as they are, with the names that the file holds. A file of an earlier version holds none: the names are those of
@@ -68,6 +72,7 @@ the configuration then.`,
 	f.StringVar(&o.profile, "profile", format.Junos20, "release that syslog lines imitate: junos-20 or junos-22")
 	f.StringVar(&o.ledger, "ledger", "", "write the account of all packets and events to `FILE` as JSON")
 	f.StringVar(&o.iface, "interface", "", "`NAME` of the interface a capture was taken on, if the capture does not say")
+	f.BoolVar(&o.close, "close", false, "end the sessions that are left when the capture ends")
 	fixedCompletions(cmd, map[string][]string{"format": format.Names(), "profile": format.Profiles(), "colour": colours})
 	return cmd
 }
@@ -90,7 +95,8 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 	defer fail(nil)
 	var open atomic.Pointer[capture.Source]
 	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), configOrBuiltin(cmd, o.config), pipeline.Options{
-		Log: newLogger(cmd.ErrOrStderr(), slog.LevelWarn),
+		Log:        newLogger(cmd.ErrOrStderr(), slog.LevelWarn),
+		CloseAtEnd: o.close,
 		Input: &pipeline.Input{
 			Name:       "capture",
 			Configured: capture.Configure(capture.Config{Path: path, Stdin: input, Interface: o.iface}, func(s *capture.Source) { open.Store(s) }),

@@ -30,6 +30,8 @@ type Options struct {
 	// Input and Output, if set, take the place of the configuration's sources and sinks, which are then left alone.
 	Input  *Input
 	Output *Output
+	// CloseAtEnd ends the sessions that are left when a capture ends.
+	CloseAtEnd bool
 }
 
 // Input is a source that does not come from the configuration.

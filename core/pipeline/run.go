@@ -179,7 +179,7 @@ func (pl *Pipeline) worker(i, n int, q source.FrameSource, seed uint64) *worker.
 	c := worker.Config{
 		Index: i, Workers: n, Source: q, Gate: pl.gate, Zones: p.zones, Apps: p.apps, Sessions: pl.sessions,
 		Separate: separate(p.file.Sessions.Separate), SynCheck: p.file.Sessions.SynCheck,
-		Complete: !p.live, Seed: seed,
+		Complete: !p.live, CloseAtEnd: p.options.CloseAtEnd && !p.live, Seed: seed,
 	}
 	for _, h := range pl.hooks {
 		if h.Ingress != nil {

@@ -1,5 +1,7 @@
 package session
 
+import "github.com/rtflow/pipelined/internal/flowhash"
+
 // overdue returns how long ago the session's timeout was over, in nanoseconds; negative if it is to come.
 func (e *entry) overdue(now int64) int64 {
 	if e.timeout == Never {
@@ -120,4 +122,34 @@ func (t *Table) expire(s *shard, now int64, out []Session, n *int, steps int) (l
 		}
 	}
 	return steps, true
+}
+
+// End ends every session in the shards that worker ages, at now, and appends them to out. One whose timeout is not over ends for
+// the reason it has: that of its FIN or RST if it waits for stragglers, else [event.CloseNone].
+func (t *Table) End(worker int, now int64, out []Session) []Session {
+	for at := worker; at < numShards; at += len(t.turns) {
+		out = t.shards[at].end(&t.secret, now, out)
+	}
+	return out
+}
+
+func (s *shard) end(secret *flowhash.Key, now int64, out []Session) []Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := uint32(1); i < s.fresh; i++ {
+		e := &s.entries[i]
+		if e.id == 0 {
+			continue
+		}
+		closed := now
+		if overdue := e.overdue(now); overdue >= 0 {
+			e.setReason(e.why())
+			closed -= overdue
+		}
+		var ended Session
+		s.remove(i, e.hash(secret), now, &ended)
+		ended.Closed = closed
+		out = append(out, ended)
+	}
+	return out
 }

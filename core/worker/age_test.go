@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -109,5 +110,31 @@ func TestCompleteAging(t *testing.T) {
 	}
 	if again := build(); !slices.Equal(lines(records), lines(again)) {
 		t.Error("the same packets gave other records")
+	}
+}
+
+// TestCloseAtEnd ends what is left when the source ends: what is due at its own time, the rest at that of the last packet.
+func TestCloseAtEnd(t *testing.T) {
+	r := newRig(t, complete, func(c *Config, _ *session.Config) { c.CloseAtEnd = true })
+	const last = 60*time.Second + 50*time.Millisecond // in the wheel's slot of the first session's end
+	r.batch(many(t, 0, 1, 1)...)
+	r.batch(many(t, last, 2, 1)...)
+	records := r.run()
+	if len(records) != 4 {
+		t.Fatalf("%d records, want 4", len(records))
+	}
+	begin := records[0].Time()
+	for i, want := range []struct {
+		why event.CloseReason
+		at  time.Duration
+	}{{event.CloseTimeout, 60 * time.Second}, {event.CloseNone, last}} {
+		rec := &records[2+i]
+		if rec.Kind() != event.SessionClose || rec.CloseReason() != want.why || rec.Time()-begin != int64(want.at) {
+			t.Errorf("%v for reason %d after %v, want a close for reason %d after %v",
+				rec.Kind(), rec.CloseReason(), time.Duration(rec.Time()-begin), want.why, want.at)
+		}
+	}
+	if st := r.Sessions.Stats(); st.Active != 0 || st.Closed != st.Created {
+		t.Errorf("%+v", st)
 	}
 }

@@ -39,6 +39,8 @@ type Config struct {
 	// Complete makes the worker end every session that is due before it goes on to the next packet, however many, in the
 	// order of their ends: for captures. A live worker ends a bounded number per batch.
 	Complete bool
+	// CloseAtEnd makes the worker end the sessions that are left when the source ends or fails, at the time of the last packet.
+	CloseAtEnd bool
 	// Seed keys the worker's own hashes. The same seed and the same packets give the same events.
 	Seed uint64
 }
@@ -118,6 +120,9 @@ func (w *Worker) Run(ctx context.Context) error {
 			continue
 		}
 		w.resolve(math.MaxInt64)
+		if w.CloseAtEnd && ctx.Err() == nil {
+			w.closeAll()
+		}
 		w.flush(w.at)
 		w.lane.Finish(w.now, w.now+w.offset)
 		w.publish()
@@ -206,6 +211,15 @@ func (w *Worker) age(now int64) {
 	}
 	if w.behind = more; !more {
 		w.slot = session.Slot(now)
+	}
+}
+
+// closeAll ends the sessions that are left.
+func (w *Worker) closeAll() {
+	left := w.Sessions.End(w.Index, w.at, nil)
+	slices.SortFunc(left, byClose)
+	for i := range left {
+		w.sessionClosed(&left[i], w.at)
 	}
 }
 

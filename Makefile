@@ -6,6 +6,7 @@ GO      := go
 TOOL    := $(GO) tool -modfile=tools/go.mod
 ROOT    := $(shell [ $$(id -u) = 0 ] && echo yes)
 EVENTS  := bin/events.log
+CAPTURE := testdata/edge.pcapng.gz
 # What tests and generators use beside Go, as COMMAND:DEBIAN-PACKAGE.
 NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler
 
@@ -16,13 +17,15 @@ help: ## list the targets
 
 build: ## build bin/pipelined, and the sinks that are executables of their own
 	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
+	@set -- cmd/*; i=0; for command; do i=$$((i + 1)); echo "building bin/$${command#cmd/} ($$i of $$#)"; \
+	  CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./$$command || exit 1; done
 
 run: build ## run the shipped pipeline over the shipped capture: first lines of each kind, and the ledger
 	@rm -f $(EVENTS)
-	@bin/pipelined run --log-level warn 2> bin/ledger.txt || { cat bin/ledger.txt; exit 1; }
-	@echo "First events of each kind (all of them are in $(EVENTS)):"; echo
-	@awk '{ kind = ($$6 == "-" && $$7 == "-") ? "filter" : $$6; tag = ($$6 == "-") ? kind : $$6; if (seen[tag]++ < 2) print substr($$0, 1, 240) (length($$0) > 240 ? "..." : "") }' $(EVENTS)
+	@echo "running pipeline.toml over $(CAPTURE)"
+	@bin/pipelined run --log-level warn --legend 2> bin/ledger.txt || { cat bin/ledger.txt; exit 1; }
+	@echo "first events of each kind, as pipelined read -f text prints them (all are in $(EVENTS), as RFC 5424):"; echo
+	@bin/pipelined read -f text --colour $$([ -t 1 ] && [ -z "$$NO_COLOR" ] && echo always || echo never) $(CAPTURE) 2> /dev/null | awk 'seen[$$2]++ < 2'
 	@echo; cat bin/ledger.txt
 
 # Where they cannot be had, tests with real collectors are skipped.
@@ -30,11 +33,11 @@ COLLECTORS = $(if $(ROOT),@internal/collectors/install.sh bin/collectors || echo
 
 test: $(if $(ROOT),needs) ## run every test; the AF_XDP ones too where this is root
 	$(COLLECTORS)
-	$(GO) test ./...
+	@set -o pipefail; $(GO) test ./... 2>&1 | test/progress.sh $$($(GO) list ./... | wc -l)
 
 race: $(if $(ROOT),needs) ## run every test under the race detector
 	$(COLLECTORS)
-	$(GO) test -race ./...
+	@set -o pipefail; $(GO) test -race ./... 2>&1 | test/progress.sh $$($(GO) list ./... | wc -l)
 
 SEEDS ?= 2000
 sim: ## simulate SEEDS schedules of faults under virtual time, or tell all that happens in one: SEED=17

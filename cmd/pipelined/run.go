@@ -23,6 +23,7 @@ import (
 
 func newRun() *cobra.Command {
 	var path, level string
+	var legend bool
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the pipeline until SIGTERM or SIGINT",
@@ -34,10 +35,11 @@ not start; one that refuses its options does.
 The pipeline also ends when its sources do, as a capture does. The exit status is 0 also if records had to be abandoned
 when service.drain was over: the ledger says how many.`,
 		Args: arguments(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, path, level) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, path, level, legend) },
 	}
 	configFlag(cmd, &path)
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	cmd.Flags().BoolVar(&legend, "legend", false, "say before the ledger what its words mean")
 	fixedCompletions(cmd, map[string][]string{"log-level": levels})
 	return cmd
 }
@@ -45,7 +47,7 @@ when service.drain was over: the ledger says how many.`,
 // pluginPatience is how long the daemon's start waits for plugins, which start all at once. Later starts have more time.
 const pluginPatience = 5 * time.Second
 
-func runDaemon(cmd *cobra.Command, path, level string) error {
+func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 	lowest, err := parseLevel(level)
 	if err != nil {
 		return err
@@ -107,6 +109,9 @@ func runDaemon(cmd *cobra.Command, path, level string) error {
 	log.Info("running", "config", path, "version", version)
 	err = supervise(pl, signals, done, cancel, log)
 	led := pl.Ledger()
+	if legend {
+		err = errors.Join(err, metrics.WriteLegend(cmd.ErrOrStderr()))
+	}
 	return errors.Join(err, led.WriteText(cmd.ErrOrStderr(), kindNames()))
 }
 

@@ -45,9 +45,7 @@ func (l *Lane) deliver(s *sink, c *sinkCounts, wall int64) {
 	}
 	if total > 0 && announce == 0 && s.missing.Load() != 0 {
 		if announce = l.makeRoomForLoss(s, &grant); announce == 0 {
-			// Nothing fits before the loss is told.
-			s.returnAll(&grant, 0)
-			grant = grants{}
+			s.returnTelemetry(&grant)
 		}
 		short += total - grant.total()
 		total = grant.total()
@@ -72,24 +70,34 @@ func (l *Lane) sessions(s *sink) bool { return l.rows&answeredRows&rowSet(s.Only
 // makeRoomForLoss gets the credit for a loss record that is owed, in a ring that evicts: by giving up one more record of
 // the class that one of the granted events has, or, where there is none, one of these events. It returns how many it got.
 func (l *Lane) makeRoomForLoss(s *sink, grant *grants) int {
-	if s.Overflow == Evict {
-		for r, n := range grant {
-			if n == 0 {
-				continue
-			}
-			c := classOf[r]
-			more := s.Ring.AcquireEvicting(c, 1)
-			if s.Ring.AnnounceWith(c) {
-				grant[r] -= 1 - more
-				return 1
-			}
-			s.Ring.ReturnCredits(c, more)
-		}
+	if s.Overflow != Evict {
+		return 0
 	}
-	if s.Ring.AcquireLoss(l.sessions(s)) {
-		return 1
+	for r, n := range grant {
+		if n == 0 {
+			continue
+		}
+		c := classOf[r]
+		more := s.Ring.AcquireEvicting(c, 1)
+		if s.Ring.AnnounceWith(c) {
+			grant[r] -= 1 - more
+			return 1
+		}
+		s.Ring.ReturnCredits(c, more)
 	}
 	return 0
+}
+
+// returnTelemetry takes back what was granted to telemetry: none of it fits before the loss that is owed is told. Records
+// of answered sessions go in all the same. The ring holds as many loss records as it may, and one more for each session
+// would let a storm fill what is kept for sessions; the loss stays owed.
+func (s *sink) returnTelemetry(grant *grants) {
+	for r, n := range grant {
+		if classOf[r].Telemetry() {
+			s.Ring.ReturnCredits(classOf[r], n)
+			grant[r] = 0
+		}
+	}
 }
 
 // returnAll gives back credits that are not used.

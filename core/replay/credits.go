@@ -150,6 +150,9 @@ func (c *credits) announce(class Class) {
 	c.announcement.used.Add(1)
 }
 
+// aboveCeiling reports whether there are more loss records than their ceiling.
+func (c *credits) aboveCeiling() bool { return c.announcement.used.Load() > c.announcement.max }
+
 // full reports whether a class has reached a ceiling of its own, and whether telemetry has reached the one of all its
 // classes.
 func (c *credits) full(class Class) (own, telemetry bool) {

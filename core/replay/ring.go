@@ -111,13 +111,13 @@ func (r *Ring) Acquire(c Class, n int) int {
 }
 
 // AcquireLoss takes a credit for a loss record that must stand before what is about to go in. Loss records have a
-// ceiling of their own, an eighth of what telemetry leaves, so that storms do not fill the ring with them; above says
-// that it may be passed, for the sake of a session record. Workers.
+// ceiling of their own, an eighth of what telemetry leaves, so that storms do not fill with them what the ring keeps for
+// sessions; above says that it may be passed by one, for the sake of a session record. Workers.
 func (r *Ring) AcquireLoss(above bool) bool {
 	if r.Acquire(Announcement, 1) == 1 {
 		return true
 	}
-	return above && r.Acquire(Priority, 1) == 1 && r.AnnounceWith(Priority)
+	return above && !r.credits.aboveCeiling() && r.Acquire(Priority, 1) == 1 && r.AnnounceWith(Priority)
 }
 
 // AnnounceWith turns a credit of the class into one for a loss record and reports whether it did: one for telemetry only

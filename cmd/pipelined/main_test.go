@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rtflow/pipelined/core/metrics"
+	"github.com/rtflow/pipelined/sdk/format"
 )
 
 // TestMain runs the tests in the folder that the shipped configuration's paths are relative to.
@@ -186,7 +187,7 @@ func stdin(t *testing.T, path string) {
 
 // TestReadLinesAreStrictSyslog parses every line with a strict parser of RFC 5424.
 func TestReadLinesAreStrictSyslog(t *testing.T) {
-	for _, profile := range []string{"junos-20", "junos-22"} {
+	for _, profile := range format.Profiles() {
 		p := rfc5424.NewParser()
 		for line := range strings.Lines(mustRun(t, "read", "--profile", profile, edge)) {
 			if _, err := p.Parse([]byte(strings.TrimSuffix(line, "\n"))); err != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -69,7 +70,7 @@ the configuration then.`,
 	f := cmd.Flags()
 	f.StringVarP(&o.format, "format", "f", "", "text, rfc5424, rfc3164, json or frames; without it text on a terminal, else rfc5424")
 	f.StringVar(&o.colour, "colour", "auto", "colours in the format text: auto (on a terminal, unless NO_COLOR is set), always or never")
-	f.StringVar(&o.profile, "profile", format.Junos20, "release that syslog lines imitate: junos-20 or junos-22")
+	f.StringVar(&o.profile, "profile", format.Junos20, "releases that syslog lines imitate: "+strings.Join(format.Profiles(), ", "))
 	f.StringVar(&o.ledger, "ledger", "", "write the account of all packets and events to `FILE` as JSON")
 	f.StringVar(&o.iface, "interface", "", "`NAME` of the interface a capture was taken on, if the capture does not say")
 	f.BoolVar(&o.close, "close", false, "end the sessions that are left when the capture ends")

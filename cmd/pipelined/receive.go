@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -59,7 +60,7 @@ A sink ends the connection with a receiver that owes acknowledgements and says n
 	configFlag(cmd, &o.config)
 	f := cmd.Flags()
 	f.StringVarP(&o.format, "format", "f", format.RFC5424, "text, rfc5424, rfc3164, json or frames")
-	f.StringVar(&o.profile, "profile", format.Junos20, "release that rfc5424 lines imitate: junos-20 or junos-22")
+	f.StringVar(&o.profile, "profile", format.Junos20, "releases that rfc5424 lines imitate: "+strings.Join(format.Profiles(), ", "))
 	f.StringSliceVar(&o.only, "only", nil, "print these `KINDS` alone, and losses: session-open, session-close, policy-deny, screen-drop, filter-log")
 	f.BoolVar(&o.dial, "dial", false, "connect to a sink that listens, instead of listening")
 	f.StringVar(&o.mode, "mode", "0660", "permissions of the socket: who may write to it may connect")

@@ -274,7 +274,7 @@ func TestReceiveFormats(t *testing.T) {
 		}
 	}
 	for _, name := range format.Names() {
-		r := startReceive(t, "--format", name, "--profile", "junos-22", "--only", "screen-drop,filter-log")
+		r := startReceive(t, "--format", name, "--profile", "junos-22-24", "--only", "screen-drop,filter-log")
 		p := r.dial()
 		p.send(greeting(7, 1), framesOf(all))
 		p.acked(100)

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rtflow/pipelined/core/verify"
 	"github.com/rtflow/pipelined/internal/unpack"
+	"github.com/rtflow/pipelined/sdk/format"
 )
 
 // anyRelease takes what devices of any release send.
@@ -30,12 +33,12 @@ message deviates.
 
 A column is a byte of the message, from 1. In a stream of octet-counted messages the line is the number of the message.`,
 		Example: `  pipelined verify /var/log/pipelined/audit.log
-  nc -l 127.0.0.1 5514 | pipelined verify --release junos-22 -`,
+  nc -l 127.0.0.1 5514 | pipelined verify --release junos-22-24 -`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return verifyFile(cmd, args[0], o) },
 	}
-	profiles := []string{anyRelease, verify.Junos20, verify.Junos22}
-	cmd.Flags().StringVar(&o.Profile, "release", anyRelease, "`release` the messages must be of, exactly: junos-20 or junos-22")
+	profiles := append([]string{anyRelease}, verify.Profiles()...)
+	cmd.Flags().StringVar(&o.Profile, "release", anyRelease, "`release` the messages must be of, exactly: "+strings.Join(verify.Profiles(), ", "))
 	cmd.Flags().StringVar(&o.SDID, "sd-id", "", "`ID` that the structured data must have (default: Juniper's, of any platform)")
 	cmd.Flags().BoolVar(&o.AnyPriority, "any-priority", false, "take every PRI: the sink sets priority")
 	if err := cmd.RegisterFlagCompletionFunc("release", cobra.FixedCompletions(profiles, cobra.ShellCompDirectiveNoFileComp)); err != nil {
@@ -45,12 +48,11 @@ A column is a byte of the message, from 1. In a stream of octet-counted messages
 }
 
 func verifyFile(cmd *cobra.Command, path string, o verify.Options) (err error) {
-	switch o.Profile {
-	case anyRelease:
+	switch {
+	case o.Profile == anyRelease:
 		o.Profile = ""
-	case verify.Junos20, verify.Junos22:
-	default:
-		return &usageError{fmt.Errorf("unknown release %q; known are %s, %s, %s", o.Profile, anyRelease, verify.Junos20, verify.Junos22)}
+	case !slices.Contains(verify.Profiles(), o.Profile):
+		return &usageError{fmt.Errorf("unknown release %q; %s", o.Profile, format.ProfileHint(o.Profile))}
 	}
 	var in io.Reader = cmd.InOrStdin()
 	if path != "-" {

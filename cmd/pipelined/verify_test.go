@@ -10,6 +10,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/rtflow/pipelined/core/verify"
 )
 
 func gzipOf(text string) []byte {
@@ -40,7 +42,7 @@ func TestReadPackedFrames(t *testing.T) {
 
 // TestVerify reads what read prints, and then the same with mistakes in it.
 func TestVerify(t *testing.T) {
-	for _, profile := range []string{"junos-20", "junos-22"} {
+	for _, profile := range verify.Profiles() {
 		lines := mustRun(t, "read", "--profile", profile, edge)
 		path := writeFile(t, "events.log", lines)
 		out := mustRun(t, "verify", "--release", profile, path)
@@ -66,7 +68,8 @@ func TestVerify(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	var use *usageError
-	if _, _, err := invoke(t, "verify", "--release", "junos-99", path); !errors.As(err, &use) {
+	_, _, err = invoke(t, "verify", "--release", "23.4R1", path)
+	if !errors.As(err, &use) || !strings.Contains(err.Error(), `did you mean "junos-22-24"?`) {
 		t.Errorf("%v", err)
 	}
 	if _, _, err := invoke(t, "verify", path+".not"); !errors.Is(err, os.ErrNotExist) {

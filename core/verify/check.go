@@ -22,7 +22,7 @@ func (p Problem) String() string { return fmt.Sprintf("%d: %s", p.Column, p.Text
 // Options say what a message is checked against. The zero value takes the messages of any release and of real devices, which
 // are not all as RFC 5424 wants them.
 type Options struct {
-	// Profile is [Junos20] or [Junos22]: every message is exactly as this project prints it. "" is any release: parameters may be
+	// Profile is one of [Profiles]: every message is exactly as this project prints it. "" is any release: parameters may be
 	// others and in another order, times may lack their zone, and the older plain form is taken.
 	Profile string
 	SDID    string // that messages must have; "": Juniper's, of any platform
@@ -243,10 +243,7 @@ func (c *Checker) wantNone(list []element) {
 
 // checkParams checks names, order and values.
 func (c *Checker) checkParams(tag string, e *element) {
-	profile, sid := c.options.Profile, "session-id-32"
-	if profile == Junos22 {
-		sid = "session-id"
-	}
+	profile := c.options.Profile
 	want := order(tag, profile, e.has)
 	for i, p := range e.params {
 		if i >= len(want) {
@@ -255,7 +252,7 @@ func (c *Checker) checkParams(tag string, e *element) {
 		}
 		name := want[i]
 		if name == "SID" {
-			name = sid
+			name = sessionID(profile)
 		}
 		if p.name != name {
 			c.report(p.nameAt, "parameter %s where %s belongs (%s)", p.name, name, profile)
@@ -266,7 +263,11 @@ func (c *Checker) checkParams(tag string, e *element) {
 		c.report(len(c.msg)-1, "%d parameters, want %d (%s)", n, len(want), profile)
 	}
 	for _, p := range e.params {
-		if wrong := wrongValue(tag, p.name, p.value); wrong != "" {
+		wrong := wrongValue(tag, p.name, p.value)
+		if wrong == "" {
+			wrong = wrongRelease(profile, p.name, p.value)
+		}
+		if wrong != "" {
 			c.report(p.valueAt, "%s %q %s", p.name, p.value, wrong)
 		}
 	}

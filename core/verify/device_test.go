@@ -72,8 +72,8 @@ func TestAnyRelease(t *testing.T) {
 
 // TestPlainGolden checks what the encoder of the plain form is known to print.
 func TestPlainGolden(t *testing.T) {
-	for _, name := range []string{"rfc3164-junos-20.txt", "rfc3164-junos-22.txt"} {
-		lines := golden(t, name)
+	for _, name := range Profiles() {
+		lines := golden(t, "rfc3164-"+name+".txt")
 		c := NewChecker(Options{})
 		for _, line := range lines {
 			for _, p := range c.Check([]byte(line)) {

@@ -29,6 +29,7 @@ var numbers = map[string]int{
 	"peer-destination-port": 16, "protocol-id": 8, "icmp-type": 8, "connection-tag": 32, "nat-connection-tag": 32,
 	"session-id-32": 32, "session-id": 64, "peer-session-id": 64, "packets-from-client": 64, "bytes-from-client": 64,
 	"packets-from-server": 64, "bytes-from-server": 64, "elapsed-time": 31, "session-flag": 32, "packet-count": 32,
+	"gbp-src-tag": 32, "gbp-dst-tag": 32, "url-risk": 32,
 }
 
 // wrongValue says what is wrong with the value of a parameter, "" if nothing is.

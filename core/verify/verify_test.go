@@ -29,10 +29,13 @@ func golden(tb testing.TB, name string) (lines []string) {
 // TestGolden checks what the encoder is known to print.
 func TestGolden(t *testing.T) {
 	for name, o := range map[string]Options{
-		"rfc5424-junos-20.txt":          {Profile: Junos20},
-		"rfc5424-junos-22.txt":          {Profile: Junos22, SDID: "junos@2636.1.1.1.2.143"},
-		"rfc5424-junos-20-sequence.txt": {},
-		"json-in-rfc5424.txt":           {},
+		"rfc5424-junos-19.txt":             {Profile: Junos19},
+		"rfc5424-junos-20-21.txt":          {Profile: Junos20},
+		"rfc5424-junos-22-24.txt":          {Profile: Junos22, SDID: "junos@2636.1.1.1.2.143"},
+		"rfc5424-junos-25.4.txt":           {Profile: Junos25},
+		"rfc5424-junos-20-21-sequence.txt": {},
+		"rfc5424-junos-25.4-text.txt":      {},
+		"json-in-rfc5424.txt":              {},
 	} {
 		lines := golden(t, name)
 		c := NewChecker(o)
@@ -43,6 +46,40 @@ func TestGolden(t *testing.T) {
 		}
 		if len(lines) < 50 {
 			t.Errorf("%s: only %d lines", name, len(lines))
+		}
+	}
+}
+
+// TestReleases checks that the lines of one release are those of no other, and that all are of some release.
+func TestReleases(t *testing.T) {
+	for _, printed := range Profiles() {
+		for _, line := range golden(t, "rfc5424-"+printed+".txt") {
+			if problems := NewChecker(Options{}).Check([]byte(line)); len(problems) > 0 {
+				t.Errorf("%s: %v in\n%s", printed, problems, line)
+			}
+			if !strings.Contains(line, " RT_FLOW_SESSION_") {
+				continue
+			}
+			for _, wanted := range Profiles() {
+				if problems := NewChecker(Options{Profile: wanted}).Check([]byte(line)); (len(problems) == 0) != (wanted == printed) {
+					t.Errorf("%s as %s: %v in\n%s", printed, wanted, problems, line)
+				}
+			}
+		}
+	}
+}
+
+// TestParameterCounts holds the tables against the numbers of parameters that lines of devices and templates have.
+func TestParameterCounts(t *testing.T) {
+	for tag, counts := range map[string][]int{
+		"RT_FLOW_SESSION_CREATE": {30, 32, 36, 43},
+		"RT_FLOW_SESSION_CLOSE":  {36, 45, 50, 61},
+		"RT_FLOW_SESSION_DENY":   {23, 25, 27, 40},
+	} {
+		for i, profile := range Profiles() {
+			if got := len(orders[tag][profile]); got != counts[i] {
+				t.Errorf("%s, %s: %d parameters, want %d", tag, profile, got, counts[i])
+			}
 		}
 	}
 }
@@ -99,6 +136,7 @@ func TestProblems(t *testing.T) {
 		{deny, `="deny-telnet"`, `="deny\"tel\\net\]"`, "", ""},
 		{deny, `="deny-telnet"`, "=\"deny\ttelnet\"", "control character, 0x09", "\t"},
 		{deny, `="deny-telnet"`, "=\"deny\xfftelnet\"", "not RFC 5424", "\xff"},
+		{deny, `risk="1"`, `risk="-1"`, `application-risk "-1" is of 22.2 and later`, `-1"`},
 		{deny, `session-id-32`, `session-id`, "session-id where session-id-32 belongs", `session-id`},
 		{deny, `"N/A"]`, `"N/A"][pipelined@32473 epoch="1" sequence="x"]`, `sequence "x" is no integer`, `x"]`},
 		{deny, `"N/A"]`, `"N/A"][pipelined@32473 sequence="1"]`, "want epoch and sequence", "pipelined@"},
@@ -145,7 +183,9 @@ func TestOptions(t *testing.T) {
 		want string
 	}{
 		{Options{Profile: Junos20}, ""},
+		{Options{Profile: Junos19}, "parameter src-vrf-grp is one too many for junos-19"},
 		{Options{Profile: Junos22}, "session-id-32 where session-id belongs"},
+		{Options{Profile: Junos25}, "25 parameters, want 40 (junos-25.4)"},
 		{Options{SDID: "junos@2636.1.1.1.2.129"}, ""},
 		{Options{SDID: "srx@1"}, "and not srx@1"},
 		{Options{AnyPriority: true}, ""},

@@ -2,9 +2,9 @@ package format
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sdk/table"
 )
 
 // Encoder makes bytes of records.
@@ -25,12 +25,6 @@ const (
 	JSON    = "json"    // one object per record
 	Frames  = "frames"  // the frame of the event stream
 	Text    = "text"    // a short line for people
-)
-
-// Names of the profiles: which Junos release the syslog lines imitate.
-const (
-	Junos20 = "junos-20" // 19.x and 20.x, session-id-32; the default
-	Junos22 = "junos-22" // 22.2 and later, session-id
 )
 
 // DefaultPlatform is the vSRX in Juniper's chassis MIB.
@@ -77,14 +71,11 @@ func (e *OptionError) Error() string { return "format: " + e.Option + ": " + e.R
 // Names lists the formats.
 func Names() []string { return []string{RFC5424, RFC3164, JSON, Frames, Text} }
 
-// Profiles lists the profiles.
-func Profiles() []string { return []string{Junos20, Junos22} }
-
 // New returns the encoder that o asks for, or an [*OptionError].
 func New(o Options) (Encoder, error) {
 	p, ok := profileOf(o.Profile)
 	if !ok {
-		return nil, unknown("profile", o.Profile, Profiles())
+		return nil, unknown("profile", o.Profile, ProfileHint(o.Profile))
 	}
 	if o.Sequence && o.Format != RFC5424 && o.Format != "" && !(o.Format == JSON && o.Envelope) {
 		return nil, &OptionError{"sequence", o.Format + " has no structured data to put it into"}
@@ -104,7 +95,7 @@ func New(o Options) (Encoder, error) {
 	case Frames:
 		return &frames{event.Origin{Host: o.Hostname, Epoch: o.Epoch}}, nil
 	default:
-		return nil, unknown("format", o.Format, Names())
+		return nil, unknown("format", o.Format, table.Hint(o.Format, "formats", Names()))
 	}
 }
 
@@ -129,6 +120,6 @@ func ForStream(e Encoder, epoch uint64) Encoder {
 	}
 }
 
-func unknown(option, got string, known []string) error {
-	return &OptionError{option, fmt.Sprintf("unknown %q; known are %s", got, strings.Join(known, ", "))}
+func unknown(option, got, hint string) error {
+	return &OptionError{option, fmt.Sprintf("unknown %q; %s", got, hint)}
 }

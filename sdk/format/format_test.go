@@ -33,6 +33,8 @@ func TestOptions(t *testing.T) {
 		{format.Options{Format: format.Frames}, ""},
 		{format.Options{Format: "cef"}, "format"},
 		{format.Options{Profile: "junos-24"}, "profile"},
+		{format.Options{Profile: format.Junos19}, ""},
+		{format.Options{Format: format.RFC3164, Profile: format.Junos25}, ""},
 		{format.Options{Format: format.RFC3164, Profile: format.Junos22}, ""},
 		{format.Options{Format: format.RFC3164, Hostname: "fw 1"}, "hostname"},
 		{format.Options{Format: format.RFC3164, Sequence: true}, "sequence"},
@@ -64,6 +66,22 @@ func TestOptions(t *testing.T) {
 	for _, name := range format.Profiles() {
 		if _, err := format.New(format.Options{Profile: name}); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestProfileHint pins what is proposed for a name that is no profile: that of the release, before what is spelled alike.
+func TestProfileHint(t *testing.T) {
+	for name, want := range map[string]string{
+		"junos-18": format.Junos19, "18.4": "the profiles are: ", "": "the profiles are: ", "vsrx": "the profiles are: ",
+		"junos-99999999999999999999": "the profiles are: ",
+		"junos-19.4":                 format.Junos19, "19": format.Junos19, "junso-19": format.Junos19,
+		"junos-20": format.Junos20, "junos-21": format.Junos20, "Junos_20.4R3": format.Junos20, "juno-20-21": format.Junos20,
+		"junos-22": format.Junos22, "23.4R1": format.Junos22, "junos-24": format.Junos22, "junos22": format.Junos22,
+		"junos-25": format.Junos25, "26.2R1": format.Junos25,
+	} {
+		if got := format.ProfileHint(name); !strings.Contains(got, want) || strings.HasPrefix(want, "junos") != strings.HasPrefix(got, "did you mean") {
+			t.Errorf("%q: %s, want %s", name, got, want)
 		}
 	}
 }
@@ -112,8 +130,8 @@ func TestNoNames(t *testing.T) {
 func TestLongestLine(t *testing.T) {
 	worst := strings.Repeat("\xff", 200) // three bytes for one
 	for _, o := range []format.Options{
-		{Profile: format.Junos22, Sequence: true, Epoch: math.MaxUint64, StructuredFilter: true},
-		{Format: format.RFC3164, Profile: format.Junos22}, {Format: format.JSON, Envelope: true, Sequence: true, Epoch: math.MaxUint64},
+		{Profile: format.Junos25, Sequence: true, Epoch: math.MaxUint64, StructuredFilter: true},
+		{Format: format.RFC3164, Profile: format.Junos25}, {Format: format.JSON, Envelope: true, Sequence: true, Epoch: math.MaxUint64},
 		{Format: format.Text, Colour: true},
 	} {
 		e := newEncoder(t, o)
@@ -162,6 +180,7 @@ func TestNoAllocations(t *testing.T) {
 	n.Zones[2] = "un\"trust]" // the slow path too
 	for _, o := range []format.Options{
 		{}, {Sequence: true, StructuredFilter: true}, {Format: format.RFC3164}, {Format: format.JSON},
+		{Profile: format.Junos19}, {Profile: format.Junos25, Text: true}, {Format: format.RFC3164, Profile: format.Junos25},
 		{Format: format.JSON, Envelope: true}, {Format: format.Frames}, {Format: format.Text, Colour: true},
 	} {
 		e := newEncoder(t, o)

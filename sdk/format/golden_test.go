@@ -55,12 +55,17 @@ func TestKnownPlainLines(t *testing.T) {
 // TestGolden compares every sample in every format and profile with testdata; -update rewrites it.
 func TestGolden(t *testing.T) {
 	for _, o := range []format.Options{
+		{Format: format.RFC5424, Profile: format.Junos19},
 		{Format: format.RFC5424, Profile: format.Junos20},
 		{Format: format.RFC5424, Profile: format.Junos22, Platform: 143},
+		{Format: format.RFC5424, Profile: format.Junos25},
 		{Format: format.RFC5424, Profile: format.Junos20, Sequence: true, Epoch: 1764077640000000000, StructuredFilter: true},
 		{Format: format.RFC5424, Profile: format.Junos20, Text: true},
+		{Format: format.RFC5424, Profile: format.Junos25, Text: true},
+		{Format: format.RFC3164, Profile: format.Junos19},
 		{Format: format.RFC3164, Profile: format.Junos20},
 		{Format: format.RFC3164, Profile: format.Junos22},
+		{Format: format.RFC3164, Profile: format.Junos25},
 		{Format: format.JSON},
 		{Format: format.Text},
 		{Format: format.Text, Colour: true},

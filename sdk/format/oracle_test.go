@@ -46,13 +46,13 @@ func word(name string) string { return strings.ReplaceAll(cleaned(name, "N/A"), 
 // it reads are those of the record.
 func FuzzLine(f *testing.F) {
 	for i, s := range samples() {
-		f.Add(uint8(s.r.Kind()), s.r.Frame()[event.HeaderSize:], "trust", "web-out", "ge-0/0/0.0", i%2 == 0)
+		f.Add(uint8(s.r.Kind()), s.r.Frame()[event.HeaderSize:], "trust", "web-out", "ge-0/0/0.0", uint8(i))
 	}
-	f.Add(uint8(0), []byte{}, "a\"b\\c]d", "\xff\xfe", "\n[x y=\"z\"]", true)
-	f.Add(uint8(1), []byte{1}, strings.Repeat("ü", 100), strings.Repeat("\x80", 200), "]", false)
-	f.Add(uint8(4), []byte{1}, "", "\\", "a b  c\u0085", false)
-	f.Add(uint8(5), []byte{1}, "a b", "", "", false)
-	f.Fuzz(func(t *testing.T, kind uint8, payload []byte, zone, policy, iface string, old bool) {
+	f.Add(uint8(0), []byte{}, "a\"b\\c]d", "\xff\xfe", "\n[x y=\"z\"]", uint8(3))
+	f.Add(uint8(1), []byte{1}, strings.Repeat("ü", 100), strings.Repeat("\x80", 200), "]", uint8(4))
+	f.Add(uint8(4), []byte{1}, "", "\\", "a b  c\u0085", uint8(6))
+	f.Add(uint8(5), []byte{1}, "a b", "", "", uint8(0))
+	f.Fuzz(func(t *testing.T, kind uint8, payload []byte, zone, policy, iface string, variant uint8) {
 		r := recordOf(t, event.Kind(kind%event.NumKinds), payload)
 		n := &event.Names{
 			Zones:        map[uint16]string{r.InZone(): zone, r.OutZone(): zone},
@@ -60,19 +60,19 @@ func FuzzLine(f *testing.F) {
 			Interfaces:   map[uint32]string{r.Interface(): iface},
 			Applications: []string{"", policy},
 		}
-		o := format.Options{Profile: format.Junos22}
-		if old {
-			o = format.Options{
-				Profile: format.Junos20, Sequence: true, Epoch: 99,
-				Priorities: map[event.Kind]format.Priority{r.Kind(): 191},
-			}
+		profiles := format.Profiles()
+		o := format.Options{Profile: profiles[int(variant/2)%len(profiles)]}
+		numbered := variant%2 == 1
+		if numbered {
+			o.Sequence, o.Epoch = true, 99
+			o.Priorities = map[event.Kind]format.Priority{r.Kind(): 191}
 		}
 		line, ok := strings.CutPrefix(string(newEncoder(t, o).Append([]byte("before"), r, n)), "before")
 		if !ok {
 			t.Fatal("what was in dst is gone")
 		}
 		checkLine(t, line, r, n, &o)
-		if problems := verify.NewChecker(verify.Options{Profile: o.Profile, AnyPriority: old}).Check([]byte(line)); len(problems) > 0 {
+		if problems := verify.NewChecker(verify.Options{Profile: o.Profile, AnyPriority: numbered}).Check([]byte(line)); len(problems) > 0 {
 			t.Errorf("%v in\n%s", problems, line)
 		}
 
@@ -188,7 +188,7 @@ func checkPlain(t *testing.T, line string, r *event.Record, n *event.Names, prof
 	flow := fmt.Sprintf("%v/%d->%v/%d 0x0 %s ", r.Src(), r.SrcPort(), r.Dst(), r.DstPort(), none(n.Application(r.Application())))
 	path := fmt.Sprintf("%s %s %s", word(n.Policy(r.Policy())), word(n.Zone(r.InZone())), word(n.Zone(r.OutZone())))
 	id := num(r.SessionID())
-	if profile == format.Junos20 {
+	if isOld(profile) {
 		id = num(uint32(r.SessionID()))
 	}
 	iface := " N/A(N/A) " + word(n.Interface(r.Interface())) + " "
@@ -245,7 +245,7 @@ func wantParams(r *event.Record, n *event.Names, profile string) map[string]stri
 	want["policy-name"] = cleaned(n.Policy(r.Policy()), "N/A")
 	want["destination-zone-name"] = cleaned(n.Zone(r.OutZone()), "N/A")
 	want["packet-incoming-interface"] = cleaned(n.Interface(r.Interface()), "N/A")
-	if profile == format.Junos20 {
+	if isOld(profile) {
 		want["session-id-32"] = num(uint32(r.SessionID()))
 	} else {
 		want["session-id"] = num(r.SessionID())

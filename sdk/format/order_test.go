@@ -21,17 +21,25 @@ const (
 	blockB = "application-category application-sub-category application-risk application-characteristics "
 	vrf    = "src-vrf-grp dst-vrf-grp "
 
-	create20 = blockA + "username roles packet-incoming-interface application nested-application encrypted " + blockB + vrf
-	create22 = create20 + "tunnel-inspection tunnel-inspection-policy-set source-tenant destination-service"
-	close20  = "reason " + blockA + "packets-from-client bytes-from-client packets-from-server bytes-from-server elapsed-time " +
-		"application nested-application username roles packet-incoming-interface encrypted " + blockB +
-		"secure-web-proxy-session-type peer-session-id peer-source-address peer-source-port peer-destination-address " +
+	create19 = blockA + "username roles packet-incoming-interface application nested-application encrypted " + blockB
+	create20 = create19 + vrf
+	create22 = create20 + "tunnel-inspection tunnel-inspection-policy-set source-tenant destination-service "
+	create25 = create22 + "dst-identity-context-name dst-identity-context-roles gbp-src-tag gbp-dst-tag forwarded-for " +
+		"src-vrf dst-vrf"
+	close19 = "reason " + blockA + "packets-from-client bytes-from-client packets-from-server bytes-from-server elapsed-time " +
+		"application nested-application username roles packet-incoming-interface encrypted " + blockB
+	close20 = close19 + "secure-web-proxy-session-type peer-session-id peer-source-address peer-source-port peer-destination-address " +
 		"peer-destination-port hostname " + vrf
-	close22 = close20 + "tunnel-inspection tunnel-inspection-policy-set session-flag source-tenant destination-service"
-	deny20  = "source-address source-port destination-address destination-port connection-tag service-name protocol-id " +
+	close22 = close20 + "tunnel-inspection tunnel-inspection-policy-set session-flag source-tenant destination-service "
+	close25 = close22 + "user-type dst-identity-context-name dst-identity-context-roles gbp-src-tag gbp-dst-tag forwarded-for " +
+		"url-host url-cat url-risk src-vrf dst-vrf"
+	deny19 = "source-address source-port destination-address destination-port connection-tag service-name protocol-id " +
 		"icmp-type policy-name source-zone-name destination-zone-name application nested-application username roles " +
-		"packet-incoming-interface encrypted reason SID " + blockB + vrf
-	deny22 = deny20 + "source-tenant destination-service"
+		"packet-incoming-interface encrypted reason SID " + blockB
+	deny20 = deny19 + vrf
+	deny22 = deny20 + "source-tenant destination-service "
+	deny25 = deny22 + "user-type dst-identity-context-name dst-identity-context-roles source-country destination-country " +
+		"gbp-src-tag gbp-dst-tag forwarded-for url-host url-cat url-risk src-vrf dst-vrf"
 
 	screenEnd = "source-zone-name interface-name action"
 )
@@ -45,6 +53,9 @@ func paramNames(line string) (names []string) {
 	return names
 }
 
+// isOld reports whether a profile has session ids of 32 bits.
+func isOld(profile string) bool { return profile == format.Junos19 || profile == format.Junos20 }
+
 func TestSessionParameterOrder(t *testing.T) {
 	for _, c := range []struct {
 		profile string
@@ -52,15 +63,24 @@ func TestSessionParameterOrder(t *testing.T) {
 		order   string
 		count   int
 	}{
+		{format.Junos19, event.SessionOpen, create19, 30},
 		{format.Junos20, event.SessionOpen, create20, 32},
 		{format.Junos22, event.SessionOpen, create22, 36},
+		{format.Junos25, event.SessionOpen, create25, 43},
+		{format.Junos19, event.SessionClose, close19, 36},
 		{format.Junos20, event.SessionClose, close20, 45},
 		{format.Junos22, event.SessionClose, close22, 50},
+		{format.Junos25, event.SessionClose, close25, 61},
+		{format.Junos19, event.PolicyDeny, deny19, 23},
 		{format.Junos20, event.PolicyDeny, deny20, 25},
 		{format.Junos22, event.PolicyDeny, deny22, 27},
+		{format.Junos25, event.PolicyDeny, deny25, 40},
 	} {
 		e := newEncoder(t, format.Options{Profile: c.profile})
-		sid := map[string]string{format.Junos20: "session-id-32", format.Junos22: "session-id"}[c.profile]
+		sid := "session-id"
+		if isOld(c.profile) {
+			sid = "session-id-32"
+		}
 		want := strings.Fields(strings.ReplaceAll(c.order, "SID", sid))
 		if len(want) != c.count {
 			t.Fatalf("%s %v: the list has %d parameters, the template %d", c.profile, c.kind, len(want), c.count)

@@ -35,6 +35,8 @@ func TestFormat(t *testing.T) {
 		{func(*Format) {}, "fw1", ""},
 		{func(o *Format) { o.Format = "xml" }, "fw1", `format: unknown "xml"`},
 		{func(o *Format) { o.Profile = "junos-99" }, "fw1", `profile: unknown "junos-99"`},
+		{func(o *Format) { o.Profile = "junos-20" }, "fw1", `profile: unknown "junos-20"; did you mean "junos-20-21"?`},
+		{func(o *Format) { o.Format = "jsno" }, "fw1", `format: unknown "jsno"; did you mean "json"?`},
 		{func(o *Format) { o.Platform = 0 }, "fw1", "platform: want the last number of the SD-ID"},
 		{func(*Format) {}, "fw 1", ": format: hostname"},
 	} {
@@ -124,14 +126,14 @@ func TestIdle(t *testing.T) {
 		text string
 		want []string
 	}{
-		{`{"format": "rfc5424", "profile": "junos-22", "platform": 40}`, nil},
-		{`{"format": "rfc3164", "profile": "junos-22"}`, nil},
+		{`{"format": "rfc5424", "profile": "junos-22-24", "platform": 40}`, nil},
+		{`{"format": "rfc3164", "profile": "junos-22-24"}`, nil},
 		{`{"format": "json"}`, nil},
-		{`{"format": "json", "profile": "junos-22"}`, []string{"profile"}},
-		{`{"format": "frames", "profile": "junos-20", "platform": 40}`, []string{"profile", "platform"}},
+		{`{"format": "json", "profile": "junos-22-24"}`, []string{"profile"}},
+		{`{"format": "frames", "profile": "junos-20-21", "platform": 40}`, []string{"profile", "platform"}},
 		{`{"format": "rfc3164", "platform": 40}`, []string{"platform"}},
 		{`{"format": "text"}`, nil},
-		{`{"format": "text", "profile": "junos-20", "platform": 40, "text": true}`, []string{"profile", "platform", "text"}},
+		{`{"format": "text", "profile": "junos-20-21", "platform": 40, "text": true}`, []string{"profile", "platform", "text"}},
 	} {
 		cfg, err := table.Parse("x", c.text)
 		if err != nil {

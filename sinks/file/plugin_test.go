@@ -87,7 +87,7 @@ func TestIdleOptions(t *testing.T) {
 		{"", `sync_interval = "1s"`, []string{"sync_interval"}},
 		{"", "sync = \"batch\"\nsync_interval = \"5s\"", []string{"sync_interval"}},
 		{"", "sync = \"interval\"\nsync_interval = \"5s\"", nil},
-		{"", "format = \"json\"\nprofile = \"junos-22\"", []string{"profile"}},
+		{"", "format = \"json\"\nprofile = \"junos-22-24\"", []string{"profile"}},
 		{device, `rotate = { size = "1MB" }`, []string{"rotate.size"}},
 		{device, "", nil},
 	} {

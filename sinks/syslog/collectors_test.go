@@ -295,7 +295,7 @@ func TestVerified(t *testing.T) {
 	records := sinktest.Records(9, 3000)
 	for more, o := range map[string]verify.Options{
 		"": {Profile: verify.Junos20, SDID: "junos@2636.1.1.1.2.129"},
-		"profile = \"junos-22\"\nplatform = 133\nsequence = true": {Profile: verify.Junos22, SDID: "junos@2636.1.1.1.2.133"},
+		"profile = \"junos-22-24\"\nplatform = 133\nsequence = true": {Profile: verify.Junos22, SDID: "junos@2636.1.1.1.2.133"},
 		"format = \"json\"": {},
 		"structured_filter = true\nframing = \"newline\"": {},
 	} {

@@ -172,7 +172,7 @@ func TestFragmented(t *testing.T) {
 	for i := range uint64(20) {
 		records = append(records, sinktest.Record(event.SessionClose, i))
 	}
-	sink := newTestSink(t, "sequence = true\nprofile = \"junos-22\"", "udp://"+p.LocalAddr().String())
+	sink := newTestSink(t, "sequence = true\nprofile = \"junos-22-24\"", "udp://"+p.LocalAddr().String())
 	s := sinktest.NewStream(t)
 	s.Append(records...)
 	done := runOn(t, here, s, sink)

@@ -10,6 +10,7 @@ import (
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
 	sdkoptions "github.com/rtflow/pipelined/sdk/options"
+	"github.com/rtflow/pipelined/sdk/table"
 )
 
 //go:embed sample.toml
@@ -219,7 +220,7 @@ func (c *checker) format(o *options, env sdk.Env) format.Options {
 	switch o.Format {
 	case format.RFC5424, format.RFC3164, format.JSON:
 	default:
-		c.mistake("format", "unknown %q; known are %s, %s, %s", o.Format, format.RFC5424, format.RFC3164, format.JSON)
+		c.mistake("format", "unknown %q; %s", o.Format, table.Hint(o.Format, "formats", []string{format.RFC5424, format.RFC3164, format.JSON}))
 		return f
 	}
 	if o.Platform == 0 {

@@ -105,7 +105,7 @@ func TestMistakes(t *testing.T) {
 		{"address = \"relp://a:1\"\nframing = \"newline\"", []string{"warning: framing", "no address is tcp://"}},
 		{"address = \"udp://a\"\nframing = \"newline\"\nkeepalive = \"30s\"\nuser_timeout = \"40s\"", []string{
 			"warning: framing", "warning: keepalive", "warning: user_timeout"}},
-		{one + "format = \"json\"\nprofile = \"junos-22\"\nstructured_filter = true", []string{"warning: profile", "warning: structured_filter"}},
+		{one + "format = \"json\"\nprofile = \"junos-22-24\"\nstructured_filter = true", []string{"warning: profile", "warning: structured_filter"}},
 		{one + "format = \"rfc3164\"\nsd_id = \"x@1\"", []string{"warning: sd_id", "no structured data"}},
 		{one + `tls = { ca = "/nonexistent/ca.pem", cert = "/nonexistent/c.pem", key = "/nonexistent/k.pem" }`, []string{"warning", "tls.ca", "no such file"}},
 		{one + "keepalive = \"10s\"\nuser_timeout = \"5s\"", []string{"warning", "keepalive", "below user_timeout"}},

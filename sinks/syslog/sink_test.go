@@ -54,11 +54,11 @@ func TestFormats(t *testing.T) {
 	records := sinktest.Records(1, 2000)
 	for more, o := range map[string]format.Options{
 		"": {},
-		"profile = \"junos-22\"\nplatform = 143\nsequence = true": {Profile: format.Junos22, Platform: 143, Sequence: true},
-		"sd_id = \"srx@32473\"\nstructured_filter = true":         {SDID: "srx@32473", StructuredFilter: true},
-		"priority = { policy-deny = \"local4.warning\" }":         {Priorities: map[event.Kind]format.Priority{event.PolicyDeny: 164}},
-		"format = \"rfc3164\"":                                    {Format: format.RFC3164},
-		"format = \"json\"\nsequence = true":                      {Format: format.JSON, Envelope: true, Sequence: true},
+		"profile = \"junos-22-24\"\nplatform = 143\nsequence = true": {Profile: format.Junos22, Platform: 143, Sequence: true},
+		"sd_id = \"srx@32473\"\nstructured_filter = true":            {SDID: "srx@32473", StructuredFilter: true},
+		"priority = { policy-deny = \"local4.warning\" }":            {Priorities: map[event.Kind]format.Priority{event.PolicyDeny: 164}},
+		"format = \"rfc3164\"":                                       {Format: format.RFC3164},
+		"format = \"json\"\nsequence = true":                         {Format: format.JSON, Envelope: true, Sequence: true},
 	} {
 		expect := want(t, o, 1, records...)
 		for _, scheme := range []string{"udp", "tcp", "relp", "unixgram"} {

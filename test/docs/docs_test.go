@@ -7,7 +7,7 @@
 //	toml part       tables of one; what is missing is completed, see complete
 //	toml mistakes   a configuration with mistakes; the next block lists them as `pipelined check` does
 //	rfc5424         a line of the shipped capture, wrapped at blanks; "…" stands for what is left out
-//	junos-22        the same with that profile
+//	junos-…         the same with that profile
 //	rfc3164         the same in that format
 //	short           lines of it in the format text
 //	sequence        the same with a sequence element and structured filter logs

@@ -57,6 +57,7 @@ func events(t *testing.T, o format.Options) string {
 func TestExamples(t *testing.T) {
 	lines := strings.Split(events(t, format.Options{Format: format.RFC5424}), "\n")
 	lines22 := strings.Split(events(t, format.Options{Format: format.RFC5424, Profile: format.Junos22}), "\n")
+	lines25 := strings.Split(events(t, format.Options{Format: format.RFC5424, Profile: format.Junos25}), "\n")
 	plain := strings.Split(events(t, format.Options{Format: format.RFC3164}), "\n")
 	sequence := strings.Split(events(t, format.Options{Sequence: true, Epoch: 1764077640000000000, StructuredFilter: true}), "\n")
 	envelopes := strings.Split(events(t, format.Options{Format: format.JSON, Envelope: true}), "\n")
@@ -74,8 +75,10 @@ func TestExamples(t *testing.T) {
 			switch b.lang {
 			case "rfc5424":
 				found = containsLine(lines, b.text)
-			case "junos-22":
+			case format.Junos22:
 				found = containsLine(lines22, b.text)
+			case format.Junos25:
+				found = containsLine(lines25, b.text)
 			case "rfc3164":
 				found = containsLine(plain, b.text)
 			case "short":
@@ -101,7 +104,7 @@ func TestExamples(t *testing.T) {
 			}
 		}
 	}
-	for _, lang := range []string{"rfc5424", "junos-22", "rfc3164", "short", "sequence", "envelope", "json", "xxd"} {
+	for _, lang := range []string{"rfc5424", format.Junos22, format.Junos25, "rfc3164", "short", "sequence", "envelope", "json", "xxd"} {
 		if seen[lang] == 0 {
 			t.Errorf("no page has a block %s: does the test read the right pages?", lang)
 		}

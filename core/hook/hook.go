@@ -93,6 +93,9 @@ type Instance struct {
 	Ingress Hook
 	Session SessionHook
 	Egress  Hook
+	// Permits is set if Session says what is logged of the sessions it permits, and when they time out. Of two such hooks
+	// the later one has its way.
+	Permits bool
 	// Counters, if set, returns the hook's own counters by name, for metrics and status. Called from any goroutine.
 	Counters func() []Counter
 	// Holds says what was configured, for people: 12 policies.

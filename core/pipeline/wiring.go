@@ -65,7 +65,7 @@ func (p *Plan) checkHooks(all []namedHook) {
 	for _, c := range p.file.Pipeline.Hooks {
 		i := slices.IndexFunc(all, func(h namedHook) bool { return h.name == c.Name })
 		switch {
-		case i < 0 || all[i].Session == nil:
+		case i < 0 || !all[i].Permits:
 		case first == "":
 			first = c.Name
 		default:

@@ -27,9 +27,9 @@ func readers() *Registry {
 		Sources: map[string]source.Plugin{"tap": {Configure: read(true)}, "pcap": {Configure: read(false)}},
 		Hooks: map[string]hook.Plugin{
 			"judge": {Configure: func(sdk.Config, hook.Env) hook.Instance {
-				return hook.Instance{Session: permitAll{}, Holds: []hook.Held{{N: 2, One: "policy", Many: "policies"}}}
+				return hook.Instance{Session: permitAll{}, Permits: true, Holds: []hook.Held{{N: 2, One: "policy", Many: "policies"}}}
 			}},
-			"look": {Configure: func(sdk.Config, hook.Env) hook.Instance { return hook.Instance{} }},
+			"look": {Configure: func(sdk.Config, hook.Env) hook.Instance { return hook.Instance{Session: permitAll{}} }},
 		},
 	}
 }

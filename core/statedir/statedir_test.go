@@ -50,7 +50,7 @@ func TestBrokenFiles(t *testing.T) {
 	for _, c := range []struct{ name, content string }{
 		{epochFile, "x"}, {epochFile, ""}, {epochFile, "-1"}, {epochFile, "18446744073709551615"}, {epochFile, "9223372036854775807"},
 		{lossFile, ""}, {lossFile, good[:40]}, {lossFile, strings.Replace(good, "1", "2", 1)}, {lossFile, good + good},
-		{lossFile, strings.Replace(good, "since", "sinse", 1)}, {lossFile, strings.Repeat("x", maxFile+1)},
+		{lossFile, strings.Replace(good, "since", "sincee", 1)}, {lossFile, strings.Repeat("x", maxFile+1)},
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, c.name)

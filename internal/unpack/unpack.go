@@ -138,7 +138,7 @@ func (g *pieces) peek(n int) ([]byte, error) {
 
 // inside is the error of a read where the stream may not end.
 func inside(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -96,7 +97,7 @@ func TestRoundTrip(t *testing.T) {
 					t.Errorf("%s: %d bytes of %d, %v", how, len(got), len(want), err)
 				}
 			}
-			if got, err := unpacked(t, bytes.NewReader(append(one[:len(one):len(one)], one...)), one); err != nil || !bytes.Equal(got, append(want, want...)) {
+			if got, err := unpacked(t, bytes.NewReader(append(slices.Clip(one), one...)), one); err != nil || !bytes.Equal(got, append(want, want...)) {
 				t.Errorf("two streams: %d bytes of %d, %v", len(got), 2*len(want), err)
 			}
 			if got, err := unpacked(t, bytes.NewReader(pack(t, name, nil)), one); err != nil || len(got) != 0 {
@@ -131,7 +132,7 @@ func TestCutOff(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			want := text()
 			one := pack(t, name, want)
-			two := append(one[:len(one):len(one)], one...)
+			two := append(slices.Clip(one), one...)
 			last := 0
 			for n := HeadSize; n < len(two); n += max(1, len(two)/100) {
 				if n == len(one) {
@@ -141,7 +142,7 @@ func TestCutOff(t *testing.T) {
 				if !errors.Is(err, io.ErrUnexpectedEOF) || !strings.HasPrefix(err.Error(), Detect(one).Name+": ") {
 					t.Fatalf("%d bytes of %d: %v", n, len(two), err)
 				}
-				if !bytes.HasPrefix(append(want[:len(want):len(want)], want...), got) || len(got) < last {
+				if !bytes.HasPrefix(append(slices.Clip(want), want...), got) || len(got) < last {
 					t.Fatalf("%d bytes of %d: %d bytes, before %d", n, len(two), len(got), last)
 				}
 				last = len(got)
@@ -157,7 +158,7 @@ func TestCutOff(t *testing.T) {
 func TestDamaged(t *testing.T) {
 	for name := range packers {
 		one := pack(t, name, text())
-		bad := append(one[:len(one):len(one)], "no stream follows"...)
+		bad := append(slices.Clip(one), "no stream follows"...)
 		if _, err := unpacked(t, bytes.NewReader(bad), one); err == nil || !strings.HasPrefix(err.Error(), Detect(one).Name+": ") {
 			t.Errorf("%s: with text behind it: %v", name, err)
 		}

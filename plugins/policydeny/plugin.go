@@ -25,5 +25,5 @@ func newInstance(cfg sdk.Config, env hook.Env) hook.Instance {
 	w := &watched{Config: cfg}
 	w.Decode(&s) // what could be read is checked all the same, so that one run shows every mistake
 	e := compile(&s, w, env)
-	return hook.Instance{Session: e, Counters: e.Counters, Holds: []hook.Held{{N: len(s.Policies), One: "policy", Many: "policies"}}}
+	return hook.Instance{Session: e, Permits: true, Counters: e.Counters, Holds: []hook.Held{{N: len(s.Policies), One: "policy", Many: "policies"}}}
 }

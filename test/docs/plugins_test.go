@@ -47,13 +47,13 @@ func TestRecordFields(t *testing.T) {
 	}
 	var want []string
 	record := reflect.TypeFor[*event.Record]()
-	for m := range record.NumMethod() {
-		if f := record.Method(m); f.Type.NumIn() == 1 && f.Type.NumOut() > 0 {
+	for f := range record.Methods() {
+		if f.Type.NumIn() == 1 && f.Type.NumOut() > 0 {
 			want = append(want, f.Name)
 		}
 	}
-	for f := range record.Elem().NumField() {
-		if field := record.Elem().Field(f); field.IsExported() {
+	for field := range record.Elem().Fields() {
+		if field.IsExported() {
 			want = append(want, field.Name)
 		}
 	}

@@ -14,6 +14,9 @@ import (
 // error, the daemon calls it again with the stream at the first record that was not acknowledged. Delivery is therefore
 // at least once and in order. A sink that acknowledges a record says that its destination has it, as far as its protocol
 // can tell; its documentation says how far that is.
+//
+// When the daemon stops and the sink has nothing to deliver, ctx ends shortly after unless the sink has been told that the
+// stream is drained ([ErrDrained]): a stop does not wait for a destination that nothing is sent to.
 type Sink interface {
 	Run(ctx context.Context, s Stream) error
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -148,6 +149,21 @@ func TestReadIsDeterministic(t *testing.T) {
 		if mustRun(t, "read", "--format", format, frames) != mustRun(t, "read", "--format", format, edge) {
 			t.Errorf("%s from frames differs from %s from the capture", format, format)
 		}
+	}
+}
+
+// TestReadFramesRefuses refuses options that mean nothing for a file of frames, and writes no ledger.
+func TestReadFramesRefuses(t *testing.T) {
+	frames := writeFile(t, "edge.frames", mustRun(t, "read", "--format", "frames", edge))
+	ledger := filepath.Join(t.TempDir(), "ledger.json")
+	for option, value := range map[string]string{"--ledger": ledger, "--interface": "lan0"} {
+		out, _, err := invoke(t, "read", option, value, frames)
+		if _, ok := errors.AsType[*usageError](err); !ok || !strings.Contains(err.Error(), option) || out != "" {
+			t.Errorf("%s: error %v, printed %d bytes", option, err, len(out))
+		}
+	}
+	if _, err := os.Stat(ledger); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the ledger: %v", err)
 	}
 }
 

@@ -56,7 +56,7 @@ the time of the last packet, with the reason "unset" unless a FIN or RST gives a
 
 CAPTURE may also be a file of frames that read or a file sink wrote with the format "frames", compressed or not: its records
 are printed as they are, with the names that the file holds. A file of an earlier version holds none: the names are those of
-the configuration then.`,
+the configuration then. There is no --ledger for them: no packets are read.`,
 		Example: `  pipelined read edge.pcapng.gz
   tcpdump -i lan0 -w - | pipelined read --interface lan0 -
   pipelined read --format json --ledger ledger.json edge.pcapng.gz`,
@@ -89,6 +89,9 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 	}
 	defer input.Close()
 	if frames {
+		if err := onlyOfCaptures(cmd); err != nil {
+			return err
+		}
 		return readFrames(cmd, input, o, shape)
 	}
 
@@ -212,6 +215,17 @@ func packedInput(f *os.File, compressed *unpack.Format) (input io.ReadCloser, fr
 type readCloser struct {
 	io.Reader
 	io.Closer
+}
+
+// onlyOfCaptures refuses the options that mean nothing for records: no packets are read that an account could be of, and
+// each record names its interface.
+func onlyOfCaptures(cmd *cobra.Command) error {
+	for _, name := range []string{"ledger", "interface", "close"} {
+		if cmd.Flags().Changed(name) {
+			return &usageError{fmt.Errorf("--%s is for captures only: this is a file of frames", name)}
+		}
+	}
+	return nil
 }
 
 // readFrames prints the records of a file of frames.

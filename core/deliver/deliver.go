@@ -37,6 +37,10 @@ const (
 	maxPause   = 5 * time.Second
 )
 
+// lastCall is how long a sink that has nothing to deliver may take to learn from its stream that the pipeline is stopping,
+// before its run is ended: it may wait for a destination that does not answer.
+const lastCall = 50 * time.Millisecond
+
 // Config is what a delivery is built from.
 type Config struct {
 	Name  string
@@ -79,8 +83,9 @@ func New(c Config) *Delivery {
 	return &Delivery{Config: c, status: Status{Phase: Stopped}}
 }
 
-// Run runs the sink until ctx ends, or until the ring is draining and the sink has acknowledged all of it. It closes the
-// sink then, if it is an [io.Closer].
+// Run runs the sink until ctx ends, or until the ring is draining and the sink has acknowledged all of it. A sink that has
+// nothing to deliver then and does not ask its stream is not waited for. Run closes the sink in the end, if it is an
+// [io.Closer].
 func (d *Delivery) Run(ctx context.Context) {
 	defer d.close()
 	pause := backoff.NewExponentialBackOff()
@@ -112,6 +117,11 @@ func (d *Delivery) Run(ctx context.Context) {
 		case <-timer.C:
 		case <-draining:
 			draining = nil // there is no time for this pause; the next ones are as long as they are
+			if d.Ring.Drained() {
+				timer.Stop()
+				d.enter(Drained, nil)
+				return
+			}
 		case <-ctx.Done():
 		}
 		timer.Stop()
@@ -136,7 +146,34 @@ func (d *Delivery) runOnce(ctx context.Context) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
+	ctx, cancel := context.WithCancel(ctx)
+	returned := make(chan struct{})
+	var idle sync.WaitGroup
+	idle.Go(func() { d.endIdle(s, returned, cancel) })
+	defer func() {
+		close(returned)
+		idle.Wait()
+		cancel()
+	}()
 	return d.Sink.Run(ctx, s)
+}
+
+// endIdle ends a run when the ring is draining, holds nothing, and the sink does not ask for what there is.
+func (d *Delivery) endIdle(s *stream, returned <-chan struct{}, end func()) {
+	select {
+	case <-d.Ring.Draining():
+	case <-returned:
+		return
+	}
+	timer := time.NewTimer(lastCall)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		if !s.told.Load() && d.Ring.State().Held == 0 {
+			end()
+		}
+	case <-returned:
+	}
 }
 
 // enter notes a phase and logs what an operator should hear: the first failure of a row, and every other reason.

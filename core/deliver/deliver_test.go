@@ -386,6 +386,61 @@ func TestDrainEndsPause(t *testing.T) {
 	})
 }
 
+// TestDrainNothing checks that a sink with nothing to deliver does not keep a stopping pipeline waiting, whatever it waits
+// for itself, and that one with a record in flight, or that ends in its own way, is left alone.
+func TestDrainNothing(t *testing.T) {
+	connects := func(ctx context.Context, _ sdk.Stream) error { // to what does not answer
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	for _, c := range []struct {
+		name    string
+		records int
+		run     sinkFunc
+		want    time.Duration
+		runs    uint64
+	}{
+		{"waiting for records", 0, deliverAll, 0, 1},
+		{"in a pause", 0, func(context.Context, sdk.Stream) error { return errDown }, 0, 2},
+		{"connecting", 0, connects, lastCall, 1},
+		{"connecting with a record", 1, connects, time.Minute, 1},
+		{"says goodbye", 0, func(ctx context.Context, s sdk.Stream) error {
+			_, err := s.Next(ctx, -1)
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+			return err
+		}, time.Second, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := start(t, c.run)
+				if c.records > 0 {
+					r.put(c.records)
+				}
+				time.Sleep(firstPause + firstPause/2 + 1) // fake: in the second pause, if there are any
+				synctest.Wait()
+				before := time.Now()
+				r.Ring.Drain()
+				select {
+				case <-r.done:
+				case <-time.After(time.Minute):
+					r.stop()
+					<-r.done
+				}
+				if took := time.Since(before); took != c.want {
+					t.Errorf("took %v, want %v", took, c.want)
+				}
+				if got := r.Status(); c.records == 0 && got.Phase != Drained || got.Runs != c.runs {
+					t.Errorf("phase %s after %d runs, want drained after %d", got.Phase, got.Runs, c.runs)
+				}
+			})
+		})
+	}
+}
+
 // TestStop checks that a delivery ends at once when it is told to, whatever its sink is doing.
 func TestStop(t *testing.T) {
 	for _, c := range []struct {

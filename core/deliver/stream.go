@@ -22,6 +22,7 @@ type stream struct {
 	epoch    uint64
 	owner    *Delivery
 	over     atomic.Bool // Run has returned: what its goroutines still do is not for the next run
+	told     atomic.Bool // the sink knows that there is nothing more
 }
 
 var (
@@ -47,6 +48,7 @@ func (s *stream) Next(ctx context.Context, wait time.Duration) (sdk.Batch, error
 			return sdk.Batch{Records: records}, nil
 		}
 		if s.ring.Drained() {
+			s.told.Store(true)
 			return sdk.Batch{}, sdk.ErrDrained
 		}
 		if wait == 0 {

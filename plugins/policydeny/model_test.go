@@ -267,7 +267,7 @@ func TestDecideAgainstModel(t *testing.T) {
 	deciders, settingsUsed, warned := make(map[string]int), 0, 0
 	bases := 10_000
 	if raceEnabled {
-		bases = 500
+		bases = 2500
 	}
 	for range bases {
 		s := randomSettings(r, pick(r, 1, 5, 20, 20, 60))

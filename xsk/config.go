@@ -77,6 +77,9 @@ type ConfigError struct {
 // Error implements error.
 func (e *ConfigError) Error() string { return e.Option + ": " + e.Reason }
 
+// maxName is the length of the longest alternative name of an interface.
+const maxName = 127
+
 // Mistakes returns what makes the configuration unusable, whatever the interface. It touches no device.
 func (c Config) Mistakes() (list []*ConfigError) {
 	mistake := func(option, form string, args ...any) {
@@ -85,8 +88,7 @@ func (c Config) Mistakes() (list []*ConfigError) {
 	switch {
 	case c.Interface == "":
 		mistake("interface", "missing")
-	case len(c.Interface) > 15 || strings.ContainsAny(c.Interface, "/ \x00"):
-		// A longer name would be cut by the kernel, and name another interface.
+	case len(c.Interface) > maxName || strings.ContainsAny(c.Interface, "/ \x00"):
 		mistake("interface", "%q is not an interface name", c.Interface)
 	}
 	if c.Attach > Generic {

@@ -35,7 +35,9 @@ checksum and how it is to run. With --plugins it is started, and looks at its ow
 				return &usageError{fmt.Errorf("--for: %s", config.Unknown("command", purpose, purposes))}
 			}
 			h := how{path: path, daemon: purpose == "run", guess: purpose == "", ask: plugins}
-			p, err := plan(cmd.Context(), cmd.ErrOrStderr(), h, pipeline.Options{Log: newLogger(cmd.ErrOrStderr(), slog.LevelWarn)})
+			p, err := plan(cmd.Context(), cmd.ErrOrStderr(), h, pipeline.Options{
+				Log: newLogger(cmd.ErrOrStderr(), slog.LevelWarn), LookupInterface: lookupInterface,
+			})
 			if err != nil {
 				return err
 			}

@@ -177,7 +177,7 @@ func receiveNames(cmd *cobra.Command, path string) (*event.Names, string, error)
 		}
 		return nil, hostname, nil
 	}
-	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: path}, pipeline.Options{InterfaceID: interfaceID})
+	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: path}, pipeline.Options{LookupInterface: lookupInterface})
 	if err != nil {
 		return nil, "", err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
+	"github.com/vishvananda/netlink"
 
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/metrics"
@@ -65,7 +66,7 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 		return asking
 	}
 	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: path, daemon: true, ask: true, loaded: loaded, patience: pluginPatience},
-		pipeline.Options{Log: log, InterfaceID: interfaceID})
+		pipeline.Options{Log: log, LookupInterface: lookupInterface})
 	if err != nil {
 		return err
 	}
@@ -210,11 +211,12 @@ func kindNames() (names []string) {
 	return names
 }
 
-// interfaceID returns the kernel's index of a network interface.
-func interfaceID(name string) (uint32, bool) {
-	i, err := net.InterfaceByName(name)
+// lookupInterface returns the kernel's index of a network interface and all its names. Alternative names are as good as the name.
+func lookupInterface(name string) (index uint32, names []string, ok bool) {
+	link, err := netlink.LinkByName(name)
 	if err != nil {
-		return 0, false
+		return 0, nil, false
 	}
-	return uint32(i.Index), true
+	attrs := link.Attrs()
+	return uint32(attrs.Index), append([]string{attrs.Name}, attrs.AltNames...), true
 }

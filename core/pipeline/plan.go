@@ -22,9 +22,9 @@ type Options struct {
 	Registry *Registry
 	Log      *slog.Logger // nil discards
 	Hostname string       // of log lines, if the configuration names none
-	// InterfaceID returns the kernel's index of an interface, for the records. nil numbers interfaces by their place in
-	// the configuration, which needs no device.
-	InterfaceID func(name string) (uint32, bool)
+	// LookupInterface returns the kernel's index of the interface that has this name among its names, for the records, and all
+	// its names. nil numbers interfaces by their place in the configuration, which needs no device.
+	LookupInterface func(name string) (index uint32, names []string, ok bool)
 	// State is where runs keep the account that they hand to each other; nil: nowhere.
 	State *statedir.Dir
 	// Input and Output, if set, take the place of the configuration's sources and sinks, which are then left alone.
@@ -127,35 +127,6 @@ func (p *Plan) planSources() {
 	if p.live && captures > 0 {
 		p.file.Pipeline.Sources[0].Section.Errorf("", "live sources and a capture cannot be chained together: they have different clocks")
 	}
-}
-
-// planZones builds the zone table for the interfaces of the zones and of the sources.
-func (p *Plan) planZones() {
-	var zones []zone.Zone
-	ids := make(map[string]uint32)
-	know := func(name string) {
-		if p.options.InterfaceID == nil || !p.live {
-			return
-		}
-		if id, ok := p.options.InterfaceID(name); ok {
-			ids[name] = id
-		}
-	}
-	for _, z := range p.file.Zones {
-		zones = append(zones, zone.Zone{ID: z.ID, Name: z.Name, Interfaces: z.Interfaces, Prefixes: z.Prefixes})
-		for _, name := range z.Interfaces {
-			parent, _ := zone.SplitVLAN(name)
-			know(parent)
-		}
-	}
-	var extra []string
-	for _, s := range p.sources {
-		for _, name := range s.Interfaces {
-			extra = append(extra, name)
-			know(name)
-		}
-	}
-	p.zones = zone.New(zones, extra, ids)
 }
 
 // hooks builds hooks.

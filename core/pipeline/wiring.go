@@ -14,7 +14,7 @@ const loopback = "lo"
 // checkWiring warns of what is right in each table and probably not meant in the whole: interfaces that several sources read,
 // or none. It is for sources of the configuration.
 func (p *Plan) checkWiring() {
-	readers := make(map[string]string)
+	readers := make(map[uint32]reader)
 	known := len(p.sources) > 0 && p.live && p.file.Sure("pipeline") && p.file.Sure("sources")
 	for _, c := range p.file.Pipeline.Sources {
 		i := slices.IndexFunc(p.sources, func(s plannedSource) bool { return s.name == c.Name })
@@ -35,14 +35,18 @@ func (p *Plan) checkWiring() {
 			switch {
 			case name == loopback:
 				section.Warnf(key, "lo carries what this host sends to itself, and nothing of the network")
-			case known && readers[name] == "" && readers[parent] == "":
+			case known && readers[p.zones.Index(name)].source == "" && readers[p.zones.Index(parent)].source == "":
 				section.Warnf(key, "no source in pipeline.sources reads %s: no packet comes in there", name)
 			}
 		}
 	}
 }
 
-func (p *Plan) checkReader(c *config.Component, name string, readers map[string]string) {
+// reader is a source and the name that it has for an interface.
+type reader struct{ source, name string }
+
+// checkReader records that a source reads an interface. readers has them by the zone table's index.
+func (p *Plan) checkReader(c *config.Component, name string, readers map[uint32]reader) {
 	if !p.live || name == "" {
 		return
 	}
@@ -50,10 +54,15 @@ func (p *Plan) checkReader(c *config.Component, name string, readers map[string]
 	if c.Section.Has("interface") {
 		key = "interface"
 	}
-	if other := readers[name]; other != "" {
-		c.Section.Errorf(key, "%s is read by sources.%s already: every packet would be seen twice", name, other)
+	index := p.zones.Index(name)
+	if other := readers[index]; other.source != "" {
+		as := ""
+		if other.name != name {
+			as = ", as " + other.name
+		}
+		c.Section.Errorf(key, "%s is read by sources.%s already%s: every packet would be seen twice", name, other.source, as)
 	}
-	readers[name] = c.Name
+	readers[index] = reader{c.Name, name}
 	if name == loopback {
 		c.Section.Warnf(key, "lo carries what this host sends to itself, and nothing of the network")
 	}

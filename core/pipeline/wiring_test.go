@@ -75,6 +75,60 @@ func TestWiring(t *testing.T) {
 	}
 }
 
+// otherNames is a host with the interfaces wan0, also called uplink, and wan0.7, also called partner0.
+func otherNames(name string) (index uint32, names []string, ok bool) {
+	switch name {
+	case "wan0", "uplink":
+		return 5, []string{"wan0", "uplink"}, true
+	case "wan0.7", "partner0":
+		return 6, []string{"wan0.7", "partner0"}, true
+	}
+	return 0, nil, false
+}
+
+// TestOtherNames checks configurations that write several names of one interface.
+func TestOtherNames(t *testing.T) {
+	const tap = "[pipeline]\nsources = ['a']\n[sources]\na = { plugin = 'tap', interface = 'uplink' }\n"
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"zone and source", tap + "[zones.a]\ninterfaces = ['wan0', 'uplink']\n", nil},
+		{"VLANs", tap + "[zones.a]\ninterfaces = ['wan0']\n[zones.b]\ninterfaces = ['uplink.7', 'uplink.8']\n", nil},
+		{"VLAN device", "[pipeline]\nsources = ['a']\n[sources]\na = { plugin = 'tap', interface = 'partner0' }\n[zones.a]\ninterfaces = ['uplink.7']\n[zones.b]\ninterfaces = ['uplink']\n", []string{
+			"8:15: warning: zones.b.interfaces[0]: no source in pipeline.sources reads uplink: no packet comes in there"}},
+		{"two zones", tap + "[zones.a]\ninterfaces = ['wan0']\n[zones.b]\ninterfaces = ['uplink.8', 'uplink']\n", []string{
+			"8:27: zones.b.interfaces[1]: uplink is another name of wan0, which already belongs to zone a"}},
+		{"two zones, one VLAN", tap + "[zones.a]\ninterfaces = ['wan0.8']\n[zones.b]\ninterfaces = ['uplink.8']\n", []string{
+			"8:15: zones.b.interfaces[0]: uplink.8 is another name of wan0.8, which already belongs to zone a"}},
+		{"two zones, one VLAN device", tap + "[zones.a]\ninterfaces = ['wan0.7']\n[zones.b]\ninterfaces = ['partner0']\n", []string{
+			"8:15: warning: zones.b.interfaces[0]: no source in pipeline.sources reads partner0: no packet comes in there",
+			"8:15: zones.b.interfaces[0]: partner0 is another name of wan0.7, which already belongs to zone a"}},
+		{"two zones, a VLAN device by a name of its parent", "[pipeline]\nsources = ['a']\n[sources]\na = { plugin = 'tap', interface = 'wan0.7' }\n" +
+			"[zones.a]\ninterfaces = ['partner0']\n[zones.b]\ninterfaces = ['uplink.7']\n", []string{
+			"8:15: zones.b.interfaces[0]: uplink.7 is another name of partner0, which already belongs to zone a"}},
+		{"one name twice", tap + "[zones.a]\ninterfaces = ['wan0']\n[zones.b]\ninterfaces = ['wan0']\n", []string{
+			"8:15: zones.b.interfaces[0]: interface wan0 already belongs to zone a"}},
+		{"read twice", "[pipeline]\nsources = ['a', 'b']\n[sources]\na = { plugin = 'tap', interface = 'wan0' }\n" +
+			"b = { plugin = 'tap', interface = 'uplink' }\n", []string{
+			"5:23: sources.b.interface: uplink is read by sources.a already, as wan0: every packet would be seen twice"}},
+		{"a capture knows no other names", "[pipeline]\nsources = ['a']\n[sources]\na = { plugin = 'pcap', interface = 'uplink' }\n" +
+			"[zones.a]\ninterfaces = ['wan0']\n[zones.b]\ninterfaces = ['uplink']\n", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file, problems := config.Parse("p.toml", []byte(c.text))
+			NewPlan(file, problems, Options{Registry: readers(), LookupInterface: otherNames})
+			var got []string
+			for _, p := range problems.All() {
+				got = append(got, p.String()[len("p.toml:"):])
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 // The summary adds up what the chained hooks hold.
 func TestSummary(t *testing.T) {
 	file, problems := config.Parse("p.toml", []byte("[pipeline]\nsources = 'a'\nhooks = ['a', 'c', 'b']\n[hooks]\na = { plugin = 'judge' }\n"+

@@ -1,8 +1,7 @@
 // Package zone tells which security zone a packet came from and goes to.
 //
-// What lives here: the table from interface, VLAN and prefix to zone, and the ids of logical interfaces. What never may:
-// decisions about packets, and anything that changes after the table is built. A [Table] is immutable: workers read it
-// without locks.
+// It holds the table from interface, VLAN and prefix to zone, and the ids of logical interfaces. It decides nothing about
+// packets. A [Table] is immutable: workers read it without locks.
 package zone
 
 import (
@@ -36,6 +35,7 @@ type Table struct {
 	ports    []port // by interface index; 0 is the unknown interface
 	names    map[uint32]string
 	index    map[string]uint32
+	kernel   map[uint32]uint32   // from the kernel's index to that of ports
 	prefixes *bart.Table[uint16] // nil if no zone has prefixes
 }
 
@@ -53,7 +53,8 @@ type vlan struct {
 }
 
 // New builds the table. ids gives the kernel's interface index for the names of physical interfaces; a name it lacks (an
-// interface of a capture) gets an id of its own. extra names physical interfaces that sources read and no zone claims.
+// interface of a capture) gets an id of its own. Names with the same index are names of one interface: what zones and extra
+// say of one of them holds for all. extra names physical interfaces that sources read and no zone claims.
 //
 // The caller has validated the zones: ids and names are unique, an interface stands in one zone only.
 func New(zones []Zone, extra []string, ids map[string]uint32) *Table {
@@ -64,20 +65,18 @@ func New(zones []Zone, extra []string, ids map[string]uint32) *Table {
 		ports:  make([]port, 1),
 		names:  make(map[uint32]string),
 		index:  make(map[string]uint32),
+		kernel: make(map[uint32]uint32),
 	}
 	for _, name := range extra {
 		t.port(name, ids)
-	}
-	type alias struct {
-		name string
-		port port
 	}
 	var aliases []alias
 	for _, z := range zones {
 		t.byName[z.Name] = z.ID
 		for _, name := range z.Interfaces {
 			parent, tag := SplitVLAN(name)
-			p := &t.ports[t.port(parent, ids)]
+			index := t.port(parent, ids)
+			p := &t.ports[index]
 			id := p.id
 			if tag == 0 {
 				p.zone = z.ID
@@ -87,7 +86,7 @@ func New(zones []Zone, extra []string, ids map[string]uint32) *Table {
 				t.names[id] = name
 			}
 			if parent != name {
-				aliases = append(aliases, alias{name, port{id: id, zone: z.ID}})
+				aliases = append(aliases, alias{name: name, parent: index, port: port{id: id, zone: z.ID}})
 			}
 		}
 		for _, pfx := range z.Prefixes {
@@ -97,8 +96,13 @@ func New(zones []Zone, extra []string, ids map[string]uint32) *Table {
 			t.prefixes.Insert(pfx.Masked(), z.ID)
 		}
 	}
-	for _, a := range aliases { // last: the ids of parents are settled
-		t.alias(a.name, a.port)
+	for _, a := range aliases { // after the ids of parents are settled
+		t.alias(a, ids)
+	}
+	for name, id := range ids { // names that neither zones nor extra use
+		if i, ok := t.kernel[id]; ok && t.index[name] == 0 {
+			t.index[name] = i
+		}
 	}
 	return t
 }
@@ -110,6 +114,13 @@ func (t *Table) port(name string, ids map[string]uint32) uint32 {
 	}
 	i := uint32(len(t.ports))
 	id, ok := ids[name]
+	if ok {
+		if same, known := t.kernel[id]; known {
+			t.index[name] = same
+			return same
+		}
+		t.kernel[id] = i
+	}
 	if !ok || id > maxParent {
 		id = t.freeID(i, ids)
 	}
@@ -119,19 +130,42 @@ func (t *Table) port(name string, ids map[string]uint32) uint32 {
 	return i
 }
 
-// alias adds p as the interface of that very name: a capture or the kernel may call an interface wan0.100, br-lan.1 or wan0.0, whose
+// alias is an interface that is called like a VLAN of another.
+type alias struct {
+	name   string
+	parent uint32 // index of the interface that the name gives as its parent
+	port   port
+}
+
+// alias adds the interface of that very name: a capture or the kernel may call an interface wan0.100, br-lan.1 or wan0.0, whose
 // frames have no tag. It has the record's id that frames of the parent get, so that a name has one id.
-func (t *Table) alias(name string, p port) {
-	if i, ok := t.index[name]; ok {
+func (t *Table) alias(a alias, ids map[string]uint32) {
+	id, live := ids[a.name]
+	i := t.index[a.name]
+	if i == 0 && live {
+		i = t.kernel[id]
+	}
+	if i == a.parent {
+		i = 0 // another name of the parent looks like a VLAN of it
+	}
+	if i != 0 {
 		delete(t.names, t.ports[i].id)
-		if t.names[p.id] == "" {
-			t.names[p.id] = name
+		if t.names[a.port.id] == "" {
+			t.names[a.port.id] = a.name
 		}
-		t.ports[i].id, t.ports[i].zone = p.id, p.zone
+		t.ports[i].id, t.ports[i].zone = a.port.id, a.port.zone
+		t.index[a.name] = i
 		return
 	}
-	t.index[name] = uint32(len(t.ports))
-	t.ports = append(t.ports, p)
+	if t.index[a.name] != 0 {
+		return
+	}
+	i = uint32(len(t.ports))
+	t.index[a.name] = i
+	if _, known := t.kernel[id]; live && !known {
+		t.kernel[id] = i
+	}
+	t.ports = append(t.ports, a.port)
 }
 
 // maxParent is the largest interface id that leaves room for a VLAN tag above it, see [LogicalID]. The kernel counts
@@ -239,9 +273,11 @@ func (t *Table) InterfaceID(name string) (uint32, bool) {
 	if i, ok := t.index[name]; ok {
 		return t.ports[i].id, true
 	}
-	for id, n := range t.names {
-		if n == name {
-			return id, true
+	parent, tag := SplitVLAN(name) // the parent may have other names
+	p := &t.ports[t.index[parent]]
+	for i := range p.vlans {
+		if p.vlans[i].tag == tag {
+			return p.vlans[i].id, true
 		}
 	}
 	return 0, false

@@ -232,6 +232,79 @@ func TestIDsAreUnique(t *testing.T) {
 	}
 }
 
+// TestOtherNames writes names of three live interfaces (wan0 = uplink, lan0 = office, and wan0.100 = partner0, a VLAN device) in
+// zones and sources: whatever was written, frames get the zone by every name, and an interface has one id by all of them.
+func TestOtherNames(t *testing.T) {
+	ids := map[string]uint32{"wan0": 5, "uplink": 5, "lan0": 70_000, "office": 70_000, "wan0.100": 7, "partner0": 7, "uplink.100": 7}
+	for _, wan := range []string{"wan0", "uplink", "wan0.0", "uplink.0"} {
+		for _, lan := range []string{"lan0", "office"} {
+			for _, vlan := range []string{"wan0.100", "uplink.100"} {
+				for _, source := range []string{"wan0", "uplink", "lan0", "office", "wan0.100", "partner0"} {
+					z := New([]Zone{
+						{ID: 1, Name: "trust", Interfaces: []string{lan}},
+						{ID: 2, Name: "untrust", Interfaces: []string{wan}},
+						{ID: 3, Name: "partner", Interfaces: []string{vlan}},
+					}, []string{source}, ids)
+					lanID, _ := z.InterfaceID(lan)
+					if lanID == 0 || lanID > maxParent {
+						t.Fatalf("%s has id %d", lan, lanID)
+					}
+					for _, f := range []struct {
+						name string
+						tag  uint16
+						zone uint16
+						id   uint32
+					}{
+						{"lan0", 0, 1, lanID}, {"office", 0, 1, lanID}, {"lan0", 9, 1, lanID},
+						{"wan0", 0, 2, 5}, {"uplink", 0, 2, 5}, {"uplink", 9, 2, 5},
+						{"wan0", 100, 3, 100<<16 | 5}, {"uplink", 100, 3, 100<<16 | 5},
+						{"wan0.100", 0, 3, 100<<16 | 5}, {"partner0", 0, 3, 100<<16 | 5},
+					} {
+						var a packet.Addr
+						zone, id := z.Ingress(z.Index(f.name), f.tag, &a, packet.IPv4)
+						if zone != f.zone || id != f.id {
+							t.Errorf("zones %s, %s, %s, source %s: %s tag %d is zone %d, interface %#x; want %d, %#x",
+								lan, wan, vlan, source, f.name, f.tag, zone, id, f.zone, f.id)
+						}
+						if named, ok := z.InterfaceID(f.name); f.tag == 0 && (!ok || named != f.id) {
+							t.Errorf("zones %s, %s, %s, source %s: %s has id %#x, want %#x", lan, wan, vlan, source, f.name, named, f.id)
+						}
+					}
+					if id, ok := z.InterfaceID("uplink.200"); ok {
+						t.Errorf("uplink.200 has id %#x", id)
+					}
+					if names := z.InterfaceNames(); len(names) != 3 {
+						t.Errorf("zones %s, %s, %s, source %s: names %q for three interfaces", lan, wan, vlan, source, names)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestOtherNameOfParent: a VLAN is known by every name of its parent, also where the kernel has no device for it.
+func TestOtherNameOfParent(t *testing.T) {
+	z := New([]Zone{{ID: 3, Name: "partner", Interfaces: []string{"wan0.100"}}}, nil, map[string]uint32{"wan0": 5, "uplink": 5})
+	for name, want := range map[string]uint32{"wan0.100": 100<<16 | 5, "uplink.100": 100<<16 | 5, "uplink": 5, "uplink.7": 0, "other.100": 0} {
+		if id, ok := z.InterfaceID(name); id != want || ok != (want != 0) {
+			t.Errorf("%s: id %#x, %v; want %#x", name, id, ok, want)
+		}
+	}
+}
+
+// TestOtherNameLikeVLAN: an interface may have another name that looks like a VLAN of itself.
+func TestOtherNameLikeVLAN(t *testing.T) {
+	z := New([]Zone{
+		{ID: 1, Name: "untrust", Interfaces: []string{"wan0"}}, {ID: 2, Name: "partner", Interfaces: []string{"wan0.100"}},
+	}, []string{"wan0"}, map[string]uint32{"wan0": 5, "wan0.100": 5})
+	var a packet.Addr
+	for tag, want := range map[uint16]uint16{0: 1, 100: 2} {
+		if zone, _ := z.Ingress(z.Index("wan0"), tag, &a, packet.IPv4); zone != want {
+			t.Errorf("tag %d: zone %d, want %d", tag, zone, want)
+		}
+	}
+}
+
 func TestEmptyTable(t *testing.T) {
 	z := New(nil, nil, nil)
 	a, f := addr("192.0.2.1")

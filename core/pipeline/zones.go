@@ -1,0 +1,91 @@
+package pipeline
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/rtflow/pipelined/core/zone"
+)
+
+// planZones builds the zone table for the interfaces of the zones and of the sources.
+func (p *Plan) planZones() {
+	var zones []zone.Zone
+	ids := make(map[string]uint32)
+	know := func(name string) (names []string) {
+		if p.options.LookupInterface == nil || !p.live {
+			return nil
+		}
+		id, names, ok := p.options.LookupInterface(name)
+		if !ok {
+			return nil
+		}
+		ids[name] = id
+		for _, other := range names {
+			ids[other] = id
+		}
+		return names
+	}
+	for _, z := range p.file.Zones {
+		zones = append(zones, zone.Zone{ID: z.ID, Name: z.Name, Interfaces: z.Interfaces, Prefixes: z.Prefixes})
+		for _, name := range z.Interfaces {
+			parent, _ := zone.SplitVLAN(name)
+			names := know(parent)
+			if name == parent {
+				continue
+			}
+			know(name)
+			// A VLAN's device is called after one name of its parent; the zone may have written another.
+			for _, other := range names {
+				device := other + strings.TrimPrefix(name, parent)
+				know(device)
+				if _, own := ids[name]; own {
+					continue
+				}
+				if id, ok := ids[device]; ok {
+					ids[name] = id
+				}
+			}
+		}
+	}
+	var extra []string
+	for _, s := range p.sources {
+		for _, name := range s.Interfaces {
+			extra = append(extra, name)
+			know(name)
+		}
+	}
+	p.checkZoneInterfaces(ids)
+	p.zones = zone.New(zones, extra, ids)
+}
+
+// checkZoneInterfaces records interfaces that two zones claim by different names. ids holds the kernel's index for names.
+func (p *Plan) checkZoneInterfaces(ids map[string]uint32) {
+	type logical struct {
+		index uint32
+		tag   uint16
+	}
+	type claim struct{ zone, name string }
+	owners := make(map[logical]claim)
+	for _, z := range p.file.Zones {
+		for i, name := range z.Interfaces {
+			var claimed []logical
+			parent, tag := zone.SplitVLAN(name)
+			if id, ok := ids[parent]; ok {
+				claimed = append(claimed, logical{id, tag})
+			}
+			if id, ok := ids[name]; ok && name != parent { // an interface of that very name
+				claimed = append(claimed, logical{id, 0})
+			}
+			for _, l := range claimed {
+				owner, taken := owners[l]
+				if !taken {
+					owners[l] = claim{z.Name, name}
+				} else if owner.zone != z.Name && owner.name != name { // the same name is recorded already
+					p.file.Zone(z.Name).Errorf(fmt.Sprintf("interfaces[%d]", i), "%s is another name of %s, which already belongs to zone %s",
+						name, owner.name, owner.zone)
+					break
+				}
+			}
+		}
+	}
+}

@@ -24,7 +24,7 @@ func TestShape(t *testing.T) {
 		{readOptions{colour: "auto", format: format.Frames}, format.Frames, false, ""},
 		{readOptions{colour: "auto", format: format.Frames, toTerminal: true}, "", false, "frames are binary"},
 		{readOptions{colour: "sometimes"}, "", false, "auto, always, never"},
-		{readOptions{colour: "auto", format: "xml"}, "", false, "known are"},
+		{readOptions{colour: "auto", format: "xml"}, "", false, "the formats are"},
 	} {
 		got, err := c.o.shape()
 		switch {

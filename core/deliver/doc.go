@@ -4,6 +4,5 @@
 // Reconnect-and-replay is therefore the same path for every sink, and a sink that panics, fails or hangs concerns only
 // its own ring.
 //
-// What lives here: that loop, the stream a sink reads, its state for an operator. What never may: concrete sinks, or a
-// second queue.
+// It does not know concrete sinks, and holds no queue: the ring is the queue.
 package deliver

@@ -1,8 +1,8 @@
-// Package hook is what a hook is: the in-process contract between a worker and the code that judges packets at a call
+// Package hook defines the contract between a worker and the code that judges packets at a call
 // site.
 //
-// What lives here: the packet as hooks see it, findings and verdicts, and how a hook is registered. What never may:
-// concrete hooks, the gate, rings, sinks. A hook judges; the worker turns what it found into records after admission.
+// A hook judges; the worker turns what it found into records after admission. Hooks do not know each other, the gate,
+// the rings or the sinks.
 package hook
 
 import (

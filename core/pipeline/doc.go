@@ -8,6 +8,5 @@
 //   - It stops in reverse, packets first: the workers end and flush, the sources close, the rings drain for as long as
 //     the configuration allows, and what is left is counted as abandoned.
 //
-// What lives here: that order, and the account of all parts in one place. What never may: concrete plugins, AF_XDP,
-// formats; they come through the registry.
+// It knows concrete plugins only through its [Registry].
 package pipeline

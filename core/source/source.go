@@ -1,7 +1,6 @@
-// Package source is what a source of frames is: the contract between a worker and whatever packets come from.
+// Package source defines the contract between a worker and a source of frames.
 //
-// What lives here: the interfaces and how a source is registered. What never may: concrete sources, packet decoding,
-// goroutines.
+// It knows no concrete sources, decodes nothing and starts no goroutines.
 package source
 
 import (

@@ -7,6 +7,5 @@
 // A packet passes its call sites one after the other and the events of a batch keep the order of their packets. They are
 // encoded when the gate has room for them, at the end of the batch, while the frames are still lent.
 //
-// What lives here: that loop, its counters, and how findings and sessions become records. What never may: decisions of a
-// hook, knowledge of a concrete source or sink.
+// It does not know concrete hooks, sources or sinks.
 package worker

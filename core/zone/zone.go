@@ -1,7 +1,6 @@
 // Package zone tells which security zone a packet came from and goes to.
 //
-// It holds the table from interface, VLAN and prefix to zone, and the ids of logical interfaces. It decides nothing about
-// packets. A [Table] is immutable: workers read it without locks.
+// It makes no decisions about packets. A [Table] is immutable: workers read it without locks.
 package zone
 
 import (

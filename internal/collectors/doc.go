@@ -4,6 +4,5 @@
 // They come from a folder that install.sh fills (make collectors). Without it tests are skipped, except where
 // PIPELINED_REQUIRE_COLLECTORS=1 says that they must run.
 //
-// What lives here is how to start, kill, stop and watch them. What never may: what a test configures them for, and anything
-// of ours.
+// It does not know what a test configures them for.
 package collectors

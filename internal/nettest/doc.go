@@ -8,6 +8,5 @@
 // A host is quiet: IPv6 is off until the test gives an IPv6 address, so that no packet is seen that the test did not
 // send.
 //
-// What lives here is only what tests of several packages need to have traffic. No assertion about a package of ours
-// belongs here, and this package imports none of them.
+// It asserts nothing about other packages. Only tests import it.
 package nettest

@@ -1,8 +1,7 @@
 // Package plugintest runs sinks that are executables as the daemon does, and kills them: tests of the commands that we ship
 // share it.
 //
-// What lives here: building a command, a host with one sink, and a load under which its process is killed. What never may:
-// knowledge of one sink's destination, and anything but tests importing it.
+// It does not know the destination of any sink. Only tests import it.
 package plugintest
 
 import (

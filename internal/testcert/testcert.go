@@ -1,6 +1,6 @@
 // Package testcert makes certificates for tests of TLS: one that vouches for itself, for 127.0.0.1.
 //
-// What lives here: that. What never may: anything but tests importing it.
+// Only tests import it.
 package testcert
 
 import (

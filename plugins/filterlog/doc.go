@@ -2,8 +2,7 @@
 // matches none is discarded. It judges packets at the ingress site (input) and at the egress site (output), before and
 // after policies, and makes an event of those that a term logs.
 //
-// What lives here: match conditions and actions, their configuration, and the compiled filter. What never may: state
-// between packets other than counters, sessions, the gate, sinks, clocks.
+// It keeps no state between packets but counters, and knows neither sessions nor the gate, sinks or clocks.
 //
 // A filter is compiled into one bit per term. For each field of the packet that some term looks at, a table gives the
 // terms that agree with its value; what is left when all of them are intersected are the terms that match. So a packet

@@ -1,9 +1,20 @@
 // Package policydeny is the hook that applies security policies to the first packet of a flow, as Junos zone policies do:
 // it permits, denies or rejects, and says which decisions are logged.
 //
-// What lives here: the policies' configuration, their compiled form, and counters of their own. What never may: sessions,
-// records and their delivery, the clock, and anything that changes after the configuration was read, except counters.
+// It knows neither sessions nor records and their delivery, and reads no clock.
 //
-// A configuration is compiled once: names become ids, address lists become sorted ranges per family, and each pair of zones
-// gets the chain of the policies that can match between them. README.md is the page for operators.
+// # How a policy is found
+//
+// What a policy wants in one dimension (ingress zone, egress zone, source, destination, application) is a condition with a
+// number, its label. A packet gets the labels of all conditions that it meets, by one lookup for each dimension. A policy is
+// an entry of five labels, or several where it lists alternatives, and a tree of labels finds the first entry whose labels
+// the packet all has:
+//
+//	index.go              policies to conditions and entries; the search
+//	addresslabels.go      an address to its labels: longest prefix
+//	applicationlabels.go  protocol, port and ICMP type to their labels
+//	tree.go               the tree of labels
+//	denied.go             flows that were denied lately, remembered by each worker
+//
+// README.md is the page for operators.
 package policydeny

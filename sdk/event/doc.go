@@ -1,9 +1,8 @@
 // Package event is the security event as pipelined stores and sends it: the 136-byte RT_FLOW record, its frame on the
 // wire, the codes in it, and the names that its ids stand for.
 //
-// What lives here: layout and accessors, the frame codec, enumerations with their text. What never may: formatting of log
-// lines (sdk/format), decisions, goroutines, and anything of ours on a higher floor. The package is public: its layout is
-// a contract with receivers and with plugins.
+// The package is public: its layout is a contract with receivers and plugins. It formats no log lines (sdk/format does)
+// and imports nothing of this module.
 //
 // A [Record] holds the frame exactly as the event stream sends it, so that a sink that speaks the stream copies bytes
 // and only sinks that need text look inside.

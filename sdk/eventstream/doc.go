@@ -31,6 +31,5 @@
 //   - Every number that is missing is reported, and whether the stream has accounted for it.
 //   - Its memory does not depend on what the producer sends.
 //
-// What lives here: the protocol, and the receiving end. What never may: the producing end (sinks/unixsock), formats, and
-// anything of ours but sdk/event. The package is public.
+// The package is public. The producing end is the sink "unixsock" (sinks/unixsock).
 package eventstream

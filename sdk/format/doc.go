@@ -1,9 +1,8 @@
 // Package format turns event records into bytes: Juniper-style syslog lines (RFC 5424, and the older RFC 3164), JSON in Elastic
 // Common Schema terms, short lines for people, and the wire frames as they are.
 //
-// What lives here: encoders, the texts that lines are made of, and the rules for characters in them. What never may:
-// writing anywhere, reading the clock, framing of a transport (octet counting belongs to the syslog sink), and anything of
-// ours but sdk/event.
+// It writes nowhere, reads no clock, and knows nothing of how a transport frames messages (octet counting belongs to
+// the syslog sink).
 //
 // An [Encoder] is immutable: any number of goroutines may use one. It allocates nothing but what dst needs to grow.
 //

@@ -18,5 +18,5 @@
 // A window outlives a run. What the broker has confirmed behind a record that it has not is still known when the daemon
 // hands the records out again: Add says so, and the sink does not send it twice.
 //
-// What lives here: numbers. What never may: records, messages, retries, and anything of ours but sdk and sdk/event.
+// It handles numbers only: records, messages and retries are the sink's.
 package inflight

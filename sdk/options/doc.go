@@ -12,6 +12,5 @@
 // Nothing here reads a file or touches a destination while a configuration is checked; what an option names is read when
 // the sink connects, so that a renewed certificate or password is taken with the next connection.
 //
-// What lives here: option types, their checks and what they make. What never may: the options of one sink, and anything of
-// ours but sdk and sdk/format.
+// Options of one sink alone stay with that sink.
 package options

@@ -14,5 +14,5 @@
 //
 // [Config] is the configuration of such a sink, and [Conform] what every sink has to pass.
 //
-// What lives here: the fake and its checks. What never may: anything of ours but sdk, sdk/event and sdk/table.
+// It imports nothing of this module outside sdk.
 package sinktest

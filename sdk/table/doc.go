@@ -5,5 +5,5 @@
 // JSON, so that the same mistake has the same message in both. [Parse] makes a configuration of a JSON text, which is
 // also what the test of a sink wants.
 //
-// What lives here: decoding a tree of values. What never may: reading files, what a key means, and anything of ours.
+// It reads no files, does not know what a key means, and imports nothing of this module.
 package table

@@ -1,8 +1,8 @@
 // Package topic makes the names of places at a destination (subjects, topics, channels) from a template and a record:
 // "events.{kind}.{zone}" becomes "events.policy-deny.untrust".
 //
-// What lives here: the template language and a cache, so that a name costs a lookup per record. What never may: the rules
-// for characters of one protocol (a sink brings its own escape), and anything of ours but sdk/event.
+// A cache makes a name cost a lookup per record. Rules for characters belong to a protocol: a sink brings its own
+// escape.
 package topic
 
 import (

@@ -1,7 +1,6 @@
 // Package kafka is the sink that produces to Kafka topics.
 //
-// What lives here: topics, keys, the client, and which records the brokers have. What never may: a queue of its own, retries
-// across runs (an error ends the run and the daemon comes again), formats (sdk/format), and anything of ours but sdk/....
+// It holds no queue, and retries nothing across runs: an error ends the run and the daemon calls Run again.
 //
 // # Files
 //

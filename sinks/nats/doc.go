@@ -1,8 +1,6 @@
 // Package nats is the sink that publishes to a NATS JetStream stream.
 //
-// What lives here: connecting, subjects, messages with one record or many, and which records the stream has. What never
-// may: a queue of its own, retries (an error ends the run and the daemon comes again), formats (sdk/format), and anything
-// of ours but sdk/....
+// It holds no queue, and retries nothing across runs: an error ends the run and the daemon calls Run again.
 //
 // # Files
 //

@@ -1,9 +1,8 @@
 // Package unixsock is the sink that speaks the event stream over a Unix socket: records out, cumulative acknowledgements
 // in, and a replay of everything that was not acknowledged on the next connection. docs/wire.md is its protocol.
 //
-// What lives here: the producing end of the event stream and its two ways to a connection. What never may: a queue, a
-// retransmit buffer or a retry loop of its own (the ring and the daemon have them), the layout of frames
-// (sdk/eventstream), and anything of ours but sdk/....
+// It holds no queue, retransmit buffer or retry loop of its own: the ring and the daemon have them. The layout of
+// frames is in sdk/eventstream.
 //
 // # Files
 //

@@ -1,6 +1,6 @@
 // Package xdp is the live source of frames: the receive queues of one network interface, read through AF_XDP.
 //
-// It is a TAP AND THE END OF THE ROAD for what it reads: IPv4 and IPv6 packets of the interface are taken from the
+// The packets that it reads end here: IPv4 and IPv6 packets of the interface are taken from the
 // kernel, looked at, and their memory is recycled. Package xsk, which does it, says what stays with the kernel.
 //
 // A [Source] outlives its interface. When the interface is deleted, changes its number of queues, or gets an MTU that its
@@ -11,6 +11,5 @@
 // One worker reads one [Queue]. Beside them there is one goroutine per source, which opens and closes, and the one with
 // which xsk watches the link. Nothing is started per call, and the workers share nothing that they write to.
 //
-// What lives here is the bridge between xsk and core/packet, the policy of opening again, and the table of the source in
-// the configuration. What never may: rings and programs (xsk), and decoding of what is inside a frame.
+// Rings and programs are in package xsk; what is inside a frame is not decoded here.
 package xdp

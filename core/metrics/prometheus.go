@@ -21,7 +21,10 @@ type Sink struct {
 	Runs       uint64
 	LagRecords uint64
 	LagSeconds float64
-	Counters   []SinkCounter
+	// GivenUpBefore are the events, by kind, that earlier runs gave up and that this run's stream announces. It does not
+	// change while the pipeline runs.
+	GivenUpBefore map[string]uint64
+	Counters      []SinkCounter
 }
 
 // SinkCounter is one of a sink's own counters.
@@ -62,6 +65,7 @@ type descs struct {
 	packets, bytes, refused, droppedAt, unclaimed             *prometheus.Desc
 	sessions, sessionsTotal, events, limited, queue, inFlight *prometheus.Desc
 	sinkUp, sinkRuns, lagRecords, lagSeconds, sink, source    *prometheus.Desc
+	givenUpBefore                                             *prometheus.Desc
 	hookPackets, hookBytes, unaccounted                       *prometheus.Desc
 }
 
@@ -79,11 +83,13 @@ func newDescs() descs {
 		queue: desc("sink_records_total",
 			"Admitted events at a sink: admitted = filtered + queued + over_budget + disconnected + closed, and queued = acknowledged + rejected + evicted + abandoned + in flight.",
 			"sink", "kind", "outcome"),
-		inFlight:    desc("sink_in_flight_records", "Records in a sink's ring that are not acknowledged.", "sink", "kind"),
-		sinkUp:      desc("sink_up", "1 while the sink runs, 0 while it waits to be run again.", "sink"),
-		sinkRuns:    desc("sink_runs_total", "How often the sink was started.", "sink"),
-		lagRecords:  desc("sink_lag_records", "Records that the sink has not taken yet.", "sink"),
-		lagSeconds:  desc("sink_lag_seconds", "Age of the oldest record that is not acknowledged.", "sink"),
+		inFlight:   desc("sink_in_flight_records", "Records in a sink's ring that are not acknowledged.", "sink", "kind"),
+		sinkUp:     desc("sink_up", "1 while the sink runs, 0 while it waits to be run again.", "sink"),
+		sinkRuns:   desc("sink_runs_total", "How often the sink was started.", "sink"),
+		lagRecords: desc("sink_lag_records", "Records that the sink has not taken yet.", "sink"),
+		lagSeconds: desc("sink_lag_seconds", "Age of the oldest record that is not acknowledged.", "sink"),
+		givenUpBefore: desc("sink_given_up_before_events",
+			"Events that earlier runs gave up, which this run's first record announces; the same for the whole run.", "sink", "kind"),
 		sink:        desc("sink_total", "A sink's own counters.", "sink", "counter"),
 		source:      desc("source_total", "A source's own counters.", "source", "queue", "counter"),
 		hookPackets: desc("hook_packets_total", "Packets that a hook counted.", "hook", "counter"),
@@ -158,6 +164,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		count(d.sinkRuns, st.Runs, sink)
 		gauge(d.lagRecords, float64(st.LagRecords), sink)
 		gauge(d.lagSeconds, st.LagSeconds, sink)
+		for kind, n := range st.GivenUpBefore {
+			gauge(d.givenUpBefore, float64(n), sink, kind)
+		}
 		for _, c := range st.Counters {
 			count(d.sink, c.Value, sink, c.Name)
 		}

@@ -17,8 +17,8 @@ type carried struct {
 	dir *statedir.Dir // nil: there is none
 
 	mu        sync.Mutex
-	losses    statedir.Losses // what the file holds: not announced yet, or the announcement not acknowledged
-	announced []event.LossCounts
+	losses    statedir.Losses    // what the file holds: not announced yet, or the announcement not acknowledged
+	announced []event.LossCounts // of the sinks, by index; not changed after the pipeline was opened
 }
 
 // reserveEpochs returns the first of n epochs, one for each sink.
@@ -72,6 +72,17 @@ func (pl *Pipeline) announceCarried() {
 			log.Warn("the last run has given up events of a sink that is not configured any more; they are announced when it is", "sink", name)
 		}
 	}
+}
+
+// before returns what earlier runs have given up for a sink, by index, as its stream announces it: a number for every kind.
+func (c *carried) before(i int) map[string]uint64 {
+	events := make(map[string]uint64)
+	for _, k := range event.Kinds() {
+		if k != event.Loss {
+			events[k.String()] = c.announced[i][k]
+		}
+	}
+	return events
 }
 
 func (pl *Pipeline) hasSink(name string) bool {

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -25,7 +26,8 @@ type stateRun struct {
 	losses  []event.Record // that other got
 	opens   uint64         // session-open records that other got
 	offered uint64
-	first   event.Kind // kind of the first record
+	first   event.Kind        // kind of the first record
+	before  map[string]uint64 // what metrics say that earlier runs gave up for other
 	log     string
 }
 
@@ -73,6 +75,10 @@ func (s *stateRun) run(t *testing.T) {
 		if s.kills {
 			return
 		}
+		s.before = givenUpBefore(t, pl, "other")
+		if good := givenUpBefore(t, pl, "good"); total(good) != 0 {
+			t.Errorf("good has given up nothing, metrics show %v", good)
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- pl.Run(ctx) }()
@@ -81,14 +87,42 @@ func (s *stateRun) run(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+		if now := givenUpBefore(t, pl, "other"); !maps.Equal(now, s.before) {
+			t.Errorf("given up before this run: %v at its start, %v at its end", s.before, now)
+		}
 		l := checkP1(t, pl)
 		s.offered = l.Events[event.SessionOpen.String()].Offered
 		s.log = r.log.String()
 	})
 }
 
+// givenUpBefore returns what metrics show that earlier runs gave up for a sink: every kind but losses, zeros too. The status
+// shows the same without the zeros.
+func givenUpBefore(t *testing.T, pl *Pipeline, sink string) map[string]uint64 {
+	t.Helper()
+	shown := pl.Snapshot().Sinks[sink].GivenUpBefore
+	status := pl.Status().Sinks[sink].GivenUpBefore
+	for _, k := range event.Kinds() {
+		n, ok := shown[k.String()]
+		if ok != (k != event.Loss) {
+			t.Errorf("sink %s, kind %v: shown is %v", sink, k, ok)
+		}
+		if in, ok := status[k.String()]; ok != (n > 0) || in != n {
+			t.Errorf("sink %s, kind %v: metrics show %d, the status %d", sink, k, n, in)
+		}
+	}
+	return shown
+}
+
+func total(events map[string]uint64) (sum uint64) {
+	for _, n := range events {
+		sum += n
+	}
+	return sum
+}
+
 // TestP5AccountAcrossRestart stops a pipeline with a sink that takes nothing: the next run's stream begins with a loss record
-// that counts what was given up, held and refused, and it is told once.
+// that counts what was given up, held and refused, and it is told once. Metrics and status of the run show the same counts.
 func TestP5AccountAcrossRestart(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o700); err != nil {
@@ -115,6 +149,14 @@ func TestP5AccountAcrossRestart(t *testing.T) {
 	if got, want := counts[event.SessionOpen], first.offered+again.offered; rec.Seq() != 1 || rec.LossReason() != event.LossAbandoned || got != want {
 		t.Errorf("record %d: %d sessions %v, want %d", rec.Seq(), got, rec.LossReason(), want)
 	}
+	if total(first.before) != 0 || again.before["session-open"] != first.offered {
+		t.Errorf("given up before: metrics of the first run show %v, of the second %v, want %d sessions", first.before, again.before, first.offered)
+	}
+	for k, n := range counts {
+		if kind := event.Kind(k); kind != event.Loss && third.before[kind.String()] != n {
+			t.Errorf("%v: metrics show %d, the loss record %d", kind, third.before[kind.String()], n)
+		}
+	}
 	if since, until := rec.LossSince(), rec.Time(); since <= 0 || until < since {
 		t.Errorf("from %d to %d", since, until)
 	}
@@ -122,6 +164,9 @@ func TestP5AccountAcrossRestart(t *testing.T) {
 	last.run(t)
 	if len(last.losses) != 0 {
 		t.Errorf("%d loss records of what was told", len(last.losses))
+	}
+	if total(last.before) != 0 {
+		t.Errorf("metrics show %v of what was told", last.before)
 	}
 }
 

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -126,6 +127,7 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		ds := pl.deliveries[i].Status()
 		sink := metrics.Sink{
 			Up: pl.deliveries[i].Connected(), Runs: ds.Runs, LagRecords: st.Unsent, LagSeconds: lag(st),
+			GivenUpBefore: pl.carried.before(i),
 		}
 		if r, ok := pl.plan.sinks[i].sink.(sdk.CounterReporter); ok {
 			for _, c := range r.Counters() {
@@ -189,6 +191,9 @@ type SinkStatus struct {
 	Overflow      uint64    `json:"overflow,omitempty"`
 	Up            bool      `json:"up"`    // it runs, and does not wait for its destination
 	Epoch         uint64    `json:"epoch"` // of its stream
+	// GivenUpBefore are the events, by kind, that earlier runs gave up and that the first record of the stream announces; absent:
+	// none.
+	GivenUpBefore map[string]uint64 `json:"given_up_before,omitempty"`
 
 	Detail   any               `json:"detail,omitempty"`
 	Counters map[string]uint64 `json:"counters,omitempty"` // the sink's own
@@ -217,6 +222,8 @@ func (pl *Pipeline) Status() Status {
 		}
 		sink.Up = pl.deliveries[i].Connected()
 		sink.OverflowSince, sink.Overflow = pl.watch.overflowing(i)
+		sink.GivenUpBefore = pl.carried.before(i)
+		maps.DeleteFunc(sink.GivenUpBefore, func(_ string, n uint64) bool { return n == 0 })
 		if r, ok := pl.plan.sinks[i].sink.(sdk.Reporter); ok {
 			sink.Detail = r.Status()
 		}

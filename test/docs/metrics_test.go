@@ -26,9 +26,11 @@ func full() metrics.Snapshot {
 			Sinks:   map[string]map[string]metrics.Queue{"events": {"policy-deny": {}}},
 		},
 		RateLimited: map[string]map[string]uint64{"policy-deny": {"unknown": 1}},
-		Sinks:       map[string]metrics.Sink{"events": {Counters: []metrics.SinkCounter{{Name: "reconnects"}}}},
-		Sources:     map[string][]metrics.SourceCounter{"wan": {{Name: "received"}}},
-		Hooks:       map[string][]metrics.HookCounter{"screens": {{Name: "land"}}},
+		Sinks: map[string]metrics.Sink{"events": {
+			Counters: []metrics.SinkCounter{{Name: "reconnects"}}, GivenUpBefore: map[string]uint64{"policy-deny": 1},
+		}},
+		Sources: map[string][]metrics.SourceCounter{"wan": {{Name: "received"}}},
+		Hooks:   map[string][]metrics.HookCounter{"screens": {{Name: "land"}}},
 	}
 }
 

@@ -24,7 +24,7 @@ run: build ## run the shipped pipeline over the shipped capture: first lines of 
 	@rm -f $(EVENTS)
 	@echo "running pipeline.toml over $(CAPTURE)"
 	@bin/pipelined run --log-level warn --legend 2> bin/ledger.txt || { cat bin/ledger.txt; exit 1; }
-	@echo "first events of each kind, as pipelined read -f text prints them (all are in $(EVENTS), as RFC 5424):"; echo
+	@echo "first events of each kind (all are in $(EVENTS), as RFC 5424):"; echo
 	@bin/pipelined read -f text --colour $$([ -t 1 ] && [ -z "$$NO_COLOR" ] && echo always || echo never) $(CAPTURE) 2> /dev/null | awk 'seen[$$2]++ < 2'
 	@echo; cat bin/ledger.txt
 

@@ -51,14 +51,15 @@ same capture and configuration give the same bytes. If less than half of the pac
 On a terminal an event is a short line for people: time of day in UTC, what, who to whom, why. Elsewhere it is a syslog line with
 structured data. --format names another form.
 
-A session that has not ended when the capture does has no close record, as in the log of a device. With --close it gets one, at
+A session that is still in the table when the capture ends has no close record, as in the log of a device; nor has one whose
+FINs came within the last two seconds. With --close they get one, unless a signal ends the reading, at
 the time of the last packet, with the reason "unset" unless a FIN or RST gives another.
 
 CAPTURE may also be a file of frames that read or a file sink wrote with the format "frames", compressed or not: its records
 are printed as they are, with the names that the file holds. A file of an earlier version holds none: the names are those of
 the configuration then. There is no --ledger for them: no packets are read.`,
 		Example: `  pipelined read edge.pcapng.gz
-  tcpdump -i lan0 -w - | pipelined read --interface lan0 -
+  tcpdump -i lan0 -U -w - | pipelined read --interface lan0 -
   pipelined read --format json --ledger ledger.json edge.pcapng.gz`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {

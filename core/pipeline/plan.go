@@ -89,6 +89,8 @@ func NewPlan(f *config.File, problems *config.Problems, o Options) *Plan {
 	if f.Sure("zones") { // otherwise hooks would miss zones that are there
 		p.checked = p.hooks(f.Hooks, hook.Env{Workers: 1, Zones: p.zones, Apps: p.apps, Names: hook.NewNameBuilder(), Live: p.live})
 		p.checkHooks(p.checked)
+	} else if len(f.Hooks) > 0 {
+		f.Hooks[0].Section.Warnf("", "hooks are checked when the tables of zones are right")
 	}
 	p.planSinks()
 	return p

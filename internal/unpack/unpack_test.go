@@ -214,7 +214,7 @@ func FuzzUnpack(f *testing.F) {
 		b := pack(f, name, small)
 		f.Add(b)
 		f.Add(b[:len(b)-5])
-		f.Add(append(b[:len(b):len(b)], b...))
+		f.Add(append(slices.Clip(b), b...))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		format := Detect(b)

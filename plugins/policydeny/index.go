@@ -208,7 +208,7 @@ func newZoneLabels(lists [][]uint16) (z zoneLabels) {
 	for label, zones := range lists {
 		for _, id := range zones {
 			for int(id) >= len(z.rows) {
-				z.rows = append(z.rows, z.any[:len(z.any):len(z.any)])
+				z.rows = append(z.rows, slices.Clip(z.any))
 			}
 			z.rows[id] = append(z.rows[id], uint32(label))
 		}

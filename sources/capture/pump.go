@@ -81,8 +81,10 @@ func (p *pump) signal() {
 	}
 }
 
-// receive waits for a full batch, the end of the capture, the timeout or ctx, and hands over what there is.
+// receive waits for a full batch, the end of the capture, the timeout or ctx, and hands over what there is: packets that
+// were read are not lost when ctx ends.
 func (p *pump) receive(ctx context.Context, b *packet.Batch, timeout time.Duration) error {
+	var ended error
 	select {
 	case <-p.ready:
 	default:
@@ -91,7 +93,7 @@ func (p *pump) receive(ctx context.Context, b *packet.Batch, timeout time.Durati
 		case <-p.ready:
 		case <-p.timer.C:
 		case <-ctx.Done():
-			return ctx.Err()
+			ended = ctx.Err()
 		}
 	}
 	p.mu.Lock()
@@ -112,8 +114,12 @@ func (p *pump) receive(ctx context.Context, b *packet.Batch, timeout time.Durati
 		if b.N > 0 {
 			return nil
 		}
+		return p.err
 	}
-	return p.err
+	if b.N > 0 {
+		return nil
+	}
+	return ended
 }
 
 func (p *pump) stop() {

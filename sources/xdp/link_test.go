@@ -2,6 +2,7 @@ package xdp
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,10 +23,10 @@ func linkFrames() (frames [][]byte) {
 		var tags []byte
 		for n := range 10 {
 			tags = append(binary.BigEndian.AppendUint16(tags, tag), 0, byte(n+1))
-			put(append(tags[:len(tags):len(tags)], 0x08, 0)...)
-			put(append(tags[:len(tags):len(tags)], 0x08, 6)...)
-			put(append(tags[:len(tags):len(tags)], 0x88, 0x64, 0x11, 0, 0, 1, 0, 50, 0, 0x21)...)
-			put(append(tags[:len(tags):len(tags)], 0x88, 0x47, 0, 0, 1, 64)...)
+			put(append(slices.Clip(tags), 0x08, 0)...)
+			put(append(slices.Clip(tags), 0x08, 6)...)
+			put(append(slices.Clip(tags), 0x88, 0x64, 0x11, 0, 0, 1, 0, 50, 0, 0x21)...)
+			put(append(slices.Clip(tags), 0x88, 0x47, 0, 0, 1, 64)...)
 		}
 	}
 	for _, code := range []byte{0, 1, 0xa7} {

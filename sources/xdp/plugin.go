@@ -66,6 +66,9 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 			cfg.Errorf("pass_ports["+strconv.Itoa(i)+"]", "no packet goes to port 0")
 		}
 	}
+	if o.TakeTraffic && len(o.PassPorts) == 0 {
+		cfg.Warnf("take_traffic", "takes every IPv4 and IPv6 packet from this host, those of remote logins too; leave some with pass_ports, such as [22]")
+	}
 	return source.Configured{
 		Interfaces: []string{o.Interface},
 		Live:       true,

@@ -104,7 +104,7 @@ func (pl *Pipeline) forgetAnnounced(ctx context.Context) {
 		wg.Go(func() {
 			for r := pl.rings[i]; ; {
 				room := r.Room()
-				if r.Floor() > 1 {
+				if r.Taken() > 0 {
 					pl.carried.set(pl, s.name, nil)
 					return
 				}
@@ -141,7 +141,7 @@ func (c *carried) set(pl *Pipeline, sink string, loss *statedir.Loss) {
 func (pl *Pipeline) giveUp(i int) {
 	name, r, log := pl.plan.sinks[i].name, pl.rings[i], pl.plan.options.Log
 	held := r.State()
-	acknowledged := r.Floor() > 1 // what the last run has given up
+	acknowledged := r.Taken() > 0 // what the last run has given up
 	r.Abandon()
 	if held.Held > 0 {
 		log.Warn("records abandoned", "sink", name, "records", held.Held)

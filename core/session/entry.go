@@ -103,6 +103,10 @@ const (
 	serverFIN                     // the server has sent a FIN
 	clientSeq                     // end and acked of the client are valid
 	serverSeq                     // end and acked of the server are valid
+	clientSent                    // the client has sent something other than a reset
+	serverSent                    // the server has sent something other than a reset
+	clientLost                    // acked of the client is a sequence number that did not fit, see [entry.rejoin]
+	serverLost                    // acked of the server is
 	closing                       // the session has ended and waits for stragglers: packets do not refresh it
 	unreachable                   // an ICMP error was the last that was heard of it
 	joined                        // it was created by a packet that begins nothing: the first may still come
@@ -116,9 +120,13 @@ const (
 
 const bothFINs = clientFIN | serverFIN
 
-// finOf and seqOf return the bits of an end.
-func finOf(who int) state { return clientFIN << who }
-func seqOf(who int) state { return clientSeq << who }
+const bothSent = clientSent | serverSent
+
+// finOf, seqOf, sentOf and lostOf return the bits of an end.
+func finOf(who int) state  { return clientFIN << who }
+func seqOf(who int) state  { return clientSeq << who }
+func sentOf(who int) state { return clientSent << who }
+func lostOf(who int) state { return clientLost << who }
 
 func (e *entry) reason() event.CloseReason { return event.CloseReason(e.state >> reasonShift) }
 
@@ -130,14 +138,14 @@ func (e *entry) setReason(r event.CloseReason) {
 func (e *entry) answered() bool { return e.packets[client] != 0 && e.packets[server] != 0 }
 
 // wanted reports whether both ends have shown that they want the session: both have sent and, of TCP, the handshake is
-// complete. It stays so when the session ends.
+// complete and neither has sent resets only. It stays so when the session ends.
 func (e *entry) wanted() bool {
-	return e.answered() && (e.proto() != packet.ProtoTCP || e.state&established != 0)
+	return e.answered() && (e.proto() != packet.ProtoTCP || e.state&established != 0 && e.state&bothSent == bothSent)
 }
 
 // mutual reports whether both ends want the session: both have sent and, of TCP, the handshake is complete. A session that
-// has ended is not mutual any more. What a flood of spoofed packets creates never is: neither a SYN, nor a SYN that a
-// server answers, nor an ACK that is taken for the middle of a session.
+// has ended is not mutual any more. What a flood of spoofed TCP packets creates never is: neither a SYN, nor a SYN that a
+// server answers, nor an ACK that is taken for the middle of a session and that a host answers with a reset.
 func (e *entry) mutual() bool {
 	return e.wanted() && !e.over()
 }
@@ -150,7 +158,7 @@ func (e *entry) over() bool {
 // swap makes the client the server and the server the client.
 func (e *entry) swap() {
 	e.state ^= clientIsB
-	for _, bit := range [...]state{clientFIN, clientSeq} { // that of the server is the next one
+	for _, bit := range [...]state{clientFIN, clientSeq, clientSent, clientLost} { // that of the server is the next one
 		both := e.state & (bit | bit<<1)
 		if both == bit || both == bit<<1 {
 			e.state ^= bit | bit<<1
@@ -186,7 +194,7 @@ type Session struct {
 	InZone, OutZone uint16
 	App             uint16
 	LogClose        bool
-	Wanted          bool // both ends have sent and, of TCP, the handshake was complete: no forged address can do that
+	Wanted          bool // both ends have sent and, of TCP, the handshake was complete: no forged address can do that over TCP
 	OpenOwed        bool // its SessionOpen record was held back, see [Table.OweOpen], and never became due
 }
 

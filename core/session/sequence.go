@@ -37,6 +37,10 @@ func (e *entry) track(h *packet.Headers, who int) {
 	acks := h.TCPFlags&packet.ACK != 0
 	seqFits := e.state&seqOf(who) == 0 || e.fits(who, h.TCPSeq)
 	ackFits := acks && (e.state&seqOf(other) == 0 || e.fits(other, h.TCPAck))
+	if !seqFits && !ackFits {
+		e.rejoin(h, who)
+		return
+	}
 	switch {
 	case e.state&seqOf(who) == 0:
 		e.state |= seqOf(who)
@@ -57,6 +61,22 @@ func (e *entry) track(h *packet.Headers, who int) {
 			e.end[other] = h.TCPAck
 		}
 	}
+}
+
+// rejoin takes a segment of which nothing fits: it is forged, or more than slack was lost in both directions before it was
+// seen. Its number becomes that of the connection when the other end acknowledges it, which it does not do with a number
+// that is forged. Until then no reset of this end fits.
+func (e *entry) rejoin(h *packet.Headers, who int) {
+	other := client + server - who
+	near := int32(h.TCPAck - e.acked[other])
+	if e.state&lostOf(other) == 0 || h.TCPFlags&packet.ACK == 0 || near < -slack || near > slack {
+		e.state |= lostOf(who)
+		e.acked[who] = h.TCPNext
+		return
+	}
+	e.state &^= clientLost | serverLost
+	e.acked[other], e.end[other] = h.TCPAck, h.TCPAck
+	e.acked[who], e.end[who] = h.TCPSeq, h.TCPNext
 }
 
 // finished reports whether each end has acknowledged the FIN of the other, of which h is the one that comes last. Without

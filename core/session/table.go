@@ -164,6 +164,27 @@ func (t *Table) Lookup(h *packet.Headers, domain uint32, now int64, hit *Hit) bo
 	return true
 }
 
+// LookupDenied is [Table.Lookup] for a packet that policies have denied as the first of its flow: where the session's own
+// first packet could have been an answer, it was not, and the packet belongs to it.
+func (t *Table) LookupDenied(h *packet.Headers, domain uint32, now int64, hit *Hit) bool {
+	var k key
+	forward := k.set(&h.Tuple)
+	hash := k.hash(&t.secret)
+	s := t.shardOf(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.find(&k, hash, domain, forward)
+	if i == 0 || s.entries[i].state&doubtful == 0 {
+		return false
+	}
+	e := &s.entries[i]
+	e.state &^= doubtful
+	fromClient := forward != (e.state&clientIsB != 0)
+	t.touch(s, i, h, fromClient, domain, now)
+	*hit = e.hit(fromClient)
+	return true
+}
+
 // touch counts a packet into the session and moves its state.
 func (t *Table) touch(s *shard, i uint32, h *packet.Headers, fromClient bool, domain uint32, now int64) {
 	e := &s.entries[i]
@@ -248,9 +269,10 @@ func (t *Table) Create(h *packet.Headers, now int64, p *Params, old *Replaced) O
 		if !s.giveUp(&t.secret, now, old) {
 			s.stats.Full++
 			s.keepNot(hash, forward == p.FromServer, now)
-			t.fullAt.Store(max(now, 1))
+			t.notKept(now)
 			return Full
 		}
+		t.notKept(now)
 		i = s.alloc()
 	}
 	t.fill(s, i, h, hash, forward, now, p)
@@ -263,6 +285,13 @@ func (t *Table) Create(h *packet.Headers, now int64, p *Params, old *Replaced) O
 	}
 	s.file(i, now)
 	return Created
+}
+
+// notKept notes that the table had no room at now. Workers share the word: it is stored once in a wheel slot.
+func (t *Table) notKept(now int64) {
+	if at := t.fullAt.Load(); at == 0 || Slot(now) != Slot(at) {
+		t.fullAt.Store(max(now, 1))
+	}
 }
 
 // fill makes entry i a session of one packet.
@@ -326,7 +355,9 @@ func (s *shard) giveUp(secret *flowhash.Key, now int64, old *Replaced) bool {
 		}
 		old.Valid = true
 		s.stats.GivenUp++
-		s.remove(s.hand, e.hash(secret), now, &old.Session)
+		hash := e.hash(secret)
+		s.keepNot(hash, e.state&clientIsB != 0, now)
+		s.remove(s.hand, hash, now, &old.Session)
 		return true
 	}
 	return false
@@ -350,7 +381,7 @@ func (s *shard) remove(i uint32, hash uint64, now int64, out *Session) {
 
 // keepNot remembers a flow that there was no room for.
 func (s *shard) keepNot(hash uint64, clientIsB bool, now int64) {
-	s.unkept[hash&uint64(len(s.unkept)-1)] = unkept{unkeptTag(hash, clientIsB), uint32(now >> slotShift)}
+	s.unkept[hash&uint64(len(s.unkept)-1)] = unkept{unkeptTag(hash, clientIsB), uint32(Slot(now)) + 1}
 }
 
 func unkeptTag(hash uint64, clientIsB bool) uint32 {
@@ -361,7 +392,7 @@ func unkeptTag(hash uint64, clientIsB bool) uint32 {
 	return tag
 }
 
-// Unkept reports whether the packet answers a flow that the table had no room for in the last minute. It remembers a
+// Unkept reports whether the packet answers a flow that the table had no room for, or gave up, in the last minute. It remembers a
 // quarter as many of them as it has sessions, the latest.
 func (t *Table) Unkept(h *packet.Headers, now int64) bool {
 	if at := t.fullAt.Load(); at == 0 || now-at > unkeptLife {
@@ -374,7 +405,8 @@ func (t *Table) Unkept(h *packet.Headers, now int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := s.unkept[hash&uint64(len(s.unkept)-1)]
-	return u.slot != 0 && u.tag == unkeptTag(hash, forward) && int64(uint32(now>>slotShift)-u.slot) <= unkeptLife>>slotShift
+	ago := int64(int32(uint32(Slot(now)) + 1 - u.slot)) // negative by the clock of a worker that is behind
+	return u.slot != 0 && u.tag == unkeptTag(hash, forward) && max(ago, -ago) <= unkeptLife>>slotShift
 }
 
 // OweOpen notes that the SessionOpen record of the packet's session was held back: [Hit.OpenDue] says when it is

@@ -49,6 +49,9 @@ const protoOSPF = 89
 // follow moves the state of a session with one more packet of it and reports whether the session now has an earlier
 // deadline than before. Where the order of packets is lost between workers the outcome is the same in the end.
 func (t *Table) follow(e *entry, h *packet.Headers, fromClient bool) (sooner bool) {
+	if h.Proto != packet.ProtoTCP || !h.HasL4 || h.TCPFlags&packet.RST == 0 {
+		e.state |= sentOf(side(fromClient))
+	}
 	if !h.HasL4 {
 		return false
 	}
@@ -84,6 +87,8 @@ func (t *Table) syn(e *entry, h *packet.Headers, fromClient bool) {
 // handshake follows SYN, SYN-ACK, ACK. An ACK of the server completes it, too: a tap may not have seen all of the three.
 func (t *Table) handshake(e *entry, h *packet.Headers, fromClient bool) (sooner bool) {
 	switch {
+	case h.TCPFlags&packet.RST != 0:
+		return false
 	case !fromClient && h.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK:
 		e.state |= synAckSeen
 	case h.TCPFlags&(packet.SYN|packet.ACK) == packet.ACK && fromClient:

@@ -92,8 +92,7 @@ func (w *Worker) firstPacket(p *hook.Packet, last bool) (v hook.Verdict, waits b
 	p.OutZone = w.Zones.ByPrefix(&p.Dst, p.Family)
 	p.App = w.service(p)
 	if v := w.decide(p); v != hook.Pass {
-		if p.Proto != packet.ProtoTCP && w.Sessions.Unkept(&p.Headers, p.Time) {
-			w.counts.unkept++ // an answer to what the table had no room for
+		if w.answersDoubtful(p) || w.answersUnkept(p) {
 			return hook.Pass, false
 		}
 		if !last && w.couldAnswer(p) {
@@ -112,12 +111,36 @@ func (w *Worker) firstPacket(p *hook.Packet, last bool) (v hook.Verdict, waits b
 	return hook.Pass, false
 }
 
+// answersDoubtful counts a denied packet into the session of its flow, if that was created by a packet that could have been
+// an answer: the policies say which of the two is.
+func (w *Worker) answersDoubtful(p *hook.Packet) bool {
+	var hit session.Hit
+	if p.Proto == packet.ProtoTCP || !w.coarse() || !w.Sessions.LookupDenied(&p.Headers, w.domain, p.Time, &hit) {
+		return false
+	}
+	p.OutZone, p.App = hit.OutZone, hit.App
+	return true
+}
+
+// answersUnkept reports, and counts, that a denied packet answers what the table had no room for.
+func (w *Worker) answersUnkept(p *hook.Packet) bool {
+	if p.Proto == packet.ProtoTCP || !w.Sessions.Unkept(&p.Headers, p.Time) {
+		return false
+	}
+	w.counts.unkept++
+	return true
+}
+
+// coarse reports whether the order in which packets are carried may be another than that in which they came: there are
+// several workers, and packets have no receive times.
+func (w *Worker) coarse() bool { return w.batch.Coarse && w.Workers > 1 }
+
 // couldAnswer reports whether a packet that was denied as the first of a flow could be the answer to one that is carried
 // later. Where the times of packets are those at which they were received, the session of the question tells: it began
 // before. Where they are not, the ports must speak for it, since otherwise what a target answers to the first packet of a
 // scan would be taken for its question.
 func (w *Worker) couldAnswer(p *hook.Packet) bool {
-	return p.Proto != packet.ProtoTCP && !p.EchoRequest() && (!w.batch.Coarse || w.fromService(p))
+	return p.Proto != packet.ProtoTCP && !p.EchoRequest() && (!w.coarse() || w.fromService(p))
 }
 
 // fromService reports whether the ports of a packet say that it comes from a server: the source is a known service or a
@@ -144,8 +167,8 @@ func (w *Worker) create(p, first *hook.Packet, fromServer bool) bool {
 	params := session.Params{
 		ID: w.nextID, Policy: w.permit.Policy, Interface: first.Interface, InZone: first.InZone, OutZone: first.OutZone,
 		App: first.App, Timeout: w.permit.Timeout, LogClose: !w.permit.NoClose,
-		Domain: w.domain, FromServer: fromServer, Exact: !w.batch.Coarse,
-		Doubtful: w.batch.Coarse && p.Proto != packet.ProtoTCP && w.fromService(p),
+		Domain: w.domain, FromServer: fromServer, Exact: !w.coarse(),
+		Doubtful: w.coarse() && p.Proto != packet.ProtoTCP && w.fromService(p),
 	}
 	outcome := w.Sessions.Create(&p.Headers, p.Time, &params, &w.old)
 	w.replaced(w.at)

@@ -6,6 +6,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/packet"
 )
 
 // fragments remembers the ports of first fragments for a while, so that later fragments, which have no transport header,
@@ -17,9 +18,10 @@ type fragments struct {
 }
 
 type fragmentSlot struct {
-	hash             uint64 // of seed, addresses, protocol and fragment id
+	hash             uint64 // of seed, addresses, fragment id and, of IPv4, protocol
 	time             int64
 	srcPort, dstPort uint16
+	proto            uint8
 	used             bool
 }
 
@@ -40,17 +42,19 @@ func (f *fragments) resolve(p *hook.Packet) bool {
 	copy(key[8:24], p.Src[:])
 	copy(key[24:40], p.Dst[:])
 	binary.LittleEndian.PutUint32(key[40:], p.FragID)
-	key[44] = p.Proto
+	if p.Family == packet.IPv4 { // RFC 8200 section 4.5 has no protocol among what tells IPv6 datagrams apart
+		key[44] = p.Proto
+	}
 	key[45] = uint8(p.Family)
 	hash := xxhash.Sum64(key[:])
 	s := &f.slots[hash%fragmentSlots]
 	if p.FragOff == 0 {
-		*s = fragmentSlot{hash: hash, time: p.Time, srcPort: p.SrcPort, dstPort: p.DstPort, used: true}
+		*s = fragmentSlot{hash: hash, time: p.Time, srcPort: p.SrcPort, dstPort: p.DstPort, proto: p.Proto, used: true}
 		return true
 	}
 	if !s.used || s.hash != hash || p.Time-s.time > fragmentLife {
 		return false
 	}
-	p.SrcPort, p.DstPort = s.srcPort, s.dstPort
+	p.SrcPort, p.DstPort, p.Proto = s.srcPort, s.dstPort, s.proto // the first fragment's protocol counts
 	return true
 }

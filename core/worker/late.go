@@ -15,6 +15,7 @@ const lateSize = 1024
 type late struct {
 	entries [lateSize]lateEntry
 	head, n int
+	waiting int // of the entries, those that are not done
 }
 
 type lateEntry struct {
@@ -33,6 +34,7 @@ func (l *late) wait(p *hook.Packet, domain uint32) *lateEntry {
 	}
 	e := &l.entries[(l.head+l.n)%lateSize]
 	l.n++
+	l.waiting++
 	e.packet, e.domain, e.denied, e.done = *p, domain, false, false
 	return e
 }
@@ -46,6 +48,7 @@ func (w *Worker) resolve(now int64) {
 	for l.n > 0 && l.due() <= now {
 		e := &l.entries[l.head]
 		if !e.done {
+			l.waiting--
 			w.created = 0
 			w.finish(&e.packet, w.decideLate(e))
 			if w.created != 0 {
@@ -70,6 +73,7 @@ func (w *Worker) follow(first *hook.Packet) {
 		p := &e.packet
 		if !e.done && (p.SrcPort == first.SrcPort && p.Tuple == first.Tuple || p.SrcPort == reverse.SrcPort && p.Tuple == reverse) {
 			e.done = true
+			l.waiting--
 			w.finish(p, w.decideLate(e))
 		}
 	}
@@ -86,6 +90,9 @@ func (w *Worker) decideLate(e *lateEntry) hook.Verdict {
 	var hit session.Hit
 	if w.lookup(p, &hit) {
 		p.OutZone, p.App = hit.OutZone, hit.App
+		return hook.Pass
+	}
+	if w.answersDoubtful(p) || w.answersUnkept(p) {
 		return hook.Pass
 	}
 	w.denied(p, &e.finding)

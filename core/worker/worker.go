@@ -416,11 +416,12 @@ type publishedCounts struct {
 
 func (w *Worker) publish() {
 	from, to := &w.counts, &w.published
-	if to.received.Load() == from.received && !w.resolved {
+	received := from.received - uint64(w.late.waiting) // those that wait are in no other counter yet
+	if to.received.Load() == received && !w.resolved {
 		return
 	}
 	w.resolved = false
-	to.received.Store(from.received)
+	to.received.Store(received)
 	to.bytes.Store(from.bytes)
 	to.passed.Store(from.passed)
 	store(to.dropped[:], from.dropped[:])

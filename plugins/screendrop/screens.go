@@ -148,13 +148,22 @@ func (s *screens) judge(p *hook.Packet) (event.Screen, outcome) {
 	return none, under
 }
 
+// reassembledBy returns what tells datagrams apart beside addresses and identification: of IPv4 the protocol (RFC 791), of
+// IPv6 nothing (RFC 8200 section 4.5).
+func reassembledBy(h *packet.Headers) uint16 {
+	if h.Family == packet.IPv4 {
+		return uint16(h.Proto)
+	}
+	return 0
+}
+
 // fragment applies the screens for fragments.
 func (s *screens) fragment(p *hook.Packet) (event.Screen, outcome) {
 	if s.signatures.pingDeath(&p.Headers) {
 		return event.ScreenPingDeath, crossed
 	}
 	if s.tearDrop != nil {
-		id := fold(s.source(p), s.target(p, uint16(p.Proto))^uint64(p.FragID))
+		id := fold(s.source(p), s.target(p, reassembledBy(&p.Headers))^uint64(p.FragID))
 		if result := s.tearDrop.add(id, &p.Headers, p.Time); result != under {
 			return event.ScreenTearDrop, result
 		}

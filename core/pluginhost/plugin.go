@@ -173,7 +173,11 @@ func (p *live) greet(ctx context.Context, config *plugin.ClientConfig, req *sink
 	}
 	p.sink = raw.(sinkv1.SinkClient)
 	answer, err := p.sink.Configure(ctx, req)
-	if err != nil {
+	switch status.Code(err) {
+	case codes.OK:
+	case codes.DeadlineExceeded, codes.Canceled: // the plugin's end of the connection may see the deadline first
+		return nil, errStart
+	default:
 		return nil, fmt.Errorf("Configure fails: %s", printable(status.Convert(err).Message())) //nolint:revive // the name of the call
 	}
 	return answer, nil

@@ -195,21 +195,26 @@ func (d *Dir) RenameNew(from, to string) error {
 	return d.Rename(from, to)
 }
 
-// Chmod sets the permission bits of an entry that is not a symbolic link. The bits of an open file are better set by the file.
-func (d *Dir) Chmod(name string, perm fs.FileMode) error {
+// ChmodSocket sets the permission bits of a socket of this process's user. Anything else of that name is an error, and stays as it
+// is: another writer of the directory can have put a file in the place of the socket. The bits of an open file are better set by the
+// file.
+func (d *Dir) ChmodSocket(name string, perm fs.FileMode) error {
 	fd, err := unix.Openat(d.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return d.fail("chmod", name, err)
 	}
-	defer func() { _ = unix.Close(fd) }()
+	defer func() { _ = unix.Close(fd) }() // it was only looked at
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return d.fail("chmod", name, err)
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
-		return d.fail("chmod", name, unix.ELOOP)
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return &UnsafeError{Path: d.Path(name), Why: "is not a socket"}
 	}
-	return d.fail("chmod", name, unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), uint32(perm.Perm())))
+	if int64(st.Uid) != int64(os.Geteuid()) {
+		return &UnsafeError{Path: d.Path(name), Why: "belongs to " + userName(st.Uid)}
+	}
+	return d.fail("chmod", name, unix.Chmod(fdPath(fd), uint32(perm.Perm())))
 }
 
 // Chown gives an entry away, a symbolic link itself. -1 leaves the user or the group as it is.

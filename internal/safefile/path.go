@@ -231,6 +231,9 @@ func (w *walk) stat() (*unix.Stat_t, error) {
 	return st, nil
 }
 
+// fdPath names what a descriptor of this process is open on, also one opened with O_PATH.
+func fdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
 func (w *walk) procfs() bool {
 	var st unix.Statfs_t
 	return unix.Fstatfs(w.fd, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC

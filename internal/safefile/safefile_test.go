@@ -321,7 +321,9 @@ func TestDir(t *testing.T) {
 	if err != nil || info.Size() != 3 || !info.ModTime().Equal(then) {
 		t.Errorf("%v of %v, %v", info.Size(), info.ModTime(), err)
 	}
-	is("Chmod", d.Chmod("r", 0o600), nil)
+	if err := os.Chmod(filepath.Join(base, "moved", "r"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	is("Chown", d.Chown("r", -1, -1), nil)
 	if info, err := os.Stat(filepath.Join(base, "moved", "r")); err != nil || info.Mode() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
@@ -329,13 +331,12 @@ func TestDir(t *testing.T) {
 	if err := os.Symlink("r", filepath.Join(base, "moved", "l")); err != nil {
 		t.Fatal(err)
 	}
-	is("Chmod of a link", d.Chmod("l", 0o666), unix.ELOOP)
 	l, err := net.Listen("unix", d.FDPath("s"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	is("Chmod of a socket", d.Chmod("s", 0o660), nil)
+	is("ChmodSocket", d.ChmodSocket("s", 0o660), nil)
 	if info, err := os.Stat(filepath.Join(base, "moved", "s")); err != nil || info.Mode() != fs.ModeSocket|0o660 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
@@ -401,6 +402,61 @@ func TestCheckExecutable(t *testing.T) {
 	}
 }
 
+// TestChmodSocket gives modes to what another writer of the directory can have put in the place of a socket: only a socket of this
+// user gets one.
+func TestChmodSocket(t *testing.T) {
+	needRoot(t)
+	base := tree(t, "d run", "d run/dir 0700", "f run/file 0600", "f secret 0600", "l run/link ../secret", "l run/sock.link own")
+	for _, name := range []string{"own", "theirs"} {
+		l, err := net.Listen("unix", filepath.Join(base, "run", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if err := os.Chmod(filepath.Join(base, "run", name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(filepath.Join(base, "run", "theirs"), stranger, stranger); err != nil {
+		t.Fatal(err)
+	}
+	d, err := safefile.OpenDir(filepath.Join(base, "run"), safefile.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, c := range []struct{ name, wrong string }{
+		{"file", "file is not a socket"},
+		{"dir", "dir is not a socket"},
+		{"link", "link is not a socket"},
+		{"theirs", "theirs belongs to user 1234"},
+		{"sock.link", "sock.link is not a socket"},
+		{"none", "no such file"},
+		{"own", ""}, // last: the others must not change it
+	} {
+		before := modes(base)
+		err := d.ChmodSocket(c.name, 0o666)
+		if (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.wrong)
+		}
+		if after := modes(base); (after == before) != (c.wrong != "") {
+			t.Errorf("%s: the modes were\n%s and are\n%s", c.name, before, after)
+		}
+	}
+}
+
+// modes lists the files below a directory with their modes.
+func modes(base string) string {
+	var list strings.Builder
+	_ = filepath.WalkDir(base, func(path string, e fs.DirEntry, err error) error {
+		if info, infoErr := e.Info(); err == nil && infoErr == nil {
+			list.WriteString(info.Mode().String() + " " + path + "\n")
+		}
+		return nil
+	})
+	return list.String()
+}
+
 // TestRace replaces and renames files in a shared directory while another user swaps their names for links to a file that is
 // not theirs, which stays as it is.
 func TestRace(t *testing.T) {
@@ -444,7 +500,7 @@ func TestRace(t *testing.T) {
 			_ = f.Chmod(0o644)
 			_ = f.Close()
 		}
-		_ = d.Chmod("a.old", 0o644)
+		_ = d.ChmodSocket("a.old", 0o644)
 		_ = d.RenameNew("a", "a.old")
 		_ = d.Remove("a.old")
 	}

@@ -50,8 +50,8 @@ func listenUnix(path string, mode fs.FileMode) (*net.UnixListener, fs.FileInfo, 
 		return nil, nil, err
 	}
 	l := made.(*net.UnixListener)
-	l.SetUnlinkOnClose(false)                            // the file may be another's by then
-	if err := p.Chmod(p.name, mode.Perm()); err != nil { // whatever the umask
+	l.SetUnlinkOnClose(false)                                  // the file may be another's by then
+	if err := p.ChmodSocket(p.name, mode.Perm()); err != nil { // whatever the umask
 		return nil, nil, errors.Join(err, l.Close())
 	}
 	file, err := p.stat()

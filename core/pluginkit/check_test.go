@@ -55,7 +55,7 @@ func TestFaults(t *testing.T) {
 		{"blind", "does not know", "would go unnoticed"},
 		{"one-short", "before it returns from a drain", "acknowledged up to 2999, want 3000"},
 		{"hoards", "without waiting for more", "of 3 records 0 are acknowledged"},
-		{"one-short", "survives an eviction", "acknowledged up to 99, want 100"},
+		{"one-short", "survives an eviction", "acknowledged up to 100, want 101"},
 		{"one-short", "in order and only", "of record 4999, not 5000"},
 		{"hoards", "one by one", "record 1, the only one under way"},
 		{"deaf", "in the middle of a stream", "did not end within"},

@@ -106,11 +106,28 @@ func goesOn(ctx context.Context, s *Stream, sink sdk.Sink) error {
 	return nil
 }
 
+// survivesEviction has a gap at the beginning of what the sink sees, and another behind records that an earlier run was
+// handed.
 func survivesEviction(ctx context.Context, s *Stream, sink sdk.Sink) error {
 	s.Append(Records(6, 100)...)
-	s.Evict(50)
+	s.Evict(10)
+	s.SetBatch(30)
+	_ = s.Run(ctx, takeOne{}) // fails as it should
+	s.SetBatch(256)
+	s.Evict(20)
+	s.EvictKinds(70, event.AllKinds)
 	s.Drain()
-	return runAll(ctx, s, sink, 100)
+	return runAll(ctx, s, sink, 101) // one more for a loss record
+}
+
+// takeOne is a sink that fails with its first batch.
+type takeOne struct{}
+
+func (takeOne) Run(ctx context.Context, s sdk.Stream) error {
+	if _, err := s.Next(ctx, -1); err != nil {
+		return err
+	}
+	return errors.New("broken")
 }
 
 // background runs the sink until stop is called, which waits for it.

@@ -11,6 +11,7 @@
 //	// now look at what the destination has
 //
 // Calling Run again is what the daemon does after a failure: the stream starts over behind the last acknowledged record.
+// [Stream.Evict] and [Stream.EvictKinds] do between two runs what a ring with overflow = "evict" does.
 //
 // [Config] is the configuration of such a sink, and [Conform] what every sink has to pass.
 //

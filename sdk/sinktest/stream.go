@@ -22,6 +22,10 @@ type Stream struct {
 	repeat   event.Seq // if set, the records are handed out over and over up to this sequence number
 	floor    event.Seq // acknowledged or evicted up to here
 	acked    event.Seq
+	handed   event.Seq          // in the present run
+	ever     event.Seq          // handed out in any run
+	gone     map[event.Seq]bool // numbers that stand for no record any more
+	marker   event.Seq          // the loss record that counts what is evicted; 0: there is none
 	maxBatch int
 	drained  bool
 	drain    chan struct{} // closed when drained
@@ -56,6 +60,7 @@ func newStream() *Stream {
 		changed:  make(chan struct{}),
 		drain:    make(chan struct{}),
 		maxBatch: 256,
+		gone:     map[event.Seq]bool{},
 		names:    map[uint32]*event.Names{},
 		fallback: Names(),
 		rejected: map[event.Seq]string{},
@@ -88,12 +93,6 @@ func (s *Stream) Drain() {
 			close(s.drain)
 		}
 	})
-}
-
-// Evict drops the oldest records up to and including through, as a full ring may: the sink sees a gap. Records that were
-// handed out stay readable until the next call of Next.
-func (s *Stream) Evict(through event.Seq) {
-	s.change(func() { s.floor = max(s.floor, min(through, s.last())) })
 }
 
 // Acked returns the last acknowledged sequence number.
@@ -147,6 +146,7 @@ func (s *Stream) Run(ctx context.Context, sink sdk.Sink) error {
 	}
 	s.running = true
 	r := &run{stream: s, handed: s.floor}
+	s.handed = s.floor
 	s.mu.Unlock()
 	err := sink.Run(ctx, r)
 	s.change(func() { s.running, r.over = false, true })
@@ -234,23 +234,27 @@ func (r *run) take(ctx context.Context) (sdk.Batch, <-chan struct{}, error) {
 		return sdk.Batch{}, nil, err
 	}
 	from := max(r.handed, s.floor) + 1
-	if from > s.last() {
+	last := s.last()
+	if from > last {
 		if s.drained {
 			return sdk.Batch{}, nil, sdk.ErrDrained
 		}
 		return sdk.Batch{}, s.changed, nil
 	}
-	n := min(int(s.last()-from)+1, s.maxBatch)
+	n := min(int(last-from)+1, s.maxBatch)
 	if cap(r.lent) < n {
-		r.lent = make([]event.Record, n)
+		r.lent = make([]event.Record, 0, n)
 	}
-	r.lent = r.lent[:n]
-	for i := range r.lent {
-		seq := from + event.Seq(i)
-		r.lent[i] = s.records[int(seq-1)%len(s.records)]
-		r.lent[i].SetSeq(seq)
+	r.lent = r.lent[:0]
+	for seq := from; seq <= last && len(r.lent) < n; seq++ {
+		if s.gone[seq] {
+			continue
+		}
+		r.lent = append(r.lent, s.records[int(seq-1)%len(s.records)])
+		r.lent[len(r.lent)-1].SetSeq(seq)
+		r.handed = seq
 	}
-	r.handed = from + event.Seq(n) - 1
+	s.handed, s.ever = r.handed, max(s.ever, r.handed)
 	return sdk.Batch{Records: r.lent}, nil, nil
 }
 

@@ -132,21 +132,32 @@ func TestAll(t *testing.T) {
 	}
 }
 
-// TestAllEvicted evicts what an address that is down lacks: it gets what is left when it is back.
+// TestAllEvicted evicts, between two runs, what an address that is down lacks: it gets what is left when it is back. The
+// loss record, at the end, goes to all.
 func TestAllEvicted(t *testing.T) {
 	a := listen(t, "tcp", "", nil)
 	down, where := free(t, "tcp")
 	sink := newTestSink(t, `strategy = "all"`, a.address, down)
 	records := numbered(1000)
-	expect := want(t, format.Options{}, 1, records...)
 	s := sinktest.NewStream(t)
 	s.Append(records...)
 	r := keepRunning(t, s, sink)
 	a.wait(1000)
-	s.Evict(600)
-	c := listen(t, "tcp", where, nil)
-	waitAcked(t, s, 1000)
 	r.stop()
+	s.Evict(600)
+	r = keepRunning(t, s, sink)
+	c := listen(t, "tcp", where, nil)
+	waitAcked(t, s, 1001)
+	r.stop()
+	var lost event.Record
+	lost.Reset(event.Loss)
+	lost.Generation = records[0].Generation
+	since, until := records[0].Time(), records[0].Time()
+	for i := range records[:600] {
+		since, until = min(since, records[i].Time()), max(until, records[i].Time())
+	}
+	lost.SetLoss(event.LossEvicted, 0, &event.LossCounts{event.SessionOpen: 600}, since, until)
+	expect := want(t, format.Options{}, 1, append(records, lost)...)
 	a.expect(expect)
 	c.expect(expect[600:])
 }

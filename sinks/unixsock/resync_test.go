@@ -49,7 +49,8 @@ func (v *receiver) resync(want event.Seq) {
 }
 
 // TestP5ResyncAfterEviction connects a receiver when the ring does not hold what it needs any more: it is told first,
-// gets the stream, and the live sessions when it has understood.
+// gets the stream, and the live sessions when it has understood. The loss record stands at the end of the stream, and is
+// told like any other loss of sessions.
 func TestP5ResyncAfterEviction(t *testing.T) {
 	for _, delta := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -67,21 +68,27 @@ func TestP5ResyncAfterEviction(t *testing.T) {
 			v = r.connect(11)
 			v.resync(50)
 			v.records(51, 100)
+			if !delta {
+				v.frame(event.FrameLoss) // of what was evicted: its numbers are those of records that the receiver has
+			}
 			v.nothing(9 * time.Second) // of the table, until it has understood
 			v.say(eventstream.Ack, 49)
 			v.nothing(900 * time.Millisecond)
 			v.say(eventstream.Ack, 50)
 			v.wholeTable(1000)
-			r.Append(sessions(1)...)
-			v.records(101, 101)
+			v.resync(101) // for the loss record
 			v.say(eventstream.Ack, 101)
+			v.wholeTable(1000)
+			r.Append(sessions(1)...)
+			v.records(102, 102)
+			v.say(eventstream.Ack, 102)
 			synctest.Wait()
-			r.hasAcked(101)
+			r.hasAcked(102)
 			_ = v.conn.Close()
 			_ = r.again()
 			r.Append(sessions(1)...)
-			r.connect(102).records(102, 102)
-			if r.counter("resyncs") != 1 || r.counter("resync_sessions") != 1000 {
+			r.connect(103).records(103, 103)
+			if r.counter("resyncs") != 2 || r.counter("resync_sessions") != 2000 {
 				t.Errorf("%d resyncs with %d sessions", r.counter("resyncs"), r.counter("resync_sessions"))
 			}
 		})
@@ -95,9 +102,12 @@ func TestP5FirstConnection(t *testing.T) {
 		r.Append(sessions(10)...)
 		r.Evict(5)
 		v := r.connect(1)
-		v.resync(5)
-		v.say(eventstream.Ack, 5)
+		v.resync(4)
+		v.say(eventstream.Ack, 4)
+		v.frame(event.FrameLoss)
 		v.records(6, 10)
+		v.tableEnd()
+		v.nothing(5 * time.Second) // the loss record says what the gap was
 	})
 }
 
@@ -108,10 +118,8 @@ func TestResyncIsOwed(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := start(t, unixsock.Config{Delta: delta})
 			r.SetSessions(sessions(1000)...)
-			r.Append(sessions(5)...)
-			r.Append(loss(event.SessionOpen))
-			r.Append(sessions(4)...)
-			r.Evict(5)
+			r.Append(sessions(10)...)
+			r.Evict(6)
 			reconnect := func(v *receiver, first event.Seq) *receiver {
 				t.Helper()
 				synctest.Wait()
@@ -164,10 +172,8 @@ func TestDeltaResyncIsOwed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, unixsock.Config{Delta: true})
 		r.SetSessions(sessions(1000)...)
-		r.Append(sessions(5)...)
-		r.Append(loss(event.SessionOpen))
-		r.Append(sessions(4)...)
-		r.Evict(5)
+		r.Append(sessions(10)...)
+		r.Evict(6)
 		v := r.connect(1)
 		v.resync(5)
 		v.records(7, 10)
@@ -267,26 +273,75 @@ func TestResyncForEachLoss(t *testing.T) {
 	}
 }
 
-// TestDeltaGapAtTheEnd evicts telemetry behind a pause, in delta mode, where neither it nor the loss record has a frame: the
-// pipeline must not wait for an acknowledgement of them.
+// TestDeltaGapAtTheEnd evicts telemetry, during a pause or between two runs, in delta mode, where neither it nor the loss
+// record has a frame: the pipeline must not wait for an acknowledgement of them.
 func TestDeltaGapAtTheEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := start(t, unixsock.Config{Delta: true})
-		r.Append(sessions(1)...)
-		v := r.connect(1)
-		v.records(1, 1)
-		v.say(eventstream.Pause, 0)
-		synctest.Wait()
-		r.Append(sinktest.Record(event.PolicyDeny, 1), sinktest.Record(event.PolicyDeny, 2), loss(event.PolicyDeny))
-		r.Evict(3)
-		v.say(eventstream.Ack, 1)
-		v.say(eventstream.Resume, 0)
-		r.Drain()
-		if err := <-r.done; err != nil {
-			t.Error(err)
-		}
-		r.hasAcked(4)
-	})
+	for _, fails := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, unixsock.Config{Delta: true})
+			r.Append(sessions(1)...)
+			v := r.connect(1)
+			v.records(1, 1)
+			if fails {
+				_ = v.conn.Close()
+				<-r.done
+			} else {
+				v.say(eventstream.Pause, 0)
+				v.say(eventstream.Ack, 1)
+				synctest.Wait()
+				r.hasAcked(1)
+			}
+			for i := range uint64(3) {
+				r.Append(sinktest.Record(event.PolicyDeny, i))
+			}
+			r.EvictKinds(4, event.AllKinds)
+			if fails {
+				r.run()
+				v = r.connect(1)
+				v.records(1, 1)
+				v.say(eventstream.Pause, 0)
+				v.say(eventstream.Ack, 1)
+			}
+			v.say(eventstream.Resume, 0)
+			r.Drain()
+			if err := <-r.done; err != nil {
+				t.Error(err)
+			}
+			r.hasAcked(4)
+		})
+	}
+}
+
+// TestP5GapInTheStream evicts session records behind some that an earlier run was handed and that stay: the gap is in the
+// middle of what the next connection gets, and the loss record at its end is followed by a resync.
+func TestP5GapInTheStream(t *testing.T) {
+	for _, delta := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, unixsock.Config{Delta: delta})
+			r.SetSessions(sessions(3)...)
+			r.Append(sessions(5)...)
+			v := r.connect(1)
+			v.records(1, 5)
+			_ = v.conn.Close()
+			<-r.done
+			r.Append(sessions(5)...)
+			r.Append(sinktest.Record(event.PolicyDeny, 1))
+			r.EvictKinds(11, event.KindSet(0).With(event.SessionOpen))
+			r.run()
+			v = r.connect(1)
+			v.records(1, 5)
+			if !delta {
+				v.records(10, 10)
+			}
+			v.resync(10)
+			v.records(11, 11)
+			v.say(eventstream.Ack, 10)
+			v.wholeTable(3)
+			v.say(eventstream.Ack, 11)
+			synctest.Wait()
+			r.hasAcked(11)
+		})
+	}
 }
 
 // TestP5LossOfSessions checks that a loss of session records in the middle of a stream is followed by a resync, and one of
@@ -334,9 +389,8 @@ func TestOneResyncForOneLoss(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := start(t, unixsock.Config{Delta: delta})
 			r.SetSessions(sessions(3)...)
-			r.Append(sessions(4)...)
-			r.Append(loss(event.SessionOpen), sessions(1)[0])
-			r.Evict(4)
+			r.Append(sessions(6)...)
+			r.Evict(5)
 			v := r.connect(1)
 			v.resync(4)
 			if !delta {

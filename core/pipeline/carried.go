@@ -21,31 +21,33 @@ type carried struct {
 	announced []event.LossCounts // of the sinks, by index; not changed after the pipeline was opened
 }
 
-// reserveEpochs returns the first of n epochs, one for each sink.
-func (pl *Pipeline) reserveEpochs(n int) uint64 {
+// reserveEpochs returns the first of n epochs, one for each sink. Without knowing what earlier runs have used there is none.
+func (pl *Pipeline) reserveEpochs(n int) (uint64, error) {
 	now, dir := uint64(pl.started.UnixNano()), pl.plan.options.State
 	if dir == nil {
-		return now
+		return now, nil
 	}
 	epoch, err := dir.ReserveEpochs(now, n)
+	if epoch == 0 && err != nil {
+		return 0, fmt.Errorf("service.state: the epochs that earlier runs have used cannot be read: %w", err)
+	}
 	if err != nil {
 		pl.plan.options.Log.Error("the epoch cannot be noted: after a restart with the clock set back it may be used again", "err", err)
-		return now
 	}
-	return epoch
+	return epoch, nil
 }
 
 // announceCarried puts what the last run has given up in front of every sink's stream.
-func (pl *Pipeline) announceCarried() {
+func (pl *Pipeline) announceCarried() error {
 	c := &pl.carried
 	c.dir, c.announced = pl.plan.options.State, make([]event.LossCounts, len(pl.rings))
 	if c.dir == nil {
-		return
+		return nil
 	}
 	log := pl.plan.options.Log
 	var err error
-	if c.losses, err = c.dir.Losses(); err != nil {
-		log.Error("what the last run has given up cannot be read, and is not announced", "err", err)
+	if c.losses, err = c.dir.Losses(); err != nil { // to go on would overwrite it
+		return fmt.Errorf("service.state: what the last run has given up cannot be read: %w", err)
 	}
 	for i, s := range pl.plan.sinks {
 		loss, ok := c.losses[s.name]
@@ -72,6 +74,7 @@ func (pl *Pipeline) announceCarried() {
 			log.Warn("the last run has given up events of a sink that is not configured any more; they are announced when it is", "sink", name)
 		}
 	}
+	return nil
 }
 
 // before returns what earlier runs have given up for a sink, by index, as its stream announces it: a number for every kind.

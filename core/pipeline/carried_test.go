@@ -2,13 +2,17 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/core/statedir"
 	"github.com/rtflow/pipelined/sdk"
@@ -216,4 +220,59 @@ func TestNoState(t *testing.T) {
 			t.Errorf("nobody was told:\n%s", r.log.String())
 		}
 	})
+}
+
+// TestEpochsWithBadState opens pipelines at the same moment of virtual time while the state directory fails: an epoch is used once,
+// or the pipeline is not opened.
+func TestEpochsWithBadState(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	open := func(fail, mend func() error) (epoch uint64, err error) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, true, &fakeQueue{})
+			r.sinks["good"], r.sinks["other"] = deliverAll, deliverAll
+			plan := r.plan(twoSinks)
+			state, openErr := OpenState(dir, slog.New(slog.NewTextHandler(&r.log, nil)))
+			if openErr != nil {
+				t.Fatal(openErr)
+			}
+			defer state.Close()
+			plan.UseState(state)
+			if err := fail(); err != nil {
+				t.Fatal(err)
+			}
+			var pl *Pipeline
+			pl, err = plan.Open(t.Context())
+			if err := mend(); err != nil {
+				t.Fatal(err)
+			}
+			if err == nil {
+				epoch = pl.epoch
+			}
+		})
+		return epoch, err
+	}
+	nothing := func() error { return nil }
+	first, err := open(nothing, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocked := filepath.Join(dir, ".epoch.unfinished")
+	second, err := open(func() error { return os.Mkdir(blocked, 0o700) }, func() error { return os.Remove(blocked) })
+	if err != nil || second < first+2 {
+		t.Errorf("where the epoch cannot be noted it is %d behind %d, %v", second, first, err)
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	_, err = open(
+		func() error { return unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Max: limit.Max}) },
+		func() error { return unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) },
+	)
+	if !errors.Is(err, unix.EMFILE) || !strings.Contains(err.Error(), "service.state: the epochs") {
+		t.Errorf("where the epochs cannot be read: %v", err)
+	}
 }

@@ -55,7 +55,10 @@ type Pipeline struct {
 func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
 	now := time.Now()
 	pl := &Pipeline{plan: p, started: now, hurry: make(chan struct{})}
-	pl.epoch = pl.reserveEpochs(len(p.sinks))
+	var err error
+	if pl.epoch, err = pl.reserveEpochs(len(p.sinks)); err != nil {
+		return nil, err
+	}
 	var queues []source.FrameSource
 	for _, s := range p.sources {
 		src, err := s.Open(ctx, p.zones)
@@ -119,7 +122,9 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 		watched[i] = s.name
 	}
 	pl.watch = newWatch(p.options.Log, watched, pl.losses)
-	pl.announceCarried()
+	if err := pl.announceCarried(); err != nil {
+		return err
+	}
 	seed := uint64(captureSeed)
 	if p.live {
 		seed = rand.Uint64()

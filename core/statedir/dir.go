@@ -57,18 +57,22 @@ func lock(d *safefile.Dir) (*os.File, error) {
 // Close closes the directory.
 func (d *Dir) Close() error { return errors.Join(d.lock.Close(), d.dir.Close()) }
 
-// read returns what a file holds, nil if it is not there. parse says whether it is what it should be; a file that is not is put
-// aside, and read returns nil.
+// errUnusable is what a file is that no other try can read.
+var errUnusable = errors.New("cannot be a state file")
+
+// read gives parse what a file holds, unless it is not there. A file that parse refuses, and one that is not regular or is too large,
+// is put aside, and read returns nil. One that cannot be read stays: the next try may read it.
 func (d *Dir) read(name string, parse func([]byte) error) error {
 	b, err := d.content(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	}
-	if err == nil {
-		err = parse(b)
-	}
-	if err == nil {
-		return nil
+	case err == nil:
+		if err = parse(b); err == nil {
+			return nil
+		}
+	case !errors.Is(err, errUnusable):
+		return err
 	}
 	aside := name + ".broken"
 	if renameErr := d.dir.Rename(name, aside); renameErr != nil {
@@ -80,6 +84,9 @@ func (d *Dir) read(name string, parse func([]byte) error) error {
 
 func (d *Dir) content(name string) ([]byte, error) {
 	f, err := d.dir.Open(name, os.O_RDONLY)
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) { // a symbolic link, a socket or a device
+		return nil, fmt.Errorf("%w: %w", errUnusable, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +96,7 @@ func (d *Dir) content(name string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, fmt.Errorf("%s, %d bytes, want a regular file of at most %d", info.Mode().Type(), info.Size(), maxFile)
+		return nil, fmt.Errorf("%w: %s, %d bytes, want a regular file of at most %d", errUnusable, info.Mode().Type(), info.Size(), maxFile)
 	}
 	return io.ReadAll(io.LimitReader(f, maxFile))
 }

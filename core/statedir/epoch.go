@@ -12,7 +12,8 @@ const epochFile = "epoch"
 const maxEpoch = 1<<63 - 1
 
 // ReserveEpochs returns the first of n epochs in a row that no run has used, at least atLeast. They are used from then on,
-// whatever becomes of this run. An error leaves nothing reserved.
+// whatever becomes of this run. An error leaves nothing reserved: with 0 it is not known what runs have used, else the epochs
+// returned are unused, but a later run may be given them too.
 func (d *Dir) ReserveEpochs(atLeast uint64, n int) (uint64, error) {
 	first := atLeast
 	err := d.read(epochFile, func(b []byte) error {

@@ -1,12 +1,16 @@
 package statedir
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/rtflow/pipelined/internal/safefile"
 )
 
 func open(t *testing.T, path string) (*Dir, *[]string) {
@@ -65,6 +69,73 @@ func TestBrokenFiles(t *testing.T) {
 		}
 		if b, err := os.ReadFile(path + ".broken"); err != nil || string(b) != c.content {
 			t.Errorf("%s %.20q is not kept: %v", c.name, c.content, err)
+		}
+	}
+}
+
+// TestUnreadable reads files while the process has no descriptor left: they stay where they are, and are read afterwards.
+func TestUnreadable(t *testing.T) {
+	dir := t.TempDir()
+	d, warned := open(t, dir)
+	losses := Losses{"a": {Since: 1, Until: 2, Events: map[string]uint64{"policy-deny": 3}}}
+	if first, err := d.ReserveEpochs(5000, 1); err != nil || first != 5000 {
+		t.Fatal(first, err)
+	}
+	if err := d.WriteLosses(losses); err != nil {
+		t.Fatal(err)
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	first, err := d.ReserveEpochs(7, 1)
+	_, lossErr := d.Losses()
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(err, unix.EMFILE) || first != 0 || !errors.Is(lossErr, unix.EMFILE) || len(*warned) != 0 {
+		t.Errorf("epoch %d, %v; losses: %v; warnings %q", first, err, lossErr, *warned)
+	}
+	if first, err := d.ReserveEpochs(7, 1); err != nil || first != 5001 {
+		t.Errorf("afterwards the epoch is %d, %v", first, err)
+	}
+	if got, err := d.Losses(); err != nil || !cmp.Equal(got, losses) {
+		t.Errorf("afterwards losses are %v, %v", got, err)
+	}
+}
+
+// TestUnwritable reserves epochs where they cannot be noted: what is returned was not used before.
+func TestUnwritable(t *testing.T) {
+	dir := t.TempDir()
+	d, _ := open(t, dir)
+	if _, err := d.ReserveEpochs(5000, 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "."+epochFile+safefile.Unfinished), 0o700); err != nil { // in the way of the new file
+		t.Fatal(err)
+	}
+	if first, err := d.ReserveEpochs(7, 1); err == nil || first != 5002 {
+		t.Errorf("epoch %d, %v", first, err)
+	}
+}
+
+// TestNotRegular puts aside what is in the place of a file.
+func TestNotRegular(t *testing.T) {
+	for what, put := range map[string]func(path string) error{
+		"directory": func(path string) error { return os.Mkdir(path, 0o700) },
+		"FIFO":      func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"socket":    func(path string) error { return unix.Mknod(path, unix.S_IFSOCK|0o600, 0) },
+	} {
+		dir := t.TempDir()
+		if err := put(filepath.Join(dir, epochFile)); err != nil {
+			t.Fatal(err)
+		}
+		d, warned := open(t, dir)
+		if first, err := d.ReserveEpochs(7, 1); err != nil || first != 7 || len(*warned) != 1 {
+			t.Errorf("%s: %d, %v, warnings %q", what, first, err, *warned)
 		}
 	}
 }

@@ -207,6 +207,29 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// TestXZDictionaries reads many streams that claim large dictionaries for little, until it is refused, and few that do.
+func TestXZDictionaries(t *testing.T) {
+	claim := func(streams int, content []byte) []byte {
+		b := pack(t, "xz", content)
+		b[12+4] = 30 // 128 MiB
+		binary.LittleEndian.PutUint32(b[12+8:], crc32.ChecksumIEEE(b[12:12+8]))
+		return bytes.Repeat(b, streams)
+	}
+	few := claim(8, []byte("x"))
+	if got, err := unpacked(t, bytes.NewReader(few), few); err != nil || len(got) != 8 {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	many := claim(100_000, []byte("x"))
+	got, err := unpacked(t, bytes.NewReader(many), many)
+	if err == nil || !strings.Contains(err.Error(), "xz: needs dictionaries of 1152 MiB for 8 bytes") || len(got) != 8 {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	full := claim(10, make([]byte, 2<<20))
+	if got, err := unpacked(t, bytes.NewReader(full), full); err != nil || len(got) != 20<<20 {
+		t.Errorf("streams that hold much: %d bytes, %v", len(got), err)
+	}
+}
+
 // FuzzUnpack reads hostile streams: reading ends, and does not panic.
 func FuzzUnpack(f *testing.F) {
 	small := []byte("a capture, a capture, a capture of 0123456789")

@@ -10,6 +10,13 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
+// The dictionaries of all blocks together, each of which is allocated and cleared anew, may be larger than what was unpacked by a factor,
+// and by what many small streams of xz -9 need. So the time for a stream stays in proportion to what it holds.
+const (
+	maxXZDictionaries = 1 << 30
+	maxXZFactor       = 64
+)
+
 // maxXZBlocks is how many blocks a stream may have. The reader of xz keeps a few words of each.
 const maxXZBlocks = 1 << 20
 
@@ -20,6 +27,9 @@ type xzStreams struct {
 	size   int64 // bytes of the compressed data of the block, or of the index, so far
 	blocks int
 	fields uint64 // numbers of the index that are to come
+
+	dictionaries int64 // bytes that blocks have claimed
+	unpacked     int64 // bytes that chunks hold
 }
 
 func newXZ(br *bufio.Reader) *pieces {
@@ -62,19 +72,23 @@ func (x *xzStreams) block() (int64, error) {
 	if head, err = x.peek(size); err != nil {
 		return 0, err
 	}
-	if err := checkXZFilters(head[1 : size-4]); err != nil {
+	dict, err := checkXZFilters(head[1 : size-4])
+	if err != nil {
 		return 0, err
+	}
+	if x.dictionaries += dict; x.dictionaries-maxXZDictionaries > maxXZFactor*x.unpacked {
+		return 0, fmt.Errorf("needs dictionaries of %d MiB for %d bytes", x.dictionaries>>20, x.unpacked)
 	}
 	x.next = x.chunk
 	return int64(size), nil
 }
 
-// checkXZFilters checks that there is one filter, LZMA2, with a dictionary that may be allocated. b is the header of a block from
-// its flags on.
-func checkXZFilters(b []byte) error {
+// checkXZFilters checks that there is one filter, LZMA2, with a dictionary that may be allocated, and returns its size. b is the
+// header of a block from its flags on.
+func checkXZFilters(b []byte) (dict int64, err error) {
 	flags, b := b[0], b[1:]
 	if flags&3 != 0 {
-		return errors.New("filters other than LZMA2 are not supported")
+		return 0, errors.New("filters other than LZMA2 are not supported")
 	}
 	for _, present := range []byte{0x40, 0x80} { // compressed and uncompressed size
 		if flags&present == 0 {
@@ -82,22 +96,22 @@ func checkXZFilters(b []byte) error {
 		}
 		_, n := binary.Uvarint(b)
 		if n <= 0 {
-			return errors.New("damaged header of a block")
+			return 0, errors.New("damaged header of a block")
 		}
 		b = b[n:]
 	}
 	const lzma2, propertySize = 0x21, 1
 	if len(b) < 3 || b[0] != lzma2 || b[1] != propertySize {
-		return errors.New("filters other than LZMA2 are not supported")
+		return 0, errors.New("filters other than LZMA2 are not supported")
 	}
-	dict, err := lzma.DecodeDictCap(b[2])
+	dict, err = lzma.DecodeDictCap(b[2])
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if dict > MaxWindow {
-		return fmt.Errorf("needs a dictionary of %d MiB, more than %d", dict>>20, MaxWindow>>20)
+		return 0, fmt.Errorf("needs a dictionary of %d MiB, more than %d", dict>>20, MaxWindow>>20)
 	}
-	return nil
+	return dict, nil
 }
 
 // chunk looks at the header of an LZMA2 chunk, or at the mark that ends them.
@@ -116,6 +130,7 @@ func (x *xzStreams) chunk() (size int64, err error) {
 			return 0, err
 		}
 		size = 3 + int64(binary.BigEndian.Uint16(head[1:])) + 1
+		x.unpacked += size - 3
 	case control >= 0x80:
 		if head, err = x.peek(5); err != nil {
 			return 0, err
@@ -124,6 +139,7 @@ func (x *xzStreams) chunk() (size int64, err error) {
 		if control >= 0xc0 {
 			size++ // properties
 		}
+		x.unpacked += int64(control&0x1f)<<16 + int64(binary.BigEndian.Uint16(head[1:])) + 1
 	default:
 		return 0, fmt.Errorf("there is no chunk of type %#x", control)
 	}

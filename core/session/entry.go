@@ -88,6 +88,7 @@ type entry struct {
 	inZone     uint16
 	outZone    uint16
 	app        uint16
+	lost       uint16 // upper half of the number behind the last segment that did not fit, see [entry.rejoin]
 }
 
 // state is what has been seen of a session, and in its upper four bits the close reason.
@@ -105,8 +106,8 @@ const (
 	serverSeq                     // end and acked of the server are valid
 	clientSent                    // the client has sent something other than a reset
 	serverSent                    // the server has sent something other than a reset
-	clientLost                    // acked of the client is a sequence number that did not fit, see [entry.rejoin]
-	serverLost                    // acked of the server is
+	clientLost                    // lost is of a segment of the client
+	serverLost                    // lost is of a segment of the server
 	closing                       // the session has ended and waits for stragglers: packets do not refresh it
 	unreachable                   // an ICMP error was the last that was heard of it
 	joined                        // it was created by a packet that begins nothing: the first may still come
@@ -121,6 +122,8 @@ const (
 const bothFINs = clientFIN | serverFIN
 
 const bothSent = clientSent | serverSent
+
+const anyLost = clientLost | serverLost
 
 // finOf, seqOf, sentOf and lostOf return the bits of an end.
 func finOf(who int) state  { return clientFIN << who }

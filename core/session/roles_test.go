@@ -178,6 +178,39 @@ func TestUnkept(t *testing.T) {
 	}
 }
 
+// TestUnkeptGivenUp asks for answers to flows that were given up for others, and at times about the refusal: a worker that is
+// behind carries packets that came before it.
+func TestUnkeptGivenUp(t *testing.T) {
+	const slot = int64(1) << slotShift
+	for _, at := range []int64{1, slot / 2, slot, base, base / slot * slot, slot << 32} {
+		r := newRig(t, 1)
+		var old Replaced
+		now, given := at, 0
+		for i := range 1000 {
+			if r.Create(flow(i), now, &Params{ID: uint64(i), Domain: 1}, &old); !old.Valid {
+				continue
+			}
+			gone := headers(udp, clientAddr, serverAddr, 1, 1)
+			gone.Tuple = old.Client
+			back := *gone
+			back.Tuple = gone.Reverse()
+			given++
+			for _, off := range []int64{0, -1, -slot, slot, int64(50 * sec)} {
+				if now+off >= 0 && !r.Unkept(&back, now+off) {
+					t.Fatalf("at %d: no answer to what was given up %d ns before", at, off)
+				}
+			}
+			if r.Unkept(gone, now) || r.Unkept(&back, now+2*int64(minute)) {
+				t.Fatalf("at %d: question %v, later %v", at, r.Unkept(gone, now), r.Unkept(&back, now+2*int64(minute)))
+			}
+			old = Replaced{}
+		}
+		if given == 0 {
+			t.Error("nothing was given up")
+		}
+	}
+}
+
 // TestOweOpen checks that an open record that was held back is due once, when both ends have sent.
 func TestOweOpen(t *testing.T) {
 	r := newRig(t, 64)

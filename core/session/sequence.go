@@ -41,6 +41,7 @@ func (e *entry) track(h *packet.Headers, who int) {
 		e.rejoin(h, who)
 		return
 	}
+	e.state &^= anyLost
 	switch {
 	case e.state&seqOf(who) == 0:
 		e.state |= seqOf(who)
@@ -64,17 +65,17 @@ func (e *entry) track(h *packet.Headers, who int) {
 }
 
 // rejoin takes a segment of which nothing fits: it is forged, or more than slack was lost in both directions before it was
-// seen. Its number becomes that of the connection when the other end acknowledges it, which it does not do with a number
-// that is forged. Until then no reset of this end fits.
+// seen. Its number becomes that of the connection if the next segment is one of the other end that acknowledges it, which
+// the other end does not do with a number that is forged.
 func (e *entry) rejoin(h *packet.Headers, who int) {
 	other := client + server - who
-	near := int32(h.TCPAck - e.acked[other])
-	if e.state&lostOf(other) == 0 || h.TCPFlags&packet.ACK == 0 || near < -slack || near > slack {
-		e.state |= lostOf(who)
-		e.acked[who] = h.TCPNext
+	ahead := int16(uint16(h.TCPAck>>16) - e.lost)
+	if e.state&lostOf(other) == 0 || h.TCPFlags&packet.ACK == 0 || ahead < -(slack>>16) || ahead > slack>>16 {
+		e.state = e.state&^anyLost | lostOf(who)
+		e.lost = uint16(h.TCPNext >> 16)
 		return
 	}
-	e.state &^= clientLost | serverLost
+	e.state &^= anyLost
 	e.acked[other], e.end[other] = h.TCPAck, h.TCPAck
 	e.acked[who], e.end[who] = h.TCPSeq, h.TCPNext
 }

@@ -70,6 +70,11 @@ func TestForgedSegments(t *testing.T) {
 		r.packet(s.at, s.h, Params{})
 	}
 	r.packet(sec, numbered(fromClient(tcp, ack), 800_000_000, 800_000_100, 1<<31), Params{})
+	for _, off := range []uint32{1 << 21, 1 << 30, 1<<32 - 1<<21} { // of both ends, and they do not fit each other
+		r.packet(sec, numbered(fromServer(tcp, ack), 1<<30, 1<<30+100, 800_000_100+off), Params{})
+		r.packet(sec, numbered(fromServer(tcp, rst), 1<<30, 1<<30, 0), Params{})
+		r.packet(sec, numbered(fromClient(tcp, ack), 800_000_000, 800_000_100, 1<<31), Params{})
+	}
 	r.packet(2*sec, numbered(fromClient(tcp, rst), 1101, 1101, 0), Params{})
 	r.closesAt(4*sec, event.CloseClientRST)
 }

@@ -27,7 +27,7 @@ type Table struct {
 	secret  flowhash.Key
 	seconds seconds
 	turns   []turn // by worker
-	// fullAt is when a session was last refused for want of room, in ns; 0 = never.
+	// fullAt is when a session was last refused or given up for want of room, in ns and to a wheel slot; 0 = never.
 	fullAt atomic.Int64
 }
 
@@ -47,10 +47,10 @@ type shard struct {
 	_       [64]byte
 }
 
-// unkept is a flow that a full shard refused.
+// unkept is a flow that a full shard refused or gave up.
 type unkept struct {
 	tag  uint32 // of its hash, and in the lowest bit whether the client is the second end of the key
-	slot uint32 // wheel slot of the refusal, 0 = none
+	slot uint32 // wheel slot of that, and 1; 0 = none
 }
 
 // Stats counts what became of sessions.
@@ -379,7 +379,7 @@ func (s *shard) remove(i uint32, hash uint64, now int64, out *Session) {
 	s.stats.Closed++
 }
 
-// keepNot remembers a flow that there was no room for.
+// keepNot remembers a flow that there was no room for, or that was given up.
 func (s *shard) keepNot(hash uint64, clientIsB bool, now int64) {
 	s.unkept[hash&uint64(len(s.unkept)-1)] = unkept{unkeptTag(hash, clientIsB), uint32(Slot(now)) + 1}
 }
@@ -392,8 +392,8 @@ func unkeptTag(hash uint64, clientIsB bool) uint32 {
 	return tag
 }
 
-// Unkept reports whether the packet answers a flow that the table had no room for, or gave up, in the last minute. It remembers a
-// quarter as many of them as it has sessions, the latest.
+// Unkept reports whether the packet answers a flow that the table had no room for, or gave up, in the last minute. It
+// remembers a quarter as many of them as it has sessions, the latest.
 func (t *Table) Unkept(h *packet.Headers, now int64) bool {
 	if at := t.fullAt.Load(); at == 0 || now-at > unkeptLife {
 		return false

@@ -1,10 +1,14 @@
 package worker
 
 import (
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -66,6 +70,97 @@ func TestP12CoarseAnswer(t *testing.T) {
 	closes, denials := m.end(time.Second)
 	if len(closes) != 1 || len(denials) != 0 {
 		t.Errorf("%q, denied %q", closes, denials)
+	}
+}
+
+// TestP12CoarseRoles asks from a port of the system, where packets have no receive times. With several workers the question
+// looks like an answer; the answers are nevertheless not denied, and whatever the policies say, one worker sees who asked.
+func TestP12CoarseRoles(t *testing.T) {
+	anyToAny := permitAs(7)
+	for _, c := range []struct {
+		name    string
+		workers int
+		answers int // the worker that carries the answers
+		policy  sessionFunc
+	}{
+		{"two workers, one after the other", 2, 1, outbound},
+		{"two workers, all on one", 2, 0, outbound},
+		{"one worker", 1, 0, outbound},
+		{"one worker, all permitted", 1, 0, anyToAny},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newTeam(t, c.workers, true)
+			for _, w := range m.workers {
+				w.Session = []hook.SessionHook{c.policy}
+			}
+			m.carry(0, 0, m.frame(udpFrame(t, client, 700, server, 5000, 32), "lan0"))
+			for i := range 10 {
+				m.carry(c.answers, time.Duration(i+1)*time.Millisecond, m.frame(udpFrame(t, server, 5000, client, 700, 32), "wan0"))
+			}
+			closes, denials := m.end(time.Second)
+			want := []string{"192.0.2.10:700>198.51.100.1:5000/17 zones 1>2 policy 7 1/60 10/600 why 1"}
+			if diff := cmp.Diff(want, closes); diff != "" {
+				t.Error(diff)
+			}
+			if len(denials) != 0 {
+				t.Errorf("denied %q", denials)
+			}
+		})
+	}
+}
+
+// TestP12GivenUp gives sessions up for others, with one session per shard and two workers, and carries their answers before
+// their questions or long after them: none of the answers is denied, but for the few whose place in what the table remembers
+// another flow has taken.
+func TestP12GivenUp(t *testing.T) {
+	const flows = 300
+	for _, c := range []struct {
+		name   string
+		port   uint16
+		coarse bool
+		lag    time.Duration // of the answers behind the questions
+	}{
+		{"before", 5000, false, -time.Millisecond},
+		{"before, no receive times", 53, true, -time.Millisecond},
+		{"after", 5000, false, 20 * time.Millisecond},
+		{"after, no receive times", 53, true, 20 * time.Millisecond},
+		{"long after", 5000, false, 100 * time.Millisecond},
+		{"long after, no receive times", 5000, true, 100 * time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newTeam(t, 2, c.coarse)
+			table := session.New(session.Config{Max: 1, Seed: 1, Workers: 2, Timeouts: session.DefaultTimeouts()})
+			for _, w := range m.workers {
+				w.Sessions = table
+			}
+			type carried struct {
+				at     time.Duration
+				worker int
+				frame  packet.Frame
+			}
+			var all []carried
+			for i := range uint16(flows) {
+				at := time.Duration(i) * 2 * time.Millisecond
+				q := m.frame(udpFrame(t, client, 2000+i, server, c.port, 8), "lan0")
+				a := m.frame(udpFrame(t, server, c.port, client, 2000+i, 8), "wan0")
+				q.Time, a.Time = start+int64(at), start+int64(at+max(c.lag, time.Microsecond))
+				all = append(all, carried{at + time.Millisecond, 0, q}, carried{at + time.Millisecond + c.lag, 1, a})
+			}
+			slices.SortStableFunc(all, func(a, b carried) int { return int(a.at - b.at) })
+			for _, f := range all {
+				m.carry(f.worker, f.at, f.frame)
+			}
+			if _, denials := m.end(time.Second); len(denials) > flows/50 {
+				t.Errorf("%d answers denied of %d", len(denials), flows)
+			}
+			got, unkept := table.Stats(), uint64(0)
+			for _, w := range m.workers {
+				unkept += w.Counts().Unkept
+			}
+			if got.GivenUp+got.Full == 0 || unkept == 0 {
+				t.Errorf("%d sessions given up, %d refused, %d answers without a session", got.GivenUp, got.Full, unkept)
+			}
+		})
 	}
 }
 

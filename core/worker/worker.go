@@ -386,7 +386,7 @@ type counts struct {
 }
 
 // Counts is what became of the packets of one worker: Received = Forwarded + Passed + Dropped (all sites) + Refused (all
-// causes but NotIP, which is part of Passed).
+// causes but NotIP, which is part of Passed). Packets that wait, see [late], are in none of them but Bytes.
 type Counts struct {
 	Received, Bytes, Forwarded, Passed uint64
 	Dropped                            [hook.NumSites]uint64
@@ -399,8 +399,8 @@ type Counts struct {
 	// OutOfState are packets that answer something no session was seen of, and that join none: TCP without SYN or with SYN
 	// and ACK, which no policy permits in either direction or SynCheck refuses, and echo replies; part of Dropped.
 	OutOfState uint64
-	// Unkept are answers to packets whose session the table had no room for, which a policy would have denied; part of
-	// Passed.
+	// Unkept are answers to packets whose session the table had no room for, or gave up, which a policy would have denied;
+	// part of Passed.
 	Unkept uint64
 }
 

@@ -32,7 +32,7 @@ type datagramSet struct {
 
 // datagram is what is known of one. Offsets are in bytes of its data.
 type datagram struct {
-	key    uint64 // hash of its addresses, protocol, id and zone; 0 = none
+	key    uint64 // hash of its addresses, id, zone and, of IPv4, protocol; 0 = none
 	since  int64  // when its first fragment came
 	have   uint32 // bytes seen
 	end    uint32 // its length, 0 = not known: the last fragment has not come

@@ -73,6 +73,27 @@ func TestTearDropKeepsDatagramsApart(t *testing.T) {
 	}
 }
 
+// TestTearDropNextHeader sends fragments that overlap and name different protocols: of IPv6 they are of one datagram (RFC 8200
+// section 4.5), of IPv4 of two.
+func TestTearDropNextHeader(t *testing.T) {
+	for _, next := range []uint8{packet.ProtoTCP, packet.ProtoDstOpts, 200} {
+		for p, want := range map[hook.Packet]string{
+			pkt(t, packet.ProtoUDP, "2001:db8::1", "2001:db8::2"): "drop, drop: tear-drop",
+			udp(t): "pass",
+		} {
+			inst := load(t, "ip.tear-drop = true")
+			if got := seen(inst, fragment(p, 0, 32, true)); got != "pass" {
+				t.Fatalf("first fragment: %s", got)
+			}
+			second := fragment(p, 24, 16, false)
+			second.Proto = next
+			if got := seen(inst, second); got != want {
+				t.Errorf("IPv6 %v, protocol %d behind UDP: %s, want %s", p.Family == packet.IPv6, next, got, want)
+			}
+		}
+	}
+}
+
 // TestTearDropOfManyFragments: of a datagram in more fragments than are remembered, the first are compared with all.
 func TestTearDropOfManyFragments(t *testing.T) {
 	inst := load(t, "ip.tear-drop = true")

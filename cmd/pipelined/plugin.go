@@ -16,6 +16,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/pluginhost"
 	"github.com/rtflow/pipelined/core/pluginkit"
+	"github.com/rtflow/pipelined/internal/safefile"
 )
 
 func newPlugin() *cobra.Command {
@@ -145,10 +146,12 @@ func runtimeTestDir() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(base, 0o711); err != nil {
+	open, err := safefile.OpenDir(base, safefile.Options{Make: 0o711})
+	if err != nil {
 		return "", err
 	}
-	dir, err := os.MkdirTemp(base, "test-")
+	defer func() { _ = open.Close() }() // nothing was written
+	dir, err := os.MkdirTemp(open.Path(""), "test-")
 	if err != nil || os.Geteuid() != 0 {
 		return dir, err
 	}

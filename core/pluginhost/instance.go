@@ -3,6 +3,7 @@ package pluginhost
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -45,18 +46,17 @@ type instance struct {
 // newInstance creates the directory and the thread that processes are started from.
 func newInstance(base string) (*instance, error) {
 	// Others may pass through, to a plugin's own directory that runs as another user, and see nothing.
-	if err := os.MkdirAll(base, 0o711); err != nil {
-		return nil, fmt.Errorf("the runtime directory: %w", err)
-	}
-	if err := checkBase(base); err != nil {
+	dir, err := openBase(base, 0o711)
+	if err != nil {
 		return nil, err
 	}
-	release, err := lockBase(base, lockPatience) // until it is seen that this daemon lives
+	defer func() { _ = dir.Close() }()          // nothing was written
+	release, err := lockBase(dir, lockPatience) // until it is seen that this daemon lives
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	path, err := os.MkdirTemp(base, instancePrefix)
+	path, err := os.MkdirTemp(dir.Path(""), instancePrefix) // as a sweep names it
 	if err != nil {
 		return nil, fmt.Errorf("the runtime directory: %w", err)
 	}
@@ -68,22 +68,23 @@ func newInstance(base string) (*instance, error) {
 	return in, nil
 }
 
-// checkBase refuses a directory in which others could replace what daemons create.
-func checkBase(base string) error {
-	dir, err := safefile.OpenDir(base, safefile.Options{})
+// openBase opens the runtime directory, unless others could replace what daemons create in it. Where it is missing it is made with
+// this mode; 0 makes none.
+func openBase(base string, perm fs.FileMode) (*safefile.Dir, error) {
+	dir, err := safefile.OpenDir(base, safefile.Options{Make: perm})
 	if _, ok := errors.AsType[*safefile.UnsafeError](err); ok {
-		return fmt.Errorf("the runtime directory: %w: it has to belong to root or the daemon's user, and nobody else may write to it (chown, chmod go-w), or set another service.runtime_dir", err)
+		return nil, fmt.Errorf("the runtime directory: %w: it has to belong to root or the daemon's user, and nobody else may write to it (chown, chmod go-w), or set another service.runtime_dir", err)
 	}
 	if err != nil {
-		return fmt.Errorf("the runtime directory: %w", err)
+		return nil, fmt.Errorf("the runtime directory: %w", err)
 	}
-	return dir.Close()
+	return dir, nil
 }
 
 // lockBase locks the runtime directory itself, against another daemon that creates its own directory in it or sweeps. Nobody
 // holds it for long.
-func lockBase(base string, patience time.Duration) (release func(), err error) {
-	f, err := os.Open(base)
+func lockBase(dir *safefile.Dir, patience time.Duration) (release func(), err error) {
+	f, err := dir.Open(".", os.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, fmt.Errorf("the runtime directory: %w", err)
 	}
@@ -94,7 +95,7 @@ func lockBase(base string, patience time.Duration) (release func(), err error) {
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) || time.Now().After(deadline) {
 			_ = f.Close()
-			return nil, fmt.Errorf("the runtime directory %s cannot be locked: %w", base, err)
+			return nil, fmt.Errorf("the runtime directory %s cannot be locked: %w", dir.Path(""), err)
 		}
 	}
 }

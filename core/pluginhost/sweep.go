@@ -35,19 +35,19 @@ func lockText(name string) string {
 
 // sweep removes the directories of daemons that are gone, and kills what still runs for them.
 func sweep(base string, groups cgroups, log *slog.Logger) error {
-	release, err := lockBase(base, lockPatience)
+	dir, err := openBase(base, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+		return err
+	}
+	defer func() { _ = dir.Close() }() // what is removed is removed
+	release, err := lockBase(dir, lockPatience)
+	if err != nil {
 		return err
 	}
 	defer release()
-	dir, err := safefile.OpenDir(base, safefile.Options{})
-	if err != nil {
-		return fmt.Errorf("the runtime directory: %w", err)
-	}
-	defer func() { _ = dir.Close() }()
 	entries, err := dir.ReadDir()
 	if err != nil {
 		return fmt.Errorf("the runtime directory: %w", err)

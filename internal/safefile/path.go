@@ -21,6 +21,8 @@ type Options struct {
 	Strict bool
 	// Owners are users beside root and the user of this process to whom files in a shared directory may belong.
 	Owners []int
+	// Make is the mode, less the umask, of directories that [OpenDir] makes where they are missing; 0 makes none.
+	Make fs.FileMode
 }
 
 // UnsafeError says why a path could be replaced by somebody else.
@@ -87,6 +89,9 @@ func follow(path string, file bool, o Options) (p place, err error) {
 		}
 		var st unix.Stat_t
 		err := unix.Fstatat(w.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		if errors.Is(err, unix.ENOENT) && !file && o.Make != 0 {
+			err = w.make(name, &st)
+		}
 		if err != nil && !(file && last && errors.Is(err, unix.ENOENT)) {
 			return p, w.fail("stat", name, err)
 		}
@@ -161,6 +166,14 @@ func (w *walk) enter(name string) error {
 	}
 	w.move(fd, filepath.Join(w.at, name)) // ".." stands in link targets only, where no link is left in w.at
 	return nil
+}
+
+// make makes a directory in the one reached, in which others can replace nothing, and looks at what has the name then.
+func (w *walk) make(name string, st *unix.Stat_t) error {
+	if err := unix.Mkdirat(w.fd, name, uint32(w.o.Make.Perm())); err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	return unix.Fstatat(w.fd, name, st, unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // link returns the components of a symbolic link's target. Those of others are not followed: in a directory with the sticky

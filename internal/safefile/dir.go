@@ -301,9 +301,14 @@ func CheckExecutable(path string) error {
 		return err
 	}
 	defer func() { _ = e.Close() }()
+	fd, err := unix.Openat(e.fd, e.Name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return e.fail("open", e.Name, err)
+	}
+	defer func() { _ = unix.Close(fd) }() // it was only looked at
 	var st unix.Stat_t
-	if err := unix.Fstatat(e.fd, e.Name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.Fstat(fd, &st); err != nil {
 		return e.fail("stat", e.Name, err)
 	}
-	return risk(e.Path(e.Name), &st, false)
+	return risk(fd, e.Path(e.Name), &st, false)
 }

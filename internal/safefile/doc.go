@@ -10,7 +10,7 @@
 //
 // A directory is safe if it belongs to root or to the user of this process, and nobody else may write to it: the mode bits
 // give write permission to others neither directly nor through a group. The group root, and a user's own group of the same
-// number, are not others.
+// number, are not others. A directory that its group may write to is not safe if its access control list lets anybody else write.
 //
 // The directories above it are looked at too. In one with the sticky bit, such as /tmp, entries of root and of this user
 // stay in place, so it may be written by everybody. One of root's may be written by a system group, as /var/log may on

@@ -208,7 +208,7 @@ func (w *walk) passable() error {
 	if st.Mode&unix.S_ISVTX != 0 && trusted(st.Uid) {
 		return nil // what root and we have in it stays, and the next step sees whether it is ours
 	}
-	return w.accept(risk(w.at, st, !w.o.Strict && st.Uid == 0 && st.Gid < firstUserGroup))
+	return w.accept(risk(w.fd, w.at, st, !w.o.Strict && st.Uid == 0 && st.Gid < firstUserGroup))
 }
 
 // holds reports whether others could put files into the directory reached.
@@ -217,7 +217,7 @@ func (w *walk) holds() error {
 	if err != nil {
 		return err
 	}
-	return w.accept(risk(w.at, st, false))
+	return w.accept(risk(w.fd, w.at, st, false))
 }
 
 // hardlinks says whether others can make links to files that they may not write (proc_sys_fs(5)).
@@ -252,8 +252,8 @@ func (w *walk) procfs() bool {
 	return unix.Fstatfs(w.fd, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
 }
 
-// risk says who else may write to a file or directory.
-func risk(path string, st *unix.Stat_t, anyGroup bool) error {
+// risk says who else may write to an open file or directory.
+func risk(fd int, path string, st *unix.Stat_t, anyGroup bool) error {
 	switch {
 	case st.Mode&unix.S_IWOTH != 0:
 		return &UnsafeError{Path: path, Why: "can be written by everybody", Writers: true}
@@ -261,6 +261,8 @@ func risk(path string, st *unix.Stat_t, anyGroup bool) error {
 		return &UnsafeError{Path: path, Why: "can be written by " + groupName(st.Gid), Writers: true}
 	case !trusted(st.Uid):
 		return &UnsafeError{Path: path, Why: "belongs to " + userName(st.Uid)}
+	case st.Mode&unix.S_IWGRP != 0:
+		return listed(fd, path)
 	}
 	return nil
 }

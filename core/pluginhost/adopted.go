@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,20 +19,26 @@ import (
 //
 // A child of this process is one of them if it is not a plugin's process, nor in the group of one that lives, and has what
 // confineThread gives to plugins and nobody can give up: no_new_privs. So children that other code in this process has started
-// are left alone, unless all of the process is under no_new_privs: then there must be none.
+// are left alone. Where all of the process is under no_new_privs, as systemd's NoNewPrivileges has it, they have that too: there one is
+// adopted only if its environment or its control group says that it is a plugin's. One that has ended says nothing any more: it is
+// waited for unless it is in the group of this process, where plugins are not.
 type adopted struct {
-	log *slog.Logger
-	on  bool
+	log    *slog.Logger
+	on     bool
+	common bool // every child has no_new_privs, not only what plugins start
 
-	mu   sync.Mutex
-	live map[int]bool // processes of plugins, which are the leaders of their groups
+	mu       sync.Mutex
+	live     map[int]bool // processes of plugins, which are the leaders of their groups
+	instance string       // the daemon's directory; "" before the first plugin
 }
 
 func newAdopted(on bool, log *slog.Logger) *adopted {
 	a := &adopted{log: log, live: make(map[int]bool)}
-	if !on {
+	if !on || os.Getpid() == 1 { // the first process of a container gets the orphans of everybody
 		return a
 	}
+	own, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) // of a thread that starts no plugins
+	a.common = err != nil || own != 0
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		log.Warn("what plugins leave behind is found by its environment only", "err", err)
 		return a
@@ -40,13 +47,13 @@ func newAdopted(on bool, log *slog.Logger) *adopted {
 	return a
 }
 
-// start calls a function that starts a plugin's process and returns its number.
-func (a *adopted) start(start func() (pid int, err error)) error {
+// start calls a function that starts a plugin's process for a daemon's directory and returns its number.
+func (a *adopted) start(instance string, start func() (pid int, err error)) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	pid, err := start()
 	if err == nil {
-		a.live[pid] = true
+		a.live[pid], a.instance = true, instance
 	}
 	return err
 }
@@ -60,7 +67,7 @@ func (a *adopted) ended(pid int) {
 
 // sweep waits for the adopted processes that have ended. With kill it ends the others before, and whatever those leave behind.
 func (a *adopted) sweep(kill bool) {
-	if !a.on {
+	if !a.on || !kill && !childEnded() {
 		return
 	}
 	a.mu.Lock()
@@ -87,6 +94,17 @@ func (a *adopted) sweep(kill bool) {
 	}
 }
 
+// childEnded reports whether a child of this process has ended and was not waited for. It stays so.
+func childEnded() bool {
+	var info unix.Siginfo
+	for {
+		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return err == nil && info.Signo != 0
+		}
+	}
+}
+
 // maxGenerations is how often it is looked for what those have left behind that were just killed.
 const maxGenerations = 1000
 
@@ -101,26 +119,40 @@ func (a *adopted) find() (pids []int) {
 		if err != nil || a.live[pid] {
 			continue
 		}
-		parent, group := family(dir)
-		if parent == os.Getpid() && !a.live[group] && noNewPrivs(dir) {
+		state, parent, group := family(dir)
+		if parent != os.Getpid() || a.live[group] || !noNewPrivs(dir) {
+			continue
+		}
+		if !a.common || a.ofPlugin(dir) || state == "Z" && group != unix.Getpgrp() {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
 }
 
-// family returns the parent and the process group of a process, 0 if it is gone (proc(5), stat).
-func family(dir string) (parent, group int) {
+// ofPlugin reports whether a process says that it is a plugin's of this daemon.
+func (a *adopted) ofPlugin(dir string) bool {
+	if a.instance == "" {
+		return false
+	}
+	if marked(dir, a.instance) {
+		return true
+	}
+	groups, err := os.ReadFile(filepath.Join(dir, "cgroup"))
+	return err == nil && bytes.Contains(groups, []byte("/"+groupPrefix+filepath.Base(a.instance)+"-"))
+}
+
+// family returns the state, the parent and the process group of a process, 0 if it is gone (proc(5), stat).
+func family(dir string) (state string, parent, group int) {
 	text, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
-		return 0, 0
+		return "", 0, 0
 	}
 	_, fields, _ := strings.Cut(string(text[max(0, bytes.LastIndexByte(text, ')')):]), ") ")
-	var state string
 	if _, err := fmt.Sscan(fields, &state, &parent, &group); err != nil {
-		return 0, 0
+		return "", 0, 0
 	}
-	return parent, group
+	return state, parent, group
 }
 
 func noNewPrivs(dir string) bool {

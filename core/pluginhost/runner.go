@@ -85,7 +85,7 @@ func (c *command) spawn() (err error) {
 		return err
 	}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = theirs[0], theirs[1], theirs[2]
-	err = c.adopted.start(func() (int, error) {
+	err = c.adopted.start(c.where.path, func() (int, error) {
 		if err := c.where.do(c.cmd.Start); err != nil {
 			return 0, err
 		}

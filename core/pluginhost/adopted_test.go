@@ -1,0 +1,98 @@
+package pluginhost
+
+import (
+	"io"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestAdoptedUnderNoNewPrivs kills, where every child has no_new_privs, those that bear the mark of a plugin, and no other.
+func TestAdoptedUnderNoNewPrivs(t *testing.T) {
+	var log strings.Builder
+	a := &adopted{log: textLog(&log), on: true, common: true, live: make(map[int]bool), instance: "/run/pipelined/plugins/d1"}
+	run := func(path string, group bool, env ...string) *exec.Cmd {
+		t.Helper()
+		cmd := exec.Command(path)
+		cmd.Env = append(env, "LANG=C")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: group}
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		started := make(chan error)
+		go func() {
+			runtime.LockOSThread() // and never unlocks it
+			err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+			if err == nil {
+				err = cmd.Start()
+			}
+			started <- err
+		}()
+		if err := <-started; err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { closeAndWait(in, cmd) })
+		return cmd
+	}
+	ours := run("/bin/cat", true, marker+"=/run/pipelined/plugins/d1")
+	other, none := run("/bin/cat", true, marker+"=/run/pipelined/plugins/d12"), run("/bin/cat", true)
+	ended, endedHere := run("/bin/true", true), run("/bin/true", false)
+	for _, cmd := range []*exec.Cmd{ended, endedHere} {
+		if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.sweep(false)
+	if err := endedHere.Wait(); err != nil {
+		t.Errorf("a process of this one's group: %v", err)
+	}
+	if err := ended.Wait(); err == nil {
+		t.Error("a process that has ended was not waited for")
+	}
+	a.sweep(true)
+	if err := ours.Process.Signal(syscall.Signal(0)); err == nil {
+		t.Error("a plugin's process was left")
+	}
+	for _, cmd := range []*exec.Cmd{other, none} {
+		if err := unix.Kill(cmd.Process.Pid, 0); err != nil {
+			t.Errorf("a process of somebody else was killed: %v", err)
+		}
+	}
+	if !strings.Contains(log.String(), "processes=1") {
+		t.Errorf("the log says %s", log.String())
+	}
+	a.common = false
+	if found := a.find(); len(found) != 2 {
+		t.Errorf("without a common no_new_privs %d processes are adopted, want 2", len(found))
+	}
+}
+
+func closeAndWait(in io.Closer, cmd *exec.Cmd) {
+	_ = in.Close()
+	_ = cmd.Wait() // one of them was waited for
+}
+
+// TestChildEnded sees that a child has ended, once and again, and lets it be waited for.
+func TestChildEnded(t *testing.T) {
+	cmd := exec.Command("/bin/true")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	if !childEnded() || !childEnded() {
+		t.Error("it is not seen")
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if childEnded() {
+		t.Error("a child is seen that was waited for")
+	}
+}

@@ -2,6 +2,7 @@ package safefile_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -20,6 +21,15 @@ const (
 	stranger    = 1234 // neither root nor the user of the test
 	systemGroup = 104
 )
+
+func TestMain(m *testing.M) {
+	const setting = "/proc/sys/fs/protected_hardlinks"
+	code := m.Run()
+	if text, err := os.ReadFile(setting); code != 0 && (err != nil || strings.TrimSpace(string(text)) == "0") {
+		fmt.Fprintf(os.Stderr, "%s is %q, %v: the tests of shared directories need sysctl -w fs.protected_hardlinks=1\n", setting, text, err)
+	}
+	os.Exit(code)
+}
 
 func needRoot(t *testing.T) {
 	t.Helper()

@@ -128,7 +128,7 @@ func (l *Ledger) WriteText(w io.Writer, kinds []string) error {
 		return err
 	}
 	if refused := refusals(p.RefusedAs); refused != "" {
-		if _, err := fmt.Fprintf(w, "refused packets: %s\n", refused); err != nil {
+		if _, err := fmt.Fprintf(w, "%s%s\n", refusedTitle, refused); err != nil {
 			return err
 		}
 	}
@@ -141,12 +141,33 @@ func (l *Ledger) WriteText(w io.Writer, kinds []string) error {
 	return err
 }
 
+const (
+	refusedTitle = "refused packets: "
+	// lineWidth is how many columns a line of the ledger has at most.
+	lineWidth = 100
+)
+
+// refusals lists the causes of refused packets and their numbers behind refusedTitle, on as many lines as it takes.
 func refusals(by map[string]uint64) string {
-	var parts []string
+	var b strings.Builder
+	column := len(refusedTitle)
 	for _, cause := range slices.Sorted(maps.Keys(by)) {
-		if n := by[cause]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%s %d", terminal.Text(cause), n))
+		n := by[cause]
+		if n == 0 {
+			continue
 		}
+		part := fmt.Sprintf("%s %d", terminal.Text(cause), n)
+		switch {
+		case b.Len() == 0:
+		case column+len(", ")+len(part)+len(",") > lineWidth:
+			b.WriteString(",\n" + strings.Repeat(" ", len(refusedTitle)))
+			column = len(refusedTitle)
+		default:
+			b.WriteString(", ")
+			column += len(", ")
+		}
+		b.WriteString(part)
+		column += len(part)
 	}
-	return strings.Join(parts, ", ")
+	return b.String()
 }

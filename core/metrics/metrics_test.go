@@ -3,6 +3,7 @@ package metrics
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -85,6 +86,26 @@ refused packets: tcp_short 5
 `
 	if b.String() != want {
 		t.Errorf("got:\n%s\nwant:\n%s", b.String(), want)
+	}
+}
+
+// TestRefusalsWrap: causes that do not fit a line of the ledger go on in the next one, below the first.
+func TestRefusalsWrap(t *testing.T) {
+	by := map[string]uint64{"none": 0}
+	for i := range 30 {
+		by[fmt.Sprintf("cause_%02d", i)] = uint64(i + 1)
+	}
+	lines := strings.Split(refusedTitle+refusals(by), "\n")
+	if len(lines) < 3 {
+		t.Errorf("%d lines", len(lines))
+	}
+	for i, line := range lines {
+		if len(line) > lineWidth || i > 0 && !strings.HasPrefix(line, strings.Repeat(" ", len(refusedTitle))+"cause_") {
+			t.Errorf("%d columns: %q", len(line), line)
+		}
+	}
+	if all := strings.Join(lines, " "); strings.Count(all, "cause_") != 30 || strings.Contains(all, "none") {
+		t.Errorf("causes are missing or made up: %s", all)
 	}
 }
 

@@ -103,9 +103,8 @@ func TestP1Random(t *testing.T) {
 // and every packet is counted.
 func TestWorkersShareTheirTables(t *testing.T) {
 	const flows, rounds = 64, 50
-	a := newRig(t)
-	b := newRig(t)
-	a.idStride, b.idStride, b.nextID = 2, 2, 2
+	a := newRig(t, ofTwo(0))
+	b := newRig(t, ofTwo(1))
 	b.Sessions = a.Sessions
 	for range rounds {
 		var there, back []timed

@@ -125,7 +125,7 @@ func newRigLimited(t testing.TB, unanswered admission.Rate, opts ...option) *rig
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := admission.Config{Lanes: 1, Zones: []uint16{trust, untrust, dmz}, Generation: 9, Unanswered: unanswered}
+	g := admission.Config{Lanes: 2, Zones: []uint16{trust, untrust, dmz}, Generation: 9, Unanswered: unanswered}
 	for _, k := range event.Kinds() {
 		g.Rates[k] = admission.Rate{PerSecond: 1e9, Burst: 1e9}
 	}
@@ -150,6 +150,11 @@ func newRigLimited(t testing.TB, unanswered admission.Rate, opts ...option) *rig
 }
 
 func complete(c *Config, _ *session.Config) { c.Complete = true }
+
+// ofTwo makes the worker one of two that share a session table.
+func ofTwo(index int) option {
+	return func(c *Config, s *session.Config) { c.Index, c.Workers, s.Workers = index, 2, 2 }
+}
 
 func ingress(h hookFunc) option {
 	return func(c *Config, _ *session.Config) { c.Ingress = append(c.Ingress, h) }

@@ -29,7 +29,7 @@ run: build ## run the shipped pipeline over the shipped capture: first lines of 
 	@echo; cat bin/ledger.txt
 
 # Where they cannot be had, tests with real collectors are skipped.
-COLLECTORS = $(if $(ROOT),@internal/collectors/install.sh bin/collectors || echo "no rsyslogd and syslog-ng")
+COLLECTORS = $(if $(ROOT),@internal/testing/collectors/install.sh bin/collectors || echo "no rsyslogd and syslog-ng")
 
 test: $(if $(ROOT),needs) ## run every test; the AF_XDP ones too where this is root
 	$(COLLECTORS)
@@ -58,7 +58,7 @@ BENCHTIME ?= 1s
 bench: build ## run the benchmarks that the figures of the README come from, and print those
 	@mkdir -p bin
 	@PIPELINED_REQUIRE_XDP=$(if $(ROOT),1,0) $(GO) test -p 1 -run '^$$' -bench 'Gate|PacketPath|SessionClose|Lookup|Read$$|Receive|Stream|Plugin|Syslog|FileSink/rfc5424|Rsyslog' -benchtime $(BENCHTIME) \
-	  ./core/admission ./core/worker ./core/session ./core/pluginhost ./sdk/format ./sdk/eventstream ./sinks/file ./sinks/syslog ./cmd/pipelined ./test/stream > bin/bench.txt || { cat bin/bench.txt; exit 1; }
+	  ./core/admission ./core/worker ./core/session ./internal/pluginhost ./sdk/format ./sdk/eventstream ./sinks/file ./sinks/syslog ./cmd/pipelined ./test/stream > bin/bench.txt || { cat bin/bench.txt; exit 1; }
 	@awk -f test/bench/table.awk bin/bench.txt
 
 bench-all: ## run every benchmark there is
@@ -81,7 +81,7 @@ needs: ## install what tests use beside Go and is missing (root, Debian)
 	  [ -z "$$missing" ] || { echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing > /dev/null; }
 
 collectors: ## unpack rsyslogd and syslog-ng into bin/collectors, for the tests of the syslog sink (Debian)
-	@internal/collectors/install.sh bin/collectors
+	@internal/testing/collectors/install.sh bin/collectors
 
 e2e: build ## real traffic between network namespaces, tapped over AF_XDP (root)
 	PIPELINED_REQUIRE_XDP=1 $(GO) test -count=1 -v -run . ./test/e2e

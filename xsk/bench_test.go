@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rtflow/pipelined/internal/nettest"
+	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
 // One batch, received and given back, costs no allocation.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rtflow/pipelined/internal/nettest"
+	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
 // patience is how long a test waits for what must happen.

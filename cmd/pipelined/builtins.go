@@ -7,8 +7,8 @@ import (
 
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/pipeline"
-	"github.com/rtflow/pipelined/core/pluginhost"
 	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/internal/pluginhost"
 	"github.com/rtflow/pipelined/plugins/filterlog"
 	"github.com/rtflow/pipelined/plugins/policydeny"
 	"github.com/rtflow/pipelined/plugins/screendrop"

@@ -14,8 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rtflow/pipelined/core/pluginhost"
-	"github.com/rtflow/pipelined/core/pluginkit"
+	"github.com/rtflow/pipelined/internal/pluginhost"
+	"github.com/rtflow/pipelined/internal/pluginkit"
 	"github.com/rtflow/pipelined/internal/safefile"
 )
 

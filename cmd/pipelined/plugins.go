@@ -12,7 +12,7 @@ import (
 
 	"github.com/rtflow/pipelined"
 	"github.com/rtflow/pipelined/core/config"
-	"github.com/rtflow/pipelined/core/pluginhost"
+	"github.com/rtflow/pipelined/internal/pluginhost"
 )
 
 func newPlugins() *cobra.Command {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rtflow/pipelined/core/verify"
+	"github.com/rtflow/pipelined/internal/logverify"
 	"github.com/rtflow/pipelined/internal/unpack"
 	"github.com/rtflow/pipelined/sdk/format"
 )
@@ -20,7 +20,7 @@ import (
 const anyRelease = "any"
 
 func newVerify() *cobra.Command {
-	var o verify.Options
+	var o logverify.Options
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "Check syslog messages against RFC 5424 and the messages of Juniper SRX",
@@ -37,8 +37,8 @@ A column is a byte of the message, from 1. In a stream of octet-counted messages
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return verifyFile(cmd, args[0], o) },
 	}
-	profiles := append([]string{anyRelease}, verify.Profiles()...)
-	cmd.Flags().StringVar(&o.Profile, "release", anyRelease, "`release` the messages must be of, exactly: "+strings.Join(verify.Profiles(), ", "))
+	profiles := append([]string{anyRelease}, logverify.Profiles()...)
+	cmd.Flags().StringVar(&o.Profile, "release", anyRelease, "`release` the messages must be of, exactly: "+strings.Join(logverify.Profiles(), ", "))
 	cmd.Flags().StringVar(&o.SDID, "sd-id", "", "`ID` that the structured data must have (default: Juniper's, of any platform)")
 	cmd.Flags().BoolVar(&o.AnyPriority, "any-priority", false, "take every PRI: the sink sets priority")
 	if err := cmd.RegisterFlagCompletionFunc("release", cobra.FixedCompletions(profiles, cobra.ShellCompDirectiveNoFileComp)); err != nil {
@@ -47,11 +47,11 @@ A column is a byte of the message, from 1. In a stream of octet-counted messages
 	return cmd
 }
 
-func verifyFile(cmd *cobra.Command, path string, o verify.Options) (err error) {
+func verifyFile(cmd *cobra.Command, path string, o logverify.Options) (err error) {
 	switch {
 	case o.Profile == anyRelease:
 		o.Profile = ""
-	case !slices.Contains(verify.Profiles(), o.Profile):
+	case !slices.Contains(logverify.Profiles(), o.Profile):
 		return &usageError{fmt.Errorf("unknown release %q; %s", o.Profile, format.ProfileHint(o.Profile))}
 	}
 	var in io.Reader = cmd.InOrStdin()
@@ -73,7 +73,7 @@ func verifyFile(cmd *cobra.Command, path string, o verify.Options) (err error) {
 	}
 	out := bufio.NewWriter(forPeople(cmd))
 	defer func() { err = errors.Join(err, out.Flush()) }()
-	result, err := verify.All(in, o, func(line int, p verify.Problem) {
+	result, err := logverify.All(in, o, func(line int, p logverify.Problem) {
 		fmt.Fprintf(out, "%s:%d:%v\n", path, line, p)
 		if path == "-" {
 			_ = out.Flush() // somebody waits for it; an error comes up again at the end

@@ -11,7 +11,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/rtflow/pipelined/core/verify"
+	"github.com/rtflow/pipelined/internal/logverify"
 )
 
 func gzipOf(text string) []byte {
@@ -42,7 +42,7 @@ func TestReadPackedFrames(t *testing.T) {
 
 // TestVerify reads what read prints, and then the same with mistakes in it.
 func TestVerify(t *testing.T) {
-	for _, profile := range verify.Profiles() {
+	for _, profile := range logverify.Profiles() {
 		lines := mustRun(t, "read", "--profile", profile, edge)
 		path := writeFile(t, "events.log", lines)
 		out := mustRun(t, "verify", "--release", profile, path)

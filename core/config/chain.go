@@ -3,7 +3,7 @@ package config
 import (
 	"reflect"
 
-	"github.com/rtflow/pipelined/sdk/table"
+	"github.com/rtflow/pipelined/internal/table"
 )
 
 // Pipeline is the chain of [pipeline]: what runs, in this order.

@@ -1,6 +1,6 @@
 package config
 
-import "github.com/rtflow/pipelined/sdk/table"
+import "github.com/rtflow/pipelined/internal/table"
 
 // decodeTable decodes a section, see [Section.Decode].
 func (d *document) decodeTable(s *Section, into any) {

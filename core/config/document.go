@@ -8,7 +8,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
-	"github.com/rtflow/pipelined/sdk/table"
+	"github.com/rtflow/pipelined/internal/table"
 )
 
 // document is one TOML text that was parsed.

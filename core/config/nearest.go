@@ -1,6 +1,6 @@
 package config
 
-import "github.com/rtflow/pipelined/sdk/table"
+import "github.com/rtflow/pipelined/internal/table"
 
 // hint returns what may follow "unknown …": the nearest of the valid names if one is near, otherwise all of them.
 func hint(name, plural string, valid []string) string { return table.Hint(name, plural, valid) }

@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/rtflow/pipelined/sdk/table"
+	"github.com/rtflow/pipelined/internal/table"
 )
 
 // cursor is a key of a document while it is decoded: its path as a person reads it and its place. A key that is not in

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/rtflow/pipelined/sdk/table"
+	"github.com/rtflow/pipelined/internal/table"
 )
 
 // What a text may nest and how long a key may get. The parser keeps the full path of every key and recurses into every

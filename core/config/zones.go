@@ -8,7 +8,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/rtflow/pipelined/sdk/table"
+	"github.com/rtflow/pipelined/internal/table"
 )
 
 // Zone is one [zones.NAME].

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/internal/inflight"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
-	"github.com/rtflow/pipelined/sdk/inflight"
 )
 
 // TestNext checks the three ways to wait.

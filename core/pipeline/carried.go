@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rtflow/pipelined/core/statedir"
+	"github.com/rtflow/pipelined/internal/statedir"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 

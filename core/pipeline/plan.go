@@ -11,8 +11,8 @@ import (
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/source"
-	"github.com/rtflow/pipelined/core/statedir"
 	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/statedir"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 )

@@ -19,7 +19,7 @@ import (
 	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/zone"
-	"github.com/rtflow/pipelined/internal/nettest"
+	"github.com/rtflow/pipelined/internal/testing/nettest"
 	"github.com/rtflow/pipelined/plugins/filterlog"
 	"github.com/rtflow/pipelined/plugins/policydeny"
 	"github.com/rtflow/pipelined/plugins/screendrop"

@@ -3,8 +3,8 @@ package format
 import (
 	"fmt"
 
+	"github.com/rtflow/pipelined/internal/table"
 	"github.com/rtflow/pipelined/sdk/event"
-	"github.com/rtflow/pipelined/sdk/table"
 )
 
 // Encoder makes bytes of records.

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/influxdata/go-syslog/v3/rfc5424"
 
-	"github.com/rtflow/pipelined/core/verify"
+	"github.com/rtflow/pipelined/internal/logverify"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 )
@@ -72,7 +72,7 @@ func FuzzLine(f *testing.F) {
 			t.Fatal("what was in dst is gone")
 		}
 		checkLine(t, line, r, n, &o)
-		if problems := verify.NewChecker(verify.Options{Profile: o.Profile, AnyPriority: numbered}).Check([]byte(line)); len(problems) > 0 {
+		if problems := logverify.NewChecker(logverify.Options{Profile: o.Profile, AnyPriority: numbered}).Check([]byte(line)); len(problems) > 0 {
 			t.Errorf("%v in\n%s", problems, line)
 		}
 

@@ -4,8 +4,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rtflow/pipelined/internal/table"
 	"github.com/rtflow/pipelined/sdk/event"
-	"github.com/rtflow/pipelined/sdk/table"
 )
 
 // Names of the profiles: the Junos releases whose lines the syslog formats print. Each is named for the releases of which

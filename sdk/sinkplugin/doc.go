@@ -8,5 +8,5 @@
 // in batches over one gRPC stream, acknowledgements go back over it, and a window of credits bounds what waits in
 // between. docs/plugins.md has the contract and the protocol, sink_v1.proto the messages.
 //
-// It is the plugin's side of the protocol, and imports nothing of ours but sdk/...; the daemon's side is core/pluginhost.
+// It is the plugin's side of the protocol, and imports nothing of ours but sdk/...; the daemon's side is internal/pluginhost.
 package sinkplugin

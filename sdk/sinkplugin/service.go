@@ -16,9 +16,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/rtflow/pipelined/internal/table"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/sinkplugin/sinkv1"
-	"github.com/rtflow/pipelined/sdk/table"
 )
 
 // maxError is the longest error that a run sends, in bytes.

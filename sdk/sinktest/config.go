@@ -3,7 +3,7 @@ package sinktest
 import (
 	"testing"
 
-	"github.com/rtflow/pipelined/sdk/table"
+	"github.com/rtflow/pipelined/internal/table"
 )
 
 // Config returns the configuration that is a JSON object, for a sink under test. Mistakes that the sink records are its

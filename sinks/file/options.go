@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rtflow/pipelined/sdk/options"
+	"github.com/rtflow/pipelined/internal/options"
 )
 
 // table is the table of a file sink.

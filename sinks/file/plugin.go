@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/rtflow/pipelined/internal/options"
 	"github.com/rtflow/pipelined/internal/safefile"
 	"github.com/rtflow/pipelined/internal/terminal"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
-	"github.com/rtflow/pipelined/sdk/options"
 )
 
 //go:embed sample.toml

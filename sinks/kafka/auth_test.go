@@ -10,8 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"github.com/rtflow/pipelined/internal/sinkcheck"
-	"github.com/rtflow/pipelined/internal/testcert"
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
+	"github.com/rtflow/pipelined/internal/testing/testcert"
 )
 
 // deliver runs a sink over ten records.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/rtflow/pipelined/sdk/options"
+	"github.com/rtflow/pipelined/internal/options"
 )
 
 // recordTries is how often a record is produced before the broker's refusal ends the run. Between them the client waits

@@ -10,9 +10,9 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
+	"github.com/rtflow/pipelined/internal/options"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
-	"github.com/rtflow/pipelined/sdk/options"
 )
 
 // Limits of the options.

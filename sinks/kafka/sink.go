@@ -10,11 +10,11 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/rtflow/pipelined/internal/inflight"
+	"github.com/rtflow/pipelined/internal/topic"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
-	"github.com/rtflow/pipelined/sdk/inflight"
-	"github.com/rtflow/pipelined/sdk/topic"
 )
 
 // Sink produces records to topics.

@@ -5,11 +5,11 @@ import (
 
 	natsgo "github.com/nats-io/nats.go"
 
+	"github.com/rtflow/pipelined/internal/inflight"
+	"github.com/rtflow/pipelined/internal/topic"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
-	"github.com/rtflow/pipelined/sdk/inflight"
 	"github.com/rtflow/pipelined/sdk/sinktest"
-	"github.com/rtflow/pipelined/sdk/topic"
 )
 
 // TestAllocations has budgets for what the sink itself does: nothing per record of a batch, two strings per message.

@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
-	"github.com/rtflow/pipelined/internal/sinkcheck"
-	"github.com/rtflow/pipelined/internal/testcert"
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
+	"github.com/rtflow/pipelined/internal/testing/testcert"
 )
 
 // deliver runs a sink over ten records.

@@ -12,7 +12,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/rtflow/pipelined/sdk/options"
+	"github.com/rtflow/pipelined/internal/options"
 )
 
 // connection is one connection to one server, for one run.

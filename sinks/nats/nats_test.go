@@ -14,11 +14,11 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/rtflow/pipelined/internal/sinkcheck"
+	"github.com/rtflow/pipelined/internal/inflight"
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
-	"github.com/rtflow/pipelined/sdk/inflight"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 	"github.com/rtflow/pipelined/sinks/nats"
 )

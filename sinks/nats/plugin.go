@@ -3,10 +3,10 @@ package nats
 import (
 	_ "embed"
 
+	"github.com/rtflow/pipelined/internal/inflight"
+	"github.com/rtflow/pipelined/internal/topic"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
-	"github.com/rtflow/pipelined/sdk/inflight"
-	"github.com/rtflow/pipelined/sdk/topic"
 )
 
 //go:embed sample.toml

@@ -3,7 +3,7 @@ package nats_test
 import (
 	"testing"
 
-	"github.com/rtflow/pipelined/internal/sinkcheck"
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sinks/nats"
 )
 

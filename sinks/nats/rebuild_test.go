@@ -11,12 +11,12 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rtflow/pipelined/internal/inflight"
+	"github.com/rtflow/pipelined/internal/topic"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
-	"github.com/rtflow/pipelined/sdk/inflight"
 	"github.com/rtflow/pipelined/sdk/sinktest"
-	"github.com/rtflow/pipelined/sdk/topic"
 )
 
 // script is a stream whose Next pauses where a portion is empty, however long the sink is ready to wait.

@@ -10,11 +10,11 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rtflow/pipelined/internal/inflight"
+	"github.com/rtflow/pipelined/internal/topic"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
-	"github.com/rtflow/pipelined/sdk/inflight"
-	"github.com/rtflow/pipelined/sdk/topic"
 )
 
 // Sink publishes records to a stream.

@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/influxdata/go-syslog/v3/rfc5424"
 
-	"github.com/rtflow/pipelined/core/verify"
-	"github.com/rtflow/pipelined/internal/collectors"
+	"github.com/rtflow/pipelined/internal/logverify"
+	"github.com/rtflow/pipelined/internal/testing/collectors"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -293,16 +293,16 @@ func TestRealCollectors(t *testing.T) {
 // TestVerified sends every kind of record to a peer that reads strictly and keeps account of the sequence numbers.
 func TestVerified(t *testing.T) {
 	records := sinktest.Records(9, 3000)
-	for more, o := range map[string]verify.Options{
-		"": {Profile: verify.Junos20, SDID: "junos@2636.1.1.1.2.129"},
-		"profile = \"junos-22-24\"\nplatform = 133\nsequence = true": {Profile: verify.Junos22, SDID: "junos@2636.1.1.1.2.133"},
+	for more, o := range map[string]logverify.Options{
+		"": {Profile: logverify.Junos20, SDID: "junos@2636.1.1.1.2.129"},
+		"profile = \"junos-22-24\"\nplatform = 133\nsequence = true": {Profile: logverify.Junos22, SDID: "junos@2636.1.1.1.2.133"},
 		"format = \"json\"": {},
 		"structured_filter = true\nframing = \"newline\"": {},
 	} {
 		read := make(chan string, 1)
 		address := "tcp://" + listenFunc(t, func(c net.Conn) {
 			var problems strings.Builder
-			res, err := verify.All(c, o, func(line int, p verify.Problem) { fmt.Fprintf(&problems, "%d:%v\n", line, p) })
+			res, err := logverify.All(c, o, func(line int, p logverify.Problem) { fmt.Fprintf(&problems, "%d:%v\n", line, p) })
 			if err != nil {
 				problems.WriteString(err.Error())
 			}

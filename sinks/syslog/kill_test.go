@@ -13,7 +13,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/replay"
-	"github.com/rtflow/pipelined/internal/collectors"
+	"github.com/rtflow/pipelined/internal/testing/collectors"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"

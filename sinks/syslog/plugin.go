@@ -7,10 +7,10 @@ import (
 	"io/fs"
 	"time"
 
+	sdkoptions "github.com/rtflow/pipelined/internal/options"
+	"github.com/rtflow/pipelined/internal/table"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
-	sdkoptions "github.com/rtflow/pipelined/sdk/options"
-	"github.com/rtflow/pipelined/sdk/table"
 )
 
 //go:embed sample.toml

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rtflow/pipelined/core/verify"
-	"github.com/rtflow/pipelined/internal/collectors"
+	"github.com/rtflow/pipelined/internal/logverify"
+	"github.com/rtflow/pipelined/internal/testing/collectors"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -113,7 +113,7 @@ func TestRecipesStore(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer f.Close()
-			res, err := verify.All(f, verify.Options{}, func(line int, p verify.Problem) { t.Errorf("%d: %v", line, p) })
+			res, err := logverify.All(f, logverify.Options{}, func(line int, p logverify.Problem) { t.Errorf("%d: %v", line, p) })
 			if err != nil || res.Messages != len(records) || res.Problems > 0 {
 				t.Errorf("%v, %+v", err, res)
 			}

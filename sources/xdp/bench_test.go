@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/packet"
-	"github.com/rtflow/pipelined/internal/nettest"
+	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
 // A batch costs no allocation (P7), with frames and without.

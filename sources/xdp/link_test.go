@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/packet"
-	"github.com/rtflow/pipelined/internal/nettest"
+	"github.com/rtflow/pipelined/internal/testing/nettest"
 	"github.com/rtflow/pipelined/xsk"
 )
 

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/core/packet"
-	"github.com/rtflow/pipelined/internal/nettest"
+	"github.com/rtflow/pipelined/internal/testing/nettest"
 	"github.com/rtflow/pipelined/xsk"
 )
 

@@ -17,12 +17,12 @@ import (
 func TestKeysAreDescribed(t *testing.T) {
 	for page, folders := range map[string][]string{
 		"docs/configuration.md":        {"core/config", "sources/capture", "sources/xdp"},
-		"docs/plugins.md":              {"core/pluginhost"},
+		"docs/plugins.md":              {"internal/pluginhost"},
 		"sinks/file/README.md":         {"sinks/file"},
 		"sinks/syslog/README.md":       {"sinks/syslog"},
 		"sinks/unixsock/README.md":     {"sinks/unixsock"},
-		"sinks/nats/README.md":         {"sinks/nats", "sdk/options"},
-		"sinks/kafka/README.md":        {"sinks/kafka", "sdk/options"},
+		"sinks/nats/README.md":         {"sinks/nats", "internal/options"},
+		"sinks/kafka/README.md":        {"sinks/kafka", "internal/options"},
 		"plugins/screendrop/README.md": {"plugins/screendrop"},
 		"plugins/filterlog/README.md":  {"plugins/filterlog"},
 		"plugins/policydeny/README.md": {"plugins/policydeny"},

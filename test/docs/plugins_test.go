@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rtflow/pipelined/core/pluginkit"
+	"github.com/rtflow/pipelined/internal/pluginkit"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 

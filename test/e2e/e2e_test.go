@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rtflow/pipelined/internal/nettest"
+	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
 // TestTraffic taps ordinary traffic and attacks: the events are those of the traffic, and every frame that the segment

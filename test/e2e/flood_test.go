@@ -10,7 +10,7 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 
-	"github.com/rtflow/pipelined/internal/nettest"
+	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
 // TestP3SYNFlood floods the tap with SYNs that nobody answers, as fast as the kernel makes them, beside honest sessions:

@@ -13,7 +13,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
-	"github.com/rtflow/pipelined/internal/nettest"
+	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
 // network is one Ethernet segment: a bridge that forgets what it learns, so that every port sees every frame, as behind

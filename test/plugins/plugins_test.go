@@ -1,5 +1,3 @@
-// Package plugins holds sinks in processes of their own against the real host and the built daemon: those of this project
-// and the examples.
 package plugins
 
 import (
@@ -14,8 +12,8 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/config"
-	"github.com/rtflow/pipelined/core/pluginhost"
-	"github.com/rtflow/pipelined/core/pluginkit"
+	"github.com/rtflow/pipelined/internal/pluginhost"
+	"github.com/rtflow/pipelined/internal/pluginkit"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/sinkplugin"
 	"github.com/rtflow/pipelined/sinks/file"

@@ -35,20 +35,34 @@ type Table struct {
 	names    map[uint32]string
 	index    map[string]uint32
 	kernel   map[uint32]uint32   // from the kernel's index to that of ports
+	claimed  map[uint32]bool     // ids of the logical interfaces that zones name
 	prefixes *bart.Table[uint16] // nil if no zone has prefixes
 }
 
 // port is one physical interface.
 type port struct {
-	id    uint32 // as records carry it
-	zone  uint16
-	vlans []vlan
+	id     uint32 // as records carry it
+	parent uint32 // of which the ids of its VLANs are made, see [LogicalID]
+	zone   uint16
+	vlans  []uint16 // zones by VLAN tag, up to the highest that a zone claims; Unknown = not claimed
 }
 
-type vlan struct {
-	tag  uint16
-	zone uint16
-	id   uint32
+// vlan returns the zone that claims a tag, Unknown if none does.
+func (p *port) vlan(tag uint16) uint16 {
+	if int(tag) < len(p.vlans) {
+		return p.vlans[tag]
+	}
+	return Unknown
+}
+
+// claim gives the zone a tag that no other has claimed.
+func (p *port) claim(tag, zone uint16) {
+	if missing := int(tag) + 1 - len(p.vlans); missing > 0 {
+		p.vlans = append(p.vlans, make([]uint16, missing)...)
+	}
+	if p.vlans[tag] == Unknown {
+		p.vlans[tag] = zone
+	}
 }
 
 // New builds the table. ids gives the kernel's interface index for the names of physical interfaces; a name it lacks (an
@@ -65,6 +79,8 @@ func New(zones []Zone, extra []string, ids map[string]uint32) *Table {
 		names:  make(map[uint32]string),
 		index:  make(map[string]uint32),
 		kernel: make(map[uint32]uint32),
+
+		claimed: make(map[uint32]bool),
 	}
 	for _, name := range extra {
 		t.port(name, ids)
@@ -80,8 +96,8 @@ func New(zones []Zone, extra []string, ids map[string]uint32) *Table {
 			if tag == 0 {
 				p.zone = z.ID
 			} else {
-				id = LogicalID(p.id, tag)
-				p.vlans = append(p.vlans, vlan{tag: tag, zone: z.ID, id: id})
+				id = LogicalID(p.parent, tag)
+				p.claim(tag, z.ID)
 				t.names[id] = name
 			}
 			if parent != name {
@@ -97,6 +113,17 @@ func New(zones []Zone, extra []string, ids map[string]uint32) *Table {
 	}
 	for _, a := range aliases { // after the ids of parents are settled
 		t.alias(a, ids)
+	}
+	for i := range t.ports {
+		p := &t.ports[i]
+		if p.zone != Unknown {
+			t.claimed[p.id] = true
+		}
+		for tag, zone := range p.vlans {
+			if zone != Unknown {
+				t.claimed[LogicalID(p.parent, uint16(tag))] = true
+			}
+		}
 	}
 	for name, id := range ids { // names that neither zones nor extra use
 		if i, ok := t.kernel[id]; ok && t.index[name] == 0 {
@@ -123,7 +150,7 @@ func (t *Table) port(name string, ids map[string]uint32) uint32 {
 	if !ok || id > maxParent {
 		id = t.freeID(i, ids)
 	}
-	t.ports = append(t.ports, port{id: id})
+	t.ports = append(t.ports, port{id: id, parent: id})
 	t.index[name] = i
 	t.names[id] = name
 	return i
@@ -215,13 +242,8 @@ func (t *Table) Ingress(index uint32, tag uint16, src *packet.Addr, f packet.Fam
 	if index < uint32(len(t.ports)) {
 		p := &t.ports[index]
 		zone, id = p.zone, p.id
-		if tag != 0 {
-			for i := range p.vlans {
-				if p.vlans[i].tag == tag {
-					zone, id = p.vlans[i].zone, p.vlans[i].id
-					break
-				}
-			}
+		if of := p.vlan(tag); of != Unknown {
+			zone, id = of, LogicalID(p.parent, tag)
 		}
 	}
 	if zone == Unknown {
@@ -231,20 +253,7 @@ func (t *Table) Ingress(index uint32, tag uint16, src *packet.Addr, f packet.Fam
 }
 
 // HasZone reports whether a zone names the logical interface of that id.
-func (t *Table) HasZone(id uint32) bool {
-	for i := range t.ports {
-		p := &t.ports[i]
-		if p.id == id && p.zone != Unknown {
-			return true
-		}
-		for j := range p.vlans {
-			if p.vlans[j].id == id {
-				return true
-			}
-		}
-	}
-	return false
-}
+func (t *Table) HasZone(id uint32) bool { return t.claimed[id] }
 
 // ByPrefix returns the zone of the longest configured prefix that contains the address.
 func (t *Table) ByPrefix(a *packet.Addr, f packet.Family) uint16 {
@@ -274,12 +283,10 @@ func (t *Table) InterfaceID(name string) (uint32, bool) {
 	}
 	parent, tag := SplitVLAN(name) // the parent may have other names
 	p := &t.ports[t.index[parent]]
-	for i := range p.vlans {
-		if p.vlans[i].tag == tag {
-			return p.vlans[i].id, true
-		}
+	if p.vlan(tag) == Unknown {
+		return 0, false
 	}
-	return 0, false
+	return LogicalID(p.parent, tag), true
 }
 
 // Zones returns the configured zones, ordered by id. The caller must not change it.

@@ -378,6 +378,30 @@ func BenchmarkIngress(b *testing.B) {
 	})
 }
 
+// BenchmarkIngressVLANs asks for VLANs of one interface at random.
+func BenchmarkIngressVLANs(b *testing.B) {
+	for _, n := range []int{2, 10, 100, 1000, 4000} {
+		var zones []Zone
+		for tag := range n {
+			name := fmt.Sprintf("trunk0.%d", tag+1)
+			zones = append(zones, Zone{ID: uint16(tag + 1), Name: name, Interfaces: []string{name}})
+		}
+		z := New(zones, nil, nil)
+		a, f := addr("192.0.2.129")
+		trunk := z.Index("trunk0")
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			r := uint32(1)
+			for b.Loop() {
+				r = r*1664525 + 1013904223
+				tag := uint16(r>>16)%uint16(n) + 1
+				if zone, _ := z.Ingress(trunk, tag, &a, f); zone != tag {
+					b.Fatalf("tag %d: zone %d", tag, zone)
+				}
+			}
+		})
+	}
+}
+
 // TestNameWithDot finds the interface of that very name, whose frames have no tag, beside the VLAN of that name.
 func TestNameWithDot(t *testing.T) {
 	z := New([]Zone{

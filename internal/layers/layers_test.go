@@ -25,7 +25,7 @@ type layer struct {
 // layers lists every package that ships, from the bottom to the top. A package imports only packages of layers below its
 // own, and helpers. Packages that are not listed serve tests alone.
 var layers = []layer{
-	{"helpers", []string{"internal/flowhash", "internal/safefile", "internal/table", "internal/terminal", "internal/unpack"}},
+	{"helpers", []string{"internal/flowhash", "internal/safefile", "internal/table", "internal/tally", "internal/terminal", "internal/unpack"}},
 	{"data", []string{"sdk/event", "core/packet", "core/metrics", "internal/logverify", "xsk"}},
 	{"parts", []string{
 		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application",

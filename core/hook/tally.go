@@ -1,0 +1,44 @@
+package hook
+
+import "github.com/rtflow/pipelined/internal/tally"
+
+// Tally counts packets and bytes under names, for each worker apart: no two workers write to the same cache line.
+type Tally struct {
+	names   []string
+	workers [][]counted
+}
+
+// counted is what one worker has counted under one name.
+type counted struct{ packets, bytes tally.Number }
+
+// apart is how many counters lie between those of two workers: 128 bytes, two cache lines, which processors fetch together.
+const apart = 8
+
+// NewTally returns a tally with a counter for each name.
+func NewTally(workers int, names []string) *Tally {
+	t := &Tally{names: names, workers: make([][]counted, workers)}
+	for i := range t.workers {
+		t.workers[i] = make([]counted, len(names)+apart)
+	}
+	return t
+}
+
+// Count counts a packet of that size under name i. Called only by the worker of that number, see [Packet.Worker].
+func (t *Tally) Count(worker, i int, size uint32) {
+	c := &t.workers[worker][i]
+	c.packets.Add(1)
+	c.bytes.Add(uint64(size))
+}
+
+// Counters returns the sums of all workers, in the order of the names. Safe for concurrent use.
+func (t *Tally) Counters() []Counter {
+	sums := make([]Counter, len(t.names))
+	for i, name := range t.names {
+		sums[i].Name = name
+		for _, w := range t.workers {
+			sums[i].Packets += w[i].packets.Load()
+			sums[i].Bytes += w[i].bytes.Load()
+		}
+	}
+	return sums
+}

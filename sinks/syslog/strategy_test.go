@@ -59,15 +59,17 @@ func TestFailover(t *testing.T) {
 
 func stateOf(k *Sink, i int) State { return k.Status().(Status).Addresses[i].State }
 
+// states waits until the addresses are in those states: goroutines that dial go on changing them, so that an address that is
+// down is connecting now and then.
 func states(tb testing.TB, k *Sink, want ...State) {
 	tb.Helper()
-	var got []State
-	for i := range k.links {
-		got = append(got, stateOf(k, i))
-	}
-	if !slices.Equal(got, want) {
-		tb.Errorf("states %v, want %v", got, want)
-	}
+	until(tb, fmt.Sprintf("states %v", want), func() bool {
+		var got []State
+		for i := range k.links {
+			got = append(got, stateOf(k, i))
+		}
+		return slices.Equal(got, want)
+	})
 }
 
 // TestFailoverNone pins the error when no address works.

@@ -14,7 +14,7 @@ type Config interface {
 	// mistake.
 	Errorf(key, format string, args ...any)
 
-	// Warnf records something at a key that is allowed and probably not meant.
+	// Warnf records a warning at a key: its value is allowed, and probably a mistake.
 	Warnf(key, format string, args ...any)
 
 	// Name returns the component's name: "audit" for [sinks.audit].
@@ -24,9 +24,9 @@ type Config interface {
 // Plugin is what a program registers to offer a component of one family: a source, a hook or a sink. E is what the
 // daemon tells the component about itself, C what the component's table of the configuration becomes.
 type Plugin[E, C any] struct {
-	Name    string // as in plugin = "NAME"
-	Summary string // one line for `pipelined plugins`
-	Sample  string // a commented configuration that loads; `pipelined sample NAME` prints it
+	Name    string // value of the key plugin
+	Summary string // one line, printed by `pipelined plugins`
+	Sample  string // a commented configuration that loads, printed by `pipelined sample NAME`
 
 	// Configure reads the table and checks it. It records every mistake in cfg, and touches no device, file or
 	// destination: `pipelined check` calls it. Its result is used only if no mistake was recorded.
@@ -36,11 +36,11 @@ type Plugin[E, C any] struct {
 // SinkPlugin is a plugin that offers a sink.
 type SinkPlugin = Plugin[Env, Sink]
 
-// Env is what a sink may know about the daemon that runs it.
+// Env holds what a sink may know about the daemon that runs it.
 type Env struct {
-	Hostname string // of every log line
+	Hostname string // HOSTNAME of syslog messages
 	// Window is how many records may be in flight whatever their kinds: the lowest ceiling of the sink's ring. A sink that
-	// waits for more records than that before it acknowledges any may wait for ever. 0 is not known.
+	// waits for more records than that before it acknowledges any may wait for ever. 0 is unknown.
 	Window int
-	Warn   func(msg string, args ...any)
+	Warn   func(msg string, args ...any) // logs a warning, with key-value pairs as in log/slog; safe for concurrent use
 }

@@ -1,4 +1,4 @@
-// Package sdk defines what a sink is: the contract between pipelined and whatever takes its events away.
+// Package sdk defines the contract between pipelined and a sink, which takes events to one destination.
 //
 // A sink is a type with a Run method. Run takes batches of records from a [Stream], writes them wherever the sink
 // writes, and acknowledges them when the destination has them. The records wait in a ring until they are acknowledged:

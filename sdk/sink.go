@@ -17,12 +17,18 @@ import (
 //
 // When the daemon stops and the sink has nothing to deliver, ctx ends shortly after unless the sink has been told that the
 // stream is drained ([ErrDrained]): a stop does not wait for a destination that nothing is sent to.
+//
+// A sink that implements [io.Closer] is closed once, after its last Run. It closes what it has kept open between two runs:
+// a listener, a process.
+//
+// A sink may implement [Reopener], [Reporter], [CounterReporter], [Exclusive] and [Waiter]; a stream may implement
+// [DrainNotifier] and [SessionLister].
 type Sink interface {
 	Run(ctx context.Context, s Stream) error
 }
 
-// Stream is one sink's view of its ring. Its methods are for the goroutine that Run was called on, but for Ack and
-// Reject, which any goroutine may call until Run returns.
+// Stream is one sink's view of its ring. Its methods are called by the goroutine that runs Run, but for Ack and Reject,
+// which any goroutine may call until Run returns.
 type Stream interface {
 	// Next returns the records that follow those of the last call, at least one, without a gap in their sequence numbers
 	// but for records evicted meanwhile. It waits up to wait for the first (0: do not wait; negative: until ctx ends) and
@@ -43,8 +49,8 @@ type Stream interface {
 	// Names returns the names for the ids in records of that configuration generation.
 	Names(generation uint32) *event.Names
 
-	// Epoch identifies this stream: no other has the same, be it of another sink or of another run of the daemon. So
-	// (epoch, sequence) names a record for ever.
+	// Epoch identifies this stream: no other has the same, be it of another sink or of another run of the daemon. The pair of
+	// epoch and sequence number identifies a record for ever.
 	Epoch() uint64
 }
 
@@ -64,12 +70,12 @@ func (b Batch) Last() event.Seq {
 	return b.Records[len(b.Records)-1].Seq()
 }
 
-// Reopener is a sink that can reopen what it writes to, as on SIGHUP after a log rotation. Reopen is called from any
-// goroutine and only asks: the sink does it in Run.
+// Reopener is implemented by sinks that can reopen what they write to, as on SIGHUP after a log rotation. Reopen is called
+// from any goroutine and returns at once; Run does the work.
 type Reopener interface{ Reopen() }
 
-// Reporter is a sink that has something to tell an operator beyond its counters. Status is called from any goroutine and
-// must not block; its value is shown as JSON.
+// Reporter is implemented by sinks that show an operator more than counters. Status is called from any goroutine and must
+// not block; its value is shown as JSON by GET /status.
 type Reporter interface{ Status() any }
 
 // Counter is one of a sink's own counters. Metrics show it as pipelined_sink_total with the labels sink and counter.
@@ -78,31 +84,28 @@ type Counter struct {
 	Value uint64 // never goes down
 }
 
-// CounterReporter is a sink that counts what the daemon does not see: reconnects, send errors. Counters is called from
-// any goroutine, must not block, and returns the same names every time.
+// CounterReporter is implemented by sinks that count what the daemon does not see: reconnects, send errors. Counters is
+// called from any goroutine, must not block, and returns the same names every time.
 type CounterReporter interface{ Counters() []Counter }
 
-// Exclusive is a sink whose destination it cannot share with another: a file, a socket. Exclusive returns what that is, the
-// same text for the same destination: "file /var/log/audit.log". A configuration with two sinks that return the same is a
-// mistake; "" can be shared. Called after New, from any goroutine.
+// Exclusive is implemented by sinks that cannot share their destination with another sink: a file, a socket. Exclusive
+// returns the destination, the same text for the same destination, such as "file /var/log/audit.log". A configuration with
+// two sinks that return the same text is a mistake; "" can be shared. It is called after Configure, from any goroutine.
 type Exclusive interface{ Exclusive() string }
 
-// Waiter is a sink that may wait in Run for its destination to come: while Waiting returns true it does not count as up.
-// Called from any goroutine; must not block.
+// Waiter is implemented by sinks that may wait in Run for their destination to appear: while Waiting returns true, the sink
+// does not count as up. Waiting is called from any goroutine and must not block.
 type Waiter interface{ Waiting() bool }
 
-// A sink that is an io.Closer is closed once, after its last Run: what it kept open between two runs, a listener or a
-// process, ends there.
-
-// DrainNotifier is a stream that tells when the pipeline begins to stop: a sink that waits for its destination to appear
-// need not wait any longer. The daemon's own streams are.
+// DrainNotifier is implemented by streams that tell when the pipeline begins to stop, so that a sink that waits for its
+// destination to appear need not wait any longer. The daemon's streams implement it.
 type DrainNotifier interface {
-	// Draining returns a channel that is closed then. Any goroutine.
+	// Draining returns a channel that is closed then. Safe for concurrent use.
 	Draining() <-chan struct{}
 }
 
-// SessionLister is a stream that can list the sessions that live now, for a destination that has lost track. The daemon's
-// own streams are, if the sink's configuration lets session records through.
+// SessionLister is implemented by streams that can list the sessions that live now, for a destination that has lost track.
+// The daemon's streams implement it if the sink's configuration lets session records through.
 type SessionLister interface {
 	// Sessions iterates over the sessions that live now, as SessionOpen records with the time of creation and sequence
 	// number 0. A record is valid until the next one is asked for. Sessions that begin meanwhile may be among them or not. A

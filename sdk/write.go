@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Error is a string constant that is an error.
+// Error is an error that can be a constant.
 type Error string
 
 func (e Error) Error() string { return string(e) }

@@ -1,5 +1,7 @@
-// Command pipelined-sink-kafka is the sink "kafka" as an executable: pipelined starts it for plugin = "kafka". It is not part of
-// the daemon so that the daemon does not carry a client for Kafka.
+// Command pipelined-sink-kafka runs the sink "kafka" in a process of its own.
+//
+// The daemon starts it for plugin = "kafka". It is a separate executable so that the daemon does not link a client for
+// Kafka.
 package main
 
 import (

@@ -1,5 +1,7 @@
-// Command pipelined-sink-nats is the sink "nats" as an executable: pipelined starts it for plugin = "nats". It is not part of
-// the daemon so that the daemon does not carry a client for NATS JetStream.
+// Command pipelined-sink-nats runs the sink "nats" in a process of its own.
+//
+// The daemon starts it for plugin = "nats". It is a separate executable so that the daemon does not link a client for
+// NATS JetStream.
 package main
 
 import (

@@ -3,21 +3,23 @@ package event
 // Action is what was done with the packet (record byte 54).
 type Action uint8
 
+// Values of Action.
 const (
 	ActionDeny   Action = 0 // deny, discard, drop
 	ActionPermit Action = 1 // permit, accept; for a screen: alarm-without-drop
 	ActionReject Action = 2
 )
 
-// CloseReason says why a session ended (record byte 134 of a SessionClose). Values up to 5 are those of the reference
-// protocol; those from 6 on are ours, because the text of the log line tells them apart.
+// CloseReason says why a session ended (record byte 134 of a SessionClose record). Values up to 5 are those of the reference
+// protocol; those from 6 on are extensions of pipelined, which the texts of log lines distinguish.
 type CloseReason uint8
 
+// Values of CloseReason.
 const (
 	CloseNone      CloseReason = 0
 	CloseTimeout   CloseReason = 1
 	CloseFIN       CloseReason = 2
-	CloseRST       CloseReason = 3 // sender not told apart
+	CloseRST       CloseReason = 3 // from either end
 	CloseAgeOut    CloseReason = 4
 	ClosePolicy    CloseReason = 5
 	CloseClientRST CloseReason = 6
@@ -26,10 +28,11 @@ const (
 	CloseICMPError CloseReason = 9
 )
 
-// Screen is the screen that fired. Its flag mask in the record is 1 << Screen: exactly one bit is set. Bits 0 to 17 are
-// those of the reference protocol, the rest are ours.
+// Screen is the screen that fired. Up to ScreenUnknownProtocol its flag mask in the record is 1 << Screen: exactly one bit
+// is set. Bits 0 to 17 are those of the reference protocol, the others are extensions of pipelined.
 type Screen uint8
 
+// Values of Screen.
 const (
 	ScreenSYNFlood Screen = iota
 	ScreenICMPFlood
@@ -62,8 +65,8 @@ const (
 	ScreenStrictSourceRoute
 	ScreenSpoofing
 	ScreenUnknownProtocol
-	// ScreenExtended says that the cause is not in the mask but in record bytes 56 to 59 (the rule id, which a screen does
-	// not use): the 32 bits of the mask are used up.
+	// ScreenExtended is no screen but the bit of the mask that says that the value of Screen is in record bytes 56 to 59, the
+	// rule id of other kinds: the 32 bits of the mask are used up.
 	ScreenExtended
 	ScreenBlockFrag
 	ScreenSYNFloodSrc
@@ -92,6 +95,7 @@ func (s Screen) String() string {
 // FilterSource is where a firewall filter is attached (record byte 134 of a FilterLog).
 type FilterSource uint8
 
+// Values of FilterSource.
 const (
 	FilterInput  FilterSource = 2
 	FilterOutput FilterSource = 3
@@ -100,6 +104,7 @@ const (
 // LossReason says why events are missing.
 type LossReason uint8
 
+// Values of LossReason.
 const (
 	LossRateLimited LossReason = 1 // refused by the admission limiter
 	LossOverBudget  LossReason = 2 // refused by this sink's ring: no credit

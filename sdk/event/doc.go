@@ -1,5 +1,4 @@
-// Package event is the security event as pipelined stores and sends it: the 136-byte RT_FLOW record, its frame on the
-// wire, the codes in it, and the names that its ids stand for.
+// Package event defines the security event: the 136-byte RT_FLOW record, its frame, its codes and names.
 //
 // The package is public: its layout is a contract with receivers and plugins. It formats no log lines (sdk/format does)
 // and imports nothing of this module.

@@ -6,14 +6,14 @@ import (
 	"fmt"
 )
 
-// MaxPayload is the largest payload a receiver accepts. A frame that claims more is not a frame.
+// MaxPayload is the largest payload of a frame in bytes. A larger length is invalid.
 const MaxPayload = 1024
 
-// ErrShort means that the bytes end inside a frame: more may be on their way.
+// ErrShort is returned for bytes that end inside a frame.
 var ErrShort = errors.New("event: frame is not complete")
 
-// A FrameError is a frame that is all there and still cannot be a record. Size tells a reader how far to skip; it is 0
-// where the length itself cannot be believed and the stream is lost.
+// A FrameError is returned for a frame that is complete and is not a valid record. Size is the frame's size in bytes, by
+// which a reader can skip it; it is 0 if the length itself is invalid, and then the next frame cannot be found.
 type FrameError struct {
 	Size   int
 	Type   FrameType
@@ -26,7 +26,7 @@ func (e *FrameError) Error() string {
 
 // Decode reads the frame at the start of b into r and returns the frame's size. It returns [ErrShort] if b ends before
 // the frame does, and a [*FrameError] if the frame is not a record of a known kind with the right length, event type and
-// family. r is undefined after an error. The reserved header bytes are ignored, as the protocol demands.
+// family. r is undefined after an error. The reserved header bytes are ignored, as the protocol requires.
 func (r *Record) Decode(b []byte) (int, error) {
 	if len(b) < HeaderSize {
 		return 0, ErrShort

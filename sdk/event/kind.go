@@ -8,6 +8,7 @@ import (
 // Kind is the kind of an event. It indexes counters and credits.
 type Kind uint8
 
+// Values of Kind.
 const (
 	SessionOpen  Kind = iota // a session was created
 	SessionClose             // a session ended
@@ -34,7 +35,7 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind-%d", uint8(k))
 }
 
-// Telemetry reports whether k is one of the kinds that may storm (deny, screen, filter). They share a ceiling in every
+// Telemetry reports whether k is one of the kinds whose rate an attack decides (deny, screen, filter). They share a ceiling in every
 // ring; session and loss records do not count against it.
 func (k Kind) Telemetry() bool { return k == PolicyDeny || k == ScreenDrop || k == FilterLog }
 

@@ -1,6 +1,6 @@
 package event
 
-// Layout of a Loss record. The common fields (time, ingress zone, event type) keep their places; the rest is ours:
+// Layout of a Loss record. The common fields (time, ingress zone, event type) keep their places; the rest is an extension of pipelined:
 //
 //	 8  u64  lost SessionOpen      16  u64  lost SessionClose
 //	24  u64  lost PolicyDeny       32  u64  lost ScreenDrop
@@ -13,7 +13,7 @@ const (
 
 var offLost = [NumKinds - 1]int{SessionOpen: 8, SessionClose: 16, PolicyDeny: 24, ScreenDrop: 32, FilterLog: 56}
 
-// LossCounts says how many events of each kind are missing. Loss records are never lost: they are merged.
+// LossCounts holds how many events of each kind are missing. There is no count of loss records: they are merged, not lost.
 type LossCounts [NumKinds - 1]uint64
 
 // Total returns the sum over all kinds.
@@ -36,10 +36,10 @@ func (r *Record) SetLoss(why LossReason, zone uint16, counts *LossCounts, since,
 	}
 }
 
-// LossReason returns why events are missing. Loss records.
+// LossReason returns why events are missing. Valid for loss records.
 func (r *Record) LossReason() LossReason { return LossReason(r.frame[HeaderSize+offLossReason]) }
 
-// LossCounts returns how many events of each kind are missing. Loss records.
+// LossCounts returns how many events of each kind are missing. Valid for loss records.
 func (r *Record) LossCounts() (c LossCounts) {
 	for k, off := range offLost {
 		c[k] = r.u64(off)
@@ -47,5 +47,5 @@ func (r *Record) LossCounts() (c LossCounts) {
 	return c
 }
 
-// LossSince returns the time of the first loss in Unix nanoseconds. Loss records.
+// LossSince returns the time of the first loss in Unix nanoseconds. Valid for loss records.
 func (r *Record) LossSince() int64 { return int64(r.u64(offLossSince)) }

@@ -1,7 +1,7 @@
 package event
 
-// Names resolves the ids in the records of one configuration generation. It is immutable once it is handed out: an old
-// record is never given new names. Lookups of an unknown id return "", and the formats decide what to print.
+// Names holds the names for the ids in the records of one configuration generation. It must not change once it is handed
+// out, and is then safe for concurrent use. Its methods return "" for an unknown id; the formats decide what to print.
 type Names struct {
 	Generation   uint32
 	Zones        map[uint16]string
@@ -11,7 +11,7 @@ type Names struct {
 	Applications []string // by application id; 0 is "unknown"
 }
 
-// Filter names a firewall filter and its terms in order.
+// Filter holds the names of a firewall filter and of its terms, in order.
 type Filter struct {
 	Name  string
 	Terms []string

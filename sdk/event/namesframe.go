@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// FrameNames is a frame that stands in files only, before the records whose ids it names.
+// FrameNames is the type of frames that hold names. They occur only in files, before the records whose ids they name.
 const FrameNames FrameType = 19
 
 // Tables of a names frame.
@@ -31,17 +31,17 @@ const (
 	namesHead = 8
 	entryHead = 5
 	maxName   = 255
-	// maxNames is how many bytes of entries one set may have: a file from elsewhere must not fill the memory.
+	// maxNames limits the bytes of entries of one set, so that a malicious file cannot use up the memory.
 	maxNames = 4 << 20
 )
 
-// Origin is where the records of a file come from.
+// Origin says where the records of a file come from.
 type Origin struct {
 	Host  string // HOSTNAME of their lines; "" is unknown
 	Epoch uint64 // of their stream; 0 is unknown
 }
 
-// AppendNames appends the frames that say what the ids of the records behind them stand for. n may be nil: none is known.
+// AppendNames appends to b the frames that hold n, for the records that follow them in a file. A nil n has no names.
 func AppendNames(b []byte, n *Names, from Origin) []byte {
 	if n == nil {
 		n = new(Names)
@@ -76,7 +76,7 @@ func AppendNames(b []byte, n *Names, from Origin) []byte {
 	return w.b
 }
 
-// namesWriter fills one frame after the other.
+// namesWriter appends names frames, each as full as it may be.
 type namesWriter struct {
 	b          []byte
 	generation uint32
@@ -111,7 +111,7 @@ func (w *namesWriter) entry(table byte, id uint32, name string) {
 	w.b = append(append(w.b, byte(len(name))), name...)
 }
 
-// namesReader puts names frames together.
+// namesReader assembles the names of a set from its frames.
 type namesReader struct {
 	names *Names
 	from  Origin
@@ -119,7 +119,7 @@ type namesReader struct {
 	bytes int
 }
 
-// add reads a names frame. What is wrong with it is an error, and changes nothing of what was read before.
+// add reads a names frame. A malformed frame is an error and changes nothing of what was read before.
 func (r *namesReader) add(payload []byte) error {
 	if len(payload) < namesHead {
 		return fmt.Errorf("%d bytes of payload", len(payload))

@@ -18,10 +18,10 @@ type Reader struct {
 // NewReader returns a reader of the frames in r.
 func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 1<<18)} }
 
-// Next reads the next record. It skips frames that are not records (control frames of a recorded stream) and frames that
-// are malformed but whose length can be believed, see [Reader.Skipped]. Frames of names set what [Reader.Names] returns for the
-// records behind them. It returns io.EOF at the end, and an error that
-// names the byte where a frame is cut off or its length cannot be believed.
+// Next reads the next record into rec. It skips frames that are not records, such as the control frames of a recorded
+// stream, and malformed frames of a valid length, see [Reader.Skipped]. Frames of names set what [Reader.Names] returns for
+// the records that follow. It returns io.EOF at the end. For a frame that is cut off, and for an invalid length, it returns
+// an error with the offset in bytes.
 func (r *Reader) Next(rec *Record) error {
 	for {
 		head, err := r.r.Peek(HeaderSize)
@@ -60,7 +60,7 @@ func (r *Reader) Next(rec *Record) error {
 	}
 }
 
-// end tells a clean end from a frame that is cut off.
+// end returns io.EOF for an end between two frames, and an error for a frame that is cut off.
 func (r *Reader) end(have int, err error) error {
 	if !errors.Is(err, io.EOF) {
 		return err
@@ -71,8 +71,8 @@ func (r *Reader) end(have int, err error) error {
 	return fmt.Errorf("byte %d: a frame is cut off after %d bytes: %w", r.n, have, io.ErrUnexpectedEOF)
 }
 
-// Names returns the names for the last record, and where it comes from; nil if the file holds none for it, as files of earlier
-// versions do. They do not change any more.
+// Names returns the names for the last record, and where it comes from. The names are nil if the file holds none, as files of
+// earlier versions do not. They do not change when Next is called again.
 func (r *Reader) Names() (*Names, Origin) { return r.names.names, r.names.from }
 
 // Skipped returns how many frames were neither records nor names.

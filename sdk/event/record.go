@@ -6,89 +6,14 @@ import (
 	"net/netip"
 )
 
-// Seq is a position in one sink's stream: 1 for the first record of an epoch, without gaps. 0 means none.
+// Seq is the number of a record in one sink's stream: 1 for the first of an epoch, without gaps. 0 is none.
 type Seq uint64
 
-// Sizes in bytes.
-const (
-	HeaderSize  = 16                      // frame header
-	RecordSize  = 136                     // RT_FLOW record
-	SessionTail = 8                       // session id behind the record in frames 14 and 15
-	FrameSize   = HeaderSize + RecordSize // frames 11, 12, 13 and 16
-	MaxFrame    = FrameSize + SessionTail // frames 14 and 15
-)
-
-// FrameType is byte 4 of the frame header.
-type FrameType uint8
-
-// Frame types that carry a record. The others belong to the stream protocol, not to the event.
-const (
-	FramePolicyDeny   FrameType = 11
-	FrameScreenDrop   FrameType = 12
-	FrameFilterLog    FrameType = 13
-	FrameSessionOpen  FrameType = 14 // ours: record and session id
-	FrameSessionClose FrameType = 15 // ours: record and session id
-	FrameLoss         FrameType = 16 // ours: layout at [Record.SetLoss]
-)
-
-var frameTypes = [NumKinds]FrameType{
-	SessionOpen: FrameSessionOpen, SessionClose: FrameSessionClose, PolicyDeny: FramePolicyDeny,
-	ScreenDrop: FrameScreenDrop, FilterLog: FrameFilterLog, Loss: FrameLoss,
-}
-
-// Event types, record byte 52. 7 is ours.
-const (
-	typeOpen   = 1
-	typeClose  = 2
-	typeDeny   = 3
-	typeScreen = 4
-	typeFilter = 6
-	typeLoss   = 7
-)
-
-var eventTypes = [NumKinds]uint8{
-	SessionOpen: typeOpen, SessionClose: typeClose, PolicyDeny: typeDeny, ScreenDrop: typeScreen, FilterLog: typeFilter,
-	Loss: typeLoss,
-}
-
-// Offsets in the record. Multi-byte integers are little endian, ports big endian.
-const (
-	offTime       = 0
-	offSrc        = 8
-	offDst        = 24
-	offSrcPort    = 40
-	offDstPort    = 42
-	offPolicy     = 44 // open, close, deny: policy id; screen: flag mask; filter: filter id
-	offInZone     = 48
-	offOutZone    = 50
-	offType       = 52
-	offProto      = 53
-	offAction     = 54
-	offFamily     = 55
-	offRule       = 56 // deny: the policy id again; screen: extended cause; filter: 0
-	offTerm       = 60
-	offClientPkts = 56 // close
-	offClientByte = 64 // close
-	offICMPCode   = 66 // filter, ours: zero in the reference
-	offDenyID     = 66 // deny, ours: six bytes of session id, zero in the reference
-	offNATSrc     = 72
-	offNATDst     = 88
-	offNATSrcPort = 104
-	offNATDstPort = 106
-	offCreated    = 108
-	offServerPkts = 112
-	offServerByte = 120
-	offIfindex    = 128
-	offApp        = 132
-	offReason     = 134
-	offICMPType   = 135 // deny and filter, ours: padding in the reference
-)
-
-// Record is one event: its frame as it goes on the wire, and beside it what those bytes have no room for. Records live
-// in ring slots and are reused; a sink must copy what it wants to keep beyond the batch that lent it.
+// Record is one event. It holds the frame in the layout of the wire, and the configuration generation, which the frame has
+// no field for. Records stand in ring slots and are reused; a sink must copy what it keeps longer than the batch.
 //
-// Accessors are valid for the kinds their comment names; for other kinds they return bytes that mean something else.
-// Records are not safe for concurrent mutation.
+// A method is valid for the kinds that its comment names, for all kinds if it names none; for other kinds its result is
+// meaningless. A Record is safe for concurrent reads, not for concurrent writes.
 type Record struct {
 	frame [MaxFrame]byte
 	// Generation is the configuration generation that made the record; it selects the [Names] that its ids belong to.
@@ -111,7 +36,7 @@ func (r *Record) Reset(k Kind) {
 // Kind returns the record's kind.
 func (r *Record) Kind() Kind { return r.kind }
 
-// Frame returns the record's frame as it goes on the wire. It aliases the record.
+// Frame returns the record's frame in the layout of the wire: 152 bytes, or 160 of a session record. It aliases r.
 func (r *Record) Frame() []byte {
 	if r.kind == SessionOpen || r.kind == SessionClose {
 		return r.frame[:MaxFrame]
@@ -142,7 +67,7 @@ func (r *Record) putPort(off int, v uint16) {
 // Seq returns the sequence number in the frame header.
 func (r *Record) Seq() Seq { return Seq(binary.LittleEndian.Uint64(r.frame[8:])) }
 
-// SetSeq writes the sequence number; the ring does when the record gets its position.
+// SetSeq sets the sequence number. The ring calls it when the record gets its place.
 func (r *Record) SetSeq(s Seq) { binary.LittleEndian.PutUint64(r.frame[8:], uint64(s)) }
 
 // Time returns when the event happened, in Unix nanoseconds; 0 = unknown.
@@ -151,7 +76,7 @@ func (r *Record) Time() int64 { return int64(r.u64(offTime)) }
 // SetTime sets the time in Unix nanoseconds.
 func (r *Record) SetTime(ns int64) { r.putU64(offTime, uint64(ns)) }
 
-// SetFlow sets family (2 or 10), protocol, addresses and ports. An IPv4 address stands in the first four bytes.
+// SetFlow sets family (2 or 10), protocol, addresses and ports. An IPv4 address is in the first four bytes.
 func (r *Record) SetFlow(family, proto uint8, src, dst *[16]byte, srcPort, dstPort uint16) {
 	r.frame[HeaderSize+offFamily] = family
 	r.frame[HeaderSize+offProto] = proto
@@ -204,7 +129,7 @@ func (r *Record) nat(addr, port int) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(r.addr(addr), r.port(port)), true
 }
 
-// SetNAT sets both translated ends; pass zero addresses for "not translated".
+// SetNAT sets the translated source and destination. A zero address means that the end is not translated.
 func (r *Record) SetNAT(src, dst *[16]byte, srcPort, dstPort uint16) {
 	*(*[16]byte)(r.frame[HeaderSize+offNATSrc:]) = *src
 	*(*[16]byte)(r.frame[HeaderSize+offNATDst:]) = *dst
@@ -224,20 +149,20 @@ func (r *Record) InZone() uint16 { return r.u16(offInZone) }
 // OutZone returns the egress zone id; 0 = unknown.
 func (r *Record) OutZone() uint16 { return r.u16(offOutZone) }
 
-// Action returns what was done with the packet. Deny, screen and filter records.
+// Action returns what was done with the packet. Valid for deny, screen and filter records.
 func (r *Record) Action() Action { return Action(r.frame[HeaderSize+offAction]) }
 
 // SetAction sets the action byte.
 func (r *Record) SetAction(a Action) { r.frame[HeaderSize+offAction] = byte(a) }
 
-// Policy returns the policy id. Session and deny records.
+// Policy returns the policy id. Valid for session and deny records.
 func (r *Record) Policy() uint32 { return r.u32(offPolicy) }
 
 // SetPolicy sets the policy id of a session record.
 func (r *Record) SetPolicy(id uint32) { r.putU32(offPolicy, id) }
 
-// SetDeny sets what only a deny record has: the policy, twice as the protocol wants it, the session id it would have got
-// (its low 48 bits travel) and the ICMP type.
+// SetDeny sets the fields of deny records: the policy id, which the protocol has twice, the id that the session would have
+// got, of which the record holds the low 48 bits, and the ICMP type.
 func (r *Record) SetDeny(policy uint32, session uint64, icmpType uint8) {
 	r.putU32(offPolicy, policy)
 	r.putU32(offRule, policy)
@@ -257,7 +182,7 @@ func (r *Record) SetScreen(s Screen) {
 	r.putU32(offPolicy, 1<<s)
 }
 
-// Screen returns the screen that fired, or NumScreens for a mask that names none. Screen records.
+// Screen returns the screen that fired, or NumScreens for a mask that names none. Valid for screen records.
 func (r *Record) Screen() Screen {
 	mask := r.u32(offPolicy)
 	if mask == 1<<ScreenExtended {
@@ -274,7 +199,7 @@ func (r *Record) Screen() Screen {
 	return NumScreens
 }
 
-// SetFilter sets what only a filter record has: filter and term id, where the filter is attached, ICMP type and code.
+// SetFilter sets the fields of filter records: filter and term id, where the filter is attached, ICMP type and code.
 func (r *Record) SetFilter(filter, term uint32, at FilterSource, icmpType, icmpCode uint8) {
 	r.putU32(offPolicy, filter)
 	r.putU32(offTerm, term)
@@ -283,26 +208,26 @@ func (r *Record) SetFilter(filter, term uint32, at FilterSource, icmpType, icmpC
 	r.frame[HeaderSize+offICMPCode] = icmpCode
 }
 
-// Filter returns the filter id. Filter records.
+// Filter returns the filter id. Valid for filter records.
 func (r *Record) Filter() uint32 { return r.u32(offPolicy) }
 
-// Term returns the term id, counted from 0 in its filter. Filter records.
+// Term returns the term id, counted from 0 in its filter. Valid for filter records.
 func (r *Record) Term() uint32 { return r.u32(offTerm) }
 
-// FilterSource returns where the filter is attached. Filter records.
+// FilterSource returns where the filter is attached. Valid for filter records.
 func (r *Record) FilterSource() FilterSource { return FilterSource(r.frame[HeaderSize+offReason]) }
 
-// ICMPType returns the ICMP type. Deny and filter records.
+// ICMPType returns the ICMP type. Valid for deny and filter records.
 func (r *Record) ICMPType() uint8 { return r.frame[HeaderSize+offICMPType] }
 
-// ICMPCode returns the ICMP code. Filter records.
+// ICMPCode returns the ICMP code. Valid for filter records.
 func (r *Record) ICMPCode() uint8 { return r.frame[HeaderSize+offICMPCode] }
 
 // SetSessionID sets the session id of a session record.
 func (r *Record) SetSessionID(id uint64) { binary.LittleEndian.PutUint64(r.frame[FrameSize:], id) }
 
 // SessionID returns the session id: the same in open and close of a session; of a deny record the low 48 bits of the id
-// that the session would have got. Session and deny records.
+// that the session would have got. Valid for session and deny records.
 func (r *Record) SessionID() uint64 {
 	if r.kind == PolicyDeny {
 		return uint64(r.u16(offDenyID)) | uint64(r.u32(offDenyID+2))<<16
@@ -310,7 +235,7 @@ func (r *Record) SessionID() uint64 {
 	return binary.LittleEndian.Uint64(r.frame[FrameSize:])
 }
 
-// SetClose sets what only a close record has. created is the time of creation in Unix seconds, on the clock of
+// SetClose sets the fields of close records. created is the time of creation in Unix seconds, on the clock of
 // [Record.Time].
 func (r *Record) SetClose(clientPackets, clientBytes, serverPackets, serverBytes uint64, created uint32, why CloseReason) {
 	r.putU64(offClientPkts, clientPackets)
@@ -321,28 +246,28 @@ func (r *Record) SetClose(clientPackets, clientBytes, serverPackets, serverBytes
 	r.frame[HeaderSize+offReason] = byte(why)
 }
 
-// ClientPackets returns packets from client to server. Close records.
+// ClientPackets returns packets from client to server. Valid for close records.
 func (r *Record) ClientPackets() uint64 { return r.u64(offClientPkts) }
 
-// ClientBytes returns IP bytes from client to server. Close records.
+// ClientBytes returns IP bytes from client to server. Valid for close records.
 func (r *Record) ClientBytes() uint64 { return r.u64(offClientByte) }
 
-// ServerPackets returns packets from server to client. Close records.
+// ServerPackets returns packets from server to client. Valid for close records.
 func (r *Record) ServerPackets() uint64 { return r.u64(offServerPkts) }
 
-// ServerBytes returns IP bytes from server to client. Close records.
+// ServerBytes returns IP bytes from server to client. Valid for close records.
 func (r *Record) ServerBytes() uint64 { return r.u64(offServerByte) }
 
-// CloseReason returns why the session ended. Close records.
+// CloseReason returns why the session ended. Valid for close records.
 func (r *Record) CloseReason() CloseReason { return CloseReason(r.frame[HeaderSize+offReason]) }
 
-// Elapsed returns the whole seconds from creation to close; 0 if the record has no creation time. Close records.
+// Elapsed returns the whole seconds from creation to close; 0 if the record has no creation time. Valid for close records.
 func (r *Record) Elapsed() uint32 {
 	created, end := int64(r.u32(offCreated)), r.Time()/1e9
 	if created == 0 || end <= created {
 		return 0
 	}
-	return uint32(min(end-created, math.MaxUint32)) // a time past 2106 is further off than 32 bits of seconds hold
+	return uint32(min(end-created, math.MaxUint32)) // the end may be later than 2106
 }
 
 // SetInterface sets the id of the interface the packet came in on: the kernel's ifindex where there is one.

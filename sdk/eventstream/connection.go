@@ -33,20 +33,20 @@ type connection struct {
 	broken  bool                   // a frame could not be sent, or not whole: no other must follow
 
 	// Owned by the goroutine that reads.
-	rec      event.Record
-	pos      Position
-	sure     Position  // where the handler had flushed and committed everything
-	known    bool      // pos is a place in this connection's numbering
-	greeted  bool      // a frame has come
-	table    bool      // the session table is coming in
-	through  event.Seq // highest number of this connection that is handled
-	acked    event.Seq // highest that is acknowledged
-	owed     bool      // acknowledge through, even if it is already
-	fresh    bool      // something was handled since the last Batch
-	heard    bool      // a frame has come since the last settle
-	answer   bool      // a keepalive wants one
-	lastAck  time.Time
-	lastSign time.Time // of life
+	rec       event.Record
+	pos       Position
+	committed Position  // where the handler had flushed and committed everything
+	known     bool      // pos is a place in this connection's numbering
+	greeted   bool      // a frame has come
+	table     bool      // the session table is coming in
+	through   event.Seq // highest number of this connection that is handled
+	acked     event.Seq // highest that is acknowledged
+	owed      bool      // acknowledge through, even if it is already
+	fresh     bool      // something was handled since the last Batch
+	heard     bool      // a frame has come since the last settle
+	answer    bool      // a keepalive wants one
+	lastAck   time.Time
+	lastSign  time.Time // of life
 }
 
 // waiter waits for everything up to target to be sent.
@@ -71,7 +71,7 @@ func (r *Receiver) serve(ctx context.Context, c *connection) (err error) {
 		_ = c.conn.Close() // it was read to its end, or is broken
 		r.count.Connected = false
 		if isHandlers(err) && (c.h.Batch != nil || c.h.Commit != nil) {
-			c.pos = c.sure // what is not safe is handed out again, should there be another call
+			c.pos = c.committed // what is not safe is handed out again, should there be another call
 		}
 		r.publish(c.keep())
 		if r.Handler.Disconnected != nil {
@@ -203,7 +203,7 @@ func (c *connection) settle(ctx context.Context, last bool) error {
 		if err := c.call(ctx, "Commit", c.h.Commit); err != nil {
 			return err
 		}
-		c.owed, c.acked, c.lastAck, c.sure = false, c.through, now, c.pos
+		c.owed, c.acked, c.lastAck, c.committed = false, c.through, now, c.pos
 		c.r.count.Acks++
 		c.r.count.Acked = c.acked
 	}
@@ -229,7 +229,7 @@ func (c *connection) call(ctx context.Context, name string, f func(context.Conte
 	return nil
 }
 
-// interrupt ends the connection for that reason. Any goroutine.
+// interrupt ends the connection for that reason. Safe for concurrent use.
 func (c *connection) interrupt(why error) {
 	if c.stop.CompareAndSwap(nil, &why) {
 		_ = c.conn.SetReadDeadline(time.Unix(1, 0)) // an error means that it has ended already
@@ -237,7 +237,8 @@ func (c *connection) interrupt(why error) {
 }
 
 // send sends a control frame. A producer that does not take it in time is broken, and the connection ends. One that has
-// closed it may have sent something before, which is still to be read: reading says how it ends. Any goroutine.
+// closed it may have sent something before, which is still to be read: reading says how it ends. Safe for
+// concurrent use.
 func (c *connection) send(t event.FrameType, seq event.Seq) {
 	c.sending.Lock()
 	defer c.sending.Unlock()
@@ -267,7 +268,7 @@ func (c *connection) complete(highest event.Seq) {
 	})
 }
 
-// forget removes one who has given up waiting.
+// forget removes a waiter that has given up.
 func (c *connection) forget(w *waiter) {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()

@@ -68,7 +68,7 @@ func (c *connection) hello(f Frame, first bool) error {
 			c.r.count.Replays++
 		}
 	}
-	c.known, c.sure = true, c.pos
+	c.known, c.committed = true, c.pos
 	if c.h.Hello != nil {
 		c.h.Hello(h, last)
 	}

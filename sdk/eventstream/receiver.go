@@ -15,7 +15,8 @@ import (
 
 // Receiver receives an event stream from one producer, over as many connections as it takes. Set its fields, then call one
 // of [Receiver.Listen], [Receiver.Dial], [Receiver.Accept], [Receiver.Connect] and [Receiver.Serve]; the fields must not
-// change from then on. One call at a time; the other methods are for any goroutine. No goroutine outlives the call.
+// change from then on. One of these calls runs at a time; the other methods are safe for concurrent
+// use. No goroutine outlives the call.
 //
 // A record is acknowledged after the handler has returned from it: the producer keeps it until then, and sends it again
 // on the next connection if there was no time for that. Numbers tell the copy from the record: the handler sees each

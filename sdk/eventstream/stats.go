@@ -67,7 +67,7 @@ func (a Announcement) String() string {
 	}
 }
 
-// Stats returns the counters as of the end of the last read. Any goroutine.
+// Stats returns the counters as of the end of the last read. Safe for concurrent use.
 func (r *Receiver) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -26,7 +26,7 @@ func appendFilter(b []byte, r *event.Record, n *event.Names) []byte {
 
 // appendProtocol appends Junos' name of a protocol, or its number if it has none.
 func appendProtocol(b []byte, number uint8) []byte {
-	if name := protocolName(number).junos; name != "" {
+	if name := protocols[number].junos; name != "" {
 		return append(b, name...)
 	}
 	return appendUint(b, uint64(number))

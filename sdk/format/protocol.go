@@ -1,46 +1,6 @@
 package format
 
-// ipProtocol is what an IP protocol number is called: by Junos in a filter log, and by IANA in lower case, which is what
-// ECS wants.
-type ipProtocol struct{ junos, iana string }
-
-// protocolName returns the zero value for a number that Junos has no name for.
-func protocolName(number uint8) ipProtocol {
-	switch number {
-	case protoICMP:
-		return ipProtocol{"icmp", "icmp"}
-	case 2:
-		return ipProtocol{"igmp", "igmp"}
-	case 4:
-		return ipProtocol{"ipip", "ipv4"}
-	case protoTCP:
-		return ipProtocol{"tcp", "tcp"}
-	case 8:
-		return ipProtocol{"egp", "egp"}
-	case protoUDP:
-		return ipProtocol{"udp", "udp"}
-	case 46:
-		return ipProtocol{"rsvp", "rsvp"}
-	case 47:
-		return ipProtocol{"gre", "gre"}
-	case 50:
-		return ipProtocol{"esp", "esp"}
-	case 51:
-		return ipProtocol{"ah", "ah"}
-	case protoICMPv6:
-		return ipProtocol{"icmp6", "ipv6-icmp"}
-	case 89:
-		return ipProtocol{"ospf", "ospfigp"}
-	case 103:
-		return ipProtocol{"pim", "pim"}
-	case 112:
-		return ipProtocol{"vrrp", "vrrp"}
-	case protoSCTP:
-		return ipProtocol{"sctp", "sctp"}
-	}
-	return ipProtocol{}
-}
-
+// IP protocol numbers that the formats treat alike or apart (IANA, Protocol Numbers).
 const (
 	protoICMP   = 1
 	protoTCP    = 6
@@ -48,3 +8,25 @@ const (
 	protoICMPv6 = 58
 	protoSCTP   = 132
 )
+
+// ipProtocol holds the names of an IP protocol: that of Junos in a filter log, and that of IANA in lower case, which ECS uses.
+type ipProtocol struct{ junos, iana string }
+
+// protocols holds the names by protocol number. A protocol that Junos prints as a number has the zero value.
+var protocols = [256]ipProtocol{
+	protoICMP:   {"icmp", "icmp"},
+	2:           {"igmp", "igmp"},
+	4:           {"ipip", "ipv4"},
+	protoTCP:    {"tcp", "tcp"},
+	8:           {"egp", "egp"},
+	protoUDP:    {"udp", "udp"},
+	46:          {"rsvp", "rsvp"},
+	47:          {"gre", "gre"},
+	50:          {"esp", "esp"},
+	51:          {"ah", "ah"},
+	protoICMPv6: {"icmp6", "ipv6-icmp"},
+	89:          {"ospf", "ospfigp"},
+	103:         {"pim", "pim"},
+	112:         {"vrrp", "vrrp"},
+	protoSCTP:   {"sctp", "sctp"},
+}

@@ -211,7 +211,7 @@ func appendShortFlow(b []byte, r *event.Record, n *event.Names, src, dst bool) [
 	if service := strings.TrimPrefix(n.Application(r.Application()), "junos-"); service != "" {
 		return appendWord(b, service)
 	}
-	if name := protocolName(r.Proto()).junos; name != "" {
+	if name := protocols[r.Proto()].junos; name != "" {
 		return append(b, name...)
 	}
 	b = append(b, "ip-"...)

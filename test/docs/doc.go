@@ -1,5 +1,7 @@
-// Package docs compares the documentation with the program: configurations in them load, links lead somewhere, metrics
-// and keys are all described, and the examples are what the program prints for the shipped capture.
+// Package docs tests the documentation against the program.
+//
+// Configurations in the pages load, links have targets, every metric and every key is described, and the examples are what
+// the program prints for the shipped capture.
 //
 // The language of a code block says what is checked:
 //
@@ -16,5 +18,5 @@
 //	xxd             a frame of it
 //	frames          control frames of the event stream, spelled out; see TestWireFrames
 //
-// In README.md, which is written for people who look for the first time, a plain toml block is a part.
+// In README.md a plain toml block is a part.
 package docs

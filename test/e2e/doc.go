@@ -1,3 +1,5 @@
-// Package e2e runs the built command on real traffic: hosts in network namespaces on a shared segment, TCP, UDP, ICMP and
-// IPv6 between them, attacks, and a tap on the segment read over AF_XDP. It needs root.
+// Package e2e tests the built command with real traffic between network namespaces.
+//
+// Hosts on a shared segment exchange TCP, UDP and ICMP over IPv4 and IPv6, and send attacks; the command reads a tap on the
+// segment over AF_XDP. The tests need root.
 package e2e

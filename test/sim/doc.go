@@ -1,6 +1,7 @@
-// Package sim holds the simulation: gate, rings, deliveries, the sink "unixsock" and receivers, under virtual time and
-// over connections in memory, driven by schedules that are drawn from a seed. After each step and at the end the promises
-// are checked against what the schedule itself knows to be true.
+// Package sim simulates the delivery of events, from the gate to receivers, in virtual time.
+//
+// Gate, rings, deliveries, the sink "unixsock" and receivers run over connections in memory. A schedule, drawn from a seed,
+// says what happens when. After each step and at the end the promises of docs/design.md are checked against the schedule.
 //
 //	make sim                      the seeds that the tests run, 2000
 //	make sim SEEDS=20000          more of them
@@ -9,20 +10,20 @@
 //
 // # Files
 //
-//	sim_test.go      which seeds run, and how one that fails is told
+//	sim_test.go      which seeds run, and the report of one that fails
 //	plan_test.go     seed to schedule
 //	loaded_test.go   schedules with a large session table, steady load and a stall
-//	truth_test.go    the events and sessions that there are
+//	truth_test.go    the events and sessions of a schedule
 //	world_test.go    gate, rings, deliveries and sinks
-//	steps_test.go    what a step does
-//	connector_test.go  how a sink gets a connection
-//	ending_test.go   how everything is taken down
-//	wire_test.go     a connection in memory: what is on its way
-//	end_test.go      its two ends, and a listener
-//	sniffer_test.go  what is written to it, checked frame by frame
-//	program_test.go  receiver programs: what they keep, how they die
-//	witness_test.go  what receivers were handed, checked as it comes
-//	check_test.go    what is checked after each step and at the end
+//	steps_test.go    the steps of a schedule
+//	connector_test.go  the connections of a sink
+//	ending_test.go   the stop of all parts
+//	wire_test.go     a connection in memory: the bytes between its ends
+//	end_test.go      the two ends of a connection, and a listener
+//	sniffer_test.go  checks what is written to a connection, frame by frame
+//	program_test.go  receiver programs: what they store, when they end
+//	witness_test.go  checks what receivers are handed, as it comes
+//	check_test.go    checks after each step and at the end
 //
 // # What is deterministic
 //

@@ -1,3 +1,5 @@
-// Package stream tests the event stream between real processes: from the gate through a ring and the sink over a Unix
-// socket to a receiver that is killed, stopped and slow, and back. Its benchmarks measure the same way.
+// Package stream tests the event stream between real processes.
+//
+// Events go from the gate through a ring and the sink "unixsock" to a receiver in another process, which is killed, stopped
+// and slow, and acknowledgements come back. The benchmarks measure the same path.
 package stream

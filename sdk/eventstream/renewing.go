@@ -12,9 +12,9 @@ import (
 // checkSocket is how often a listener looks whether its socket can still be found.
 const checkSocket = time.Second
 
-// watched listens on a Unix socket, and makes it again if somebody removes the file: nobody could connect any more, and
+// renewingListener listens on a Unix socket, and makes it again if somebody removes the file: nobody could connect any more, and
 // nothing would say so. Accept is for one goroutine.
-type watched struct {
+type renewingListener struct {
 	path string
 	mode fs.FileMode
 
@@ -24,14 +24,14 @@ type watched struct {
 	closed bool
 }
 
-var _ net.Listener = (*watched)(nil)
+var _ net.Listener = (*renewingListener)(nil)
 
 // ListenUnix makes a Unix stream socket with those permissions and listens on it. A socket that a dead process has left
 // at path is removed; one that somebody listens on, and a file of another kind, are an error. The socket is made again
 // when somebody removes it, and closing the listener removes it if it is still this one. A path that begins with "@" is an
 // abstract name: it has no file and no permissions. The connections are of type [*net.UnixConn].
 func ListenUnix(path string, mode fs.FileMode) (net.Listener, error) {
-	w := &watched{path: path, mode: mode}
+	w := &renewingListener{path: path, mode: mode}
 	if err := w.open(); err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func ListenUnix(path string, mode fs.FileMode) (net.Listener, error) {
 }
 
 // open makes the socket.
-func (w *watched) open() error {
+func (w *renewingListener) open() error {
 	l, file, err := listenUnix(w.path, w.mode)
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func (w *watched) open() error {
 }
 
 // Accept waits for a connection.
-func (w *watched) Accept() (net.Conn, error) {
+func (w *renewingListener) Accept() (net.Conn, error) {
 	for {
 		w.mu.Lock()
 		l := w.l
@@ -67,7 +67,7 @@ func (w *watched) Accept() (net.Conn, error) {
 }
 
 // check makes the socket again if it is gone.
-func (w *watched) check() error {
+func (w *renewingListener) check() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -81,7 +81,7 @@ func (w *watched) check() error {
 }
 
 // there reports whether the file at path is the socket.
-func (w *watched) there() bool {
+func (w *renewingListener) there() bool {
 	if w.file == nil {
 		return true
 	}
@@ -90,7 +90,7 @@ func (w *watched) there() bool {
 }
 
 // Close ends Accept and removes the file, if it is still the socket.
-func (w *watched) Close() error {
+func (w *renewingListener) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
@@ -101,7 +101,7 @@ func (w *watched) Close() error {
 }
 
 // remove removes the file, if it is still the socket.
-func (w *watched) remove() error {
+func (w *renewingListener) remove() error {
 	if w.file == nil {
 		return nil
 	}
@@ -120,4 +120,4 @@ func (w *watched) remove() error {
 }
 
 // Addr returns the address of the socket.
-func (w *watched) Addr() net.Addr { return &net.UnixAddr{Name: w.path, Net: "unix"} }
+func (w *renewingListener) Addr() net.Addr { return &net.UnixAddr{Name: w.path, Net: "unix"} }

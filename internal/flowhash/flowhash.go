@@ -5,7 +5,11 @@
 // side only, a sender could choose the other side to be 0 and make the product the same for every secret.
 package flowhash
 
-import "math/bits"
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"math/bits"
+)
 
 // Key is the secret.
 type Key [6]uint64
@@ -22,10 +26,26 @@ func New(seed uint64) (k Key) {
 	return k
 }
 
+// Random returns a key that nobody knows.
+func Random() (k Key) {
+	var b [8 * len(k)]byte
+	rand.Read(b[:]) // never fails, by contract
+	for i := range k {
+		k[i] = binary.LittleEndian.Uint64(b[8*i:])
+	}
+	return k
+}
+
 // Sum hashes five words. All 64 bits of the result are usable.
 func (k *Key) Sum(a, b, c, d, e uint64) uint64 {
 	h := fold(a^k[0], b^k[1]) ^ bits.RotateLeft64(fold(c^k[2], d^k[3]), 32)
 	return fold(h^k[4], e^k[5]^h>>32)
+}
+
+// Sum3 hashes three words. All 64 bits of the result are usable.
+func (k *Key) Sum3(a, b, c uint64) uint64 {
+	h := fold(fold(a^k[0], b^k[1])^k[2], c^k[3])
+	return h ^ h>>32 // a product has as many zeros at its end as its factors
 }
 
 // fold mixes two words into one: both halves of their product.

@@ -14,14 +14,15 @@ func TestChosenWords(t *testing.T) {
 		k := New(rand.Uint64())
 		for place := range 5 {
 			for _, fixed := range constants {
-				seen := make(map[uint64]bool)
+				seen, seen3 := make(map[uint64]bool), make(map[uint64]bool)
 				for i := range uint64(512) {
 					w := [5]uint64{i << 40, i, i << 32, i << 48, i << 32}
 					w[place] = fixed
 					seen[k.Sum(w[0], w[1], w[2], w[3], w[4])] = true
+					seen3[k.Sum3(w[0], w[1], w[2])] = true
 				}
-				if len(seen) != 512 {
-					t.Fatalf("round %d: word %d fixed to %#x: %d values of 512 flows", round, place, fixed, len(seen))
+				if len(seen) != 512 || len(seen3) != 512 {
+					t.Fatalf("round %d: word %d fixed to %#x: %d and %d values of 512 flows", round, place, fixed, len(seen), len(seen3))
 				}
 			}
 		}
@@ -30,19 +31,46 @@ func TestChosenWords(t *testing.T) {
 
 // TestEveryBitCounts flips single bits of the words and expects about half of the result's bits to flip.
 func TestEveryBitCounts(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
 	k := New(7)
-	for bit := range 5 * 64 {
-		flipped := 0
-		const rounds = 200
-		for range rounds {
-			w := [5]uint64{rng.Uint64(), rng.Uint64(), rng.Uint64(), rng.Uint64(), rng.Uint64()}
-			before := k.Sum(w[0], w[1], w[2], w[3], w[4])
-			w[bit/64] ^= 1 << (bit % 64)
-			flipped += bits.OnesCount64(before ^ k.Sum(w[0], w[1], w[2], w[3], w[4]))
+	for _, c := range []struct {
+		words int
+		sum   func(w *[5]uint64) uint64
+	}{
+		{5, func(w *[5]uint64) uint64 { return k.Sum(w[0], w[1], w[2], w[3], w[4]) }},
+		{3, func(w *[5]uint64) uint64 { return k.Sum3(w[0], w[1], w[2]) }},
+	} {
+		rng := rand.New(rand.NewPCG(1, 2))
+		for bit := range c.words * 64 {
+			flipped := 0
+			const rounds = 200
+			for range rounds {
+				w := [5]uint64{rng.Uint64(), rng.Uint64(), rng.Uint64(), rng.Uint64(), rng.Uint64()}
+				before := c.sum(&w)
+				w[bit/64] ^= 1 << (bit % 64)
+				flipped += bits.OnesCount64(before ^ c.sum(&w))
+			}
+			if mean := float64(flipped) / rounds; mean < 24 || mean > 40 {
+				t.Errorf("%d words: bit %d of word %d: %.1f bits flip", c.words, bit%64, bit/64, mean)
+			}
 		}
-		if mean := float64(flipped) / rounds; mean < 24 || mean > 40 {
-			t.Errorf("bit %d of word %d: %.1f bits flip", bit%64, bit/64, mean)
+	}
+}
+
+// TestNumbersInARow puts keys that differ by a number that counts up, such as that of a datagram, into 512 sets by their low
+// bits. Chance fills 323 of them.
+func TestNumbersInARow(t *testing.T) {
+	for seed := range uint64(256) {
+		k := New(seed)
+		for place := range 3 {
+			sets := make(map[uint64]bool)
+			for i := range uint64(512) {
+				w := [3]uint64{seed, 1, 2}
+				w[place] = i
+				sets[k.Sum3(w[0], w[1], w[2])%512] = true
+			}
+			if len(sets) < 250 {
+				t.Errorf("seed %d, word %d: %d sets", seed, place, len(sets))
+			}
 		}
 	}
 }
@@ -54,5 +82,8 @@ func TestKey(t *testing.T) {
 	}
 	if a, b := New(1), New(2); a == b {
 		t.Error("two seeds, one key")
+	}
+	if a, b := Random(), Random(); a == b {
+		t.Error("two random keys are equal")
 	}
 }

@@ -3,6 +3,7 @@ package screendrop
 import (
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/flowhash"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -16,7 +17,7 @@ type screens struct {
 	alarm bool   // alarm-without-drop
 	signatures
 
-	hash                        hasher
+	hash                        flowhash.Key
 	synSource, synDest, synPort *rateTable
 	udpFlood, icmpFlood         *rateTable
 	tcpScan, tcpSweep           *scanTable
@@ -34,7 +35,7 @@ func newScreens(c settings, env hook.Env) *screens {
 	s := &screens{
 		alarm:      c.AlarmWithoutDrop,
 		signatures: newSignatures(&c),
-		hash:       newHasher(env.Live),
+		hash:       newHash(env.Live),
 		synSource:  rateOf(c.TCP.SYNFlood.source),
 		synDest:    rateOf(c.TCP.SYNFlood.destination),
 		synPort:    rateOf(c.TCP.SYNFlood.attack),
@@ -163,7 +164,7 @@ func (s *screens) fragment(p *hook.Packet) (event.Screen, outcome) {
 		return event.ScreenPingDeath, crossed
 	}
 	if s.tearDrop != nil {
-		id := fold(s.source(p), s.target(p, reassembledBy(&p.Headers))^uint64(p.FragID))
+		id := s.hash.Sum3(s.source(p), s.target(p, reassembledBy(&p.Headers)), uint64(p.FragID))
 		if result := s.tearDrop.add(id, &p.Headers, p.Time); result != under {
 			return event.ScreenTearDrop, result
 		}
@@ -245,10 +246,10 @@ func (s *screens) icmp(p *hook.Packet) (event.Screen, outcome) {
 }
 
 // source and target hash the key that a packet's source, or its destination with a port, has in its zone.
-func (s *screens) source(p *hook.Packet) uint64 { return s.hash.key(&p.Src, p.Family, p.InZone, 0) }
+func (s *screens) source(p *hook.Packet) uint64 { return s.hashOf(&p.Src, p.Family, p.InZone, 0) }
 
 func (s *screens) target(p *hook.Packet, port uint16) uint64 {
-	return s.hash.key(&p.Dst, p.Family, p.InZone, port)
+	return s.hashOf(&p.Dst, p.Family, p.InZone, port)
 }
 
 // sweep is scan with the destination address as target.
@@ -256,7 +257,7 @@ func (s *screens) sweep(t *scanTable, screen event.Screen, source uint64, p *hoo
 	if t == nil {
 		return under
 	}
-	return s.scan(t, screen, source, uint32(s.hash.key(&p.Dst, p.Family, 0, 0)>>32), p.Time)
+	return s.scan(t, screen, source, uint32(s.hashOf(&p.Dst, p.Family, 0, 0)>>32), p.Time)
 }
 
 // scan asks a table, and turns crossed into over where the source was reported in this second already: intervals are
@@ -266,7 +267,7 @@ func (s *screens) scan(t *scanTable, screen event.Screen, source uint64, target 
 		return under
 	}
 	result := t.add(source, target, now)
-	if result == crossed && s.quiet.add(fold(source, uint64(screen)|1<<63), now) != under {
+	if result == crossed && s.quiet.add(s.hash.Sum3(source, uint64(screen), 0), now) != under {
 		return over
 	}
 	return result

@@ -239,10 +239,10 @@ func parallel(workers int, do func(worker int)) {
 
 // TestSeeds pins the share that the tables have in P9: a capture is judged the same every time.
 func TestSeeds(t *testing.T) {
-	if newHasher(false) != newHasher(false) {
+	if newHash(false) != newHash(false) {
 		t.Error("the seeds of a capture differ")
 	}
-	if newHasher(true) == newHasher(true) {
+	if newHash(true) == newHash(true) {
 		t.Error("the seeds of two live sources are the same")
 	}
 }

@@ -68,7 +68,7 @@ lint: ## run the linters pinned in tools/go.mod
 	$(TOOL) golangci-lint run ./...
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 
-generate: $(if $(ROOT),needs) ## rebuild the XDP program (clang) and the code of the sink protocol (protoc)
+generate: $(if $(ROOT),needs) ## rebuild the XDP program and its loader (clang), the code of the sink protocol (protoc), and the table of packages
 	@mkdir -p bin
 	$(GO) build -modfile=tools/go.mod -o bin/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	$(GO) generate ./...

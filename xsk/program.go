@@ -1,8 +1,6 @@
 package xsk
 
 import (
-	"bytes"
-	_ "embed" // the program
 	"errors"
 	"fmt"
 
@@ -10,14 +8,10 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// The object is committed, and the same on every machine: this compiler, no debug information, no path of this machine.
-// Both header directories are named because each architecture of Debian has its own and a missing one is ignored.
+// The objects and their loader are committed, and the same on every machine: this compiler, no path of this machine. Both
+// header directories are named because each architecture of Debian has its own and a missing one is ignored.
 //
-//go:generate clang-14 -target bpfel -mcpu=v2 -O2 -g -Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -fdebug-compilation-dir=. -c bpf/tap.c -o bpf/tap.o
-//go:generate llvm-strip-14 -g bpf/tap.o
-
-//go:embed bpf/tap.o
-var tapObject []byte
+//go:generate go tool -modfile=../tools/go.mod bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel,bpfeb -type cause tap bpf/tap.c -- -mcpu=v2 -Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
 
 // Counters says what the XDP program did with the packets of the interface since it was opened: their sum is what it has
 // seen, for each packet is in exactly one of them.
@@ -31,27 +25,23 @@ type Counters struct {
 
 // program is our XDP program, loaded, and on an interface from attach to detach.
 type program struct {
-	objects struct {
-		Tap      *ebpf.Program `ebpf:"tap"`
-		Sockets  *ebpf.Map     `ebpf:"sockets"`
-		Counters *ebpf.Map     `ebpf:"counters"`
-	}
-	link link.Link
+	objects tapObjects
+	link    link.Link
 }
 
 // loadProgram loads the program for an interface with at most this many queues.
 func loadProgram(queues int, passPorts []uint16) (*program, error) {
-	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(tapObject))
+	spec, err := loadTap()
 	if err != nil {
 		return nil, fmt.Errorf("read the XDP program: %w", err)
 	}
-	spec.Maps["sockets"].MaxEntries = uint32(queues)
+	spec.Maps[tapMapSockets].MaxEntries = uint32(queues)
 	if len(passPorts) > 0 {
 		var ports [1 << 16 / 64]uint64
 		for _, port := range passPorts {
 			ports[port/64] |= 1 << (port % 64)
 		}
-		err := errors.Join(spec.Variables["have_pass_ports"].Set(uint8(1)), spec.Variables["pass_ports"].Set(ports))
+		err := errors.Join(spec.Variables[tapVarHavePassPorts].Set(uint8(1)), spec.Variables[tapVarPassPorts].Set(ports))
 		if err != nil {
 			return nil, fmt.Errorf("set the pass ports: %w", err)
 		}
@@ -96,12 +86,21 @@ func (p *program) register(s *Socket) error {
 func (p *program) counters() (Counters, error) {
 	var c Counters
 	var perCPU []uint64
-	for cause, total := range []*uint64{&c.Redirected, &c.PassNotIP, &c.PassPort, &c.PassNeighbour, &c.PassNoSocket} {
-		if err := p.objects.Counters.Lookup(uint32(cause), &perCPU); err != nil {
+	for _, counter := range []struct {
+		cause tapCause
+		total *uint64
+	}{
+		{tapCauseREDIRECTED, &c.Redirected},
+		{tapCausePASS_NOT_IP, &c.PassNotIP},
+		{tapCausePASS_PORT, &c.PassPort},
+		{tapCausePASS_NEIGHBOUR, &c.PassNeighbour},
+		{tapCausePASS_NO_SOCKET, &c.PassNoSocket},
+	} {
+		if err := p.objects.Counters.Lookup(counter.cause, &perCPU); err != nil {
 			return c, fmt.Errorf("read the counters of the XDP program: %w", err)
 		}
 		for _, n := range perCPU {
-			*total += n
+			*counter.total += n
 		}
 	}
 	return c, nil
@@ -122,5 +121,5 @@ func (p *program) detach() error {
 }
 
 func (p *program) close() error {
-	return errors.Join(p.detach(), p.objects.Tap.Close(), p.objects.Sockets.Close(), p.objects.Counters.Close())
+	return errors.Join(p.detach(), p.objects.Close())
 }

@@ -10,10 +10,9 @@
 // There is no license section: no helper used here is reserved to GPL programs.
 
 #include <linux/bpf.h>
-#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-// What happened to a packet. The Go side reads the counters by these positions.
+// What happened to a packet: its index in counters. The Go constants are generated from it.
 enum cause {
 	REDIRECTED,     // given to the socket of its queue
 	PASS_NOT_IP,    // neither IPv4 nor IPv6 (ARP, LLDP, ...), or too short to tell
@@ -80,15 +79,16 @@ volatile const __u64 pass_ports[65536 / 64] = {};
 #define ICMPV6_ROUTER_SOLICITATION 133
 #define ICMPV6_REDIRECT 137
 
-static __always_inline void count(__u32 cause)
+static __always_inline void count(enum cause cause)
 {
-	__u64 *n = bpf_map_lookup_elem(&counters, &cause);
+	__u32 key = cause;
+	__u64 *n = bpf_map_lookup_elem(&counters, &key);
 
 	if (n)
 		(*n)++; // per CPU, and XDP is not preempted by XDP
 }
 
-static __always_inline int pass(__u32 cause)
+static __always_inline int pass(enum cause cause)
 {
 	count(cause);
 	return XDP_PASS;
@@ -111,7 +111,7 @@ static __always_inline int pass_transport(const __u8 *p, const __u8 *end)
 }
 
 // ipv4_cause returns PASS_PORT or REDIRECTED. Only the first fragment has ports: the others are redirected.
-static __always_inline __u32 ipv4_cause(const __u8 *ip, const __u8 *end)
+static __always_inline enum cause ipv4_cause(const __u8 *ip, const __u8 *end)
 {
 	__u32 length;
 
@@ -127,7 +127,7 @@ static __always_inline __u32 ipv4_cause(const __u8 *ip, const __u8 *end)
 
 // ipv6_cause returns PASS_PORT, PASS_NEIGHBOUR or REDIRECTED. Ports behind more than MAX_IPV6_EXTENSIONS extension
 // headers are not looked for.
-static __always_inline __u32 ipv6_cause(const __u8 *ip, const __u8 *end)
+static __always_inline enum cause ipv6_cause(const __u8 *ip, const __u8 *end)
 {
 	const __u8 *p = ip + IPV6_HEADER;
 	__u8 protocol;
@@ -165,7 +165,7 @@ static __always_inline __u32 ipv6_cause(const __u8 *ip, const __u8 *end)
 
 // ip_cause says what happens to the packet whose IP header is at an offset, while there are pass ports. It is a function of
 // its own so that the verifier looks at it once and not for every combination of headers in front of it.
-__attribute__((noinline)) int ip_cause(struct xdp_md *ctx, __u32 offset, __u32 type)
+__attribute__((noinline)) enum cause ip_cause(struct xdp_md *ctx, __u32 offset, __u32 type)
 {
 	const __u8 *end = (void *)(long)ctx->data_end;
 	const __u8 *ip = (void *)(long)ctx->data;
@@ -244,7 +244,7 @@ int tap(struct xdp_md *ctx)
 	const __u8 *data = (void *)(long)ctx->data;
 	const __u8 *end = (void *)(long)ctx->data_end;
 	const __u8 *p = data + ETHERNET_HEADER;
-	__u32 cause = REDIRECTED;
+	enum cause cause = REDIRECTED;
 	__u16 type;
 	int action;
 

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 // purposes are the commands that a configuration may be for.
@@ -32,7 +32,7 @@ checksum and how it is to run. With --plugins it is started, and looks at its ow
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if purpose != "" && !slices.Contains(purposes, purpose) {
-				return &usageError{fmt.Errorf("--for: %s", config.Unknown("command", purpose, purposes))}
+				return &usageError{fmt.Errorf("--for: %s", spelling.Unknown("command", purpose, purposes))}
 			}
 			h := how{path: path, daemon: purpose == "run", guess: purpose == "", ask: plugins}
 			p, err := plan(cmd.Context(), cmd.ErrOrStderr(), h, pipeline.Options{

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 // levels are the names of the log levels, in order.
@@ -17,7 +17,7 @@ var levels = []string{"debug", "info", "warn", "error"}
 func parseLevel(name string) (slog.Level, error) {
 	i := slices.Index(levels, strings.ToLower(name))
 	if i < 0 {
-		return 0, &usageError{fmt.Errorf("--log-level: %s", config.Unknown("level", name, levels))}
+		return 0, &usageError{fmt.Errorf("--log-level: %s", spelling.Unknown("level", name, levels))}
 	}
 	return slog.LevelDebug + slog.Level(i)*(slog.LevelInfo-slog.LevelDebug), nil
 }

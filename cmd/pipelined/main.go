@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/internal/terminal"
 )
 
@@ -78,7 +78,7 @@ Start with 'pipelined read CAPTURE' to see the events of a capture, or with 'pip
 		Version:       version,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return &usageError{fmt.Errorf("%s", config.Unknown("command", args[0], commandNames(cmd)))}
+				return &usageError{fmt.Errorf("%s", spelling.Unknown("command", args[0], commandNames(cmd)))}
 			}
 			return nil
 		},
@@ -106,7 +106,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	if near, ok := config.Nearest(unknown.GetSpecifiedName(), names); ok {
+	if near, ok := spelling.Nearest(unknown.GetSpecifiedName(), names); ok {
 		err = fmt.Errorf("%w; did you mean --%s?", err, near)
 	}
 	return &usageError{err}

@@ -13,6 +13,7 @@ import (
 	"github.com/rtflow/pipelined"
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/internal/pluginhost"
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 func newPlugins() *cobra.Command {
@@ -63,7 +64,7 @@ func newSample() *cobra.Command {
 			}
 			text, ok := samples[args[0]]
 			if !ok {
-				return &usageError{fmt.Errorf("%s", config.Unknown("sample", args[0], sampleNames(samples)))}
+				return &usageError{fmt.Errorf("%s", spelling.Unknown("sample", args[0], sampleNames(samples)))}
 			}
 			_, err = io.WriteString(cmd.OutOrStdout(), text)
 			return err

@@ -16,8 +16,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/eventstream"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -160,7 +160,7 @@ func kindSet(names []string) (event.KindSet, error) {
 	for _, name := range names {
 		kind, ok := event.ParseKind(name)
 		if !ok {
-			return 0, fmt.Errorf("--only: %s", config.Unknown("kind of event", name, kindNames()))
+			return 0, fmt.Errorf("--only: %s", spelling.Unknown("kind of event", name, kindNames()))
 		}
 		set = set.With(kind)
 	}

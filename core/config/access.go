@@ -8,6 +8,9 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+
+	"github.com/rtflow/pipelined/internal/keypath"
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 // checkAccess records what is wrong with who may ask the listener of [service].
@@ -26,7 +29,7 @@ func checkAccess(s *Section, c *Service) {
 	}
 	for i, host := range c.Hosts {
 		if !isHostname(host) || strings.ContainsAny(host, ":/[]") {
-			s.Errorf(elementKey("metrics_hosts", i), "must be a host name without a port, not %q", shorten(host))
+			s.Errorf(keypath.Element("metrics_hosts", i), "must be a host name without a port, not %q", spelling.Shorten(host))
 		}
 	}
 	switch {

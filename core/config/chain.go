@@ -3,6 +3,8 @@ package config
 import (
 	"reflect"
 
+	"github.com/rtflow/pipelined/internal/keypath"
+	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/internal/table"
 )
 
@@ -40,16 +42,16 @@ func (f *File) resolve(of family, names []*string) []*Component {
 			mistaken = true
 			continue // of a wrong type, already recorded
 		}
-		key := elementKey(of.many, i)
+		key := keypath.Element(of.many, i)
 		c := defined[*name]
 		switch {
 		case chained[*name]:
-			f.pipeline.Errorf(key, "%q is listed twice", shorten(*name))
+			f.pipeline.Errorf(key, "%q is listed twice", spelling.Shorten(*name))
 		case c != nil:
 			chain = append(chain, c)
 		case f.Sure(of.many):
 			mistaken = true
-			f.pipeline.Errorf(key, "there is no %s %q; %s", of.one, shorten(*name), lazy(func() string { return f.advice(of, *name) }))
+			f.pipeline.Errorf(key, "there is no %s %q; %s", of.one, spelling.Shorten(*name), spelling.Lazy(func() string { return f.advice(of, *name) }))
 		}
 		chained[*name] = true
 	}

@@ -2,8 +2,9 @@ package config
 
 import (
 	"slices"
-	"strconv"
 
+	"github.com/rtflow/pipelined/internal/keypath"
+	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -79,13 +80,13 @@ func readOnly(s *Section, names []*string) event.KindSet {
 		if name == nil {
 			continue // of a wrong type, already recorded
 		}
-		key := elementKey("only", i)
+		key := keypath.Element("only", i)
 		kind, ok := event.ParseKind(*name)
 		switch {
 		case seen[*name]:
-			s.Errorf(key, "%q is listed twice", shorten(*name))
+			s.Errorf(key, "%q is listed twice", spelling.Shorten(*name))
 		case !ok:
-			s.Errorf(key, "unknown kind of event %q; %s", shorten(*name), s.doc.hint(*name, "kinds", kindNames()))
+			s.Errorf(key, "unknown kind of event %q; %s", spelling.Shorten(*name), s.doc.hint(*name, "kinds", kindNames()))
 		default:
 			set = set.With(kind)
 		}
@@ -109,12 +110,9 @@ const maxName = 63
 func checkName(s *Section) {
 	ok := s.name != "" && len(s.name) <= maxName
 	for i := range len(s.name) {
-		ok = ok && (bareKeyByte(s.name[i]) || s.name[i] == '.')
+		ok = ok && (keypath.Bare(s.name[i]) || s.name[i] == '.')
 	}
 	if !ok {
 		s.Errorf("", "a name has 1 to %d of these: letters, digits, '-', '_' and '.'", maxName)
 	}
 }
-
-// elementKey is the key of an element of an array, for Errorf.
-func elementKey(key string, i int) string { return key + "[" + strconv.Itoa(i) + "]" }

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
@@ -255,18 +254,5 @@ func TestDecodeNeedsPointer(t *testing.T) {
 			}()
 			s.Decode(into)
 		}()
-	}
-}
-
-func TestNearest(t *testing.T) {
-	valid := []string{"id", "syn-fin", "syn-frag", "tcp_timeout", "destination"}
-	for name, want := range map[string]string{
-		"syn-fn": "syn-fin", "SYN-FIN": "syn-fin", "synfrag": "syn-frag", "tcp-timeout": "tcp_timeout",
-		"destnaton": "destination", "Id": "id", "ip": "id", "x": "", "": "", "interface": "", "syn": "",
-		strings.Repeat("x", 1<<20): "",
-	} {
-		if got, ok := Nearest(name, valid); got != want || ok != (want != "") {
-			t.Errorf("Nearest(%.20q) = %q, %v, not %q", name, got, ok, want)
-		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/internal/table"
 )
 
@@ -83,12 +84,12 @@ func (d *document) report(at cursor, severity Severity, message string) {
 	d.problems.add(p)
 }
 
-// hint returns what may follow "unknown …", see [hint]. It costs nothing once no more problems are kept.
+// hint returns what may follow "unknown …", see [spelling.Hint]. It costs nothing once no more problems are kept.
 func (d *document) hint(name, plural string, valid []string) string {
 	if d.problems.full(Error) {
 		return ""
 	}
-	return hint(name, plural, valid)
+	return spelling.Hint(name, plural, valid)
 }
 
 // validPrefix returns the offset of the first byte that is not UTF-8.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 // expandTable replaces references to environment variables, ${NAME}, in all strings of a table, those of nested tables and
@@ -88,5 +90,5 @@ func variable(name string) (string, error) {
 	if name == "HOSTNAME" {
 		return os.Hostname()
 	}
-	return "", fmt.Errorf("the environment variable %s is not set; write $${ for the characters ${", shorten(name))
+	return "", fmt.Errorf("the environment variable %s is not set; write $${ for the characters ${", spelling.Shorten(name))
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/rtflow/pipelined/internal/table"
+	"github.com/rtflow/pipelined/internal/keypath"
 )
 
 // What a text may nest and how long a key may get. The parser keeps the full path of every key and recurses into every
@@ -218,7 +218,7 @@ func (s *scanner) part() (string, bool) {
 		}
 		return name, true
 	}
-	for s.pos < len(s.text) && bareKeyByte(s.text[s.pos]) {
+	for s.pos < len(s.text) && keypath.Bare(s.text[s.pos]) {
 		s.pos++
 	}
 	return s.text[start:s.pos], s.pos > start
@@ -409,5 +409,3 @@ func unescape(text string) string {
 	}
 	return b.String()
 }
-
-func bareKeyByte(c byte) bool { return table.BareKeyByte(c) }

@@ -1,6 +1,10 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/rtflow/pipelined/internal/spelling"
+)
 
 // Replay is [replay]: the size and the ceilings of a sink's ring, in records.
 type Replay struct {
@@ -40,7 +44,7 @@ func (o *Overflow) UnmarshalText(text []byte) error {
 	case "evict":
 		*o = Evict
 	default:
-		return fmt.Errorf(`must be "refuse" or "evict", not %q`, shorten(string(text)))
+		return fmt.Errorf(`must be "refuse" or "evict", not %q`, spelling.Shorten(string(text)))
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"maps"
+
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 // Section is one table of the configuration. A component's Section is what its plugin gets as its configuration.
@@ -35,7 +37,7 @@ func ParseTable(file string, data []byte, path ...string) (*Section, *Problems) 
 		case s.Has(key):
 			s.table(key) // records that it is no table
 		default:
-			s.doc.report(s.at.key(key), Error, "no such table; "+hint(key, "keys", s.Keys()))
+			s.doc.report(s.at.key(key), Error, "no such table; "+spelling.Hint(key, "keys", s.Keys()))
 		}
 		return &Section{doc: s.doc, name: key, at: s.at.key(key)}, problems
 	}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 // Node is [node].
@@ -46,7 +48,7 @@ func readNode(s *Section) (n Node) {
 		return n
 	}
 	if !isHostname(*t.Name) {
-		s.Errorf("name", "must be 1 to %d visible ASCII characters, not %q", maxHostname, shorten(*t.Name))
+		s.Errorf("name", "must be 1 to %d visible ASCII characters, not %q", maxHostname, spelling.Shorten(*t.Name))
 	}
 	return Node{Name: *t.Name}
 }
@@ -87,10 +89,10 @@ func readService(s *Section) Service {
 			s.Errorf("drain", "must be 0s to %s, not %s", span(MaxDrain), span(t.Drain))
 		}
 		if t.PluginDir != "" && !filepath.IsAbs(t.PluginDir) {
-			s.Errorf("plugin_dir", "must be an absolute path, or \"\" for none, not %q", shorten(t.PluginDir))
+			s.Errorf("plugin_dir", "must be an absolute path, or \"\" for none, not %q", spelling.Shorten(t.PluginDir))
 		}
 		if t.State != "" && !filepath.IsAbs(t.State) {
-			s.Errorf("state", "must be an absolute path, not %q", shorten(t.State))
+			s.Errorf("state", "must be an absolute path, not %q", spelling.Shorten(t.State))
 		}
 		if why := checkRuntimeDir(t.RuntimeDir); why != "" {
 			s.Errorf("runtime_dir", "%s", why)
@@ -106,10 +108,10 @@ func checkAddress(address string) string {
 	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return "must be host:port such as \"127.0.0.1:9464\", not " + strconv.Quote(shorten(address))
+		return "must be host:port such as \"127.0.0.1:9464\", not " + spelling.Quote(address)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "the port must be 0 to 65535, not " + strconv.Quote(shorten(port))
+		return "the port must be 0 to 65535, not " + spelling.Quote(port)
 	}
 	return ""
 }
@@ -125,7 +127,7 @@ func checkRuntimeDir(dir string) string {
 	case dir == "":
 		return ""
 	case !filepath.IsAbs(dir):
-		return "must be an absolute path, not " + strconv.Quote(shorten(dir))
+		return "must be an absolute path, not " + spelling.Quote(dir)
 	case len(clean) > maxRuntimeDir:
 		return "must be at most " + strconv.Itoa(maxRuntimeDir) + " bytes long: the path of a socket in it has to fit"
 	}

@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 	"time"
+
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 // Sessions is [sessions]: the size of the flow table, and how long a session lives without a packet. The timeouts are
@@ -64,7 +66,7 @@ func readSessions(s *Section) Sessions {
 	}(defaultSessions())
 	s.Decode(&t)
 	if ways := []string{SeparateVLAN, SeparateZone, SeparateNone}; !slices.Contains(ways, t.Separate) {
-		s.Errorf("separate", "%s", Unknown("way to tell sessions apart", t.Separate, ways))
+		s.Errorf("separate", "%s", spelling.Unknown("way to tell sessions apart", t.Separate, ways))
 	}
 	inRange(s, "max", t.Max, MinSessions, MaxSessions)
 	for _, v := range []struct {

@@ -1,6 +1,10 @@
 package config
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/rtflow/pipelined/internal/spelling"
+)
 
 // tables are the tables of all files of a configuration.
 type tables struct {
@@ -52,7 +56,7 @@ func (t *tables) unknownTable(root *Section, key string) {
 	what := "key"
 	if root.Sub(key) != nil {
 		what = "table"
-		if near, ok := Nearest(key, valid); ok {
+		if near, ok := spelling.Nearest(key, valid); ok {
 			t.meant[near] = true
 		}
 	}

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/rtflow/pipelined/internal/table"
+	"github.com/rtflow/pipelined/internal/keypath"
+	"github.com/rtflow/pipelined/internal/spelling"
+	"github.com/rtflow/pipelined/internal/values"
 )
 
 // Zone is one [zones.NAME].
@@ -31,12 +33,12 @@ type prefix struct{ netip.Prefix }
 
 // UnmarshalText reads a prefix, or an address as the prefix that holds only it.
 func (p *prefix) UnmarshalText(text []byte) error {
-	parsed, err := ParsePrefix(string(text))
+	parsed, err := values.ParsePrefix(string(text))
 	if err != nil {
 		return err
 	}
 	if addr := parsed.Addr(); addr.Is4In6() {
-		return fmt.Errorf("%q is IPv4 written as IPv6: write %s", shorten(string(text)), addr.Unmap())
+		return fmt.Errorf("%q is IPv4 written as IPv6: write %s", spelling.Shorten(string(text)), addr.Unmap())
 	}
 	p.Prefix = parsed
 	return nil
@@ -106,19 +108,19 @@ func (r zoneReader) read(s *Section) Zone {
 		if name == nil {
 			continue // of a wrong type, already recorded
 		}
-		key := elementKey("interfaces", i)
+		key := keypath.Element("interfaces", i)
 		if !isInterface(*name) {
-			s.Errorf(key, "%q is no name of an interface", shorten(*name))
+			s.Errorf(key, "%q is no name of an interface", spelling.Shorten(*name))
 			continue
 		}
-		claim(s, key, "interface "+shorten(*name), *name, r.interfaces)
+		claim(s, key, "interface "+spelling.Shorten(*name), *name, r.interfaces)
 		z.Interfaces = append(z.Interfaces, *name)
 	}
 	for i, p := range t.Prefixes {
 		if !p.IsValid() {
 			continue // already recorded
 		}
-		claim(s, elementKey("prefixes", i), "prefix "+p.String(), p.Prefix, r.prefixes)
+		claim(s, keypath.Element("prefixes", i), "prefix "+p.String(), p.Prefix, r.prefixes)
 		z.Prefixes = append(z.Prefixes, p.Prefix)
 	}
 	if len(t.Interfaces) == 0 && len(t.Prefixes) == 0 {
@@ -142,6 +144,6 @@ func claim[K comparable](s *Section, key, what string, thing K, owners map[K]str
 	case owner == s.name:
 		s.Errorf(key, "%s is listed twice", what)
 	default:
-		s.Errorf(key, "%s already belongs to zone %s", what, table.QuotePart(owner))
+		s.Errorf(key, "%s already belongs to zone %s", what, keypath.Quote(owner))
 	}
 }

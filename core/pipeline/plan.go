@@ -12,6 +12,7 @@ import (
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/internal/statedir"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -198,6 +199,6 @@ func limits(r config.Replay) replay.Limits {
 // unknownPlugin records that there is no such plugin, what there is, and where else was looked.
 func unknownPlugin(c *config.Component, kind string, valid []string, elsewhere string) {
 	if c.Plugin != "" { // else it is recorded already
-		c.Section.Errorf("plugin", "%s%s", config.Unknown(kind+" plugin", c.Plugin, valid), elsewhere)
+		c.Section.Errorf("plugin", "%s%s", spelling.Unknown(kind+" plugin", c.Plugin, valid), elsewhere)
 	}
 }

@@ -50,24 +50,6 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-func TestSize(t *testing.T) {
-	for text, want := range map[string]Size{
-		"0": 0, "0B": 0, "12": 12, "12B": 12, "1kB": 1000, "1KB": 1000, "1KiB": 1024, "2 MB": 2e6, "2MiB": 2 << 20,
-		"3GB": 3e9, "3GiB": 3 << 30, "4TB": 4e12, "4TiB": 4 << 40,
-		"": -1, "-1": -1, "1.5GB": -1, "GB": -1, "9999999TB": -1, "1PB": -1, "many": -1,
-	} {
-		var got Size
-		err := got.UnmarshalText([]byte(text))
-		if want < 0 {
-			if err == nil || !strings.Contains(err.Error(), "want a size") {
-				t.Errorf("%q: %d, %v", text, got, err)
-			}
-		} else if err != nil || got != want {
-			t.Errorf("%q: %d, %v, want %d", text, got, err, want)
-		}
-	}
-}
-
 func TestTLSCheck(t *testing.T) {
 	for _, c := range []struct {
 		o    *TLS

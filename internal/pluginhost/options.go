@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/internal/table"
 	"github.com/rtflow/pipelined/sdk"
 )
@@ -131,7 +132,7 @@ func (o *options) check(cfg sdk.Config, path string) bool {
 		good = false
 	}
 	if !filepath.IsAbs(o.command[0]) {
-		mistake(path, "must be an absolute path, not %q: nothing is searched for", table.Shorten(o.command[0]))
+		mistake(path, "must be an absolute path, not %q: nothing is searched for", spelling.Shorten(o.command[0]))
 	} else if err := o.executable(); err != nil {
 		mistake(path, "%v", err)
 	} else if o.SHA256 != "" {
@@ -143,7 +144,7 @@ func (o *options) check(cfg sdk.Config, path string) bool {
 	}
 	for i, e := range o.Env {
 		if name, _, _ := strings.Cut(e, "="); !validEnv(name) {
-			mistake(o.key("env["+strconv.Itoa(i)+"]"), `must be "NAME=value", or "NAME" to pass on the daemon's own, not %q`, table.Shorten(e))
+			mistake(o.key("env["+strconv.Itoa(i)+"]"), `must be "NAME=value", or "NAME" to pass on the daemon's own, not %q`, spelling.Shorten(e))
 		}
 	}
 	if o.Memory != 0 && o.Memory < minMemory {
@@ -178,7 +179,7 @@ func (o *options) resolveUser() error {
 	u, err := user.Lookup(o.User)
 	if err != nil {
 		if u, err = user.LookupId(o.User); err != nil {
-			return fmt.Errorf("there is no user %q", table.Shorten(o.User))
+			return fmt.Errorf("there is no user %q", spelling.Shorten(o.User))
 		}
 	}
 	o.uid, o.gid = id(u.Uid), id(u.Gid)
@@ -192,7 +193,7 @@ func (o *options) resolveGroup() error {
 	g, err := user.LookupGroup(o.Group)
 	if err != nil {
 		if g, err = user.LookupGroupId(o.Group); err != nil {
-			return fmt.Errorf("there is no group %q", table.Shorten(o.Group))
+			return fmt.Errorf("there is no group %q", spelling.Shorten(o.Group))
 		}
 	}
 	o.gid = id(g.Gid)
@@ -241,7 +242,7 @@ func (s *size) UnmarshalText(text []byte) error {
 	factor, known := units[string(text[len(digits):])]
 	n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
 	if err != nil || !known || n < 0 || n > (1<<62)/factor {
-		return fmt.Errorf(`want a size such as "256MiB", got %q`, table.Shorten(string(text)))
+		return fmt.Errorf(`want a size such as "256MiB", got %q`, spelling.Shorten(string(text)))
 	}
 	*s = size(n * factor)
 	return nil

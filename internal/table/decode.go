@@ -6,8 +6,10 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strconv"
 	"time"
+
+	"github.com/rtflow/pipelined/internal/keypath"
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 // tomlDecoder is what BurntSushi/toml calls an Unmarshaler.
@@ -27,7 +29,7 @@ type Decoder struct {
 	Report func(key, message string)
 	// Keys returns the keys of a table in the order they are read; nil sorts them.
 	Keys func(key string, table map[string]any) []string
-	// Hint words what follows "unknown key; "; nil is [Hint].
+	// Hint words what follows "unknown key; "; nil is [spelling.Hint].
 	Hint func(name, plural string, valid []string) string
 	// Others are keys of the outermost table that are somebody else's: valid, and not read.
 	Others []string
@@ -70,7 +72,7 @@ func (d *Decoder) hint(name string, valid []string) string {
 	if d.Hint != nil {
 		return d.Hint(name, "keys", valid)
 	}
-	return Hint(name, "keys", valid)
+	return spelling.Hint(name, "keys", valid)
 }
 
 // table decodes into a struct or a map.
@@ -85,9 +87,9 @@ func (d *Decoder) table(at string, tree map[string]any, v reflect.Value, others 
 		index, ok := fields[key]
 		switch {
 		case ok:
-			d.value(join(at, key), tree[key], fieldByIndex(v, index))
+			d.value(keypath.Join(at, key), tree[key], fieldByIndex(v, index))
 		case !slices.Contains(others, key):
-			d.report(join(at, key), "unknown key; "+d.hint(key, append(names, others...)))
+			d.report(keypath.Join(at, key), "unknown key; "+d.hint(key, append(names, others...)))
 		}
 	}
 }
@@ -108,7 +110,7 @@ func (d *Decoder) mapping(at string, tree map[string]any, v reflect.Value, other
 		if old := v.MapIndex(k); old.IsValid() {
 			elem.Set(old)
 		}
-		d.value(join(at, key), tree[key], elem)
+		d.value(keypath.Join(at, key), tree[key], elem)
 		v.SetMapIndex(k, elem)
 	}
 }
@@ -168,7 +170,7 @@ func (d *Decoder) slice(at string, raw any, v reflect.Value) {
 	items := reflect.ValueOf(raw)
 	list := reflect.MakeSlice(v.Type(), items.Len(), items.Len())
 	for i := range items.Len() {
-		d.value(at+"["+strconv.Itoa(i)+"]", items.Index(i).Interface(), list.Index(i))
+		d.value(keypath.Element(at, i), items.Index(i).Interface(), list.Index(i))
 	}
 	v.Set(list)
 }

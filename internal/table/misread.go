@@ -1,6 +1,8 @@
 package table
 
-import "strings"
+import (
+	"github.com/rtflow/pipelined/internal/keypath"
+)
 
 // Misread holds the keys whose values have a mistake of their own, such as a wrong type: true, or false for a list that
 // holds one. What is said about them besides follows from that. The zero value must be made.
@@ -9,7 +11,7 @@ type Misread map[string]bool
 // Add records a key.
 func (m Misread) Add(key string) {
 	m[key] = true
-	if list, ok := listOf(key); ok && !m[list] {
+	if list, ok := keypath.List(key); ok && !m[list] {
 		m[list] = false
 	}
 }
@@ -18,15 +20,6 @@ func (m Misread) Add(key string) {
 // that it is an element of.
 func (m Misread) Follows(key string) bool {
 	_, ok := m[key]
-	list, isElement := listOf(key)
+	list, isElement := keypath.List(key)
 	return ok || isElement && m[list]
-}
-
-// listOf returns the key of the list that a key is an element of.
-func listOf(key string) (list string, ok bool) {
-	if !strings.HasSuffix(key, "]") {
-		return "", false
-	}
-	i := strings.LastIndexByte(key, '[')
-	return key[:max(i, 0)], i > 0
 }

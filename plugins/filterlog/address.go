@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/values"
 )
 
 // address is one entry of an address condition: "10.0.0.0/8", "10.1.0.0/16 except", or the same as a table.
@@ -24,7 +24,7 @@ func (a *address) UnmarshalTOML(v any) error {
 		return err
 	}
 	a.except = except
-	a.prefix, err = config.ParsePrefix(text)
+	a.prefix, err = values.ParsePrefix(text)
 	return err
 }
 
@@ -37,7 +37,7 @@ func (p *prefix) UnmarshalTOML(v any) (err error) {
 	if !ok {
 		return errors.New(`must be a string such as "10.0.0.0/8"`)
 	}
-	p.Prefix, err = config.ParsePrefix(text)
+	p.Prefix, err = values.ParsePrefix(text)
 	return err
 }
 

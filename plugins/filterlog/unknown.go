@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 // unknown is the error for a name that none of the tables has, with the nearest one that they do.
@@ -26,7 +26,7 @@ type unknownError struct {
 }
 
 func (e *unknownError) Error() string {
-	if best, ok := config.Nearest(e.name, e.valid); ok {
+	if best, ok := spelling.Nearest(e.name, e.valid); ok {
 		return fmt.Sprintf("unknown %s %q; did you mean %q?", e.what, e.name, best)
 	}
 	return fmt.Sprintf("unknown %s %q", e.what, e.name)

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/values"
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -98,7 +98,7 @@ func (b *book) parse(word, key string) (p netip.Prefix, ok bool) {
 		b.cfg.Errorf(key, "no address or address set is called %q%s", word, didYouMean(word, b.names))
 		return p, false
 	}
-	p, err := config.ParsePrefix(word)
+	p, err := values.ParsePrefix(word)
 	if err != nil {
 		b.cfg.Errorf(key, "%v", err)
 		return p, false

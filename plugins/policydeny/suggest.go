@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 // suggestion is the end of a message about a word that is none of the valid ones: the nearest of them, or all if they are few,
@@ -24,7 +24,7 @@ func (s suggestion) String() string {
 	// Of names that are as near Nearest takes the first; the longer one is more likely, because a letter is left out more
 	// often than another is put in its place.
 	longFirst := slices.SortedStableFunc(slices.Values(valid), func(a, b string) int { return len(b) - len(a) })
-	if near, ok := config.Nearest(word, longFirst); ok {
+	if near, ok := spelling.Nearest(word, longFirst); ok {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}
 	if len(valid) == 0 || len(valid) > few {

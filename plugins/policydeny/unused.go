@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/values"
 )
 
 // warnUnused warns of applications and addresses that no policy uses, neither by itself nor through a set.
@@ -99,7 +99,7 @@ func (w *elsewhere) meets(z *prefixSet, word string) bool {
 	if members, named := w.addresses[word]; named {
 		return slices.ContainsFunc(members, func(member string) bool { return w.meets(z, member) })
 	}
-	p, err := config.ParsePrefix(word)
+	p, err := values.ParsePrefix(word)
 	return err != nil || z.overlaps(p) // an error is recorded already
 }
 

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -82,7 +82,7 @@ func read(cfg sdk.Config, zones *zone.Table) (s settings) {
 	known := zones.ZoneNames()
 	for i, name := range s.Zones {
 		if _, ok := zones.Lookup(name); !ok {
-			cfg.Errorf(fmt.Sprintf("zones[%d]", i), "%s", config.Unknown("zone", name, known))
+			cfg.Errorf(fmt.Sprintf("zones[%d]", i), "%s", spelling.Unknown("zone", name, known))
 		}
 	}
 	return s

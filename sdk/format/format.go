@@ -3,7 +3,7 @@ package format
 import (
 	"fmt"
 
-	"github.com/rtflow/pipelined/internal/table"
+	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -95,7 +95,7 @@ func New(o Options) (Encoder, error) {
 	case Frames:
 		return &frames{event.Origin{Host: o.Hostname, Epoch: o.Epoch}}, nil
 	default:
-		return nil, unknown("format", o.Format, table.Hint(o.Format, "formats", Names()))
+		return nil, unknown("format", o.Format, spelling.Hint(o.Format, "formats", Names()))
 	}
 }
 

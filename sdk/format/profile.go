@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/rtflow/pipelined/internal/table"
+	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -26,7 +26,7 @@ func ProfileHint(name string) string {
 	if p := profileOfRelease(name); p != "" {
 		return "did you mean " + strconv.Quote(p) + "?"
 	}
-	return table.Hint(name, "profiles", Profiles())
+	return spelling.Hint(name, "profiles", Profiles())
 }
 
 // profileOfRelease returns the profile of a release such as "junos-23", "22.4R1" or "25", "" if there is none.

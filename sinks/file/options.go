@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/internal/options"
+	"github.com/rtflow/pipelined/internal/values"
 )
 
 // table is the table of a file sink.
@@ -26,11 +27,11 @@ type table struct {
 // rotateOptions says when a file is closed under another name, and what becomes of it. Zero values: never, never, all, for ever,
 // nothing.
 type rotateOptions struct {
-	Size     options.Size `toml:"size"`
-	Interval interval     `toml:"interval"`
-	Keep     int          `toml:"keep"`
-	MaxAge   age          `toml:"max_age"`
-	Compress compression  `toml:"compress"`
+	Size     values.Size `toml:"size"`
+	Interval interval    `toml:"interval"`
+	Keep     int         `toml:"keep"`
+	MaxAge   age         `toml:"max_age"`
+	Compress compression `toml:"compress"`
 }
 
 // syncMode says when a record is acknowledged.

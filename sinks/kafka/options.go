@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/rtflow/pipelined/internal/options"
+	"github.com/rtflow/pipelined/internal/values"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
 )
@@ -33,7 +34,7 @@ type table struct {
 	CreateTopics   bool          `toml:"create_topics"`
 	Compression    string        `toml:"compression"`
 	Linger         time.Duration `toml:"linger"`
-	BatchBytes     options.Size  `toml:"batch_bytes"`
+	BatchBytes     values.Size   `toml:"batch_bytes"`
 	MaxInFlight    int           `toml:"max_in_flight"`
 	AckTimeout     time.Duration `toml:"ack_timeout"`
 	ConnectTimeout time.Duration `toml:"connect_timeout"`

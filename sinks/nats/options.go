@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rtflow/pipelined/internal/options"
+	"github.com/rtflow/pipelined/internal/values"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
 )
@@ -47,7 +48,7 @@ type stream struct {
 	Replicas   int           `toml:"replicas"`
 	Storage    string        `toml:"storage"`
 	MaxAge     time.Duration `toml:"max_age"`
-	MaxBytes   options.Size  `toml:"max_bytes"`
+	MaxBytes   values.Size   `toml:"max_bytes"`
 	Duplicates time.Duration `toml:"duplicates"`
 }
 

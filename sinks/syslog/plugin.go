@@ -8,7 +8,7 @@ import (
 	"time"
 
 	sdkoptions "github.com/rtflow/pipelined/internal/options"
-	"github.com/rtflow/pipelined/internal/table"
+	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
 )
@@ -220,7 +220,7 @@ func (c *checker) format(o *options, env sdk.Env) format.Options {
 	switch o.Format {
 	case format.RFC5424, format.RFC3164, format.JSON:
 	default:
-		c.mistake("format", "unknown %q; %s", o.Format, table.Hint(o.Format, "formats", []string{format.RFC5424, format.RFC3164, format.JSON}))
+		c.mistake("format", "unknown %q; %s", o.Format, spelling.Hint(o.Format, "formats", []string{format.RFC5424, format.RFC3164, format.JSON}))
 		return f
 	}
 	if o.Platform == 0 {

@@ -1,4 +1,4 @@
-package config
+package values
 
 import (
 	"errors"
@@ -7,19 +7,30 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/rtflow/pipelined/internal/spelling"
 )
+
+// Prefix is a netip.Prefix that reads itself with [ParsePrefix].
+type Prefix struct{ netip.Prefix }
+
+// UnmarshalText reads a prefix, or an address as the prefix that holds only it.
+func (p *Prefix) UnmarshalText(text []byte) (err error) {
+	p.Prefix, err = ParsePrefix(string(text))
+	return err
+}
 
 // ParsePrefix reads a prefix, or an address as the prefix that holds only it. The error says what is wrong with a text that is
 // neither.
 func ParsePrefix(text string) (netip.Prefix, error) {
 	address, length, hasLength := strings.Cut(text, "/")
-	quoted := strconv.Quote(shorten(text))
+	quoted := spelling.Quote(text)
 	addr, err := netip.ParseAddr(address)
 	switch {
 	case text == "":
 		return netip.Prefix{}, errors.New(`empty; want a prefix such as "192.0.2.0/24" or "2001:db8::/32", or an address`)
 	case err != nil && hasLength:
-		return netip.Prefix{}, fmt.Errorf("%s is no prefix: %s is not an address", quoted, strconv.Quote(shorten(address)))
+		return netip.Prefix{}, fmt.Errorf("%s is no prefix: %s is not an address", quoted, spelling.Quote(address))
 	case err != nil:
 		return netip.Prefix{}, fmt.Errorf("%s is neither a prefix nor an address", quoted)
 	case addr.Zone() != "":
@@ -38,7 +49,7 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 			return netip.Prefix{}, fmt.Errorf("%s has a mask, not a length: write %s/%d", quoted, address, ones)
 		}
 		return netip.Prefix{}, fmt.Errorf("%s is no prefix: its length must be a number from 0 to %d, not %s", quoted, addr.BitLen(),
-			strconv.Quote(shorten(length)))
+			spelling.Quote(length))
 	case bits > uint64(addr.BitLen()):
 		return netip.Prefix{}, fmt.Errorf("%s is too long: an %s prefix has at most %d bits", quoted, family, addr.BitLen())
 	}

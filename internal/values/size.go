@@ -1,9 +1,11 @@
-package options
+package values
 
 import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 // Size is a number of bytes: "256MB" (10^6) or "256MiB" (2^20).
@@ -27,7 +29,7 @@ func (s *Size) UnmarshalText(text []byte) error {
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || n < 0 || n > (1<<63-1)/factor {
-		return fmt.Errorf(`want a size such as "256MB" or "1GiB", got %q`, text)
+		return fmt.Errorf(`want a size such as "256MB" or "1GiB", got %s`, spelling.Quote(string(text)))
 	}
 	*s = Size(n * factor)
 	return nil

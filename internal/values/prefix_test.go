@@ -1,4 +1,4 @@
-package config
+package values
 
 import (
 	"net/netip"

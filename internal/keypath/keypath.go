@@ -1,0 +1,78 @@
+// Package keypath writes and reads the paths of keys in a configuration: "servers[1].tls.cert". A part of a path that TOML
+// does not take bare stands in double quotes: `addresses."web 1"[0]`.
+package keypath
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Join returns the path of a key of the table at path; "" is the outermost table.
+func Join(path, key string) string {
+	if path == "" {
+		return Quote(key)
+	}
+	return path + "." + Quote(key)
+}
+
+// Element returns the path of an element of the list at path.
+func Element(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+// List returns the path of the list that a path is an element of; ok is false if it is none.
+func List(path string) (list string, ok bool) {
+	if !strings.HasSuffix(path, "]") {
+		return "", false
+	}
+	i := strings.LastIndexByte(path, '[')
+	return path[:max(i, 0)], i > 0
+}
+
+// Part is a step of a path: a key of a table, or the place of an element in a list.
+type Part struct {
+	Key     string // without quotes
+	Index   int
+	Element bool // it is the place of an element
+}
+
+// Next returns the first part of a path and what is left of it. ok is false if the path is empty or cannot be read.
+func Next(path string) (p Part, rest string, ok bool) {
+	path = strings.TrimPrefix(path, ".")
+	switch {
+	case path == "":
+		return p, "", false
+	case path[0] == '[':
+		digits, rest, closed := strings.Cut(path[1:], "]")
+		i, err := strconv.Atoi(digits)
+		return Part{Index: i, Element: true}, rest, closed && err == nil
+	case path[0] == '"':
+		quoted, err := strconv.QuotedPrefix(path)
+		if err != nil {
+			return p, "", false
+		}
+		key, err := strconv.Unquote(quoted)
+		return Part{Key: key}, path[len(quoted):], err == nil
+	}
+	n := strings.IndexAny(path, ".[")
+	if n < 0 {
+		n = len(path)
+	}
+	return Part{Key: path[:n]}, path[n:], true
+}
+
+// Quote returns a key as it stands in a path: bare if TOML takes it bare.
+func Quote(key string) string {
+	for i := range len(key) {
+		if !Bare(key[i]) {
+			return strconv.Quote(key)
+		}
+	}
+	if key == "" {
+		return `""`
+	}
+	return key
+}
+
+// Bare reports whether a key with that byte in it needs no quotes in TOML.
+func Bare(c byte) bool {
+	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-'
+}

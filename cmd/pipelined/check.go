@@ -34,8 +34,8 @@ checksum and how it is to run. With --plugins it is started, and looks at its ow
 			if purpose != "" && !slices.Contains(purposes, purpose) {
 				return &usageError{fmt.Errorf("--for: %s", spelling.Unknown("command", purpose, purposes))}
 			}
-			h := how{path: path, daemon: purpose == "run", guess: purpose == "", ask: plugins}
-			p, err := plan(cmd.Context(), cmd.ErrOrStderr(), h, pipeline.Options{
+			o := planOptions{path: path, daemon: purpose == "run", daemonIfSinks: purpose == "", startPlugins: plugins}
+			p, err := plan(cmd.Context(), cmd.ErrOrStderr(), o, pipeline.Options{
 				Log: newLogger(cmd.ErrOrStderr(), slog.LevelWarn), LookupInterface: lookupInterface,
 			})
 			if err != nil {

@@ -1,41 +1,34 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
-	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/internal/framefile"
 	"github.com/rtflow/pipelined/internal/safefile"
-	"github.com/rtflow/pipelined/internal/unpack"
 	"github.com/rtflow/pipelined/sdk"
-	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sinks/file"
 	"github.com/rtflow/pipelined/sources/capture"
 )
 
 type readOptions struct {
-	config, format, profile, ledger, iface, colour string
+	eventFlags
 
-	toTerminal bool // whether standard output is a terminal
-	close      bool
+	config, ledger, iface string
+	close                 bool
 }
 
 func newRead() *cobra.Command {
@@ -48,8 +41,8 @@ standard input) on standard output. Zones, hooks and admission limits come from 
 left alone. Without a pipeline.toml here, and without --config, private addresses are one zone and all others another. The
 same capture and configuration give the same bytes. If less than half of the packets could be used, standard error says why.
 
-On a terminal an event is a short line for people: time of day in UTC, what, who to whom, why. Elsewhere it is a syslog line with
-structured data. --format names another form.
+On a terminal an event is a short line for people: time of day in UTC, what, who to whom, why. Elsewhere it is a syslog
+message with structured data. --format names another format.
 
 A session that is still in the table when the capture ends has no close record, as in the log of a device; nor has one whose
 FINs came within the last two seconds. With --close they get one, unless a signal ends the reading, at
@@ -62,29 +55,23 @@ the configuration then. There is no --ledger for them: no packets are read.`,
   tcpdump -i lan0 -U -w - | pipelined read --interface lan0 -
   pipelined read --format json --ledger ledger.json edge.pcapng.gz`,
 		Args: arguments(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			o.toTerminal = onTerminal(cmd)
-			return read(cmd, args[0], o)
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return read(cmd, args[0], o) },
 	}
 	configFlag(cmd, &o.config)
+	o.add(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.format, "format", "f", "", "text, rfc5424, rfc3164, json or frames; without it text on a terminal, else rfc5424")
-	f.StringVar(&o.colour, "colour", "auto", "colours in the format text: auto (on a terminal, unless NO_COLOR is set), always or never")
-	f.StringVar(&o.profile, "profile", format.Junos20, "releases that syslog lines imitate: "+strings.Join(format.Profiles(), ", "))
 	f.StringVar(&o.ledger, "ledger", "", "write the account of all packets and events to `FILE` as JSON")
 	f.StringVar(&o.iface, "interface", "", "`NAME` of the interface a capture was taken on, if the capture does not say")
 	f.BoolVar(&o.close, "close", false, "end the sessions that are left when the capture ends")
-	fixedCompletions(cmd, map[string][]string{"format": format.Names(), "profile": format.Profiles(), "colour": colours})
 	return cmd
 }
 
 func read(cmd *cobra.Command, path string, o readOptions) error {
-	shape, err := o.shape()
+	shape, err := o.options(stdoutIsTerminal(cmd))
 	if err != nil {
 		return &usageError{err}
 	}
-	input, frames, err := openInput(path)
+	input, frames, err := framefile.Open(path, os.Stdin)
 	if err != nil {
 		return err
 	}
@@ -99,7 +86,7 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 	ctx, fail := context.WithCancelCause(cmd.Context())
 	defer fail(nil)
 	var open atomic.Pointer[capture.Source]
-	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), configOrBuiltin(cmd, o.config), pipeline.Options{
+	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), configOfRead(cmd, o.config), pipeline.Options{
 		Log:        newLogger(cmd.ErrOrStderr(), slog.LevelWarn),
 		CloseAtEnd: o.close,
 		Input: &pipeline.Input{
@@ -145,7 +132,7 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 	if s := open.Load(); s != nil {
 		skipped = s.Stats().OtherLinkType
 	}
-	if why := unused(&led.Packets, skipped); why != "" {
+	if why := led.Packets.Unused(skipped); why != "" {
 		fmt.Fprintf(cmd.ErrOrStderr(), "pipelined: %s: %s\n", path, why)
 	}
 	if o.ledger != "" {
@@ -167,162 +154,6 @@ func (s onceSink) Run(ctx context.Context, stream sdk.Stream) error {
 		<-ctx.Done()
 	}
 	return err
-}
-
-// openInput opens the file and reports whether it is a file of frames. Standard input is looked at without losing a byte.
-func openInput(path string) (input io.ReadCloser, frames bool, err error) {
-	f := os.Stdin
-	if path != "-" {
-		st, err := os.Stat(path)
-		if err != nil {
-			return nil, false, err
-		}
-		if !st.Mode().IsRegular() {
-			return io.NopCloser(nil), false, nil // a FIFO, directory or device is for the capture reader to open
-		}
-		if f, err = os.Open(path); err != nil {
-			return nil, false, err
-		}
-	}
-	b := bufio.NewReaderSize(f, 1<<16)
-	head, err := b.Peek(event.HeaderSize)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, false, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
-	}
-	if compressed := unpack.Detect(head); compressed != nil && path != "-" {
-		return packedInput(f, compressed)
-	}
-	return readCloser{b, f}, event.LooksLikeFrames(head), nil
-}
-
-// packedInput reports whether the compressed file holds frames, and then returns them unpacked. The capture reader unpacks
-// captures itself.
-func packedInput(f *os.File, compressed *unpack.Format) (input io.ReadCloser, frames bool, err error) {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, false, errors.Join(err, f.Close())
-	}
-	z, err := compressed.NewReader(f)
-	if err != nil {
-		return f, false, nil // the capture reader says what is wrong with it
-	}
-	b := bufio.NewReaderSize(z, 1<<16)
-	head, err := b.Peek(event.HeaderSize)
-	if err != nil || !event.LooksLikeFrames(head) {
-		return f, false, nil
-	}
-	return readCloser{b, f}, true, nil
-}
-
-type readCloser struct {
-	io.Reader
-	io.Closer
-}
-
-// onlyOfCaptures refuses the options that mean nothing for records: no packets are read that an account could be of, and
-// each record names its interface.
-func onlyOfCaptures(cmd *cobra.Command) error {
-	for _, name := range []string{"ledger", "interface", "close"} {
-		if cmd.Flags().Changed(name) {
-			return &usageError{fmt.Errorf("--%s is for captures only: this is a file of frames", name)}
-		}
-	}
-	return nil
-}
-
-// readFrames prints the records of a file of frames.
-// Names come from the file; for a file of an earlier version, which has none, from the configuration.
-func readFrames(cmd *cobra.Command, input io.Reader, o readOptions, shape format.Options) error {
-	b := bufio.NewReaderSize(input, 1<<16)
-	if head, err := b.Peek(event.HeaderSize + event.MaxPayload); err == nil || errors.Is(err, io.EOF) {
-		if event.HasNames(head) {
-			return printFrames(cmd, b, shape, nil, "")
-		}
-	}
-	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), configOrBuiltin(cmd, o.config), pipeline.Options{
-		Input: &pipeline.Input{Name: "frames"}, Output: &pipeline.Output{Name: "stdout", New: func(sdk.Env) sdk.Sink { return nil }},
-	})
-	if err != nil {
-		return err
-	}
-	return printFrames(cmd, b, shape, p.Names(), p.Hostname())
-}
-
-// printFrames prints records with the names that stand before them, or those given.
-func printFrames(cmd *cobra.Command, input io.Reader, shape format.Options, names *event.Names, host string) error {
-	encoderFor := func(from event.Origin) (format.Encoder, error) {
-		shape.Hostname, shape.Epoch = from.Host, from.Epoch
-		return format.New(shape)
-	}
-	enc, err := encoderFor(event.Origin{Host: host})
-	if err != nil {
-		return &usageError{err}
-	}
-	out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<18)
-	records := event.NewReader(input)
-	var rec event.Record
-	var line []byte
-	for {
-		err := records.Next(&rec)
-		if err != nil {
-			if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-				err = nil
-			}
-			if n := records.Skipped(); n > 0 {
-				fmt.Fprintf(cmd.ErrOrStderr(), "pipelined: %d frames are not records and were skipped\n", n)
-			}
-			return errors.Join(err, out.Flush())
-		}
-		line = line[:0]
-		if own, from := records.Names(); own != nil && own != names {
-			names = own
-			if enc, err = encoderFor(from); err != nil { // a host name that no daemon has
-				from.Host = ""
-				if enc, err = encoderFor(from); err != nil {
-					return err
-				}
-			}
-			if p, ok := enc.(format.Prefacer); ok {
-				line = p.AppendPreface(line, names)
-			}
-		}
-		line = append(enc.Append(line, &rec, names), enc.Terminator()...)
-		if _, err := out.Write(line); err != nil {
-			return fmt.Errorf("standard output: %w", err)
-		}
-	}
-}
-
-// showProgress draws a bar on standard error, if that is a terminal and there is something to wait for.
-func showProgress(open *atomic.Pointer[capture.Source], done <-chan struct{}) {
-	if !term.IsTerminal(int(os.Stderr.Fd())) || term.IsTerminal(int(os.Stdout.Fd())) {
-		return
-	}
-	ticker := time.NewTicker(200 * time.Millisecond)
-	defer ticker.Stop()
-	var bar *progressbar.ProgressBar
-	for {
-		select {
-		case <-done:
-			if bar != nil {
-				_ = bar.Clear() // the terminal has gone: nobody sees it
-			}
-			return
-		case <-ticker.C:
-		}
-		s := open.Load()
-		if s == nil {
-			continue
-		}
-		read, total := s.Progress()
-		if bar == nil {
-			if total == 0 {
-				total = -1
-			}
-			bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowBytes(true),
-				progressbar.OptionSetDescription("reading"), progressbar.OptionClearOnFinish())
-		}
-		_ = bar.Set64(read) // as above
-	}
 }
 
 func writeLedger(path string, led *metrics.Ledger) error {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -24,7 +23,9 @@ import (
 )
 
 type receiveOptions struct {
-	config, format, profile, mode string
+	eventFlags
+
+	config, mode string
 
 	only             []string
 	dial, noAck      bool
@@ -39,7 +40,8 @@ func newReceive() *cobra.Command {
 		Use:   "receive PATH",
 		Short: "Print the events that a unixsock sink sends",
 		Long: `receive is the other end of the sink "unixsock": it listens on the Unix socket PATH, or connects to it with --dial,
-prints the records on standard output and acknowledges them when they are written there. Standard error tells what
+prints the records on standard output, on a terminal as short lines and elsewhere as syslog messages as read does, and
+acknowledges them when they are written there. Standard error tells what
 happens to the stream: connections, replays and restarts of the producer, gaps, resyncs. SIGTERM or SIGINT ends it with
 a summary.
 
@@ -58,9 +60,8 @@ A sink ends the connection with a receiver that owes acknowledgements and says n
 		RunE: func(cmd *cobra.Command, args []string) error { return receive(cmd, args[0], o) },
 	}
 	configFlag(cmd, &o.config)
+	o.add(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.format, "format", "f", format.RFC5424, "text, rfc5424, rfc3164, json or frames")
-	f.StringVar(&o.profile, "profile", format.Junos20, "releases that rfc5424 lines imitate: "+strings.Join(format.Profiles(), ", "))
 	f.StringSliceVar(&o.only, "only", nil, "print these `KINDS` alone, and losses: session-open, session-close, policy-deny, screen-drop, filter-log")
 	f.BoolVar(&o.dial, "dial", false, "connect to a sink that listens, instead of listening")
 	f.StringVar(&o.mode, "mode", "0660", "permissions of the socket: who may write to it may connect")
@@ -70,21 +71,12 @@ A sink ends the connection with a receiver that owes acknowledgements and says n
 	f.DurationVar(&o.stall, "stall", 0, "rehearsal: stop for this long after the first record")
 	f.Uint64Var(&o.dropAfter, "drop-after", 0, "rehearsal: close the connection after each `N` records")
 	f.BoolVar(&o.noAck, "no-ack", false, "rehearsal: never acknowledge")
-	fixedCompletions(cmd, map[string][]string{"format": format.Names(), "profile": format.Profiles(), "only": kindNames()})
+	fixedCompletions(cmd, map[string][]string{"only": kindNames()})
 	return cmd
 }
 
-// fixedCompletions adds the completions of flags that exist.
-func fixedCompletions(cmd *cobra.Command, flags map[string][]string) {
-	for flag, values := range flags {
-		if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-			panic(err) // the caller has just added the flag
-		}
-	}
-}
-
 func receive(cmd *cobra.Command, path string, o receiveOptions) error {
-	t, err := newTail(cmd, o)
+	t, err := newReceivePrinter(cmd, o)
 	if err != nil {
 		return err
 	}
@@ -110,8 +102,8 @@ func receive(cmd *cobra.Command, path string, o receiveOptions) error {
 	return errors.Join(err, t.summary(cmd.ErrOrStderr()))
 }
 
-// newTail checks the options and returns what prints.
-func newTail(cmd *cobra.Command, o receiveOptions) (*tail, error) {
+// newReceivePrinter checks the options and returns what prints.
+func newReceivePrinter(cmd *cobra.Command, o receiveOptions) (*receivePrinter, error) {
 	only, err := kindSet(o.only)
 	if err != nil {
 		return nil, &usageError{err}
@@ -125,22 +117,25 @@ func newTail(cmd *cobra.Command, o receiveOptions) (*tail, error) {
 	case o.ackEvery < 0 || o.stall < 0 || o.stats < 0:
 		return nil, &usageError{errors.New("--ack-every, --stall and --stats: a duration cannot be negative")}
 	}
-	if _, err := format.New(format.Options{Format: o.format, Profile: o.profile}); err != nil {
+	shape, err := o.options(stdoutIsTerminal(cmd))
+	if err != nil {
 		return nil, &usageError{err}
 	}
 	log := newLogger(cmd.ErrOrStderr(), slog.LevelInfo)
-	names, hostname, err := receiveNames(cmd, o.config)
-	if err != nil {
+	var names *event.Names
+	if names, shape.Hostname, err = receiveNames(cmd, o.config); err != nil {
 		return nil, err
 	}
-	if names == nil {
+	if names != nil {
+		log.Info("names come from the configuration", "config", o.config)
+	} else {
 		log.Warn("no configuration: zones, policies, filters and interfaces have no names; give the producer's with --config", "config", o.config)
 	}
-	enc, err := format.New(format.Options{Format: o.format, Profile: o.profile, Hostname: hostname})
+	enc, err := format.New(shape)
 	if err != nil {
 		return nil, &usageError{err}
 	}
-	t := &tail{
+	t := &receivePrinter{
 		receiveOptions: o, only: only, encoder: enc, names: names, log: log,
 		out: bufio.NewWriterSize(cmd.OutOrStdout(), 1<<18),
 	}
@@ -177,7 +172,7 @@ func receiveNames(cmd *cobra.Command, path string) (*event.Names, string, error)
 		}
 		return nil, hostname, nil
 	}
-	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: path}, pipeline.Options{LookupInterface: lookupInterface})
+	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), planOptions{path: path}, pipeline.Options{LookupInterface: lookupInterface})
 	if err != nil {
 		return nil, "", err
 	}

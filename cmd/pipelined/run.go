@@ -45,7 +45,8 @@ when service.drain was over: the ledger says how many.`,
 	return cmd
 }
 
-// pluginPatience is how long the daemon's start waits for plugins, which start all at once. Later starts have more time.
+// pluginPatience limits how long the daemon's start waits for plugins, which start all at once. Later starts of a plugin may
+// take longer.
 const pluginPatience = 5 * time.Second
 
 func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
@@ -58,15 +59,16 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 	signal.Notify(signals, syscall.SIGHUP) // would end the daemon while it starts
 	defer signal.Stop(signals)
 	// Until the configuration is read, SIGTERM and SIGINT end the program: it may be a pipe, whose reading nothing else ends.
-	asking, stopAsking := cmd.Context(), func() {}
-	defer func() { stopAsking() }()
+	starting, stopStarting := cmd.Context(), func() {}
+	defer func() { stopStarting() }()
 	loaded := func(ctx context.Context) context.Context {
 		signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
-		asking, stopAsking = signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
-		return asking
+		starting, stopStarting = signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+		return starting
 	}
-	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), how{path: path, daemon: true, ask: true, loaded: loaded, patience: pluginPatience},
-		pipeline.Options{Log: log, LookupInterface: lookupInterface})
+	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), planOptions{
+		path: path, daemon: true, startPlugins: true, pluginPatience: pluginPatience, loaded: loaded,
+	}, pipeline.Options{Log: log, LookupInterface: lookupInterface})
 	if err != nil {
 		return err
 	}
@@ -75,11 +77,11 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 			log.Warn("plugins leave something behind", "err", err)
 		}
 	}()
-	if asking.Err() != nil {
+	if starting.Err() != nil {
 		log.Info("stopped before it began")
 		return nil
 	}
-	stopAsking()
+	stopStarting()
 	if p.down != nil {
 		log.Warn("a plugin does not start; its records wait in the ring", "err", p.down)
 	}
@@ -143,7 +145,7 @@ func supervise(pl *pipeline.Pipeline, signals <-chan os.Signal, done <-chan erro
 			return err
 		case <-watchdog:
 			if err := pl.Health(); err != nil {
-				log.Error("not well: the watchdog is not told", "err", err)
+				log.Error("not healthy: the watchdog is not notified", "err", err)
 				continue
 			}
 			notify(log, daemon.SdNotifyWatchdog)
@@ -165,7 +167,7 @@ func supervise(pl *pipeline.Pipeline, signals <-chan os.Signal, done <-chan erro
 	}
 }
 
-// notify tells systemd, if it listens.
+// notify sends a state to the service manager, if there is one (sd_notify(3)).
 func notify(log *slog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		log.Warn("systemd cannot be notified", "err", err)
@@ -211,7 +213,7 @@ func kindNames() (names []string) {
 	return names
 }
 
-// lookupInterface returns the kernel's index of a network interface and all its names. Alternative names are as good as the name.
+// lookupInterface returns the kernel's index of a network interface and all its names. A configuration may use any of them.
 func lookupInterface(name string) (index uint32, names []string, ok bool) {
 	link, err := netlink.LinkByName(name)
 	if err != nil {

@@ -8,19 +8,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rtflow/pipelined/core/config"
-	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/internal/terminal"
 )
@@ -79,16 +75,16 @@ func status(cmd *cobra.Command, o statusOptions) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", address, err)
 	}
-	var sick error
+	var unhealthy error
 	if code != http.StatusOK {
-		sick = errors.New("not healthy: " + terminal.Text(strings.TrimSpace(string(health))))
+		unhealthy = errors.New("not healthy: " + terminal.Text(strings.TrimSpace(string(health))))
 	}
 	if o.json {
 		_, err = forPeople(cmd).Write(body)
 	} else {
-		err = writeStatus(forPeople(cmd), address, &st, sick)
+		err = st.WriteText(forPeople(cmd), address, unhealthy)
 	}
-	return errors.Join(err, sick)
+	return errors.Join(err, unhealthy)
 }
 
 // statusAddress returns where to ask, and the token to bring, "" for none.
@@ -142,91 +138,4 @@ func get(ctx context.Context, url, token string) (code int, body []byte, err err
 	defer resp.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, maxStatus))
 	return resp.StatusCode, body, err
-}
-
-// writeStatus writes a status for people.
-func writeStatus(w io.Writer, address string, st *pipeline.Status, sick error) error {
-	health := "healthy"
-	if sick != nil {
-		health = sick.Error()
-	}
-	uptime := time.Duration(st.Uptime * float64(time.Second)).Round(time.Second)
-	fmt.Fprintf(w, "pipelined at %s: %s, up %s, epoch %d\n\n", address, health, uptime, st.Epoch)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, name := range slices.Sorted(maps.Keys(st.Sources)) {
-		fmt.Fprintf(t, "source %s\t%s\n", terminal.Text(name), scalars(st.Sources[name]))
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprintln(w)
-	names := slices.Sorted(maps.Keys(st.Sinks))
-	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "sink\tphase\tsent\tacked\tin flight\tlag records\tlag seconds\truns\t\n")
-	for _, name := range names {
-		s := st.Sinks[name]
-		phase := s.Phase
-		if phase == deliver.Running && !s.Up {
-			phase = "waiting" // for its destination
-		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%.1f\t%d\t\n", terminal.Text(name), terminal.Text(string(phase)), s.Sent, s.Acked, s.InFlight, s.LagRecords, s.LagSeconds, s.Runs)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	for _, name := range names {
-		s := st.Sinks[name]
-		name := terminal.Text(name)
-		if detail := scalars(s.Detail); detail != "" {
-			fmt.Fprintf(w, "sink %s: %s\n", name, detail)
-		}
-		if counters := nonZero(s.Counters); counters != "" {
-			fmt.Fprintf(w, "sink %s: %s\n", name, counters)
-		}
-		if s.LastError != "" {
-			fmt.Fprintf(w, "sink %s: last error at %s: %s\n", name, s.ErrorAt.Format(time.RFC3339), terminal.Text(s.LastError))
-		}
-		if s.Rejects > 0 {
-			fmt.Fprintf(w, "sink %s: rejected %d records, the last: %s\n", name, s.Rejects, terminal.Text(s.LastReject))
-		}
-	}
-	fmt.Fprintln(w)
-	return st.Ledger.WriteText(w, kindNames())
-}
-
-// nonZero returns the counters that have counted something.
-func nonZero(counters map[string]uint64) string {
-	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(counters)) {
-		if n := counters[name]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%s=%d", terminal.Text(name), n))
-		}
-	}
-	return strings.Join(parts, " ")
-}
-
-// scalars returns the members of a JSON object that are not empty, but for objects and for arrays of anything but strings.
-func scalars(object any) string {
-	members, ok := object.(map[string]any)
-	if !ok {
-		return ""
-	}
-	var parts []string
-	for _, key := range slices.Sorted(maps.Keys(members)) {
-		switch v := members[key].(type) {
-		case string:
-			if v != "" {
-				parts = append(parts, terminal.Text(key)+"="+terminal.Word(v))
-			}
-		case json.Number, bool:
-			parts = append(parts, fmt.Sprintf("%s=%v", terminal.Text(key), v))
-		case []any:
-			for _, element := range v {
-				if text, ok := element.(string); ok {
-					parts = append(parts, terminal.Text(key)+"="+terminal.Word(text))
-				}
-			}
-		}
-	}
-	return strings.Join(parts, " ")
 }

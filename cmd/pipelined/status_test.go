@@ -161,7 +161,7 @@ func TestStatusOfPipeline(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := strings.Replace(string(text), `"bin/events.log"`, `"`+t.TempDir()+`/events.log"`, 1)
-	p, err := plan(t.Context(), io.Discard, how{path: writeFile(t, "p.toml", file), daemon: true}, pipeline.Options{})
+	p, err := plan(t.Context(), io.Discard, planOptions{path: writeFile(t, "p.toml", file), daemon: true}, pipeline.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ var layers = []layer{
 		"core/config", "internal/statedir",
 	}},
 	{"contracts", []string{
-		"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/sinkplugin", "internal/inflight", "internal/topic",
+		"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/sinkplugin", "internal/framefile", "internal/inflight", "internal/topic",
 		"internal/options",
 	}},
 	{"loops and plugins", []string{

@@ -16,3 +16,9 @@ func coloured(isTerminal bool, getenv func(string) string) bool {
 	kind := getenv("TERM")
 	return isTerminal && getenv("NO_COLOR") == "" && kind != "" && kind != "dumb"
 }
+
+// IsTerminal reports whether what is written goes to a terminal.
+func (t *Writer) IsTerminal() bool {
+	f, ok := t.w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -8,30 +8,32 @@ import (
 	"github.com/rtflow/pipelined/sdk/format"
 )
 
-// TestShape holds which format read prints where nothing is said, and that binary frames stay away from a terminal.
-func TestShape(t *testing.T) {
+// TestEventFlags checks which format read and receive print by default, and that they refuse to print binary frames on a
+// terminal.
+func TestEventFlags(t *testing.T) {
 	t.Setenv("NO_COLOR", "1")
 	for _, c := range []struct {
-		o          readOptions
+		flags      eventFlags
+		toTerminal bool
 		want       string
 		wantColour bool
 		mistake    string
 	}{
-		{readOptions{colour: "auto"}, format.RFC5424, false, ""},
-		{readOptions{colour: "auto", toTerminal: true}, format.Text, false, ""},
-		{readOptions{colour: "always", toTerminal: true}, format.Text, true, ""},
-		{readOptions{colour: "never", format: format.JSON, toTerminal: true}, format.JSON, false, ""},
-		{readOptions{colour: "auto", format: format.Frames}, format.Frames, false, ""},
-		{readOptions{colour: "auto", format: format.Frames, toTerminal: true}, "", false, "frames are binary"},
-		{readOptions{colour: "sometimes"}, "", false, "auto, always, never"},
-		{readOptions{colour: "auto", format: "xml"}, "", false, "the formats are"},
+		{eventFlags{colour: "auto"}, false, format.RFC5424, false, ""},
+		{eventFlags{colour: "auto"}, true, format.Text, false, ""},
+		{eventFlags{colour: "always"}, true, format.Text, true, ""},
+		{eventFlags{colour: "never", format: format.JSON}, true, format.JSON, false, ""},
+		{eventFlags{colour: "auto", format: format.Frames}, false, format.Frames, false, ""},
+		{eventFlags{colour: "auto", format: format.Frames}, true, "", false, "frames are binary"},
+		{eventFlags{colour: "sometimes"}, false, "", false, "auto, always, never"},
+		{eventFlags{colour: "auto", format: "xml"}, false, "", false, "the formats are"},
 	} {
-		got, err := c.o.shape()
+		got, err := c.flags.options(c.toTerminal)
 		switch {
 		case c.mistake != "" && (err == nil || !strings.Contains(err.Error(), c.mistake)):
-			t.Errorf("%+v: %v, want %q", c.o, err, c.mistake)
+			t.Errorf("%+v: %v, want %q", c.flags, err, c.mistake)
 		case c.mistake == "" && (err != nil || got.Format != c.want || got.Colour != c.wantColour):
-			t.Errorf("%+v: %+v, %v", c.o, got, err)
+			t.Errorf("%+v: %+v, %v", c.flags, got, err)
 		}
 	}
 }

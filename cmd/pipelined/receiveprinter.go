@@ -17,8 +17,8 @@ import (
 	"github.com/rtflow/pipelined/sdk/format"
 )
 
-// tail prints what a receiver receives.
-type tail struct {
+// receivePrinter prints what a receiver receives.
+type receivePrinter struct {
 	receiveOptions
 	receiver *eventstream.Receiver
 	encoder  format.Encoder
@@ -42,7 +42,7 @@ type tail struct {
 	lag, maxLag atomic.Int64 // ns
 }
 
-func (t *tail) handler() eventstream.Handler {
+func (t *receivePrinter) handler() eventstream.Handler {
 	return eventstream.Handler{
 		Record: t.record,
 		Batch:  t.batch,
@@ -74,7 +74,7 @@ func (t *tail) handler() eventstream.Handler {
 	}
 }
 
-func (t *tail) hello(h eventstream.Hello, last eventstream.Position) {
+func (t *receivePrinter) hello(h eventstream.Hello, last eventstream.Position) {
 	if h.Epoch != t.epoch {
 		t.epoch, t.prefaced = h.Epoch, false
 		t.encoder = format.ForStream(t.encoder, h.Epoch)
@@ -91,7 +91,7 @@ func (t *tail) hello(h eventstream.Hello, last eventstream.Position) {
 	}
 }
 
-func (t *tail) disconnected(err error) {
+func (t *receivePrinter) disconnected(err error) {
 	if err == nil || errors.Is(err, context.Canceled) {
 		t.log.Info("disconnected")
 		return
@@ -100,7 +100,7 @@ func (t *tail) disconnected(err error) {
 }
 
 // record prints a record. It is written out at the latest before it is acknowledged.
-func (t *tail) record(ctx context.Context, rec *event.Record) error {
+func (t *receivePrinter) record(ctx context.Context, rec *event.Record) error {
 	t.newest = max(t.newest, rec.Time())
 	if t.only.Has(rec.Kind()) {
 		t.line = t.line[:0]
@@ -135,7 +135,7 @@ func (t *tail) record(ctx context.Context, rec *event.Record) error {
 }
 
 // pause stops for as long as --stall says.
-func (t *tail) pause(ctx context.Context) error {
+func (t *receivePrinter) pause(ctx context.Context) error {
 	if err := t.out.Flush(); err != nil {
 		return fmt.Errorf("standard output: %w", err)
 	}
@@ -151,7 +151,7 @@ func (t *tail) pause(ctx context.Context) error {
 }
 
 // batch writes out what is printed.
-func (t *tail) batch(context.Context, eventstream.Position) error {
+func (t *receivePrinter) batch(context.Context, eventstream.Position) error {
 	if t.newest != 0 {
 		lag := max(time.Since(time.Unix(0, t.newest)), 0)
 		t.lag.Store(int64(lag))
@@ -165,7 +165,7 @@ func (t *tail) batch(context.Context, eventstream.Position) error {
 }
 
 // reportEvery logs the counters regularly until ctx ends. The channel is closed then.
-func (t *tail) reportEvery(ctx context.Context, every time.Duration) <-chan struct{} {
+func (t *receivePrinter) reportEvery(ctx context.Context, every time.Duration) <-chan struct{} {
 	done := make(chan struct{})
 	if every <= 0 {
 		close(done)
@@ -195,7 +195,7 @@ func (t *tail) reportEvery(ctx context.Context, every time.Duration) <-chan stru
 }
 
 // summary writes what was received.
-func (t *tail) summary(w io.Writer) error {
+func (t *receivePrinter) summary(w io.Writer) error {
 	s := t.receiver.Stats()
 	var kinds []string
 	for _, k := range event.Kinds() {

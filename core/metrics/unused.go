@@ -1,17 +1,15 @@
-package main
+package metrics
 
 import (
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/rtflow/pipelined/core/metrics"
 )
 
-// unused says why less than half of a capture could be used; "" if more could. skipped counts the packets of link types that are not
-// read, which are not in the ledger.
-func unused(p *metrics.Packets, skipped uint64) string {
+// Unused says why less than half of a capture's packets could be used, "" if at least half could. skipped is the number of
+// packets whose link type is not read: they are not in the ledger.
+func (p *Packets) Unused(skipped uint64) string {
 	all := p.Received + skipped
 	used := p.Received - p.Refused - p.NotIP
 	if all == 0 || used >= all-used {

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/internal/framefile"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sdk/format"
+)
+
+// onlyOfCaptures refuses the options that mean nothing for records: no packets are read that an account could be of, and
+// each record names its interface.
+func onlyOfCaptures(cmd *cobra.Command) error {
+	for _, name := range []string{"ledger", "interface", "close"} {
+		if cmd.Flags().Changed(name) {
+			return &usageError{fmt.Errorf("--%s is for captures only: this is a file of frames", name)}
+		}
+	}
+	return nil
+}
+
+// readFrames prints the records of a file of frames. Names come from the file; for a file of an earlier version, which has
+// none, from the configuration.
+func readFrames(cmd *cobra.Command, input io.Reader, o readOptions, shape format.Options) error {
+	b := bufio.NewReaderSize(input, 1<<16)
+	var names *event.Names
+	if !framefile.HasNames(b) {
+		p, err := plan(cmd.Context(), cmd.ErrOrStderr(), configOfRead(cmd, o.config), pipeline.Options{
+			Input: &pipeline.Input{Name: "frames"}, Output: &pipeline.Output{Name: "stdout", New: func(sdk.Env) sdk.Sink { return nil }},
+		})
+		if err != nil {
+			return err
+		}
+		names, shape.Hostname = p.Names(), p.Hostname()
+	}
+	skipped, err := framefile.Print(cmd.OutOrStdout(), b, shape, names)
+	if skipped > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "pipelined: %d frames are not records and were skipped\n", skipped)
+	}
+	return err
+}

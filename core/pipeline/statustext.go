@@ -1,0 +1,111 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/rtflow/pipelined/core/deliver"
+	"github.com/rtflow/pipelined/internal/terminal"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// WriteText writes the status for people: the sources, the sinks and the ledger. The daemon answers at address and is healthy
+// if unhealthy is nil. The members of Sources and of SinkStatus.Detail must be as encoding/json decodes them, with numbers as
+// json.Number.
+func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error {
+	health := "healthy"
+	if unhealthy != nil {
+		health = unhealthy.Error()
+	}
+	uptime := time.Duration(st.Uptime * float64(time.Second)).Round(time.Second)
+	fmt.Fprintf(w, "pipelined at %s: %s, up %s, epoch %d\n\n", address, health, uptime, st.Epoch)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, name := range slices.Sorted(maps.Keys(st.Sources)) {
+		fmt.Fprintf(t, "source %s\t%s\n", terminal.Text(name), scalars(st.Sources[name]))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	names := slices.Sorted(maps.Keys(st.Sinks))
+	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "sink\tphase\tsent\tacked\tin flight\tlag records\tlag seconds\truns\t\n")
+	for _, name := range names {
+		s := st.Sinks[name]
+		phase := s.Phase
+		if phase == deliver.Running && !s.Up {
+			phase = "waiting" // for its destination
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%.1f\t%d\t\n", terminal.Text(name), terminal.Text(string(phase)), s.Sent, s.Acked, s.InFlight, s.LagRecords, s.LagSeconds, s.Runs)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, name := range names {
+		s := st.Sinks[name]
+		name := terminal.Text(name)
+		if detail := scalars(s.Detail); detail != "" {
+			fmt.Fprintf(w, "sink %s: %s\n", name, detail)
+		}
+		if counters := nonZero(s.Counters); counters != "" {
+			fmt.Fprintf(w, "sink %s: %s\n", name, counters)
+		}
+		if s.LastError != "" {
+			fmt.Fprintf(w, "sink %s: last error at %s: %s\n", name, s.ErrorAt.Format(time.RFC3339), terminal.Text(s.LastError))
+		}
+		if s.Rejects > 0 {
+			fmt.Fprintf(w, "sink %s: rejected %d records, the last: %s\n", name, s.Rejects, terminal.Text(s.LastReject))
+		}
+	}
+	fmt.Fprintln(w)
+	kinds := event.Kinds()
+	kindNames := make([]string, len(kinds))
+	for i, k := range kinds {
+		kindNames[i] = k.String()
+	}
+	return st.Ledger.WriteText(w, kindNames)
+}
+
+// nonZero returns the counters that have counted something.
+func nonZero(counters map[string]uint64) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(counters)) {
+		if n := counters[name]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s=%d", terminal.Text(name), n))
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// scalars returns the members of a JSON object, key=value, without empty strings, objects, and elements of arrays that are not
+// strings.
+func scalars(object any) string {
+	members, ok := object.(map[string]any)
+	if !ok {
+		return ""
+	}
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(members)) {
+		switch v := members[key].(type) {
+		case string:
+			if v != "" {
+				parts = append(parts, terminal.Text(key)+"="+terminal.Word(v))
+			}
+		case json.Number, bool:
+			parts = append(parts, fmt.Sprintf("%s=%v", terminal.Text(key), v))
+		case []any:
+			for _, element := range v {
+				if text, ok := element.(string); ok {
+					parts = append(parts, terminal.Text(key)+"="+terminal.Word(text))
+				}
+			}
+		}
+	}
+	return strings.Join(parts, " ")
+}

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -161,8 +162,8 @@ func (h *Host) Delete(name string) {
 	h.Do(func() { h.must("delete "+name, netlink.LinkDel(link)) })
 }
 
-// Cable joins two hosts by a veth pair with as many receive and transmit queues on each end, both ends up. The
-// interface is called aName on a and bName on b.
+// Cable joins two hosts by a veth pair with as many receive and transmit queues on each end, both ends up and ready to
+// send. The interface is called aName on a and bName on b.
 func Cable(a *Host, aName string, b *Host, bName string, queues int) {
 	a.t.Helper()
 	attrs := netlink.NewLinkAttrs()
@@ -175,7 +176,22 @@ func Cable(a *Host, aName string, b *Host, bName string, queues int) {
 	a.Do(func() { a.must("make a veth pair", netlink.LinkAdd(veth)) })
 	a.SetUp(aName)
 	b.SetUp(bName)
+	a.awaitUp(aName)
+	b.awaitUp(bName)
 }
+
+// awaitUp waits until an interface is ready. The kernel notices a carrier in a thread of its own; what is sent before is lost
+// without an error.
+func (h *Host) awaitUp(name string) {
+	h.t.Helper()
+	for limit := time.Now().Add(upPatience); h.Link(name).Attrs().OperState != netlink.OperUp; runtime.Gosched() {
+		if time.Now().After(limit) {
+			h.t.Fatalf("nettest: %s is not up after %v", name, upPatience)
+		}
+	}
+}
+
+const upPatience = 10 * time.Second
 
 func (h *Host) must(what string, err error) {
 	h.t.Helper()

@@ -3,7 +3,7 @@ package filterlog
 import "github.com/rtflow/pipelined/core/packet"
 
 // newMatcher compiles the terms' conditions.
-func newMatcher(terms []termSettings) *matcher {
+func newMatcher(terms []termOptions) *matcher {
 	words := (len(terms) + 63) / 64
 	m := &matcher{words: words, terms: make([]uint64, words)}
 	var c conditions

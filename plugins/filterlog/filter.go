@@ -9,57 +9,49 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// filter is one configured filter. Nothing but its tallies changes after it is built.
+// filter is one configured filter. Nothing but its tally changes after it is built.
 type filter struct {
 	id     uint32
 	family packet.Family // 0 = any
 	*matcher
 	actions []termActions
-
-	counters []string // names, in the order of the terms
-	tallies  []tally  // worker × counters + counter
+	tally   *hook.Tally // by the counters that terms name, in the order of the terms
 }
 
 // termActions is what a term does.
 type termActions struct {
 	kind    actionKind
 	log     bool
-	counter int // index into counters, below 0 = none
+	counter int // number in the tally, below 0 = none
 }
 
-func newFilter(s settings, id uint32, workers int) *filter {
-	f := &filter{id: id, matcher: newMatcher(s.Terms)}
-	switch s.Family {
+func newFilter(o options, id uint32, workers int) *filter {
+	f := &filter{id: id, matcher: newMatcher(o.Terms)}
+	switch o.Family {
 	case "inet":
 		f.family = packet.IPv4
 	case "inet6":
 		f.family = packet.IPv6
 	}
-	for _, t := range s.Terms {
+	var counters []string // terms may share one
+	for _, t := range o.Terms {
 		a := termActions{kind: accept, counter: -1}
 		for _, do := range t.Then {
 			if do.decides() {
 				a.kind = do.kind
 			}
 			if do.counter != "" {
-				a.counter = f.counter(do.counter)
+				if a.counter = slices.Index(counters, do.counter); a.counter < 0 {
+					a.counter = len(counters)
+					counters = append(counters, do.counter)
+				}
 			}
 			a.log = a.log || do.log
 		}
 		f.actions = append(f.actions, a)
 	}
-	f.tallies = make([]tally, workers*len(f.counters))
+	f.tally = hook.NewTally(workers, counters)
 	return f
-}
-
-// counter returns the index of the counter of that name. Terms may share one.
-func (f *filter) counter(name string) int {
-	i := slices.Index(f.counters, name)
-	if i < 0 {
-		i = len(f.counters)
-		f.counters = append(f.counters, name)
-	}
-	return i
 }
 
 // verdicts and actions in records, by actionKind.
@@ -82,7 +74,7 @@ terms:
 			i := w*64 + bits.TrailingZeros64(c)
 			t := &f.actions[i]
 			if t.counter >= 0 {
-				f.tallies[p.Worker*len(f.counters)+t.counter].count(p.IPLen)
+				f.tally.Count(p.Worker, t.counter, p.IPLen)
 			}
 			if t.log {
 				logged = i

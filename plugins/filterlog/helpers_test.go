@@ -46,11 +46,11 @@ func loadTable(tb testing.TB, text, name string) (hook.Instance, *event.Names) {
 	return inst, &names
 }
 
-// readTest reads the body of a table that load accepts.
-func readTest(tb testing.TB, body string) settings {
+// decodeTest reads the body of a table that load accepts.
+func decodeTest(tb testing.TB, body string) options {
 	tb.Helper()
 	c, problems := config.ParseTable("test.toml", []byte("[hooks.f]\nplugin = \"filterlog\"\n"+body), "hooks", "f")
-	s := read(c, testEnv().Zones)
+	s := decode(c, testEnv().Zones)
 	if err := problems.Err(); err != nil {
 		tb.Fatal(err)
 	}

@@ -101,7 +101,7 @@ func FuzzInspect(f *testing.F) {
 	f.Add([]byte(eth + "\x86\xdd\x60\x00\x00\x00\x00\x08\x11\x40\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x35\x00\xa1\x00\x08\x00\x00"))
 	body := fiftyTerms()
 	inst := load(f, body)
-	want := readTest(f, body)
+	want := decodeTest(f, body)
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		p := hook.Packet{Interface: wan0}
 		if packet.Decode(frame, len(frame), &p.Headers) != packet.OK {
@@ -130,7 +130,7 @@ func BenchmarkInspect50Terms(b *testing.B) {
 
 // BenchmarkInspectNaive50Terms is what BenchmarkInspect50Terms would be if the terms were read one by one.
 func BenchmarkInspectNaive50Terms(b *testing.B) {
-	s := readTest(b, fiftyTerms())
+	s := decodeTest(b, fiftyTerms())
 	packets := traffic(b)
 	i := 0
 	for b.Loop() {

@@ -15,7 +15,7 @@ import (
 )
 
 // naive judges a packet as the manual reads: term by term, condition by condition.
-func naive(s settings, p *hook.Packet) (hook.Verdict, hook.Finding) {
+func naive(s options, p *hook.Packet) (hook.Verdict, hook.Finding) {
 	if s.Family == "inet" && p.Family != packet.IPv4 || s.Family == "inet6" && p.Family != packet.IPv6 {
 		return hook.Pass, hook.Finding{}
 	}
@@ -131,7 +131,7 @@ func TestModel(t *testing.T) {
 		s, problems := config.ParseTable("test.toml", []byte(text), "hooks", "f")
 		env := testEnv()
 		inst := Plugin().Configure(s, env)
-		want := read(s, env.Zones)
+		want := decode(s, env.Zones)
 		if err := problems.Err(); err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}

@@ -18,7 +18,7 @@ const (
 	defaultPermit = "default-permit"
 )
 
-// compiler turns settings into an engine. It records every mistake in cfg and goes on.
+// compiler turns options into an engine. It records every mistake in cfg and goes on.
 type compiler struct {
 	cfg    sdk.Config
 	env    hook.Env
@@ -30,40 +30,40 @@ type compiler struct {
 	engine *engine
 }
 
-// compile returns the engine for the settings. It must not be used if a mistake was recorded in cfg.
-func compile(s *settings, cfg *watched, env hook.Env) *engine {
+// compile returns the engine for the options. It must not be used if a mistake was recorded in cfg.
+func compile(o *options, cfg *trackedConfig, env hook.Env) *engine {
 	c := &compiler{
 		cfg:   cfg,
 		env:   env,
-		book:  newBook(s.Addresses, cfg),
-		apps:  applications(s.Applications, cfg, env),
+		book:  newBook(o.Addresses, cfg),
+		apps:  applications(o.Applications, cfg, env),
 		zones: env.Zones.ZoneNames(),
 		names: make(map[string]int),
 	}
 	c.known = c.apps.Known()
 	c.engine = &engine{apps: c.apps, workers: make([]worker, env.Workers)}
-	if len(s.Policies) > maxPolicies {
-		cfg.Errorf("policy", "%d policies, at most %d", len(s.Policies), maxPolicies)
+	if len(o.Policies) > maxPolicies {
+		cfg.Errorf("policy", "%d policies, at most %d", len(o.Policies), maxPolicies)
 		return c.engine
 	}
 	var names []string
-	for i := range s.Policies {
-		c.policy(&s.Policies[i], i)
-		if s.Policies[i].enabled() {
-			names = append(names, s.Policies[i].Name)
+	for i := range o.Policies {
+		c.policy(&o.Policies[i], i)
+		if o.Policies[i].enabled() {
+			names = append(names, o.Policies[i].Name)
 		}
 	}
 	if !cfg.mistaken {
 		warnShadowed(cfg, c.engine.policies)
-		c.warnUnused(s)
-		c.warnElsewhere(s)
-		if len(s.Policies) == 0 && s.Default == thenDeny {
+		c.warnUnused(o)
+		c.warnElsewhere(o)
+		if len(o.Policies) == 0 && o.Default == thenDeny {
 			cfg.Warnf("policy", "there is none: every session is denied; write default = \"permit\" to log sessions and deny none")
 		}
 	}
-	d := c.defaultDecision(s)
+	d := c.defaultDecision(o)
 	c.engine.decisions = append(c.engine.decisions, d.decision)
-	c.engine.counters = newCounters(append(names, d.name), env.Workers)
+	c.engine.tally = hook.NewTally(env.Workers, append(names, d.name))
 	if c.engine.index = newIndex(c.engine.policies); c.engine.index == nil {
 		cfg.Errorf("policy", "too many applications with ranges of ports that overlap")
 		return c.engine
@@ -98,14 +98,14 @@ type namedDecision struct {
 	name string
 }
 
-func (c *compiler) defaultDecision(s *settings) namedDecision {
-	d := namedDecision{decision{action: event.ActionDeny, log: s.LogDefault}, defaultDeny}
-	switch s.Default {
+func (c *compiler) defaultDecision(o *options) namedDecision {
+	d := namedDecision{decision{action: event.ActionDeny, log: o.LogDefault}, defaultDeny}
+	switch o.Default {
 	case thenDeny:
 	case thenPermit:
-		d = namedDecision{decision{action: event.ActionPermit, noOpen: !s.LogDefault, noClose: !s.LogDefault}, defaultPermit}
+		d = namedDecision{decision{action: event.ActionPermit, noOpen: !o.LogDefault, noClose: !o.LogDefault}, defaultPermit}
 	default:
-		c.cfg.Errorf("default", "%q is not a default%s", s.Default, didYouMean(s.Default, []string{thenDeny, thenPermit}))
+		c.cfg.Errorf("default", "%q is not a default%s", o.Default, didYouMean(o.Default, []string{thenDeny, thenPermit}))
 	}
 	d.id = c.env.Names.Policy(d.name)
 	return d
@@ -121,7 +121,7 @@ func nameInRecords(name string, from, to []uint16) string {
 
 // policy checks the policy at that index of the file, and adds it to the engine if it is enabled. A disabled policy is
 // checked all the same.
-func (c *compiler) policy(s *policySettings, index int) {
+func (c *compiler) policy(s *policyOptions, index int) {
 	key := elementKey("policy", index)
 	c.name(s.Name, index, key)
 	p := policy{
@@ -234,7 +234,7 @@ func (c *compiler) terms(p *policy, list []string, key string) {
 }
 
 // decision returns what the policy decides and logs.
-func (c *compiler) decision(s *policySettings, key string) decision {
+func (c *compiler) decision(s *policyOptions, key string) decision {
 	opens, closes := c.log(s.Log, key+".log")
 	switch s.Then {
 	case thenPermit:

@@ -7,7 +7,7 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// engine is the compiled configuration. It is immutable but for its counters and what workers remember, and safe for
+// engine is the compiled configuration. It is immutable but for its tally and what workers remember, and safe for
 // concurrent use by workers that differ in Packet.Worker.
 type engine struct {
 	apps      *application.Table
@@ -15,8 +15,8 @@ type engine struct {
 	policies  []policy
 	decisions []decision // by policy; behind them that of the default
 
-	workers  []worker
-	counters counters
+	workers []worker
+	tally   *hook.Tally // by policy; behind them the default. A policy counts the sessions it permits, and every packet it denies
 }
 
 // worker is what one worker alone uses.
@@ -32,7 +32,7 @@ var _ hook.SessionHook = (*engine)(nil)
 // global ones, and the default if none matches.
 func (e *engine) Decide(p *hook.Packet, permit *hook.Permit, f *hook.Finding) hook.Verdict {
 	number := e.find(p)
-	e.counters.add(p.Worker, number, p.IPLen)
+	e.tally.Count(p.Worker, number, p.IPLen)
 	d := &e.decisions[number]
 	if d.action == event.ActionPermit {
 		*permit = hook.Permit{Policy: d.id, NoOpen: d.noOpen, NoClose: d.noClose, Timeout: e.timeout(d, number, p)}
@@ -81,7 +81,3 @@ func (e *engine) timeout(d *decision, number int, p *hook.Packet) uint32 {
 	}
 	return seconds
 }
-
-// Counters returns how many packets, and bytes of IP, each policy and the default decided. A policy decides the first
-// packet of a session it permits and every packet it denies.
-func (e *engine) Counters() []hook.Counter { return e.counters.read() }

@@ -15,14 +15,14 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// model decides straight from the settings, word by word and packet by packet, without anything the hook compiles.
+// model decides straight from the options, word by word and packet by packet, without anything the hook compiles.
 type model struct {
-	s    *settings
+	s    *options
 	apps *application.Table // predefined
 }
 
 func (m *model) decide(p *hook.Packet) result {
-	isGlobal := func(pol *policySettings) bool {
+	isGlobal := func(pol *policyOptions) bool {
 		return slices.Contains(pol.From, "any") || slices.Contains(pol.To, "any")
 	}
 	for _, globals := range []bool{false, true} {
@@ -40,14 +40,14 @@ func (m *model) decide(p *hook.Packet) result {
 			}
 		}
 	}
-	def := policySettings{Name: "default-" + m.s.Default, Then: m.s.Default}
+	def := policyOptions{Name: "default-" + m.s.Default, Then: m.s.Default}
 	if !m.s.LogDefault {
 		def.Log = []string{}
 	}
 	return m.outcome(&def, 0, p)
 }
 
-func (m *model) outcome(pol *policySettings, timeout uint32, p *hook.Packet) result {
+func (m *model) outcome(pol *policyOptions, timeout uint32, p *hook.Packet) result {
 	logs := func(word string) bool { return pol.Log == nil || slices.Contains(pol.Log, word) }
 	if pol.Then == "permit" {
 		if timeout == 0 {
@@ -166,8 +166,8 @@ func portIn(list application.Ports, port uint16, known bool) bool {
 
 func numberIs(want *uint8, n uint8, known bool) bool { return want == nil || known && *want == n }
 
-// randomSettings draws policies that overlap a good deal.
-func randomSettings(r *rand.Rand, most int) settings {
+// randomOptions draws policies that overlap a good deal.
+func randomOptions(r *rand.Rand, most int) options {
 	s := defaults()
 	s.Default = pick(r, "deny", "permit")
 	s.LogDefault = r.IntN(2) == 0
@@ -216,7 +216,7 @@ func randomSettings(r *rand.Rand, most int) settings {
 		}
 	}
 	for i := range 1 + r.IntN(most) {
-		p := policySettings{
+		p := policyOptions{
 			Name: fmt.Sprint("p", i), From: zones(), To: zones(), Source: side(), Destination: side(),
 			Then: pick(r, "permit", "deny", "reject"),
 		}
@@ -264,20 +264,20 @@ func randomPacket(r *rand.Rand) hook.Packet {
 // TestDecideAgainstModel compares the compiled policies with the model on random policies and packets.
 func TestDecideAgainstModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	deciders, settingsUsed, warned := make(map[string]int), 0, 0
+	deciders, optionsUsed, warned := make(map[string]int), 0, 0
 	bases := 10_000
 	if raceEnabled {
 		bases = 2500
 	}
 	for range bases {
-		s := randomSettings(r, pick(r, 1, 5, 20, 20, 60))
+		s := randomOptions(r, pick(r, 1, 5, 20, 20, 60))
 		env := testEnv(1)
 		cfg, problems := config.ParseTable("random.toml", nil)
-		x := fixture{Instance: hook.Instance{Session: compile(&s, &watched{Config: cfg}, env)}}
+		x := fixture{Instance: hook.Instance{Session: compile(&s, &trackedConfig{Config: cfg}, env)}}
 		if problems.Err() != nil {
 			continue // an exclusion of everything, or sides without a common family
 		}
-		settingsUsed++
+		optionsUsed++
 		env.Names.Fill(&x.names)
 		shadowed := make(map[string]bool)
 		for _, w := range problems.All() {
@@ -307,8 +307,8 @@ func TestDecideAgainstModel(t *testing.T) {
 			deciders[want.Policy]++
 		}
 	}
-	if settingsUsed < 300 || warned < 50 || deciders["p0"] == 0 || deciders["p9"] == 0 || deciders["default-deny"] == 0 {
-		t.Errorf("the random cases are too poor: %d settings, %d warnings, deciders %v", settingsUsed, warned, deciders)
+	if optionsUsed < 300 || warned < 50 || deciders["p0"] == 0 || deciders["p9"] == 0 || deciders["default-deny"] == 0 {
+		t.Errorf("the random cases are too poor: %d tables, %d warnings, deciders %v", optionsUsed, warned, deciders)
 	}
 }
 

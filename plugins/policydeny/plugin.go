@@ -10,20 +10,22 @@ import (
 //go:embed sample.toml
 var sample string
 
-// Plugin returns what a program registers to offer the hook "policydeny".
+// Plugin returns the hook "policydeny".
 func Plugin() hook.Plugin {
 	return hook.Plugin{
 		Name:      "policydeny",
 		Summary:   "zone policies for the first packet of a flow: permit, deny or reject, and log",
 		Sample:    sample,
-		Configure: newInstance,
+		Configure: configure,
 	}
 }
 
-func newInstance(cfg sdk.Config, env hook.Env) hook.Instance {
-	s := defaults()
-	w := &watched{Config: cfg}
-	w.Decode(&s) // what could be read is checked all the same, so that one run shows every mistake
-	e := compile(&s, w, env)
-	return hook.Instance{Session: e, Permits: true, Counters: e.Counters, Holds: []hook.Held{{N: len(s.Policies), One: "policy", Many: "policies"}}}
+func configure(cfg sdk.Config, env hook.Env) hook.Instance {
+	tracked := &trackedConfig{Config: cfg}
+	o := decode(tracked) // what could be read is checked all the same, so that one run shows every mistake
+	e := compile(&o, tracked, env)
+	return hook.Instance{
+		Session: e, Permits: true, Counters: e.tally.Counters,
+		Holds: []hook.Held{{N: len(o.Policies), One: "policy", Many: "policies"}},
+	}
 }

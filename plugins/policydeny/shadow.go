@@ -10,24 +10,6 @@ import (
 // maxShadowCheck is up to how many policies are compared with each other: the cost goes with the square.
 const maxShadowCheck = 8192
 
-// watched is a plugin's table that remembers whether a mistake was recorded in it: what a mistake has left out makes
-// policies look wider or narrower than they are meant.
-type watched struct {
-	sdk.Config
-	mistaken bool
-}
-
-func (w *watched) Errorf(key, format string, args ...any) {
-	w.mistaken = true
-	w.Config.Errorf(key, format, args...)
-}
-
-func (w *watched) Decode(into any) bool {
-	ok := w.Config.Decode(into)
-	w.mistaken = w.mistaken || !ok
-	return ok
-}
-
 // warnShadowed warns of every policy that can never decide because one that is asked before it matches all that it does.
 // What only several policies cover together is not found; what is reported is certain.
 func warnShadowed(cfg sdk.Config, policies []policy) {

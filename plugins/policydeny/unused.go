@@ -9,12 +9,12 @@ import (
 )
 
 // warnUnused warns of applications and addresses that no policy uses, neither by itself nor through a set.
-func (c *compiler) warnUnused(s *settings) {
+func (c *compiler) warnUnused(o *options) {
 	applications, addresses := make(uses), make(uses)
-	for i := range s.Policies {
-		p := &s.Policies[i]
-		applications.add(p.Application, func(name string) []string { return s.Applications[name].Members })
-		addresses.add(slices.Concat(p.Source, p.Destination), func(name string) []string { return s.Addresses[name] })
+	for i := range o.Policies {
+		p := &o.Policies[i]
+		applications.add(p.Application, func(name string) []string { return o.Applications[name].Members })
+		addresses.add(slices.Concat(p.Source, p.Destination), func(name string) []string { return o.Addresses[name] })
 	}
 	warn := func(table string, names []string, used uses) {
 		unused := slices.DeleteFunc(names, func(name string) bool { return used[name] })
@@ -28,8 +28,8 @@ func (c *compiler) warnUnused(s *settings) {
 		}
 		c.cfg.Warnf(table, "no policy uses %s%s", strings.Join(unused, ", "), more)
 	}
-	warn("applications", sortedKeys(s.Applications), applications)
-	warn("addresses", sortedKeys(s.Addresses), addresses)
+	warn("applications", sortedKeys(o.Applications), applications)
+	warn("addresses", sortedKeys(o.Addresses), addresses)
 }
 
 // uses are names that something uses.
@@ -46,13 +46,13 @@ func (u uses) add(names []string, members func(name string) []string) {
 }
 
 // warnElsewhere warns of addresses in policies that no packet between the policy's zones has, by the zones' prefixes.
-func (c *compiler) warnElsewhere(s *settings) {
-	w := elsewhere{c: c, addresses: s.Addresses, zones: make(map[string]*prefixSet)}
+func (c *compiler) warnElsewhere(o *options) {
+	w := elsewhere{c: c, addresses: o.Addresses, zones: make(map[string]*prefixSet)}
 	for _, z := range c.env.Zones.Zones() {
 		w.zones[z.Name] = newPrefixSet(z.Prefixes)
 	}
-	for i := range s.Policies {
-		p, key := &s.Policies[i], elementKey("policy", i)
+	for i := range o.Policies {
+		p, key := &o.Policies[i], elementKey("policy", i)
 		if !p.SourceExcluded && p.Then == thenPermit { // what is denied may be a source that does not belong there
 			w.warn(p.From, p.Source, key+".source", "comes from")
 		}

@@ -10,19 +10,21 @@ import (
 //go:embed sample.toml
 var sample string
 
-// Plugin returns the hook as a program registers it.
+// Plugin returns the hook "screendrop".
 func Plugin() hook.Plugin {
 	return hook.Plugin{
-		Name:    "screendrop",
-		Summary: "Junos screens: floods, scans, sweeps and malformed packets, by ingress zone",
-		Sample:  sample,
-		Configure: func(cfg sdk.Config, env hook.Env) hook.Instance {
-			s := newScreens(read(cfg, env.Zones), env)
-			inst := hook.Instance{Ingress: s, Counters: s.counters}
-			if s.udpScan != nil || s.udpSweep != nil {
-				inst.Session = beginnings{s}
-			}
-			return inst
-		},
+		Name:      "screendrop",
+		Summary:   "Junos screens: floods, scans, sweeps and malformed packets, by ingress zone",
+		Sample:    sample,
+		Configure: configure,
 	}
+}
+
+func configure(cfg sdk.Config, env hook.Env) hook.Instance {
+	s := newScreens(decode(cfg, env.Zones), env)
+	inst := hook.Instance{Ingress: s, Counters: s.counters}
+	if s.udpScan != nil || s.udpSweep != nil {
+		inst.Session = beginnings{s}
+	}
+	return inst
 }

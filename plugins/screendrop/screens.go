@@ -1,6 +1,8 @@
 package screendrop
 
 import (
+	"slices"
+
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/internal/flowhash"
@@ -10,7 +12,7 @@ import (
 // none is no screen at all.
 const none = event.Screen(event.NumScreens)
 
-// screens is one configured set of screens. Nothing but its tables and tallies changes after it is built. A screen that
+// screens is one configured set of screens. Nothing but its tables and its tally changes after it is built. A screen that
 // is not configured costs nothing: its bit is not set, its table is nil.
 type screens struct {
 	zones []bool // by zone id: the screens are bound to it
@@ -26,33 +28,33 @@ type screens struct {
 	tearDrop                    *datagramTable
 	quiet                       *rateTable // which scans were reported in this second
 
-	tallies []tally
+	tally *hook.Tally // by screen: packets that it fired on, dropped or not, with an event or without
 }
 
 var _ hook.Hook = (*screens)(nil)
 
-func newScreens(c settings, env hook.Env) *screens {
+func newScreens(o options, env hook.Env) *screens {
 	s := &screens{
-		alarm:      c.AlarmWithoutDrop,
-		signatures: newSignatures(&c),
+		alarm:      o.AlarmWithoutDrop,
+		signatures: newSignatures(&o),
 		hash:       newHash(env.Live),
-		synSource:  rateOf(c.TCP.SYNFlood.source),
-		synDest:    rateOf(c.TCP.SYNFlood.destination),
-		synPort:    rateOf(c.TCP.SYNFlood.attack),
-		udpFlood:   rateOf(c.UDP.Flood.limit),
-		icmpFlood:  rateOf(c.ICMP.Flood.limit),
-		tcpScan:    scanOf(c.TCP.PortScan.us),
-		tcpSweep:   scanOf(c.TCP.TCPSweep.us),
-		udpScan:    scanOf(c.UDP.PortScan.us),
-		udpSweep:   scanOf(c.UDP.UDPSweep.us),
-		icmpSweep:  scanOf(c.ICMP.IPSweep.us),
+		synSource:  rateOf(o.TCP.SYNFlood.source),
+		synDest:    rateOf(o.TCP.SYNFlood.destination),
+		synPort:    rateOf(o.TCP.SYNFlood.attack),
+		udpFlood:   rateOf(o.UDP.Flood.limit),
+		icmpFlood:  rateOf(o.ICMP.Flood.limit),
+		tcpScan:    scanOf(o.TCP.PortScan.us),
+		tcpSweep:   scanOf(o.TCP.TCPSweep.us),
+		udpScan:    scanOf(o.UDP.PortScan.us),
+		udpSweep:   scanOf(o.UDP.UDPSweep.us),
+		icmpSweep:  scanOf(o.ICMP.IPSweep.us),
 		quiet:      newRateTable(1, quietSets),
-		tallies:    make([]tally, env.Workers),
+		tally:      hook.NewTally(env.Workers, screenNames()),
 	}
-	if c.IP.TearDrop {
+	if o.IP.TearDrop {
 		s.tearDrop = newDatagramTable(datagramSets)
 	}
-	for _, name := range c.Zones {
+	for _, name := range o.Zones {
 		id, _ := env.Zones.Lookup(name)
 		for int(id) >= len(s.zones) {
 			s.zones = append(s.zones, false)
@@ -60,6 +62,20 @@ func newScreens(c settings, env hook.Env) *screens {
 		s.zones[id] = true
 	}
 	return s
+}
+
+// screenNames returns the names of all screens, by number.
+func screenNames() []string {
+	names := make([]string, none)
+	for screen := range none {
+		names[screen] = screen.String()
+	}
+	return names
+}
+
+// counters returns the packets and bytes that each screen has fired on. Screens that never did are left out.
+func (s *screens) counters() []hook.Counter {
+	return slices.DeleteFunc(s.tally.Counters(), func(c hook.Counter) bool { return c.Packets == 0 })
 }
 
 func rateOf(limit uint64) *rateTable {
@@ -95,7 +111,7 @@ func (s *screens) answer(p *hook.Packet, screen event.Screen, result outcome, f 
 	if screen == none {
 		return hook.Pass
 	}
-	s.tallies[p.Worker].count(screen, p.IPLen)
+	s.tally.Count(p.Worker, int(screen), p.IPLen)
 	drops := !s.alarm && !alarmOnly(screen)
 	if result == crossed {
 		f.Found = true

@@ -19,28 +19,28 @@ type signatures struct {
 	options packet.Options
 }
 
-func newSignatures(c *settings) (g signatures) {
+func newSignatures(o *options) (g signatures) {
 	for _, s := range []struct {
 		on     bool
 		screen event.Screen
 	}{
-		{c.TCP.SYNFIN, event.ScreenSYNFIN}, {c.TCP.NoFlag, event.ScreenNoFlag}, {c.TCP.FINNoACK, event.ScreenFINNoACK},
-		{c.TCP.Land, event.ScreenLand}, {c.TCP.WinNuke, event.ScreenWinNuke}, {c.TCP.SYNFrag, event.ScreenSYNFrag},
-		{c.ICMP.PingDeath, event.ScreenPingDeath}, {c.ICMP.Fragment, event.ScreenICMPFragment},
-		{c.ICMP.Large, event.ScreenICMPLarge},
-		{c.IP.BlockFrag, event.ScreenBlockFrag}, {c.IP.UnknownProtocol, event.ScreenUnknownProtocol},
-		{c.IP.BadOption, event.ScreenBadOption}, {c.IP.SourceRoute, event.ScreenSourceRoute},
-		{c.IP.LooseSource, event.ScreenLooseSourceRoute}, {c.IP.StrictSource, event.ScreenStrictSourceRoute},
-		{c.IP.RecordRoute, event.ScreenRecordRoute}, {c.IP.Timestamp, event.ScreenTimestamp},
-		{c.IP.Security, event.ScreenSecurity}, {c.IP.Stream, event.ScreenStream},
+		{o.TCP.SYNFIN, event.ScreenSYNFIN}, {o.TCP.NoFlag, event.ScreenNoFlag}, {o.TCP.FINNoACK, event.ScreenFINNoACK},
+		{o.TCP.Land, event.ScreenLand}, {o.TCP.WinNuke, event.ScreenWinNuke}, {o.TCP.SYNFrag, event.ScreenSYNFrag},
+		{o.ICMP.PingDeath, event.ScreenPingDeath}, {o.ICMP.Fragment, event.ScreenICMPFragment},
+		{o.ICMP.Large, event.ScreenICMPLarge},
+		{o.IP.BlockFrag, event.ScreenBlockFrag}, {o.IP.UnknownProtocol, event.ScreenUnknownProtocol},
+		{o.IP.BadOption, event.ScreenBadOption}, {o.IP.SourceRoute, event.ScreenSourceRoute},
+		{o.IP.LooseSource, event.ScreenLooseSourceRoute}, {o.IP.StrictSource, event.ScreenStrictSourceRoute},
+		{o.IP.RecordRoute, event.ScreenRecordRoute}, {o.IP.Timestamp, event.ScreenTimestamp},
+		{o.IP.Security, event.ScreenSecurity}, {o.IP.Stream, event.ScreenStream},
 	} {
 		if s.on {
 			g.on |= 1 << s.screen
 		}
 	}
-	for _, o := range optionScreens {
-		if g.has(o.screen) {
-			g.options |= o.options
+	for _, s := range optionScreens {
+		if g.has(s.screen) {
+			g.options |= s.options
 		}
 	}
 	return g

@@ -1,18 +1,21 @@
 package policydeny
 
-import "github.com/rtflow/pipelined/core/application"
+import (
+	"github.com/rtflow/pipelined/core/application"
+	"github.com/rtflow/pipelined/sdk"
+)
 
-// settings is the hook's table as the file writes it.
-type settings struct {
+// options is the table of a rule base.
+type options struct {
 	Default      string                            `toml:"default"`
 	LogDefault   bool                              `toml:"log-default"`
-	Policies     []policySettings                  `toml:"policy"`
+	Policies     []policyOptions                   `toml:"policy"`
 	Addresses    map[string][]string               `toml:"addresses"`
 	Applications map[string]application.Definition `toml:"applications"`
 }
 
-// policySettings is one policy as the file writes it. A list that is nil is absent; an empty one is there.
-type policySettings struct {
+// policyOptions is one policy. A list that is nil is absent; an empty one is there.
+type policyOptions struct {
 	Name                string              `toml:"name"`
 	From                []string            `toml:"from"`
 	To                  []string            `toml:"to"`
@@ -27,11 +30,34 @@ type policySettings struct {
 	Enabled             *bool               `toml:"enabled"` // nil = true
 }
 
-func (p *policySettings) enabled() bool { return p.Enabled == nil || *p.Enabled }
+func (p *policyOptions) enabled() bool { return p.Enabled == nil || *p.Enabled }
 
-// defaults returns the settings of an empty table.
-func defaults() settings {
-	return settings{Default: thenDeny, LogDefault: true}
+// defaults returns the options of an empty table.
+func defaults() options { return options{Default: thenDeny, LogDefault: true} }
+
+// decode reads the table. What the types cannot check is checked by [compile].
+func decode(cfg sdk.Config) options {
+	o := defaults()
+	cfg.Decode(&o)
+	return o
+}
+
+// trackedConfig is the hook's table, and whether a mistake was recorded in it: what a mistake has left out makes policies
+// look wider or narrower than they are meant.
+type trackedConfig struct {
+	sdk.Config
+	mistaken bool
+}
+
+func (c *trackedConfig) Errorf(key, format string, args ...any) {
+	c.mistaken = true
+	c.Config.Errorf(key, format, args...)
+}
+
+func (c *trackedConfig) Decode(into any) bool {
+	ok := c.Config.Decode(into)
+	c.mistaken = c.mistaken || !ok
+	return ok
 }
 
 // Words of the configuration language.

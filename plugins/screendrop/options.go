@@ -30,8 +30,8 @@ const (
 	maxInterval  = time.Second
 )
 
-// settings is the plugin's table. Keys are the statements of `security screen ids-option`.
-type settings struct {
+// options is the table of a set of screens. Keys are the statements of `security screen ids-option`.
+type options struct {
 	Zones            []string `toml:"zones"`
 	AlarmWithoutDrop bool     `toml:"alarm-without-drop"`
 
@@ -73,19 +73,19 @@ type settings struct {
 	} `toml:"ip"`
 }
 
-// read decodes the table and checks what the types cannot.
-func read(cfg sdk.Config, zones *zone.Table) (s settings) {
-	cfg.Decode(&s)
-	if len(s.Zones) == 0 {
+// decode reads the table and checks what the types cannot.
+func decode(cfg sdk.Config, zones *zone.Table) (o options) {
+	cfg.Decode(&o)
+	if len(o.Zones) == 0 {
 		cfg.Errorf("zones", "name at least one zone whose packets are to be screened")
 	}
 	known := zones.ZoneNames()
-	for i, name := range s.Zones {
+	for i, name := range o.Zones {
 		if _, ok := zones.Lookup(name); !ok {
 			cfg.Errorf(fmt.Sprintf("zones[%d]", i), "%s", spelling.Unknown("zone", name, known))
 		}
 	}
-	return s
+	return o
 }
 
 // flood is the value of a flood screen: true, or { threshold = packets per second }.

@@ -48,20 +48,20 @@ func TestMistakes(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	for _, test := range []struct {
 		body string
-		want settings
+		want options
 	}{
-		{`tcp.syn-flood = true`, settingsWith(func(s *settings) { s.TCP.SYNFlood = synFlood{200, 4000, 4000} })},
-		{`tcp.syn-flood = {}`, settingsWith(func(s *settings) { s.TCP.SYNFlood = synFlood{200, 4000, 4000} })},
-		{`tcp.syn-flood = false`, settingsWith(func(*settings) {})},
-		{`tcp.syn-flood = { attack-threshold = 5, source-threshold = false }`, settingsWith(func(s *settings) { s.TCP.SYNFlood = synFlood{5, 0, 4000} })},
-		{`tcp.syn-flood = { attack-threshold = true }`, settingsWith(func(s *settings) { s.TCP.SYNFlood = synFlood{200, 4000, 4000} })},
-		{`udp.flood = true`, settingsWith(func(s *settings) { s.UDP.Flood = flood{1000} })},
-		{`icmp.flood.threshold = 4000000`, settingsWith(func(s *settings) { s.ICMP.Flood = flood{4_000_000} })},
-		{`tcp.port-scan = true`, settingsWith(func(s *settings) { s.TCP.PortScan = interval{5000} })},
-		{`tcp.tcp-sweep.threshold = "1s"`, settingsWith(func(s *settings) { s.TCP.TCPSweep = interval{1_000_000} })},
+		{`tcp.syn-flood = true`, optionsWith(func(s *options) { s.TCP.SYNFlood = synFlood{200, 4000, 4000} })},
+		{`tcp.syn-flood = {}`, optionsWith(func(s *options) { s.TCP.SYNFlood = synFlood{200, 4000, 4000} })},
+		{`tcp.syn-flood = false`, optionsWith(func(*options) {})},
+		{`tcp.syn-flood = { attack-threshold = 5, source-threshold = false }`, optionsWith(func(s *options) { s.TCP.SYNFlood = synFlood{5, 0, 4000} })},
+		{`tcp.syn-flood = { attack-threshold = true }`, optionsWith(func(s *options) { s.TCP.SYNFlood = synFlood{200, 4000, 4000} })},
+		{`udp.flood = true`, optionsWith(func(s *options) { s.UDP.Flood = flood{1000} })},
+		{`icmp.flood.threshold = 4000000`, optionsWith(func(s *options) { s.ICMP.Flood = flood{4_000_000} })},
+		{`tcp.port-scan = true`, optionsWith(func(s *options) { s.TCP.PortScan = interval{5000} })},
+		{`tcp.tcp-sweep.threshold = "1s"`, optionsWith(func(s *options) { s.TCP.TCPSweep = interval{1_000_000} })},
 	} {
 		s, problems := config.ParseTable("test.toml", []byte("[hooks.s]\nzones = [\"untrust\"]\n"+test.body), "hooks", "s")
-		got := read(s, testEnv().Zones)
+		got := decode(s, testEnv().Zones)
 		if err := problems.Err(); err != nil {
 			t.Errorf("%s: %v", test.body, err)
 			continue
@@ -76,7 +76,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-func settingsWith(change func(*settings)) (s settings) {
+func optionsWith(change func(*options)) (s options) {
 	change(&s)
 	return s
 }

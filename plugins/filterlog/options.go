@@ -14,12 +14,12 @@ import (
 // maxTerms is the largest number of terms in a filter.
 const maxTerms = 1024
 
-// settings is the plugin's table.
-type settings struct {
+// options is the table of a filter.
+type options struct {
 	Family      string              `toml:"family"`
 	Attach      *attach             `toml:"attach"`
 	PrefixLists map[string][]prefix `toml:"prefix-lists"`
-	Terms       []termSettings      `toml:"term"`
+	Terms       []termOptions       `toml:"term"`
 
 	known []string // names of prefix lists, sorted; nil until a mistake needs them
 }
@@ -30,8 +30,8 @@ type attach struct {
 	OutputZone []string `toml:"output-zone"` // zones that packets go to
 }
 
-// termSettings is one term.
-type termSettings struct {
+// termOptions is one term.
+type termOptions struct {
 	Name string   `toml:"name"`
 	From from     `toml:"from"`
 	Then []action `toml:"then"`
@@ -87,28 +87,31 @@ type from struct {
 	HopLimitExcept     []ttl    `toml:"hop-limit-except"`
 }
 
-// read decodes the table, puts the prefix lists in their places, and checks what the types cannot.
-func read(cfg sdk.Config, zones *zone.Table) settings {
-	s := settings{Family: "any"}
-	cfg.Decode(&s)
-	if families := []string{"any", "inet", "inet6"}; !slices.Contains(families, s.Family) {
-		cfg.Errorf("family", "unknown family %q; the families are: %s", s.Family, strings.Join(families, ", "))
+// defaults returns the options of an empty table.
+func defaults() options { return options{Family: "any"} }
+
+// decode reads the table, puts the prefix lists in their places, and checks what the types cannot.
+func decode(cfg sdk.Config, zones *zone.Table) options {
+	o := defaults()
+	cfg.Decode(&o)
+	if families := []string{"any", "inet", "inet6"}; !slices.Contains(families, o.Family) {
+		cfg.Errorf("family", "unknown family %q; the families are: %s", o.Family, strings.Join(families, ", "))
 	}
-	s.checkAttach(cfg, zones)
-	for name, list := range s.PrefixLists {
+	o.checkAttach(cfg, zones)
+	for name, list := range o.PrefixLists {
 		if len(list) == 0 {
 			cfg.Errorf("prefix-lists."+quoted(name), "the list is empty")
 		}
 	}
-	if len(s.Terms) == 0 {
+	if len(o.Terms) == 0 {
 		cfg.Warnf("term", "there is none: the filter discards every packet that it sees, and logs nothing")
 	}
-	if len(s.Terms) > maxTerms {
-		cfg.Errorf("term", "%d terms; a filter has at most %d", len(s.Terms), maxTerms)
+	if len(o.Terms) > maxTerms {
+		cfg.Errorf("term", "%d terms; a filter has at most %d", len(o.Terms), maxTerms)
 	}
 	names := make(map[string]bool)
-	for i := range s.Terms {
-		t, key := &s.Terms[i], fmt.Sprintf("term[%d]", i)
+	for i := range o.Terms {
+		t, key := &o.Terms[i], fmt.Sprintf("term[%d]", i)
 		switch {
 		case t.Name == "":
 			cfg.Errorf(key+".name", "the term has no name")
@@ -116,14 +119,14 @@ func read(cfg sdk.Config, zones *zone.Table) settings {
 			cfg.Errorf(key+".name", "there are two terms of the name %q", t.Name)
 		}
 		names[t.Name] = true
-		s.checkThen(cfg, key+".then", t.Then)
-		s.checkFamily(cfg, key+".from", &t.From)
-		s.resolve(cfg, key+".from.source-prefix-list", t.From.SourceList, &t.From.Source)
-		s.resolve(cfg, key+".from.destination-prefix-list", t.From.DestinationList, &t.From.Destination)
-		s.resolve(cfg, key+".from.prefix-list", t.From.AddressList, &t.From.Address)
-		s.checkFrom(cfg, key+".from", &t.From)
+		o.checkThen(cfg, key+".then", t.Then)
+		o.checkFamily(cfg, key+".from", &t.From)
+		o.resolve(cfg, key+".from.source-prefix-list", t.From.SourceList, &t.From.Source)
+		o.resolve(cfg, key+".from.destination-prefix-list", t.From.DestinationList, &t.From.Destination)
+		o.resolve(cfg, key+".from.prefix-list", t.From.AddressList, &t.From.Address)
+		o.checkFrom(cfg, key+".from", &t.From)
 	}
-	return s
+	return o
 }
 
 // quoted returns a part of a key so that Errorf takes it for one part.
@@ -131,27 +134,27 @@ func quoted(name string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
 }
 
-func (s *settings) checkAttach(cfg sdk.Config, zones *zone.Table) {
-	if s.Attach == nil {
+func (o *options) checkAttach(cfg sdk.Config, zones *zone.Table) {
+	if o.Attach == nil {
 		return
 	}
-	if len(s.Attach.Input)+len(s.Attach.OutputZone) == 0 {
+	if len(o.Attach.Input)+len(o.Attach.OutputZone) == 0 {
 		cfg.Errorf("attach", "the filter is attached nowhere; leave attach out to filter what comes in on all interfaces")
 	}
 	interfaces, known := zones.InterfaceNames(), zones.ZoneNames()
-	for i, name := range s.Attach.Input {
+	for i, name := range o.Attach.Input {
 		if _, ok := zones.InterfaceID(name); !ok {
 			cfg.Errorf(fmt.Sprintf("attach.input[%d]", i), "%v", unknownOf("interface", name, interfaces))
 		}
 	}
-	for i, name := range s.Attach.OutputZone {
+	for i, name := range o.Attach.OutputZone {
 		if _, ok := zones.Lookup(name); !ok {
 			cfg.Errorf(fmt.Sprintf("attach.output-zone[%d]", i), "%v", unknownOf("zone", name, known))
 		}
 	}
 }
 
-func (s *settings) checkThen(cfg sdk.Config, key string, then []action) {
+func (o *options) checkThen(cfg sdk.Config, key string, then []action) {
 	var terminating, counts int
 	for i, a := range then {
 		at := fmt.Sprintf("%s[%d]", key, i)
@@ -165,33 +168,33 @@ func (s *settings) checkThen(cfg sdk.Config, key string, then []action) {
 				cfg.Errorf(at, "a term has at most one count")
 			}
 		}
-		if a.kind == reject && s.Attach != nil && len(s.Attach.OutputZone) > 0 {
+		if a.kind == reject && o.Attach != nil && len(o.Attach.OutputZone) > 0 {
 			cfg.Errorf(at, "reject works on input only; this filter has an output-zone")
 		}
 	}
 }
 
 // checkFamily reports addresses that no packet of the filter's family has. Prefix lists may hold both families.
-func (s *settings) checkFamily(cfg sdk.Config, key string, f *from) {
+func (o *options) checkFamily(cfg sdk.Config, key string, f *from) {
 	for _, c := range f.addresses() {
 		for i, a := range c.list {
 			ip := a.prefix.Addr()
-			if s.Family == "inet" && ip.Is6() || s.Family == "inet6" && ip.Is4() {
-				cfg.Errorf(fmt.Sprintf("%s.%s[%d]", key, c.key, i), "%v is not of family %s", a.prefix, s.Family)
+			if o.Family == "inet" && ip.Is6() || o.Family == "inet6" && ip.Is4() {
+				cfg.Errorf(fmt.Sprintf("%s.%s[%d]", key, c.key, i), "%v is not of family %s", a.prefix, o.Family)
 			}
 		}
 	}
 }
 
 // resolve adds the prefixes of named lists to an address condition.
-func (s *settings) resolve(cfg sdk.Config, key string, names []listName, to *[]address) {
+func (o *options) resolve(cfg sdk.Config, key string, names []listName, to *[]address) {
 	for i, n := range names {
-		list, ok := s.PrefixLists[n.name]
+		list, ok := o.PrefixLists[n.name]
 		if !ok && n.name != "" {
-			if s.known == nil {
-				s.known = slices.Sorted(maps.Keys(s.PrefixLists))
+			if o.known == nil {
+				o.known = slices.Sorted(maps.Keys(o.PrefixLists))
 			}
-			cfg.Errorf(fmt.Sprintf("%s[%d]", key, i), "%v", unknownOf("prefix list", n.name, s.known))
+			cfg.Errorf(fmt.Sprintf("%s[%d]", key, i), "%v", unknownOf("prefix list", n.name, o.known))
 		}
 		for _, p := range list {
 			*to = append(*to, address{prefix: p.Prefix, except: n.except})
@@ -201,7 +204,7 @@ func (s *settings) resolve(cfg sdk.Config, key string, names []listName, to *[]a
 
 // checkFrom reports conditions that no packet could meet: a filter that silently never matches, or one whose empty list
 // matches everything, is worse than none.
-func (s *settings) checkFrom(cfg sdk.Config, key string, f *from) {
+func (o *options) checkFrom(cfg sdk.Config, key string, f *from) {
 	v := reflect.ValueOf(*f)
 	for i := range v.NumField() {
 		if list := v.Field(i); list.Kind() == reflect.Slice && !list.IsNil() && list.Len() == 0 {
@@ -236,10 +239,10 @@ func (f *from) addresses() [3]addressCondition {
 }
 
 // names returns the names of the terms in order.
-func (s *settings) names() []string {
-	names := make([]string, len(s.Terms))
-	for i := range s.Terms {
-		names[i] = s.Terms[i].Name
+func (o *options) names() []string {
+	names := make([]string, len(o.Terms))
+	for i := range o.Terms {
+		names[i] = o.Terms[i].Name
 	}
 	return names
 }

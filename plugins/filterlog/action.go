@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 // actionKind is one of the actions of a term.
@@ -66,8 +68,7 @@ func (a *action) parse(text string) error {
 			a.counter = words[1]
 			return nil
 		}
-		err := unknownOf("action", text, actionNames)
-		return fmt.Errorf("%w; the actions are: %s", err, strings.Join(actionNames, ", "))
+		return fmt.Errorf("unknown action %q; %s", text, spelling.Hint(text, "actions", actionNames))
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package filterlog
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -25,19 +24,6 @@ func (a *address) UnmarshalTOML(v any) error {
 	}
 	a.except = except
 	a.prefix, err = values.ParsePrefix(text)
-	return err
-}
-
-// prefix is one entry of a prefix list.
-type prefix struct{ netip.Prefix }
-
-// UnmarshalTOML implements toml.Unmarshaler. It hides the UnmarshalText of netip.Prefix, which knows no plain address.
-func (p *prefix) UnmarshalTOML(v any) (err error) {
-	text, ok := v.(string)
-	if !ok {
-		return errors.New(`must be a string such as "10.0.0.0/8"`)
-	}
-	p.Prefix, err = values.ParsePrefix(text)
 	return err
 }
 

@@ -171,7 +171,7 @@ func (f *bitField) word(word string) (bitSet, error) {
 	if n, ok := parseNumber(word); ok {
 		return f.number(int64(n))
 	}
-	return 0, unknownOf(f.what, word, append(slices.Sorted(maps.Keys(f.extra)), f.names...))
+	return 0, unknown(f.what, word, append(slices.Sorted(maps.Keys(f.extra)), f.names...))
 }
 
 // tcpFlags and fragFlags are a bitSet that reads itself.

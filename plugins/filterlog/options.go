@@ -1,13 +1,15 @@
 package filterlog
 
 import (
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/keypath"
+	"github.com/rtflow/pipelined/internal/spelling"
+	"github.com/rtflow/pipelined/internal/values"
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -16,10 +18,10 @@ const maxTerms = 1024
 
 // options is the table of a filter.
 type options struct {
-	Family      string              `toml:"family"`
-	Attach      *attach             `toml:"attach"`
-	PrefixLists map[string][]prefix `toml:"prefix-lists"`
-	Terms       []termOptions       `toml:"term"`
+	Family      string                     `toml:"family"`
+	Attach      *attach                    `toml:"attach"`
+	PrefixLists map[string][]values.Prefix `toml:"prefix-lists"`
+	Terms       []termOptions              `toml:"term"`
 
 	known []string // names of prefix lists, sorted; nil until a mistake needs them
 }
@@ -100,7 +102,7 @@ func decode(cfg sdk.Config, zones *zone.Table) options {
 	o.checkAttach(cfg, zones)
 	for name, list := range o.PrefixLists {
 		if len(list) == 0 {
-			cfg.Errorf("prefix-lists."+quoted(name), "the list is empty")
+			cfg.Errorf(keypath.Join("prefix-lists", name), "the list is empty")
 		}
 	}
 	if len(o.Terms) == 0 {
@@ -111,7 +113,7 @@ func decode(cfg sdk.Config, zones *zone.Table) options {
 	}
 	names := make(map[string]bool)
 	for i := range o.Terms {
-		t, key := &o.Terms[i], fmt.Sprintf("term[%d]", i)
+		t, key := &o.Terms[i], keypath.Element("term", i)
 		switch {
 		case t.Name == "":
 			cfg.Errorf(key+".name", "the term has no name")
@@ -129,11 +131,6 @@ func decode(cfg sdk.Config, zones *zone.Table) options {
 	return o
 }
 
-// quoted returns a part of a key so that Errorf takes it for one part.
-func quoted(name string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
-}
-
 func (o *options) checkAttach(cfg sdk.Config, zones *zone.Table) {
 	if o.Attach == nil {
 		return
@@ -144,12 +141,12 @@ func (o *options) checkAttach(cfg sdk.Config, zones *zone.Table) {
 	interfaces, known := zones.InterfaceNames(), zones.ZoneNames()
 	for i, name := range o.Attach.Input {
 		if _, ok := zones.InterfaceID(name); !ok {
-			cfg.Errorf(fmt.Sprintf("attach.input[%d]", i), "%v", unknownOf("interface", name, interfaces))
+			cfg.Errorf(keypath.Element("attach.input", i), "%s", spelling.Unknown("interface", name, interfaces))
 		}
 	}
 	for i, name := range o.Attach.OutputZone {
 		if _, ok := zones.Lookup(name); !ok {
-			cfg.Errorf(fmt.Sprintf("attach.output-zone[%d]", i), "%v", unknownOf("zone", name, known))
+			cfg.Errorf(keypath.Element("attach.output-zone", i), "%s", spelling.Unknown("zone", name, known))
 		}
 	}
 }
@@ -157,7 +154,7 @@ func (o *options) checkAttach(cfg sdk.Config, zones *zone.Table) {
 func (o *options) checkThen(cfg sdk.Config, key string, then []action) {
 	var terminating, counts int
 	for i, a := range then {
-		at := fmt.Sprintf("%s[%d]", key, i)
+		at := keypath.Element(key, i)
 		if a.decides() {
 			if terminating++; terminating > 1 {
 				cfg.Errorf(at, "a term has at most one of accept, discard, reject and next term")
@@ -180,7 +177,7 @@ func (o *options) checkFamily(cfg sdk.Config, key string, f *from) {
 		for i, a := range c.list {
 			ip := a.prefix.Addr()
 			if o.Family == "inet" && ip.Is6() || o.Family == "inet6" && ip.Is4() {
-				cfg.Errorf(fmt.Sprintf("%s.%s[%d]", key, c.key, i), "%v is not of family %s", a.prefix, o.Family)
+				cfg.Errorf(keypath.Element(key+"."+c.key, i), "%v is not of family %s", a.prefix, o.Family)
 			}
 		}
 	}
@@ -194,7 +191,7 @@ func (o *options) resolve(cfg sdk.Config, key string, names []listName, to *[]ad
 			if o.known == nil {
 				o.known = slices.Sorted(maps.Keys(o.PrefixLists))
 			}
-			cfg.Errorf(fmt.Sprintf("%s[%d]", key, i), "%v", unknownOf("prefix list", n.name, o.known))
+			cfg.Errorf(keypath.Element(key, i), "unknown prefix list %q%s", n.name, spelling.Suggest(n.name, o.known))
 		}
 		for _, p := range list {
 			*to = append(*to, address{prefix: p.Prefix, except: n.except})

@@ -2,8 +2,12 @@ package filterlog
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 // span is a range of numbers, both ends included.
@@ -69,7 +73,7 @@ func (f *field) parseText(text string) (span, error) {
 // number reads a decimal number, or a hexadecimal one behind 0x.
 func (f *field) number(text string) (uint32, error) {
 	if !digits(text) {
-		return 0, unknown(f.what, text, f.names)
+		return 0, unknown(f.what, text, slices.Sorted(maps.Keys(f.names)))
 	}
 	n, ok := parseNumber(text)
 	if !ok || n > f.max {
@@ -80,6 +84,11 @@ func (f *field) number(text string) (uint32, error) {
 
 func (f *field) outside(text string) error {
 	return fmt.Errorf("%s is no %s: must be 0 to %d", text, f.what, f.max)
+}
+
+// unknown is the error for a word that is none of the names.
+func unknown(what, word string, names []string) error {
+	return fmt.Errorf("unknown %s %q%s", what, word, spelling.Suggest(word, names))
 }
 
 func digits(text string) bool { return text != "" && text[0] >= '0' && text[0] <= '9' }
@@ -142,7 +151,12 @@ func (p *perICMP) parse(v any, fields *[2]field) error {
 		return nil
 	}
 	if text, ok := v.(string); ok && !digits(text) {
-		return unknown(fields[0].what, text, fields[0].names, fields[1].names)
+		names := slices.Collect(maps.Keys(fields[0].names))
+		for name := range fields[1].names {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		return unknown(fields[0].what, text, names)
 	}
 	return errs[0]
 }

@@ -1,10 +1,13 @@
 package policydeny
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 
+	"github.com/rtflow/pipelined/internal/keypath"
+	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/internal/values"
 	"github.com/rtflow/pipelined/sdk"
 )
@@ -23,12 +26,12 @@ type book struct {
 
 // newBook checks and resolves every entry, so that a mistake is found whether or not a policy uses it.
 func newBook(entries map[string][]string, cfg sdk.Config) *book {
-	b := &book{cfg: cfg, entries: entries, names: sortedKeys(entries), sets: make(map[string]*set)}
+	b := &book{cfg: cfg, entries: entries, names: slices.Sorted(maps.Keys(entries)), sets: make(map[string]*set)}
 	b.any, b.anyIPv4, b.anyIPv6 = b.newSet(), b.prefix(allIPv4()), b.prefix(allIPv6())
 	b.any.add(allIPv4())
 	b.any.add(allIPv6())
 	for _, name := range b.names {
-		key := tableKey("addresses", name)
+		key := keypath.Join("addresses", name)
 		switch {
 		case name == "":
 			cfg.Errorf(key, "an address needs a name")
@@ -65,7 +68,7 @@ func (b *book) define(name string) *set {
 		return s
 	}
 	b.path = append(b.path, name)
-	key, list := tableKey("addresses", name), b.entries[name]
+	key, list := keypath.Join("addresses", name), b.entries[name]
 	if len(list) == 0 {
 		b.cfg.Errorf(key, "an empty set matches nothing")
 	}
@@ -76,13 +79,13 @@ func (b *book) define(name string) *set {
 		switch {
 		case at >= 0:
 			cycle := append(slices.Clone(b.path[at:]), word)
-			b.cfg.Errorf(elementKey(key, i), "the set contains itself: %s", strings.Join(cycle, " > "))
+			b.cfg.Errorf(keypath.Element(key, i), "the set contains itself: %s", strings.Join(cycle, " > "))
 		case word == wordAny, word == wordAnyIPv4, word == wordAnyIPv6:
-			b.cfg.Errorf(elementKey(key, i), "%q stands in policies only, not in an address set", word)
+			b.cfg.Errorf(keypath.Element(key, i), "%q stands in policies only, not in an address set", word)
 		case named:
 			s.include(b.define(word))
 		default:
-			if p, ok := b.parse(word, elementKey(key, i)); ok {
+			if p, ok := b.parse(word, keypath.Element(key, i)); ok {
 				s.add(p)
 			}
 		}
@@ -95,7 +98,7 @@ func (b *book) define(name string) *set {
 // parse reads a prefix or an address, which stands at key, and records what is wrong with it.
 func (b *book) parse(word, key string) (p netip.Prefix, ok bool) {
 	if !looksLikeAddress(word) {
-		b.cfg.Errorf(key, "no address or address set is called %q%s", word, didYouMean(word, b.names))
+		b.cfg.Errorf(key, "no address or address set is called %q%s", word, spelling.Suggest(word, b.names))
 		return p, false
 	}
 	p, err := values.ParsePrefix(word)
@@ -120,7 +123,7 @@ func (b *book) list(list []string, key string) []*set {
 		switch {
 		case word == wordAny:
 			if len(list) > 1 {
-				b.cfg.Errorf(elementKey(key, i), "\"any\" stands alone")
+				b.cfg.Errorf(keypath.Element(key, i), "\"any\" stands alone")
 			}
 			sets = append(sets, b.any)
 		case word == wordAnyIPv4:
@@ -130,7 +133,7 @@ func (b *book) list(list []string, key string) []*set {
 		case named:
 			sets = append(sets, b.define(word))
 		default:
-			if p, ok := b.parse(word, elementKey(key, i)); ok {
+			if p, ok := b.parse(word, keypath.Element(key, i)); ok {
 				sets = append(sets, b.prefix(p))
 			}
 		}

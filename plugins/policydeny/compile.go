@@ -5,6 +5,8 @@ import (
 
 	"github.com/rtflow/pipelined/core/application"
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/internal/keypath"
+	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -79,12 +81,12 @@ func compile(o *options, cfg *trackedConfig, env hook.Env) *engine {
 func applications(defs map[string]application.Definition, cfg sdk.Config, env hook.Env) *application.Table {
 	table, problems := env.Apps.With(defs)
 	for _, p := range problems {
-		key := tableKey("applications", p.Name)
+		key := keypath.Join("applications", p.Name)
 		if p.Key != "" {
 			key += "." + p.Key
 		}
 		if p.Unknown != "" {
-			cfg.Errorf(key, "%s%s", p.Text, didYouMean(p.Unknown, p.Valid))
+			cfg.Errorf(key, "%s%s", p.Text, spelling.Suggest(p.Unknown, p.Valid))
 		} else {
 			cfg.Errorf(key, "%s", p.Text)
 		}
@@ -105,7 +107,7 @@ func (c *compiler) defaultDecision(o *options) namedDecision {
 	case thenPermit:
 		d = namedDecision{decision{action: event.ActionPermit, noOpen: !o.LogDefault, noClose: !o.LogDefault}, defaultPermit}
 	default:
-		c.cfg.Errorf("default", "%q is not a default%s", o.Default, didYouMean(o.Default, []string{thenDeny, thenPermit}))
+		c.cfg.Errorf("default", "%q is not a default%s", o.Default, spelling.Suggest(o.Default, []string{thenDeny, thenPermit}))
 	}
 	d.id = c.env.Names.Policy(d.name)
 	return d
@@ -122,7 +124,7 @@ func nameInRecords(name string, from, to []uint16) string {
 // policy checks the policy at that index of the file, and adds it to the engine if it is enabled. A disabled policy is
 // checked all the same.
 func (c *compiler) policy(s *policyOptions, index int) {
-	key := elementKey("policy", index)
+	key := keypath.Element("policy", index)
 	c.name(s.Name, index, key)
 	p := policy{
 		name:     s.Name,
@@ -171,12 +173,12 @@ func (c *compiler) zoneList(list []string, key string) []uint16 {
 	ids := make([]uint16, 0, len(list))
 	for i, name := range list {
 		if name == wordAny {
-			c.cfg.Errorf(elementKey(key, i), "\"any\" stands alone")
+			c.cfg.Errorf(keypath.Element(key, i), "\"any\" stands alone")
 			continue
 		}
 		id, ok := c.env.Zones.Lookup(name)
 		if !ok {
-			c.cfg.Errorf(elementKey(key, i), "no zone is called %q%s", name, didYouMean(name, c.zones))
+			c.cfg.Errorf(keypath.Element(key, i), "%s", spelling.Unknown("zone", name, c.zones))
 			continue
 		}
 		if !slices.Contains(ids, id) {
@@ -219,12 +221,12 @@ func (c *compiler) terms(p *policy, list []string, key string) {
 	p.applications, p.terms = []string{}, []application.Term{}
 	for i, name := range list {
 		if name == wordAny {
-			c.cfg.Errorf(elementKey(key, i), "\"any\" stands alone")
+			c.cfg.Errorf(keypath.Element(key, i), "\"any\" stands alone")
 			continue
 		}
 		terms, ok := c.apps.Resolve(name)
 		if !ok {
-			c.cfg.Errorf(elementKey(key, i), "no application or set is called %q%s", name, didYouMean(name, c.known))
+			c.cfg.Errorf(keypath.Element(key, i), "no application or set is called %q%s", name, spelling.Suggest(name, c.known))
 			continue
 		}
 		p.applications = append(p.applications, name)
@@ -256,7 +258,7 @@ func (c *compiler) decision(s *policyOptions, key string) decision {
 	case "":
 		c.cfg.Errorf(key+".then", "a policy needs an action: %q, %q or %q", thenPermit, thenDeny, thenReject)
 	default:
-		c.cfg.Errorf(key+".then", "%q is not an action%s", s.Then, didYouMean(s.Then, []string{thenPermit, thenDeny, thenReject}))
+		c.cfg.Errorf(key+".then", "%q is not an action%s", s.Then, spelling.Suggest(s.Then, []string{thenPermit, thenDeny, thenReject}))
 	}
 	return decision{}
 }
@@ -273,7 +275,7 @@ func (c *compiler) log(list []string, key string) (opens, closes bool) {
 		case logClose:
 			closes = true
 		default:
-			c.cfg.Errorf(elementKey(key, i), "%q is nothing to log%s", word, didYouMean(word, []string{logInit, logClose}))
+			c.cfg.Errorf(keypath.Element(key, i), "%q is nothing to log%s", word, spelling.Suggest(word, []string{logInit, logClose}))
 		}
 	}
 	return opens, closes

@@ -29,8 +29,8 @@ func TestMistakes(t *testing.T) {
 2:18: hooks.policies.policy[0].then: a policy needs an action: "permit", "deny" or "reject"
 2:18: hooks.policies.policy[0].to: a policy needs a zone, a list of zones or "any" here`},
 		{"unknown zones", policy(name, `from = "trst"`, `to = ["untrust", "lan"]`, then),
-			`4:1: hooks.policies.policy[0].from[0]: no zone is called "trst"; did you mean "trust"?
-5:18: hooks.policies.policy[0].to[1]: no zone is called "lan"; there is "dmz", "trust", "untrust"`},
+			`4:1: hooks.policies.policy[0].from[0]: there is no zone "trst"; did you mean "trust"?
+5:18: hooks.policies.policy[0].to[1]: there is no zone "lan"; there are dmz, trust, untrust`},
 		{"no zones", policy(name, `from = []`, to, then),
 			`4:1: hooks.policies.policy[0].from: a policy needs a zone, a list of zones or "any" here`},
 		{"any beside others", policy(name, `from = ["any", "trust"]`, to, `source = ["any", "10.0.0.0/8"]`,
@@ -73,7 +73,7 @@ func TestMistakes(t *testing.T) {
 		{"name of the default", policy(`name = "default-deny"`, from, to, then),
 			`3:1: hooks.policies.policy[0].name: "default-deny" is what records call the default, which is logged already; choose another name`},
 		{"a disabled policy is checked", policy(name, `from = "trst"`, to, then, `enabled = false`),
-			`4:1: hooks.policies.policy[0].from[0]: no zone is called "trst"; did you mean "trust"?`},
+			`4:1: hooks.policies.policy[0].from[0]: there is no zone "trst"; did you mean "trust"?`},
 		{"wrong types", policy(name, from, to, then, `source-excluded = "yes"`, `enabled = 1`),
 			`7:1: hooks.policies.policy[0].source-excluded: must be true or false, not the string "yes"
 8:1: hooks.policies.policy[0].enabled: must be true or false, not 1`},

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/rtflow/pipelined/core/application"
+	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -19,7 +20,7 @@ func warnShadowed(cfg sdk.Config, policies []policy) {
 	for j := range policies {
 		for i := range policies[:j] {
 			if policies[i].covers(&policies[j]) {
-				cfg.Warnf(elementKey("policy", policies[j].position), "never decides: policy[%d], %q, matches all that it matches",
+				cfg.Warnf(keypath.Element("policy", policies[j].position), "never decides: policy[%d], %q, matches all that it matches",
 					policies[i].position, policies[i].name)
 				break
 			}

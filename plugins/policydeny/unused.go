@@ -1,10 +1,12 @@
 package policydeny
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 
+	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/internal/values"
 )
 
@@ -28,8 +30,8 @@ func (c *compiler) warnUnused(o *options) {
 		}
 		c.cfg.Warnf(table, "no policy uses %s%s", strings.Join(unused, ", "), more)
 	}
-	warn("applications", sortedKeys(o.Applications), applications)
-	warn("addresses", sortedKeys(o.Addresses), addresses)
+	warn("applications", slices.Sorted(maps.Keys(o.Applications)), applications)
+	warn("addresses", slices.Sorted(maps.Keys(o.Addresses)), addresses)
 }
 
 // uses are names that something uses.
@@ -52,7 +54,7 @@ func (c *compiler) warnElsewhere(o *options) {
 		w.zones[z.Name] = newPrefixSet(z.Prefixes)
 	}
 	for i := range o.Policies {
-		p, key := &o.Policies[i], elementKey("policy", i)
+		p, key := &o.Policies[i], keypath.Element("policy", i)
 		if !p.SourceExcluded && p.Then == thenPermit { // what is denied may be a source that does not belong there
 			w.warn(p.From, p.Source, key+".source", "comes from")
 		}
@@ -80,7 +82,7 @@ func (w *elsewhere) warn(zones, words []string, key, verb string) {
 	for i, word := range words {
 		within := func(name string) bool { return w.meets(w.zones[name], word) }
 		if !slices.ContainsFunc(zones, within) {
-			w.c.cfg.Warnf(elementKey(key, i), "no address of %s is in the prefixes of %s: no packet %s there with one", word,
+			w.c.cfg.Warnf(keypath.Element(key, i), "no address of %s is in the prefixes of %s: no packet %s there with one", word,
 				strings.Join(zones, ", "), verb)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/sdk"
 )
@@ -82,7 +83,7 @@ func decode(cfg sdk.Config, zones *zone.Table) (o options) {
 	known := zones.ZoneNames()
 	for i, name := range o.Zones {
 		if _, ok := zones.Lookup(name); !ok {
-			cfg.Errorf(fmt.Sprintf("zones[%d]", i), "%s", spelling.Unknown("zone", name, known))
+			cfg.Errorf(keypath.Element("zones", i), "%s", spelling.Unknown("zone", name, known))
 		}
 	}
 	return o

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 
@@ -28,18 +27,15 @@ func onlyOfCaptures(cmd *cobra.Command) error {
 // readFrames prints the records of a file of frames. Names come from the file; for a file of an earlier version, which has
 // none, from the configuration.
 func readFrames(cmd *cobra.Command, input io.Reader, o readOptions, shape format.Options) error {
-	b := bufio.NewReaderSize(input, 1<<16)
-	var names *event.Names
-	if !framefile.HasNames(b) {
+	skipped, err := framefile.Print(cmd.OutOrStdout(), input, shape, func() (*event.Names, string, error) {
 		p, err := plan(cmd.Context(), cmd.ErrOrStderr(), configOfRead(cmd, o.config), pipeline.Options{
 			Input: &pipeline.Input{Name: "frames"}, Output: &pipeline.Output{Name: "stdout", New: func(sdk.Env) sdk.Sink { return nil }},
 		})
 		if err != nil {
-			return err
+			return nil, "", err
 		}
-		names, shape.Hostname = p.Names(), p.Hostname()
-	}
-	skipped, err := framefile.Print(cmd.OutOrStdout(), b, shape, names)
+		return p.Names(), p.Hostname(), nil
+	})
 	if skipped > 0 {
 		fmt.Fprintf(cmd.ErrOrStderr(), "pipelined: %d frames are not records and were skipped\n", skipped)
 	}

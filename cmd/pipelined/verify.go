@@ -52,7 +52,11 @@ func verifyFile(cmd *cobra.Command, path string, o logverify.Options) (err error
 	case o.Profile == anyRelease:
 		o.Profile = ""
 	case !slices.Contains(logverify.Profiles(), o.Profile):
-		return &usageError{fmt.Errorf("unknown release %q; %s", o.Profile, format.ProfileHint(o.Profile))}
+		var unknown *format.OptionError // which proposes a profile; releases have the same names
+		if _, err := format.New(format.Options{Profile: o.Profile}); errors.As(err, &unknown) {
+			return &usageError{fmt.Errorf("--release: %s", unknown.Reason)}
+		}
+		return &usageError{fmt.Errorf("--release: unknown %q", o.Profile)}
 	}
 	var in io.Reader = cmd.InOrStdin()
 	if path != "-" {

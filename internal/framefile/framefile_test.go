@@ -3,6 +3,7 @@ package framefile_test
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -121,17 +122,24 @@ func TestPrint(t *testing.T) {
 	given := &event.Names{Zones: map[uint16]string{1: "given"}}
 	keepalive := make([]byte, event.HeaderSize)
 	keepalive[4] = 10
+	calls := 0
+	missing := func() (*event.Names, string, error) {
+		calls++
+		return given, "here", nil
+	}
 	for _, c := range []struct {
 		input []byte
+		calls int
 		want  []string
 	}{
-		{frames(nil), []string{" here ", `source-zone-name="given"`}},
-		{frames(own), []string{" edge ", `source-zone-name="own"`}},
+		{append(frames(nil), frames(nil)...), 1, []string{" here ", `source-zone-name="given"`}},
+		{append(frames(own), frames(nil)...), 0, []string{" edge ", `source-zone-name="own"`}},
 	} {
 		var out strings.Builder
-		skipped, err := framefile.Print(&out, bytes.NewReader(append(keepalive, c.input...)), format.Options{Hostname: "here"}, given)
-		if err != nil || skipped != 1 || strings.Count(out.String(), "\n") != 1 {
-			t.Errorf("skipped %d, %v: %q", skipped, err, out.String())
+		calls = 0
+		skipped, err := framefile.Print(&out, bytes.NewReader(append(keepalive, c.input...)), format.Options{}, missing)
+		if err != nil || skipped != 1 || calls != c.calls || strings.Count(out.String(), "\n") != 2 {
+			t.Errorf("skipped %d, %d calls, %v: %q", skipped, calls, err, out.String())
 		}
 		for _, want := range c.want {
 			if !strings.Contains(out.String(), want) {
@@ -140,8 +148,12 @@ func TestPrint(t *testing.T) {
 		}
 	}
 	var out strings.Builder
+	broken := errors.New("no configuration")
+	if _, err := framefile.Print(&out, bytes.NewReader(frames(nil)), format.Options{}, func() (*event.Names, string, error) { return nil, "", broken }); !errors.Is(err, broken) {
+		t.Errorf("without names: %v", err)
+	}
 	whole := frames(nil)
-	if _, err := framefile.Print(&out, bytes.NewReader(append(whole, whole[:20]...)), format.Options{}, nil); err == nil || strings.Count(out.String(), "\n") != 1 {
+	if _, err := framefile.Print(&out, bytes.NewReader(append(whole, whole[:20]...)), format.Options{}, missing); err == nil || strings.Count(out.String(), "\n") != 1 {
 		t.Errorf("a file that is cut off: %v: %q", err, out.String())
 	}
 }

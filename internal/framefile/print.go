@@ -10,25 +10,16 @@ import (
 	"github.com/rtflow/pipelined/sdk/format"
 )
 
-// HasNames reports whether the file that r is at the beginning of has the names for its records. The buffer of r must hold
-// a whole frame.
-func HasNames(r *bufio.Reader) bool {
-	head, err := r.Peek(event.HeaderSize + event.MaxPayload)
-	return (err == nil || errors.Is(err, io.EOF)) && event.HasNames(head)
-}
-
 // Print reads frames from r and writes their records to w in the format that o describes. Names, hostname and epoch are those
-// that stand before a record in the file, and names and o's in a file that has none. skipped is the number of frames that are
-// not records. An error leaves what was read before it printed.
-func Print(w io.Writer, r io.Reader, o format.Options, names *event.Names) (skipped int, err error) {
-	enc, err := format.New(o)
-	if err != nil {
-		return 0, err
-	}
+// that stand before a record in the file. For records without them, as files of earlier versions have, Print calls missing,
+// once. skipped is the number of frames that are not records. The records before an error are printed.
+func Print(w io.Writer, r io.Reader, o format.Options, missing func() (names *event.Names, hostname string, err error)) (skipped int, err error) {
 	out := bufio.NewWriterSize(w, 1<<18)
 	records := event.NewReader(r)
 	var rec event.Record
 	var line []byte
+	var names *event.Names
+	var enc format.Encoder
 	for {
 		if err := records.Next(&rec); err != nil {
 			if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -44,6 +35,14 @@ func Print(w io.Writer, r io.Reader, o format.Options, names *event.Names) (skip
 			}
 			if p, ok := enc.(format.Prefacer); ok {
 				line = p.AppendPreface(line, names)
+			}
+		}
+		if enc == nil {
+			if names, o.Hostname, err = missing(); err != nil {
+				return records.Skipped(), err
+			}
+			if enc, err = format.New(o); err != nil {
+				return records.Skipped(), err
 			}
 		}
 		line = append(enc.Append(line, &rec, names), enc.Terminator()...)

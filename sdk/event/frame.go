@@ -45,7 +45,7 @@ func (r *Record) Decode(b []byte) (int, error) {
 	}
 	want := RecordSize
 	if kind == SessionOpen || kind == SessionClose {
-		want += SessionTail
+		want += sessionTail
 	}
 	// Longer is allowed for the telemetry types of the reference protocol, whose receiver takes it too.
 	if int(n) < want || int(n) > want && !kind.Telemetry() {

@@ -4,9 +4,9 @@ package event
 const (
 	HeaderSize  = 16                      // frame header
 	RecordSize  = 136                     // RT_FLOW record
-	SessionTail = 8                       // session id behind the record in frames 14 and 15
+	sessionTail = 8                       // session id behind the record in frames 14 and 15
 	FrameSize   = HeaderSize + RecordSize // frames 11, 12, 13 and 16
-	MaxFrame    = FrameSize + SessionTail // frames 14 and 15
+	MaxFrame    = FrameSize + sessionTail // frames 14 and 15
 )
 
 // FrameType is byte 4 of the frame header.

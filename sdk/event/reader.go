@@ -78,8 +78,8 @@ func (r *Reader) Names() (*Names, Origin) { return r.names.names, r.names.from }
 // Skipped returns how many frames were neither records nor names.
 func (r *Reader) Skipped() int { return r.skipped }
 
-// HasNames reports whether b, the beginning of a file, begins with names.
-func HasNames(b []byte) bool {
+// hasNames reports whether b, the beginning of a file, begins with names.
+func hasNames(b []byte) bool {
 	return len(b) >= HeaderSize && FrameType(b[4]) == FrameNames && payloadLen(b) >= namesHead+9 && payloadLen(b) <= MaxPayload &&
 		b[5] == 0 && b[6] == 0 && b[7] == 0
 }
@@ -89,10 +89,10 @@ func LooksLikeFrames(b []byte) bool {
 	if len(b) < HeaderSize {
 		return false
 	}
-	if HasNames(b) {
+	if hasNames(b) {
 		return true
 	}
 	_, ok := kindOf(FrameType(b[4]))
 	n := payloadLen(b)
-	return ok && n >= RecordSize && n <= RecordSize+SessionTail && b[5] == 0 && b[6] == 0 && b[7] == 0
+	return ok && n >= RecordSize && n <= RecordSize+sessionTail && b[5] == 0 && b[6] == 0 && b[7] == 0
 }

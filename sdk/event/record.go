@@ -26,7 +26,7 @@ func (r *Record) Reset(k Kind) {
 	*r = Record{kind: k}
 	n := uint32(RecordSize)
 	if k == SessionOpen || k == SessionClose {
-		n += SessionTail
+		n += sessionTail
 	}
 	binary.LittleEndian.PutUint32(r.frame[0:], n)
 	r.frame[4] = byte(frameTypes[k])

@@ -27,12 +27,13 @@ type Reader struct {
 	lo, hi int // buf[lo:hi] was read and is not handed out
 }
 
-// MinBuffer is the smallest buffer of a Reader in bytes: it holds any frame.
-const MinBuffer = event.HeaderSize + event.MaxPayload
+// minBuffer is the smallest buffer of a Reader in bytes: it holds any frame.
+const minBuffer = event.HeaderSize + event.MaxPayload
 
-// NewReader returns a reader with a buffer of that many bytes, at least [MinBuffer]. It never holds more.
+// NewReader returns a reader with a buffer of that many bytes, or of 1040, which is the largest frame, if that
+// is more. It allocates nothing else.
 func NewReader(r io.Reader, buffer int) *Reader {
-	return &Reader{r: r, buf: make([]byte, max(buffer, MinBuffer))}
+	return &Reader{r: r, buf: make([]byte, max(buffer, minBuffer))}
 }
 
 // Reset makes r read from another stream, with the buffer it has. What was read and not handed out is gone.

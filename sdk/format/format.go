@@ -75,7 +75,7 @@ func Names() []string { return []string{RFC5424, RFC3164, JSON, Frames, Text} }
 func New(o Options) (Encoder, error) {
 	p, ok := profileOf(o.Profile)
 	if !ok {
-		return nil, unknown("profile", o.Profile, ProfileHint(o.Profile))
+		return nil, unknown("profile", o.Profile, profileHint(o.Profile))
 	}
 	if o.Sequence && o.Format != RFC5424 && o.Format != "" && !(o.Format == JSON && o.Envelope) {
 		return nil, &OptionError{"sequence", o.Format + " has no structured data to put it into"}

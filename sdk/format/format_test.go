@@ -70,22 +70,6 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// TestProfileHint pins what is proposed for a name that is no profile: that of the release, before what is spelled alike.
-func TestProfileHint(t *testing.T) {
-	for name, want := range map[string]string{
-		"junos-18": format.Junos19, "18.4": "the profiles are: ", "": "the profiles are: ", "vsrx": "the profiles are: ",
-		"junos-99999999999999999999": "the profiles are: ",
-		"junos-19.4":                 format.Junos19, "19": format.Junos19, "junso-19": format.Junos19,
-		"junos-20": format.Junos20, "junos-21": format.Junos20, "Junos_20.4R3": format.Junos20, "juno-20-21": format.Junos20,
-		"junos-22": format.Junos22, "23.4R1": format.Junos22, "junos-24": format.Junos22, "junos22": format.Junos22,
-		"junos-25": format.Junos25, "26.2R1": format.Junos25,
-	} {
-		if got := format.ProfileHint(name); !strings.Contains(got, want) || strings.HasPrefix(want, "junos") != strings.HasPrefix(got, "did you mean") {
-			t.Errorf("%q: %s, want %s", name, got, want)
-		}
-	}
-}
-
 // TestFrames reads the frames back one after the other, as a reader of a file does.
 func TestFrames(t *testing.T) {
 	e := newEncoder(t, format.Options{Format: format.Frames})

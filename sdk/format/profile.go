@@ -20,9 +20,9 @@ const (
 // Profiles lists the profiles.
 func Profiles() []string { return []string{Junos19, Junos20, Junos22, Junos25} }
 
-// ProfileHint returns what may follow "unknown …" for a name that is no profile: that of the release in it, that which is
+// profileHint returns what may follow "unknown …" for a name that is no profile: that of the release in it, that which is
 // spelled most like it, or all of them.
-func ProfileHint(name string) string {
+func profileHint(name string) string {
 	if p := profileOfRelease(name); p != "" {
 		return "did you mean " + strconv.Quote(p) + "?"
 	}

@@ -19,7 +19,7 @@ var asaviePackage sync.Mutex
 const (
 	// busyPatience is how long a queue may stay busy: the kernel lets go of one in a work queue some time after the last
 	// reference to its socket is gone.
-	busyPatience = 250 * time.Millisecond
+	busyPatience = time.Second
 
 	// completionFrames is the smallest completion ring worth having: a socket that sends nothing completes nothing, but
 	// the kernel does not bind one without the ring.

@@ -2,10 +2,12 @@ package xsk
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,40 +20,55 @@ import (
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
+// Several interfaces are opened and closed at once, because most of the time goes into the kernel's grace periods.
 func TestReopenThousandTimes(t *testing.T) {
-	sender, tap := cable(t, 1)
-	wire := sender.Wire("wire")
-	cycle := func(n int) {
-		// Most of the time goes into the kernel's grace periods, of which generic mode needs fewer.
+	const interfaces = 8
+	cycles := 1000 / interfaces
+	if testing.Short() {
+		cycles = 50 / interfaces
+	}
+	var taps [interfaces]*nettest.Host
+	var wires [interfaces]*nettest.Wire
+	for k := range interfaces {
+		var sender *nettest.Host
+		sender, taps[k] = cable(t, 1)
+		wires[k] = sender.Wire("wire")
+	}
+	cycle := func(k, n int) error {
 		config := Config{Interface: "tap", Frames: 64, Attach: Generic}
 		if n%10 == 0 {
 			config.Attach, config.Promiscuous = Native, true
 		}
-		i, err := tryOpen(tap, config)
+		i, err := tryOpen(taps[k], config)
 		if err != nil {
-			t.Fatalf("open %d: %v", n, err)
+			return fmt.Errorf("interface %d, open %d: %w", k, n, err)
 		}
 		if n%100 == 0 { // it is not only open, it works
-			wire.Send(numbered(n))
-			if got := collect(t, i, 1); got[n] != 1 {
-				t.Fatalf("open %d: received %v", n, got)
+			if err := errors.Join(wires[k].TrySend(numbered(n)), awaitNumber(i.Queues()[0], n)); err != nil {
+				return fmt.Errorf("interface %d, open %d: %w", k, n, errors.Join(err, i.Close()))
 			}
 		}
 		if err := i.Close(); err != nil {
-			t.Fatalf("close %d: %v", n, err)
+			return fmt.Errorf("interface %d, close %d: %w", k, n, err)
 		}
+		return nil
 	}
-	cycle(0) // what is made once per process is made now
+	if err := cycle(0, 0); err != nil { // what is made once per process is made now
+		t.Fatal(err)
+	}
 	descriptors, goroutines := openDescriptors(t), runtime.NumGoroutine()
-	cycles := 1000
-	if testing.Short() {
-		cycles = 50
+	var running sync.WaitGroup
+	for k := range interfaces {
+		running.Go(func() {
+			for n := range cycles {
+				if err := cycle(k, n); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
 	}
-	start := time.Now()
-	for n := range cycles {
-		cycle(n)
-	}
-	t.Logf("%d times in %v", cycles, time.Since(start).Round(time.Millisecond))
+	running.Wait()
 	if n := openDescriptors(t); n > descriptors {
 		t.Errorf("%d descriptors, %d before", n, descriptors)
 	}
@@ -59,15 +76,27 @@ func TestReopenThousandTimes(t *testing.T) {
 		t.Errorf("%d mappings of sockets are left", n)
 	}
 	// A goroutine that has done its work takes a moment to be gone.
-	late := time.NewTimer(10 * time.Second)
-	defer late.Stop()
-	for tick := time.NewTicker(10 * time.Millisecond); runtime.NumGoroutine() > goroutines; {
-		select {
-		case <-tick.C:
-		case <-late.C:
-			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), goroutines)
+	await(t, fmt.Sprintf("back to %d goroutines", goroutines), func() bool { return runtime.NumGoroutine() <= goroutines })
+}
+
+// awaitNumber receives one packet, with this number.
+func awaitNumber(s *Socket, want int) error {
+	views := make([][]byte, 2)
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if err := s.Wait(patience); err != nil {
+			return err
 		}
+		n := s.Receive(views)
+		if n == 0 {
+			continue
+		}
+		defer s.Release()
+		if got := number(views[0]); n > 1 || got != want {
+			return fmt.Errorf("received %d packets, the first is %d", n, got)
+		}
+		return nil
 	}
+	return errors.New("received nothing")
 }
 
 func TestRefusesAttachedProgram(t *testing.T) {
@@ -401,11 +430,13 @@ func TestCloseUnderAReader(t *testing.T) {
 	i := open(t, tap, Config{Interface: "tap", Frames: 64})
 	s := i.Queues()[0]
 	sender.Wire("wire").Send(numbered(5))
-	if err := s.Wait(patience); err != nil {
-		t.Fatal(err)
-	}
 	views := make([][]byte, 4)
-	if n := s.Receive(views); n != 1 {
+	n := 0
+	await(t, "given the packet", func() bool {
+		n = s.Receive(views)
+		return n > 0
+	})
+	if n != 1 {
 		t.Fatalf("received %d", n)
 	}
 	closed := make(chan error, 1)

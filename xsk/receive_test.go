@@ -140,7 +140,7 @@ func TestPass(t *testing.T) {
 							t.Errorf("%s: received %x, sent %x", c.name, packet, c.frame)
 						}
 					})
-				} else if kernel.Receive(1000) == nil { // a tag is not in the bytes that the kernel shows
+				} else if kernelReceives(kernel) == nil { // a tag is not in the bytes that the kernel shows
 					t.Errorf("%s: did not reach the kernel", c.name)
 				}
 				if got := counters(t, i); got != total {
@@ -170,7 +170,7 @@ func TestPassWithoutSocket(t *testing.T) {
 	}
 	kernel := tap.Wire("tap")
 	sender.Wire("wire").Send(numbered(1))
-	if number(kernel.Receive(1000)) != 1 {
+	if number(kernelReceives(kernel)) != 1 {
 		t.Error("the kernel did not get the packet")
 	}
 	if c, err := p.counters(); err != nil || c != (Counters{PassNoSocket: 1}) {
@@ -294,22 +294,25 @@ func TestSlowReader(t *testing.T) {
 	for n := range sent {
 		wire.Send(numbered(n))
 	}
+	dropped := func(want uint64) func() bool {
+		return func() bool { return sum(t, i).RxDropped >= want }
+	}
+	await(t, "dropped for want of buffers", dropped(sent-frames))
 	s := i.Queues()[0]
-	if err := s.Wait(patience); err != nil {
-		t.Fatal(err)
-	}
 	views := make([][]byte, sent)
-	var n int
-	for k := 1; k > 0; n += k { // without Release between
-		k = s.Receive(views[n:])
-	}
-	if n != frames {
-		t.Fatalf("received %d of the %d that there are buffers for", n, frames)
+	n := 0
+	await(t, "given all that there are buffers for", func() bool { // without Release between
+		n += s.Receive(views[n:])
+		return n >= frames
+	})
+	if n += s.Receive(views[n:]); n != frames {
+		t.Fatalf("received %d where there are buffers for %d", n, frames)
 	}
 	// The kernel has no buffer left, and must not write to those that the reader holds.
 	for n := range frames {
 		wire.Send(numbered(sent + n))
 	}
+	await(t, "dropped while the reader holds all buffers", dropped(sent))
 	for k, packet := range views[:n] {
 		if number(packet) != k {
 			t.Fatalf("packet %d in the place of %d", number(packet), k)

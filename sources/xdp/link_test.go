@@ -64,8 +64,8 @@ func TestLinkLayersAsDecoded(t *testing.T) {
 			continue
 		}
 		taken++
-		if err := q.Receive(t.Context(), &b, patience); err != nil || b.N != 1 {
-			t.Fatalf("frame %d (% x): %d received, %v", i, frame, b.N, err)
+		if receiveAny(t, q, &b); b.N != 1 {
+			t.Fatalf("frame %d (% x): %d received", i, frame, b.N)
 		}
 		if got := packet.DecodeLink(b.Frames[0].Link, b.Frames[0].Data, b.Frames[0].Wire, new(packet.Headers)); got != cause {
 			t.Fatalf("frame %d: decoded as %v, want %v", i, got, cause)

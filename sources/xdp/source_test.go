@@ -30,7 +30,7 @@ type frameSource interface {
 
 var _ frameSource = (*Queue)(nil)
 
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 func cable(t testing.TB, queues int) (sender, tap *nettest.Host) {
 	t.Helper()
@@ -115,6 +115,20 @@ func (w *workers) next() received {
 		w.t.Fatal("no frame")
 		return received{}
 	}
+}
+
+// receiveAny receives at least one frame. Receive may return without any before its time is over.
+func receiveAny(t testing.TB, q *Queue, b *packet.Batch) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if err := q.Receive(t.Context(), b, patience); err != nil {
+			t.Fatal(err)
+		}
+		if b.N > 0 {
+			return
+		}
+	}
+	t.Fatal("no frame")
 }
 
 func numbered(n, port int) []byte {
@@ -395,11 +409,7 @@ func TestCloseWaitsForFrames(t *testing.T) {
 	q := s.Queues()[0]
 	sender.Wire("wire").Send(numbered(3, 1))
 	var b packet.Batch
-	for b.N == 0 {
-		if err := q.Receive(t.Context(), &b, patience); err != nil {
-			t.Fatal(err)
-		}
-	}
+	receiveAny(t, q, &b)
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }()
 	<-s.stopped

@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// patience is how long nettest waits for what must happen.
+const patience = 30 * time.Second
+
 // Drive measures a receive loop under flood: it calls receive on one locked thread until b.N packets have come, while
 // from sends as fast as it can. It reports
 //
@@ -20,8 +23,6 @@ import (
 // differ in what they do with a packet give the cost of that difference.
 func Drive(b *testing.B, from *Host, flood Flood, receive func() (int, error)) {
 	b.Helper()
-	const patience = 5 * time.Second // without a packet
-
 	flood.Count, flood.For = 1<<62, time.Hour // ended by stop
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -38,7 +39,7 @@ func Drive(b *testing.B, from *Host, flood Flood, receive func() (int, error)) {
 
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	packets, seen, since := 0, 0, time.Now()
+	packets, seen, since := 0, 0, time.Now() // since the last packet
 	step := func() {
 		n, err := receive()
 		if err != nil {

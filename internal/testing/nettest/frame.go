@@ -5,6 +5,9 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"golang.org/x/sys/unix"
 )
@@ -94,6 +97,7 @@ const wireBuffer = 16 << 20
 // program takes first. It is closed at the end of the test.
 func (h *Host) Wire(name string) *Wire {
 	h.t.Helper()
+	h.awaitCarrier(name)
 	all := uint16(unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8) // network byte order
 	w := &Wire{t: h.t, fd: -1}
 	h.Do(func() {
@@ -108,6 +112,28 @@ func (h *Host) Wire(name string) *Wire {
 		h.must("bind a packet socket", unix.Bind(w.fd, &w.to))
 	})
 	return w
+}
+
+// awaitCarrier waits until the kernel has acted on the carrier of an interface that is up. It does so in a work queue, and
+// drops without an error what is sent before.
+func (h *Host) awaitCarrier(name string) {
+	h.t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for {
+		attrs := h.Link(name).Attrs()
+		carrier := attrs.Flags&net.FlagUp != 0 && attrs.RawFlags&unix.IFF_LOWER_UP != 0
+		if !carrier || attrs.OperState == netlink.OperUp || attrs.OperState == netlink.OperUnknown {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late.C:
+			h.t.Fatalf("nettest: %s has a carrier and is %v for %v", name, attrs.OperState, patience)
+		}
+	}
 }
 
 // Send puts one frame on the wire. The test ends if the kernel refuses it.

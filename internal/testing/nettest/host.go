@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -176,22 +175,9 @@ func Cable(a *Host, aName string, b *Host, bName string, queues int) {
 	a.Do(func() { a.must("make a veth pair", netlink.LinkAdd(veth)) })
 	a.SetUp(aName)
 	b.SetUp(bName)
-	a.awaitUp(aName)
-	b.awaitUp(bName)
+	a.awaitCarrier(aName)
+	b.awaitCarrier(bName)
 }
-
-// awaitUp waits until an interface is ready. The kernel notices a carrier in a thread of its own; what is sent before is lost
-// without an error.
-func (h *Host) awaitUp(name string) {
-	h.t.Helper()
-	for limit := time.Now().Add(upPatience); h.Link(name).Attrs().OperState != netlink.OperUp; runtime.Gosched() {
-		if time.Now().After(limit) {
-			h.t.Fatalf("nettest: %s is not up after %v", name, upPatience)
-		}
-	}
-}
-
-const upPatience = 10 * time.Second
 
 func (h *Host) must(what string, err error) {
 	h.t.Helper()

@@ -70,7 +70,7 @@ func (l *Lane) sessions(s *sink) bool { return l.rows&answeredRows&rowSet(s.Only
 // makeRoomForLoss gets the credit for a loss record that is owed, in a ring that evicts: by giving up one more record of
 // the class that one of the granted events has, or, where there is none, one of these events. It returns how many it got.
 func (l *Lane) makeRoomForLoss(s *sink, grant *grants) int {
-	if s.Overflow != Evict {
+	if s.Overflow != replay.Evict {
 		return 0
 	}
 	for r, n := range grant {
@@ -126,7 +126,7 @@ func (l *Lane) append(s *sink, c *sinkCounts, grant grants, total int) {
 }
 
 func (l *Lane) acquire(s *sink, c replay.Class, n int) int {
-	if s.Overflow == Evict && !l.gate.wait {
+	if s.Overflow == replay.Evict && !l.gate.wait {
 		return s.Ring.AcquireEvicting(c, n)
 	}
 	return s.Ring.Acquire(c, n)

@@ -9,7 +9,7 @@ import (
 
 func evicting(c *Config) {
 	for i := range c.Sinks {
-		c.Sinks[i].Overflow = Evict
+		c.Sinks[i].Overflow = replay.Evict
 	}
 }
 

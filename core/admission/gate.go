@@ -9,20 +9,12 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// Overflow is what a ring does with an event it has no credit for.
-type Overflow uint8
-
-const (
-	Refuse Overflow = iota // the new event is refused
-	Evict                  // the oldest are evicted, see [replay.Ring.AcquireEvicting]
-)
-
 // Sink is one ring behind the gate.
 type Sink struct {
 	Name     string
 	Ring     *replay.Ring
 	Only     event.KindSet // kinds this sink wants; loss records about them always come along
-	Overflow Overflow
+	Overflow replay.Overflow
 	// Connected reports whether the sink has its destination; nil: always. What a full ring refuses meanwhile is counted
 	// apart. Called by workers, once per flush that a full ring cuts short.
 	Connected func() bool
@@ -30,10 +22,7 @@ type Sink struct {
 
 // Config is what a gate is built from.
 type Config struct {
-	// Rates limits the telemetry kinds; the entries of the other kinds are not used.
-	Rates [event.NumKinds]Rate
-	// Unanswered limits the records of sessions that nobody has answered, all of a zone together.
-	Unanswered Rate
+	Options
 	// Zones are the ids of the configured zones, each with a bucket of its own per kind.
 	Zones []uint16
 	Sinks []Sink

@@ -243,7 +243,7 @@ func TestP5LossRecordsAddUp(t *testing.T) {
 	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		r := newRig(t, 1, []replay.Limits{small}, rate(1+rng.Int64N(1000), 1+rng.Int64N(20)), func(c *Config) {
-			c.Sinks[0].Overflow = Overflow(rng.IntN(2))
+			c.Sinks[0].Overflow = replay.Overflow(rng.IntN(2))
 		})
 		l := r.lanes[0]
 		now := int64(0)
@@ -291,7 +291,7 @@ func TestP5LossRecordsAddUp(t *testing.T) {
 // TestP1P2Concurrent has four lanes storm two rings while sinks read at their own pace.
 func TestP1P2Concurrent(t *testing.T) {
 	r := newRig(t, 4, []replay.Limits{{Slots: 128, Telemetry: 64, PerKind: 32}, small}, rate(50000, 100), func(c *Config) {
-		c.Sinks[1].Overflow = Evict
+		c.Sinks[1].Overflow = replay.Evict
 	})
 	var wg sync.WaitGroup
 	for i, l := range r.lanes {
@@ -548,7 +548,7 @@ func TestP5WaitingLaneGivesUp(t *testing.T) {
 func TestP10EvictionCountsWhatIsLost(t *testing.T) {
 	for seed := range uint64(100) {
 		rng := rand.New(rand.NewPCG(seed, 6))
-		r := newRig(t, 1, []replay.Limits{{Slots: 16, Telemetry: 8, PerKind: 4}}, func(c *Config) { c.Sinks[0].Overflow = Evict })
+		r := newRig(t, 1, []replay.Limits{{Slots: 16, Telemetry: 8, PerKind: 4}}, func(c *Config) { c.Sinks[0].Overflow = replay.Evict })
 		l, ring := r.lanes[0], r.rings[0]
 		var offered, delivered [event.NumKinds]uint64
 		var announced event.LossCounts

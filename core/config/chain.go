@@ -18,9 +18,9 @@ type Pipeline struct {
 // readPipeline resolves the names of the chain.
 func (f *File) readPipeline() {
 	var t struct {
-		Sources []*string `toml:"sources"`
-		Hooks   []*string `toml:"hooks"`
-		Sinks   []*string `toml:"sinks"`
+		Sources []string `toml:"sources"`
+		Hooks   []string `toml:"hooks"`
+		Sinks   []string `toml:"sinks"`
 	}
 	if f.pipeline != nil {
 		f.pipeline.Decode(&t)
@@ -32,28 +32,24 @@ func (f *File) readPipeline() {
 
 // resolve returns the components of these names and warns of those that nobody names. Of a configuration that could not
 // be read completely nobody knows which names are missing: then only what is there is resolved.
-func (f *File) resolve(of family, names []*string) []*Component {
+func (f *File) resolve(of family, names []string) []*Component {
 	var chain []*Component
 	defined := byName(f.components(of))
 	chained := make(map[string]bool)
 	mistaken := false
 	for i, name := range names {
-		if name == nil {
-			mistaken = true
-			continue // of a wrong type, already recorded
-		}
 		key := keypath.Element(of.many, i)
-		c := defined[*name]
+		c := defined[name]
 		switch {
-		case chained[*name]:
-			f.pipeline.Errorf(key, "%q is listed twice", spelling.Shorten(*name))
+		case chained[name]:
+			f.pipeline.Errorf(key, "%q is listed twice", spelling.Shorten(name))
 		case c != nil:
 			chain = append(chain, c)
 		case f.Sure(of.many):
 			mistaken = true
-			f.pipeline.Errorf(key, "there is no %s %q; %s", of.one, spelling.Shorten(*name), spelling.Lazy(func() string { return f.advice(of, *name) }))
+			f.pipeline.Errorf(key, "there is no %s %q; %s", of.one, spelling.Shorten(name), spelling.Lazy(func() string { return f.advice(of, name) }))
 		}
-		chained[*name] = true
+		chained[name] = true
 	}
 	if mistaken || !f.Sure(of.many) || !f.Sure("pipeline") {
 		return chain // what seems forgotten is probably what is misspelled

@@ -1,8 +1,7 @@
 package config
 
 import (
-	"slices"
-
+	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -14,8 +13,8 @@ type Component struct {
 	Plugin  string   // which plugin it is; whether there is such a plugin is for the registry to say
 	Section *Section // its whole table; the core's own keys in it are not unknown to Decode
 
-	Only   event.KindSet // sinks: the kinds it wants, default all; Loss is always among them
-	Replay Replay        // sinks: its ring, [replay] with the sink's own `replay` on top
+	Only   event.KindSet  // sinks: the kinds it wants, default all; Loss is always among them
+	Replay replay.Options // sinks: its ring, [replay] with the sink's own `replay` on top
 }
 
 // family is one of the three sorts of components.
@@ -40,57 +39,64 @@ func coreKeys(many string) []string {
 	return nil
 }
 
-// readComponents validates what the core needs of the components' tables, which it keeps in their order.
-func readComponents(f family, tables []*Section, ring func(own *Section) Replay) []*Component {
-	var list []*Component
+// readComponents reads what all components have, in the order of the tables.
+func readComponents(f family, tables []*Section) (list []*Component) {
 	for _, s := range tables {
 		s.core = f.core
 		checkName(s)
-		var t struct {
-			Plugin *string   `toml:"plugin"`
-			Only   []*string `toml:"only"`
+		var o struct {
+			Plugin string `toml:"plugin"`
 		}
-		s.only(func(key string) bool { return slices.Contains(f.core, key) }).Decode(&t)
-		c := &Component{Name: s.name, Section: s, Only: event.AllKinds}
-		switch {
-		case t.Plugin != nil && *t.Plugin != "":
-			c.Plugin = *t.Plugin
-		case t.Plugin != nil || !s.Has("plugin"):
+		s.decodeCore(&o)
+		if o.Plugin == "" {
 			s.Errorf("plugin", "missing: which plugin this %s is", f.one)
 		}
-		if t.Only != nil {
-			c.Only = readOnly(s, t.Only)
+		list = append(list, &Component{Name: s.name, Plugin: o.Plugin, Section: s, Only: event.AllKinds})
+	}
+	return list
+}
+
+// readSinks reads, besides that, what only sinks have. ring is that of a sink without a `replay` of its own.
+func readSinks(tables []*Section, ring replay.Options) []*Component {
+	list := readComponents(sinkFamily(), tables)
+	for _, c := range list {
+		s := c.Section
+		var o struct {
+			Only []string `toml:"only"`
 		}
-		if ring != nil {
-			c.Replay = ring(s)
+		s.decodeCore(&o)
+		if s.Has("only") {
+			c.Only = readOnly(s, o.Only)
 		}
-		list = append(list, c)
+		c.Replay = ring
+		if s.Has("replay") {
+			if own := s.table("replay"); own != nil {
+				c.Replay = ring.Override(own)
+			}
+		}
 	}
 	return list
 }
 
 // readOnly validates the kinds of events that a sink wants.
-func readOnly(s *Section, names []*string) event.KindSet {
+func readOnly(s *Section, names []string) event.KindSet {
 	set := event.KindSet(0).With(event.Loss)
 	if len(names) == 0 {
 		s.Errorf("only", "empty: the sink would never get an event; remove the key for all kinds")
 	}
 	seen := make(map[string]bool)
 	for i, name := range names {
-		if name == nil {
-			continue // of a wrong type, already recorded
-		}
 		key := keypath.Element("only", i)
-		kind, ok := event.ParseKind(*name)
+		kind, ok := event.ParseKind(name)
 		switch {
-		case seen[*name]:
-			s.Errorf(key, "%q is listed twice", spelling.Shorten(*name))
+		case seen[name]:
+			s.Errorf(key, "%q is listed twice", spelling.Shorten(name))
 		case !ok:
-			s.Errorf(key, "unknown kind of event %q; %s", spelling.Shorten(*name), s.doc.hint(*name, "kinds", kindNames()))
+			s.Errorf(key, "unknown kind of event %q; %s", spelling.Shorten(name), s.doc.hint(name, "kinds", kindNames()))
 		default:
 			set = set.With(kind)
 		}
-		seen[*name] = true
+		seen[name] = true
 	}
 	return set
 }

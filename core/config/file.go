@@ -1,5 +1,13 @@
 package config
 
+import (
+	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/core/session"
+	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/table"
+)
+
 // File is a whole configuration: pipeline.toml and what is in its drop-in directory. Every default is applied. It may be
 // used only if its [Problems] hold no error.
 type File struct {
@@ -8,10 +16,10 @@ type File struct {
 	Node      Node
 	Service   Service
 	Pipeline  Pipeline
-	Admission Admission
-	Replay    Replay // what holds for a sink without a `replay` of its own; each Component has its own already
-	Sessions  Sessions
-	Zones     []Zone // in the order of the file
+	Admission admission.Options
+	Replay    replay.Options // what holds for a sink without a `replay` of its own; each Component has its own already
+	Sessions  session.Options
+	Zones     []zone.Zone // in the order of the file
 
 	// All that are defined, in the order of the file, chained or not.
 	Sources, Hooks, Sinks []*Component
@@ -40,19 +48,27 @@ func Parse(name string, data []byte) (*File, *Problems) {
 // file validates the tables.
 func (t *tables) file() *File {
 	f := &File{Files: t.files, pipeline: t.single["pipeline"], complete: t.complete, meant: t.meant, zones: make(map[string]*Section)}
-	f.Node = readNode(t.single["node"])
-	f.Service = readService(t.single["service"])
-	f.Admission = readAdmission(t.single["admission"])
-	f.Sessions = readSessions(t.single["sessions"])
+	f.Node = readNode(t.section("node"))
+	f.Service = readService(t.section("service"))
+	f.Admission = admission.Read(t.section("admission"))
+	f.Sessions = session.Read(t.section("sessions"))
 	f.Zones = readZones(t.named["zones"])
 	for _, s := range t.named["zones"] {
 		f.zones[s.name] = s
 	}
-	replay := readReplay(t.single["replay"])
-	f.Replay = replay.Replay
-	f.Sources = readComponents(sourceFamily(), t.named["sources"], nil)
-	f.Hooks = readComponents(hookFamily(), t.named["hooks"], nil)
-	f.Sinks = readComponents(sinkFamily(), t.named["sinks"], replay.ofSink)
+	f.Replay = replay.DefaultOptions().Override(t.section("replay"))
+	f.Sources = readComponents(sourceFamily(), t.named["sources"])
+	f.Hooks = readComponents(hookFamily(), t.named["hooks"])
+	f.Sinks = readSinks(t.named["sinks"], f.Replay)
 	f.readPipeline()
 	return f
+}
+
+func readZones(tables []*Section) []zone.Zone {
+	sections := make([]table.Section, len(tables))
+	for i, s := range tables {
+		checkName(s)
+		sections[i] = s
+	}
+	return zone.Read(sections)
 }

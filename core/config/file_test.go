@@ -7,29 +7,43 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/core/session"
+	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/sdk/event"
 )
+
+// ignoreUnexported leaves out what only reading needs.
+var ignoreUnexported = cmpopts.IgnoreUnexported(replay.Options{})
+
+// ring returns the options of a ring.
+func ring(slots, telemetry, perKind int, overflow replay.Overflow) replay.Options {
+	return replay.Options{Limits: replay.Limits{Slots: slots, Telemetry: telemetry, PerKind: perKind}, Overflow: overflow}
+}
 
 func TestDefaults(t *testing.T) {
 	f, problems := Parse("", nil)
 	wantProblems(t, problems)
 	got := *f
 	got.Files, got.complete, got.meant, got.zones = nil, false, nil, nil
-	rate := Rate{PerSecond: 1000, Burst: 1024}
+	rate := admission.Rate{PerSecond: 1000, Burst: 1024}
 	want := File{
 		Service: Service{Metrics: "127.0.0.1:9464", Drain: 5 * time.Second, PluginDir: DefaultPluginDir},
-		Admission: Admission{Rates: [event.NumKinds]Rate{
+		Admission: admission.Options{Rates: [event.NumKinds]admission.Rate{
 			event.PolicyDeny: rate, event.ScreenDrop: rate, event.FilterLog: rate,
 		}, Unanswered: rate},
-		Replay: Replay{Slots: 8192, Telemetry: 4096, PerKind: 1024, Overflow: Refuse},
-		Sessions: Sessions{
-			Max: 262144, TCPInitial: 20 * time.Second, TCP: 30 * time.Minute, TimeWait: 150 * time.Second,
-			Closed: 2 * time.Second, UDP: 60 * time.Second, ICMP: 60 * time.Second, OSPF: 60 * time.Second, Separate: SeparateVLAN,
-			Other: 30 * time.Minute,
+		Replay: ring(8192, 4096, 1024, replay.Refuse),
+		Sessions: session.Options{
+			Max: 262144, Separate: session.ByVLAN, Timeouts: session.Timeouts{
+				TCPInitial: 20 * time.Second, TCP: 30 * time.Minute, TCPTimeWait: 150 * time.Second, Closed: 2 * time.Second,
+				UDP: 60 * time.Second, ICMP: 60 * time.Second, OSPF: 60 * time.Second, Other: 30 * time.Minute,
+			},
 		},
 	}
-	if diff := gocmp.Diff(want, got, gocmp.AllowUnexported(File{})); diff != "" {
+	if diff := gocmp.Diff(want, got, gocmp.AllowUnexported(File{}), ignoreUnexported); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
 	}
 }
@@ -50,7 +64,7 @@ func TestFull(t *testing.T) {
 		t.Errorf("chain (-want +got):\n%s", diff)
 	}
 
-	wantZones := []Zone{
+	wantZones := []zone.Zone{
 		{Name: "untrust", ID: 2, Interfaces: []string{"wan0", "wan0.100"}},
 		{Name: "trust", ID: 1, Interfaces: []string{"lan0"}, Prefixes: []netip.Prefix{
 			netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8:2::/48"),
@@ -67,31 +81,32 @@ func TestFull(t *testing.T) {
 	}{
 		{"node", f.Node, Node{Name: "edge-1"}},
 		{"service", f.Service, Service{Metrics: "[::1]:9100", Drain: time.Minute, PluginDir: "/opt/plugins", RuntimeDir: "/run/other"}},
-		{"policy-deny", f.Admission.Rates[event.PolicyDeny], Rate{500, 1024}},
-		{"screen-drop", f.Admission.Rates[event.ScreenDrop], Rate{200, 10}},
-		{"filter-log", f.Admission.Rates[event.FilterLog], Rate{500, 2048}},
-		{"session-open", f.Admission.Rates[event.SessionOpen], Rate{}},
-		{"unanswered", f.Admission.Unanswered, Rate{0, 1024}},
-		{"replay", f.Replay, Replay{4096, 2048, 1024, Evict}},
-		{"audit's ring", f.Sinks[0].Replay, Replay{4096, 2048, 1024, Evict}},
-		{"siem's ring", f.Sinks[1].Replay, Replay{65536, 32768, 16384, Evict}},
+		{"policy-deny", f.Admission.Rates[event.PolicyDeny], admission.Rate{PerSecond: 500, Burst: 1024}},
+		{"screen-drop", f.Admission.Rates[event.ScreenDrop], admission.Rate{PerSecond: 200, Burst: 10}},
+		{"filter-log", f.Admission.Rates[event.FilterLog], admission.Rate{PerSecond: 500, Burst: 2048}},
+		{"session-open", f.Admission.Rates[event.SessionOpen], admission.Rate{}},
+		{"unanswered", f.Admission.Unanswered, admission.Rate{PerSecond: 0, Burst: 1024}},
+		{"replay", f.Replay, ring(4096, 2048, 1024, replay.Evict)},
+		{"audit's ring", f.Sinks[0].Replay, ring(4096, 2048, 1024, replay.Evict)},
+		{"siem's ring", f.Sinks[1].Replay, ring(65536, 32768, 16384, replay.Evict)},
 		{"audit's kinds", f.Sinks[0].Only, event.KindSet(0).With(event.SessionClose).With(event.PolicyDeny).With(event.Loss)},
 		{"siem's kinds", f.Sinks[1].Only, event.AllKinds},
-		{"sessions", f.Sessions, Sessions{
-			Max: 65536, TCPInitial: 30 * time.Second, TCP: time.Hour, TimeWait: 2 * time.Minute, Closed: time.Second,
-			UDP: 45 * time.Second, ICMP: 10 * time.Second, OSPF: 50 * time.Second, Other: 720 * time.Hour,
-			SynCheck: true, Separate: SeparateZone,
+		{"sessions", f.Sessions, session.Options{
+			Max: 65536, SynCheck: true, Separate: session.ByZone, Timeouts: session.Timeouts{
+				TCPInitial: 30 * time.Second, TCP: time.Hour, TCPTimeWait: 2 * time.Minute, Closed: time.Second,
+				UDP: 45 * time.Second, ICMP: 10 * time.Second, OSPF: 50 * time.Second, Other: 720 * time.Hour,
+			},
 		}},
 	} {
-		if diff := gocmp.Diff(tt.want, tt.got); diff != "" {
+		if diff := gocmp.Diff(tt.want, tt.got, ignoreUnexported); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.what, diff)
 		}
 	}
 }
 
 func TestOverflowString(t *testing.T) {
-	for _, want := range []Overflow{Refuse, Evict} {
-		var got Overflow
+	for _, want := range []replay.Overflow{replay.Refuse, replay.Evict} {
+		var got replay.Overflow
 		if err := got.UnmarshalText([]byte(want.String())); err != nil || got != want {
 			t.Errorf("%v reads as %v, %v", want, got, err)
 		}
@@ -102,25 +117,25 @@ func TestOverflowString(t *testing.T) {
 func TestSinkReplay(t *testing.T) {
 	for _, tt := range []struct {
 		general, own string
-		want         Replay
+		want         replay.Options
 	}{
-		{"", "{}", Replay{8192, 4096, 1024, Refuse}},
-		{"", `{ overflow = "evict" }`, Replay{8192, 4096, 1024, Evict}},
-		{`overflow = "evict"`, `{ overflow = "refuse" }`, Replay{8192, 4096, 1024, Refuse}},
-		{"", "{ slots = 65536 }", Replay{65536, 32768, 8192, Refuse}},
-		{"", "{ slots = 65536, telemetry = 49152 }", Replay{65536, 49152, 12288, Refuse}},
-		{"", "{ telemetry = 1 }", Replay{8192, 1, 1, Refuse}},
-		{"", "{ per_kind = 4096 }", Replay{8192, 4096, 4096, Refuse}},
-		{"slots = 1024", "{}", Replay{1024, 512, 128, Refuse}},
-		{"slots = 1024\ntelemetry = 1000", "{ slots = 2048 }", Replay{2048, 2000, 500, Refuse}},
-		{"per_kind = 4096", "{ slots = 64 }", Replay{64, 32, 32, Refuse}},
-		{"telemetry = 8191\nper_kind = 1", "{ slots = 64 }", Replay{64, 63, 1, Refuse}},
+		{"", "{}", ring(8192, 4096, 1024, replay.Refuse)},
+		{"", `{ overflow = "evict" }`, ring(8192, 4096, 1024, replay.Evict)},
+		{`overflow = "evict"`, `{ overflow = "refuse" }`, ring(8192, 4096, 1024, replay.Refuse)},
+		{"", "{ slots = 65536 }", ring(65536, 32768, 8192, replay.Refuse)},
+		{"", "{ slots = 65536, telemetry = 49152 }", ring(65536, 49152, 12288, replay.Refuse)},
+		{"", "{ telemetry = 1 }", ring(8192, 1, 1, replay.Refuse)},
+		{"", "{ per_kind = 4096 }", ring(8192, 4096, 4096, replay.Refuse)},
+		{"slots = 1024", "{}", ring(1024, 512, 128, replay.Refuse)},
+		{"slots = 1024\ntelemetry = 1000", "{ slots = 2048 }", ring(2048, 2000, 500, replay.Refuse)},
+		{"per_kind = 4096", "{ slots = 64 }", ring(64, 32, 32, replay.Refuse)},
+		{"telemetry = 8191\nper_kind = 1", "{ slots = 64 }", ring(64, 63, 1, replay.Refuse)},
 	} {
 		text := "[replay]\n" + tt.general + "\n[sinks.a]\nplugin = 'p'\nreplay = " + tt.own + "\n[pipeline]\nsinks = 'a'"
 		f, problems := Parse("", []byte(text))
 		wantProblems(t, problems)
-		if got := f.Sinks[0].Replay; got != tt.want {
-			t.Errorf("%q with %s: %+v, not %+v", tt.general, tt.own, got, tt.want)
+		if diff := gocmp.Diff(tt.want, f.Sinks[0].Replay, ignoreUnexported); diff != "" {
+			t.Errorf("%q with %s (-want +got):\n%s", tt.general, tt.own, diff)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rtflow/pipelined/core/session"
 )
 
 // Whatever the text is: no panic, every problem stands at a place in the text, and a configuration without an error keeps
@@ -72,7 +74,7 @@ func checkFile(t *testing.T, f *File) {
 		}
 		ids[z.ID] = true
 	}
-	if s := f.Sessions; s.Max < MinSessions || s.TCP < MinTimeout || s.Other > MaxTimeout {
+	if s := f.Sessions; s.Max < session.MinSessions || s.TCP < session.MinTimeout || s.Other > session.MaxTimeout {
 		t.Errorf("sessions %+v", s)
 	}
 }

@@ -2,10 +2,12 @@ package config
 
 import (
 	"fmt"
-	"maps"
 
 	"github.com/rtflow/pipelined/internal/spelling"
+	"github.com/rtflow/pipelined/internal/table"
 )
+
+var _ table.Section = (*Section)(nil)
 
 // Section is one table of the configuration. A component's Section is what its plugin gets as its configuration.
 type Section struct {
@@ -86,31 +88,33 @@ func (s *Section) Sub(key string) *Section {
 func (s *Section) table(key string) *Section {
 	sub := s.Sub(key)
 	if sub == nil {
-		s.doc.mismatch(s.at.key(key), "a table", s.values[key])
+		s.doc.report(s.at.key(key), Error, "must be a table, not "+table.Describe(s.values[key]))
 	}
 	return sub
 }
 
-// only returns a view of the table that has no other keys than those that keep is true for.
-func (s *Section) only(keep func(key string) bool) *Section {
-	view := *s
-	view.values = maps.Clone(s.values)
-	maps.DeleteFunc(view.values, func(key string, _ any) bool { return !keep(key) })
-	return &view
-}
-
-// Decode reads the table into the struct (or map) that into points to: see sdk.Config. Keys are compared exactly with
-// the fields' `toml` tags; a field without a tag is not read, an embedded struct without a tag is part of the one around
-// it. A time.Duration is written as a string, "5s". Where a list of single values is wanted, one value does as well.
-//
-// A table's values go on top of what the struct holds; a list replaces the one it holds. A
-// nil pointer stays nil if the table does not set it or sets it to something wrong.
+// Decode reads the table into the struct (or map) that into points to, see [table.Decoder]. The core's keys in a component's
+// table are not unknown to its plugin.
 //
 // Decode panics if into is no pointer to a struct or map: that is a mistake in the program.
-func (s *Section) Decode(into any) bool {
-	before := s.doc.problems.count[Error]
-	s.doc.decodeTable(s, into)
-	return s.doc.problems.count[Error] == before
+func (s *Section) Decode(into any) bool { return s.decode(into, s.core) }
+
+// decodeCore decodes keys that the core reads in a component's table, and leaves all others to the plugin.
+func (s *Section) decodeCore(into any) { s.decode(into, s.Keys()) }
+
+// decode decodes the table. The other keys are valid, too, and not read.
+func (s *Section) decode(into any, others []string) bool {
+	d := table.Decoder{
+		Report: func(key, message string) {
+			at := s.at.follow(key)
+			s.doc.misread.Add(at.path)
+			s.doc.report(at, Error, message)
+		},
+		Keys:   func(key string, t map[string]any) []string { return s.at.follow(key).node.order(t) },
+		Hint:   s.doc.hint,
+		Others: others,
+	}
+	return d.Decode(s.values, into)
 }
 
 // Errorf records a mistake at a key of the table, "" for the table itself: "term[2].from.protocol". A part of a key that

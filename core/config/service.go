@@ -8,26 +8,28 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/internal/spelling"
+	"github.com/rtflow/pipelined/internal/table"
 )
 
 // Node is [node].
 type Node struct {
-	Name string // HOSTNAME of every log line; default "": the caller puts the host's name there
+	Name string `toml:"name"` // HOSTNAME of every log line; default "": the caller puts the host's name there
 }
 
 // Service is [service].
 type Service struct {
-	Metrics string // host:port of /metrics, /healthz and /status, "" for none; default "127.0.0.1:9464"
+	Metrics string `toml:"metrics"` // host:port of /metrics, /healthz and /status, "" for none; default "127.0.0.1:9464"
 	// Hosts are host names that requests may name, besides localhost, addresses, and the host of Metrics; default none.
-	Hosts     []string
-	AuthToken string // what requests bring as "Authorization: Bearer"; default "": nothing
-	TokenFile string // a file that holds it instead
+	Hosts     []string `toml:"metrics_hosts"`
+	AuthToken string   `toml:"metrics_token"`      // what requests bring as "Authorization: Bearer"; default "": nothing
+	TokenFile string   `toml:"metrics_token_file"` // a file that holds it instead
 
-	Drain time.Duration // how long to deliver what is in flight at stop, at most MaxDrain; default 5 s
+	Drain time.Duration `toml:"drain"` // how long to deliver what is in flight at stop, at most MaxDrain; default 5 s
 
-	PluginDir  string // where executables of sinks are found by name; default DefaultPluginDir
-	RuntimeDir string // where the sockets of plugins live; default "": the caller finds a place
-	State      string // where runs keep the account that they hand to each other; default "": the caller finds a place, or there is none
+	PluginDir  string `toml:"plugin_dir"`  // where executables of sinks are found by name; default DefaultPluginDir
+	RuntimeDir string `toml:"runtime_dir"` // where the sockets of plugins live; default "": the caller finds a place
+	// State is where runs keep the account that they hand to each other; default "": the caller finds a place, or there is none.
+	State string `toml:"state"`
 }
 
 // DefaultPluginDir is where packages put executables of sinks.
@@ -37,20 +39,11 @@ const DefaultPluginDir = "/usr/lib/pipelined/plugins"
 const MaxDrain = 10 * time.Minute
 
 func readNode(s *Section) (n Node) {
-	if s == nil {
-		return n
+	s.Decode(&n)
+	if s.Has("name") && !isHostname(n.Name) {
+		s.Errorf("name", "must be 1 to %d visible ASCII characters, not %s", maxHostname, spelling.Quote(n.Name))
 	}
-	var t struct {
-		Name *string `toml:"name"`
-	}
-	s.Decode(&t)
-	if t.Name == nil {
-		return n
-	}
-	if !isHostname(*t.Name) {
-		s.Errorf("name", "must be 1 to %d visible ASCII characters, not %q", maxHostname, spelling.Shorten(*t.Name))
-	}
-	return Node{Name: *t.Name}
+	return n
 }
 
 // maxHostname is the longest HOSTNAME (RFC 5424, section 6), in bytes.
@@ -67,38 +60,24 @@ func isHostname(name string) bool {
 }
 
 func readService(s *Section) Service {
-	t := struct {
-		Metrics   string        `toml:"metrics"`
-		Hosts     []string      `toml:"metrics_hosts"`
-		AuthToken string        `toml:"metrics_token"`
-		TokenFile string        `toml:"metrics_token_file"`
-		Drain     time.Duration `toml:"drain"`
-
-		PluginDir  string `toml:"plugin_dir"`
-		RuntimeDir string `toml:"runtime_dir"`
-		State      string `toml:"state"`
-	}{Metrics: "127.0.0.1:9464", Drain: 5 * time.Second, PluginDir: DefaultPluginDir}
-	if s != nil {
-		s.Decode(&t)
-		if why := checkAddress(t.Metrics); why != "" {
-			s.Errorf("metrics", "%s", why)
-		} else {
-			checkAccess(s, (*Service)(&t))
-		}
-		if t.Drain < 0 || t.Drain > MaxDrain {
-			s.Errorf("drain", "must be 0s to %s, not %s", span(MaxDrain), span(t.Drain))
-		}
-		if t.PluginDir != "" && !filepath.IsAbs(t.PluginDir) {
-			s.Errorf("plugin_dir", "must be an absolute path, or \"\" for none, not %q", spelling.Shorten(t.PluginDir))
-		}
-		if t.State != "" && !filepath.IsAbs(t.State) {
-			s.Errorf("state", "must be an absolute path, not %q", spelling.Shorten(t.State))
-		}
-		if why := checkRuntimeDir(t.RuntimeDir); why != "" {
-			s.Errorf("runtime_dir", "%s", why)
-		}
+	c := Service{Metrics: "127.0.0.1:9464", Drain: 5 * time.Second, PluginDir: DefaultPluginDir}
+	s.Decode(&c)
+	if mistake := checkAddress(c.Metrics); mistake != "" {
+		s.Errorf("metrics", "%s", mistake)
+	} else {
+		checkAccess(s, &c)
 	}
-	return Service(t)
+	table.DurationInRange(s, "drain", c.Drain, 0, MaxDrain)
+	if c.PluginDir != "" && !filepath.IsAbs(c.PluginDir) {
+		s.Errorf("plugin_dir", "must be an absolute path, or \"\" for none, not %s", spelling.Quote(c.PluginDir))
+	}
+	if c.State != "" && !filepath.IsAbs(c.State) {
+		s.Errorf("state", "must be an absolute path, not %s", spelling.Quote(c.State))
+	}
+	if mistake := checkRuntimeDir(c.RuntimeDir); mistake != "" {
+		s.Errorf("runtime_dir", "%s", mistake)
+	}
+	return c
 }
 
 // checkAddress says what is wrong with an address to listen on, "" if nothing is.

@@ -51,6 +51,14 @@ func (t *tables) add(file string, data []byte, problems *Problems) {
 	}
 }
 
+// section returns the table of that name; one that no file has is empty.
+func (t *tables) section(name string) *Section {
+	if s := t.single[name]; s != nil {
+		return s
+	}
+	return &Section{name: name, doc: &document{problems: new(Problems)}}
+}
+
 func (t *tables) unknownTable(root *Section, key string) {
 	valid := append(singleTables(), namedTables()...)
 	what := "key"

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -98,7 +98,7 @@ func kindList(set event.KindSet) string {
 	return strings.Join(names, ", ")
 }
 
-func describeRate(r config.Rate) string {
+func describeRate(r admission.Rate) string {
 	if r.PerSecond == 0 {
 		return "no limit"
 	}

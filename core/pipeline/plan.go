@@ -69,7 +69,7 @@ type plannedSink struct {
 	name, plugin string
 	sink         sdk.Sink
 	only         event.KindSet
-	replay       config.Replay
+	replay       replay.Options
 }
 
 // NewPlan reads the tables of all components, chained or not, and records every mistake in problems. The plan may be run only if
@@ -151,8 +151,8 @@ type namedHook struct {
 }
 
 func (p *Plan) planSinks() {
-	env := func(name string, r config.Replay) sdk.Env {
-		return sdk.Env{Hostname: p.host, Window: limits(r).Window(), Warn: p.warner("sink", name)}
+	env := func(name string, r replay.Options) sdk.Env {
+		return sdk.Env{Hostname: p.host, Window: r.Window(), Warn: p.warner("sink", name)}
 	}
 	if out := p.options.Output; out != nil {
 		p.sinks = []plannedSink{{
@@ -189,11 +189,6 @@ func (p *Plan) planSinks() {
 			destinations[e.Exclusive()] = c.Name
 		}
 	}
-}
-
-// limits returns a ring's size and ceilings as the ring takes them.
-func limits(r config.Replay) replay.Limits {
-	return replay.Limits{Slots: r.Slots, Telemetry: r.Telemetry, PerKind: r.PerKind}
 }
 
 // unknownPlugin records that there is no such plugin, what there is, and where else was looked.

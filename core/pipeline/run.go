@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/admission"
-	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/replay"
@@ -81,23 +80,14 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 	pl.hooks = p.hooks(p.file.Pipeline.Hooks, hook.Env{Workers: len(queues), Zones: p.zones, Apps: p.apps, Names: builder, Live: p.live})
 	names := p.names(builder)
 
-	gate := admission.Config{Lanes: len(queues), Wait: !p.live, Generation: generation}
-	for k, r := range p.file.Admission.Rates {
-		gate.Rates[k] = admission.Rate{PerSecond: r.PerSecond, Burst: r.Burst}
-	}
-	u := p.file.Admission.Unanswered
-	gate.Unanswered = admission.Rate{PerSecond: u.PerSecond, Burst: u.Burst}
+	gate := admission.Config{Options: p.file.Admission, Lanes: len(queues), Wait: !p.live, Generation: generation}
 	for _, z := range p.file.Zones {
 		gate.Zones = append(gate.Zones, z.ID)
 	}
 	for i, s := range p.sinks {
-		ring, err := replay.New(limits(s.replay))
+		ring, err := replay.New(s.replay.Limits)
 		if err != nil {
 			return fmt.Errorf("sink %s: %w", s.name, err)
-		}
-		overflow := admission.Refuse
-		if s.replay.Overflow == config.Evict {
-			overflow = admission.Evict
 		}
 		pl.rings = append(pl.rings, ring)
 		d := deliver.Config{
@@ -110,7 +100,7 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 		delivery := deliver.New(d)
 		pl.deliveries = append(pl.deliveries, delivery)
 		gate.Sinks = append(gate.Sinks, admission.Sink{
-			Name: s.name, Ring: ring, Only: s.only, Overflow: overflow, Connected: delivery.Connected,
+			Name: s.name, Ring: ring, Only: s.only, Overflow: s.replay.Overflow, Connected: delivery.Connected,
 		})
 	}
 	var err error
@@ -129,14 +119,8 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 	if p.live {
 		seed = rand.Uint64()
 	}
-	t := p.file.Sessions
-	pl.sessions = session.New(session.Config{
-		Max: t.Max, Seed: seed, Workers: len(queues),
-		Timeouts: session.Timeouts{
-			TCPInitial: t.TCPInitial, TCP: t.TCP, TCPTimeWait: t.TimeWait, Closed: t.Closed,
-			UDP: t.UDP, ICMP: t.ICMP, OSPF: t.OSPF, Other: t.Other,
-		},
-	})
+	o := p.file.Sessions
+	pl.sessions = session.New(session.Config{Max: o.Max, Timeouts: o.Timeouts, Seed: seed, Workers: len(queues)})
 	for i, q := range queues {
 		pl.workers = append(pl.workers, pl.worker(i, len(queues), q, seed))
 	}
@@ -168,22 +152,11 @@ func (pl *Pipeline) liveSessions() iter.Seq[*event.Record] {
 	}
 }
 
-func separate(by string) session.Separate {
-	switch by {
-	case config.SeparateZone:
-		return session.ByZone
-	case config.SeparateNone:
-		return session.ByNone
-	default:
-		return session.ByVLAN
-	}
-}
-
 func (pl *Pipeline) worker(i, n int, q source.FrameSource, seed uint64) *worker.Worker {
 	p := pl.plan
 	c := worker.Config{
 		Index: i, Workers: n, Source: q, Gate: pl.gate, Zones: p.zones, Apps: p.apps, Sessions: pl.sessions,
-		Separate: separate(p.file.Sessions.Separate), SynCheck: p.file.Sessions.SynCheck,
+		Separate: p.file.Sessions.Separate, SynCheck: p.file.Sessions.SynCheck,
 		Complete: !p.live, CloseAtEnd: p.options.CloseAtEnd && !p.live, Seed: seed,
 	}
 	for _, h := range pl.hooks {

@@ -9,7 +9,6 @@ import (
 
 // planZones builds the zone table for the interfaces of the zones and of the sources.
 func (p *Plan) planZones() {
-	var zones []zone.Zone
 	ids := make(map[string]uint32)
 	know := func(name string) (names []string) {
 		if p.options.LookupInterface == nil || !p.live {
@@ -26,7 +25,6 @@ func (p *Plan) planZones() {
 		return names
 	}
 	for _, z := range p.file.Zones {
-		zones = append(zones, zone.Zone{ID: z.ID, Name: z.Name, Interfaces: z.Interfaces, Prefixes: z.Prefixes})
 		for _, name := range z.Interfaces {
 			parent, _ := zone.SplitVLAN(name)
 			names := know(parent)
@@ -55,7 +53,7 @@ func (p *Plan) planZones() {
 		}
 	}
 	p.checkZoneInterfaces(ids)
-	p.zones = zone.New(zones, extra, ids)
+	p.zones = zone.New(p.file.Zones, extra, ids)
 }
 
 // checkZoneInterfaces records interfaces that two zones claim by different names. ids holds the kernel's index for names.

@@ -11,9 +11,10 @@ import (
 
 // Limits are a ring's size and ceilings, in records.
 type Limits struct {
-	Slots     int // a power of two
-	Telemetry int // the telemetry classes together; below Slots: the rest is kept for answered sessions and loss records
-	PerKind   int // one of those classes
+	Slots int `toml:"slots"` // a power of two
+	// Telemetry is for the telemetry classes together, below Slots: the rest is kept for answered sessions and loss records.
+	Telemetry int `toml:"telemetry"`
+	PerKind   int `toml:"per_kind"` // for one of those classes, at most Telemetry
 }
 
 // announcements returns how many loss records a ring may hold: an eighth of what telemetry leaves.

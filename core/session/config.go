@@ -15,14 +15,15 @@ type Config struct {
 
 // Timeouts are how long a session lives without a packet, by protocol and state: whole seconds, at most [MaxTimeout].
 type Timeouts struct {
-	TCPInitial  time.Duration // until the handshake is complete
-	TCP         time.Duration // established
-	TCPTimeWait time.Duration // both sides have sent FIN
-	Closed      time.Duration // after the last ACK, a RST or an echo reply, for stragglers; and after an ICMP error if nobody has answered
-	UDP         time.Duration
-	ICMP        time.Duration
-	OSPF        time.Duration
-	Other       time.Duration
+	TCPInitial  time.Duration `toml:"tcp_initial_timeout"` // until the handshake is complete
+	TCP         time.Duration `toml:"tcp_timeout"`         // established
+	TCPTimeWait time.Duration `toml:"tcp_time_wait"`       // both sides have sent FIN
+	// Closed is after the last ACK, a RST or an echo reply, for stragglers; and after an ICMP error if nobody has answered.
+	Closed time.Duration `toml:"closed_timeout"`
+	UDP    time.Duration `toml:"udp_timeout"`
+	ICMP   time.Duration `toml:"icmp_timeout"`
+	OSPF   time.Duration `toml:"ospf_timeout"`
+	Other  time.Duration `toml:"other_timeout"`
 }
 
 // DefaultTimeouts are those of Junos: 20 s for a handshake, 30 minutes for TCP, 150 s with both FINs seen, 2 s after the

@@ -125,7 +125,7 @@ func newRigLimited(t testing.TB, unanswered admission.Rate, opts ...option) *rig
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := admission.Config{Lanes: 2, Zones: []uint16{trust, untrust, dmz}, Generation: 9, Unanswered: unanswered}
+	g := admission.Config{Lanes: 2, Zones: []uint16{trust, untrust, dmz}, Generation: 9, Options: admission.Options{Unanswered: unanswered}}
 	for _, k := range event.Kinds() {
 		g.Rates[k] = admission.Rate{PerSecond: 1e9, Burst: 1e9}
 	}

@@ -32,12 +32,13 @@ var layers = []layer{
 	{"data", []string{"sdk/event", "core/packet", "core/metrics", "internal/logverify", "xsk"}},
 	{"parts", []string{
 		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application",
-		"core/config", "internal/statedir",
+		"internal/statedir",
 	}},
 	{"contracts", []string{
 		"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/sinkplugin", "internal/framefile", "internal/inflight", "internal/topic",
 		"internal/options",
 	}},
+	{"configuration", []string{"core/config"}},
 	{"loops and plugins", []string{
 		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sources/capture", "sources/xdp",
 		"sinks/file", "sinks/syslog", "sinks/unixsock", "sinks/nats", "sinks/kafka",

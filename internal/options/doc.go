@@ -1,12 +1,11 @@
 // Package options holds options that many sinks have, so that they are called the same, mean the same and complain in the
-// same words everywhere: the format of a message, TLS, secrets and sizes.
+// same words everywhere: the format of a message, TLS and secrets.
 //
 // A sink embeds or names them in the struct that it decodes its table into:
 //
 //	type table struct {
 //		options.Format
-//		TLS   *options.TLS `toml:"tls"`
-//		Limit options.Size `toml:"limit"`
+//		TLS *options.TLS `toml:"tls"`
 //	}
 //
 // Nothing here reads a file or touches a destination while a configuration is checked; what an option names is read when

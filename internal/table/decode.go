@@ -37,10 +37,11 @@ type Decoder struct {
 	mistakes int
 }
 
-// Decode reads the table into the struct or map that into points to, and reports whether there was no mistake. Keys are compared exactly
-// with the fields' `toml` tags; a field without a tag is not read, an embedded struct without a tag is part of the one
-// around it. A time.Duration is written as a string, "5s". Where a list of single values is wanted, one value does as
-// well. Types with UnmarshalTOML or UnmarshalText decode themselves.
+// Decode reads the table into the struct or map that into points to, and reports whether there was no mistake. Keys are
+// compared exactly with the fields' `toml` tags; a field without a tag is not read, an embedded struct without a tag is part
+// of the one around it. A key whose tag ends in ",unlisted" is read, and messages do not suggest it. A time.Duration is
+// written as a string, "5s". Where a list of single values is wanted, one value does as well. Types with UnmarshalTOML or
+// UnmarshalText decode themselves.
 //
 // A table's values go on top of what the struct holds; a list replaces the one it holds. A nil pointer stays nil if the
 // table does not set it or sets it to something wrong.

@@ -7,11 +7,11 @@ import (
 )
 
 // collectFields fills fields with the index path of every key that a struct type takes and returns the keys in the order
-// of the struct. A key of an embedded struct gives way to the same key of the struct around it.
+// of the struct, without those that are unlisted. A key of an embedded struct gives way to the same key of the struct around it.
 func collectFields(t reflect.Type, prefix []int, fields map[string][]int, names []string) []string {
 	var embedded []reflect.StructField
 	for f := range t.Fields() {
-		name, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
+		name, option, _ := strings.Cut(f.Tag.Get("toml"), ",")
 		switch {
 		case name == "-":
 		case name == "" && f.Anonymous && structOf(f.Type) != nil:
@@ -19,7 +19,9 @@ func collectFields(t reflect.Type, prefix []int, fields map[string][]int, names 
 		case name != "" && f.IsExported():
 			if _, ok := fields[name]; !ok {
 				fields[name] = append(slices.Clip(prefix), f.Index...)
-				names = append(names, name)
+				if option != "unlisted" {
+					names = append(names, name)
+				}
 			}
 		}
 	}

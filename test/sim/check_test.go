@@ -64,7 +64,7 @@ func (o *output) after(pending []*occurrence) {
 		sessions = sessions || p.kind == event.SessionOpen || p.kind == event.SessionClose
 	}
 	switch gone := sessionsOf(&state.Released.Evicted) - sessionsOf(&b.before.Released.Evicted); {
-	case o.plan.overflow == admission.Refuse:
+	case o.plan.overflow == replay.Refuse:
 		o.v.failf("%d records evicted from a ring that refuses", n)
 	case gone > 0 && !sessions:
 		o.v.failf("P3: telemetry has evicted %d session records", gone)
@@ -84,7 +84,7 @@ func (o *output) refusals(led *admission.SinkLedger, state *replay.State, full b
 	}
 	for k := event.PolicyDeny; k <= event.FilterLog; k++ {
 		refused := led.OverBudget[k] - b.ledger.OverBudget[k]
-		if o.plan.overflow == admission.Evict {
+		if o.plan.overflow == replay.Evict {
 			// A record may have made room for a loss record.
 			refused = 0
 		}
@@ -132,7 +132,7 @@ func (o *output) bounds() {
 		switch n := int(state.InFlight[k]); {
 		case k.Telemetry() && n > l.PerKind:
 			o.v.failf("P2: %d %v in flight, limits %+v", n, k, l)
-		case k == event.Loss && o.plan.overflow == admission.Refuse && n > max((l.Slots-l.Telemetry)/8, 1)+int(sessionsOf(&state.InFlight))+1:
+		case k == event.Loss && o.plan.overflow == replay.Refuse && n > max((l.Slots-l.Telemetry)/8, 1)+int(sessionsOf(&state.InFlight))+1:
 			// Above their own ceiling each stands before a session record, or is the last one.
 			o.v.failf("P2: %d loss records in flight, limits %+v", n, l)
 		}
@@ -197,7 +197,7 @@ func (o *output) released() {
 	for seq := max(b.floor, 1); seq < state.Floor; seq++ {
 		switch {
 		case o.v.has(seq):
-		case b.blind || o.plan.delta || o.plan.overflow == admission.Evict:
+		case b.blind || o.plan.delta || o.plan.overflow == replay.Evict:
 			b.unknown++
 		default:
 			o.v.failf("P6: record %d was acknowledged, and the receiver does not have it", seq)

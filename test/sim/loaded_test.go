@@ -29,7 +29,7 @@ func loaded(seed uint64, live int) plan {
 	p := plan{
 		seed: seed, lanes: 1, zones: 1, live: live, rate: admission.Rate{PerSecond: 1e9, Burst: 1e9}, ending: orderly, drain: healing,
 		sinks: []sinkPlan{{
-			limits: replay.Limits{Slots: slots, Telemetry: slots / 4, PerKind: slots / 8}, overflow: admission.Overflow(r.IntN(2)),
+			limits: replay.Limits{Slots: slots, Telemetry: slots / 4, PerKind: slots / 8}, overflow: replay.Overflow(r.IntN(2)),
 			only: event.AllKinds, delta: r.IntN(2) == 0, silence: 30 * time.Second, waits: true, pace: pace,
 			keeps: []keeps{keepsAll, keepsNothing}[r.IntN(2)], ackEvery: []time.Duration{0, 20 * time.Millisecond}[r.IntN(2)],
 			data: goodWeather, control: goodWeather,
@@ -74,7 +74,7 @@ func TestResyncUnderLoad(t *testing.T) {
 		sessions = 20_000
 	}
 	for _, delta := range []bool{false, true} {
-		for _, overflow := range []admission.Overflow{admission.Refuse, admission.Evict} {
+		for _, overflow := range []replay.Overflow{replay.Refuse, replay.Evict} {
 			p := loaded(1, sessions)
 			p.sinks[0].delta, p.sinks[0].overflow = delta, overflow
 			synctest.Test(t, func(t *testing.T) {

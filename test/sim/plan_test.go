@@ -36,7 +36,7 @@ const (
 // sinkPlan is a sink and its receiver.
 type sinkPlan struct {
 	limits   replay.Limits
-	overflow admission.Overflow
+	overflow replay.Overflow
 	only     event.KindSet
 	delta    bool
 	silence  time.Duration
@@ -216,7 +216,7 @@ func newSinkPlan(r *rand.Rand) sinkPlan {
 	telemetry := 1 + r.IntN(slots-1)
 	s := sinkPlan{
 		limits:   replay.Limits{Slots: slots, Telemetry: telemetry, PerKind: 1 + r.IntN(telemetry)},
-		overflow: admission.Overflow(r.IntN(2)), only: event.AllKinds, delta: r.IntN(4) == 0,
+		overflow: replay.Overflow(r.IntN(2)), only: event.AllKinds, delta: r.IntN(4) == 0,
 		silence: []time.Duration{5 * time.Second, 30 * time.Second}[r.IntN(2)], waits: r.IntN(2) == 0,
 		keeps: keeps(r.IntN(3)), ackEvery: []time.Duration{0, 0, 100 * time.Millisecond, time.Second}[r.IntN(4)],
 		data: newWeather(r), control: newWeather(r),

@@ -1,4 +1,4 @@
-package config
+package zone
 
 import (
 	"fmt"
@@ -10,22 +10,15 @@ import (
 
 	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/internal/spelling"
+	"github.com/rtflow/pipelined/internal/table"
 	"github.com/rtflow/pipelined/internal/values"
 )
 
-// Zone is one [zones.NAME].
-type Zone struct {
-	Name       string
-	ID         uint16         // from 1; default: its place in the file, if no zone has an id
-	Interfaces []string       // "lan0", or "wan0.100" for VLAN 100 on wan0; each in one zone only; default none
-	Prefixes   []netip.Prefix // masked, each in one zone only; default none
-}
-
-// zoneTable is a zone's table.
-type zoneTable struct {
-	ID         *int      `toml:"id"`
-	Interfaces []*string `toml:"interfaces"`
-	Prefixes   []prefix  `toml:"prefixes"`
+// options is the table [zones.NAME].
+type options struct {
+	ID         *int     `toml:"id"`         // nil: the zone's place in the file, if no zone has an id
+	Interfaces []string `toml:"interfaces"` // each in one zone only
+	Prefixes   []prefix `toml:"prefixes"`   // each in one zone only
 }
 
 // prefix is a netip.Prefix that says what is wrong with it.
@@ -38,22 +31,22 @@ func (p *prefix) UnmarshalText(text []byte) error {
 		return err
 	}
 	if addr := parsed.Addr(); addr.Is4In6() {
-		return fmt.Errorf("%q is IPv4 written as IPv6: write %s", spelling.Shorten(string(text)), addr.Unmap())
+		return fmt.Errorf("%s is IPv4 written as IPv6: write %s", spelling.Quote(string(text)), addr.Unmap())
 	}
 	p.Prefix = parsed
 	return nil
 }
 
-// zoneReader remembers what zones have claimed.
-type zoneReader struct {
+// reader remembers what zones have claimed, and which zone it was.
+type reader struct {
 	ids        map[int]string
 	interfaces map[string]string
 	prefixes   map[netip.Prefix]string
 }
 
-// readZones validates the zones, in the order of the file.
-func readZones(tables []*Section) []Zone {
-	r := zoneReader{make(map[int]string), make(map[string]string), make(map[netip.Prefix]string)}
+// Read returns the zones that the tables describe, in their order, and records mistakes in them and between them.
+func Read(tables []table.Section) []Zone {
+	r := reader{make(map[int]string), make(map[string]string), make(map[netip.Prefix]string)}
 	withID := 0
 	for _, s := range tables {
 		if s.Has("id") {
@@ -66,9 +59,8 @@ func readZones(tables []*Section) []Zone {
 			s.Errorf("", "there can be %d zones", math.MaxUint16)
 			break
 		}
-		checkName(s)
-		if s.name == "any" || s.name == "unknown" {
-			s.Errorf("", "the name %s is taken: policies and metrics mean something else by it", s.name)
+		if s.Name() == "any" || s.Name() == "unknown" {
+			s.Errorf("", "the name %s is taken: policies and metrics mean something else by it", s.Name())
 		}
 		z := r.read(s)
 		switch {
@@ -84,7 +76,7 @@ func readZones(tables []*Section) []Zone {
 }
 
 // checkDefaults warns of a zone for the rest of one family where the other has none.
-func (r zoneReader) checkDefaults(tables []*Section, zones []Zone) {
+func (r *reader) checkDefaults(tables []table.Section, zones []Zone) {
 	v4, v6 := netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")
 	for _, d := range []struct{ has, lacks netip.Prefix }{{v4, v6}, {v6, v4}} {
 		owner, ok := r.prefixes[d.has]
@@ -96,34 +88,31 @@ func (r zoneReader) checkDefaults(tables []*Section, zones []Zone) {
 	}
 }
 
-func (r zoneReader) read(s *Section) Zone {
-	var t zoneTable
-	s.Decode(&t)
-	z := Zone{Name: s.name}
-	if t.ID != nil && inRange(s, "id", *t.ID, 1, math.MaxUint16) {
-		claim(s, "id", fmt.Sprintf("id %d", *t.ID), *t.ID, r.ids)
-		z.ID = uint16(*t.ID)
+func (r *reader) read(s table.Section) Zone {
+	var o options
+	s.Decode(&o)
+	z := Zone{Name: s.Name()}
+	if o.ID != nil && table.InRange(s, "id", *o.ID, 1, math.MaxUint16) {
+		claim(s, "id", fmt.Sprintf("id %d", *o.ID), *o.ID, r.ids)
+		z.ID = uint16(*o.ID)
 	}
-	for i, name := range t.Interfaces {
-		if name == nil {
-			continue // of a wrong type, already recorded
-		}
+	for i, name := range o.Interfaces {
 		key := keypath.Element("interfaces", i)
-		if !isInterface(*name) {
-			s.Errorf(key, "%q is no name of an interface", spelling.Shorten(*name))
+		if !isInterface(name) {
+			s.Errorf(key, "%s is no name of an interface", spelling.Quote(name))
 			continue
 		}
-		claim(s, key, "interface "+spelling.Shorten(*name), *name, r.interfaces)
-		z.Interfaces = append(z.Interfaces, *name)
+		claim(s, key, "interface "+spelling.Shorten(name), name, r.interfaces)
+		z.Interfaces = append(z.Interfaces, name)
 	}
-	for i, p := range t.Prefixes {
+	for i, p := range o.Prefixes {
 		if !p.IsValid() {
 			continue // already recorded
 		}
 		claim(s, keypath.Element("prefixes", i), "prefix "+p.String(), p.Prefix, r.prefixes)
 		z.Prefixes = append(z.Prefixes, p.Prefix)
 	}
-	if len(t.Interfaces) == 0 && len(t.Prefixes) == 0 {
+	if len(o.Interfaces) == 0 && len(o.Prefixes) == 0 {
 		s.Warnf("", "neither interfaces nor prefixes: no packet belongs to this zone")
 	}
 	return z
@@ -136,12 +125,12 @@ func isInterface(name string) bool {
 }
 
 // claim records that a zone owns a thing, or that another zone already does.
-func claim[K comparable](s *Section, key, what string, thing K, owners map[K]string) {
+func claim[K comparable](s table.Section, key, what string, thing K, owners map[K]string) {
 	owner, taken := owners[thing]
 	switch {
 	case !taken:
-		owners[thing] = s.name
-	case owner == s.name:
+		owners[thing] = s.Name()
+	case owner == s.Name():
 		s.Errorf(key, "%s is listed twice", what)
 	default:
 		s.Errorf(key, "%s already belongs to zone %s", what, keypath.Quote(owner))

@@ -19,6 +19,7 @@ import (
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/internal/testing/ports"
 )
 
 // sampleStatus returns the status of a pipeline with a sink that is down.
@@ -123,11 +124,7 @@ func TestStatusAddress(t *testing.T) {
 }
 
 func TestStatusRefuses(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
+	closed := net.JoinHostPort("127.0.0.1", ports.Reserve(t))
 	other := func(handler http.HandlerFunc) string {
 		s := httptest.NewServer(handler)
 		t.Cleanup(s.Close)
@@ -137,7 +134,7 @@ func TestStatusRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"-a", closed.Addr().String()}, `no pipelined can be reached at 127.*: is it running.*connection refused`},
+		{[]string{"-a", closed}, `no pipelined can be reached at 127.*: is it running.*connection refused`},
 		{[]string{"-a", "1.2.3.4"}, `must be host:port`},
 		{[]string{"-a", other(http.NotFound)}, `is no pipelined \(HTTP status 404\)`},
 		{[]string{"-a", other(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") })}, `is no pipelined`},

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/internal/testing/collectors"
+	"github.com/rtflow/pipelined/internal/testing/ports"
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -76,7 +78,7 @@ func BenchmarkWriterSink(b *testing.B) {
 
 // BenchmarkRsyslogFile lets rsyslogd write the same messages, received over TCP, to a file. Its CPU time is reported.
 func BenchmarkRsyslogFile(b *testing.B) {
-	port := collectors.FreePort(b)
+	port := ports.Reserve(b)
 	d := collectors.Rsyslog(b, fmt.Sprintf(`
 global(workDirectory="DIR" net.enableDNS="off")
 main_queue(queue.type="FixedArray" queue.size="50000" queue.dequeueBatchSize="4096" queue.workerThreads="1")
@@ -94,14 +96,10 @@ action(type="omfile" file="DIR/out" template="raw" ioBufferSize="256k")
 	before := d.CPU()
 	b.ResetTimer()
 	bytes := int64(collectors.Feed(b, "tcp", "127.0.0.1:"+port, messages, b.N) + b.N)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if info, err := os.Stat(d.Path("out")); err == nil && info.Size() >= bytes {
-			break
-		}
-		<-tick.C
-	}
+	sinkcheck.Until(b, "the collector has written everything", func() bool {
+		info, err := os.Stat(d.Path("out"))
+		return err == nil && info.Size() >= bytes
+	})
 	b.StopTimer()
 	b.ReportMetric(float64((d.CPU()-before).Nanoseconds())/float64(b.N), "cpu-ns/msg")
 }

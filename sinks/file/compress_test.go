@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -68,24 +70,9 @@ func names(tb testing.TB, dir string) (list []string) {
 // settled waits until every rotated file is compressed, and nothing is left over.
 func settled(tb testing.TB, dir, suffix string) {
 	tb.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		left := 0
-		for _, name := range names(tb, dir) {
-			if name != "log.txt" && !strings.HasSuffix(name, suffix) {
-				left++
-			}
-		}
-		if left == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			tb.Fatalf("files %v", names(tb, dir))
-		}
-		<-tick.C
-	}
+	sinkcheck.Until(tb, fmt.Sprintf("all rotated files in %s are compressed", dir), func() bool {
+		return !slices.ContainsFunc(names(tb, dir), func(name string) bool { return name != "log.txt" && !strings.HasSuffix(name, suffix) })
+	})
 }
 
 // TestCompress rotates often: every record is in exactly one file, compressed but for the last, in order.

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/rtflow/pipelined/internal/inflight"
+	"github.com/rtflow/pipelined/internal/testing/ports"
 	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -209,7 +210,7 @@ func TestHangs(t *testing.T) {
 
 // TestGone has no broker at all.
 func TestGone(t *testing.T) {
-	sink, problems := sinkcheck.Load(kafka.Plugin(), "brokers = [\"127.0.0.1:1\"]\nconnect_timeout = \"2s\"", sdk.Env{})
+	sink, problems := sinkcheck.Load(kafka.Plugin(), "brokers = [\"127.0.0.1:"+ports.Reserve(t)+"\"]\nconnect_timeout = \"2s\"", sdk.Env{})
 	if problems != "" {
 		t.Fatal(problems)
 	}

@@ -21,6 +21,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rtflow/pipelined/internal/testing/ports"
 	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -81,8 +82,7 @@ func startCluster(t *testing.T) []*node {
 	nodes := make([]*node, 3)
 	var routes []string
 	for i := range nodes {
-		// The port of a closed listener stays free for a while: the kernel hands out others first.
-		client, route := listen(t), listen(t)
+		client, route := reserve(t), reserve(t)
 		nodes[i] = &node{Name: fmt.Sprintf("n%d", i), Dir: t.TempDir(), Client: client, Route: route}
 		routes = append(routes, route)
 	}
@@ -93,14 +93,9 @@ func startCluster(t *testing.T) []*node {
 	return nodes
 }
 
-func listen(t *testing.T) string {
+func reserve(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", ports.Reserve(t))
 }
 
 func (n *node) start(t *testing.T) {

@@ -180,7 +180,7 @@ func TestLostAcks(t *testing.T) {
 			s := startServer(t, nil)
 			p := startProxy(t, s)
 			js := dial(t, s.ClientURL())
-			sink := newSink(t, "servers = [%q]\nformat = \"frames\"\nack_timeout = \"1s\"\n%s\nstream = { name = \"L\", create = true }",
+			sink := newSink(t, "servers = [%q]\nformat = \"frames\"\nack_timeout = \"3s\"\n%s\nstream = { name = \"L\", create = true }",
 				p.url, c.options)
 			const n = 5000
 			run := sinktest.NewStream(t)
@@ -305,7 +305,7 @@ func (s *pausingStream) Next(ctx context.Context, wait time.Duration) (sdk.Batch
 func TestPausesInReplay(t *testing.T) {
 	s := startServer(t, nil)
 	p := startProxy(t, s)
-	sink := newSink(t, "servers = [%q]\nformat = \"frames\"\nack_timeout = \"1s\"\nbatch = 25\nstream = { name = \"P\", create = true }", p.url)
+	sink := newSink(t, "servers = [%q]\nformat = \"frames\"\nack_timeout = \"3s\"\nbatch = 25\nstream = { name = \"P\", create = true }", p.url)
 	run := sinktest.NewStream(t)
 	run.SetBatch(10)
 	run.Append(numbered(100)...)
@@ -370,7 +370,7 @@ func TestCuts(t *testing.T) {
 func TestHangs(t *testing.T) {
 	s := startServer(t, nil)
 	p := startProxy(t, s)
-	const options = "servers = [%q]\nformat = \"frames\"\nack_timeout = \"1s\"\nconnect_timeout = \"2s\"\n" +
+	const options = "servers = [%q]\nformat = \"frames\"\nack_timeout = \"3s\"\nconnect_timeout = \"2s\"\n" +
 		"stream = { name = \"H\", create = true }"
 	sink := newSink(t, options, p.url)
 	run := sinktest.NewStream(t)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/rtflow/pipelined/internal/logverify"
 	"github.com/rtflow/pipelined/internal/testing/collectors"
+	"github.com/rtflow/pipelined/internal/testing/ports"
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -218,14 +220,14 @@ func rsyslogRELP(tb testing.TB) *realCollector {
 
 func rsyslogWith(tb testing.TB, scheme, input, more string) *realCollector {
 	tb.Helper()
-	port := collectors.FreePort(tb)
+	port := ports.Reserve(tb)
 	d := collectors.Rsyslog(tb, strings.ReplaceAll(input, "PORT", port)+inRsyslog)
 	return reach(&realCollector{Daemon: d, port: port, more: more, read: fromRsyslog}, scheme)
 }
 
 func syslogNGWith(tb testing.TB, scheme, source, more string) *realCollector {
 	tb.Helper()
-	port := collectors.FreePort(tb)
+	port := ports.Reserve(tb)
 	d := collectors.SyslogNG(tb, "@version: 3.38\nsource s { "+strings.ReplaceAll(source, "PORT", port)+"; };\n"+inSyslogNG)
 	return reach(&realCollector{Daemon: d, port: port, more: more, read: fromSyslogNG}, scheme)
 }
@@ -274,7 +276,7 @@ func TestRealCollectors(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			until(t, "the collector's file", func() bool { return len(c.Lines("out")) >= len(records) })
+			sinkcheck.Until(t, "the collector's file", func() bool { return len(c.Lines("out")) >= len(records) })
 			lines := c.Lines("out")
 			if len(lines) != len(records) {
 				t.Fatalf("%d messages, want %d", len(lines), len(records))
@@ -334,13 +336,13 @@ template(name="plain" type="string" string="<%pri%>%timereported:::date-rfc3164%
 action(type="omfile" file="DIR/plain" template="plain")`, `format = "rfc3164"`)
 	c.start()
 	drained(t, newTestSink(t, c.more, c.address), records...)
-	until(t, "the collector's file", func() bool { return len(c.Lines("plain")) >= len(records) })
+	sinkcheck.Until(t, "the collector's file", func() bool { return len(c.Lines("plain")) >= len(records) })
 	sameMessages(t, c.Lines("plain"), want(t, format.Options{Format: format.RFC3164}, 1, records...))
 	if err := os.Truncate(c.Path("out"), 0); err != nil {
 		t.Fatal(err)
 	}
 	drained(t, newTestSink(t, `format = "json"`, c.address), records...)
-	until(t, "the collector's file", func() bool { return len(c.Lines("out")) >= len(records) })
+	sinkcheck.Until(t, "the collector's file", func() bool { return len(c.Lines("out")) >= len(records) })
 	objects := want(t, format.Options{Format: format.JSON}, 1, records...)
 	for i, line := range c.Lines("out") {
 		if got := c.read(t, line).Msg; got != objects[i] {

@@ -19,7 +19,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/testing/ports"
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -37,14 +38,7 @@ func TestMain(m *testing.M) {
 // newTestSink makes a sink for those addresses; more is further configuration.
 func newTestSink(tb testing.TB, more string, addresses ...string) *Sink {
 	tb.Helper()
-	text := fmt.Sprintf("address = %s\n%s", tomlList(addresses), more)
-	env := sdk.Env{Hostname: "fw1", Warn: func(msg string, args ...any) { tb.Log(append([]any{msg}, args...)...) }}
-	section, problems := config.ParseTable("test.toml", []byte(text))
-	sink := Plugin().Configure(section, env)
-	if err := problems.Err(); err != nil {
-		tb.Fatal(err)
-	}
-	return sink.(*Sink)
+	return sinkcheck.New(tb, Plugin(), fmt.Sprintf("address = %s\n%s", tomlList(addresses), more)).(*Sink)
 }
 
 func tomlList(list []string) string {
@@ -113,7 +107,7 @@ func (c *collector) messages() []string {
 // wait waits until that many messages have come.
 func (c *collector) wait(n int) {
 	c.tb.Helper()
-	late := time.NewTimer(20 * time.Second)
+	late := time.NewTimer(sinkcheck.Patience)
 	defer late.Stop()
 	for {
 		c.mu.Lock()
@@ -138,21 +132,31 @@ func (c *collector) expect(want []string) {
 	sameMessages(c.tb, c.messages(), want)
 }
 
-// listen starts a collector for a scheme on loopback. where is host:port, "" for any port.
+// reserve returns a host:port of loopback on which nobody listens, and where a collector may be started later.
+func reserve(tb testing.TB) string {
+	tb.Helper()
+	return net.JoinHostPort("127.0.0.1", ports.Reserve(tb))
+}
+
+// listen starts a collector for a scheme. where is host:port, "" for a reserved port of loopback: when the collector has
+// stopped, another may be started where it was.
 func listen(tb testing.TB, scheme, where string, config *tls.Config) *collector {
 	tb.Helper()
 	c := newCollector(tb)
 	if where == "" {
-		where = "127.0.0.1:0"
+		where = reserve(tb)
 	}
 	var closers []io.Closer
 	var serving sync.WaitGroup
 	switch scheme {
 	case "udp", "unixgram":
+		var p net.PacketConn
+		var err error
 		if scheme == "unixgram" {
-			where = filepath.Join(tb.TempDir(), "log")
+			p, err = net.ListenPacket(scheme, filepath.Join(tb.TempDir(), "log"))
+		} else {
+			p, err = ports.ListenPacket(where)
 		}
-		p, err := net.ListenPacket(scheme, where)
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -314,7 +318,7 @@ func drip(tb testing.TB, s *sinktest.Stream, sink sdk.Sink, records []event.Reco
 		part := records[sent:min(sent+some, len(records))]
 		s.Append(part...)
 		sent += len(part)
-		until(tb, "datagrams arrive", func() bool { return arrived() >= sent })
+		sinkcheck.Until(tb, "datagrams arrive", func() bool { return arrived() >= sent })
 	}
 	s.Drain()
 	if err := <-done; err != nil {
@@ -380,24 +384,9 @@ func (r *running) errors() string {
 // waitAcked waits until the stream has an acknowledgement.
 func waitAcked(tb testing.TB, s *sinktest.Stream, through event.Seq) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(tb.Context(), sinkcheck.Patience)
 	defer cancel()
 	if err := s.WaitAcked(ctx, through); err != nil {
 		tb.Fatalf("acknowledged up to %d, want %d", s.Acked(), through)
-	}
-}
-
-// until waits until a condition holds.
-func until(tb testing.TB, what string, holds func() bool) {
-	tb.Helper()
-	const most = time.Minute
-	deadline := time.Now().Add(most)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		if time.Now().After(deadline) {
-			tb.Fatalf("%s: not within %v", what, most)
-		}
-		<-tick.C
 	}
 }

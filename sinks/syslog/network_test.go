@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/internal/testing/nettest"
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -19,12 +20,12 @@ import (
 
 // TestUDPRefused pins that nothing is lost to a host that says that nobody listens.
 func TestUDPRefused(t *testing.T) {
-	address, where := free(t, "udp")
-	sink := newTestSink(t, "", address)
+	where := reserve(t)
+	sink := newTestSink(t, "", "udp://"+where)
 	s := sinktest.NewStream(t)
 	s.Append(numbered(80)...)
 	r := keepRunning(t, s, sink)
-	until(t, "it is noticed", func() bool { return strings.Count(r.errors(), "nobody listens there") >= 2 })
+	sinkcheck.Until(t, "it is noticed", func() bool { return strings.Count(r.errors(), "nobody listens there") >= 2 })
 	if got := s.Acked(); got != 0 {
 		t.Fatalf("acknowledged up to %d", got)
 	}
@@ -60,14 +61,12 @@ func TestUDPAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	c := listen(t, "udp", "", nil)
-	c.stop() // a closed port: nobody in this process allocates for what arrives
-	p, err := net.ListenPacket("udp", strings.TrimPrefix(c.address, "udp://"))
+	p, err := net.ListenPacket("udp", "127.0.0.1:0") // read by nobody: what arrives costs no allocation in this process
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	sink := newTestSink(t, "", c.address)
+	sink := newTestSink(t, "", "udp://"+p.LocalAddr().String())
 	k, err := sink.links[0].dialer.dial(t.Context(), func() {})
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +106,7 @@ func runOn(t *testing.T, h *nettest.Host, s *sinktest.Stream, sink *Sink) <-chan
 
 func soon(t *testing.T, done <-chan error) error {
 	t.Helper()
-	late := time.NewTimer(20 * time.Second)
+	late := time.NewTimer(sinkcheck.Patience)
 	defer late.Stop()
 	select {
 	case err := <-done:

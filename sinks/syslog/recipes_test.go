@@ -11,6 +11,8 @@ import (
 
 	"github.com/rtflow/pipelined/internal/logverify"
 	"github.com/rtflow/pipelined/internal/testing/collectors"
+	"github.com/rtflow/pipelined/internal/testing/ports"
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -65,7 +67,7 @@ func TestRecipesStore(t *testing.T) {
 			ca := newAuthority(t)
 			cert, key := ca.issue(t, "127.0.0.1", time.Now().Add(time.Hour))
 			ownCert, ownKey := ca.issue(t, "fw1.example.net", time.Now().Add(time.Hour))
-			port := collectors.FreePort(t)
+			port := ports.Reserve(t)
 			socket := filepath.Join(dir, "firewall")
 			here := strings.NewReplacer(
 				"/etc/ssl/syslog/ca.pem", ca.file, "/etc/ssl/syslog/collector.pem", cert, "/etc/ssl/syslog/collector.key", key,
@@ -101,7 +103,7 @@ func TestRecipesStore(t *testing.T) {
 			} else {
 				drained(t, sink, records...)
 			}
-			until(t, "the collector's file", func() bool { return len(stored()) >= len(records) })
+			sinkcheck.Until(t, "the collector's file", func() bool { return len(stored()) >= len(records) })
 			got := stored()
 			for i, line := range got {
 				got[i] = strings.TrimSuffix(line, " ")               // an empty MSG

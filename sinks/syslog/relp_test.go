@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -214,23 +215,24 @@ func TestRELPPeers(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		peer peerFunc
+		more string // in the table of the sink
 		want string
 	}{
-		{"silent", silent, "no RELP session within 300ms"},
-		{"closes", func(net.Conn) {}, "closed the connection instead|reset"},
-		{"another protocol", func(c net.Conn) { _, _ = io.WriteString(c, "220 ready\r\n"); silent(c) }, "does not speak RELP"},
-		{"refuses", say("1 rsp 7 500 bad\n"), "refused a RELP session: 500 bad"},
-		{"no syslog", say("1 rsp 6 200 OK\n"), "takes no syslog messages"},
-		{"answers something else", say("2 rsp 6 200 OK\n"), `answered "rsp"`},
-		{"opens and is silent", say(opened), "acknowledged nothing for 300ms"},
-		{"closes the session", say(opened, "0 serverclose 0\n"), "ended the RELP session"},
-		{"answers what was not sent", say(opened, "4711 rsp 6 200 OK\n"), "waits for no answer"},
-		{"sends a command", say(opened, "2 syslog 1 x\n"), `sent a RELP command "syslog"`},
-		{"sends garbage", say(opened, "\x00\xff"), "not a RELP frame"},
+		{"silent", silent, `connect_timeout = "300ms"`, "no RELP session within 300ms"},
+		{"closes", func(net.Conn) {}, "", "closed the connection instead|reset"},
+		{"another protocol", func(c net.Conn) { _, _ = io.WriteString(c, "220 ready\r\n"); silent(c) }, "", "does not speak RELP"},
+		{"refuses", say("1 rsp 7 500 bad\n"), "", "refused a RELP session: 500 bad"},
+		{"no syslog", say("1 rsp 6 200 OK\n"), "", "takes no syslog messages"},
+		{"answers something else", say("2 rsp 6 200 OK\n"), "", `answered "rsp"`},
+		{"opens and is silent", say(opened), `write_timeout = "300ms"`, "acknowledged nothing for 300ms"},
+		{"closes the session", say(opened, "0 serverclose 0\n"), "", "ended the RELP session"},
+		{"answers what was not sent", say(opened, "4711 rsp 6 200 OK\n"), "", "waits for no answer"},
+		{"sends a command", say(opened, "2 syslog 1 x\n"), "", `sent a RELP command "syslog"`},
+		{"sends garbage", say(opened, "\x00\xff"), "", "not a RELP frame"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			sink := newTestSink(t, "connect_timeout = \"300ms\"\nwrite_timeout = \"300ms\"", "relp://"+listenFunc(t, c.peer))
+			sink := newTestSink(t, c.more, "relp://"+listenFunc(t, c.peer))
 			s := sinktest.NewStream(t)
 			s.Append(numbered(5)...)
 			s.Drain()
@@ -288,7 +290,7 @@ func TestRELPRefusesAll(t *testing.T) {
 	s := sinktest.NewStream(t)
 	s.Append(numbered(50)...)
 	r := keepRunning(t, s, newTestSink(t, `write_timeout = "200ms"`, c.address))
-	until(t, "the collector has refused often", func() bool { return strings.Count(r.errors(), "500 no") > 9 })
+	sinkcheck.Until(t, "the collector has refused often", func() bool { return strings.Count(r.errors(), "500 no") > 9 })
 	broken.Store(0)
 	waitAcked(t, s, 50)
 	r.stop()

@@ -10,13 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
 
 // TestFailoverUseless has a first address that can be connected to and does not work, in every way that there is: the second
 // gets the records, and the first is not tried at each run again.
 func TestFailoverUseless(t *testing.T) {
-	short := "write_timeout = \"300ms\"\nuser_timeout = \"300ms\"\nconnect_timeout = \"1s\""
+	short := "write_timeout = \"2s\"\nuser_timeout = \"2s\"" // and long enough for the second address on a busy machine
 	for _, c := range []struct {
 		name, scheme string
 		first        func(t *testing.T) (address, more string)
@@ -36,8 +37,7 @@ func TestFailoverUseless(t *testing.T) {
 			return k.address, short
 		}},
 		{"nobody listens", "udp", func(t *testing.T) (string, string) {
-			first, _ := free(t, "udp")
-			return first, ""
+			return "udp://" + reserve(t), ""
 		}},
 		{"refuses our certificate", "tcp", func(t *testing.T) (string, string) {
 			ca := newAuthority(t)
@@ -55,7 +55,7 @@ func TestFailoverUseless(t *testing.T) {
 			const n = 20_000 // more than the buffers of a peer hold that does not read
 			s.Append(numbered(n)...)
 			r := keepRunning(t, s, sink)
-			until(t, "the second address has records", func() bool { return len(second.messages()) > 0 })
+			sinkcheck.Until(t, "the second address has records", func() bool { return len(second.messages()) > 0 })
 			if c.scheme != "udp" { // which may drop some
 				waitAcked(t, s, n)
 			}

@@ -7,26 +7,19 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
 
-// free returns an address on which nobody listens, and where a collector may be started later.
-func free(tb testing.TB, scheme string) (address, where string) {
-	tb.Helper()
-	c := listen(tb, scheme, "", nil)
-	c.stop()
-	return c.address, strings.TrimPrefix(c.address, scheme+"://")
-}
-
 // TestFailover loses the first address and gets it back: every record arrives at one of the two, in order.
 func TestFailover(t *testing.T) {
 	for _, scheme := range []string{"tcp", "relp"} {
 		t.Run(scheme, func(t *testing.T) {
-			first, where := free(t, scheme)
+			where := reserve(t)
 			second := listen(t, scheme, "", nil)
-			sink := newTestSink(t, `return_after = "100ms"`, first, second.address)
+			sink := newTestSink(t, `return_after = "100ms"`, scheme+"://"+where, second.address)
 			records := numbered(3000)
 			expect := want(t, format.Options{}, 1, records...)
 			s := sinktest.NewStream(t)
@@ -37,7 +30,7 @@ func TestFailover(t *testing.T) {
 			states(t, sink, Down, Connected)
 
 			back := listen(t, scheme, where, nil)
-			until(t, "the first address is in use again", func() bool { return stateOf(sink, 0) == Connected })
+			sinkcheck.Until(t, "the first address is in use again", func() bool { return stateOf(sink, 0) == Connected })
 			s.Append(records[1000:2000]...)
 			waitAcked(t, s, 2000)
 			back.expect(expect[1000:2000])
@@ -63,7 +56,7 @@ func stateOf(k *Sink, i int) State { return k.Status().(Status).Addresses[i].Sta
 // down is connecting now and then.
 func states(tb testing.TB, k *Sink, want ...State) {
 	tb.Helper()
-	until(tb, fmt.Sprintf("states %v", want), func() bool {
+	sinkcheck.Until(tb, fmt.Sprintf("states %v", want), func() bool {
 		var got []State
 		for i := range k.links {
 			got = append(got, stateOf(k, i))
@@ -74,8 +67,8 @@ func states(tb testing.TB, k *Sink, want ...State) {
 
 // TestFailoverNone pins the error when no address works.
 func TestFailoverNone(t *testing.T) {
-	a, _ := free(t, "tcp")
-	b, _ := free(t, "relp")
+	a := "tcp://" + reserve(t)
+	b := "relp://" + reserve(t)
 	sink := newTestSink(t, "", a, b)
 	s := sinktest.NewStream(t)
 	s.Append(numbered(1)...)
@@ -96,9 +89,9 @@ func TestAll(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			a := listen(t, scheme, "", nil)
 			b := listen(t, scheme, "", nil)
-			down, where := free(t, scheme)
+			where := reserve(t)
 			whereB := strings.TrimPrefix(b.address, scheme+"://")
-			sink := newTestSink(t, `strategy = "all"`, a.address, b.address, down)
+			sink := newTestSink(t, `strategy = "all"`, a.address, b.address, scheme+"://"+where)
 			records := numbered(4000)
 			expect := want(t, format.Options{}, 1, records...)
 			s := sinktest.NewStream(t)
@@ -115,7 +108,7 @@ func TestAll(t *testing.T) {
 			waitAcked(t, s, 2000)
 			c.expect(expect[:2000])
 
-			until(t, "all are connected", func() bool { return stateOf(sink, 1) == Connected && sink.links[1].unacked.Load() == 0 })
+			sinkcheck.Until(t, "all are connected", func() bool { return stateOf(sink, 1) == Connected && sink.links[1].unacked.Load() == 0 })
 			gotB := b.messages()
 			b.stop()
 			s.Append(records[2000:3000]...)
@@ -138,8 +131,8 @@ func TestAll(t *testing.T) {
 // loss record, at the end, goes to all.
 func TestAllEvicted(t *testing.T) {
 	a := listen(t, "tcp", "", nil)
-	down, where := free(t, "tcp")
-	sink := newTestSink(t, `strategy = "all"`, a.address, down)
+	where := reserve(t)
+	sink := newTestSink(t, `strategy = "all"`, a.address, "tcp://"+where)
 	records := numbered(1000)
 	s := sinktest.NewStream(t)
 	s.Append(records...)
@@ -167,8 +160,8 @@ func TestAllEvicted(t *testing.T) {
 // TestAllDrain pins that a drain ends with an error while an address lacks records, and that others have everything.
 func TestAllDrain(t *testing.T) {
 	a := listen(t, "relp", "", nil)
-	down, where := free(t, "relp")
-	sink := newTestSink(t, `strategy = "all"`, a.address, down)
+	where := reserve(t)
+	sink := newTestSink(t, `strategy = "all"`, a.address, "relp://"+where)
 	s := sinktest.NewStream(t)
 	s.Append(numbered(100)...)
 	s.Drain()
@@ -266,9 +259,9 @@ func TestChangesUnderLoad(t *testing.T) {
 		changesLast bool // the address that comes and goes is the second in the list
 	}{{"failover", false}, {"all", false}, {"all", true}} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
-			changing, where := free(t, "relp")
+			where := reserve(t)
 			steady := listen(t, "relp", "", nil)
-			addresses := []string{changing, steady.address}
+			addresses := []string{"relp://" + where, steady.address}
 			if c.changesLast {
 				slices.Reverse(addresses)
 			}

@@ -13,14 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/eventstream"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 	"github.com/rtflow/pipelined/sinks/unixsock"
 )
-
-// patience is how long a test waits for what must happen; nothing is concluded from how long it took.
-const patience = 20 * time.Second
 
 // listening is a sink that listens, run again and again as the daemon does.
 type listening struct {
@@ -64,27 +62,17 @@ func startListening(t *testing.T, path string, more func(*unixsock.ListenConfig)
 	return l
 }
 
-// until waits for a condition.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: did not happen", what)
-		}
-	}
-}
-
 // dial connects a receiver; it may come before the socket is there.
 func (l *listening) dial() net.Conn {
 	l.t.Helper()
 	var conn net.Conn
-	until(l.t, "connect", func() (ok bool) {
+	sinkcheck.Until(l.t, "connect", func() (ok bool) {
 		c, err := net.Dial("unix", l.path)
 		conn = c
 		return err == nil
 	})
 	l.t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(sinkcheck.Patience)); err != nil {
 		l.t.Fatal(err)
 	}
 	return conn
@@ -123,7 +111,7 @@ func TestListenRefuses(t *testing.T) {
 		t.Errorf("the first receiver is not served any more: %v", err)
 	}
 	_ = first.Close()
-	until(t, "the next receiver", func() bool { return greeted(l.dial()) })
+	sinkcheck.Until(t, "the next receiver", func() bool { return greeted(l.dial()) })
 }
 
 func TestListenTakeover(t *testing.T) {
@@ -163,14 +151,14 @@ func TestListenTakeoverOfStalled(t *testing.T) {
 	l.Append(sessions(20_000)...)
 	l.dial()
 	for i := range uint64(20) {
-		until(t, "the socket is full", func() bool { return l.sink.Status().(unixsock.Status).State == unixsock.Streaming })
+		sinkcheck.Until(t, "the socket is full", func() bool { return l.sink.Status().(unixsock.Status).State == unixsock.Streaming })
 		next := l.dial()
-		until(t, "the takeover", func() bool { return l.counter("taken_over") == i+1 })
+		sinkcheck.Until(t, "the takeover", func() bool { return l.counter("taken_over") == i+1 })
+		if !greeted(next) { // by the next run
+			t.Fatal("the receiver that took over got nothing")
+		}
 		if err := l.lastErr.Load(); err == nil || !strings.Contains((*err).Error(), "another receiver has taken over") {
 			t.Fatalf("the run ended with %v", err)
-		}
-		if !greeted(next) {
-			t.Fatal("the receiver that took over got nothing")
 		}
 	}
 }
@@ -217,7 +205,7 @@ func TestListenSocket(t *testing.T) {
 
 func TestListenSocketComesBack(t *testing.T) {
 	l := startListening(t, filepath.Join(t.TempDir(), "s"), nil)
-	until(t, "the socket", func() bool { _, err := os.Stat(l.path); return err == nil })
+	sinkcheck.Until(t, "the socket", func() bool { _, err := os.Stat(l.path); return err == nil })
 	if err := os.Remove(l.path); err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +233,7 @@ func TestListenInTheWay(t *testing.T) {
 		filepath.Join(dir, "missing", "s"): "is its directory there",
 	} {
 		l := startListening(t, path, nil)
-		until(t, want, func() bool {
+		sinkcheck.Until(t, want, func() bool {
 			err := l.lastErr.Load()
 			return err != nil && strings.Contains((*err).Error(), want)
 		})
@@ -278,10 +266,10 @@ func TestListenChurn(t *testing.T) {
 	for range 100 {
 		_ = l.dial().Close()
 	}
-	until(t, "a good receiver", func() bool {
+	sinkcheck.Until(t, "a good receiver", func() bool {
 		conn := l.dial()
 		go takeAll(conn)
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		return l.WaitAcked(ctx, 5) == nil
 	})
@@ -398,7 +386,7 @@ func TestListenThroughLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := startListening(t, path, func(c *unixsock.ListenConfig) { c.Permissions = 0o666 })
-	until(t, "an error", func() bool {
+	sinkcheck.Until(t, "an error", func() bool {
 		err := l.lastErr.Load()
 		return err != nil && *err != nil && strings.Contains((*err).Error(), "is there and is not a socket")
 	})

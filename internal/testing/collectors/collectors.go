@@ -246,26 +246,6 @@ func (d *Daemon) Lines(name string) (lines []string) {
 	}
 }
 
-// FreePort returns a port of loopback that is free for TCP and UDP.
-func FreePort(tb testing.TB) string {
-	tb.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			tb.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		p, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
-		_ = l.Close()
-		if err == nil {
-			_ = p.Close()
-			return strconv.Itoa(port)
-		}
-	}
-	tb.Fatal("no free port")
-	return ""
-}
-
 // listening reports whether somebody listens on "tcp:PORT", "udp:PORT" or the path of a socket.
 func listening(what string) bool {
 	network, port, ok := strings.Cut(what, ":")
@@ -278,17 +258,15 @@ func listening(what string) bool {
 		return false
 	}
 	for _, s := range sockets(network) {
-		if s.local == n && (network == "udp" || s.state == stateListen) {
+		if s.local == n && s.state == listenState[network] {
 			return true
 		}
 	}
 	return false
 }
 
-// States of tcp(7) as /proc/net/tcp numbers them.
-const (
-	stateListen = 10
-)
+// listenState is the state of a socket that takes connections, or datagrams from anybody, as /proc/net numbers states.
+var listenState = map[string]int{"tcp": 10, "udp": 7}
 
 type socket struct {
 	local, state int
@@ -334,7 +312,7 @@ func Unread(port string) (bytes int) {
 		return 0
 	}
 	for _, s := range sockets("tcp") {
-		if s.local == n && s.state != stateListen {
+		if s.local == n && s.state != listenState["tcp"] {
 			bytes += s.received
 		}
 	}

@@ -1,7 +1,7 @@
 // Package xdp is the live source of frames: the receive queues of one network interface, read through AF_XDP.
 //
-// The packets that it reads end here: IPv4 and IPv6 packets of the interface are taken from the
-// kernel, looked at, and their memory is recycled. Package xsk, which does it, says what stays with the kernel.
+// The packets that it reads end here: IPv4 and IPv6 packets of the interface are taken from the kernel, looked at, and their
+// memory is recycled. Package xsk, which does it, says what stays with the kernel. An interface that this host needs is refused.
 //
 // A [Source] outlives its interface. When the interface is deleted, changes its number of queues, or gets an MTU that its
 // packet buffers are too small for, the source closes what is left of it and opens the interface of that name again, as
@@ -11,5 +11,15 @@
 // One worker reads one [Queue]. Beside them there is one goroutine per source, which opens and closes, and the one with
 // which xsk watches the link. Nothing is started per call, and the workers share nothing that they write to.
 //
-// Rings and programs are in package xsk; what is inside a frame is not decoded here.
+// # Files
+//
+//	plugin.go    what is registered; options to source
+//	options.go   the table: defaults and checks
+//	source.go    one source: opened, followed, opened again
+//	queue.go     what one worker reads
+//	state.go     condition and counters
+//	status.go    the same for operators and metrics
+//	inuse.go     whether this host needs the packets of an interface
+//	namespace.go the network namespace that a source was opened in
+//	clock.go     the time of frames
 package xdp

@@ -3,9 +3,11 @@ package xdp
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -46,11 +48,11 @@ func checkUse(name string, take bool) error {
 	if take {
 		return nil
 	}
-	uses, err := usesOf(h, link)
+	state, err := readHostState(h)
 	if err != nil {
 		return fmt.Errorf("what interface %s is used for: %w", name, err)
 	}
-	if len(uses) > 0 {
+	if uses := state.usesOf(link); len(uses) > 0 {
 		return &InUseError{Interface: name, Uses: uses}
 	}
 	return nil
@@ -60,50 +62,70 @@ func checkUse(name string, take bool) error {
 // packets by definition.
 var tunnels = map[string]bool{"vxlan": true, "geneve": true, "gretap": true, "ip6gretap": true, "l2tpeth": true, "tuntap": true}
 
+// hostState is what a network namespace says about the use of its interfaces.
+type hostState struct {
+	links     []netlink.Link
+	addresses []netlink.Addr
+	routes    []netlink.Route
+	proc      fs.FS // as /proc
+}
+
+// readHostState reads the state of the network namespace of h and of the calling thread, which are the same.
+func readHostState(h *netlink.Handle) (s hostState, err error) {
+	s.proc = os.DirFS("/proc")
+	if s.links, err = dump(h.LinkList); err != nil {
+		return s, fmt.Errorf("list the interfaces: %w", err)
+	}
+	s.addresses, err = dump(func() ([]netlink.Addr, error) { return h.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return s, fmt.Errorf("list the addresses: %w", err)
+	}
+	s.routes, err = dump(func() ([]netlink.Route, error) { return h.RouteList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return s, fmt.Errorf("list the routes: %w", err)
+	}
+	return s, nil
+}
+
+// maxDumps is how often a list is read that changes while it is read.
+const maxDumps = 10
+
+// dump returns a list that the kernel gave in one piece.
+func dump[T any](list func() ([]T, error)) (all []T, err error) {
+	for range maxDumps {
+		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return all, err
+}
+
 // usesOf returns what the packets of a link, and of the links made on top of it, are for.
-func usesOf(h *netlink.Handle, link netlink.Link) (uses []string, err error) {
-	all, err := h.LinkList()
-	if err != nil {
-		return nil, err
-	}
-	routes, err := h.RouteList(nil, netlink.FAMILY_ALL)
-	if err != nil {
-		return nil, err
-	}
+func (s *hostState) usesOf(link netlink.Link) (uses []string) {
 	// A link is taken with what is stacked on it: VLANs, macvlans. Stacks are finite, but their order in the list is not given.
 	stack := []netlink.Link{link}
 	for i := 0; i < len(stack); i++ {
 		below := stack[i].Attrs().Index
-		for _, l := range all {
+		for _, l := range s.links {
 			if l.Attrs().ParentIndex == below && l.Attrs().Index != below && !contains(stack, l) && onSameHost(l) {
 				stack = append(stack, l)
 			}
 		}
 	}
 	for i, l := range stack {
-		found, err := usesAlone(h, l, all, routes)
-		if err != nil {
-			return nil, err
+		subject := "it "
+		if i > 0 {
+			subject = l.Attrs().Name + ", which is on top of it, "
 		}
-		for _, use := range found {
-			if i > 0 {
-				use = l.Attrs().Name + ", which is on top of it, " + use
-			} else {
-				use = "it " + use
-			}
-			uses = append(uses, use)
+		for _, use := range s.usesAlone(l) {
+			uses = append(uses, subject+use)
 		}
 	}
-	return uses, nil
+	return uses
 }
 
 func contains(links []netlink.Link, l netlink.Link) bool {
-	for _, other := range links {
-		if other.Attrs().Index == l.Attrs().Index {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(links, func(other netlink.Link) bool { return other.Attrs().Index == l.Attrs().Index })
 }
 
 // onSameHost reports whether the parent of a link is another link of this namespace that its packets come through. The parent of
@@ -111,11 +133,11 @@ func contains(links []netlink.Link, l netlink.Link) bool {
 func onSameHost(l netlink.Link) bool { return l.Type() != "veth" && l.Attrs().NetNsID < 0 }
 
 // usesAlone returns what the packets of one link are for.
-func usesAlone(h *netlink.Handle, l netlink.Link, all []netlink.Link, routes []netlink.Route) (uses []string, err error) {
+func (s *hostState) usesAlone(l netlink.Link) (uses []string) {
 	attrs := l.Attrs()
 	switch {
 	case attrs.RawFlags&unix.IFF_LOOPBACK != 0:
-		return []string{"is the loopback interface, over which programs of this host speak with each other"}, nil
+		return []string{"is the loopback interface, over which programs of this host speak with each other"}
 	case l.Type() == "bridge":
 		uses = append(uses, "is a bridge, and what it hands to this host would not arrive")
 	case tunnels[l.Type()]:
@@ -123,36 +145,54 @@ func usesAlone(h *netlink.Handle, l netlink.Link, all []netlink.Link, routes []n
 	}
 	if attrs.MasterIndex != 0 {
 		use := "is enslaved to another interface, which would get nothing from it"
-		for _, m := range all {
+		for _, m := range s.links {
 			if m.Attrs().Index == attrs.MasterIndex {
 				use = fmt.Sprintf("is a port of %s (%s), which would get nothing from it", m.Attrs().Name, m.Type())
 			}
 		}
 		uses = append(uses, use)
 	}
-	addresses, err := h.AddrList(l, netlink.FAMILY_ALL)
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range addresses {
+	for _, a := range s.addresses {
 		// Every interface that is up gives itself an fe80:: address, a mirror port too.
-		if a.IP.To4() != nil || !a.IP.IsLinkLocalUnicast() {
+		if a.LinkIndex == attrs.Index && (a.IP.To4() != nil || !a.IP.IsLinkLocalUnicast()) {
 			uses = append(uses, "has the address "+a.IPNet.String())
 		}
 	}
-	for i := range routes {
-		if isDefault(&routes[i]) && leadsTo(&routes[i], attrs.Index) {
+	for i := range s.routes {
+		if isDefault(&s.routes[i]) && leadsTo(&s.routes[i], attrs.Index) {
 			uses = append(uses, "is where the default route leads")
 			break
 		}
 	}
-	for _, family := range []struct{ name, path string }{{"IPv4", "ipv4"}, {"IPv6", "ipv6"}} {
-		setting, err := os.ReadFile(filepath.Join("/proc/sys/net", family.path, "conf", attrs.Name, "forwarding"))
-		if err == nil && strings.TrimSpace(string(setting)) != "0" {
-			uses = append(uses, fmt.Sprintf("forwards %s (net.%s.conf.%s.forwarding)", family.name, family.path, attrs.Name))
+	for _, setting := range []struct{ path, name, use string }{
+		{"ipv4/conf", "forwarding", "forwards IPv4"},
+		{"ipv6/conf", "forwarding", "forwards IPv6"},
+		{"mpls/conf", "input", "takes part in MPLS"},
+	} {
+		value, err := fs.ReadFile(s.proc, path.Join("sys/net", setting.path, attrs.Name, setting.name))
+		if err == nil && strings.TrimSpace(string(value)) != "0" {
+			uses = append(uses, fmt.Sprintf("%s (net.%s.%s.%s)", setting.use, strings.ReplaceAll(setting.path, "/", "."), attrs.Name, setting.name))
 		}
 	}
-	return uses, nil
+	if s.carriesPPPoE(attrs.Name) {
+		uses = append(uses, "carries a PPPoE session of this host (/proc/net/pppoe)")
+	}
+	return uses
+}
+
+// carriesPPPoE reports whether the kernel has a PPPoE session over an interface. Its list, which is missing without PPPoE, has a
+// line for each under a heading: session, address of the other end, interface.
+func (s *hostState) carriesPPPoE(name string) bool {
+	list, err := fs.ReadFile(s.proc, "thread-self/net/pppoe") // net alone is that of the process's first thread
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(list)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[2] == name && fields[0] != "Id" {
+			return true
+		}
+	}
+	return false
 }
 
 func isDefault(r *netlink.Route) bool {

@@ -39,3 +39,39 @@ func TestPinnedTestsExist(t *testing.T) {
 		}
 	}
 }
+
+var span = regexp.MustCompile("`([^`]+)`")
+
+// Every file and folder in the table "Where to look" of design.md exists. A file without a folder is in the folder before it.
+func TestPlacesExist(t *testing.T) {
+	_, table, found := strings.Cut(onePage(t, "docs/design.md").prose, "## Where to look\n")
+	if !found {
+		t.Fatal("there is no table")
+	}
+	places := 0
+	for row := range strings.Lines(table) {
+		cells := strings.Split(row, "|")
+		if len(cells) < 3 {
+			continue
+		}
+		folder := ""
+		for _, m := range span.FindAllStringSubmatch(cells[2], -1) {
+			path := m[1]
+			if !strings.Contains(path, "/") {
+				path = folder + "/" + path
+			}
+			st, err := os.Stat(root + path)
+			if err != nil {
+				t.Errorf("%s: %v", strings.TrimSpace(cells[1]), err)
+				continue
+			}
+			if folder = path; !st.IsDir() {
+				folder = filepath.ToSlash(filepath.Dir(path))
+			}
+			places++
+		}
+	}
+	if places < 20 {
+		t.Errorf("the table names %d places: does the test read it?", places)
+	}
+}

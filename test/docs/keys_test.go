@@ -15,20 +15,18 @@ import (
 
 // Every key that a configuration struct takes stands in a code span of its page.
 func TestKeysAreDescribed(t *testing.T) {
-	for page, folders := range map[string][]string{
-		"docs/configuration.md": {
-			"core/config", "core/session", "core/admission", "core/replay", "core/zone", "sources/capture", "sources/xdp",
-		},
+	pages := map[string][]string{
+		"docs/configuration.md": append(pluginFolders(t, "sources/*"),
+			"core/config", "core/session", "core/admission", "core/replay", "core/zone"),
 		"docs/plugins.md":              {"internal/pluginhost"},
-		"sinks/file/README.md":         {"sinks/file"},
-		"sinks/syslog/README.md":       {"sinks/syslog"},
-		"sinks/unixsock/README.md":     {"sinks/unixsock"},
-		"sinks/nats/README.md":         {"sinks/nats", "internal/options"},
-		"sinks/kafka/README.md":        {"sinks/kafka", "internal/options"},
-		"plugins/screendrop/README.md": {"plugins/screendrop"},
-		"plugins/filterlog/README.md":  {"plugins/filterlog"},
-		"plugins/policydeny/README.md": {"plugins/policydeny", "core/application"},
-	} {
+		"sinks/nats/README.md":         {"internal/options"},
+		"sinks/kafka/README.md":        {"internal/options"},
+		"plugins/policydeny/README.md": {"core/application"},
+	}
+	for _, folder := range pluginFolders(t, "plugins/*", "sinks/*") {
+		pages[folder+"/README.md"] = append(pages[folder+"/README.md"], folder)
+	}
+	for page, folders := range pages {
 		described := codeWords(onePage(t, page).prose)
 		for _, folder := range folders {
 			keys := tomlKeys(t, folder)
@@ -40,6 +38,36 @@ func TestKeysAreDescribed(t *testing.T) {
 					t.Errorf("%s does not describe %q of %s", page, key, folder)
 				}
 			}
+		}
+	}
+}
+
+// pluginFolders returns the folders of plugins that match the patterns, such as "sinks/file".
+func pluginFolders(t *testing.T, patterns ...string) (folders []string) {
+	t.Helper()
+	for _, pattern := range patterns {
+		found, err := filepath.Glob(root + pattern + "/plugin.go")
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %d plugins, %v", pattern, len(found), err)
+		}
+		for _, path := range found {
+			folders = append(folders, strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), root))
+		}
+	}
+	return folders
+}
+
+// Every plugin has a folder of the same look, and the README links its page.
+func TestPluginFolders(t *testing.T) {
+	readme := onePage(t, "README.md").prose
+	for _, folder := range pluginFolders(t, "plugins/*", "sinks/*", "sources/*") {
+		for _, file := range []string{"doc.go", "sample*.toml", "README.md", "*_test.go"} {
+			if found, err := filepath.Glob(root + folder + "/" + file); err != nil || len(found) == 0 {
+				t.Errorf("%s has no %s (%v)", folder, file, err)
+			}
+		}
+		if !strings.Contains(readme, "("+folder+"/README.md)") {
+			t.Errorf("README.md does not link %s/README.md", folder)
 		}
 	}
 }

@@ -25,7 +25,7 @@ func TestP7NoAllocation(t *testing.T) {
 		now += []int64{50e6, 1e9}[i/1000%2] // too many for the table, then few
 		h.SrcPort = uint16(i)
 		if !r.Lookup(h, 1, now, &r.hit) {
-			r.Create(h, now, &Params{ID: uint64(i), Domain: 1}, &old)
+			r.Create(h, 1, now, &Params{ID: uint64(i)}, &old)
 		}
 		r.Lookup(h, 1, now, &r.hit)
 		r.Expire(0, now, out[:])
@@ -43,10 +43,14 @@ func benchTable(b *testing.B, n int) (*Table, []packet.Headers) {
 	b.Helper()
 	table := New(Config{Max: max(2*n, 1<<12), Seed: 1, Timeouts: DefaultTimeouts()})
 	packets := make([]packet.Headers, n)
-	var old Replaced
+	var (
+		k   Key
+		old Replaced
+	)
 	for i := range packets {
 		packets[i] = *flow(i)
-		if table.Create(&packets[i], base, &Params{ID: uint64(i), Domain: 1}, &old) != Created {
+		table.SetKey(&k, &packets[i].Tuple, 1)
+		if table.Create(&k, &packets[i], base, &Params{ID: uint64(i) + 1}, &old) != Created {
 			b.Fatal("the table is full")
 		}
 	}
@@ -56,11 +60,15 @@ func benchTable(b *testing.B, n int) (*Table, []packet.Headers) {
 
 func benchLookup(b *testing.B, n int) {
 	table, packets := benchTable(b, n)
-	var hit Hit
+	var (
+		k   Key
+		hit Hit
+	)
 	i := 0
 	b.ReportAllocs()
 	for b.Loop() {
-		if !table.Lookup(&packets[i], 1, base, &hit) {
+		table.SetKey(&k, &packets[i].Tuple, 1)
+		if !table.Lookup(&k, &packets[i], base, &hit) {
 			b.Fatal("miss")
 		}
 		if i++; i == n {
@@ -76,12 +84,16 @@ func BenchmarkLookupHitCold(b *testing.B) { benchLookup(b, 1<<18) }
 
 func BenchmarkLookupMiss(b *testing.B) {
 	table, _ := benchTable(b, 1<<18)
-	var hit Hit
+	var (
+		k   Key
+		hit Hit
+	)
 	h := flow(1 << 20)
 	b.ReportAllocs()
 	for b.Loop() {
 		h.SrcPort++
-		if table.Lookup(h, 1, base, &hit) {
+		table.SetKey(&k, &h.Tuple, 1)
+		if table.Lookup(&k, h, base, &hit) {
 			b.Fatal("hit")
 		}
 	}
@@ -91,6 +103,7 @@ func BenchmarkLookupMiss(b *testing.B) {
 func BenchmarkCreateExpire(b *testing.B) {
 	table := New(Config{Max: 1 << 16, Seed: 1, Timeouts: DefaultTimeouts()})
 	var (
+		k   Key
 		out [128]Session
 		old Replaced
 	)
@@ -99,7 +112,8 @@ func BenchmarkCreateExpire(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h.SrcPort = uint16(i)
-		table.Create(h, now, &Params{Domain: 1}, &old)
+		table.SetKey(&k, &h.Tuple, 1)
+		table.Create(&k, h, now, &Params{ID: 1}, &old)
 		if i++; i%1024 == 0 {
 			now += int64(2 * minute)
 			for more := true; more; {

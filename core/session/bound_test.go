@@ -12,21 +12,25 @@ import (
 func TestChosenFlows(t *testing.T) {
 	const flows = 4096
 	for _, id := range []uint64{0, 1, 0x9e3779b97f4a7c15, 0xd6e8feb86659fd93, ^uint64(0)} {
-		table := New(Config{Max: 1 << 18, Seed: rand.Uint64(), Timeouts: DefaultTimeouts()})
+		table := unkeyed{New(Config{Max: 1 << 18, Seed: rand.Uint64(), Timeouts: DefaultTimeouts()})}
 		var old Replaced
 		for i := range uint64(flows) {
 			h := packet.Headers{IPLen: 100, HasL4: true}
 			putAddr(&h.Src, 0x2001_0db8_0000_0001, id)
 			putAddr(&h.Dst, 0x3fff<<48|i<<32, id)
 			h.Family, h.Proto, h.SrcPort, h.DstPort = packet.IPv6, packet.ProtoUDP, uint16(i>>16), uint16(i)
-			table.Create(&h, base, &Params{ID: i + 1, Domain: 1}, &old)
+			table.Create(&h, 1, base, &Params{ID: i + 1}, &old)
 		}
 		longest := 0
 		for i := range table.shards {
 			s := &table.shards[i]
-			for _, j := range s.buckets {
+			for j := range s.buckets {
+				b := &s.buckets[j]
 				n := 0
-				for ; j != 0; j = s.entries[j].hashNext {
+				for n < bucketSlots && b.slots[n].Load() != 0 {
+					n++
+				}
+				for link := b.overflow.Load(); link != 0; link = s.cold[link&s.indexMask].overflow {
 					n++
 				}
 				longest = max(longest, n)
@@ -53,7 +57,7 @@ func TestExpireIsBounded(t *testing.T) {
 		for i := range r.shards {
 			s := &r.shards[i]
 			for slot := (base + int64(59*sec)) >> slotShift; slot <= (base+int64(61*sec))>>slotShift; slot++ {
-				for j := s.wheel[slot&(wheelSlots-1)]; j != 0; j = s.entries[j].next {
+				for j := s.wheel[slot&(wheelSlots-1)]; j != 0; j = s.cold[j].next {
 					n++
 				}
 			}

@@ -11,7 +11,7 @@ import (
 // must have one session, and every packet must be counted once and on its side.
 func TestTwoWorkers(t *testing.T) {
 	const flows, rounds = 512, 40
-	table := New(Config{Max: 1 << 12, Seed: 1, Workers: 2, Timeouts: DefaultTimeouts()})
+	table := unkeyed{New(Config{Max: 1 << 12, Seed: 1, Workers: 2, Timeouts: DefaultTimeouts()})}
 	carry := func(worker uint64, back bool) {
 		var (
 			hit Hit
@@ -28,7 +28,7 @@ func TestTwoWorkers(t *testing.T) {
 				if table.Lookup(h, 1, now, &hit) {
 					continue
 				}
-				if table.Create(h, now, &Params{ID: id, Domain: 1}, &old) == Created {
+				if table.Create(h, 1, now, &Params{ID: id}, &old) == Created {
 					id += 2
 				}
 			}

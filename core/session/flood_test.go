@@ -125,8 +125,14 @@ func TestGiveUpEnded(t *testing.T) {
 
 // TestEntrySize pins the size of a session: a change is a decision.
 func TestEntrySize(t *testing.T) {
-	if got := unsafe.Sizeof(entry{}); got != 160 {
-		t.Errorf("an entry is %d bytes, want 160", got)
+	if hot, rest := unsafe.Sizeof(entry{}), unsafe.Sizeof(cold{}); hot != 128 || rest != 32 {
+		t.Errorf("an entry is %d and %d bytes, want 128 and 32", hot, rest)
+	}
+	if got := unsafe.Sizeof(bucket{}); got != 64 {
+		t.Errorf("a bucket is %d bytes, want a cache line of 64", got)
+	}
+	if got := unsafe.Sizeof(shard{}); got != 256 {
+		t.Errorf("a shard is %d bytes, want 256: four cache lines, of which two are only read", got)
 	}
 }
 
@@ -149,7 +155,7 @@ func TestMemory(t *testing.T) {
 	var old Replaced
 	for i := range 2 * sessions {
 		h.SrcPort, h.Src[2], h.Src[3] = uint16(i), byte(i>>16), byte(i>>24)
-		r.Create(h, base, &Params{ID: uint64(i), Domain: 1}, &old)
+		r.Create(h, 1, base, &Params{ID: uint64(i)}, &old)
 	}
 	full := heap()
 	if got := r.Stats().Active; got != sessions {

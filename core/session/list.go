@@ -33,8 +33,8 @@ func (s *shard) list(from uint32, now int64, chunk *[listChunk]Session, at *[lis
 	defer s.mu.Unlock()
 	for i := from; i < min(from+listChunk, s.fresh); i++ {
 		// An entry in use has an id: they begin with 1.
-		if e := &s.entries[i]; e.id != 0 && !e.over() {
-			e.fill(&chunk[n], now)
+		if s.cold[i].id != 0 && !s.entries[i].over() {
+			s.copyTo(&chunk[n], i, now)
 			at[n] = i
 			n++
 		}
@@ -46,6 +46,5 @@ func (s *shard) list(from uint32, now int64, chunk *[listChunk]Session, at *[lis
 func (s *shard) lives(i uint32, id uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := &s.entries[i]
-	return e.id == id && !e.over()
+	return s.cold[i].id == id && !s.entries[i].over()
 }

@@ -287,8 +287,7 @@ func modelPacket(t *testing.T, r *rig, m modelTable, h *packet.Headers, now time
 		}
 		return
 	}
-	p.Domain = 1
-	if got := r.Create(h, at, p, &old); got != Created && got != Adopted || (got == Created) != wantCreated {
+	if got := r.Create(h, 1, at, p, &old); got != Created && got != Adopted || (got == Created) != wantCreated {
 		t.Fatalf("Create(%v) is %d, want a new session: %v", h.Tuple, got, wantCreated)
 	}
 	if old.Valid != (wantOld != 0) || old.ID != wantOld {

@@ -132,7 +132,7 @@ func TestDomains(t *testing.T) {
 	query, answer := fromClient(udp, 0), fromServer(udp, 0)
 	r := newRig(t, 4096)
 	for _, domain := range []uint32{10, 20} {
-		r.packet(0, query, Params{Domain: domain})
+		r.packetIn(domain, 0, query, Params{})
 	}
 	for _, domain := range []uint32{20, 10, 20} {
 		if !r.Lookup(answer, domain, base, &r.hit) {
@@ -144,7 +144,7 @@ func TestDomains(t *testing.T) {
 		t.Errorf("%+v, want a session with one answer and one with two", closed)
 	}
 	r = newRig(t, 4096)
-	r.packet(0, query, Params{Domain: 10})
+	r.packetIn(10, 0, query, Params{})
 	for _, c := range []struct {
 		h      *packet.Headers
 		domain uint32
@@ -187,7 +187,7 @@ func TestUnkeptGivenUp(t *testing.T) {
 		var old Replaced
 		now, given := at, 0
 		for i := range 1000 {
-			if r.Create(flow(i), now, &Params{ID: uint64(i), Domain: 1}, &old); !old.Valid {
+			if r.Create(flow(i), 1, now, &Params{ID: uint64(i)}, &old); !old.Valid {
 				continue
 			}
 			gone := headers(udp, clientAddr, serverAddr, 1, 1)

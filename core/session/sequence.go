@@ -8,14 +8,14 @@ const slack = 1 << 20
 
 // fits reports whether a sequence number of that end is one that it can send now: between what the other end has
 // acknowledged and what it has sent, and a little more. The session has numbers of the end.
-func (e *entry) fits(who int, seq uint32) bool {
+func (e *entry) fits(who, seq uint32) bool {
 	return int32(seq-e.acked[who]) >= -slack && int32(seq-e.end[who]) <= slack
 }
 
 // believable reports whether a RST or FIN of that end is one of the connection (RFC 5961 section 3.2). Where only one
 // direction is seen there is nothing to hold it against, and it is believed. The packet is counted already.
-func (e *entry) believable(h *packet.Headers, who int) bool {
-	other := client + server - who
+func (e *entry) believable(h *packet.Headers, who uint32) bool {
+	other := who ^ 1
 	if e.packets[other] == 0 {
 		return true
 	}
@@ -29,34 +29,32 @@ func (e *entry) believable(h *packet.Headers, who int) bool {
 // track follows the sequence numbers of both ends with one more segment. A segment whose sequence number fits moves the
 // number of what is acknowledged, and one whose acknowledgement fits that of what is sent, however far: packets may be
 // lost before they are seen.
-func (e *entry) track(h *packet.Headers, who int) {
+func (e *entry) track(h *packet.Headers, who uint32) {
 	if h.TCPFlags&packet.RST != 0 {
 		return
 	}
-	other := client + server - who
+	who &= 1 // the compiler then checks no bounds
+	other := who ^ 1
 	acks := h.TCPFlags&packet.ACK != 0
-	seqFits := e.state&seqOf(who) == 0 || e.fits(who, h.TCPSeq)
-	ackFits := acks && (e.state&seqOf(other) == 0 || e.fits(other, h.TCPAck))
-	if !seqFits && !ackFits {
+	known, otherKnown := e.state&seqOf(who) != 0, e.state&seqOf(other) != 0
+	if known && !e.fits(who, h.TCPSeq) && !(acks && (!otherKnown || e.fits(other, h.TCPAck))) {
 		e.rejoin(h, who)
 		return
 	}
 	e.state &^= anyLost
-	switch {
-	case e.state&seqOf(who) == 0:
+	if !known {
 		e.state |= seqOf(who)
 		e.acked[who], e.end[who] = h.TCPSeq, h.TCPNext
-	case (seqFits || ackFits) && int32(h.TCPNext-e.end[who]) > 0:
+	} else if int32(h.TCPNext-e.end[who]) > 0 {
 		e.end[who] = h.TCPNext
 	}
 	if !acks {
 		return
 	}
-	switch {
-	case e.state&seqOf(other) == 0:
+	if !otherKnown {
 		e.state |= seqOf(other)
 		e.acked[other], e.end[other] = h.TCPAck, h.TCPAck
-	case (seqFits || ackFits) && int32(h.TCPAck-e.acked[other]) > 0:
+	} else if int32(h.TCPAck-e.acked[other]) > 0 {
 		e.acked[other] = h.TCPAck
 		if int32(h.TCPAck-e.end[other]) > 0 {
 			e.end[other] = h.TCPAck
@@ -67,8 +65,8 @@ func (e *entry) track(h *packet.Headers, who int) {
 // rejoin takes a segment of which nothing fits: it is forged, or more than slack was lost in both directions before it was
 // seen. Its number becomes that of the connection if the next segment is one of the other end that acknowledges it, which
 // the other end does not do with a number that is forged.
-func (e *entry) rejoin(h *packet.Headers, who int) {
-	other := client + server - who
+func (e *entry) rejoin(h *packet.Headers, who uint32) {
+	other := who ^ 1
 	ahead := int16(uint16(h.TCPAck>>16) - e.lost)
 	if e.state&lostOf(other) == 0 || h.TCPFlags&packet.ACK == 0 || ahead < -(slack>>16) || ahead > slack>>16 {
 		e.state = e.state&^anyLost | lostOf(who)
@@ -82,7 +80,7 @@ func (e *entry) rejoin(h *packet.Headers, who int) {
 
 // finished reports whether each end has acknowledged the FIN of the other, of which h is the one that comes last. Without
 // sequence numbers that move nothing can be told.
-func (e *entry) finished(h *packet.Headers, who int) bool {
+func (e *entry) finished(h *packet.Headers, who uint32) bool {
 	const both = clientSeq | serverSeq
 	return e.state&both == both && e.acked[client] == e.end[client] && e.acked[server] == e.end[server] &&
 		e.end[who] == h.TCPNext && h.TCPNext != h.TCPSeq

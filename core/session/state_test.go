@@ -293,10 +293,10 @@ func TestQuotedDirection(t *testing.T) {
 func TestExists(t *testing.T) {
 	r := newRig(t, 64)
 	var old Replaced
-	if got := r.Create(fromClient(tcp, syn), base, &Params{ID: 1, Domain: 1}, &old); got != Created {
+	if got := r.Create(fromClient(tcp, syn), 1, base, &Params{ID: 1}, &old); got != Created {
 		t.Fatalf("first: %d", got)
 	}
-	if got := r.Create(fromServer(tcp, syn|ack), base, &Params{ID: 2, Domain: 1}, &old); got != Exists {
+	if got := r.Create(fromServer(tcp, syn|ack), 1, base, &Params{ID: 2}, &old); got != Exists {
 		t.Fatalf("second: %d, want Exists", got)
 	}
 	got := r.closesAt(20*sec, event.CloseTimeout)

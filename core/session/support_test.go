@@ -60,33 +60,68 @@ func icmpError(typ, code uint8, quoted *packet.Headers) *packet.Headers {
 	return h
 }
 
+// unkeyed is a table that is asked about packets whose keys are not at hand.
+type unkeyed struct{ *Table }
+
+func (t unkeyed) key(tuple *packet.Tuple, domain uint32) *Key {
+	k := new(Key)
+	t.SetKey(k, tuple, domain)
+	return k
+}
+
+func (t unkeyed) Lookup(h *packet.Headers, domain uint32, now int64, hit *Hit) bool {
+	return t.Table.Lookup(t.key(&h.Tuple, domain), h, now, hit)
+}
+
+func (t unkeyed) Create(h *packet.Headers, domain uint32, now int64, p *Params, old *Replaced) Outcome {
+	return t.Table.Create(t.key(&h.Tuple, domain), h, now, p, old)
+}
+
+func (t unkeyed) Quoted(h *packet.Headers, domain uint32, now int64, hit *Hit) bool {
+	return t.Table.Quoted(t.key(&h.Inner, domain), h, now, hit)
+}
+
+func (t unkeyed) Unkept(h *packet.Headers, now int64) bool {
+	return t.Table.Unkept(t.key(&h.Tuple, 1), now)
+}
+
+func (t unkeyed) OweOpen(h *packet.Headers, domain uint32) { t.Table.OweOpen(t.key(&h.Tuple, domain)) }
+
+func (t unkeyed) Get(h *packet.Headers, domain uint32, now int64, out *Session) bool {
+	return t.Table.Get(t.key(&h.Tuple, domain), now, out)
+}
+
 // rig is a table with one worker that does with packets what a worker does.
 type rig struct {
 	t *testing.T
-	*Table
+	unkeyed
 	nextID uint64
 	hit    Hit
 }
 
 func newRig(t *testing.T, maxSessions int) *rig {
-	return &rig{t: t, Table: New(Config{Max: maxSessions, Seed: 1, Timeouts: DefaultTimeouts()})}
+	return &rig{t: t, unkeyed: unkeyed{New(Config{Max: maxSessions, Seed: 1, Timeouts: DefaultTimeouts()})}}
 }
 
 // packet carries one packet at a time after base. It returns the session that had to go for it, if any, and whether the
 // packet has a session now.
 func (r *rig) packet(at time.Duration, h *packet.Headers, p Params) (old Replaced, ok bool) {
+	return r.packetIn(1, at, h, p)
+}
+
+// packetIn is packet in a domain.
+func (r *rig) packetIn(domain uint32, at time.Duration, h *packet.Headers, p Params) (old Replaced, ok bool) {
 	now := base + int64(at)
 	if h.ICMPError() {
-		return old, r.Quoted(h, 1, now, &r.hit)
+		return old, r.Quoted(h, domain, now, &r.hit)
 	}
-	p.Domain = max(p.Domain, 1)
-	if r.Lookup(h, p.Domain, now, &r.hit) {
+	if r.Lookup(h, domain, now, &r.hit) {
 		return old, true
 	}
 	p.FromServer = p.FromServer || h.Proto == packet.ProtoTCP && h.HasL4 && h.TCPFlags&(syn|ack) == syn|ack
 	r.nextID++
 	p.ID = r.nextID
-	outcome := r.Create(h, now, &p, &old)
+	outcome := r.Create(h, domain, now, &p, &old)
 	return old, outcome != Full
 }
 

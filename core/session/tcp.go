@@ -6,20 +6,20 @@ import (
 )
 
 // start sets the state and the timeouts of a new session from the packet that creates it.
-func (t *Table) start(e *entry, h *packet.Headers, fromClient bool) {
+func (t *Table) start(e *entry, h *packet.Headers, who uint32) {
 	e.timeout = e.idle
 	switch {
 	case h.Proto == packet.ProtoTCP && h.HasL4 && h.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN:
 		e.state |= synSeen
 		e.timeout = t.seconds.tcpInitial
-	case h.Proto == packet.ProtoTCP && !fromClient && h.HasL4 && h.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK:
+	case h.Proto == packet.ProtoTCP && who == server && h.HasL4 && h.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK:
 		e.state |= joined
 		e.timeout = t.seconds.tcpInitial
 	case h.Proto == packet.ProtoTCP:
 		// A tap joins in the middle: what begins without a SYN is taken for established.
 		e.state |= joined | established
 	}
-	t.follow(e, h, fromClient)
+	t.follow(e, h, who)
 }
 
 // idle returns the inactivity timeout of a session in seconds.
@@ -48,34 +48,30 @@ const protoOSPF = 89
 
 // follow moves the state of a session with one more packet of it and reports whether the session now has an earlier
 // deadline than before. Where the order of packets is lost between workers the outcome is the same in the end.
-func (t *Table) follow(e *entry, h *packet.Headers, fromClient bool) (sooner bool) {
-	if h.Proto != packet.ProtoTCP || !h.HasL4 || h.TCPFlags&packet.RST == 0 {
-		e.state |= sentOf(side(fromClient))
+func (t *Table) follow(e *entry, h *packet.Headers, who uint32) (sooner bool) {
+	if h.Proto != packet.ProtoTCP || !h.HasL4 {
+		e.state |= sentOf(who)
+		return who == server && h.EchoReply() && t.end(e, event.CloseResponse)
 	}
-	if !h.HasL4 {
-		return false
+	if h.TCPFlags&packet.RST == 0 {
+		e.state |= sentOf(who)
 	}
-	switch h.Proto {
-	case packet.ProtoTCP:
-		if pureSYN(h) {
-			t.syn(e, h, fromClient)
-		}
-		e.track(h, side(fromClient))
-		if e.state&established == 0 {
-			sooner = t.handshake(e, h, fromClient)
-		}
-		return t.ending(e, h, fromClient) || sooner
-	case packet.ProtoICMP, packet.ProtoICMPv6:
-		if !fromClient && h.EchoReply() {
-			return t.end(e, event.CloseResponse)
-		}
+	if pureSYN(h) {
+		t.syn(e, h, who)
 	}
-	return false
+	e.track(h, who)
+	if h.TCPFlags&(packet.SYN|packet.FIN|packet.RST) == 0 && e.state&established != 0 && e.state&bothFINs != bothFINs {
+		return false // nothing else moves its state: most packets
+	}
+	if e.state&established == 0 {
+		sooner = t.handshake(e, h, who)
+	}
+	return t.ending(e, h, who) || sooner
 }
 
 // syn notes the SYN of the client. As long as nobody has answered, the last one counts.
-func (t *Table) syn(e *entry, h *packet.Headers, fromClient bool) {
-	if !fromClient {
+func (t *Table) syn(e *entry, h *packet.Headers, who uint32) {
+	if who != client {
 		return
 	}
 	e.state |= synSeen
@@ -85,13 +81,13 @@ func (t *Table) syn(e *entry, h *packet.Headers, fromClient bool) {
 }
 
 // handshake follows SYN, SYN-ACK, ACK. An ACK of the server completes it, too: a tap may not have seen all of the three.
-func (t *Table) handshake(e *entry, h *packet.Headers, fromClient bool) (sooner bool) {
+func (t *Table) handshake(e *entry, h *packet.Headers, who uint32) (sooner bool) {
 	switch {
 	case h.TCPFlags&packet.RST != 0:
 		return false
-	case !fromClient && h.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK:
+	case who == server && h.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK:
 		e.state |= synAckSeen
-	case h.TCPFlags&(packet.SYN|packet.ACK) == packet.ACK && fromClient:
+	case h.TCPFlags&(packet.SYN|packet.ACK) == packet.ACK && who == client:
 		e.state |= clientACK
 	case h.TCPFlags&(packet.SYN|packet.ACK) == packet.ACK:
 		e.state |= synAckSeen | clientACK
@@ -110,13 +106,12 @@ func (t *Table) handshake(e *entry, h *packet.Headers, fromClient bool) (sooner 
 
 // ending follows RST and FIN. After a RST the session waits Closed for stragglers; after both FINs TCPTimeWait, after
 // the acknowledgement of the second FIN Closed. One FIN alone changes nothing: half-closed sessions may live long.
-func (t *Table) ending(e *entry, h *packet.Headers, fromClient bool) (sooner bool) {
-	who := side(fromClient)
+func (t *Table) ending(e *entry, h *packet.Headers, who uint32) (sooner bool) {
 	if h.TCPFlags&(packet.RST|packet.FIN) != 0 && !e.believable(h, who) {
 		return false
 	}
 	if h.TCPFlags&packet.RST != 0 {
-		if fromClient {
+		if who == client {
 			return t.end(e, event.CloseClientRST)
 		}
 		return t.end(e, event.CloseServerRST)

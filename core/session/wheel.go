@@ -13,27 +13,27 @@ func (e *entry) overdue(now int64) int64 {
 // file puts an entry into the wheel slot of its deadline, or as far ahead as the wheel reaches: it is filed again when
 // that slot comes.
 func (s *shard) file(i uint32, now int64) {
-	e := &s.entries[i]
-	deadline := (now + max(-e.overdue(now), 0)) >> slotShift
+	c := &s.cold[i]
+	deadline := (now + max(-s.entries[i].overdue(now), 0)) >> slotShift
 	slot := min(max(deadline, s.turned+1), s.turned+wheelSlots-1)
 	head := &s.wheel[slot&(wheelSlots-1)]
-	e.next = *head
-	e.prev = slotBit | uint32(slot&(wheelSlots-1))
-	if e.next != 0 {
-		s.entries[e.next].prev = i
+	c.next = *head
+	c.prev = slotBit | uint32(slot&(wheelSlots-1))
+	if c.next != 0 {
+		s.cold[c.next].prev = i
 	}
 	*head = i
 }
 
 func (s *shard) unfile(i uint32) {
-	e := &s.entries[i]
-	if e.prev&slotBit != 0 {
-		s.wheel[e.prev&^slotBit] = e.next
+	c := &s.cold[i]
+	if c.prev&slotBit != 0 {
+		s.wheel[c.prev&^slotBit] = c.next
 	} else {
-		s.entries[e.prev].next = e.next
+		s.cold[c.prev].next = c.next
 	}
-	if e.next != 0 {
-		s.entries[e.next].prev = e.prev
+	if c.next != 0 {
+		s.cold[c.next].prev = c.prev
 	}
 }
 
@@ -138,7 +138,7 @@ func (s *shard) end(secret *flowhash.Key, now int64, out []Session) []Session {
 	defer s.mu.Unlock()
 	for i := uint32(1); i < s.fresh; i++ {
 		e := &s.entries[i]
-		if e.id == 0 {
+		if s.cold[i].id == 0 {
 			continue
 		}
 		closed := now

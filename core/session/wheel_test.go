@@ -109,7 +109,7 @@ func TestSkew(t *testing.T) {
 // TestSameSeedSameOrder checks that one seed gives one order of closes, which a capture's events depend on.
 func TestSameSeedSameOrder(t *testing.T) {
 	order := func(seed uint64) (ids []uint64) {
-		r := &rig{t: t, Table: New(Config{Max: 1 << 12, Seed: seed, Timeouts: DefaultTimeouts()})}
+		r := &rig{t: t, unkeyed: unkeyed{New(Config{Max: 1 << 12, Seed: seed, Timeouts: DefaultTimeouts()})}}
 		for i := range 500 {
 			r.packet(time.Duration(i)*time.Millisecond, flow(i), Params{})
 		}
@@ -130,10 +130,10 @@ func TestSameSeedSameOrder(t *testing.T) {
 // TestExpireShares checks that the workers' shares of the shards do not overlap and leave none out.
 func TestExpireShares(t *testing.T) {
 	for _, workers := range []int{1, 3, numShards, numShards + 5} {
-		table := New(Config{Max: 1 << 12, Seed: 1, Workers: workers, Timeouts: DefaultTimeouts()})
+		table := unkeyed{New(Config{Max: 1 << 12, Seed: 1, Workers: workers, Timeouts: DefaultTimeouts()})}
 		var old Replaced
 		for i := range 1000 {
-			table.Create(flow(i), base, &Params{ID: uint64(i), Domain: 1}, &old)
+			table.Create(flow(i), 1, base, &Params{ID: uint64(i)}, &old)
 		}
 		seen := make(map[uint64]bool)
 		out := make([]Session, 1000)

@@ -57,7 +57,7 @@ func answers(p *hook.Packet) bool {
 // icmpError lets an ICMP error pass if the session it quotes is there (RFC 792 errors never make a session).
 func (w *Worker) icmpError(p *hook.Packet, last bool) (v hook.Verdict, waits bool) {
 	var hit session.Hit
-	if !p.HasInner || !w.Sessions.Quoted(&p.Headers, w.domain, p.Time, &hit) {
+	if !w.quoted(p, &hit) {
 		if p.HasInner && !last && w.late.wait(p, w.domain) != nil {
 			return hook.Pass, true
 		}
@@ -66,6 +66,15 @@ func (w *Worker) icmpError(p *hook.Packet, last bool) (v hook.Verdict, waits boo
 	}
 	p.OutZone = hit.OutZone
 	return hook.Pass, false
+}
+
+// quoted finds the session of the packet that an ICMP error quotes.
+func (w *Worker) quoted(p *hook.Packet, hit *session.Hit) bool {
+	if !p.HasInner {
+		return false
+	}
+	w.Sessions.SetKey(&w.key, &p.Inner, w.domain)
+	return w.Sessions.Quoted(&w.key, &p.Headers, p.Time, hit)
 }
 
 // decide asks the policies about the first packet of a flow. What they say is in w.permit, or of a packet that does not pass
@@ -105,7 +114,7 @@ func (w *Worker) firstPacket(p *hook.Packet, last bool) (v hook.Verdict, waits b
 		return v, false
 	}
 	if w.create(p, p, false) && !w.permit.NoOpen {
-		w.opened(p, p, w.nextID)
+		w.opened(p, w.nextID)
 	}
 	w.nextID += w.created * w.idStride
 	return hook.Pass, false
@@ -115,7 +124,7 @@ func (w *Worker) firstPacket(p *hook.Packet, last bool) (v hook.Verdict, waits b
 // an answer: the policies say which of the two is.
 func (w *Worker) answersDoubtful(p *hook.Packet) bool {
 	var hit session.Hit
-	if p.Proto == packet.ProtoTCP || !w.coarse() || !w.Sessions.LookupDenied(&p.Headers, w.domain, p.Time, &hit) {
+	if p.Proto == packet.ProtoTCP || !w.coarse() || !w.Sessions.LookupDenied(&w.key, &p.Headers, p.Time, &hit) {
 		return false
 	}
 	p.OutZone, p.App = hit.OutZone, hit.App
@@ -124,7 +133,7 @@ func (w *Worker) answersDoubtful(p *hook.Packet) bool {
 
 // answersUnkept reports, and counts, that a denied packet answers what the table had no room for.
 func (w *Worker) answersUnkept(p *hook.Packet) bool {
-	if p.Proto == packet.ProtoTCP || !w.Sessions.Unkept(&p.Headers, p.Time) {
+	if p.Proto == packet.ProtoTCP || !w.Sessions.Unkept(&w.key, p.Time) {
 		return false
 	}
 	w.counts.unkept++
@@ -167,10 +176,10 @@ func (w *Worker) create(p, first *hook.Packet, fromServer bool) bool {
 	params := session.Params{
 		ID: w.nextID, Policy: w.permit.Policy, Interface: first.Interface, InZone: first.InZone, OutZone: first.OutZone,
 		App: first.App, Timeout: w.permit.Timeout, LogClose: !w.permit.NoClose,
-		Domain: w.domain, FromServer: fromServer, Exact: !w.coarse(),
+		FromServer: fromServer, Exact: !w.coarse(),
 		Doubtful: w.coarse() && p.Proto != packet.ProtoTCP && w.fromService(p),
 	}
-	outcome := w.Sessions.Create(&p.Headers, p.Time, &params, &w.old)
+	outcome := w.Sessions.Create(&w.key, &p.Headers, p.Time, &params, &w.old)
 	w.replaced(w.at)
 	w.created = 0
 	if outcome == session.Created {
@@ -216,7 +225,7 @@ func (w *Worker) joinAs(p *hook.Packet, fromServer bool) bool {
 	}
 	isNew := w.create(p, first, fromServer)
 	if isNew && !w.permit.NoOpen {
-		w.opened(p, first, w.nextID)
+		w.opened(first, w.nextID)
 	}
 	w.nextID += w.created * w.idStride
 	p.App = first.App

@@ -68,9 +68,10 @@ type Worker struct {
 	expired  []session.Session // room for those that are due; grows only if Complete, at most to as many as there are
 	frags    *fragments
 	late     *late
-	resolved bool   // since the counters were published
-	domain   uint32 // of the packet at hand
-	at       int64  // time of the packet or batch at hand: never decreases
+	resolved bool        // since the counters were published
+	domain   uint32      // of the packet at hand
+	key      session.Key // of the packet at hand, or of the packet that an ICMP error quotes
+	at       int64       // time of the packet or batch at hand: never decreases
 	created  uint64
 	reverse  hook.Packet
 	now      int64
@@ -254,7 +255,7 @@ func (w *Worker) sessionClosed(s *session.Session, now int64) {
 // opened offers the open record of a session that a packet has just created; id is that of the session, and first the
 // packet as the client would have sent it. Forged addresses create as many sessions as they like: what the limiter refuses
 // is owed until both ends want the session.
-func (w *Worker) opened(p, first *hook.Packet, id uint64) {
+func (w *Worker) opened(first *hook.Packet, id uint64) {
 	if w.lane.Full() {
 		w.flush(w.at)
 	}
@@ -262,20 +263,21 @@ func (w *Worker) opened(p, first *hook.Packet, id uint64) {
 	if w.lane.TryUnanswered(event.SessionOpen, w.lane.Slot(first.InZone), w.at, uint32(w.nFound)) {
 		w.nFound++
 	} else {
-		w.Sessions.OweOpen(&p.Headers, w.domain)
+		w.Sessions.OweOpen(&w.key)
 	}
 }
 
-// lookup finds the session of a packet and offers the open record that has become due with it.
+// lookup finds the session of a packet, whose key it sets, and offers the open record that has become due with it.
 func (w *Worker) lookup(p *hook.Packet, hit *session.Hit) bool {
-	if !w.Sessions.Lookup(&p.Headers, w.domain, p.Time, hit) {
+	w.Sessions.SetKey(&w.key, &p.Tuple, w.domain)
+	if !w.Sessions.Lookup(&w.key, &p.Headers, p.Time, hit) {
 		return false
 	}
 	if hit.OpenDue {
 		if w.lane.Full() {
 			w.flush(w.at)
 		}
-		if w.Sessions.Get(&p.Headers, w.domain, p.Time, &w.ended[w.nEnded]) &&
+		if w.Sessions.Get(&w.key, p.Time, &w.ended[w.nEnded]) &&
 			w.lane.Offer(event.SessionOpen, 0, w.at, openedRef|uint32(w.nEnded)) {
 			w.nEnded++
 		}

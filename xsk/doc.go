@@ -1,13 +1,12 @@
 // Package xsk receives packets through AF_XDP sockets: all receive queues of one network interface, or none.
 //
-// # A tap is the end of the road
+// # What happens to packets
 //
 // The XDP program of this package TAKES IPv4 and IPv6 packets FROM THE KERNEL. They are looked at and their memory is
 // recycled: nobody else on the machine gets them, no connection of the host itself works over that interface. Use it on
 // a port that only listens, such as the receiving end of a mirror port or an optical tap. The kernel keeps what is
 // neither IPv4 nor IPv6 (ARP, LLDP), the destination ports of [Config.PassPorts], and the packets of a queue that has
-// no socket. Transmit, and with it forwarding, is not here yet; its place is beside [Socket.Receive], with a ring of
-// its own over the same UMEM.
+// no socket. Nothing is transmitted.
 //
 // # Life
 //
@@ -18,11 +17,22 @@
 // One goroutine reads one [Socket]: [Socket.Wait], [Socket.Receive], [Socket.Release], again. Everything else may be
 // called from anywhere. One goroutine per interface watches the link; none is started per call.
 //
-// # What lives where
+// # What asavie/xdp does
 //
-// asavie/xdp opens and binds the sockets (bind.go) and is asked for nothing else; the rings are this package's
-// (rings.go). The addresses and layouts of the kernel's AF_XDP interface never leave this package, and it imports
-// nothing of ours: no frames, no events, no configuration file.
+// github.com/asavie/xdp makes, configures and binds a socket with its UMEM, and closes it. Only bind.go calls it. It is not
+// maintained; what this package does about it:
+//
+//   - Its bind flags are a package variable, so opens and closes are serialised (asaviePackage).
+//   - Its sockets are made without close-on-exec; no child is started until that is set.
+//   - It returns the text of a system error instead of the error; bindError types it by that text.
+//   - It never unmaps the rings, neither at a close nor after a failed open, and a mapping keeps the queue busy; leftover.go finds
+//     the mappings in /proc/self/maps and unmaps them.
+//   - Its rings are accessed without atomic operations and do not know need_wakeup; rings.go maps the fill and receive rings once
+//     more and is the only code that touches them. The completion ring is there because the kernel demands one.
+//   - Its XDP program is not used: ours is bpf/tap.c, loaded by code that bpf2go generates from it (program.go, `go generate`).
+//
+// The addresses and layouts of the kernel's AF_XDP interface never leave this package, and it imports no other package of the
+// project.
 //
 // It needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF, a limit of locked memory (or CAP_IPC_LOCK) that covers
 // Frames × FrameSize for each queue, and Linux 5.9.

@@ -33,7 +33,7 @@ type linkWatch struct {
 	messages *os.File // rtnetlink, subscribed to link changes
 	queries  *netlink.Handle
 	ethtool  *ethtool
-	changes  chan struct{} // one place: a change that nobody has seen yet
+	changes  chan struct{} // of length 1: a change that was not received yet
 	started  bool
 	done     chan struct{} // the goroutine has ended
 
@@ -143,7 +143,7 @@ func (w *linkWatch) refresh() bool {
 		return false
 	}
 	if err != nil {
-		return true // no news; the next turn asks again
+		return true // unknown; the next turn asks again
 	}
 	now := w.describe(found)
 	w.set(func(l *Link) { *l = now })
@@ -195,7 +195,7 @@ func subscribeLinks() (*os.File, error) {
 func linkMessage(datagram []byte, index int) (relevant, deleted bool) {
 	messages, err := syscall.ParseNetlinkMessage(datagram)
 	if err != nil {
-		return true, false // cut or strange: look
+		return true, false // truncated or malformed: look at the link
 	}
 	for _, m := range messages {
 		if len(m.Data) < unix.SizeofIfInfomsg {

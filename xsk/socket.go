@@ -173,7 +173,7 @@ func (s *Socket) giveBack() {
 	s.fill.add(s.held)
 	s.held = s.held[:0]
 	if s.fill.needsWakeup() {
-		// The result says nothing: the call is only a knock at the door, and if the interface is down nobody answers.
+		// The call only makes the driver look at the ring. Its result is of no use: it fails while the interface is down.
 		_, _, _ = unix.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
 		s.wakeups.Add(1)
 	}
@@ -256,7 +256,7 @@ func (s *Socket) close() error {
 	}
 	s.closed = true
 
-	// Take the descriptors away from the other goroutines, which then need not wait for the kernel.
+	// From here on the other goroutines find no descriptors, and do not wait for the kernel.
 	s.admin.Lock()
 	final, err := s.stats()
 	errs := []error{err}

@@ -12,7 +12,7 @@ func openFile(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 }
 
-// awaitedFile reads a file that may be a FIFO nobody has opened for writing yet: a read would take that for its end.
+// awaitedFile reads a file that may be a FIFO that has no writer yet: a read would take that for its end.
 type awaitedFile struct {
 	*os.File
 	begun bool

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"context"
+	_ "embed"
 	"io"
 
 	"github.com/rtflow/pipelined/core/source"
@@ -9,20 +10,17 @@ import (
 	"github.com/rtflow/pipelined/sdk"
 )
 
+//go:embed sample.toml
+var sample string
+
 // Plugin returns the source "pcap". stdin is what file = "-" reads.
 func Plugin(stdin io.Reader) source.Plugin {
 	return source.Plugin{
 		Name:    "pcap",
 		Summary: "reads a capture: pcap or pcapng, plain or compressed, in the time of its packets",
-		Sample:  Sample,
+		Sample:  sample,
 		Configure: func(cfg sdk.Config, _ source.Env) source.Configured {
-			var o struct {
-				File      string `toml:"file"`
-				Interface string `toml:"interface"`
-			}
-			if cfg.Decode(&o) && o.File == "" {
-				cfg.Errorf("file", "the path of the capture is missing")
-			}
+			o := decode(cfg)
 			return Configure(Config{Path: o.File, Stdin: stdin, Interface: o.Interface}, nil)
 		},
 	}
@@ -48,24 +46,4 @@ func Configure(cfg Config, opened func(*Source)) source.Configured {
 		c.Interfaces = []string{cfg.Interface}
 	}
 	return c
-}
-
-// plugged is a Source as the pipeline sees it: with one queue.
-type plugged struct{ *Source }
-
-var _ source.Source = plugged{}
-
-func (p plugged) Queues() []source.FrameSource { return []source.FrameSource{p.Source} }
-
-func (p plugged) Status() any { return p.Stats() }
-
-func (p plugged) Counters() []source.Counter {
-	st := p.Stats()
-	return []source.Counter{
-		{Name: "packets", Queue: -1, Value: st.Packets},
-		{Name: "bytes", Queue: -1, Value: st.Bytes},
-		{Name: "out_of_order", Queue: -1, Value: st.OutOfOrder},
-		{Name: "clock_set_back", Queue: -1, Value: st.ClockSetBack},
-		{Name: "other_link_type", Queue: -1, Value: st.OtherLinkType},
-	}
 }

@@ -57,7 +57,7 @@ func (p *pump) run() {
 	p.signal()
 }
 
-// put adds a record to the batch that is being filled, once there is room. It reports false if nobody wants it any more.
+// put adds a record to the batch that is being filled, once there is room. It reports false after stop.
 func (p *pump) put(rec *record) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

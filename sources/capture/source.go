@@ -2,7 +2,6 @@ package capture
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"io"
 	"io/fs"
@@ -12,11 +11,6 @@ import (
 
 	"github.com/rtflow/pipelined/core/packet"
 )
-
-// Sample is a commented configuration that loads.
-//
-//go:embed sample.toml
-var Sample string
 
 // Config says what to read.
 type Config struct {
@@ -80,7 +74,7 @@ type Source struct {
 	err   error // how a regular file ended
 }
 
-// Open opens the capture. The header of a regular file is read at once, so that what is no capture is found out here; a
+// Open opens the capture. The header of a regular file is read at once, so that a file that is no capture is refused here; a
 // pipe is first looked at by Receive.
 func Open(cfg Config) (*Source, error) {
 	s := &Source{cfg: cfg, stage: newStage()}

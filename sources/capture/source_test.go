@@ -583,7 +583,7 @@ func TestRepositoryCaptures(t *testing.T) {
 
 func TestSample(t *testing.T) {
 	for _, key := range []string{"plugin = \"pcap\"", "file = ", "interface = "} {
-		if !strings.Contains(Sample, key) {
+		if !strings.Contains(sample, key) {
 			t.Errorf("the sample lacks %s", key)
 		}
 	}

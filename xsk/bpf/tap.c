@@ -2,8 +2,7 @@
 //
 // It takes IPv4 and IPv6 packets from the kernel and hands them to the AF_XDP socket of their receive queue, also those
 // behind VLAN tags, in PPPoE sessions and behind MPLS labels: what core/packet decodes. Everything else stays with the
-// kernel, and so does everything whose queue has no socket: a program without a daemon behind it must never be the reason
-// for a dead interface.
+// kernel, and so does everything whose queue has no socket, so that a program without a daemon does not cut off the interface.
 //
 // Every packet is counted under exactly one of the causes below, so that their sum is what the interface received.
 //

@@ -29,7 +29,7 @@ func NewHost(t testing.TB) *Host {
 		t.Fatalf("nettest: make a network namespace: %v", err)
 	}
 	h := &Host{t: t, ns: ns}
-	t.Cleanup(func() { _ = h.ns.Close() }) // the descriptor is ours alone: there is nothing to do about a failure
+	t.Cleanup(func() { _ = h.ns.Close() }) // nothing can be done about a failure
 	h.Do(func() {
 		// A kernel without IPv6 has no such files, and is quiet anyway.
 		for _, which := range []string{"all", "default"} {
@@ -80,7 +80,7 @@ func (h *Host) Start(cmd *exec.Cmd) {
 	h.t.Cleanup(func() {
 		if cmd.ProcessState == nil {
 			_ = cmd.Process.Kill() // it may have ended by itself
-			_ = cmd.Wait()         // its exit status is the test's affair, and the test did not ask
+			_ = cmd.Wait()         // the test did not ask for its exit status
 		}
 	})
 }

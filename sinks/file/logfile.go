@@ -22,7 +22,7 @@ const checkEvery = time.Second
 type logFile struct {
 	path    string
 	trust   safefile.Options
-	mode    fileMode
+	mode    fs.FileMode
 	owner   owner
 	rotate  rotateOptions
 	durable bool // a new file's directory entry must be on the disk too
@@ -77,7 +77,7 @@ func (l *logFile) openFile() (f *os.File, created bool, err error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return f, false, err
 	}
-	f, err = l.at.Create(l.at.Name, flags, fs.FileMode(l.mode))
+	f, err = l.at.Create(l.at.Name, flags, l.mode)
 	return f, err == nil, err
 }
 
@@ -106,7 +106,7 @@ func (l *logFile) adopt(f *os.File, created bool, now time.Time) error {
 		if err := l.owner.give(f); err != nil {
 			return fmt.Errorf("file: %w", err)
 		}
-		if err := f.Chmod(fs.FileMode(l.mode)); err != nil { // whatever the umask says
+		if err := f.Chmod(l.mode); err != nil { // whatever the umask says
 			return fmt.Errorf("file: %w", err)
 		}
 		if l.durable {

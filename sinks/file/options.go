@@ -2,7 +2,6 @@ package file
 
 import (
 	"fmt"
-	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -17,8 +16,8 @@ type table struct {
 	Path         string        `toml:"path"`
 	Rotate       rotateOptions `toml:"rotate"`
 	Sync         syncMode      `toml:"sync"`
-	SyncInterval duration      `toml:"sync_interval"`
-	Mode         fileMode      `toml:"mode"`
+	SyncInterval time.Duration `toml:"sync_interval"`
+	Mode         values.Mode   `toml:"mode"`
 	Owner        string        `toml:"owner"`
 	Group        string        `toml:"group"`
 	Shared       bool          `toml:"shared_directory"`
@@ -54,18 +53,6 @@ func (m *syncMode) UnmarshalText(text []byte) error {
 	default:
 		return fmt.Errorf(`want "none", "interval" or "batch", got %q`, text)
 	}
-	return nil
-}
-
-// duration is a time.Duration as text.
-type duration time.Duration
-
-func (d *duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf(`want a duration such as "1s", got %q`, text)
-	}
-	*d = duration(v)
 	return nil
 }
 
@@ -106,19 +93,5 @@ func (a *age) UnmarshalText(text []byte) error {
 		return fmt.Errorf(`want days such as "30d", or a duration such as "36h", got %q`, text)
 	}
 	*a = age(v)
-	return nil
-}
-
-// fileMode is a file's permission bits in octal.
-type fileMode fs.FileMode
-
-// UnmarshalTOML takes strings only: a number would be read as decimal here and as octal there.
-func (m *fileMode) UnmarshalTOML(value any) error {
-	text, ok := value.(string)
-	v, err := strconv.ParseUint(text, 8, 32)
-	if !ok || err != nil || v > 0o777 {
-		return fmt.Errorf(`want permission bits as a string such as "0640", got %v`, value)
-	}
-	*m = fileMode(v)
 	return nil
 }

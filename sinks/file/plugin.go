@@ -3,6 +3,7 @@ package file
 import (
 	_ "embed"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -53,7 +54,7 @@ func newFile(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	o := table{
 		Format:       options.DefaultFormat(format.RFC5424),
 		Rotate:       rotateOptions{Keep: 14},
-		SyncInterval: duration(time.Second),
+		SyncInterval: time.Second,
 		Mode:         0o640,
 	}
 	read := cfg.Decode(&o) // what could be read is checked all the same, so that one run shows every mistake
@@ -72,13 +73,13 @@ func newFile(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	sink := newSink(enc, &logFile{
 		path:    o.Path,
 		trust:   safefile.Options{Shared: o.Shared, Owners: own.users()},
-		mode:    o.Mode,
+		mode:    fs.FileMode(o.Mode),
 		owner:   own,
 		rotate:  o.Rotate,
 		durable: o.Sync != syncNone,
 		layout:  layoutOf(o.Format.Format),
 		warn:    warn,
-	}, o.Sync, time.Duration(o.SyncInterval))
+	}, o.Sync, o.SyncInterval)
 	sink.tellEpoch = true
 	if env.Window > 0 {
 		sink.most = min(syncRecords, max(env.Window/2, 1))
@@ -112,9 +113,8 @@ func (o *table) check(cfg sdk.Config) bool {
 	mistake(r.MaxAge != 0 && time.Duration(r.MaxAge) < minMaxAge, "rotate.max_age", "want at least %v, got %v",
 		minMaxAge, time.Duration(r.MaxAge))
 	mistake(o.Mode == 0, "mode", "nobody could open the file; want for example \"0640\"")
-	every := time.Duration(o.SyncInterval)
-	mistake(every < minSyncInterval || every > maxSyncInterval, "sync_interval", "want %v to %v, got %v",
-		minSyncInterval, maxSyncInterval, every)
+	mistake(o.SyncInterval < minSyncInterval || o.SyncInterval > maxSyncInterval, "sync_interval", "want %v to %v, got %v",
+		minSyncInterval, maxSyncInterval, o.SyncInterval)
 	return good
 }
 

@@ -2,21 +2,21 @@ package unixsock
 
 import (
 	"fmt"
-	"io/fs"
-	"strconv"
 	"time"
+
+	"github.com/rtflow/pipelined/internal/values"
 )
 
 // options is the table of the sink.
 type options struct {
-	Path        string         `toml:"path"`
-	Mode        mode           `toml:"mode"`
-	Sessions    sessions       `toml:"sessions"`
-	Second      *second        `toml:"second"`
-	Permissions *permissions   `toml:"permissions"`
-	Silence     durationOption `toml:"silence"`
-	PeerUser    []string       `toml:"peer_user"`
-	PeerGroup   []string       `toml:"peer_group"`
+	Path        string        `toml:"path"`
+	Mode        mode          `toml:"mode"`
+	Sessions    sessions      `toml:"sessions"`
+	Second      *second       `toml:"second"`
+	Permissions *values.Mode  `toml:"permissions"`
+	Silence     time.Duration `toml:"silence"`
+	PeerUser    []string      `toml:"peer_user"`
+	PeerGroup   []string      `toml:"peer_group"`
 }
 
 // mode says who connects.
@@ -65,31 +65,5 @@ func oneOf[T fmt.Stringer](v *T, text []byte, a, b T) error {
 	default:
 		return fmt.Errorf("want %q or %q, got %q", a, b, text)
 	}
-	return nil
-}
-
-// permissions are a socket's permission bits in octal.
-type permissions fs.FileMode
-
-// UnmarshalTOML takes strings only: a number would be read as decimal here and as octal there.
-func (p *permissions) UnmarshalTOML(value any) error {
-	text, ok := value.(string)
-	v, err := strconv.ParseUint(text, 8, 32)
-	if !ok || err != nil || v > 0o777 {
-		return fmt.Errorf(`want permission bits as a string such as "0660", got %v`, value)
-	}
-	*p = permissions(v)
-	return nil
-}
-
-// durationOption is a time.Duration as text.
-type durationOption time.Duration
-
-func (d *durationOption) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf(`want a duration such as "30s", got %q`, text)
-	}
-	*d = durationOption(v)
 	return nil
 }

@@ -34,7 +34,7 @@ func Plugin() sdk.SinkPlugin {
 }
 
 func newPlugin(cfg sdk.Config, env sdk.Env) sdk.Sink {
-	o := options{Silence: durationOption(defaultSilence)}
+	o := options{Silence: defaultSilence}
 	decoded := cfg.Decode(&o)
 	if !o.check(cfg) || !decoded { // all mistakes at once
 		return nil
@@ -54,7 +54,7 @@ func newPlugin(cfg sdk.Config, env sdk.Env) sdk.Sink {
 		c = Listener(l)
 	}
 	return New(Config{
-		Connector: c, Delta: o.Sessions == deltaLayout, Silence: time.Duration(o.Silence), Warn: warn,
+		Connector: c, Delta: o.Sessions == deltaLayout, Silence: o.Silence, Warn: warn,
 		Mode: o.Mode.String(), Path: o.Path,
 	})
 }
@@ -88,8 +88,7 @@ func (o *options) check(cfg sdk.Config) bool {
 		cfg.Warnf("permissions", "every user of this host may connect")
 	}
 	o.checkPeers(cfg, mistake)
-	silence := time.Duration(o.Silence)
-	mistake(silence < minSilence || silence > maxSilence, "silence", "want %v to %v, got %v", minSilence, maxSilence, silence)
+	mistake(o.Silence < minSilence || o.Silence > maxSilence, "silence", "want %v to %v, got %v", minSilence, maxSilence, o.Silence)
 	return good
 }
 

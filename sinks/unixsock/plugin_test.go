@@ -48,7 +48,7 @@ func TestConfiguration(t *testing.T) {
 		{"path = \"@\"\npeer_user = [\"0\"]", `path: want a name behind the "@"`},
 		{"path = \"unix:///run/s\"", "path: want the path of a socket, not a URL"},
 		{"path = \"/run/s\"\nsilence = \"10ms\"", "silence: want 1s to 10m0s, got 10ms"},
-		{"path = \"/run/s\"\nsilence = \"soon\"", "silence: want a duration"},
+		{"path = \"/run/s\"\nsilence = \"soon\"", "silence: must be a duration such as \"5s\" or \"10m\", not the string \"soon\""},
 		{"path = \"/run/s\"\nmod = \"dial\"", `mod: unknown key; did you mean "mode"?`},
 	} {
 		sink, got := configure(c.text)

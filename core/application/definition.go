@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/keypath"
 )
 
 // Definition is a user's application or application set as a configuration writes it. It is one of three: a single term
@@ -103,7 +104,7 @@ func (b *builder) define(name string) {
 	case def.Terms != nil:
 		var all []Term
 		for i := range def.Terms {
-			all = append(all, b.term(name, fmt.Sprintf("term[%d].", i), &def.Terms[i])...)
+			all = append(all, b.term(name, keypath.Element("term", i)+".", &def.Terms[i])...)
 		}
 		if len(def.Terms) == 0 {
 			b.problem(name, "term", "an application without terms matches nothing")
@@ -122,7 +123,7 @@ func (b *builder) members(name string, members []string) []Term {
 	var all []Term
 	seen := make(map[Term]bool)
 	for i, m := range members {
-		key := fmt.Sprintf("members[%d]", i)
+		key := keypath.Element("members", i)
 		if at := slices.Index(b.path, m); at >= 0 {
 			cycle := append(slices.Clone(b.path[at:]), m)
 			b.problem(name, key, "the set contains itself: %s", strings.Join(cycle, " > "))

@@ -26,7 +26,7 @@ type File struct {
 
 	pipeline *Section        // nil if there is none
 	complete bool            // every file could be parsed
-	meant    map[string]bool // names of tables that seem to be there, misspelled
+	meant    map[string]bool // names of tables of which there is one with a similar, unknown name
 	zones    map[string]*Section
 }
 

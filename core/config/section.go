@@ -49,7 +49,7 @@ func ParseTable(file string, data []byte, path ...string) (*Section, *Problems) 
 	return s, problems
 }
 
-// parsed reports whether the text that the section is the whole of could be parsed.
+// parsed reports whether the document could be parsed. Of a section that is a whole document.
 func (s *Section) parsed() bool { return s.at.node != nil }
 
 // Name returns the last part of the table's name: "audit" for [sinks.audit], "" for the whole document.

@@ -13,7 +13,7 @@ type tables struct {
 	named    map[string][]*Section // [sinks.NAME] …: a name in one file only; in the order of the files
 	first    map[string]*Section   // the same by path
 	complete bool                  // every file could be parsed
-	meant    map[string]bool       // names of tables that seem to be there, misspelled
+	meant    map[string]bool       // names of tables of which there is one with a similar, unknown name
 	maxSize  int64                 // of a file
 }
 

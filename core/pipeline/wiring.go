@@ -1,11 +1,11 @@
 package pipeline
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/keypath"
 )
 
 // loopback is the name of the interface that a host has for itself.
@@ -30,7 +30,7 @@ func (p *Plan) checkWiring() {
 	for _, z := range p.file.Zones {
 		section := p.file.Zone(z.Name)
 		for i, name := range z.Interfaces {
-			key := fmt.Sprintf("interfaces[%d]", i)
+			key := keypath.Element("interfaces", i)
 			parent, _ := zone.SplitVLAN(name)
 			switch {
 			case name == loopback:

@@ -1,10 +1,10 @@
 package pipeline
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/keypath"
 )
 
 // planZones builds the zone table for the interfaces of the zones and of the sources.
@@ -79,7 +79,7 @@ func (p *Plan) checkZoneInterfaces(ids map[string]uint32) {
 				if !taken {
 					owners[l] = claim{z.Name, name}
 				} else if owner.zone != z.Name && owner.name != name { // the same name is recorded already
-					p.file.Zone(z.Name).Errorf(fmt.Sprintf("interfaces[%d]", i), "%s is another name of %s, which already belongs to zone %s",
+					p.file.Zone(z.Name).Errorf(keypath.Element("interfaces", i), "%s is another name of %s, which already belongs to zone %s",
 						name, owner.name, owner.zone)
 					break
 				}

@@ -11,7 +11,7 @@ import (
 
 // leaf decodes a value that has no keys and elements of ours: a single value, or one whose type decodes itself.
 func (d *Decoder) leaf(at string, raw any, v reflect.Value) {
-	if want := wanted(raw, v); want != "" {
+	if want, ok := takes(raw, v); !ok {
 		d.mismatch(at, want, raw)
 		return
 	}
@@ -20,54 +20,47 @@ func (d *Decoder) leaf(at string, raw any, v reflect.Value) {
 	}
 }
 
-// wanted returns what v takes if that is not raw, "" if it is.
-func wanted(raw any, v reflect.Value) string {
+// takes returns what v takes, in words, and whether raw is that.
+func takes(raw any, v reflect.Value) (want string, ok bool) {
 	t := v.Type()
 	pt := reflect.PointerTo(t)
 	text, isString := raw.(string)
 	switch {
 	case pt.Implements(tomlDecoderType) || t.Kind() == reflect.Interface:
-		return ""
+		return "", true
 	case t == timeType:
 		_, ok := raw.(time.Time)
 		if _, err := time.Parse(time.RFC3339Nano, text); isString && err == nil {
 			ok = true // as JSON has it
 		}
-		return unless(ok, "a date or time")
+		return "a date or time", ok
 	case pt.Implements(textDecoderType):
 		_, table := raw.(map[string]any)
-		return unless(!table && !IsArray(raw), "a string")
+		return "a string", !table && !IsArray(raw)
 	case t == durationType:
 		_, err := time.ParseDuration(text)
-		return unless(isString && err == nil, `a duration such as "5s" or "10m"`)
+		return `a duration such as "5s" or "10m"`, isString && err == nil
 	}
 	switch t.Kind() {
 	case reflect.String:
-		return unless(isString, "a string")
+		return "a string", isString
 	case reflect.Bool:
 		_, ok := raw.(bool)
-		return unless(ok, "true or false")
+		return "true or false", ok
 	case reflect.Float32, reflect.Float64:
 		_, isInt := raw.(int64)
 		_, isFloat := raw.(float64)
-		return unless(isInt || isFloat, "a number")
+		return "a number", isInt || isFloat
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		n, ok := raw.(int64)
 		high := int64(math.MaxInt64) >> (64 - t.Bits())
-		return unless(ok && !v.OverflowInt(n), integerRange(ok, strconv.FormatInt(-high-1, 10), strconv.FormatInt(high, 10)))
+		return integerRange(ok, strconv.FormatInt(-high-1, 10), strconv.FormatInt(high, 10)), ok && !v.OverflowInt(n)
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		n, ok := raw.(int64)
 		high := uint64(math.MaxUint64) >> (64 - t.Bits())
-		return unless(ok && n >= 0 && !v.OverflowUint(uint64(n)), integerRange(ok, "0", strconv.FormatUint(high, 10)))
+		return integerRange(ok, "0", strconv.FormatUint(high, 10)), ok && n >= 0 && !v.OverflowUint(uint64(n))
 	}
-	return ""
-}
-
-func unless(ok bool, want string) string {
-	if ok {
-		return ""
-	}
-	return want
+	return "", true
 }
 
 // integerRange names the range only to someone who wrote an integer.

@@ -3,10 +3,10 @@ package syslog
 import (
 	_ "embed"
 	"errors"
-	"fmt"
 	"io/fs"
 	"time"
 
+	"github.com/rtflow/pipelined/internal/keypath"
 	sdkoptions "github.com/rtflow/pipelined/internal/options"
 	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/sdk"
@@ -106,7 +106,7 @@ func (c *checker) addresses(texts []string) (list []address) {
 	for i, text := range texts {
 		key := "address"
 		if len(texts) > 1 {
-			key = fmt.Sprintf("address[%d]", i)
+			key = keypath.Element("address", i)
 		}
 		a, err := parseAddress(text)
 		if err != nil {

@@ -2,13 +2,13 @@ package unixsock
 
 import (
 	_ "embed"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/eventstream"
 )
@@ -100,7 +100,7 @@ func (o *options) checkPeers(cfg sdk.Config, mistake func(wrong bool, key, form 
 			lookup = groupID
 		}
 		for i, name := range list {
-			at := fmt.Sprintf("%s[%d]", key, i)
+			at := keypath.Element(key, i)
 			if name == "" {
 				mistake(true, at, "want a name or a number")
 			} else if _, err := lookup(name); err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/rtflow/pipelined/sources/xdp"
 )
 
-// builtins is the one list of what is compiled in.
+// builtins returns the plugins that are compiled in, and extra. It is the only list of them.
 func builtins(extra ...sdk.SinkPlugin) (*pipeline.Registry, error) {
 	return pipeline.NewRegistry(
 		[]source.Plugin{capture.Plugin(os.Stdin), xdp.Plugin()},
@@ -29,7 +29,7 @@ func builtins(extra ...sdk.SinkPlugin) (*pipeline.Registry, error) {
 	)
 }
 
-// everything is what is compiled in, and the executables in the plugin directory.
+// everything returns the plugins that are compiled in, and the executables in the plugin directory.
 func everything(host *pluginhost.Host, pluginDir string) (*pipeline.Registry, error) {
 	compiledIn, err := builtins(host.Exec())
 	if err != nil || pluginDir == "" {

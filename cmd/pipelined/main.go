@@ -1,6 +1,7 @@
 // Command pipelined turns packets into security events and delivers every event it admits.
 //
-// This package is wiring: flags, what is compiled in (builtins.go), and exit codes. It decides nothing.
+// The package parses command lines and wires the packages below: each command is in the file of its name, builtins.go lists
+// the plugins that are compiled in, plan.go loads configurations.
 package main
 
 import (
@@ -50,18 +51,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(errs, "pipelined: %v\n", err)
 		code = exitFailure
 	}
-	_ = errs.Flush() // there is nowhere else to say so
+	_ = errs.Flush() // an error of standard error cannot be reported
 	return code
 }
 
-// forPeople returns the standard output of a command that prints for people: with strings of others in it made safe for a
-// terminal. Records are not printed through it: their formats see to that themselves.
+// forPeople returns the standard output of a command that prints text for people, made safe for a terminal. Records are not
+// printed through it: their formats replace control characters themselves.
 func forPeople(cmd *cobra.Command) io.Writer { return terminal.NewWriter(cmd.OutOrStdout()) }
 
-// errReported is a failure that the user has been told of already.
+// errReported is the error of a command that has reported its failure already.
 var errReported = errors.New("already reported")
 
-// usageError is a command line that cannot be meant.
+// usageError is a mistake in the command line.
 type usageError struct{ error }
 
 func newRoot() *cobra.Command {
@@ -98,7 +99,7 @@ func commandNames(root *cobra.Command) (names []string) {
 	return names
 }
 
-// flagError makes a usage error of an error among the flags, with the flag that was probably meant.
+// flagError makes a usage error of an error among the flags, and adds the flag with the nearest spelling.
 func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {

@@ -59,7 +59,7 @@ func stdoutIsTerminal(cmd *cobra.Command) bool {
 	return cmd.OutOrStdout() == os.Stdout && term.IsTerminal(int(os.Stdout.Fd()))
 }
 
-// stderrIsTerminal reports whether somebody may see what the command writes to standard error.
+// stderrIsTerminal reports whether standard error of the command is a terminal.
 func stderrIsTerminal(cmd *cobra.Command) bool {
 	w, ok := cmd.ErrOrStderr().(*terminal.Writer)
 	return ok && w.IsTerminal()

@@ -38,7 +38,7 @@ func TestEventFlags(t *testing.T) {
 	}
 }
 
-// TestReadText holds that the lines of the shipped capture fit 100 columns and that every record has one.
+// TestReadText checks that the lines of the shipped capture fit 100 columns and that every record has one.
 func TestReadText(t *testing.T) {
 	lines := strings.Split(mustRun(t, "read", "--format", "text", edge), "\n")
 	if want := strings.Count(mustRun(t, "read", "--format", "rfc5424", edge), "\n"); len(lines) != want+1 {

@@ -30,7 +30,7 @@ func newPlugin() *cobra.Command {
 	return cmd
 }
 
-// released is what go.mod takes as the version of this program.
+// released matches the versions that go.mod can name.
 var released = regexp.MustCompile(`^v\d+\.\d+\.\d+$`)
 
 func newPluginNew() *cobra.Command {
@@ -133,7 +133,8 @@ func testPlugin(cmd *cobra.Command, o pluginkit.Options) (err error) {
 	return pluginkit.Test(ctx, forPeople(cmd), o)
 }
 
-// testDir makes a directory for sockets: where the daemon would have them, or else one for temporary files that nobody else enters.
+// testDir makes a directory for sockets: in the daemon's runtime directory, or else a temporary one that only this user can
+// enter.
 func testDir() (string, error) {
 	if dir, err := runtimeTestDir(); err == nil {
 		return dir, nil
@@ -155,5 +156,5 @@ func runtimeTestDir() (string, error) {
 	if err != nil || os.Geteuid() != 0 {
 		return dir, err
 	}
-	return dir, os.Chmod(dir, 0o711) // root can have plugins that run as another user, who passes through
+	return dir, os.Chmod(dir, 0o711) // a plugin of root's may run as another user, who must reach its socket
 }

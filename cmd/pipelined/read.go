@@ -114,7 +114,7 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 	}
 	context.AfterFunc(ctx, func() {
 		if !errors.Is(context.Cause(ctx), context.Canceled) {
-			pl.Hurry() // the output has failed: there is nothing to wait for
+			pl.Hurry() // the output has failed, and records cannot be delivered
 		}
 	})
 	done := make(chan struct{})
@@ -141,7 +141,7 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 	return err
 }
 
-// onceSink ends the command when its sink fails: what cannot be written now will not be later.
+// onceSink ends the command when its sink fails, instead of waiting to be run again.
 type onceSink struct {
 	sdk.Sink
 	fail context.CancelCauseFunc

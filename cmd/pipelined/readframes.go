@@ -13,8 +13,8 @@ import (
 	"github.com/rtflow/pipelined/sdk/format"
 )
 
-// onlyOfCaptures refuses the options that mean nothing for records: no packets are read that an account could be of, and
-// each record names its interface.
+// onlyOfCaptures refuses the flags that have no meaning for files of frames: there are no packets to count, and each record
+// has its interface.
 func onlyOfCaptures(cmd *cobra.Command) error {
 	for _, name := range []string{"ledger", "interface", "close"} {
 		if cmd.Flags().Changed(name) {

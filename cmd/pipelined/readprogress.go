@@ -11,7 +11,7 @@ import (
 	"github.com/rtflow/pipelined/sources/capture"
 )
 
-// showProgress draws a bar on standard error, if that is a terminal and there is something to wait for.
+// showProgress draws a bar on standard error, if that is a terminal and standard output is not.
 func showProgress(open *atomic.Pointer[capture.Source], done <-chan struct{}) {
 	if !term.IsTerminal(int(os.Stderr.Fd())) || term.IsTerminal(int(os.Stdout.Fd())) {
 		return
@@ -23,7 +23,7 @@ func showProgress(open *atomic.Pointer[capture.Source], done <-chan struct{}) {
 		select {
 		case <-done:
 			if bar != nil {
-				_ = bar.Clear() // the terminal has gone: nobody sees it
+				_ = bar.Clear() // an error means that the terminal is gone
 			}
 			return
 		case <-ticker.C:

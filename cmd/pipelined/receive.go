@@ -97,12 +97,12 @@ func receive(cmd *cobra.Command, path string, o receiveOptions) error {
 	<-reported
 	var failed *eventstream.HandlerError
 	if over && !errors.As(err, &failed) {
-		err = nil // it was asked to end
+		err = nil // the user has ended it
 	}
 	return errors.Join(err, t.summary(cmd.ErrOrStderr()))
 }
 
-// newReceivePrinter checks the options and returns what prints.
+// newReceivePrinter checks the options and returns a printer with its receiver.
 func newReceivePrinter(cmd *cobra.Command, o receiveOptions) (*receivePrinter, error) {
 	only, err := kindSet(o.only)
 	if err != nil {
@@ -146,7 +146,7 @@ func newReceivePrinter(cmd *cobra.Command, o receiveOptions) (*receivePrinter, e
 	return t, nil
 }
 
-// kindSet returns the kinds of these names, as the key only of a sink means them: loss is always one of them.
+// kindSet returns the set of the named kinds and loss, as the option "only" of a sink does; all kinds if names is empty.
 func kindSet(names []string) (event.KindSet, error) {
 	if len(names) == 0 {
 		return event.AllKinds, nil
@@ -162,8 +162,8 @@ func kindSet(names []string) (event.KindSet, error) {
 	return set, nil
 }
 
-// receiveNames returns the names of a configuration, and the hostname for the lines. Without a configuration there are no
-// names: it must exist only if the user has asked for it.
+// receiveNames returns the names of a configuration, and the hostname for the lines. Without a file at path the
+// names are nil, unless the user has named the file: that is an error then.
 func receiveNames(cmd *cobra.Command, path string) (*event.Names, string, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !cmd.Flags().Changed("config") {
 		hostname, err := os.Hostname()

@@ -29,7 +29,7 @@ type receivePrinter struct {
 	log      *slog.Logger
 	finish   context.CancelFunc
 
-	// Of the goroutine that receives.
+	// Used only by the goroutine that receives.
 	line        []byte
 	prefaced    bool // the names of the stream were printed, if the format has a place for them
 	printed     uint64
@@ -99,12 +99,12 @@ func (t *receivePrinter) disconnected(err error) {
 	t.log.Warn("disconnected", "err", err)
 }
 
-// record prints a record. It is written out at the latest before it is acknowledged.
+// record prints a record into the buffer of out, which is flushed before the record is acknowledged.
 func (t *receivePrinter) record(ctx context.Context, rec *event.Record) error {
 	t.newest = max(t.newest, rec.Time())
 	if t.only.Has(rec.Kind()) {
 		t.line = t.line[:0]
-		if !t.prefaced && t.names != nil { // without names a file of frames is read with those of a configuration
+		if !t.prefaced && t.names != nil { // a file of frames without names is read with those of the configuration
 			t.prefaced = true
 			if p, ok := t.encoder.(format.Prefacer); ok {
 				t.line = p.AppendPreface(t.line, t.names)
@@ -134,7 +134,7 @@ func (t *receivePrinter) record(ctx context.Context, rec *event.Record) error {
 	return nil
 }
 
-// pause stops for as long as --stall says.
+// pause waits for the duration of --stall.
 func (t *receivePrinter) pause(ctx context.Context) error {
 	if err := t.out.Flush(); err != nil {
 		return fmt.Errorf("standard output: %w", err)
@@ -150,7 +150,7 @@ func (t *receivePrinter) pause(ctx context.Context) error {
 	return nil
 }
 
-// batch writes out what is printed.
+// batch flushes what is printed.
 func (t *receivePrinter) batch(context.Context, eventstream.Position) error {
 	if t.newest != 0 {
 		lag := max(time.Since(time.Unix(0, t.newest)), 0)
@@ -221,7 +221,7 @@ func (t *receivePrinter) summary(w io.Writer) error {
 	return tw.Flush()
 }
 
-// round returns a time span in nanoseconds for people.
+// round returns a duration in nanoseconds as text with at most five digits.
 func round(ns int64) string {
 	d := time.Duration(ns)
 	switch {

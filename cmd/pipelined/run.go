@@ -58,7 +58,8 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP) // would end the daemon while it starts
 	defer signal.Stop(signals)
-	// Until the configuration is read, SIGTERM and SIGINT end the program: it may be a pipe, whose reading nothing else ends.
+	// Until the configuration is read, SIGTERM and SIGINT end the program: reading it may block, as from a pipe, and does not end with a
+	// context.
 	starting, stopStarting := cmd.Context(), func() {}
 	defer func() { stopStarting() }()
 	loaded := func(ctx context.Context) context.Context {
@@ -72,7 +73,7 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 	if err != nil {
 		return err
 	}
-	defer func() { // also of a pipeline that does not open
+	defer func() { // also if the pipeline does not open
 		if err := p.host.Close(); err != nil {
 			log.Warn("plugins leave something behind", "err", err)
 		}
@@ -174,7 +175,7 @@ func notify(log *slog.Logger, state string) {
 	}
 }
 
-// serve serves metrics, health and status.
+// serve serves metrics, health and status over HTTP until stop is called.
 func serve(service *config.Service, names []string, pl *pipeline.Pipeline, log *slog.Logger) (stop func(), err error) {
 	if service.Metrics == "" {
 		return func() {}, nil

@@ -44,7 +44,7 @@ sources, sinks and the ledger. The exit status is 1 if it cannot be reached or i
 	return cmd
 }
 
-// maxStatus bounds what is read of an answer.
+// maxStatus limits the bytes that are read of an answer.
 const maxStatus = 64 << 20
 
 func status(cmd *cobra.Command, o statusOptions) error {
@@ -87,7 +87,7 @@ func status(cmd *cobra.Command, o statusOptions) error {
 	return errors.Join(err, unhealthy)
 }
 
-// statusAddress returns where to ask, and the token to bring, "" for none.
+// statusAddress returns the address of the daemon and the bearer token, "" for none.
 func statusAddress(cmd *cobra.Command, o statusOptions) (address, token string, err error) {
 	if o.tokenFile != "" {
 		given := config.Service{TokenFile: o.tokenFile}
@@ -101,7 +101,7 @@ func statusAddress(cmd *cobra.Command, o statusOptions) (address, token string, 
 		}
 		return o.address, token, nil
 	}
-	// A missing file matters only if the user has named it: what is read of none is the default.
+	// A missing file is an error only if the user has named it. Otherwise file holds the defaults.
 	_, err = os.Stat(o.config)
 	file, problems := config.Load(o.config)
 	if problems.Err() != nil && (!errors.Is(err, fs.ErrNotExist) || cmd.Flags().Changed("config")) {

@@ -24,12 +24,11 @@ func newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "Check syslog messages against RFC 5424 and the messages of Juniper SRX",
-		Long: `verify reads syslog messages ("-" is standard input), lines or octet-counted, plain or compressed, and
-it takes what devices of any release send and collectors store, in the structured and in the plain form: a message must say what it is,
-and its addresses and numbers must be some. With --release it must be exactly as this program prints that release: RFC 5424 to the
-letter, PRI, tag, SD-ID, order and values of the parameters. It prints what deviates with line and
-column, then what was read; with sequence = true in the sink also what is missing or repeated. The exit status is 1 if a
-message deviates.
+		Long: `verify reads syslog messages ("-" is standard input), lines or octet-counted, plain or compressed. It accepts what devices of
+any release send and collectors store, in the structured and in the plain form: a message must name its event, and its
+addresses and numbers must be valid. With --release a message must be exactly as this program prints that release, according
+to RFC 5424: PRI, tag, SD-ID, order and values of the parameters. verify prints each deviation with line and column, then what
+was read; with sequence = true in the sink also what is missing or repeated. The exit status is 1 if a message deviates.
 
 A column is a byte of the message, from 1. In a stream of octet-counted messages the line is the number of the message.`,
 		Example: `  pipelined verify /var/log/pipelined/audit.log
@@ -80,7 +79,7 @@ func verifyFile(cmd *cobra.Command, path string, o logverify.Options) (err error
 	result, err := logverify.All(in, o, func(line int, p logverify.Problem) {
 		fmt.Fprintf(out, "%s:%d:%v\n", path, line, p)
 		if path == "-" {
-			_ = out.Flush() // somebody waits for it; an error comes up again at the end
+			_ = out.Flush() // the reader may be waiting for it; out keeps an error until the end
 		}
 	})
 	if writeErr := result.WriteText(out); writeErr != nil {

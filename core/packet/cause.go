@@ -5,7 +5,7 @@ type Cause uint8
 
 const (
 	OK             Cause = iota
-	NotIP                // no IP packet (ARP, LLDP, ...): not an error, and not looked at
+	NotIP                // no IP packet (ARP, LLDP, ...): not an error
 	LinkShort            // the header of the link layer, a VLAN tag or an MPLS label is cut off
 	VLANDepth            // more than eight VLAN tags
 	MPLSDepth            // more than sixteen MPLS labels

@@ -41,8 +41,8 @@ func Decode(frame []byte, wire int, h *Headers) Cause {
 	}
 }
 
-// short returns why the first need bytes of something are not all there, which is said to have had so many bytes: c, or
-// [Truncated] if they only were not captured. A header that lies about itself is never excused by a snap length.
+// short returns the cause for need bytes of a header that are not all captured, of a packet with so many bytes on the wire:
+// [Truncated] if the packet has them, else c. A snap length is not the cause where the header's own lengths are false.
 func short(c Cause, need, have int) Cause {
 	if need <= have {
 		return Truncated
@@ -104,8 +104,8 @@ func decodeIPv4(b []byte, wire int, h *Headers) Cause {
 	return cause
 }
 
-// ipv4Options reports which options are present. A malformed option is not a reason to refuse the packet: the screen
-// "bad-option" judges it.
+// ipv4Options returns which options are present. A malformed option is no reason to refuse the packet: the screen
+// "bad-option" is for it.
 func ipv4Options(opts []byte) (set Options) {
 	for len(opts) > 0 {
 		// These two are one byte long, and only they: hosts compare the whole byte, so an option of number 0 with a class

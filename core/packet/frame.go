@@ -16,7 +16,7 @@ type Frame struct {
 // BatchSize is the largest number of frames that a source hands over at once.
 const BatchSize = 64
 
-// Batch is what one receive call returns. A worker owns one Batch and passes it to its source again and again.
+// Batch holds what one receive call returns. A worker owns one Batch and passes it to its source with every call.
 type Batch struct {
 	Frames [BatchSize]Frame
 	N      int // frames filled in; 0 after a timeout

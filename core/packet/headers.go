@@ -10,7 +10,7 @@ const (
 	IPv6 Family = 10
 )
 
-// IP protocol numbers that the decoder or the hooks know by name (IANA Protocol Numbers).
+// IP protocol numbers that the decoder or the hooks use (IANA Protocol Numbers).
 const (
 	ProtoHopByHop = 0
 	ProtoICMP     = 1
@@ -108,8 +108,8 @@ func (t Tuple) Reverse() Tuple {
 // IsICMP reports whether proto is ICMP or ICMPv6.
 func IsICMP(proto uint8) bool { return proto == ProtoICMP || proto == ProtoICMPv6 }
 
-// Headers is what [Decode] found in one frame. The caller owns it and may reuse it; Decode overwrites all of it. Family is 0
-// if there is no IP header to judge the packet by.
+// Headers holds what [Decode] found in one frame. The caller owns it and may reuse it; Decode overwrites all of it. Family is
+// 0 if no IP header was read.
 type Headers struct {
 	Tuple
 

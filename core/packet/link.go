@@ -2,7 +2,7 @@ package packet
 
 import "encoding/binary"
 
-// Link is how the frames of a source begin: the header in front of the IP packet.
+// Link is the link layer of a source's frames: what is in front of the IP packet.
 type Link uint8
 
 const (
@@ -92,7 +92,7 @@ func DecodeLink(l Link, frame []byte, wire int, h *Headers) Cause {
 	}
 }
 
-// decodeType reads what an Ethernet type says is at off.
+// decodeType reads what is at off according to an Ethernet type.
 func decodeType(typ uint16, frame []byte, off, wire int, h *Headers) Cause {
 	for tags := 0; ; tags++ {
 		switch typ {
@@ -197,8 +197,8 @@ func decodeSerial(frame []byte, wire int, h *Headers) Cause {
 	}
 }
 
-// decodeMPLS reads a stack of MPLS labels at off (RFC 3032) and the IP packet behind it. Nothing says what follows the
-// last label; what does not begin as an IP packet is none.
+// decodeMPLS reads a stack of MPLS labels at off (RFC 3032) and the IP packet behind it. Labels do not tell what
+// follows the last one: what does not begin like an IP packet is not IP.
 func decodeMPLS(frame []byte, off, wire int, h *Headers) Cause {
 	for range maxMPLSLabels {
 		if len(frame) < off+mplsLabel {

@@ -30,7 +30,7 @@ func (c *connection) handle(ctx context.Context, f Frame) error {
 	case TableEnd:
 		return c.tableEnd(ctx)
 	case Ack, Pause, Resume, DrainRequest:
-		// A receiver's own frames. Their numbers are not places in the stream.
+		// Frames that only receivers send. Their numbers are not those of records.
 		c.r.count.Unknown++
 	default:
 		if !c.isDuplicate(f.Seq()) {
@@ -49,14 +49,14 @@ func (c *connection) hello(f Frame, first bool) error {
 	}
 	h, err := ParseHello(f)
 	if err != nil {
-		return err // which stream this is, and from where on, is not known
+		return err // epoch and first number are unknown
 	}
 	last := c.r.pos
 	switch {
 	case h.Epoch == 0 || h.Epoch != last.Epoch:
 		c.pos = Position{Epoch: h.Epoch}
 		if h.First > 0 {
-			c.pos.Seq = h.First - 1 // what was before it was somebody else's
+			c.pos.Seq = h.First - 1 // records before it were sent to another receiver
 		}
 		if last.Epoch != 0 {
 			c.r.count.Restarts++
@@ -124,7 +124,7 @@ func (c *connection) give(ctx context.Context, name string, f func(context.Conte
 	return nil
 }
 
-// resync begins the session table.
+// resync handles the frame that begins a session table.
 func (c *connection) resync(ctx context.Context, seq event.Seq) error {
 	if c.known && seq > c.pos.Seq {
 		c.gap(Gap{c.pos.Seq + 1, seq, ByResync})
@@ -136,14 +136,14 @@ func (c *connection) resync(ctx context.Context, seq event.Seq) error {
 		}
 	}
 	c.table = true
-	c.owed = true // the producer waits for it, even if the number is not a new one
+	c.owed = true // the producer waits for it, even if the number was acknowledged before
 	c.through = max(c.through, seq)
 	c.pos.Seq = max(c.pos.Seq, seq)
 	c.known, c.fresh = true, true
 	return nil
 }
 
-// skip takes a frame that cannot be handled, and is no duplicate, for handled: it would come again for ever.
+// skip counts a frame that cannot be handled, and is no duplicate, as handled. Otherwise the producer would send it for ever.
 func (c *connection) skip(seq event.Seq) {
 	if seq == 0 {
 		return
@@ -177,7 +177,7 @@ func (c *connection) arrive(seq event.Seq, rec *event.Record) {
 	}
 }
 
-// tableEnd ends the session table.
+// tableEnd handles the frame that ends a session table.
 func (c *connection) tableEnd(ctx context.Context) error {
 	if !c.table {
 		return nil

@@ -15,25 +15,25 @@ import (
 
 // Receiver receives an event stream from one producer, over as many connections as it takes. Set its fields, then call one
 // of [Receiver.Listen], [Receiver.Dial], [Receiver.Accept], [Receiver.Connect] and [Receiver.Serve]; the fields must not
-// change from then on. One of these calls runs at a time; the other methods are safe for concurrent
-// use. No goroutine outlives the call.
+// change from then on. One of these calls runs at a time; the other methods are safe for concurrent use. No goroutine
+// outlives the call.
 //
 // A record is acknowledged after the handler has returned from it: the producer keeps it until then, and sends it again
-// on the next connection if there was no time for that. Numbers tell the copy from the record: the handler sees each
-// record once for as long as the Receiver lives, and longer if [Receiver.From] says where the last one ended.
+// on the next connection if there was no time for that. The numbers show what was sent twice: the handler is
+// called once for each record while the Receiver lives, and over restarts of the program if [Receiver.From] is set.
 //
-// A Receiver holds 256 KiB whatever the producer does.
+// A Receiver uses a buffer of 256 KiB, and no memory that depends on the producer.
 type Receiver struct {
 	Handler Handler
 
 	// AckEvery is the shortest time between two acknowledgements; 0 acknowledges after each read that delivered
 	// something. Waiting saves little, and the producer's ring must hold what comes meanwhile: stay far below the 30
 	// seconds after which it takes a receiver that owes an acknowledgement for dead. The same holds for the time that the
-	// handler takes for what one read brings. Negative never acknowledges, for rehearsing what becomes of a producer then.
+	// handler takes for what one read brings. A negative value never acknowledges, to test a producer.
 	AckEvery time.Duration
 
 	// Silence is how long a producer may send nothing, not even a keepalive, until it is taken for dead; 0 is 30 seconds.
-	// Producers send a keepalive after 10 seconds without a record. Negative waits for ever.
+	// Producers send a keepalive after 10 seconds without a record. A negative value waits for ever.
 	Silence time.Duration
 
 	// From is the position that an earlier run of the program has noted in [Handler.Commit], if it has.
@@ -43,7 +43,7 @@ type Receiver struct {
 	Mode fs.FileMode
 
 	running atomic.Bool
-	control sync.Mutex // held while a pause or resume is noted and sent, so that the last word is the last sent
+	control sync.Mutex // held while a pause or resume is noted and sent, so that the last one noted is the last one sent
 
 	mu     sync.Mutex
 	stats  Stats       // as of the last read
@@ -63,7 +63,7 @@ type Position struct {
 	Seq   event.Seq // of the last record handled; 0 before the first
 }
 
-// Handler is what a program does with a stream. Every field may be nil. All functions are called by one goroutine, one
+// Handler holds the functions that are called for what a stream brings. Every field may be nil. All functions are called by one goroutine, one
 // at a time.
 //
 // After a function has returned an error, no other is called but Disconnected, nothing more is acknowledged, and the
@@ -74,16 +74,19 @@ type Handler struct {
 	// before, within an epoch. Records of the kind event.Loss are among them and say what the producer has lost.
 	Record func(ctx context.Context, rec *event.Record) error
 
-	// Batch is called when what one read has brought is handled and the next read may wait: the time to flush.
+	// Batch is called when all records of one read are handled, before a read that may wait. A handler that buffers output
+	// flushes it then.
 	Batch func(ctx context.Context, pos Position) error
 
-	// Commit is called before everything up to pos is acknowledged: the time to make it durable, and pos with it.
+	// Commit is called before every record up to pos is acknowledged. A handler stores then what must not be lost, and pos
+	// with it.
 	Commit func(ctx context.Context, pos Position) error
 
-	// Resync says that session records are missing: whoever keeps a table of sessions empties it. Session is then called
-	// for each session that lives, as a record of the kind event.SessionOpen without a number, and Synced behind the last.
-	// Records come between them: each is right where it stands. If the connection breaks before Synced, there is another
-	// Resync, or no more of them. Producers of the delta layout do not tell the end, and Synced is not called.
+	// Resync is called where session records are missing: a handler that keeps a table of sessions empties it. Session is
+	// then called for each session that lives, with a record of the kind event.SessionOpen without a number, and Synced
+	// after the last. Record is called between them for what happens meanwhile. If the connection breaks before Synced,
+	// there is another Resync on the next one unless the producer needs none. Producers of the delta layout do not mark
+	// the end, and Synced is not called.
 	Resync  func(ctx context.Context) error
 	Session func(ctx context.Context, rec *event.Record) error
 	Synced  func(ctx context.Context) error
@@ -95,7 +98,7 @@ type Handler struct {
 	// same epoch if the producer goes on, of another one if it was started again.
 	Hello func(h Hello, last Position)
 
-	// Connected and Disconnected frame a connection; err is nil if the producer or [Receiver.Disconnect] has ended it.
+	// Connected is called at the beginning of a connection, Disconnected at its end; err is nil if the producer or [Receiver.Disconnect] has ended it.
 	// Unreachable is called for each attempt of Dial that fails.
 	Connected    func()
 	Disconnected func(err error)
@@ -104,7 +107,7 @@ type Handler struct {
 
 // HandlerError is an error of a function in [Handler].
 type HandlerError struct {
-	Func string // "Record"
+	Func string // name of the field of Handler: "Record"
 	Err  error
 }
 

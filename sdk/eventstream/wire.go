@@ -8,20 +8,20 @@ import (
 )
 
 // Frame types beside those that carry a record of 136 bytes, which are in package event. The existing protocol has those
-// up to 13; 14 to 18 are ours.
+// up to 13; 14 to 18 are extensions of pipelined.
 const (
 	SessionOpen   event.FrameType = 1  // producer: a session, delta layout
 	SessionClose  event.FrameType = 2  // producer: the end of a session, delta layout
 	SessionUpdate event.FrameType = 3  // producer: a session that lives, delta layout, sequence 0
-	Ack           event.FrameType = 4  // receiver: everything up to this number is taken
+	Ack           event.FrameType = 4  // receiver: every record up to this number is handled
 	Pause         event.FrameType = 5  // receiver: send no records
 	Resume        event.FrameType = 6  // receiver: go on
-	DrainRequest  event.FrameType = 7  // receiver: tell me when everything up to this number is sent
-	DrainComplete event.FrameType = 8  // producer: it is; the number is the highest sent
+	DrainRequest  event.FrameType = 7  // receiver: asks for DrainComplete when every record up to this number is sent
+	DrainComplete event.FrameType = 8  // producer: answers DrainRequest; the number is the highest sent
 	FullResync    event.FrameType = 9  // producer: records are missing before the next one; forget the sessions
-	Keepalive     event.FrameType = 10 // either: I am there; sequence 0
-	HelloFrame    event.FrameType = 17 // producer, ours: first frame of a connection, sequence 0
-	TableEnd      event.FrameType = 18 // producer, ours: every session that lived at the last FullResync was sent; sequence 0
+	Keepalive     event.FrameType = 10 // either: shows that it lives; sequence 0
+	HelloFrame    event.FrameType = 17 // producer, extension: first frame of a connection, sequence 0
+	TableEnd      event.FrameType = 18 // producer, extension: every session that lived at the last FullResync was sent; sequence 0
 )
 
 // Version is the protocol version in a hello.
@@ -32,13 +32,13 @@ const Version = 1
 //	0  u16  version      2  6 bytes  zero
 //	8  u64  epoch       16  u64      first sequence number that follows
 //
-// A receiver ignores what stands behind them.
+// A receiver ignores what follows in the payload.
 const helloSize = 24
 
 // Hello says which stream this is and where it goes on.
 type Hello struct {
 	Version uint16
-	Epoch   uint64    // one run of the producer: another epoch, another numbering
+	Epoch   uint64    // identifies a numbering: a producer that begins with 1 again has another
 	First   event.Seq // of the first record on this connection
 }
 

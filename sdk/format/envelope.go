@@ -2,8 +2,8 @@ package format
 
 import "github.com/rtflow/pipelined/sdk/event"
 
-// envelopeEncoder puts a JSON object into the MSG of an RFC 5424 message. There is no byte order mark before it: readers of
-// JSON stumble over one, and RFC 5424 allows a MSG of any encoding without.
+// envelopeEncoder puts a JSON object into the MSG of an RFC 5424 message. There is no byte order mark before it: many readers of
+// JSON do not accept one, and RFC 5424 section 6.4 allows a MSG without.
 type envelopeEncoder struct {
 	json     Encoder
 	heads    [event.NumKinds]head
@@ -21,7 +21,7 @@ func newEnvelope(o Options) (Encoder, error) {
 	}
 	e := &envelopeEncoder{sequence: sequenceElement(o)}
 	if o.Sequence {
-		o.Epoch = 0 // the element in front has it
+		o.Epoch = 0 // the structured data has it
 	}
 	e.json = newJSON(o)
 	e.heads = [event.NumKinds]head{

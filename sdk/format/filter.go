@@ -32,7 +32,7 @@ func appendProtocol(b []byte, number uint8) []byte {
 	return appendUint(b, uint64(number))
 }
 
-// appendStructuredFilter appends a firewall-filter log as structured data. The form is ours.
+// appendStructuredFilter appends a firewall-filter log as structured data. Junos has no such message.
 func (e *syslogEncoder) appendStructuredFilter(b []byte, r *event.Record, n *event.Names) []byte {
 	b = appendHeader(b, &e.filter, r.Time())
 	b = append(b, ` interface-name="`...)

@@ -7,14 +7,14 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// Encoder makes bytes of records.
+// Encoder encodes records. It is safe for concurrent use.
 type Encoder interface {
 	// Append appends the message for r to dst and returns the extended slice. n resolves r's ids and should be of r's
 	// generation; nil means that no name is known. r and n are only read.
 	Append(dst []byte, r *event.Record, n *event.Names) []byte
 
-	// Terminator returns what stands behind each message where messages are stored one after the other: a newline for
-	// lines, nothing for frames, which carry their length. A transport with a framing of its own leaves it out.
+	// Terminator returns what follows each message where messages are stored one after the other: a newline for lines,
+	// nothing for frames, which hold their length. A transport with a framing of its own leaves it out.
 	Terminator() string
 }
 
@@ -34,33 +34,33 @@ const DefaultPlatform = 129
 // documentation: there is none for this program.
 const SequenceID = "pipelined@32473"
 
-// Options says how to encode. The zero value is the default.
+// Options are the options of an encoder. The zero value is the default.
 type Options struct {
 	Format   string // one of [Names]; "" is RFC5424
 	Profile  string // one of [Profiles]; "" is Junos20. Only RFC5424 and RFC3164 differ
 	Platform uint32 // the last number of the SD-ID, which names the hardware; 0 is DefaultPlatform. RFC5424 only
 	SDID     string // the whole SD-ID instead; "" is that of Platform. RFC5424 only
-	Hostname string // of every line; "" is unknown. RFC 5424 wants at most 255 printable ASCII characters
+	Hostname string // of every message: at most 255 printable ASCII characters (RFC 5424 section 6); "" is unknown
 
 	// Priorities are those that differ from [DefaultPriority]. Syslog formats only.
 	Priorities map[event.Kind]Priority
-	// Sequence adds an element [SequenceID] with the parameters epoch and sequence: the two identify a record for ever.
+	// Sequence adds an element [SequenceID] with the parameters epoch and sequence: the two identify a record.
 	// RFC5424, and JSON in an envelope.
 	Sequence bool
 	Epoch    uint64 // of the stream, for Sequence, JSON and files of frames; 0 is unknown. See [ForStream]
-	// StructuredFilter makes structured data of firewall-filter logs too. Junos has only a text of them: the form is ours.
+	// StructuredFilter prints firewall-filter logs as structured data, which Junos prints as text only.
 	// RFC5424 only.
 	StructuredFilter bool
 	// Envelope puts a JSON object into the MSG of an RFC 5424 message. JSON only.
 	Envelope bool
-	// Text adds a text behind structured data, as Junos prints it unless brief is set: some readers drop a message without.
+	// Text adds a text behind structured data, as Junos does unless "brief" is set. Some readers drop messages without text.
 	// RFC5424 only.
 	Text bool
-	// Colour marks what has happened with the escape sequences of a terminal. Format Text only.
+	// Colour prints the kind of event in colour, by escape sequences of terminals (ECMA-48). Format Text only.
 	Colour bool
 }
 
-// OptionError is an option that cannot be used.
+// OptionError is returned by [New] for an invalid option.
 type OptionError struct {
 	Option string // "format", "profile", "hostname", "sd_id", "sequence"
 	Reason string
@@ -71,7 +71,7 @@ func (e *OptionError) Error() string { return "format: " + e.Option + ": " + e.R
 // Names lists the formats.
 func Names() []string { return []string{RFC5424, RFC3164, JSON, Frames, Text} }
 
-// New returns the encoder that o asks for, or an [*OptionError].
+// New returns an encoder with the options o. Its error is an [*OptionError].
 func New(o Options) (Encoder, error) {
 	p, ok := profileOf(o.Profile)
 	if !ok {
@@ -99,14 +99,14 @@ func New(o Options) (Encoder, error) {
 	}
 }
 
-// Prefacer is an encoder whose messages need names when they are read back. A file of them has a preface before the first
-// message and wherever the names change.
+// Prefacer is implemented by encoders whose messages hold ids instead of names. A file of them needs a preface with the
+// names before the first message, and again wherever the names change.
 type Prefacer interface {
 	AppendPreface(dst []byte, n *event.Names) []byte
 }
 
-// ForStream returns e for the records of a stream with that epoch: an encoder made by [New] that does not know the epoch of what it
-// encodes tells it from then on, if its format has a place for it.
+// ForStream returns an encoder like e, which [New] has made, for the records of a stream of that epoch. It is e itself if the
+// format does not print the epoch.
 func ForStream(e Encoder, epoch uint64) Encoder {
 	switch e := e.(type) {
 	case *jsonEncoder:

@@ -18,7 +18,7 @@ func hostname(o Options) (string, error) {
 	return host, nil
 }
 
-// validHostname asks the syslog library, whose parser is also what our tests hold the lines against. Only the setters for
+// validHostname asks the syslog library, whose parser also checks the messages in the tests. Only the setters for
 // structured data of its builder share state between goroutines; this one does not.
 func validHostname(host string) bool {
 	m := &rfc5424.SyslogMessage{}

@@ -9,8 +9,8 @@ import (
 // jsonEncoder makes one JSON object per record, named after the Elastic Common Schema, and where that has no name after the
 // fields of Elastic's juniper_srx integration (juniper.srx.*), so that its dashboards work. What is unknown is left out.
 //
-// The close reason and the session id are the most precise there are, whatever the profile. Times have milliseconds like those of
-// the lines. A counter above 2^63-1 does not fit the schema's long.
+// Close reason and session id do not depend on the profile: they are those of the record. Times have milliseconds. A counter
+// above 2^63-1 is printed as it is, and does not fit the type long of the schema.
 type jsonEncoder struct {
 	observer string // `"observer":{…` with the members that never change
 	epoch    string // the member `"epoch":"…",` of "pipelined"; "" is unknown
@@ -18,14 +18,14 @@ type jsonEncoder struct {
 }
 
 func newJSON(o Options) Encoder {
-	observer := `"observer":{"type":"firewall","vendor":"Juniper","product":"SRX",` // what consumers of such records look for
+	observer := `"observer":{"type":"firewall","vendor":"Juniper","product":"SRX",` // the values of the juniper_srx integration
 	if o.Hostname != "" {
 		observer += `"hostname":"` + string(appendCleaned(nil, o.Hostname, escJSON)) + `",`
 	}
 	return &jsonEncoder{observer: observer, epoch: epochMember(o.Epoch)}
 }
 
-// epochMember returns the member that names a stream. It is a string: not every reader of JSON takes all digits of a number.
+// epochMember returns the member that identifies a stream. It is a string, because some readers of JSON round large numbers.
 func epochMember(epoch uint64) string {
 	if epoch == 0 {
 		return ""
@@ -60,7 +60,7 @@ func (e *jsonEncoder) Append(b []byte, r *event.Record, n *event.Names) []byte {
 	return closeObject(b)
 }
 
-// appendJSONEvent appends event.*. Outcome is that of the firewall's own doing, so a drop is a success.
+// appendJSONEvent appends event.*. The outcome is that of the firewall's action, so a drop is a success.
 func appendJSONEvent(b []byte, r *event.Record) []byte {
 	switch r.Kind() {
 	case event.SessionOpen:
@@ -155,7 +155,7 @@ func (e *jsonEncoder) appendObserver(b []byte, r *event.Record, n *event.Names) 
 	return endObject(b)
 }
 
-// appendRule appends what decided: the policy, or the filter as rule set and its term as rule.
+// appendRule appends rule.*: the policy, or the filter as rule set and its term as rule.
 func appendRule(b []byte, r *event.Record, n *event.Names) []byte {
 	var set, name string
 	switch r.Kind() {
@@ -218,7 +218,7 @@ func appendJuniper(b []byte, r *event.Record, n *event.Names) []byte {
 	return endObject(endObject(b))
 }
 
-// appendLoss appends event.* and, under a name of our own, how many events of which kind are missing.
+// appendLoss appends event.* and, as pipelined.lost, which the schema does not have, how many events of which kind are missing.
 func (e *jsonEncoder) appendLoss(b []byte, r *event.Record) []byte {
 	b = append(b, `"event":{"kind":"event","category":["network"],"type":["info"],"action":"events_lost",`+
 		`"outcome":"failure","reason":"`...)

@@ -84,8 +84,8 @@ func session(r *event.Record) bool {
 	return r.Kind() == event.SessionOpen || r.Kind() == event.SessionClose
 }
 
-// hasPorts reports whether the record's port fields mean something. Those of an ICMP echo hold identifier and sequence
-// number, as in the lines.
+// hasPorts reports whether the record's port fields are to be printed. Those of an ICMP echo hold identifier and sequence
+// number, as in syslog messages.
 func hasPorts(r *event.Record) bool {
 	switch r.Proto() {
 	case protoTCP, protoUDP, protoSCTP:

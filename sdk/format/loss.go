@@ -2,8 +2,8 @@ package format
 
 import "github.com/rtflow/pipelined/sdk/event"
 
-// appendLoss appends a loss record as free text, from the reason on: Junos knows no such message, and structured data would need an enterprise
-// number of our own. zone is missing where events of several zones were lost.
+// appendLoss appends a loss record as free text, from the reason on: Junos has no such message, and structured data
+// would need an enterprise number of the project. zone is missing where events of several zones were lost.
 func appendLoss(b []byte, r *event.Record, n *event.Names) []byte {
 	b = append(b, r.LossReason().String()...)
 	if id := r.InZone(); id != 0 {

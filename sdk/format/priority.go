@@ -20,7 +20,8 @@ var (
 	severities = []string{"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"}
 )
 
-// DefaultPriority returns the priority that Junos devices give to that kind of message. Loss records are ours.
+// DefaultPriority returns the priority that Junos devices give to that kind of message. They have no loss records, which
+// have the priority user.error.
 func DefaultPriority(k event.Kind) Priority {
 	switch k {
 	case event.ScreenDrop:
@@ -34,7 +35,7 @@ func DefaultPriority(k event.Kind) Priority {
 	}
 }
 
-// String returns "user.info".
+// String returns facility and severity: "user.info".
 func (p Priority) String() string {
 	if int(p>>3) >= len(facilities) {
 		return fmt.Sprintf("%d", uint8(p))

@@ -8,7 +8,7 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// Names of the profiles: the Junos releases whose lines the syslog formats print. Each is named for the releases of which
+// Names of the profiles: the Junos releases whose lines the syslog formats print. Each has the name of the releases of which
 // there are samples; docs/formats.md says what is not verified.
 const (
 	Junos19 = "junos-19"    // session-id-32; without the parameters of proxies and VRF groups
@@ -20,8 +20,8 @@ const (
 // Profiles lists the profiles.
 func Profiles() []string { return []string{Junos19, Junos20, Junos22, Junos25} }
 
-// profileHint returns what may follow "unknown …" for a name that is no profile: that of the release in it, that which is
-// spelled most like it, or all of them.
+// profileHint returns a proposal for a name that is no profile, to be printed behind "unknown NAME; ": the profile of the
+// release in the name, the one of the nearest spelling, or all profiles.
 func profileHint(name string) string {
 	if p := profileOfRelease(name); p != "" {
 		return "did you mean " + strconv.Quote(p) + "?"
@@ -48,8 +48,8 @@ func profileOfRelease(name string) string {
 	}
 }
 
-// profile is what differs between Junos releases. The tails are the parameters behind the last one that varies, up to the
-// end of the element: mostly what this firewall has no value for.
+// profile holds what differs between Junos releases. The tails are the parameters behind the last one that varies, up to
+// the end of the element: mostly those that pipelined has no value for.
 type profile struct {
 	sessionID   string // ` name="`
 	sessionMask uint64 // the bits of the session id that are printed

@@ -5,7 +5,7 @@ import "github.com/rtflow/pipelined/sdk/event"
 // closeReason returns the text of a close reason as releases from 22.2 on print it.
 func closeReason(c event.CloseReason) string {
 	switch c {
-	case event.CloseTimeout, event.CloseAgeOut: // "aged out" is documented and was never seen
+	case event.CloseTimeout, event.CloseAgeOut: // "aged out" is documented; no device is known to send it
 		return "idle Timeout"
 	case event.CloseFIN:
 		return "TCP FIN"
@@ -34,7 +34,8 @@ func closeReason20(c event.CloseReason) string {
 	return closeReason(c)
 }
 
-// denyReason returns the text of a deny reason. The one for reject follows the pattern of the other: no line was found.
+// denyReason returns the text of a deny reason. The one for reject is formed like the other: no message of a
+// device with it is known.
 func denyReason(a event.Action) string {
 	if a == event.ActionReject {
 		return "Rejected by policy"

@@ -25,7 +25,7 @@ func (t screenTag) String() string {
 	}[t]
 }
 
-// screenText says how a screen is reported. The names are Juniper's own, to the letter, exclamation mark included.
+// screenText holds how a screen is reported. The names are exactly those of Juniper, with the exclamation mark.
 type screenText struct {
 	tag    screenTag
 	attack string
@@ -44,9 +44,8 @@ const (
 	didAttack   = "attack_detected"
 )
 
-// screenTexts holds every name in one place so that a wrong one is one edit. "Seen" are names found in lines of real
-// devices, "parsed" those that public parsers or the vendor's older message catalogue know; a name without either was formed
-// after its neighbours and is a guess.
+// screenTexts holds the texts by screen. A name marked "seen" was found in messages of real devices, one marked "parsed" is
+// known to public parsers or the vendor's older message catalogue; any other is formed like its neighbours and is a guess.
 var screenTexts = [event.NumScreens]screenText{
 	event.ScreenSYNFlood:          {screenTCP, "SYN flood!", didFlood},                     // seen
 	event.ScreenICMPFlood:         {screenICMP, "ICMP flood!", didFlood},                   // parsed

@@ -50,7 +50,7 @@ type sinkPlan struct {
 	trouble  trouble
 }
 
-// keeps is what a receiver program keeps when it dies.
+// keeps says what a receiver program has stored when it is killed.
 type keeps uint8
 
 const (

@@ -152,7 +152,7 @@ func (p *program) handler() eventstream.Handler {
 	return h
 }
 
-// commit makes everything safe. The program may die before and after that.
+// commit stores everything. The program may be killed before and after that.
 func (l *life) commit(ctx context.Context, pos eventstream.Position) error {
 	if l.slow.Load() && l.rng.IntN(4) == 0 {
 		l.hold(ctx, time.Millisecond)
@@ -239,7 +239,7 @@ func (p *program) connect(w *wire) bool {
 	}
 }
 
-// crash kills the program: nothing that it does from now on is seen by anybody.
+// crash kills the program: nothing that it does from now on has an effect.
 func (p *program) crash() {
 	l := p.current()
 	if l == nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// occurrence is an event that happened. Its identity travels in the source address, which every frame has, and that of
-// its session in the destination address.
+// occurrence is an event that happened. Its identity is in the source address, which every frame has, and that of its
+// session in the destination address.
 type occurrence struct {
 	id      uint32 // from 1
 	kind    event.Kind
@@ -59,7 +59,7 @@ func identity(rec *event.Record) (id, session uint32) {
 	return binary.BigEndian.Uint32(s[:]), binary.BigEndian.Uint32(d[:])
 }
 
-// truth is what has happened, whatever became of it.
+// truth holds all events that have happened, admitted or not.
 type truth struct {
 	mu     sync.Mutex
 	all    []*occurrence

@@ -13,18 +13,18 @@ import (
 	"github.com/rtflow/pipelined/sdk/eventstream"
 )
 
-// witness is what a sink's receivers were handed, over all connections and all lives of the program. It checks what it
-// can while it comes.
+// witness records what a sink's receivers were handed, over all connections and all runs of the program, and checks it as it
+// comes.
 type witness struct {
 	w    *world
 	plan *sinkPlan
 	name string
 
 	mu     sync.Mutex
-	safe   *memory             // what the program keeps when it dies
-	loose  *memory             // what it knows; the same, but for one that commits
-	last   event.Seq           // last number in this life, in the delta layout on this connection
-	given  map[event.Seq]given // ever, safe or not
+	safe   *memory             // what the program has stored
+	loose  *memory             // what it holds; the same as safe unless it stores at commits
+	last   event.Seq           // last number in this run of the program, in the delta layout on this connection
+	given  map[event.Seq]given // all records handed out, stored or not
 	placed map[uint32]event.Seq
 	sealed bool // a pause is in force: nothing may come
 	digest uint64
@@ -42,7 +42,7 @@ type given struct {
 	safe bool
 }
 
-// memory is what a program knows.
+// memory is the state of a receiver program.
 type memory struct {
 	pos      eventstream.Position
 	sessions map[uint32]bool
@@ -187,7 +187,7 @@ func (v *witness) forget() {
 	}
 }
 
-// amnesia is forget for a program that keeps nothing.
+// amnesia is forget for a program that stores nothing.
 func (v *witness) amnesia() {
 	v.forget()
 	v.mu.Lock()
@@ -239,7 +239,7 @@ func (v *witness) gap(g eventstream.Gap) {
 	}
 }
 
-// note adds to what tells two runs of one seed apart.
+// note adds to the digest by which two runs of one seed are compared.
 func (v *witness) note(seq uint64, rec *event.Record) {
 	v.count++
 	if v.ending {

@@ -32,7 +32,7 @@ func (r *rig) load(limits replay.Limits, room bool, stop *atomic.Bool, done chan
 	}
 }
 
-// journalled checks what the receivers have written, over all their lives: every record that the ring took exactly once, in
+// journalled checks what the receivers have written, over all their runs: every record that the ring took exactly once, in
 // order, and a loss record for every other.
 func (r *rig) journalled(path string) (refused uint64) {
 	r.Helper()

@@ -43,6 +43,7 @@ var layers = []layer{
 		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sources/capture", "sources/xdp",
 		"sinks/file", "sinks/syslog", "sinks/unixsock", "sinks/nats", "sinks/kafka",
 	}},
+	{"processes", []string{"internal/process"}},
 	{"plugin processes", []string{"internal/pluginhost"}},
 	{"assembly", []string{"core/pipeline", "internal/pluginkit"}},
 	{"commands", []string{"cmd/pipelined", "cmd/pipelined-sink-nats", "cmd/pipelined-sink-kafka"}},

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 
+	"github.com/rtflow/pipelined/internal/terminal"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/sinkplugin/sinkv1"
@@ -268,7 +269,7 @@ func (d *delivery) take(up *sinkv1.Up) error {
 		case d.rejected > d.records.Load():
 			return breach("more records were rejected than sent")
 		}
-		why := printable(r.GetWhy())
+		why := terminal.Line(r.GetWhy())
 		if len(why) > maxWhy || why == "" {
 			why = "no reason was given, or one too long"
 		}

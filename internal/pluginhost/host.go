@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rtflow/pipelined/internal/process"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/sinkplugin/sinkv1"
 )
@@ -24,25 +24,21 @@ const Prefix = "pipelined-sink-"
 type Options struct {
 	Log        *slog.Logger // nil discards
 	RuntimeDir string       // where sockets live; "" is the first of what [RuntimeDir] names
-	// Adopt makes this process the parent of whatever a plugin leaves behind (PR_SET_CHILD_SUBREAPER), so that it can be found
-	// and killed. It is for a process that starts no others but plugins.
+	// Adopt makes this process the parent of whatever a plugin leaves behind, so that it can be found and killed. It is for a
+	// program that starts no processes but plugins.
 	Adopt   bool
 	Version int // of the protocol; 0 is the one there is. For tests of plugins
 }
 
 // Host runs plugin processes. Nothing is started or created before the first process.
 type Host struct {
-	log     *slog.Logger
-	version int
-	base    string
-	timing  timing
-	cgroups cgroups
-	adopted *adopted
+	log       *slog.Logger
+	version   int
+	timing    timing
+	processes *process.Supervisor
 
-	mu       sync.Mutex
-	sinks    []*Sink
-	instance *instance // nil until the first process
-	closed   bool
+	mu    sync.Mutex
+	sinks []*Sink
 }
 
 // timing is how long the host waits for what. Tests shorten it.
@@ -53,8 +49,6 @@ type timing struct {
 	steady    time.Duration // after this long a process that does nothing wrong counts as well
 	failures  uint32        // in a row before the breaker opens
 	cooldown  time.Duration // for which it stays open
-	logBytes  int           // of a plugin's output that are read per second
-	logLines  int           // of it that are logged per second
 	lists     int           // of the sessions that a plugin may begin per second, beyond listBurst at once
 	callEvery time.Duration // between health calls; 0: a third of what the configuration allows for an answer
 }
@@ -62,7 +56,7 @@ type timing struct {
 func defaultTiming() timing {
 	return timing{
 		start: 15 * time.Second, stop: 500 * time.Millisecond, shutdown: sinkv1.EndTime, steady: 30 * time.Second,
-		failures: 5, cooldown: 30 * time.Second, logBytes: 1 << 20, logLines: 10, lists: 1,
+		failures: 5, cooldown: 30 * time.Second, lists: 1,
 	}
 }
 
@@ -77,10 +71,32 @@ func New(o Options) *Host {
 	if o.Version == 0 {
 		o.Version = sinkv1.Version
 	}
-	return &Host{
-		log: o.Log, version: o.Version, base: o.RuntimeDir, timing: defaultTiming(), cgroups: cgroups{proc: "/proc"},
-		adopted: newAdopted(o.Adopt, o.Log),
+	runtimeDir := RuntimeDir
+	if o.RuntimeDir != "" {
+		runtimeDir = func() (string, error) { return o.RuntimeDir, nil }
 	}
+	return &Host{
+		log: o.Log, version: o.Version, timing: defaultTiming(),
+		processes: process.New(process.Config{Log: o.Log, RuntimeDir: runtimeDir, SocketDir: socketDir, Adopt: o.Adopt}),
+	}
+}
+
+// socketDir begins go-plugin's name for the directory of a process's socket; a random number follows.
+const socketDir = "plugin-dir"
+
+// RuntimeDir returns where sockets are if the configuration does not say: what systemd calls the service's runtime
+// directory, /run/pipelined for root, or a directory in the user's own runtime directory.
+func RuntimeDir() (string, error) {
+	if dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":"); dir != "" {
+		return filepath.Join(dir, "plugins"), nil
+	}
+	if os.Geteuid() == 0 {
+		return "/run/pipelined/plugins", nil
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, "pipelined"), nil
+	}
+	return "", errors.New("no directory for sockets of plugins: set service.runtime_dir")
 }
 
 // Exec is the sink plugin "exec": the executable that the configuration names.
@@ -116,7 +132,7 @@ func (h *Host) Discover(dir string, taken []string) ([]sdk.SinkPlugin, error) {
 		if !ok || name == "" {
 			continue
 		}
-		if executable(path) != nil {
+		if process.CheckExecutable(path) != nil {
 			continue
 		}
 		if slices.Contains(taken, name) {
@@ -143,22 +159,6 @@ func (h *Host) Named(name string, command ...string) sdk.SinkPlugin {
 			return h.add(newSink(h, cfg, env, o, config))
 		},
 	}
-}
-
-// executable says what is wrong with a file that should be one, nil if nothing is.
-func executable(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, unwrapPath(err))
-	}
-	return startable(path, info)
-}
-
-func startable(path string, info fs.FileInfo) error {
-	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
-		return fmt.Errorf("%s is no executable file", path)
-	}
-	return nil
 }
 
 func (h *Host) add(s *Sink) *Sink {
@@ -200,56 +200,17 @@ func (h *Host) Unchecked() (names []string) {
 }
 
 // Sweep removes what daemons that are gone have left behind: processes of plugins and their sockets.
-func (h *Host) Sweep() {
-	base, err := h.runtimeDir()
-	if err != nil {
-		return // without a place for sockets none was left; who needs one hears of it
-	}
-	if err := sweep(base, h.cgroups, h.log); err != nil {
-		h.log.Warn("not everything that daemons have left behind could be removed", "err", err)
-	}
-}
-
-// dir returns the directory for the sockets of this daemon, which the first call creates.
-func (h *Host) dir() (*instance, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return nil, errStopping
-	}
-	if h.instance != nil {
-		return h.instance, nil
-	}
-	base, err := h.runtimeDir()
-	if err != nil {
-		return nil, err
-	}
-	h.instance, err = newInstance(base)
-	return h.instance, err
-}
-
-func (h *Host) runtimeDir() (string, error) {
-	if h.base != "" {
-		return h.base, nil
-	}
-	return RuntimeDir()
-}
+func (h *Host) Sweep() { h.processes.Sweep() }
 
 // Close ends every process that is still alive. No sink is used after it.
 func (h *Host) Close() error {
 	h.mu.Lock()
-	sinks, in := h.sinks, h.instance
-	h.closed, h.instance = true, nil
+	sinks := h.sinks
 	h.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, s := range sinks {
 		wg.Go(func() { _ = s.Close() }) // it never fails
 	}
 	wg.Wait()
-	if in == nil {
-		return nil
-	}
-	h.adopted.sweep(true)
-	_, err := killMarked(in.path) // children that have left their process group
-	return errors.Join(err, in.close())
+	return h.processes.Close()
 }

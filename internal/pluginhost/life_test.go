@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/internal/process"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -198,7 +200,7 @@ func leftovers(t *testing.T, h *Host) leftover {
 	}
 	return leftover{
 		goroutines: runtime.NumGoroutine(), files: count("/proc/self/fd/*"), children: children,
-		sockets: count(filepath.Join(h.instance.path, "*")), threads: count("/proc/self/task/*"),
+		sockets: count(filepath.Join(instanceDir(t, h), "*")), threads: count("/proc/self/task/*"),
 	}
 }
 
@@ -264,14 +266,14 @@ func TestDaemonKilled(t *testing.T) {
 // serveDaemon is a daemon with one plugin, which has a child that escapes. It says both numbers and waits to be killed.
 func serveDaemon(dir, pluginPath, childPath string) {
 	h := New(Options{RuntimeDir: dir, Log: textLog(os.Stderr)})
-	o := options{process: defaultProcess(), command: []string{os.Args[0], pluginArg, "orphan", childPath}}
+	o := newOptions(defaultOptions(), []string{os.Args[0], pluginArg, "orphan", childPath}, "", "")
 	sink := h.add(newSink(h, nameOnly("mine"), sdk.Env{}, o, "{}"))
 	p, err := sink.acquire(context.Background())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	tell(pluginPath, p.command.number())
+	tell(pluginPath, p.process.PID())
 	select {}
 }
 
@@ -282,26 +284,6 @@ func (n nameOnly) Name() string                { return string(n) }
 func (nameOnly) Decode(any) bool               { return true }
 func (nameOnly) Errorf(string, string, ...any) {}
 func (nameOnly) Warnf(string, string, ...any)  {}
-
-// TestSweepSparesTheLiving checks that a daemon's directory is left alone as long as it lives.
-func TestSweepSparesTheLiving(t *testing.T) {
-	h, _ := newHost(t)
-	sink := newTestSink(t, h, "")
-	if err := h.Configure(t.Context(), []string{"mine"}); err != nil {
-		t.Fatal(err)
-	}
-	New(Options{RuntimeDir: h.base}).Sweep()
-	if _, err := os.Stat(h.instance.path); err != nil || !exists(pid(sink)) {
-		t.Errorf("%v, process %v", err, exists(pid(sink)))
-	}
-	if err := os.Mkdir(filepath.Join(h.base, "somebody-elses"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	New(Options{RuntimeDir: h.base}).Sweep()
-	if err := os.Remove(filepath.Join(h.base, "somebody-elses")); err != nil {
-		t.Error(err)
-	}
-}
 
 // TestP8Isolation measures a sink beside a plugin that spins, floods, hangs and is killed over and over: it delivers everything
 // meanwhile. What it costs is a figure of BenchmarkPluginNeighbour.
@@ -402,13 +384,53 @@ func TestMemoryLimit(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "signal: killed") {
 		t.Errorf("Run = %v", err)
 	}
-	dirs := slices.Clone(sink.group.dirs)
+	if len(controlGroups(t, h)) == 0 {
+		t.Error("there was no control group")
+	}
 	if err := sink.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range dirs {
-		if _, err := os.Stat(dir); err == nil {
-			t.Errorf("%s is left", dir)
+	if left := controlGroups(t, h); len(left) > 0 {
+		t.Errorf("%s are left", left)
+	}
+}
+
+// controlGroups returns the directories of the control groups of a host's processes.
+func controlGroups(t *testing.T, h *Host) (dirs []string) {
+	t.Helper()
+	prefix := "pipelined-" + filepath.Base(instanceDir(t, h)) + "-"
+	err := filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasPrefix(d.Name(), prefix) {
+			dirs = append(dirs, path)
 		}
+		return nil // groups of others come and go
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dirs
+}
+
+// instanceDir returns the directory of a host's daemon.
+func instanceDir(t *testing.T, h *Host) string {
+	t.Helper()
+	dir, err := h.processes.Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestLimitsNotInForce runs a plugin where control groups do not allow its limits: it runs, and says so.
+func TestLimitsNotInForce(t *testing.T) {
+	dir := runtimeDir(t) // removed after the host is closed
+	h, log := newHost(t)
+	h.processes = process.New(process.Config{SocketDir: socketDir, Proc: t.TempDir(), RuntimeDir: func() (string, error) { return dir, nil }})
+	sink := newTestSink(t, h, "memory = \"64MiB\"")
+	if err := h.Configure(t.Context(), []string{"mine"}); err != nil {
+		t.Fatal(err)
+	}
+	if st := sink.Status().(Status); st.Limits == "" || st.PID == 0 || !strings.Contains(log.String(), "not in force") {
+		t.Errorf("status %+v, log %s", st, log.String())
 	}
 }

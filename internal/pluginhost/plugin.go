@@ -21,21 +21,25 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/rtflow/pipelined/internal/process"
+	"github.com/rtflow/pipelined/internal/terminal"
 	"github.com/rtflow/pipelined/sdk/sinkplugin/sinkv1"
 )
 
 // live is a process that has shaken hands.
 type live struct {
-	command *command
+	process *process.Process
 	client  *plugin.Client
+	dir     string // of its socket
 	conn    atomic.Pointer[grpc.ClientConn]
 	sink    sinkv1.SinkClient
-	output  *output
+	output  *process.Output
+	pay     func(bytes int) // waits until so much output may be read
 	lists   *rate.Limiter
 	started time.Time
 	timing  timing
 
-	verdict func(error) // tells the breaker how the process does; only the first call counts
+	verdict func(error) // tells the breaker whether the process does well; only the first call counts
 	reopen  chan struct{}
 	ctx     context.Context // ends when the process is told to end
 	cancel  context.CancelFunc
@@ -43,39 +47,37 @@ type live struct {
 	health  atomic.Pointer[sinkv1.HealthResponse]
 }
 
-// spec is what a process is started from.
-type spec struct {
-	options *options
-	where   *instance
-	adopted *adopted
-	output  *output
-	timing  timing
-	version int
-	confine func(pid int) error
-	request *sinkv1.ConfigureRequest
+// launchConfig is what a plugin's process is started with.
+type launchConfig struct {
+	processes *process.Supervisor
+	dir       string // for the directory of its socket
+	options   *options
+	group     *process.Group
+	output    *process.Output
+	timing    timing
+	version   int
+	request   *sinkv1.ConfigureRequest
 }
 
 // launch starts a process, shakes hands and hands over the configuration. A process that does not do its part in time is killed; so is
 // one that is not needed any longer because ctx has ended.
-func launch(ctx context.Context, s spec) (*live, *sinkv1.ConfigureResponse, error) {
-	pinned, err := s.options.open()
+func launch(ctx context.Context, c launchConfig) (*live, *sinkv1.ConfigureResponse, error) {
+	proc, err := c.processes.Process(&c.options.Spec)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer pinned.Close() // nil is no file
-	ctx, cancel := context.WithTimeoutCause(ctx, s.timing.start, errStart)
+	proc.Group = c.group
+	ctx, cancel := context.WithTimeoutCause(ctx, c.timing.start, errStart)
 	defer cancel()
 	p := &live{
-		output: s.output, started: time.Now(), timing: s.timing, verdict: func(error) {},
-		reopen: make(chan struct{}, 1), lists: rate.NewLimiter(rate.Limit(s.timing.lists), listBurst),
+		process: proc, output: c.output, pay: c.output.Pay, started: time.Now(), timing: c.timing, verdict: func(error) {},
+		reopen: make(chan struct{}, 1), lists: rate.NewLimiter(rate.Limit(c.timing.lists), listBurst),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	stop := func() bool { return true }
-	config := p.config(s, pinned, func() {
-		stop = context.AfterFunc(ctx, func() { p.command.kill("") })
-	})
+	stop := context.AfterFunc(ctx, func() { proc.Kill("") })
+	config := p.config(c)
 	p.client = plugin.NewClient(config)
-	answer, err := p.greet(ctx, config, s.request)
+	answer, err := p.greet(ctx, config, c.request)
 	stop()
 	switch {
 	case ctx.Err() == nil:
@@ -94,52 +96,30 @@ func launch(ctx context.Context, s spec) (*live, *sinkv1.ConfigureResponse, erro
 
 var errStart = errors.New("did not start in time")
 
-// config is what go-plugin starts the process from. started is called when there is a command that can be killed.
-func (p *live) config(s spec, pinned *os.File, started func()) *plugin.ClientConfig {
-	out := s.output.writer()
+// config is what go-plugin starts the process from.
+func (p *live) config(c launchConfig) *plugin.ClientConfig {
 	return &plugin.ClientConfig{
 		HandshakeConfig:  sinkv1.Handshake(),
-		VersionedPlugins: map[int]plugin.PluginSet{s.version: {sinkv1.Service: adapter{}}},
+		VersionedPlugins: map[int]plugin.PluginSet{c.version: {sinkv1.Service: adapter{}}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		AutoMTLS:         s.options.MTLS,
+		AutoMTLS:         c.options.MTLS,
 		SkipHostEnv:      true,
-		StartTimeout:     s.timing.start,
+		StartTimeout:     c.timing.start,
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
-		Stderr:           out,
-		SyncStdout:       s.output.paidWriter(), // by its stream
-		SyncStderr:       s.output.paidWriter(),
+		Stderr:           c.output.Writer(),
+		SyncStdout:       c.output.PaidWriter(), // its stream pays
+		SyncStderr:       c.output.PaidWriter(),
 		GRPCDialOptions:  p.dialOptions(),
-		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: s.where.path},
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: c.dir},
 		RunnerFunc: func(_ hclog.Logger, template *exec.Cmd, dir string) (runner.Runner, error) {
-			if err := own(dir, s.options); err != nil {
+			p.dir = dir
+			if err := c.options.Chown(dir); err != nil {
 				return nil, err
 			}
-			cmd := s.options.cmd(pinned)
-			cmd.Env = append(s.options.environment(), template.Env...)
-			cmd.Env = append(cmd.Env, marker+"="+s.where.path)
-			cmd.SysProcAttr = attributes(s.options)
-			p.command = &command{
-				cmd: cmd, dir: dir, where: s.where, adopted: s.adopted, confine: s.confine, prints: s.output.writer(), done: make(chan struct{}),
-			}
-			started()
-			return p.command, nil
+			p.process.Env = template.Env
+			return &command{process: p.process, path: c.options.Command[0], dir: dir, prints: c.output.Writer()}, nil
 		},
 	}
-}
-
-// own gives the directory of a socket to the user that the process runs as.
-func own(dir string, o *options) error {
-	if o.uid == nil && o.gid == nil {
-		return nil
-	}
-	uid, gid := -1, -1
-	if o.uid != nil {
-		uid = int(*o.uid)
-	}
-	if o.gid != nil {
-		gid = int(*o.gid)
-	}
-	return os.Chown(dir, uid, gid)
 }
 
 // adapter makes the client of the service for go-plugin.
@@ -178,26 +158,26 @@ func (p *live) greet(ctx context.Context, config *plugin.ClientConfig, req *sink
 	case codes.DeadlineExceeded, codes.Canceled: // the plugin's end of the connection may see the deadline first
 		return nil, errStart
 	default:
-		return nil, fmt.Errorf("Configure fails: %s", printable(status.Convert(err).Message())) //nolint:revive // the name of the call
+		return nil, fmt.Errorf("Configure fails: %s", terminal.Line(status.Convert(err).Message())) //nolint:revive // the name of the call
 	}
 	return answer, nil
 }
 
 // oneLine makes one line of go-plugin's explanations.
 func oneLine(text string) string {
-	text = printable(strings.Join(strings.Fields(text), " "))
+	text = terminal.Line(strings.Join(strings.Fields(text), " "))
 	return strings.TrimSuffix(text, " Failed to read any lines from plugin's stdout")
 }
 
 // explain adds to an error how the process has ended, if it has, and what it said last.
 func (p *live) explain(err error) error {
-	if p.command == nil {
-		return err
+	if p.process.PID() == 0 {
+		return err // it was never started
 	}
 	if p.ends() {
-		err = fmt.Errorf("the plugin has ended, %s: %w", p.command.how(), err)
+		err = fmt.Errorf("the plugin has ended, %s: %w", p.process.Exit(), err)
 	}
-	if lines := p.output.lastLines(); len(lines) > 0 {
+	if lines := p.output.Last(); len(lines) > 0 {
 		err = fmt.Errorf("%w; it said last: %s", err, lines[len(lines)-1])
 	}
 	return err
@@ -206,7 +186,7 @@ func (p *live) explain(err error) error {
 // alive reports whether the process runs and was not told to end.
 func (p *live) alive() bool {
 	select {
-	case <-p.command.done:
+	case <-p.process.Done():
 		return false
 	case <-p.ctx.Done():
 		return false
@@ -215,15 +195,16 @@ func (p *live) alive() bool {
 	}
 }
 
-// watch asks the process for its health until it ends. One that does not answer in time is killed.
-func (p *live) watch(every, patience time.Duration) {
+// watch asks the process for its health until it ends, and calls reap each time. A process that does not answer within patience is
+// killed.
+func (p *live) watch(every, patience time.Duration, reap func()) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
 		p.ask(patience)
-		p.command.adopted.sweep(false)
+		reap()
 		select {
-		case <-p.command.done:
+		case <-p.process.Done():
 			return
 		case <-p.ctx.Done():
 			return
@@ -244,7 +225,7 @@ func (p *live) ends() bool {
 	timer := time.NewTimer(p.timing.stop)
 	defer timer.Stop()
 	select {
-	case <-p.command.done:
+	case <-p.process.Done():
 		return true
 	case <-timer.C:
 		return false
@@ -262,10 +243,10 @@ func (p *live) ask(patience time.Duration) {
 		}
 		p.health.Store(answer)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		p.command.kill(fmt.Sprintf("has not answered for %v", patience))
+		p.process.Kill(fmt.Sprintf("has not answered for %v", patience))
 	case !p.alive() || status.Code(err) == codes.Unavailable && p.ends():
 	default:
-		p.command.kill("does not say how it is: " + printable(status.Convert(err).Message()))
+		p.process.Kill("does not say how it is: " + terminal.Line(status.Convert(err).Message()))
 	}
 }
 
@@ -274,24 +255,20 @@ func (p *live) ask(patience time.Duration) {
 func (p *live) end(gently bool) {
 	p.endOnce.Do(func() {
 		p.cancel()
-		if p.command == nil {
-			return // it was never started
-		}
-		// go-plugin asks without a limit of time: whoever does not listen is killed before.
-		timer := time.AfterFunc(p.timing.shutdown, func() { p.command.kill("told to end and did not") })
+		// go-plugin asks without a limit of time: a process that does not listen is killed before.
+		timer := time.AfterFunc(p.timing.shutdown, func() { p.process.Kill("told to end and did not") })
 		defer timer.Stop()
 		if gently {
-			_ = p.command.stdin.Close() // it may be closed already
+			_ = p.process.CloseInput() // it may be closed already
 		} else {
-			p.command.kill("")
+			p.process.Kill("")
 		}
-		p.output.free()
+		p.output.Free()
 		p.client.Kill()
 		if conn := p.conn.Load(); conn != nil {
 			_ = conn.Close() // it is, unless the handshake failed half way
 		}
-		<-p.command.done
-		p.command.closeOurs()
-		_ = os.RemoveAll(p.command.dir) // swept at the next start
+		p.process.Close()
+		_ = os.RemoveAll(p.dir) // swept at the next start
 	})
 }

@@ -31,16 +31,6 @@ func rawPlugin(mode string, args []string) {
 	switch mode {
 	case "silent":
 		select {}
-	case "leaves-group": // for that of the daemon, and stays
-		group, err := syscall.Getpgid(os.Getppid())
-		if err == nil {
-			err = syscall.Setpgid(0, group)
-		}
-		if err != nil {
-			panic(err)
-		}
-		tell(args[0], os.Getpid())
-		select {}
 	case "brokers": // answers every stream but those of the service with messages without end
 		srv := grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}), grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
 			var err error
@@ -89,44 +79,6 @@ func rawPlugin(mode string, args []string) {
 		child := exec.Command(os.Args[0], pluginArg, "stays", args[0])
 		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		child.Stderr = os.Stderr // held open
-		if err := child.Start(); err != nil {
-			panic(err)
-		}
-		sinkplugin.Serve(testPlugin())
-	case "status": // writes what the kernel says of it, and which descriptors it has
-		status, err := os.ReadFile("/proc/self/status")
-		if err != nil {
-			panic(err)
-		}
-		entries, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			panic(err)
-		}
-		for _, e := range entries {
-			target, _ := os.Readlink("/proc/self/fd/" + e.Name()) // that of the listing is gone
-			status = fmt.Appendf(status, "fd %s %s\n", e.Name(), target)
-		}
-		if err := os.WriteFile(args[0], status, 0o600); err != nil {
-			panic(err)
-		}
-		sinkplugin.Serve(testPlugin())
-	case "escapes": // leaves a process behind that has a session of its own, no environment, and a parent that has ended
-		middle := exec.Command(os.Args[0], pluginArg, "middle", args[0])
-		middle.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		middle.Env = []string{}
-		if err := middle.Run(); err != nil {
-			panic(err)
-		}
-		sinkplugin.Serve(testPlugin())
-	case "middle":
-		last := exec.Command(os.Args[0], pluginArg, "stays", args[0])
-		last.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		last.Env = []string{}
-		if err := last.Start(); err != nil {
-			panic(err)
-		}
-	case "child": // leaves a child behind in its group
-		child := exec.Command(os.Args[0], pluginArg, "stays", args[0])
 		if err := child.Start(); err != nil {
 			panic(err)
 		}

@@ -31,15 +31,15 @@ func (s *Sink) Status() any {
 	state := s.breaker.State() // before the lock: the breaker calls back when it changes its mind
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := Status{Command: s.options.command[0], Window: s.stats.window.Load(), Breaker: state.String(), Limits: s.limits, LastExit: s.exit, ExitAt: s.exitAt}
+	st := Status{Command: s.options.Command[0], Window: s.stats.window.Load(), Breaker: state.String(), Limits: s.limits, LastExit: s.exit, ExitAt: s.exitAt}
 	if state == gobreaker.StateOpen {
 		st.RetryAt = s.retryAt
 	}
 	if s.output != nil {
-		st.LastLines = s.output.lastLines()
+		st.LastLines = s.output.Last()
 	}
 	if p := s.process; p != nil {
-		st.PID, st.Since = p.command.number(), p.started
+		st.PID, st.Since = p.process.PID(), p.started
 		if h := p.health.Load(); h.GetStatus() != "" {
 			st.Plugin = json.RawMessage(h.GetStatus())
 		}
@@ -96,7 +96,7 @@ func (s *Sink) Counters() []sdk.Counter {
 	defer s.mu.Unlock()
 	var total, left uint64
 	if s.output != nil {
-		total, left = s.output.counts()
+		total, left = s.output.Counts()
 	}
 	list = append(list, sdk.Counter{Name: "output_lines", Value: s.lines.total + total}, sdk.Counter{Name: "output_lines_left_out", Value: s.lines.left + left})
 	own := maps.Clone(s.exits)

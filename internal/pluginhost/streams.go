@@ -37,7 +37,7 @@ func (p *live) openStream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.C
 	}
 	stream, err := next(ctx, desc, cc, method, o...)
 	if err == nil && strings.HasPrefix(method, stdioService) {
-		stream = &paced{stream, p.output}
+		stream = &paced{stream, p.pay}
 	}
 	return stream, err
 }
@@ -46,7 +46,7 @@ func (p *live) openStream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.C
 type paced struct {
 	grpc.ClientStream
 
-	output *output
+	pay func(bytes int) // waits until so much may be read
 }
 
 // messageCost is how many bytes of output a message costs beside its own.
@@ -60,6 +60,6 @@ func (s *paced) RecvMsg(m any) error {
 	if m, ok := m.(proto.Message); ok {
 		n += proto.Size(m)
 	}
-	s.output.pay(n)
+	s.pay(n)
 	return nil
 }

@@ -257,8 +257,8 @@ func (b *logBuffer) String() string {
 
 func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
-// newHost returns a host with short waits, whose log is returned.
-func newHost(tb testing.TB) (*Host, *logBuffer) {
+// runtimeDir returns a directory with a path short enough for sockets, which nothing is left in when the test ends.
+func runtimeDir(tb testing.TB) string {
 	tb.Helper()
 	dir, err := os.MkdirTemp("/run", "pt")
 	if err != nil {
@@ -270,18 +270,26 @@ func newHost(tb testing.TB) (*Host, *logBuffer) {
 	if err := os.Chmod(dir, 0o711); err != nil { // for plugins of other users
 		tb.Fatal(err)
 	}
-	log := new(logBuffer)
-	h := New(Options{RuntimeDir: dir, Log: textLog(log)})
-	h.timing.cooldown = 300 * time.Millisecond
 	tb.Cleanup(func() {
-		if err := h.Close(); err != nil {
-			tb.Error(err)
-		}
 		left, err := os.ReadDir(dir)
 		if err != nil || len(left) > 0 {
 			tb.Errorf("left behind: %v, %v", left, err)
 		}
 		_ = os.RemoveAll(dir)
+	})
+	return dir
+}
+
+// newHost returns a host with short waits, whose log is returned.
+func newHost(tb testing.TB) (*Host, *logBuffer) {
+	tb.Helper()
+	log := new(logBuffer)
+	h := New(Options{RuntimeDir: runtimeDir(tb), Log: textLog(log)})
+	h.timing.cooldown = 300 * time.Millisecond
+	tb.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			tb.Error(err)
+		}
 	})
 	return h, log
 }

@@ -1,7 +1,7 @@
 // Package terminal makes text from outside safe to print on a terminal.
 //
 // Names in captures, answers of servers, output of plugins and values of configurations may hold control sequences, characters
-// that change the direction of text, line breaks and bytes that are no UTF-8. [Text] and [Word] treat one value; a [Writer]
+// that change the direction of text, line breaks and bytes that are no UTF-8. [Text], [Word] and [Line] treat one value; a [Writer]
 // treats all that a command prints, and is what standard error is wrapped in.
 //
 // What is replaced is every character that is not graphic (Unicode categories L, M, N, P, S, Zs) and every byte that is not part

@@ -28,6 +28,9 @@ func Word(s string) string {
 	return strconv.QuoteToGraphic(s)
 }
 
+// Line returns s as a line of a log: like [Text], but without blanks around it, and with blanks for tabs.
+func Line(s string) string { return Text(strings.TrimSpace(strings.ReplaceAll(s, "\t", " "))) }
+
 // clean reports whether every rune of s is graphic and valid.
 func clean(s string) bool {
 	for i, r := range s {

@@ -18,7 +18,7 @@ func TestKeysAreDescribed(t *testing.T) {
 	pages := map[string][]string{
 		"docs/configuration.md": append(pluginFolders(t, "sources/*"),
 			"core/config", "core/session", "core/admission", "core/replay", "core/zone"),
-		"docs/plugins.md":              {"internal/pluginhost"},
+		"docs/plugins.md":              {"internal/pluginhost", "internal/process"},
 		"sinks/nats/README.md":         {"internal/options"},
 		"sinks/kafka/README.md":        {"internal/options"},
 		"plugins/policydeny/README.md": {"core/application"},

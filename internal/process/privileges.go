@@ -1,4 +1,4 @@
-package pluginhost
+package process
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 )
 
 // confineThread takes from the calling thread, and so from every process that it starts, the ways to get rights by executing a file:
-// no_new_privs, no ambient and no inheritable capabilities, and an empty bounding set where the daemon may change that. What
-// the thread itself may do it keeps: it changes users for plugins.
+// no_new_privs, no ambient and no inheritable capabilities, and an empty bounding set where the daemon may change that. The
+// thread keeps its own effective capabilities, since it starts processes as other users.
 //
 // The processes have no capability then, also those of root: a file's capabilities and the set-user-ID bit do nothing under
 // no_new_privs, and root gets at most what is in the bounding set (capabilities(7)).
@@ -41,10 +41,10 @@ func confineThread() error {
 		}
 		err = unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
 		if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
-			break // it is of no use to processes of another user than root
+			break // processes of other users than root cannot use it
 		}
 		if err != nil {
-			return fmt.Errorf("capability %d cannot be taken from plugins (a daemon that runs as root needs CAP_SETPCAP for that): %w", c, err)
+			return fmt.Errorf("capability %d cannot be taken from processes (a daemon that runs as root needs CAP_SETPCAP for that): %w", c, err)
 		}
 	}
 	return nil

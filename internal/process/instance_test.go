@@ -1,8 +1,7 @@
-package pluginhost
+package process
 
 import (
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +23,7 @@ func TestSweepSparesTheNew(t *testing.T) {
 				return
 			default:
 			}
-			if err := sweep(base, cgroups{proc: t.Name()}, slog.New(slog.DiscardHandler)); err != nil {
+			if err := newSweeper(t).sweep(base); err != nil {
 				t.Error(err)
 				return
 			}
@@ -36,7 +35,7 @@ func TestSweepSparesTheNew(t *testing.T) {
 			t.Error(err)
 			break
 		}
-		if err := sweep(base, cgroups{proc: t.Name()}, slog.New(slog.DiscardHandler)); err != nil {
+		if err := newSweeper(t).sweep(base); err != nil {
 			t.Error(err)
 		}
 		if _, err := os.Stat(in.path); err != nil {
@@ -77,7 +76,7 @@ func TestBaseIsNoDirectory(t *testing.T) {
 	if err := syscall.Mkfifo(base, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := sweep(base, cgroups{proc: t.Name()}, slog.New(slog.DiscardHandler)); !errors.Is(err, syscall.ENOTDIR) {
+	if err := newSweeper(t).sweep(base); !errors.Is(err, syscall.ENOTDIR) {
 		t.Errorf("sweep: %v", err)
 	}
 	if _, err := newInstance(base); !errors.Is(err, syscall.ENOTDIR) {

@@ -1,4 +1,4 @@
-package pluginhost
+package process
 
 import (
 	"errors"
@@ -7,56 +7,36 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/internal/safefile"
-	"github.com/rtflow/pipelined/sdk"
 )
 
-// marker is the environment variable by which processes of a plugin, children included, are recognised after their daemon is
-// gone. Its value is the daemon's directory.
-const marker = "PIPELINED_INSTANCE"
-
-// RuntimeDir returns where sockets live if the configuration does not say: what systemd calls the service's runtime
-// directory, /run/pipelined for root, or a directory in the user's own runtime directory.
-func RuntimeDir() (string, error) {
-	if dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":"); dir != "" {
-		return filepath.Join(dir, "plugins"), nil
-	}
-	if os.Geteuid() == 0 {
-		return "/run/pipelined/plugins", nil
-	}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
-		return filepath.Join(dir, "pipelined"), nil
-	}
-	return "", errors.New("no directory for sockets of plugins: set service.runtime_dir")
-}
-
-// instance is the directory of one daemon. A lock on it says that the daemon lives.
+// instance is the directory of one daemon, whose lock is held while the daemon lives, and the thread that its processes are
+// started from.
 type instance struct {
 	path   string
 	lock   *os.File
-	starts chan func(error) // called with what kept the thread from giving up its rights
+	starts chan func(error) // called on the thread, with the error of confineThread
 	closed chan struct{}
 }
 
 // newInstance creates the directory and the thread that processes are started from.
 func newInstance(base string) (*instance, error) {
-	// Others may pass through, to a plugin's own directory that runs as another user, and see nothing.
+	// Others may pass through, since a process of another user has its socket in a directory below, and see nothing.
 	dir, err := openBase(base, 0o711)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = dir.Close() }()          // nothing was written
-	release, err := lockBase(dir, lockPatience) // until it is seen that this daemon lives
+	release, err := lockBase(dir, lockPatience) // until the lock in the new directory is held
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	path, err := os.MkdirTemp(dir.Path(""), instancePrefix) // as a sweep names it
+	path, err := os.MkdirTemp(dir.Path(""), instancePrefix) // the path that a sweep builds, too
 	if err != nil {
 		return nil, fmt.Errorf("the runtime directory: %w", err)
 	}
@@ -64,7 +44,7 @@ func newInstance(base string) (*instance, error) {
 	if err := errors.Join(os.Chmod(path, 0o711), in.hold()); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(path))
 	}
-	go in.start()
+	go in.run()
 	return in, nil
 }
 
@@ -81,8 +61,8 @@ func openBase(base string, perm fs.FileMode) (*safefile.Dir, error) {
 	return dir, nil
 }
 
-// lockBase locks the runtime directory itself, against another daemon that creates its own directory in it or sweeps. Nobody
-// holds it for long.
+// lockBase locks the runtime directory itself, against another daemon that creates its own directory in it or sweeps. It is
+// held for a moment only.
 func lockBase(dir *safefile.Dir, patience time.Duration) (release func(), err error) {
 	f, err := dir.Open(".", os.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
@@ -106,9 +86,6 @@ const (
 	lockEvery    = 2 * time.Millisecond
 )
 
-// errStopping is what comes too late to start a process.
-const errStopping = sdk.Error("the daemon stops")
-
 func (in *instance) hold() (err error) {
 	in.lock, err = os.OpenFile(filepath.Join(in.path, lockFile), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
@@ -120,9 +97,9 @@ func (in *instance) hold() (err error) {
 	return unix.Flock(int(in.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 }
 
-// start calls functions that start processes. The kernel sends a parent-death signal when the thread ends that has
-// started the process, not when the daemon does: this one ends with the instance.
-func (in *instance) start() {
+// run calls the functions that start processes. The kernel sends the parent-death signal when the thread ends that has
+// started a process, so that thread is this one, which ends with the instance.
+func (in *instance) run() {
 	runtime.LockOSThread() // and never unlocks it: the thread ends with the goroutine
 	err := confineThread()
 	for {
@@ -150,51 +127,11 @@ func (in *instance) do(start func() error) error {
 	}:
 		return <-result
 	case <-in.closed:
-		return errStopping
+		return ErrClosed
 	}
 }
 
 func (in *instance) close() error {
 	close(in.closed)
 	return errors.Join(os.RemoveAll(in.path), in.lock.Close())
-}
-
-// killMarked kills every process whose environment says that it belongs to the directory of a daemon.
-func killMarked(path string) (killed int, err error) {
-	dirs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return 0, err
-	}
-	for _, dir := range dirs {
-		if !marked(dir, path) {
-			continue
-		}
-		var pid int
-		if _, err := fmt.Sscanf(filepath.Base(dir), "%d", &pid); err != nil {
-			continue
-		}
-		// The process may end and its number be another's meanwhile: what the descriptor names stays the same.
-		fd, err := unix.PidfdOpen(pid, 0)
-		if err != nil {
-			continue
-		}
-		if marked(dir, path) && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil {
-			killed++
-		}
-		_ = unix.Close(fd) // nothing was written to it
-	}
-	return killed, nil
-}
-
-func marked(proc, path string) bool {
-	environ, err := os.ReadFile(filepath.Join(proc, "environ"))
-	if err != nil {
-		return false // gone, or not ours to look at
-	}
-	for entry := range strings.SplitSeq(string(environ), "\x00") {
-		if entry == marker+"="+path {
-			return true
-		}
-	}
-	return false
 }

@@ -1,7 +1,11 @@
-package pluginhost
+package process
 
 import (
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -11,7 +15,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAdoptedUnderNoNewPrivs kills, where every child has no_new_privs, those that bear the mark of a plugin, and no other.
+// TestAdopted ends a process that has left another one behind with a session of its own, no environment, and a parent that
+// has ended. Children of other code are left alone.
+func TestAdopted(t *testing.T) {
+	s, log := newSupervisor(t, Config{Adopt: true})
+	t.Cleanup(func() { // the next tests are without
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	own, err := os.StartProcess("/bin/sleep", []string{"sleep", "600"}, new(os.ProcAttr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := file(t, "pid")
+	p := start(t, s, spec("escapes", path))
+	escaped := toldNumber(t, path)
+	s.Reap()
+	if gone(escaped) {
+		t.Error("the process has ended before the one that has started it")
+	}
+	p.kill()
+	if _, err := os.Stat(fmt.Sprintf("/proc/%d", escaped)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the process %d is there after the one that has started it has ended: %v", escaped, err)
+	}
+	if !strings.Contains(log.String(), "killed what a process has left behind") {
+		t.Errorf("the log says %s", log)
+	}
+	if err := own.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	if state, err := own.Wait(); err != nil || state.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+		t.Errorf("a process of somebody else has ended with %v, %v", state, err)
+	}
+}
+
+// TestAdoptedUnderNoNewPrivs kills, where every child has no_new_privs, those whose environment names this daemon, and no other.
 func TestAdoptedUnderNoNewPrivs(t *testing.T) {
 	var log strings.Builder
 	a := &adopted{log: textLog(&log), on: true, common: true, live: make(map[int]bool), instance: "/run/pipelined/plugins/d1"}
@@ -56,7 +95,7 @@ func TestAdoptedUnderNoNewPrivs(t *testing.T) {
 	}
 	a.sweep(true)
 	if err := ours.Process.Signal(syscall.Signal(0)); err == nil {
-		t.Error("a plugin's process was left")
+		t.Error("a process of this daemon was left")
 	}
 	for _, cmd := range []*exec.Cmd{other, none} {
 		if err := unix.Kill(cmd.Process.Pid, 0); err != nil {

@@ -1,4 +1,4 @@
-package pluginhost
+package process
 
 import (
 	"errors"
@@ -16,25 +16,33 @@ import (
 	"github.com/rtflow/pipelined/internal/safefile"
 )
 
-// What a daemon's directory is called and consists of. A sweep removes nothing else.
+// What a daemon's directory is called and holds, beside the directories of sockets. A sweep removes nothing else.
 const (
-	instancePrefix = "d"          // a random number follows
-	lockFile       = "lock"       // locked while the daemon lives
-	socketPrefix   = "plugin-dir" // go-plugin's name for the directory of a process's socket; a random number follows
+	instancePrefix = "d"    // a random number follows
+	lockFile       = "lock" // locked while the daemon lives
 )
 
-var (
-	instanceName = regexp.MustCompile(`^` + instancePrefix + `[0-9]+$`)
-	socketName   = regexp.MustCompile(`^` + socketPrefix + `[0-9]+$`)
-)
+var instanceName = numbered(instancePrefix)
+
+// numbered matches names that consist of a prefix and a number.
+func numbered(prefix string) *regexp.Regexp {
+	return regexp.MustCompile("^" + regexp.QuoteMeta(prefix) + "[0-9]+$")
+}
 
 // lockText is what a lock holds: it shows that the directory of that name is one of a daemon's.
 func lockText(name string) string {
 	return "directory " + name + " of pipelined; unlocked: left behind\n"
 }
 
+// sweeper removes what daemons have left behind.
+type sweeper struct {
+	log     *slog.Logger
+	groups  cgroups
+	sockets *regexp.Regexp // names of directories with sockets
+}
+
 // sweep removes the directories of daemons that are gone, and kills what still runs for them.
-func sweep(base string, groups cgroups, log *slog.Logger) error {
+func (s *sweeper) sweep(base string) error {
 	dir, err := openBase(base, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -57,18 +65,18 @@ func sweep(base string, groups cgroups, log *slog.Logger) error {
 		if !e.IsDir() || !instanceName.MatchString(e.Name()) {
 			continue
 		}
-		if err := sweepOne(dir, e.Name(), groups, log); err != nil {
+		if err := s.remove(dir, e.Name()); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// sweepOne removes a directory if it is that of a daemon that is gone.
-func sweepOne(base *safefile.Dir, name string, groups cgroups, log *slog.Logger) error {
+// remove removes a directory if it is that of a daemon that is gone.
+func (s *sweeper) remove(base *safefile.Dir, name string) error {
 	dir, err := base.OpenDir(name)
 	if err != nil {
-		return nil // somebody else's, or gone
+		return nil // another user's, or gone
 	}
 	defer func() { _ = dir.Close() }()
 	lock := leftBehind(dir, name)
@@ -81,19 +89,19 @@ func sweepOne(base *safefile.Dir, name string, groups cgroups, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	groups.sweep(groupPrefix + name + "-")
-	if err := empty(dir); err != nil {
+	s.groups.sweep(groupName(name))
+	if err := s.empty(dir); err != nil {
 		return err
 	}
 	if err := base.Rmdir(name); err != nil {
 		return err
 	}
-	log.Info("removed what a daemon has left behind", "directory", path, "processes", killed)
+	s.log.Info("removed what a daemon has left behind", "directory", path, "processes", killed)
 	return nil
 }
 
-// leftBehind returns the lock of a directory that a daemon of this user has made, locked; nil if the daemon lives, or if it is not seen
-// that there was one.
+// leftBehind returns the lock of a directory that a daemon of this user has made, locked; nil if the daemon lives, or if
+// nothing shows that a daemon has made it.
 func leftBehind(dir *safefile.Dir, name string) *os.File {
 	lock, err := dir.Open(lockFile, os.O_RDWR)
 	if err != nil {
@@ -119,7 +127,7 @@ func holds(f *os.File, text string) bool {
 }
 
 // empty removes what a daemon makes: sockets in their directories, and the lock, last. Anything else stays, and is an error.
-func empty(dir *safefile.Dir) error {
+func (s *sweeper) empty(dir *safefile.Dir) error {
 	entries, err := dir.ReadDir()
 	if err != nil {
 		return err
@@ -128,7 +136,7 @@ func empty(dir *safefile.Dir) error {
 	for _, e := range entries {
 		switch {
 		case e.Name() == lockFile:
-		case e.IsDir() && socketName.MatchString(e.Name()):
+		case e.IsDir() && s.sockets.MatchString(e.Name()):
 			left, err := emptySockets(dir, e.Name())
 			if err != nil {
 				return err
@@ -144,8 +152,8 @@ func empty(dir *safefile.Dir) error {
 	return dir.Remove(lockFile)
 }
 
-// emptySockets removes the directory of a plugin's socket and returns what is in the way. The directory may be another user's, whom
-// the plugin runs as.
+// emptySockets removes a directory of sockets and returns what is in the way. The directory may belong to the user that the
+// process has run as.
 func emptySockets(parent *safefile.Dir, name string) (strange []string, err error) {
 	dir, err := parent.OpenSub(name)
 	if err != nil {

@@ -1,4 +1,4 @@
-package pluginhost
+package process
 
 import (
 	"bytes"
@@ -14,22 +14,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// adopted are processes that plugins have left behind: their parents have ended, and they have left the group of their plugin. Whatever
-// else they do, such as to clear their environment or to begin a session, the kernel makes them children of this process.
+// adopted finds the processes that a plugin or any other started process has left behind, whose parents have ended and which
+// have left its group. Whatever else they do, such as to clear their environment or to begin a session, the kernel makes
+// them children of this process.
 //
-// A child of this process is one of them if it is not a plugin's process, nor in the group of one that lives, and has what
-// confineThread gives to plugins and nobody can give up: no_new_privs. So children that other code in this process has started
-// are left alone. Where all of the process is under no_new_privs, as systemd's NoNewPrivileges has it, they have that too: there one is
-// adopted only if its environment or its control group says that it is a plugin's. One that has ended says nothing any more: it is
-// waited for unless it is in the group of this process, where plugins are not.
+// A child of this process is one of them if it is neither a started process nor in the group of one that lives, and has what
+// confineThread gives to every started process and nobody can give up: no_new_privs. So children that other code in this
+// process has started are left alone. Where all of this process is under no_new_privs, as NoNewPrivileges= of a systemd
+// unit has it, those have it too: there a child is adopted only if its environment or its control group says that it is one
+// of ours. One that has ended says nothing any more: it is waited for unless it is in the group of this process, where no
+// started process is.
 type adopted struct {
 	log    *slog.Logger
 	on     bool
-	common bool // every child has no_new_privs, not only what plugins start
+	common bool // every child has no_new_privs, not only what is started here
 
 	mu       sync.Mutex
-	live     map[int]bool // processes of plugins, which are the leaders of their groups
-	instance string       // the daemon's directory; "" before the first plugin
+	live     map[int]bool // started processes, which are the leaders of their groups
+	instance string       // the daemon's directory; "" before the first process
 }
 
 func newAdopted(on bool, log *slog.Logger) *adopted {
@@ -37,17 +39,17 @@ func newAdopted(on bool, log *slog.Logger) *adopted {
 	if !on || os.Getpid() == 1 { // the first process of a container gets the orphans of everybody
 		return a
 	}
-	own, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) // of a thread that starts no plugins
+	own, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) // of a thread that starts no processes
 	a.common = err != nil || own != 0
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		log.Warn("what plugins leave behind is found by its environment only", "err", err)
+		log.Warn("what processes leave behind is found by its environment only", "err", err)
 		return a
 	}
 	a.on = true
 	return a
 }
 
-// start calls a function that starts a plugin's process for a daemon's directory and returns its number.
+// start calls a function that starts a process for a daemon's directory and returns its number.
 func (a *adopted) start(instance string, start func() (pid int, err error)) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -58,14 +60,14 @@ func (a *adopted) start(instance string, start func() (pid int, err error)) erro
 	return err
 }
 
-// ended says that a plugin's process has ended and was waited for.
+// ended says that a started process has ended and was waited for.
 func (a *adopted) ended(pid int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.live, pid)
 }
 
-// sweep waits for the adopted processes that have ended. With kill it ends the others before, and whatever those leave behind.
+// sweep waits for the adopted processes that have ended. With kill it kills the others first, and whatever those leave behind.
 func (a *adopted) sweep(kill bool) {
 	if !a.on || !kill && !childEnded() {
 		return
@@ -90,11 +92,11 @@ func (a *adopted) sweep(kill bool) {
 		}
 	}
 	if killed > 0 {
-		a.log.Warn("killed what a plugin has left behind", "processes", killed)
+		a.log.Warn("killed what a process has left behind", "processes", killed)
 	}
 }
 
-// childEnded reports whether a child of this process has ended and was not waited for. It stays so.
+// childEnded reports whether a child of this process has ended and was not waited for. It does not wait for it.
 func childEnded() bool {
 	var info unix.Siginfo
 	for {
@@ -105,7 +107,7 @@ func childEnded() bool {
 	}
 }
 
-// maxGenerations is how often it is looked for what those have left behind that were just killed.
+// maxGenerations bounds how often sweep looks for what the processes have left behind that it has just killed.
 const maxGenerations = 1000
 
 // find returns the children of this process that are adopted.
@@ -123,15 +125,15 @@ func (a *adopted) find() (pids []int) {
 		if parent != os.Getpid() || a.live[group] || !noNewPrivs(dir) {
 			continue
 		}
-		if !a.common || a.ofPlugin(dir) || state == "Z" && group != unix.Getpgrp() {
+		if !a.common || a.ours(dir) || state == "Z" && group != unix.Getpgrp() {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
 }
 
-// ofPlugin reports whether a process says that it is a plugin's of this daemon.
-func (a *adopted) ofPlugin(dir string) bool {
+// ours reports whether the environment or the control group of a process says that this daemon has started it.
+func (a *adopted) ours(dir string) bool {
 	if a.instance == "" {
 		return false
 	}
@@ -139,7 +141,7 @@ func (a *adopted) ofPlugin(dir string) bool {
 		return true
 	}
 	groups, err := os.ReadFile(filepath.Join(dir, "cgroup"))
-	return err == nil && bytes.Contains(groups, []byte("/"+groupPrefix+filepath.Base(a.instance)+"-"))
+	return err == nil && bytes.Contains(groups, []byte("/"+groupName(a.instance)))
 }
 
 // family returns the state, the parent and the process group of a process, 0 if it is gone (proc(5), stat).

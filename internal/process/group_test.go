@@ -1,4 +1,4 @@
-package pluginhost
+package process
 
 import (
 	"os"
@@ -15,9 +15,7 @@ func fakeCgroups(t *testing.T, mountinfo, cgroup string, files map[string]string
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "$", dir)), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		put(t, path, strings.ReplaceAll(text, "$", dir), 0o600)
 	}
 	put(filepath.Join(dir, "proc/self/mountinfo"), mountinfo)
 	put(filepath.Join(dir, "proc/self/cgroup"), cgroup)
@@ -85,16 +83,49 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// TestLimitsNotInForce runs a plugin where control groups do not allow its limits: it runs, and says so.
-func TestLimitsNotInForce(t *testing.T) {
-	h, log := newHost(t)
-	h.cgroups = cgroups{proc: t.TempDir()}
-	sink := newTestSink(t, h, "memory = \"64MiB\"")
-	if err := h.Configure(t.Context(), []string{"mine"}); err != nil {
+// TestMemoryLimit runs a process that eats memory under a limit: the kernel kills it, and Remove leaves no group.
+func TestMemoryLimit(t *testing.T) {
+	s, _ := newSupervisor(t, Config{})
+	sp := spec("eats")
+	sp.Memory, sp.CPU = 64<<20, 0.5
+	group, err := s.Group("mine", &sp.Options)
+	if err != nil {
+		if os.Getenv("PIPELINED_REQUIRE_CGROUPS") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	p, err := s.Process(sp)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if st := sink.Status().(Status); st.Limits == "" || st.PID == 0 || !strings.Contains(log.String(), "not in force") {
-		t.Errorf("status %+v, log %s", st, log.String())
+	p.Group = group
+	r := run(t, p)
+	r.wait()
+	if r.Exit() != "signal: killed" {
+		t.Errorf("it has ended: %s", r.Exit())
+	}
+	if len(group.dirs) == 0 {
+		t.Error("there was no control group")
+	}
+	group.Remove()
+	for _, dir := range group.dirs {
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%s is left", dir)
+		}
+	}
+}
+
+// TestNoLimits checks that a process without limits needs no control group, and a process with some fails without one.
+func TestNoLimits(t *testing.T) {
+	s, _ := newSupervisor(t, Config{Proc: t.TempDir()})
+	group, err := s.Group("mine", new(Options))
+	if group != nil || err != nil {
+		t.Errorf("%v, %v", group, err)
+	}
+	group.Remove()
+	if _, err := s.Group("mine", &Options{CPU: 1}); err == nil {
+		t.Error("a group was made where there are none")
 	}
 }
 

@@ -1,4 +1,4 @@
-package pluginhost
+package process
 
 import (
 	"bufio"
@@ -21,17 +21,17 @@ const groupPrefix = "pipelined-"
 // cpuPeriod is over how many microseconds a share of the processors is meant: the kernel's default.
 const cpuPeriod = 100_000
 
-// cgroups says where this process may have control groups of its own: /proc and what is mounted.
-type cgroups struct{ proc string } // "/proc"
+// cgroups finds where this process may have control groups of its own.
+type cgroups struct{ proc string } // where proc(5) is: "/proc"
 
-// group is a control group of one plugin: one directory in version 2, one for each controller in version 1.
-type group struct{ dirs []string }
+// Group is a control group: one directory in version 2, one for each controller in version 1. A nil Group limits nothing.
+type Group struct{ dirs []string }
 
 // limit is a file of a control group and what to write there.
 type limit struct{ controller, file, value string }
 
 // create makes a control group with these limits; 0 is none.
-func (c cgroups) create(name string, memory int64, cpu float64) (*group, error) {
+func (c cgroups) create(name string, memory int64, cpu float64) (*Group, error) {
 	quota := strconv.FormatInt(int64(cpu*cpuPeriod), 10)
 	if dir, err := c.unified(); err == nil {
 		if filepath.Base(dir) == daemonGroup { // what is delegated is the group around it
@@ -55,23 +55,23 @@ func (c cgroups) create(name string, memory int64, cpu float64) (*group, error) 
 	if cpu > 0 {
 		limits = append(limits, limit{"cpu", "cpu.cfs_quota_us", quota})
 	}
-	g := new(group)
+	g := new(Group)
 	for _, l := range limits {
 		dir, err := c.controller(l.controller)
 		if err == nil {
 			err = g.add(filepath.Join(dir, name), l)
 		}
 		if err != nil {
-			g.remove()
+			g.Remove()
 			return nil, fmt.Errorf("control group for %s: %w", l.controller, err)
 		}
 	}
 	return g, nil
 }
 
-// createUnified makes a group of version 2. A group with processes in it cannot have groups with.timing below it: if this process is
+// createUnified makes a group of version 2. A group with processes in it cannot have groups with limits below it: if this process is
 // in the way it moves to a group beside the new one.
-func createUnified(own, name string, limits []limit) (*group, error) {
+func createUnified(own, name string, limits []limit) (*Group, error) {
 	var enable []string
 	for _, l := range limits {
 		enable = append(enable, "+"+l.controller)
@@ -90,10 +90,10 @@ func createUnified(own, name string, limits []limit) (*group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control group: %w", err)
 	}
-	g := new(group)
+	g := new(Group)
 	for _, l := range limits {
 		if err := g.add(filepath.Join(own, name), l); err != nil {
-			g.remove()
+			g.Remove()
 			return nil, fmt.Errorf("control group: %w", err)
 		}
 	}
@@ -104,7 +104,7 @@ func createUnified(own, name string, limits []limit) (*group, error) {
 const daemonGroup = "daemon"
 
 // add makes a directory of the group, if it is not there yet, and sets a limit in it.
-func (g *group) add(dir string, l limit) error {
+func (g *Group) add(dir string, l limit) error {
 	if !slices.Contains(g.dirs, dir) {
 		if err := mkdir(dir); err != nil {
 			return err
@@ -115,7 +115,10 @@ func (g *group) add(dir string, l limit) error {
 }
 
 // enter puts a process into the group; its children will be in it.
-func (g *group) enter(pid int) error {
+func (g *Group) enter(pid int) error {
+	if g == nil {
+		return nil
+	}
 	for _, dir := range g.dirs {
 		if err := write(filepath.Join(dir, "cgroup.procs"), strconv.Itoa(pid)); err != nil {
 			return fmt.Errorf("control group: %w", err)
@@ -124,8 +127,11 @@ func (g *group) enter(pid int) error {
 	return nil
 }
 
-// remove removes the group. Its processes have been killed, and are gone from it a moment later.
-func (g *group) remove() {
+// Remove removes the group. Its processes have been closed, and are gone from it a moment later.
+func (g *Group) Remove() {
+	if g == nil {
+		return
+	}
 	for _, dir := range g.dirs {
 		removeGroup(dir)
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/rtflow/pipelined/xsk"
 )
 
 // InUseError says what would stop working if the packets of an interface ended in a tap.
@@ -29,33 +31,37 @@ func (e *InUseError) Error() string {
 // ErrNotEthernet says that the frames of an interface have no Ethernet header: a tap could not read them.
 var ErrNotEthernet = errors.New("frames have no Ethernet header, so a tap cannot read them")
 
-// checkUse returns [ErrNotEthernet] for an interface whose frames cannot be read, and an [*InUseError] for one that this host needs,
-// unless take says that this is meant. It looks in the network namespace of the calling thread. What cannot be found out, such as for
-// want of an interface of that name, is left to the opening.
-func checkUse(name string, take bool) error {
+// checkUse returns the index of an interface, [xsk.ErrInterfaceMissing] if there is none of that name, [ErrNotEthernet] if its frames
+// cannot be read, and an [*InUseError] if this host needs it, unless take says that this is meant. It looks in the network namespace of
+// the calling thread.
+func checkUse(name string, take bool) (index int, err error) {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
-		return fmt.Errorf("open rtnetlink: %w", err)
+		return 0, fmt.Errorf("open rtnetlink: %w", err)
 	}
 	defer h.Close()
 	link, err := h.LinkByName(name)
-	if err != nil {
-		return nil
+	if _, missing := errors.AsType[netlink.LinkNotFoundError](err); missing {
+		return 0, fmt.Errorf("open %s for AF_XDP: %w: %s", name, xsk.ErrInterfaceMissing, name) // as xsk.Open says it
 	}
+	if err != nil {
+		return 0, fmt.Errorf("look up %s: %w", name, err)
+	}
+	index = link.Attrs().Index
 	if encap := link.Attrs().EncapType; encap != "ether" && encap != "loopback" {
-		return fmt.Errorf("interface %s (%s, %s): %w", name, link.Type(), encap, ErrNotEthernet)
+		return 0, fmt.Errorf("interface %s (%s, %s): %w", name, link.Type(), encap, ErrNotEthernet)
 	}
 	if take {
-		return nil
+		return index, nil
 	}
 	state, err := readHostState(h)
 	if err != nil {
-		return fmt.Errorf("what interface %s is used for: %w", name, err)
+		return 0, fmt.Errorf("what interface %s is used for: %w", name, err)
 	}
 	if uses := state.usesOf(link); len(uses) > 0 {
-		return &InUseError{Interface: name, Uses: uses}
+		return 0, &InUseError{Interface: name, Uses: uses}
 	}
-	return nil
+	return index, nil
 }
 
 // tunnels are the types of links with an Ethernet header that are ends of tunnels. ERSPAN is not among them: it carries mirrored

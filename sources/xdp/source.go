@@ -73,10 +73,19 @@ func Open(config Config) (*Source, error) {
 
 // open opens the interface, unless it is in use.
 func (s *Source) open() (*xsk.Interface, error) {
-	if err := checkUse(s.config.Device.Interface, s.config.TakeTraffic); err != nil {
+	name := s.config.Device.Interface
+	index, err := checkUse(name, s.config.TakeTraffic)
+	if err != nil {
 		return nil, err
 	}
-	return xsk.Open(s.config.Device)
+	device, err := xsk.Open(s.config.Device)
+	if err != nil {
+		return nil, err
+	}
+	if device.Link().Index != index {
+		return nil, errors.Join(fmt.Errorf("another interface became %s while it was opened", name), device.Close())
+	}
+	return device, nil
 }
 
 // Queues returns the queues, each for one worker: as many as the interface had receive queues when the source was opened.

@@ -1,6 +1,6 @@
-// Package application knows applications: names for protocols and ports. It tells which predefined application a packet
-// belongs to, for the service name of a log line, and which packets an application of a policy means.
+// Package application resolves applications, which are names for protocols and ports: those that Junos predefines, and those
+// of the user. It returns the predefined application of a packet, for the service name of a log line, and matches packets
+// with the application of a policy.
 //
-// It makes no decisions about packets and reads no files: a [Definition] carries tags, and whoever holds the
-// configuration decodes it. A [Table] is immutable and safe for concurrent use.
+// A [Definition] is the table of a user's application. A [Table] is immutable and safe for concurrent use.
 package application

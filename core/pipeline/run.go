@@ -107,11 +107,11 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 	if pl.gate, err = admission.New(gate); err != nil {
 		return err
 	}
-	watched := make([]string, len(p.sinks))
+	sinks := make([]string, len(p.sinks))
 	for i, s := range p.sinks {
-		watched[i] = s.name
+		sinks[i] = s.name
 	}
-	pl.watch = newWatch(p.options.Log, watched, pl.losses)
+	pl.watch = newWatch(p.options.Log, sinks, pl.losses)
 	if err := pl.announceCarried(); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
-// Package zone tells which security zone a packet came from and goes to.
+// Package zone resolves the security zones that a packet comes from and goes to, by interface, VLAN and prefix. It also reads
+// the tables [zones.NAME] of the configuration.
 //
-// It makes no decisions about packets. A [Table] is immutable: workers read it without locks.
+// A [Table] is immutable and safe for concurrent use.
 package zone
 
 import (

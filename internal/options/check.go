@@ -18,9 +18,9 @@ func Check(cfg sdk.Config) *Checker { return &Checker{cfg: cfg} }
 // OK reports whether there was no mistake.
 func (c *Checker) OK() bool { return !c.bad }
 
-// Mistake records a mistake at a key, if wrong.
-func (c *Checker) Mistake(wrong bool, key, form string, args ...any) {
-	if wrong {
+// Mistake records a mistake at a key, if there is one.
+func (c *Checker) Mistake(there bool, key, form string, args ...any) {
+	if there {
 		c.cfg.Errorf(key, form, args...)
 		c.bad = true
 	}

@@ -35,6 +35,7 @@ type Decoder struct {
 	Others []string
 
 	mistakes int
+	structs  map[reflect.Type]*structFields // found so far: a list has thousands of tables of one type
 }
 
 // Decode reads the table into the struct or map that into points to, and reports whether there was no mistake. Keys are
@@ -82,15 +83,14 @@ func (d *Decoder) table(at string, tree map[string]any, v reflect.Value, others 
 		d.mapping(at, tree, v, others)
 		return
 	}
-	fields := make(map[string][]int)
-	names := collectFields(v.Type(), nil, fields, nil)
+	fields := d.fieldsOf(v.Type())
 	for _, key := range d.keys(at, tree) {
-		index, ok := fields[key]
+		index, ok := fields.index[key]
 		switch {
 		case ok:
 			d.value(keypath.Join(at, key), tree[key], fieldByIndex(v, index))
 		case !slices.Contains(others, key):
-			d.report(keypath.Join(at, key), "unknown key; "+d.hint(key, append(names, others...)))
+			d.report(keypath.Join(at, key), "unknown key; "+d.hint(key, slices.Concat(fields.names, others)))
 		}
 	}
 }

@@ -6,6 +6,26 @@ import (
 	"strings"
 )
 
+// structFields are the keys that a struct type takes.
+type structFields struct {
+	index map[string][]int // paths of their fields
+	names []string         // in the order of the struct
+}
+
+// fieldsOf returns the keys that a struct type takes.
+func (d *Decoder) fieldsOf(t reflect.Type) *structFields {
+	f := d.structs[t]
+	if f == nil {
+		f = &structFields{index: make(map[string][]int)}
+		f.names = collectFields(t, nil, f.index, nil)
+		if d.structs == nil {
+			d.structs = make(map[reflect.Type]*structFields)
+		}
+		d.structs[t] = f
+	}
+	return f
+}
+
 // collectFields fills fields with the index path of every key that a struct type takes and returns the keys in the order
 // of the struct, without those that are unlisted. A key of an embedded struct gives way to the same key of the struct around it.
 func collectFields(t reflect.Type, prefix []int, fields map[string][]int, names []string) []string {

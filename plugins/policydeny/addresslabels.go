@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/gaissmai/bart"
+	"go4.org/netipx"
 
 	"github.com/rtflow/pipelined/core/packet"
 )
@@ -19,37 +19,28 @@ type condition struct {
 	families families
 }
 
-// addressLabels gives the labels of an address: the numbers of the conditions that it meets. One lookup of the longest
-// prefix finds them, however many there are.
+// addressLabels gives the labels of an address: the numbers of the conditions that it meets. One search for the range that
+// the address is in finds them, however many there are. It is immutable.
 type addressLabels struct {
-	prefixes bart.Table[addressRow]
-	pool     []uint32    // labels of all rows
-	excluded [2][]uint32 // the exclusions of each family: met unless a row says otherwise
-	longest  int         // number of labels that an address can have
+	ranges   addressRanges // to places in pool
+	pool     []uint32      // rows
+	excluded [2][]uint32   // the exclusions of each family: met unless a row says otherwise
+	longest  int           // number of labels that an address can have
 }
 
-// addressRow is what the addresses of some prefixes have in common. The zero row is that of an address in no prefix.
-type addressRow struct {
-	labels span // conditions met, in order; exclusions are not among them
-	except span // exclusions that are not met, in order
-}
+// A row is what the addresses of some ranges have in common, as part of addressLabels.pool: how many labels they have, of
+// how many exclusions they are, the labels in order, and the exclusions, which are conditions not met, in order. The row at 0
+// is that of addresses in no prefix.
 
-// span is a part of addressLabels.pool.
-type span struct{ lo, hi uint32 }
-
-func (a *addressLabels) pooled(s span) []uint32 { return a.pool[s.lo:s.hi:s.hi] }
-
-// familyIndex is the place of a family in addressLabels.excluded.
-func familyIndex(f packet.Family) int {
-	if f == packet.IPv4 {
-		return 0
-	}
-	return 1
+func (a *addressLabels) row(at uint32) (labels, except []uint32) {
+	row := a.pool[at:]
+	n, m := row[0], row[1]
+	return row[2 : 2+n : 2+n], row[2+n : 2+n+m]
 }
 
 // newAddressLabels numbers the conditions by their place in the list.
 func newAddressLabels(conditions []condition) *addressLabels {
-	a := &addressLabels{}
+	a := &addressLabels{pool: []uint32{0, 0}}
 	// An atom is a set's own prefixes. An address is in an atom as a whole or not at all, so what a set of atoms means for
 	// the conditions is found once and not for each prefix.
 	atoms := make(map[*set]int)
@@ -95,13 +86,25 @@ func newAddressLabels(conditions []condition) *addressLabels {
 	type around struct {
 		prefix netip.Prefix
 		atoms  []int
+		row    uint32
 	}
 	var stack []around
-	rows := rowMaker{labels: a, means: means, seen: make(map[string]addressRow)}
+	leave := func() { // the innermost prefix ends
+		last := stack[len(stack)-1].prefix
+		stack = stack[:len(stack)-1]
+		row := uint32(0)
+		if len(stack) > 0 {
+			row = stack[len(stack)-1].row
+		}
+		if next := netipx.PrefixLastIP(last).Next(); next.IsValid() {
+			a.ranges.add(next, row)
+		}
+	}
+	rows := rowMaker{labels: a, means: means, seen: make(map[string]uint32)}
 	for i := 0; i < len(all); {
 		p := all[i].prefix
 		for len(stack) > 0 && !stack[len(stack)-1].prefix.Contains(p.Addr()) {
-			stack = stack[:len(stack)-1]
+			leave()
 		}
 		var in []int
 		if len(stack) > 0 {
@@ -112,12 +115,14 @@ func newAddressLabels(conditions []condition) *addressLabels {
 		}
 		slices.Sort(in)
 		in = slices.Compact(in)
-		stack = append(stack, around{p, in})
-		a.prefixes.Insert(p, rows.place(in))
+		row := rows.place(in)
+		stack = append(stack, around{p, in, row})
+		a.ranges.add(p.Addr(), row)
 	}
-	for _, r := range rows.seen {
-		a.longest = max(a.longest, int(r.labels.hi-r.labels.lo))
+	for len(stack) > 0 {
+		leave()
 	}
+	a.ranges.finish()
 	a.longest += max(len(a.excluded[0]), len(a.excluded[1]))
 	return a
 }
@@ -129,46 +134,49 @@ type meaning struct{ labels, except []uint32 }
 type rowMaker struct {
 	labels *addressLabels
 	means  []meaning // by atom
-	seen   map[string]addressRow
+	seen   map[string]uint32
 	key    []byte
+	all    meaning
 }
 
-// place returns the row of addresses that are in these atoms.
-func (m *rowMaker) place(atoms []int) addressRow {
+// place returns where in the pool the row of addresses that are in these atoms is.
+func (m *rowMaker) place(atoms []int) uint32 {
 	m.key = m.key[:0]
 	for _, a := range atoms {
 		m.key = binary.NativeEndian.AppendUint32(m.key, uint32(a))
 	}
-	if row, ok := m.seen[string(m.key)]; ok {
-		return row
+	if at, ok := m.seen[string(m.key)]; ok {
+		return at
 	}
-	var all meaning
+	m.all.labels, m.all.except = m.all.labels[:0], m.all.except[:0]
 	for _, a := range atoms {
-		all.labels = append(all.labels, m.means[a].labels...)
-		all.except = append(all.except, m.means[a].except...)
+		m.all.labels = append(m.all.labels, m.means[a].labels...)
+		m.all.except = append(m.all.except, m.means[a].except...)
 	}
-	row := addressRow{m.pool(all.labels), m.pool(all.except)}
-	m.seen[string(m.key)] = row
-	return row
+	labels, except := sortedOnce(m.all.labels), sortedOnce(m.all.except)
+	l := m.labels
+	at := uint32(len(l.pool))
+	l.pool = append(l.pool, uint32(len(labels)), uint32(len(except)))
+	l.pool = append(append(l.pool, labels...), except...)
+	l.longest = max(l.longest, len(labels))
+	m.seen[string(m.key)] = at
+	return at
 }
 
-// pool adds labels to the pool, in order and each once.
-func (m *rowMaker) pool(labels []uint32) span {
-	slices.Sort(labels)
-	lo := len(m.labels.pool)
-	m.labels.pool = append(m.labels.pool, slices.Compact(labels)...)
-	return span{uint32(lo), uint32(len(m.labels.pool))}
+// sortedOnce sorts a list in place and returns it with each number once.
+func sortedOnce(list []uint32) []uint32 {
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // of returns the labels of an address. scratch has room for a.longest of them; the result may be part of it.
 func (a *addressLabels) of(addr *packet.Addr, f packet.Family, scratch []uint32) []uint32 {
-	row, _ := a.prefixes.Lookup(addr.Netip(f))
-	met := a.pooled(row.labels)
+	met, except := a.row(a.ranges.find(addr, f))
 	excluded := a.excluded[familyIndex(f)]
 	if len(excluded) == 0 {
 		return met
 	}
-	labels, except := append(scratch[:0], met...), a.pooled(row.except)
+	labels := append(scratch[:0], met...)
 	for _, label := range excluded {
 		for len(except) > 0 && except[0] < label {
 			except = except[1:]

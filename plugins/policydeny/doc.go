@@ -11,7 +11,8 @@
 // the packet all has:
 //
 //	index.go              policies to conditions and entries; the search
-//	addresslabels.go      an address to its labels: longest prefix
+//	addresslabels.go      an address to its labels
+//	ranges.go             an address to the range it is in: a search tree whose nodes are cache lines
 //	applicationlabels.go  protocol, port and ICMP type to their labels
 //	tree.go               the tree of labels
 //	denied.go             flows that were denied lately, remembered by each worker

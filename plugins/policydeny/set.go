@@ -49,6 +49,10 @@ func (s *set) include(m *set) {
 
 // walk calls visit for the set and every set it contains, each once.
 func (s *set) walk(visit func(*set)) {
+	if len(s.members) == 0 {
+		visit(s)
+		return
+	}
 	seen := make(map[*set]bool)
 	var descend func(*set)
 	descend = func(s *set) {

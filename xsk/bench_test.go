@@ -5,11 +5,12 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/internal/testing/nettest"
+	"github.com/rtflow/pipelined/internal/testing/race"
 )
 
 // One batch, received and given back, costs no allocation.
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	sender, tap := cable(t, 1)

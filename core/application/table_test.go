@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/testing/race"
 )
 
 func TestService(t *testing.T) {
@@ -228,7 +229,7 @@ func TestTermMatch(t *testing.T) {
 }
 
 func TestServiceAllocates(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	table := Predefined()

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rtflow/pipelined/internal/testing/race"
 )
 
 // headers4 and headers6 are what every frame of the builders has; change says what else.
@@ -506,7 +508,7 @@ func TestVLANKnownWhenRefused(t *testing.T) {
 }
 
 func TestDecodeDoesNotAllocate(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	cases := decodeCases()

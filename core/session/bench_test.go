@@ -5,11 +5,12 @@ import (
 	"testing"
 
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/testing/race"
 )
 
 // TestP7NoAllocation checks that a packet allocates nothing: found, missed, created, refused, given up or expired.
 func TestP7NoAllocation(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	r := newRig(t, 256)

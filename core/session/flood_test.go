@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -138,7 +139,7 @@ func TestEntrySize(t *testing.T) {
 
 // TestMemory measures what a full table costs and that it does not grow.
 func TestMemory(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector has memory of its own")
 	}
 	const sessions = 1 << 18

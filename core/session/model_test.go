@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -199,7 +200,7 @@ func randomPacket(rng *rand.Rand) *packet.Headers {
 // TestModel carries random packets at random times past the table and the model and compares every answer.
 func TestModel(t *testing.T) {
 	seeds := uint64(12)
-	if raceEnabled {
+	if race.Enabled {
 		seeds = 2 // one goroutine: there is nothing to find for the detector
 	}
 	for seed := range seeds {

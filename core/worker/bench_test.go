@@ -9,6 +9,7 @@ import (
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/session"
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -51,7 +52,7 @@ func (r *rig) acknowledge() {
 // TestP7NoAllocation checks that a batch of all sorts of packets allocates nothing, with sessions that begin and end and
 // findings of every kind.
 func TestP7NoAllocation(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	r := newRig(t, ingress(moody), egress(moody), policy(func(p *hook.Packet, permit *hook.Permit, f *hook.Finding) hook.Verdict {

@@ -19,6 +19,7 @@ import (
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/session"
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -195,7 +196,7 @@ func split(t *testing.T, all []arrival, n int, lag time.Duration, coarse bool, s
 // same packets split at random and are late by up to 20 ms: roles, zones, policies, counts, ends and denials are the same.
 func TestP12AnyNumberOfQueues(t *testing.T) {
 	seeds := uint64(10)
-	if raceEnabled {
+	if race.Enabled {
 		seeds = 1 // one goroutine: there is nothing to find for the detector
 	}
 	for _, gap := range []time.Duration{100 * time.Microsecond, 10 * time.Millisecond} {

@@ -19,6 +19,7 @@ import (
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/internal/process"
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -76,7 +77,7 @@ func (l *line) put(n int) int {
 // twice can be recognised by epoch and sequence number.
 func TestP6KilledHundredTimes(t *testing.T) {
 	kills := event.Seq(100)
-	if raceEnabled {
+	if race.Enabled {
 		kills = 20
 	}
 	h, _ := newHost(t)
@@ -127,7 +128,7 @@ func TestP6KilledHundredTimes(t *testing.T) {
 // TestRestartsLeakNothing starts and kills a thousand processes and looks for what they leave.
 func TestRestartsLeakNothing(t *testing.T) {
 	rounds := 1000
-	if raceEnabled {
+	if race.Enabled {
 		rounds = 100
 	}
 	h, _ := newHost(t)
@@ -206,7 +207,7 @@ func leftovers(t *testing.T, h *Host) leftover {
 
 // TestP7Allocations counts what the host allocates per record when it is busy.
 func TestP7Allocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		return // the race detector allocates
 	}
 	h, _ := newHost(t)

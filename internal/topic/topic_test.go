@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -137,7 +138,7 @@ func FuzzParse(f *testing.F) {
 }
 
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	tpl, err := Parse("events.{kind}.{zone}.{egress-zone}", nil, upper)

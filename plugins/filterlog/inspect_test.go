@@ -7,6 +7,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/testing/race"
 )
 
 // fiftyTerms is a filter as one finds them at the edge of a network: 49 terms of many kinds, and one for the rest.
@@ -77,7 +78,7 @@ func TestFiftyTerms(t *testing.T) {
 
 // TestInspectAllocatesNothing pins the share that this hook has in P7.
 func TestInspectAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	inst := load(t, fiftyTerms())

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/testing/race"
 )
 
 // hundred is a configuration of 100 policies between the same two zones, of the kind that grows in an office: a service, a
@@ -29,7 +30,7 @@ func hundred() string {
 }
 
 func TestDecideAllocates(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	x := load(t, hundred())

@@ -12,6 +12,7 @@ import (
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -266,7 +267,7 @@ func TestDecideAgainstModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	deciders, optionsUsed, warned := make(map[string]int), 0, 0
 	bases := 10_000
-	if raceEnabled {
+	if race.Enabled {
 		bases = 2500
 	}
 	for range bases {

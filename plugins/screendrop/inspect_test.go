@@ -6,6 +6,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -24,7 +25,7 @@ func traffic(tb testing.TB) []hook.Packet {
 
 // TestInspectAllocatesNothing pins the share that this hook has in P7.
 func TestInspectAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	inst := load(t, allScreens)

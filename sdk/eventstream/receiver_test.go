@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/eventstream"
 )
@@ -647,7 +648,7 @@ func TestNoHandler(t *testing.T) {
 
 // TestAllocations checks that a record costs no allocation, however many there are.
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	r := &eventstream.Receiver{Handler: eventstream.Handler{

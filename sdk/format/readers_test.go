@@ -7,6 +7,7 @@ import (
 
 	"github.com/influxdata/go-syslog/v3/rfc5424"
 
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 )
@@ -50,7 +51,7 @@ func TestReadersThatWantText(t *testing.T) {
 
 // TestTextAllocations checks that a text costs no allocation.
 func TestTextAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	e := newEncoder(t, format.Options{Text: true})

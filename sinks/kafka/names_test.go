@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -93,7 +94,7 @@ func TestKey(t *testing.T) {
 
 // TestAllocations: a record that is recycled costs nothing.
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	sink := &Sink{table: defaults()}

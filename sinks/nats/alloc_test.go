@@ -6,6 +6,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/rtflow/pipelined/internal/inflight"
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/internal/topic"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -14,7 +15,7 @@ import (
 
 // TestAllocations has budgets for what the sink itself does: nothing per record of a batch, two strings per message.
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	enc, err := format.New(format.Options{Format: format.Frames})

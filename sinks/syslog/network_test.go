@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/internal/testing/nettest"
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -58,7 +59,7 @@ func TestUDPFamilies(t *testing.T) {
 
 // TestUDPAllocations pins that a batch of datagrams costs next to nothing beside them.
 func TestUDPAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	p, err := net.ListenPacket("udp", "127.0.0.1:0") // read by nobody: what arrives costs no allocation in this process

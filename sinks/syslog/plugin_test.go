@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
@@ -191,7 +192,7 @@ func FuzzAddress(f *testing.F) {
 
 // TestAllocations pins that what a run allocates does not depend on how many records it sends.
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	sink := newTestSink(t, "", "tcp://"+listenFunc(t, silent))

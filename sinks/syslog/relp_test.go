@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -103,7 +104,7 @@ func (o iotestOneByte) Read(p []byte) (int, error) {
 
 // TestRELPAllocations pins that an answer costs no allocation.
 func TestRELPAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	const n = 1000

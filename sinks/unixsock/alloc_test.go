@@ -6,13 +6,14 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 	"github.com/rtflow/pipelined/sinks/unixsock"
 )
 
 // TestAllocations pins that sending allocates per connection and per wait, not per record.
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	for _, delta := range []bool{false, true} {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/testing/race"
 )
 
 func BenchmarkReadPcap(b *testing.B)   { benchmarkRead(b, false) }
@@ -49,7 +50,7 @@ func benchmarkRead(b *testing.B, ng bool) {
 
 // TestNoAllocationPerBatch holds P7 for the capture source: also for a pcapng whose packets have options.
 func TestNoAllocationPerBatch(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	pkts := many(100*packet.BatchSize, 100)

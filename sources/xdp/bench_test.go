@@ -6,11 +6,12 @@ import (
 
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
+	"github.com/rtflow/pipelined/internal/testing/race"
 )
 
 // A batch costs no allocation (P7), with frames and without.
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	sender, tap := cable(t, 1)

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
@@ -139,7 +140,7 @@ func jsonLines(t *testing.T, process, script string) {
 	if i != len(want) {
 		t.Errorf("%d lines", i)
 	}
-	if !raceEnabled { // nothing of it runs under the race detector
+	if !race.Enabled { // nothing of it runs under the race detector
 		conform(t, table, 20_000, script)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -70,7 +71,7 @@ func (l *life) pace(ctx context.Context) {
 // TestResyncUnderLoad stalls a receiver that is to know 200,000 sessions.
 func TestResyncUnderLoad(t *testing.T) {
 	sessions := 200_000
-	if raceEnabled {
+	if race.Enabled {
 		sessions = 20_000
 	}
 	for _, delta := range []bool{false, true} {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rtflow/pipelined/internal/testing/race"
 )
 
 // Environment variables that say which seeds run.
@@ -64,7 +66,7 @@ func run(t *testing.T, seed uint64, verbose bool) (r result) {
 // TestSameSeed checks that a seed gives the same bytes at the same time again.
 func TestSameSeed(t *testing.T) {
 	seeds := 100
-	if raceEnabled {
+	if race.Enabled {
 		seeds = 20
 	}
 	compared := 0
@@ -87,7 +89,7 @@ func TestSchedules(t *testing.T) {
 		return
 	}
 	seeds := uint64(plainSeeds)
-	if raceEnabled {
+	if race.Enabled {
 		seeds = raceSeeds
 	}
 	if n, ok := variable(t, seedsVariable); ok {

@@ -1,5 +1,0 @@
-//go:build !race
-
-package application
-
-const raceEnabled = false

@@ -1,6 +1,0 @@
-//go:build race
-
-package packet
-
-// raceEnabled says that allocations cannot be counted.
-const raceEnabled = true

@@ -1,5 +1,0 @@
-//go:build race
-
-package inflight
-
-const raceEnabled = true

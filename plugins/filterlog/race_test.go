@@ -1,5 +1,0 @@
-//go:build race
-
-package filterlog
-
-const raceEnabled = true

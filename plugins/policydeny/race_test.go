@@ -1,5 +1,0 @@
-//go:build race
-
-package policydeny
-
-const raceEnabled = true

@@ -1,5 +1,0 @@
-//go:build race
-
-package screendrop
-
-const raceEnabled = true

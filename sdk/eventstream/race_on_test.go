@@ -1,5 +1,0 @@
-//go:build race
-
-package eventstream_test
-
-const raceEnabled = true

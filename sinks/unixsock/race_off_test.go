@@ -1,5 +1,0 @@
-//go:build !race
-
-package unixsock_test
-
-const raceEnabled = false

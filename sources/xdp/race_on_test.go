@@ -1,5 +1,0 @@
-//go:build race
-
-package xdp
-
-const raceEnabled = true

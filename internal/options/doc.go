@@ -1,5 +1,5 @@
-// Package options holds options that many sinks have, so that they are called the same, mean the same and complain in the
-// same words everywhere: the format of a message, TLS and secrets.
+// Package options holds options that many sinks share, so that their names, meanings and messages are the same in all of them:
+// the format of a message, TLS and secrets.
 //
 // A sink embeds or names them in the struct that it decodes its table into:
 //

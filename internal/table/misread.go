@@ -4,8 +4,8 @@ import (
 	"github.com/rtflow/pipelined/internal/keypath"
 )
 
-// Misread holds the keys whose values have a mistake of their own, such as a wrong type: true, or false for a list that
-// holds one. What is said about them besides follows from that. The zero value must be made.
+// Misread holds the keys whose values could not be read, such as those of a wrong type, with true, and the lists that hold one
+// with false. Other mistakes at these keys only follow from that, and are not reported. It must be made with make.
 type Misread map[string]bool
 
 // Add records a key.

@@ -87,6 +87,25 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// An unlisted key is read, and no message suggests it.
+func TestUnlisted(t *testing.T) {
+	c, err := table.Parse("hook", `{"old": 3, "odl": 1, "x": 1}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o struct {
+		New int `toml:"new"`
+		Old int `toml:"old,unlisted"`
+	}
+	if c.Decode(&o) || o.Old != 3 {
+		t.Errorf("%+v", o)
+	}
+	want := "odl: unknown key; the keys are: new\nx: unknown key; the keys are: new"
+	if err := c.Err(); err == nil || err.Error() != want {
+		t.Errorf("got %v; want %s", err, want)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, text := range []string{"[1]", "{", "{} {}", `"x"`} {
 		if _, err := table.Parse("x", text); err == nil {

@@ -5,7 +5,43 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// grants are the credits that a lane holds in one ring for its pending events, by row.
+// batch is what one Flush brings to the rings.
+type batch struct {
+	events  []Event                // the worker's, during Flush
+	rows    rowSet                 // of the events
+	count   [numRows]int           // of the events, by row
+	records [MaxBatch]event.Record // made once, copied per sink
+	made    [MaxBatch]bool
+}
+
+func (b *batch) begin(events []Event) {
+	var rows rowSet
+	for i := range events {
+		r := events[i].row()
+		rows |= 1 << r
+		b.count[r]++
+	}
+	b.events, b.rows = events, rows
+}
+
+func (b *batch) end() {
+	clear(b.made[:len(b.events)])
+	b.events, b.rows = nil, 0
+	b.count = [numRows]int{}
+}
+
+// record returns the record of an event.
+func (b *batch) record(i int, generation uint32) *event.Record {
+	rec := &b.records[i]
+	if !b.made[i] {
+		b.made[i] = true
+		b.events[i].Encode(rec)
+		rec.Generation = generation
+	}
+	return rec
+}
+
+// grants are the credits that a lane holds in one ring for the events of its batch, by row.
 type grants [numRows]int
 
 func (g *grants) total() (n int) {
@@ -15,23 +51,37 @@ func (g *grants) total() (n int) {
 	return n
 }
 
-// deliver brings the pending events to one ring, as many of each row as it has credits for.
-func (l *Lane) deliver(s *sink, c *sinkCounts, wall int64) {
+// deliverAll brings events to all rings and counts what became of them. It returns how many opens are owed, see [Lane.Flush].
+func (l *Lane) deliverAll(events []Event, wall int64) (owed int) {
+	l.batch.begin(events)
+	all := true
+	for i, s := range l.gate.sinks {
+		all = l.deliver(s, &l.perSink[i], &l.grants[i], wall) && all
+	}
+	if !all {
+		owed = l.takeBack()
+		for i, s := range l.gate.sinks {
+			l.account(s, &l.perSink[i], &l.grants[i], wall)
+		}
+	}
+	l.batch.end()
+	return owed
+}
+
+// deliver brings the batch to one ring, as many of each row as it has credits for, and says in grant how many that were. It
+// reports whether that was all of the batch.
+func (l *Lane) deliver(s *sink, c *sinkCounts, grant *grants, wall int64) (all bool) {
 	// The credit for a loss record comes first: when the ring is full of session records, events would take every credit
 	// that comes back, and the loss would never be told.
 	announce := 0
 	if s.missing.Load() != 0 && s.Ring.AcquireLoss(l.sessions(s)) {
 		announce = 1
 	}
-	var grant grants
+	*grant = grants{}
 	total, short := 0, 0
-	for rows := l.rows; rows != 0; rows &= rows - 1 {
+	for rows := l.batch.rows & wantedRows(s.Only); rows != 0; rows &= rows - 1 {
 		r := rows.first()
-		n := l.count[r]
-		if !s.Only.Has(kindOf[r]) {
-			c.filtered[kindOf[r]] += uint64(n)
-			continue
-		}
+		n := l.batch.count[r]
 		got := l.acquire(s, classOf[r], n)
 		grant[r] = got
 		total += got
@@ -39,33 +89,31 @@ func (l *Lane) deliver(s *sink, c *sinkCounts, wall int64) {
 	}
 	if short > 0 && l.gate.wait {
 		// A credit held for a later event could be the one that an earlier event waits for.
-		s.returnAll(&grant, announce)
+		s.returnAll(grant, announce)
 		l.deliverWaiting(s, c, wall)
-		return
+		*grant = l.batch.count // all of it is accounted for
+		return l.batch.rows&^wantedRows(s.Only) == 0
 	}
 	if total > 0 && announce == 0 && s.missing.Load() != 0 {
-		if announce = l.makeRoomForLoss(s, &grant); announce == 0 {
-			s.returnTelemetry(&grant)
+		if announce = l.makeRoomForLoss(s, grant); announce == 0 {
+			s.returnTelemetry(grant)
 		}
-		short += total - grant.total()
 		total = grant.total()
 	}
-	if total > 0 {
-		if announce > 0 {
-			announce += s.Ring.Acquire(replay.Announcement, s.announceable()-1)
-		}
-		l.announceMissing(s, c, announce)
-		l.append(s, c, grant, total)
-	} else {
+	if total == 0 {
 		s.Ring.ReturnCredits(replay.Announcement, announce)
+		return false
 	}
-	if short > 0 {
-		l.refuse(s, c, &grant, wall)
+	if announce > 0 {
+		announce += s.Ring.Acquire(replay.Announcement, s.announceable()-1)
 	}
+	l.announceMissing(s, c, announce)
+	l.append(s, c, *grant, total)
+	return total == len(l.batch.events)
 }
 
-// sessions reports whether records of answered sessions that the sink wants are pending.
-func (l *Lane) sessions(s *sink) bool { return l.rows&answeredRows&rowSet(s.Only) != 0 }
+// sessions reports whether records of answered sessions that the sink wants are in the batch.
+func (l *Lane) sessions(s *sink) bool { return l.batch.rows&answeredRows&rowSet(s.Only) != 0 }
 
 // makeRoomForLoss gets the credit for a loss record that is owed, in a ring that evicts: by giving up one more record of
 // the class that one of the granted events has, or, where there is none, one of these events. It returns how many it got.
@@ -108,23 +156,25 @@ func (s *sink) returnAll(grant *grants, announce int) {
 	s.Ring.ReturnCredits(replay.Announcement, announce)
 }
 
-// append puts the first of the pending events of each row into a ring, as many as were granted, and wakes the sink.
+// append puts the first events of each row into a ring, as many as were granted, and wakes the sink.
 func (l *Lane) append(s *sink, c *sinkCounts, grant grants, total int) {
-	for rows := l.rows; rows != 0; rows &= rows - 1 {
+	b := &l.batch
+	for rows := b.rows; rows != 0; rows &= rows - 1 {
 		r := rows.first()
 		c.queued[kindOf[r]] += uint64(grant[r])
 	}
 	pos := s.Ring.Claim(total)
-	for i := range l.pending[:l.n] {
-		if r := l.pending[i].row; grant[r] > 0 {
+	for i := range b.events {
+		if r := b.events[i].row(); grant[r] > 0 {
 			grant[r]--
-			s.Ring.Put(pos, classOf[r], l.record(i))
+			s.Ring.Put(pos, classOf[r], b.record(i, l.gate.generation))
 			pos++
 		}
 	}
 	s.Ring.Wake()
 }
 
+// acquire takes credits in the way of the sink: a ring that evicts makes room.
 func (l *Lane) acquire(s *sink, c replay.Class, n int) int {
 	if s.Overflow == replay.Evict && !l.gate.wait {
 		return s.Ring.AcquireEvicting(c, n)
@@ -132,13 +182,44 @@ func (l *Lane) acquire(s *sink, c replay.Class, n int) int {
 	return s.Ring.Acquire(c, n)
 }
 
-// refuse counts what the ring had no credits for and notes it for the next loss record.
-func (l *Lane) refuse(s *sink, c *sinkCounts, grant *grants, wall int64) {
-	var lost event.LossCounts
-	for rows := l.rows; rows != 0; rows &= rows - 1 {
-		if r := rows.first(); s.Only.Has(kindOf[r]) { // loss records are not offered: they come from the gate itself
-			lost[kindOf[r]] += uint64(l.count[r] - grant[r])
+// takeBack takes the open records of unanswered sessions that no ring has taken out of the account, and returns how many
+// they are. Where one ring has taken such a record, the others have missed it: the record is not made twice.
+func (l *Lane) takeBack() int {
+	n := l.batch.count[unansweredOpen]
+	if n == 0 {
+		return 0
+	}
+	most, wanted := 0, false
+	for i, s := range l.gate.sinks {
+		if s.Only.Has(event.SessionOpen) {
+			wanted = true
+			most = max(most, l.grants[i][unansweredOpen])
 		}
+	}
+	if !wanted {
+		return 0
+	}
+	l.batch.count[unansweredOpen] = most
+	l.offered[event.SessionOpen] -= uint64(n - most)
+	return n - most
+}
+
+// account counts what a sink did not want, and what its ring had no credits for, which is noted for the next loss record.
+func (l *Lane) account(s *sink, c *sinkCounts, grant *grants, wall int64) {
+	var lost event.LossCounts
+	short := 0
+	for rows := l.batch.rows; rows != 0; rows &= rows - 1 {
+		r := rows.first()
+		k, n := kindOf[r], l.batch.count[r]
+		if !s.Only.Has(k) {
+			c.filtered[k] += uint64(n)
+			continue
+		}
+		lost[k] += uint64(n - grant[r])
+		short += n - grant[r]
+	}
+	if short == 0 {
+		return
 	}
 	count, why := &c.overBudget, event.LossOverBudget
 	switch {
@@ -155,19 +236,20 @@ func (l *Lane) refuse(s *sink, c *sinkCounts, grant *grants, wall int64) {
 	}
 }
 
-// deliverWaiting brings the pending events to a ring one by one and waits for a credit where there is none. When the
+// deliverWaiting brings the batch to a ring event by event and waits for a credit where there is none. When the
 // lane's context has ended nothing more goes in, so that no record stands behind a gap that is not announced.
 func (l *Lane) deliverWaiting(s *sink, c *sinkCounts, wall int64) {
 	var missed event.LossCounts
-	for i, p := range l.pending[:l.n] {
-		k := kindOf[p.row]
+	for i := range l.batch.events {
+		r := l.batch.events[i].row()
+		k := kindOf[r]
 		switch {
 		case !s.Only.Has(k):
-		case missed.Total() > 0 || !l.waitFor(s, classOf[p.row]):
+		case missed.Total() > 0 || !l.waitFor(s, classOf[r]):
 			c.closed[k]++
 			missed[k]++
 		default:
-			s.Ring.Put(s.Ring.Claim(1), classOf[p.row], l.record(i))
+			s.Ring.Put(s.Ring.Claim(1), classOf[r], l.batch.record(i, l.gate.generation))
 			c.queued[k]++
 		}
 	}
@@ -194,16 +276,6 @@ func (l *Lane) waitFor(s *sink, c replay.Class) bool {
 			return false
 		}
 	}
-}
-
-// record returns the encoded record of a pending event.
-func (l *Lane) record(i int) *event.Record {
-	if !l.encoded[i] {
-		l.encoded[i] = true
-		l.encode.Encode(l.pending[i].ref, &l.records[i])
-		l.records[i].Generation = l.gate.generation
-	}
-	return &l.records[i]
 }
 
 // announceMissing puts loss records before the records that fit again: for what the ring has evicted and not told, and

@@ -1,10 +1,17 @@
-// Package admission is the gate: the only way for an event into a ring.
+// Package admission is the only way for an event into a ring: a limiter, then for each sink its filter, its credits, the
+// sequence number, and last the encoding.
 //
-// The order is fixed, and each step costs only what passes it: limiter, then for every sink its filter and its budget,
-// then the sequence number, then the encoding. A refused event costs no sequence number, no encoding, no allocation.
+// Each step costs only what passes it. A refused event costs no sequence number, no encoding, no allocation; a refusal by
+// the limiter is one load and one compare.
 //
-// Each worker has a [Lane] of its own, with counters of its own; lanes meet only in the limiter's buckets, which a
-// refusal does not write to, and in the rings, where a batch is one atomic add.
+// A [Gate] has a [Lane] for each worker. A worker asks its lane about every event ([Lane.Offer]), collects those that pass
+// as values of [Event], and hands the slice to [Lane.Flush] at the end of a batch. The slice belongs to the worker: the lane
+// reads it during Flush and keeps nothing of it. An Event holds no references, so that the worker may use its packets and
+// sessions again as soon as the event is made. The lane makes the record of an event when the first ring has a credit for
+// it, in memory of its own, and each ring gets a copy.
+//
+// Lanes meet only in the limiter's buckets, which a refusal does not write to, and in the rings, where a batch is one atomic
+// addition. A lane counts for itself; [Gate.Ledger] adds up.
 //
 // What is refused is announced: once a second per (kind, zone) the gate puts a loss record for what the limiter refused
 // into the rings of the sinks that would have wanted it, and the first records that fit again into a ring that was full

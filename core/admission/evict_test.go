@@ -51,9 +51,9 @@ func TestLossCreditEvictsNothing(t *testing.T) {
 // TestP3EvictionKeepsOtherKinds storms with one kind up to its own ceiling: it gives up its own oldest records, and no
 // more than it needs.
 func TestP3EvictionKeepsOtherKinds(t *testing.T) {
-	for name, storm := range map[string]func(l *Lane) bool{
-		"denials":    func(l *Lane) bool { return offer(l, event.PolicyDeny, 0, 1) },
-		"unanswered": func(l *Lane) bool { return l.OfferUnanswered(event.SessionOpen, 0, 1, uint32(event.SessionOpen)) },
+	for name, storm := range map[string]func(l *collector) bool{
+		"denials":    func(l *collector) bool { return offer(l, event.PolicyDeny, 0, 1) },
+		"unanswered": func(l *collector) bool { return offerUnanswered(l, event.SessionOpen, 0, 1) },
 	} {
 		r := newRig(t, 1, []replay.Limits{{Slots: 64, Telemetry: 32, PerKind: 11}}, evicting)
 		l := r.lanes[0]
@@ -222,7 +222,7 @@ func TestP3UnansweredFlood(t *testing.T) {
 			if l.Full() {
 				l.Flush(now, now)
 			}
-			l.OfferUnanswered(event.SessionOpen, l.Slot(1), now, uint32(event.SessionOpen))
+			offerUnanswered(l, event.SessionOpen, 1, now)
 		}
 		if i%100 == 0 {
 			offer(l, event.SessionClose, 1, now)
@@ -261,17 +261,46 @@ func TestP3UnansweredFlood(t *testing.T) {
 func TestUnansweredOwed(t *testing.T) {
 	r := newRig(t, 1, []replay.Limits{half}, func(c *Config) { c.Unanswered = Rate{PerSecond: 1, Burst: 1} })
 	l := r.lanes[0]
-	ref := uint32(event.SessionOpen)
-	if !l.TryUnanswered(event.SessionOpen, 0, 1, ref) || l.TryUnanswered(event.SessionOpen, 0, 1, ref) || l.TryUnanswered(event.SessionOpen, 0, 1, ref) {
+	if !l.TryUnanswered(event.SessionOpen, 0, 1) || l.TryUnanswered(event.SessionOpen, 0, 1) || l.TryUnanswered(event.SessionOpen, 0, 1) {
 		t.Fatal("the burst of one was not held")
 	}
-	l.Offer(event.SessionOpen, 0, 1, ref) // the second is answered
-	l.Refuse(event.SessionOpen, 0, 1)     // the third ends
-	l.OfferUnanswered(event.SessionClose, 0, 1, uint32(event.SessionClose))
+	l.add(event.SessionOpen, true)
+	offer(l, event.SessionOpen, 0, 1) // the second is answered
+	l.Refuse(event.SessionOpen, 0, 1) // the third ends
+	offerUnanswered(l, event.SessionClose, 0, 1)
 	l.Flush(1, 1)
 	led := r.gate.Ledger()
 	if led.Offered[event.SessionOpen] != 3 || led.Admitted[event.SessionOpen] != 2 || led.RateLimited[event.SessionClose] != 1 {
 		t.Errorf("offered %v, admitted %v, limited %v", led.Offered, led.Admitted, led.RateLimited)
+	}
+	checkP1(t, r)
+}
+
+// TestUnansweredWithoutRoom offers more open records of unanswered sessions than any ring has credits for: those that none
+// takes do not count, and are given back; those that one takes and another does not are lost there.
+func TestUnansweredWithoutRoom(t *testing.T) {
+	r := newRig(t, 1, []replay.Limits{{Slots: 64, Telemetry: 32, PerKind: 2}, {Slots: 64, Telemetry: 32, PerKind: 4}, half}, func(c *Config) {
+		c.Sinks[2].Only = event.KindSet(0).With(event.PolicyDeny)
+	})
+	l := r.lanes[0]
+	for range 7 {
+		offerUnanswered(l, event.SessionOpen, 1, 1)
+		offerUnanswered(l, event.SessionClose, 1, 1)
+	}
+	l.Flush(1, 1)
+	led := r.gate.Ledger()
+	if l.owed != 3 || led.Offered[event.SessionOpen] != 4 || led.Offered[event.SessionClose] != 7 {
+		t.Errorf("%d owed; offered %v", l.owed, led.Offered)
+	}
+	checkP1(t, r)
+	drainRing(t, r.rings[1])
+	for range 6 {
+		offerUnanswered(l, event.SessionOpen, 1, 2)
+	}
+	l.Flush(2, 2)
+	led = r.gate.Ledger()
+	if l.owed != 2 || led.Offered[event.SessionOpen] != 8 || led.Sinks[0].OverBudget[event.SessionOpen] != 6 || led.Sinks[2].Filtered[event.SessionOpen] != 8 {
+		t.Errorf("%d owed; offered %v; %+v", l.owed, led.Offered, led.Sinks)
 	}
 	checkP1(t, r)
 }

@@ -37,7 +37,7 @@ type Config struct {
 // LossWindow is how long the gate collects what the limiter refused before it puts out a loss record, in nanoseconds.
 const LossWindow = int64(1e9)
 
-// Gate is the door to all rings. It is immutable but for its counters.
+// Gate limits events and brings them to the rings of all sinks.
 type Gate struct {
 	limiter    *limiter
 	zones      []uint16 // zone id by limiter slot
@@ -58,7 +58,7 @@ type limitedLoss struct {
 	_        [40]byte
 }
 
-// New builds a gate and its lanes. encode is asked for the records of admitted events, see [Encoder].
+// New returns a gate with its lanes.
 func New(c Config) (*Gate, error) {
 	table, err := newLimiter([]Rate{
 		c.Rates[event.PolicyDeny], c.Rates[event.ScreenDrop], c.Rates[event.FilterLog], c.Unanswered,
@@ -84,10 +84,9 @@ func New(c Config) (*Gate, error) {
 	return g, nil
 }
 
-// Lane returns the lane of a worker. encode and ctx belong to that worker: encode makes the records of the events it
-// offers, ctx ends its waiting for room.
-func (g *Gate) Lane(ctx context.Context, i int, encode Encoder) *Lane {
+// Lane returns the lane of a worker. ctx ends its waiting for room.
+func (g *Gate) Lane(ctx context.Context, i int) *Lane {
 	l := g.lanes[i]
-	l.ctx, l.encode = ctx, encode
+	l.ctx = ctx
 	return l
 }

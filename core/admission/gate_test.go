@@ -11,21 +11,48 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// rig is a gate with rings and an encoder that makes records of the kind in its reference.
+// rig is a gate with rings and a collector for each lane.
 type rig struct {
 	gate  *Gate
 	rings []*replay.Ring
-	lanes []*Lane
-	kinds []*kindEncoder
+	lanes []*collector
 }
 
-// kindEncoder makes a record of the kind that the reference names, and counts how often it was asked.
-type kindEncoder struct{ calls int }
+// collector is a lane with the events that wait for its next Flush, as a worker has them.
+type collector struct {
+	*Lane
+	events []Event
+	owed   int // open records that the last Flush has given back
+}
 
-func (e *kindEncoder) Encode(ref uint32, rec *event.Record) {
-	e.calls++
-	rec.Reset(event.Kind(ref))
-	rec.SetTime(int64(e.calls))
+// add collects an event that has passed the limiter.
+func (c *collector) add(k event.Kind, unanswered bool) {
+	c.events = append(c.events, Event{Kind: k, Time: 1, Unanswered: unanswered})
+}
+
+// Full reports whether Flush must come before the next event.
+func (c *collector) Full() bool { return len(c.events) == MaxBatch }
+
+// Flush flushes what was collected.
+func (c *collector) Flush(now, wall int64) {
+	c.owed = c.Lane.Flush(now, wall, c.events)
+	c.events = c.events[:0]
+}
+
+// made returns how many records the first Flush has made: each has a time.
+func (c *collector) made() (n int) {
+	for i := range c.batch.records {
+		if c.batch.records[i].Time() != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Finish flushes what was collected and ends the lane.
+func (c *collector) Finish(now, wall int64) {
+	c.Flush(now, wall)
+	c.Lane.Finish(now, wall)
 }
 
 var telemetry = [...]event.Kind{event.PolicyDeny, event.ScreenDrop, event.FilterLog}
@@ -56,9 +83,7 @@ func newRig(t testing.TB, lanes int, limits []replay.Limits, opts ...option) *ri
 	}
 	r.gate = g
 	for i := range lanes {
-		e := new(kindEncoder)
-		r.kinds = append(r.kinds, e)
-		r.lanes = append(r.lanes, g.Lane(context.Background(), i, e))
+		r.lanes = append(r.lanes, &collector{Lane: g.Lane(context.Background(), i)})
 	}
 	return r
 }
@@ -71,8 +96,22 @@ func rate(perSecond, burst int64) option {
 	}
 }
 
-func offer(l *Lane, k event.Kind, zone uint16, now int64) bool {
-	return l.Offer(k, l.Slot(zone), now, uint32(k))
+// offer offers an event and collects it if it passes.
+func offer(c *collector, k event.Kind, zone uint16, now int64) bool {
+	passed := c.Offer(k, c.Slot(zone), now)
+	if passed {
+		c.add(k, false)
+	}
+	return passed
+}
+
+// offerUnanswered is offer for an event of a session that nobody has answered.
+func offerUnanswered(c *collector, k event.Kind, zone uint16, now int64) bool {
+	passed := c.OfferUnanswered(k, c.Slot(zone), now)
+	if passed {
+		c.add(k, true)
+	}
+	return passed
 }
 
 // drainRing reads and acknowledges everything in a ring.
@@ -131,7 +170,7 @@ func TestP4RefusedCostsNothing(t *testing.T) {
 	if got := r.rings[0].State().Next; got != 5 {
 		t.Errorf("next sequence number %d, want 5: 6 pass the limiter, 4 fit", got)
 	}
-	if got := r.kinds[0].calls; got != 4 {
+	if got := l.made(); got != 4 {
 		t.Errorf("%d records encoded, want the 4 that fit", got)
 	}
 	led := r.gate.Ledger()
@@ -350,7 +389,7 @@ func TestP9CaptureWaits(t *testing.T) {
 	r := newRig(t, 1, []replay.Limits{{Slots: 4, Telemetry: 2, PerKind: 1}}, func(c *Config) { c.Wait = true })
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	l := r.gate.Lane(ctx, 0, r.kinds[0])
+	l := &collector{Lane: r.gate.Lane(ctx, 0)}
 	const events = 3000
 	done := make(chan struct{})
 	go func() {
@@ -525,7 +564,7 @@ func TestP1TimeZero(t *testing.T) {
 func TestP5WaitingLaneGivesUp(t *testing.T) {
 	r := newRig(t, 1, []replay.Limits{{Slots: 4, Telemetry: 2, PerKind: 1}}, func(c *Config) { c.Wait = true })
 	ctx, cancel := context.WithCancel(context.Background())
-	l := r.gate.Lane(ctx, 0, r.kinds[0])
+	l := &collector{Lane: r.gate.Lane(ctx, 0)}
 	for range 4 {
 		offer(l, event.SessionOpen, 1, 1)
 	}

@@ -1,49 +1,41 @@
 package admission
 
 import (
-	"sync/atomic"
-
+	"github.com/rtflow/pipelined/internal/tally"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
 // published are a lane's counters as other goroutines see them. The lane counts in plain words and publishes once per
 // batch: an atomic store per event would cost more than a refusal does.
 type published struct {
-	offered [event.NumKinds]atomic.Uint64
-	limited []atomic.Uint64
+	offered [event.NumKinds]tally.Number
+	limited []tally.Number
 	perSink []publishedSink
 }
 
 type publishedSink struct {
-	filtered, queued, overBudget, disconnected, closed [event.NumKinds]atomic.Uint64
+	filtered, queued, overBudget, disconnected, closed [event.NumKinds]tally.Number
 }
 
 func newPublished(limited, sinks int) published {
-	return published{limited: make([]atomic.Uint64, limited), perSink: make([]publishedSink, sinks)}
+	return published{limited: make([]tally.Number, limited), perSink: make([]publishedSink, sinks)}
 }
 
-// publish copies the counters of the kinds that have changed, and of these only what has: a store to shared memory costs
-// more than a load.
+// publish copies the counters of the kinds that have changed.
 func (l *Lane) publish() {
 	for kinds := l.changed; kinds != 0; kinds &= kinds - 1 {
 		k := kinds.First()
-		store(&l.published.offered[k], l.offered[k])
+		l.published.offered[k].Set(l.offered[k])
 		for i := range l.perSink {
 			from, to := &l.perSink[i], &l.published.perSink[i]
-			store(&to.filtered[k], from.filtered[k])
-			store(&to.queued[k], from.queued[k])
-			store(&to.overBudget[k], from.overBudget[k])
-			store(&to.disconnected[k], from.disconnected[k])
-			store(&to.closed[k], from.closed[k])
+			to.filtered[k].Set(from.filtered[k])
+			to.queued[k].Set(from.queued[k])
+			to.overBudget[k].Set(from.overBudget[k])
+			to.disconnected[k].Set(from.disconnected[k])
+			to.closed[k].Set(from.closed[k])
 		}
 	}
 	l.changed = 0
-}
-
-func store(to *atomic.Uint64, n uint64) {
-	if to.Load() != n {
-		to.Store(n)
-	}
 }
 
 // Ledger is what the gate did with the events offered to it.
@@ -99,7 +91,7 @@ func (g *Gate) Ledger() Ledger {
 	return led
 }
 
-func addKinds(to *[event.NumKinds]uint64, from *[event.NumKinds]atomic.Uint64) {
+func addKinds(to *[event.NumKinds]uint64, from *[event.NumKinds]tally.Number) {
 	for k := range from {
 		to[k] += from[k].Load()
 	}

@@ -11,7 +11,7 @@ func (l *Lane) noteLimited() {
 	for i, since := range l.since {
 		if since != never {
 			l.since[i] = never
-			l.published.limited[i].Store(l.limited[i])
+			l.published.limited[i].Set(l.limited[i])
 			l.gate.limited[i].since.CompareAndSwap(never, since)
 		}
 	}

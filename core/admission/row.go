@@ -32,6 +32,20 @@ type rowSet uint8
 
 func (s rowSet) first() row { return row(bits.TrailingZeros8(uint8(s))) }
 
+// row returns the row of an event.
+func (e *Event) row() row {
+	if e.Unanswered {
+		return unansweredRow(e.Kind) % numRows
+	}
+	return row(e.Kind) % numRows // so that the compiler sees the bound
+}
+
+// wantedRows returns the rows of the kinds that a sink wants.
+func wantedRows(only event.KindSet) rowSet {
+	rows := rowSet(only)
+	return rows | rows&answeredRows<<unansweredOpen
+}
+
 // answeredRows are the rows of session records that the ring keeps its reserve for.
 const answeredRows = rowSet(1<<event.SessionOpen | 1<<event.SessionClose)
 

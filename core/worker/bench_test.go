@@ -59,7 +59,7 @@ func TestP7NoAllocation(t *testing.T) {
 		permit.Timeout = 3
 		return moody(p, f)
 	}))
-	r.lane = r.Gate.Lane(context.Background(), 0, r.Worker)
+	r.lane = r.Gate.Lane(context.Background(), 0)
 	frames := seeds(t)
 	for i := range 40 {
 		frames = append(frames, many(t, 0, i<<20, 1)[0].data)
@@ -91,7 +91,7 @@ func TestP7NoAllocation(t *testing.T) {
 func BenchmarkPacketPath(b *testing.B) {
 	pass := func(*hook.Packet, *hook.Finding) hook.Verdict { return hook.Pass }
 	r := newRig(b, ingress(pass), egress(pass))
-	r.lane = r.Gate.Lane(context.Background(), 0, r.Worker)
+	r.lane = r.Gate.Lane(context.Background(), 0)
 	var frames [][]byte
 	for i := range packet.BatchSize {
 		frames = append(frames, udpFrame(b, client, uint16(i+1), server, 53, 100))

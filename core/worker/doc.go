@@ -1,11 +1,14 @@
-// Package worker is the per-queue loop: frames, headers, zone, hooks, session, verdict, gate.
+// Package worker carries the packets of one queue of a source: it decodes them, finds their zones and sessions, asks the
+// hooks, and hands the events to the gate.
 //
-// One worker serves one queue of a source, on one goroutine. Workers share the session table (sharded), the hooks (which
-// are safe for that) and the gate (a lane each); nothing on the way of a packet makes one wait for another. From receive
-// to admission nothing is allocated, no system call is made, and the clock is the source's.
+// A worker runs on one goroutine. Workers share the session table, the hooks and the gate, which are safe for that; nothing
+// on the way of a packet makes one wait for another. From receive to admission nothing is allocated, no system call is
+// made, and the clock is the source's.
 //
-// A packet passes its call sites one after the other and the events of a batch keep the order of their packets. They are
-// encoded when the gate has room for them, at the end of the batch, while the frames are still lent.
+// The frames belong to the source until [source.FrameSource.Release], the decoded packets to the worker, which uses them
+// again for the next batch. An event is made when a call site has found something and the limiter lets it pass: it is a
+// copy of what was known of the packet or session then, and refers to nothing. The worker collects events in the order of
+// their packets and hands them to its lane of the gate at the end of a batch.
 //
-// It does not know concrete hooks, sources or sinks.
+// The way of a packet is path.go, from top to bottom.
 package worker

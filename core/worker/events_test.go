@@ -287,7 +287,7 @@ func TestFragmentLife(t *testing.T) {
 	}
 }
 
-// TestManyFindings makes more events in one batch than a lane holds. The lane flushes in between, and every record must
+// TestManyFindings makes more events in one batch than a flush takes. The worker flushes in between, and every record must
 // be of its own packet.
 func TestManyFindings(t *testing.T) {
 	var opts []option

@@ -59,9 +59,6 @@ func (w *Worker) resolve(now int64) {
 		l.n--
 	}
 	w.resolved = true
-	if w.nFound > 0 {
-		w.flush(w.at) // what was found refers to entries, which are free now
-	}
 }
 
 // follow carries the waiting packets of a flow whose first has just created its session: they come before the packets that
@@ -97,12 +94,4 @@ func (w *Worker) decideLate(e *lateEntry) hook.Verdict {
 	}
 	w.denied(p, &e.finding)
 	return e.verdict
-}
-
-// denied offers the event of a packet that a policy has denied.
-func (w *Worker) denied(p *hook.Packet, f *hook.Finding) {
-	if f.Found {
-		w.offer(p, found{kind: f.Kind, id: w.nextID, finding: *f})
-		w.nextID += w.idStride
-	}
 }

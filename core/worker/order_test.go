@@ -77,7 +77,7 @@ func newTeam(t *testing.T, n int, coarse bool) *team {
 		c := r.Config
 		c.Index, c.Workers, c.Source, c.Gate, c.Sessions = i, n, q, gate, table
 		w := New(c)
-		w.lane = gate.Lane(t.Context(), i, w)
+		w.lane = gate.Lane(t.Context(), i)
 		m.workers, m.queues = append(m.workers, w), append(m.queues, q)
 	}
 	return m

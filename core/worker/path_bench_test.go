@@ -137,7 +137,7 @@ func pathWorker(b *testing.B, src source.FrameSource, ring *replay.Ring) *Worker
 	}
 	c.Sessions = session.New(session.Config{Max: 1 << 18, Seed: 1, Workers: 1, Timeouts: session.DefaultTimeouts()})
 	w := New(c)
-	w.lane = c.Gate.Lane(context.Background(), 0, w)
+	w.lane = c.Gate.Lane(context.Background(), 0)
 	return w
 }
 

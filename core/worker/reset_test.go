@@ -25,7 +25,7 @@ func TestP3ResetIsNoAnswer(t *testing.T) {
 		{"SYN, SYN-ACK, RST and ACK", []uint8{syn, syn | ack, rst | ack}, []bool{false, true, false}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRigLimited(t, admission.Rate{PerSecond: 2, Burst: 5})
+			r := newRigLimited(t, roomy, admission.Rate{PerSecond: 2, Burst: 5})
 			for s := range seconds {
 				at := time.Duration(s) * time.Second
 				for i := range perSecond {

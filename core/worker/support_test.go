@@ -115,13 +115,16 @@ type option func(*Config, *session.Config)
 
 func newRig(t testing.TB, opts ...option) *rig {
 	t.Helper()
-	return newRigLimited(t, admission.Rate{}, opts...)
+	return newRigLimited(t, roomy, admission.Rate{}, opts...)
 }
 
-// newRigLimited is newRig with a limit for the records of unanswered sessions.
-func newRigLimited(t testing.TB, unanswered admission.Rate, opts ...option) *rig {
+// roomy are the limits of a ring that holds what any test makes.
+var roomy = replay.Limits{Slots: 1 << 15, Telemetry: 1 << 14, PerKind: 1 << 14}
+
+// newRigLimited is newRig with the limits of the ring, and one for the records of unanswered sessions.
+func newRigLimited(t testing.TB, limits replay.Limits, unanswered admission.Rate, opts ...option) *rig {
 	t.Helper()
-	ring, err := replay.New(replay.Limits{Slots: 1 << 15, Telemetry: 1 << 14, PerKind: 1 << 14})
+	ring, err := replay.New(limits)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/eventstream"
 )
@@ -61,11 +62,11 @@ func (w *world) take(s step) {
 func (w *world) offer(worker *worker, s step, r *rand.Rand) {
 	kind := event.PolicyDeny + event.Kind(r.IntN(3))
 	for range s.n {
-		if worker.lane.Full() {
+		if len(worker.pending) == admission.MaxBatch {
 			w.flush(worker)
 		}
 		o := w.truth.happen(r, s.mix.kindIn(r, kind), w.plan.zones, worker.index)
-		o.limited = !worker.lane.Offer(o.kind, worker.lane.Slot(o.zone), int64(time.Since(w.begun)), uint32(len(worker.pending)))
+		o.limited = !worker.lane.Offer(o.kind, worker.lane.Slot(o.zone), int64(time.Since(w.begun)))
 		if !o.limited {
 			worker.pending = append(worker.pending, o)
 		}
@@ -78,7 +79,7 @@ func (w *world) flush(worker *worker) {
 		o.before()
 	}
 	w.truth.flush(worker)
-	worker.lane.Flush(int64(time.Since(w.begun)), time.Now().UnixNano())
+	worker.lane.Flush(int64(time.Since(w.begun)), time.Now().UnixNano(), worker.events())
 	for _, o := range w.sinks {
 		o.after(worker.pending)
 	}
@@ -99,7 +100,7 @@ func (w *world) together(s step, r *rand.Rand) {
 	}
 	var wg sync.WaitGroup
 	for _, worker := range w.workers {
-		wg.Go(func() { worker.lane.Flush(int64(time.Since(w.begun)), time.Now().UnixNano()) })
+		wg.Go(func() { worker.lane.Flush(int64(time.Since(w.begun)), time.Now().UnixNano(), worker.events()) })
 	}
 	wg.Wait()
 	for _, worker := range w.workers {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -28,6 +29,28 @@ type occurrence struct {
 	lane    int
 }
 
+// event returns what a worker hands to the gate.
+func (o *occurrence) event() admission.Event {
+	e := admission.Event{
+		Kind: o.kind, Time: o.at, InZone: o.zone,
+		Flow: packet.Tuple{Family: packet.IPv4, Proto: 6, SrcPort: uint16(o.id), DstPort: uint16(o.session)},
+	}
+	binary.BigEndian.PutUint32(e.Flow.Src[:], o.id)
+	binary.BigEndian.PutUint32(e.Flow.Dst[:], o.session)
+	switch o.kind {
+	case event.SessionOpen, event.SessionClose:
+		e.SessionID, e.Action = uint64(o.session), event.ActionPermit
+	case event.PolicyDeny:
+		e.Policy, e.SessionID = o.id, uint64(o.session)
+	case event.ScreenDrop:
+		e.Screen = event.Screen(o.id % 4)
+	case event.FilterLog:
+		e.Filter, e.At = o.id, 2
+	}
+	return e
+}
+
+// record makes the record that a sink must be given of it, without the gate.
 func (o *occurrence) record(rec *event.Record) {
 	rec.Reset(o.kind)
 	rec.SetTime(o.at)
@@ -164,8 +187,14 @@ type worker struct {
 	pending []*occurrence
 }
 
-// Encode makes the record of a pending event.
-func (w *worker) Encode(ref uint32, rec *event.Record) { w.pending[ref].record(rec) }
+// events returns what the worker hands to its lane.
+func (w *worker) events() []admission.Event {
+	list := make([]admission.Event, len(w.pending))
+	for i, o := range w.pending {
+		list[i] = o.event()
+	}
+	return list
+}
 
 // kindIn draws a kind.
 func (m mix) kindIn(r *rand.Rand, of event.Kind) event.Kind {

@@ -79,7 +79,7 @@ func newWorld(p *plan, verbose bool) *world {
 	}
 	for i := range p.lanes {
 		worker := &worker{index: i}
-		worker.lane = w.gate.Lane(context.Background(), i, worker)
+		worker.lane = w.gate.Lane(context.Background(), i)
 		w.workers = append(w.workers, worker)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

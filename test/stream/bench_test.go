@@ -169,17 +169,6 @@ func (s *tapped) Ack(through event.Seq) error {
 	return s.Stream.Ack(through)
 }
 
-// timed is an encoder whose records have the time of admission.
-type timed struct {
-	rig   *rig
-	clock func() int64
-}
-
-func (e *timed) Encode(ref uint32, rec *event.Record) {
-	e.rig.Encode(ref, rec)
-	rec.SetTime(e.clock())
-}
-
 // BenchmarkStreamSessionLatency storms the gate at full speed in three kinds and 64 zones, and admits a session record
 // about every 200 microseconds between. It reports how long these take from admission to acknowledgement, with a receiver
 // that acknowledges every read and one that does so every 100 ms, and how many of them are refused.
@@ -193,7 +182,7 @@ func BenchmarkStreamSessionLatency(b *testing.B) {
 			tap := &tap{clock: clock}
 			r := newRig(b, path, replay.Limits{Slots: 8192, Telemetry: 4096, PerKind: 1366},
 				func(_ *admission.Config, d *deliver.Config) { tap.Sink, d.Sink = d.Sink, tap })
-			r.lane = r.gate.Lane(context.Background(), 0, &timed{r, clock})
+			r.clock = clock
 			r.offer(event.PolicyDeny, 1)
 			until(b, "the first acknowledgement", func() bool { return r.ring.Floor() == 2 })
 			b.ResetTimer()

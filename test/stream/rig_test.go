@@ -14,6 +14,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/deliver"
+	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sinks/unixsock"
@@ -32,7 +33,9 @@ type rig struct {
 
 	buffer atomic.Int32 // of the sink's next sockets, in bytes; 0 leaves it
 
-	made    int64 // events offered so far; each has its number as time
+	events  []admission.Event // that wait for the next flush
+	clock   func() int64      // of the events; nil: each has its number as time
+	made    int64             // events offered so far
 	offered [event.NumKinds]uint64
 	stop    context.CancelFunc
 	done    chan struct{} // closed when the delivery has ended
@@ -80,7 +83,7 @@ func newRig(tb testing.TB, path string, limits replay.Limits, options ...option)
 	if r.gate, err = admission.New(g); err != nil {
 		tb.Fatal(err)
 	}
-	r.lane = r.gate.Lane(context.Background(), 0, r)
+	r.lane = r.gate.Lane(context.Background(), 0)
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
 	go func() { defer close(r.done); deliver.New(d).Run(ctx) }()
@@ -88,29 +91,33 @@ func newRig(tb testing.TB, path string, limits replay.Limits, options ...option)
 	return r
 }
 
-// A reference is a kind and the number of the event, of which it has room for 29 bits.
-const kindBits = 3
-
-// Encode makes a record that says which event it is.
-func (r *rig) Encode(ref uint32, rec *event.Record) {
-	kind := event.Kind(ref & (1<<kindBits - 1))
-	rec.Reset(kind)
-	rec.SetTime(int64(ref >> kindBits))
-	rec.SetFlow(event.FamilyIPv4, 17, &[16]byte{10, 0, 0, 1}, &[16]byte{192, 0, 2, 1}, uint16(ref), 53)
-}
-
 // offer offers n events of a kind in the zones one after the other, and flushes.
 func (r *rig) offer(k event.Kind, n int) {
 	for range n {
-		if r.lane.Full() {
-			r.lane.Flush(r.made, r.made)
+		if len(r.events) == admission.MaxBatch {
+			r.flush()
 		}
 		r.made++
 		r.offered[k]++
 		zone := uint16(r.made%zones + 1)
-		r.lane.Offer(k, r.lane.Slot(zone), r.made, uint32(r.made<<kindBits)|uint32(k))
+		if !r.lane.Offer(k, r.lane.Slot(zone), r.made) {
+			continue
+		}
+		e := admission.Event{
+			Kind: k, Time: r.made,
+			Flow: packet.Tuple{Family: packet.IPv4, Proto: 17, Src: packet.Addr{10, 0, 0, 1}, Dst: packet.Addr{192, 0, 2, 1}, SrcPort: uint16(r.made), DstPort: 53},
+		}
+		if r.clock != nil {
+			e.Time = r.clock()
+		}
+		r.events = append(r.events, e)
 	}
-	r.lane.Flush(r.made, r.made)
+	r.flush()
+}
+
+func (r *rig) flush() {
+	r.lane.Flush(r.made, r.made, r.events)
+	r.events = r.events[:0]
 }
 
 // finish stops the load, waits until everything is delivered, and checks that all of it is accounted for.

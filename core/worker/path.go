@@ -1,0 +1,246 @@
+package worker
+
+import (
+	"github.com/rtflow/pipelined/core/application"
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/core/session"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// frame carries one frame: headers, zones, ingress hooks, session. What finish does follows.
+func (w *Worker) frame(f *packet.Frame, p *hook.Packet) {
+	w.counts[received]++
+	w.counts[bytes] += uint64(f.Wire)
+	cause := packet.DecodeLink(f.Link, f.Data, f.Wire, &p.Headers)
+	if p.Family == 0 {
+		w.counts[refused+counter(cause)]++ // no IP header to judge it by
+		return
+	}
+	p.Time = f.Time
+	p.Worker = w.Index
+	p.OutZone, p.App = 0, 0
+	p.InZone, p.Interface = w.Zones.Ingress(f.Interface, p.VLAN, &p.Src, p.Family)
+
+	if w.inspect(w.Ingress, p) != hook.Pass {
+		w.counts[dropped+counter(hook.Ingress)]++
+		return
+	}
+	if cause != packet.OK {
+		w.counts[refused+counter(cause)]++
+		return
+	}
+	w.domain = w.Separate.Domain(&p.Headers, p.InZone)
+	if v, waits := w.session(p, false); !waits {
+		w.finish(p, v)
+	}
+}
+
+// inspect calls the hooks of a site until one does not let the packet pass.
+func (w *Worker) inspect(hooks []hook.Hook, p *hook.Packet) hook.Verdict {
+	for _, h := range hooks {
+		w.finding = hook.Finding{}
+		v := h.Inspect(p, &w.finding)
+		if w.finding.Found {
+			w.offer(p, &w.finding, 0)
+		}
+		if v != hook.Pass {
+			return v
+		}
+	}
+	return hook.Pass
+}
+
+// session finds or creates the packet's session. waits is true if the packet is kept for later, see [late]; last is set
+// when it comes from there.
+//
+// Who is the client is decided by what the packet says: first its TCP flags or ICMP type, then its ports, then that it was
+// the first. Only a packet that can begin a flow is judged by the policies; what answers one is never logged as denied.
+func (w *Worker) session(p *hook.Packet, last bool) (v hook.Verdict, waits bool) {
+	if p.ICMPError() {
+		return w.icmpError(p, last)
+	}
+	if !last && p.Fragment && !w.frags.resolve(p) {
+		// A later fragment whose first was not seen: no ports, so no session can be named.
+		w.counts[orphans]++
+		return hook.Pass, false
+	}
+	var hit session.Hit
+	if w.lookup(p, &hit) {
+		p.OutZone, p.App = hit.OutZone, hit.App
+		return hook.Pass, false
+	}
+	if p.FragOff != 0 {
+		// It begins nothing: the first fragment was denied, or the table had no room.
+		w.counts[orphans]++
+		return hook.Pass, false
+	}
+	if !answers(p) {
+		return w.firstPacket(p, last)
+	}
+	if !last && w.late.wait(p, w.domain) != nil {
+		return hook.Pass, true
+	}
+	if p.Proto == packet.ProtoTCP && p.TCPFlags&packet.RST != 0 {
+		// A reset begins nothing.
+		w.counts[strays]++
+		return hook.Pass, false
+	}
+	return w.join(p), false
+}
+
+// icmpError lets an ICMP error pass if the session it quotes is there (RFC 792 errors never make a session).
+func (w *Worker) icmpError(p *hook.Packet, last bool) (v hook.Verdict, waits bool) {
+	var hit session.Hit
+	if !w.quoted(p, &hit) {
+		if p.HasInner && !last && w.late.wait(p, w.domain) != nil {
+			return hook.Pass, true
+		}
+		w.counts[strays]++
+		return hook.Drop, false
+	}
+	p.OutZone = hit.OutZone
+	return hook.Pass, false
+}
+
+// quoted finds the session of the packet that an ICMP error quotes.
+func (w *Worker) quoted(p *hook.Packet, hit *session.Hit) bool {
+	if !p.HasInner {
+		return false
+	}
+	w.Sessions.SetKey(&w.key, &p.Inner, w.domain)
+	return w.Sessions.Quoted(&w.key, &p.Headers, p.Time, hit)
+}
+
+// lookup finds the session of a packet, whose key it sets, and offers the open record that has become due with it.
+func (w *Worker) lookup(p *hook.Packet, hit *session.Hit) bool {
+	w.Sessions.SetKey(&w.key, &p.Tuple, w.domain)
+	if !w.Sessions.Lookup(&w.key, &p.Headers, p.Time, hit) {
+		return false
+	}
+	if hit.OpenDue {
+		var s session.Session
+		if w.Sessions.Get(&w.key, p.Time, &s) {
+			w.openedLate(&s)
+		}
+	}
+	return true
+}
+
+// firstPacket asks the policies about the first packet of a flow and creates the session.
+func (w *Worker) firstPacket(p *hook.Packet, last bool) (v hook.Verdict, waits bool) {
+	p.OutZone = w.Zones.ByPrefix(&p.Dst, p.Family)
+	p.App = w.service(p)
+	if v := w.decide(p); v != hook.Pass {
+		if w.answersDoubtful(p) || w.answersUnkept(p) {
+			return hook.Pass, false
+		}
+		if !last && w.couldAnswer(p) {
+			if e := w.late.wait(p, w.domain); e != nil {
+				e.denied, e.finding, e.verdict = true, w.finding, v
+				return v, true
+			}
+		}
+		w.denied(p, &w.finding)
+		return v, false
+	}
+	if w.create(p, p, false) && !w.permit.NoOpen {
+		w.opened(p, w.nextID)
+	}
+	w.nextID += w.created * w.idStride
+	return hook.Pass, false
+}
+
+// service returns the predefined application of the packet's destination. Only echoes are called icmp.
+func (w *Worker) service(p *hook.Packet) uint16 {
+	if packet.IsICMP(p.Proto) && !p.Echo() {
+		return application.None
+	}
+	return w.Apps.Service(p.Proto, p.DstPort)
+}
+
+// decide asks the policies about the first packet of a flow. What they say is in w.permit, or of a packet that does not pass
+// in w.finding.
+func (w *Worker) decide(p *hook.Packet) hook.Verdict {
+	w.permit = hook.Permit{}
+	for _, h := range w.Session {
+		w.finding = hook.Finding{}
+		if v := h.Decide(p, &w.permit, &w.finding); v != hook.Pass {
+			return v
+		}
+		if w.finding.Found { // reported and let pass, as screens do with alarm-without-drop
+			w.offer(p, &w.finding, 0)
+		}
+	}
+	return hook.Pass
+}
+
+// denied offers the event of a packet that a policy has denied.
+func (w *Worker) denied(p *hook.Packet, f *hook.Finding) {
+	if f.Found {
+		w.offer(p, f, w.nextID)
+		w.nextID += w.idStride
+	}
+}
+
+// create creates the session of a packet, of whose flow first is the direction of the client, and reports whether it is
+// new. w.created is then 1, and 0 otherwise.
+func (w *Worker) create(p, first *hook.Packet, fromServer bool) bool {
+	if w.permit.Timeout == 0 {
+		w.permit.Timeout = w.Apps.Timeout(first.App)
+	}
+	params := session.Params{
+		ID: w.nextID, Policy: w.permit.Policy, Interface: first.Interface, InZone: first.InZone, OutZone: first.OutZone,
+		App: first.App, Timeout: w.permit.Timeout, LogClose: !w.permit.NoClose,
+		FromServer: fromServer, Exact: !w.coarse(),
+		Doubtful: w.coarse() && p.Proto != packet.ProtoTCP && w.fromService(p),
+	}
+	outcome := w.Sessions.Create(&w.key, &p.Headers, p.Time, &params, &w.old)
+	w.replaced(w.at)
+	w.created = 0
+	if outcome == session.Created {
+		w.created = 1
+	}
+	return outcome == session.Created
+}
+
+// finish carries a packet on that has passed the session site with that verdict: egress hooks.
+func (w *Worker) finish(p *hook.Packet, v hook.Verdict) {
+	if v != hook.Pass {
+		w.counts[dropped+counter(hook.Session)]++
+		return
+	}
+	if w.inspect(w.Egress, p) != hook.Pass {
+		w.counts[dropped+counter(hook.Egress)]++
+		return
+	}
+	w.counts[passed]++
+}
+
+// offer offers the event of what a hook has found. id is that of the session which a denied packet would have got.
+func (w *Worker) offer(p *hook.Packet, f *hook.Finding, id uint64) {
+	w.makeRoom()
+	if !w.lane.Offer(f.Kind, w.lane.Slot(p.InZone), w.at) {
+		return
+	}
+	e := w.event(f.Kind, p)
+	e.Action, e.Screen, e.Policy, e.SessionID = f.Action, f.Screen, f.Policy, id
+	e.Filter, e.Term, e.At = f.Filter, f.Term, f.At
+	e.ICMPType, e.ICMPCode = p.ICMPType, p.ICMPCode
+}
+
+// opened offers the open record of a session that a packet has just created; id is that of the session, and first the
+// packet as the client would have sent it. Forged addresses create as many sessions as they like: what the limiter refuses,
+// or no ring has room for, is owed until both ends want the session.
+func (w *Worker) opened(first *hook.Packet, id uint64) {
+	w.makeRoom()
+	slot := w.lane.Slot(first.InZone)
+	if !w.lane.TryUnanswered(event.SessionOpen, slot, w.at) {
+		w.Sessions.OweOpen(&w.key)
+		return
+	}
+	w.openings = append(w.openings, opening{w.key, slot, id})
+	e := w.event(event.SessionOpen, first)
+	e.Unanswered = true
+	e.Action, e.Policy, e.SessionID = event.ActionPermit, w.permit.Policy, id
+}

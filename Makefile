@@ -10,7 +10,7 @@ CAPTURE := testdata/edge.pcapng.gz
 # What tests and generators use beside Go, as COMMAND:DEBIAN-PACKAGE.
 NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler
 
-.PHONY: help build run test race sim soak fuzz bench bench-all lint generate check needs collectors e2e install clean
+.PHONY: help build run test race sim soak fuzz bench bench-growth bench-all lint generate check needs collectors e2e install clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -60,6 +60,14 @@ bench: build ## run the benchmarks that the figures of the README come from, and
 	@PIPELINED_REQUIRE_XDP=$(if $(ROOT),1,0) $(GO) test -p 1 -run '^$$' -bench 'Gate|PacketPath|SessionClose|Lookup|Read$$|Receive|Stream|Plugin|Syslog|FileSink/rfc5424|Rsyslog' -benchtime $(BENCHTIME) \
 	  ./core/admission ./core/worker ./core/session ./internal/pluginhost ./sdk/format ./sdk/eventstream ./sinks/file ./sinks/syslog ./cmd/pipelined ./test/stream > bin/bench.txt || { cat bin/bench.txt; exit 1; }
 	@awk -f test/bench/table.awk bin/bench.txt
+
+GROWTH_RUNS ?= 5
+bench-growth: ## measure how the cost of a packet grows with the configuration: a table, and a plot in docs/growth.svg
+	@mkdir -p bin
+	@$(GO) test -c -o bin/growth.test ./test/bench && rm -f bin/growth.txt
+	@for i in $$(seq $(GROWTH_RUNS)); do echo "run $$i of $(GROWTH_RUNS)"; \
+	  bin/growth.test -test.run '^$$' -test.bench Growth -test.benchtime 300000x >> bin/growth.txt || { cat bin/growth.txt; exit 1; }; done
+	@awk -v svg=docs/growth.svg -f test/bench/growth.awk bin/growth.txt
 
 bench-all: ## run every benchmark there is
 	$(GO) test -p 1 -run '^$$' -bench . -benchtime $(BENCHTIME) ./...

@@ -3,19 +3,28 @@
 //
 // It knows neither sessions nor records and their delivery, and reads no clock.
 //
+// # Files
+//
+//	plugin.go             what is registered; options to hook
+//	options.go            the table of a rule base, and its defaults
+//	compile.go            options to policies, with every mistake
+//	book.go, set.go       names of addresses to sets of prefixes
+//	policy.go             what a policy matches and decides
+//	shadow.go, unused.go  warnings: what never decides, what nothing uses
+//	engine.go             the hook: from a packet to a decision
+//	index.go              policies to conditions and entries; the search
+//	addresslabels.go      an address to its labels
+//	ranges.go             an address to the range it is in: a search tree whose nodes are cache lines
+//	applicationlabels.go  protocol, port and ICMP type to their labels
+//	tree.go               labels to policies
+//	denied.go             flows that were denied lately, remembered by each worker
+//
 // # How a policy is found
 //
 // What a policy wants in one dimension (ingress zone, egress zone, source, destination, application) is a condition with a
 // number, its label. A packet gets the labels of all conditions that it meets, by one lookup for each dimension. A policy is
 // an entry of five labels, or several where it lists alternatives, and a tree of labels finds the first entry whose labels
-// the packet all has:
-//
-//	index.go              policies to conditions and entries; the search
-//	addresslabels.go      an address to its labels
-//	ranges.go             an address to the range it is in: a search tree whose nodes are cache lines
-//	applicationlabels.go  protocol, port and ICMP type to their labels
-//	tree.go               the tree of labels
-//	denied.go             flows that were denied lately, remembered by each worker
+// the packet all has.
 //
 // README.md is the page for operators.
 package policydeny

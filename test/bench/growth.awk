@@ -1,0 +1,72 @@
+# Turns the output of several runs of the benchmarks of growth into a table on standard output, and a plot into the file SVG
+# (-v svg=FILE). A figure is the median of the runs.
+{ sub(/-[0-9]+$/, "", $1) }
+/^BenchmarkGrowth/ { for (i = 3; i < NF; i++) if ($(i + 1) == "cpu-ns/pkt") { runs[$1] = runs[$1] " " $i } }
+/FAIL/ { print; failed = 1 }
+END {
+  if (failed) exit 1
+  title["first"] = "first packet of a flow, permitted"; title["denied"] = "first packet of a flow, denied"
+  title["again"] = "the same flow denied again"; title["session"] = "packet of a session"
+  order = split("first denied again session", series, " ")
+  printf "%-48s", "CPU ns per packet, policies:"
+  for (n = 10; n <= 100000; n *= 10) printf "%9d", n
+  print ""
+  for (s = 1; s <= order; s++) {
+    printf "%-48s", "  " title[series[s]]
+    for (n = 10; n <= 100000; n *= 10) printf "%9s", show("Policies/" series[s] "/" n)
+    print ""
+  }
+  split("2 10 100 1000 4000", vlans, " ")
+  printf "%-48s", "CPU ns per packet, VLANs of one interface:"
+  for (v = 1; v <= 5; v++) printf "%9d", vlans[v]
+  printf "\n%-48s", "  packet of a session"
+  for (v = 1; v <= 5; v++) printf "%9s", show("VLANs/" vlans[v])
+  print "\n"
+  ratio("first packet, 100,000 policies against 100", "Policies/first/100000", "Policies/first/100", 2.0)
+  ratio("denied packet, 100,000 policies against 100", "Policies/denied/100000", "Policies/denied/100", 2.0)
+  ratio("the same flow denied again against a session, 100,000", "Policies/again/100000", "Policies/session/100000", 1.3)
+  ratio("4,000 VLANs against 2", "VLANs/4000", "VLANs/2", 1.2)
+  if (svg) plot()
+}
+
+# median returns the median of the runs of a benchmark, 0 if there are none.
+function median(name,   v, n, i, j, t) {
+  n = split(runs["BenchmarkGrowth" name], v, " ")
+  for (i = 2; i <= n; i++) for (j = i; j > 1 && v[j - 1] + 0 > v[j] + 0; j--) { t = v[j]; v[j] = v[j - 1]; v[j - 1] = t }
+  return n ? (v[int((n + 1) / 2)] + v[int(n / 2) + 1]) / 2 : 0
+}
+function show(name,   m) { m = median(name); return m ? sprintf("%.0f", m) : "-" }
+function ratio(what, a, b, most,   x, y) {
+  x = median(a); y = median(b)
+  if (x && y) printf "%-60s %5.2f times, at most %.1f\n", what, x / y, most
+}
+
+# plot draws the figures of policies and VLANs: decades of things from left to right, nanoseconds upwards, both logarithmic.
+function plot(   s, n, v, y, points) {
+  split("#c0392b #e67e22 #2980b9 #27ae60 #8e44ad", colour, " ")
+  print "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 640 400\" font-family=\"sans-serif\" font-size=\"12\">" > svg
+  print "<rect width=\"640\" height=\"400\" fill=\"white\"/>" > svg
+  print "<text x=\"60\" y=\"20\" font-size=\"14\">CPU time per packet (ns) by number of policies or VLANs</text>" > svg
+  for (n = 1; n <= 100000; n *= 10)
+    printf "<path d=\"M%.1f 40V340\" stroke=\"#ddd\"/><text x=\"%.1f\" y=\"356\" text-anchor=\"middle\">%d</text>\n", px(n), px(n), n > svg
+  for (y = 10; y <= 100000; y *= 10)
+    printf "<path d=\"M60 %.1fH400\" stroke=\"#ddd\"/><text x=\"54\" y=\"%.1f\" text-anchor=\"end\">%d</text>\n", py(y), py(y) + 4, y > svg
+  for (s = 1; s <= order; s++) {
+    points = ""
+    for (n = 10; n <= 100000; n *= 10) points = points point(n, median("Policies/" series[s] "/" n))
+    line(s, title[series[s]], points)
+  }
+  points = ""
+  for (v = 1; v <= 5; v++) points = points point(vlans[v], median("VLANs/" vlans[v]))
+  line(5, "packet of a session, by VLANs", points)
+  print "</svg>" > svg
+  close(svg)
+}
+function px(n) { return 60 + 68 * log(n) / log(10) }
+function py(ns) { return 340 - 75 * (log(ns) / log(10) - 1) }
+function point(n, ns) { return ns ? sprintf("%.1f,%.1f ", px(n), py(ns)) : "" }
+function line(i, what, points) {
+  if (!points) return
+  printf "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"2\" points=\"%s\"/>\n", colour[i], points > svg
+  printf "<rect x=\"416\" y=\"%d\" width=\"12\" height=\"3\" fill=\"%s\"/><text x=\"434\" y=\"%d\">%s</text>\n", 58 + 22 * i, colour[i], 64 + 22 * i, what > svg
+}

@@ -15,10 +15,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/influxdata/go-syslog/v3/rfc5424"
 	"go.uber.org/goleak"
 
 	"github.com/rtflow/pipelined/core/metrics"
+	"github.com/rtflow/pipelined/internal/rfc5424"
 	"github.com/rtflow/pipelined/sdk/format"
 )
 

@@ -2,10 +2,13 @@ package logverify
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/rtflow/pipelined/internal/rfc5424"
 )
 
 // Problem is a place where a message deviates.
@@ -30,7 +33,7 @@ type Options struct {
 // Checker checks messages. It is for one goroutine.
 type Checker struct {
 	options Options
-	parser  parser
+	parser  rfc5424.Parser
 	counts  map[string]int
 	seq     map[string]*sequence
 	lost    map[string]uint64 // events that loss records count, by reason
@@ -43,7 +46,7 @@ type Checker struct {
 
 // NewChecker returns a checker.
 func NewChecker(o Options) *Checker {
-	return &Checker{options: o, parser: newParser(), counts: make(map[string]int), seq: make(map[string]*sequence), lost: make(map[string]uint64)}
+	return &Checker{options: o, parser: rfc5424.NewParser(), counts: make(map[string]int), seq: make(map[string]*sequence), lost: make(map[string]uint64)}
 }
 
 // maxEpochs is of how many runs of a daemon the sequence numbers are followed.
@@ -70,14 +73,14 @@ func (c *Checker) Check(msg []byte) []Problem {
 		c.mend()
 		msg = c.msg
 	}
-	pri, wrong, at := c.parser.parse(msg)
-	if wrong != "" {
-		c.report(at, "not RFC 5424: %s", wrong)
+	m, err := c.parser.Parse(msg)
+	if deviation, ok := errors.AsType[*rfc5424.SyntaxError](err); ok {
+		c.report(deviation.Column, "not RFC 5424: %s", deviation.Reason)
 		return c.problems
 	}
 	h := headerOf(msg)
 	c.checkTime(h)
-	c.checkPriority(h, pri)
+	c.checkPriority(h, int(*m.Priority))
 	elements, text := c.elements(h.structured)
 	elements = c.takeSequence(elements)
 	c.checkMessage(h, elements, text)

@@ -3,8 +3,7 @@ package format_test
 import (
 	"testing"
 
-	"github.com/influxdata/go-syslog/v3/rfc5424"
-
+	"github.com/rtflow/pipelined/internal/rfc5424"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 )
@@ -42,15 +41,14 @@ func BenchmarkTextSessionClose(b *testing.B) { benchmarkClose(b, format.Options{
 // BenchmarkLibrarySessionClose makes a message of the same values with the builder of the syslog library.
 func BenchmarkLibrarySessionClose(b *testing.B) {
 	line := newEncoder(b, format.Options{}).Append(nil, closeSample(b), names())
-	parsed, err := rfc5424.NewParser().Parse(line)
+	m, err := rfc5424.NewParser().Parse(line)
 	if err != nil {
 		b.Fatal(err)
 	}
-	m := parsed.(*rfc5424.SyslogMessage)
 	b.SetBytes(int64(len(line)))
 	b.ReportAllocs()
 	for b.Loop() {
-		out := &rfc5424.SyslogMessage{}
+		out := &rfc5424.Message{}
 		out.SetPriority(14).SetVersion(1).SetTimestamp("2026-03-01T10:15:50.875Z").SetHostname("fw1").
 			SetAppname("RT_FLOW").SetMsgID("RT_FLOW_SESSION_CLOSE")
 		for id, params := range *m.StructuredData {

@@ -13,9 +13,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/influxdata/go-syslog/v3/rfc5424"
 
 	"github.com/rtflow/pipelined/internal/logverify"
+	"github.com/rtflow/pipelined/internal/rfc5424"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 )
@@ -115,16 +115,15 @@ func recordOf(t *testing.T, k event.Kind, payload []byte) *event.Record {
 }
 
 // parse parses a line strictly and checks what every line has.
-func parse(t *testing.T, line string, r *event.Record, o *format.Options) *rfc5424.SyslogMessage {
+func parse(t *testing.T, line string, r *event.Record, o *format.Options) *rfc5424.Message {
 	t.Helper()
 	if strings.ContainsFunc(line, unicode.IsControl) {
 		t.Fatalf("a control character in %q", line)
 	}
-	parsed, err := rfc5424.NewParser().Parse([]byte(line))
+	m, err := rfc5424.NewParser().Parse([]byte(line))
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, line)
 	}
-	m := parsed.(*rfc5424.SyslogMessage)
 	if *m.Hostname != "fw1" {
 		t.Errorf("hostname %q", *m.Hostname)
 	}

@@ -5,8 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/influxdata/go-syslog/v3/rfc5424"
-
+	"github.com/rtflow/pipelined/internal/rfc5424"
 	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -37,7 +36,7 @@ func TestReadersThatWantText(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%v in\n%s", err, line)
 				}
-				message := parsed.(*rfc5424.SyslogMessage).Message
+				message := parsed.Message
 				if (message != nil) != wantText {
 					t.Errorf("text %v: a message of text: %v\n%s", text, message != nil, line)
 				}

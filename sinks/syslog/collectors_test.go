@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/influxdata/go-syslog/v3/rfc5424"
 
 	"github.com/rtflow/pipelined/internal/logverify"
+	"github.com/rtflow/pipelined/internal/rfc5424"
 	"github.com/rtflow/pipelined/internal/testing/collectors"
 	"github.com/rtflow/pipelined/internal/testing/ports"
 	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
@@ -31,11 +31,10 @@ type parsed struct {
 // understood returns what a strict parser makes of a message: what the collectors must see, too.
 func understood(tb testing.TB, msg string) parsed {
 	tb.Helper()
-	m, err := rfc5424.NewParser().Parse([]byte(msg))
+	s, err := rfc5424.NewParser().Parse([]byte(msg))
 	if err != nil {
 		tb.Fatalf("%v in %s", err, msg)
 	}
-	s := m.(*rfc5424.SyslogMessage)
 	text := func(p *string) string {
 		if p == nil {
 			return "-"

@@ -275,35 +275,6 @@ func TestListenChurn(t *testing.T) {
 	})
 }
 
-// TestDialErrors checks that the reason is told in words that help.
-func TestDialErrors(t *testing.T) {
-	dir := t.TempDir()
-	stale := filepath.Join(dir, "stale")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.SetUnlinkOnClose(false)
-	_ = l.Close()
-	datagram := filepath.Join(dir, "datagram")
-	d, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: datagram, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	for path, want := range map[string]string{
-		filepath.Join(dir, "nothing"): "there is no receiver: " + filepath.Join(dir, "nothing") + " does not exist",
-		stale:                         "there is no receiver: nobody listens on " + stale,
-		datagram:                      datagram + " is a socket of another type than stream",
-	} {
-		s := sinktest.NewStream(t)
-		err := s.Run(t.Context(), unixsock.New(unixsock.Config{Connector: unixsock.Dialer(path)}))
-		if err == nil || err.Error() != "unixsock: "+want {
-			t.Errorf("%v, want %q", err, want)
-		}
-	}
-}
-
 // TestReconnectOverSocket checks that what was acknowledged over one socket is not sent over the next.
 func TestReconnectOverSocket(t *testing.T) {
 	l := startListening(t, filepath.Join(t.TempDir(), "s"), nil)

@@ -1,6 +1,8 @@
 package options
 
 import (
+	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/rtflow/pipelined/sdk"
@@ -36,14 +38,41 @@ func (c *Checker) Number(n int, key string, low, high int) {
 	c.Mistake(n < low || n > high, key, "want %d to %d, got %d", low, high, n)
 }
 
-// TLS records the mistakes in the table at a key.
-func (c *Checker) TLS(o *TLS, key string) {
+// TLS records the mistakes in the table at a key, and reports whether there was none.
+func (c *Checker) TLS(o *TLS, key string) bool {
 	if o == nil || (o.Cert == "") == (o.Key == "") {
-		return
+		return true
 	}
 	missing, have := "key", "cert"
 	if o.Key != "" {
 		missing, have = have, missing
 	}
 	c.Mistake(true, key+"."+missing, "missing: cert and key go together, and there is only %s", have)
+	return false
+}
+
+// TLSFiles records the mistakes in the files of a table without mistakes. It warns of those that it cannot read: they may be there,
+// or be readable, when the daemon runs.
+func (c *Checker) TLSFiles(o *TLS, key string) {
+	_, err := o.Config()
+	bad, ok := errors.AsType[*FileError](err)
+	if !ok {
+		return
+	}
+	switch key += "." + bad.Key; {
+	case errors.Is(err, fs.ErrNotExist):
+		c.cfg.Warnf(key, "%v; nothing is sent until it is there", bad.Err)
+	case errors.Is(err, fs.ErrPermission):
+		c.cfg.Warnf(key, "%v; the daemon's user must be able to read it", bad.Err)
+	default:
+		c.Mistake(true, key, "%v", bad.Err)
+	}
+}
+
+// Warn returns how a sink warns, which may be not at all.
+func Warn(env sdk.Env) func(msg string, args ...any) {
+	if env.Warn == nil {
+		return func(string, ...any) {}
+	}
+	return env.Warn
 }

@@ -16,23 +16,43 @@ type TLS struct {
 	ServerName string `toml:"server_name"` // expected in the server's certificate; "" is the name that is dialled
 }
 
-// Config reads the files and returns the configuration of a client, TLS 1.2 or newer, that verifies its server.
+// FileError is a file of the table that cannot be used.
+type FileError struct {
+	Key string // "ca", "cert" or "key"
+	Err error
+}
+
+func (e *FileError) Error() string { return "tls." + e.Key + ": " + e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// Config reads the files and returns the configuration of a client, TLS 1.2 or newer, that verifies its server. Its errors are of
+// the type *[FileError].
 func (o *TLS) Config() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: o.ServerName}
 	if o.CA != "" {
-		pem, err := os.ReadFile(o.CA)
+		text, err := os.ReadFile(o.CA)
 		if err != nil {
-			return nil, fmt.Errorf("tls.ca: %w", err)
+			return nil, &FileError{"ca", err}
 		}
 		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.ca: %s holds no certificate in PEM", o.CA)
+		if !c.RootCAs.AppendCertsFromPEM(text) {
+			return nil, &FileError{"ca", fmt.Errorf("%s holds no certificate in PEM", o.CA)}
 		}
 	}
 	if o.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(o.Cert, o.Key)
+		cert, err := os.ReadFile(o.Cert)
 		if err != nil {
-			return nil, fmt.Errorf("tls.cert: %w", err)
+			return nil, &FileError{"cert", err}
+		}
+		key, err := os.ReadFile(o.Key)
+		if err != nil {
+			return nil, &FileError{"key", err}
+		}
+		pair, err := tls.X509KeyPair(cert, key)
+		if err != nil {
+			return nil, &FileError{"cert", fmt.Errorf("%s and %s are no pair: %w", o.Cert, o.Key, err)}
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}

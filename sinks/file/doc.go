@@ -6,8 +6,8 @@
 //
 // # Files
 //
-//	plugin.go   what is registered; options to sink
-//	options.go  types of the options
+//	plugin.go   what is registered; a table to a sink
+//	options.go  the table of the sink: types, defaults, checks
 //	sink.go     the loop: collect, write, sync, acknowledge
 //	target.go   what the loop writes to; standard output and any io.Writer
 //	logfile.go  a path: open, lock, rename and delete noticed

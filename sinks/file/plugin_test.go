@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sinks/file"
 )
@@ -28,7 +29,7 @@ func plugins() map[string]sdk.SinkPlugin {
 	return map[string]sdk.SinkPlugin{"file": file.Plugin(), "stdout": file.StdoutPlugin()}
 }
 
-func TestSamples(t *testing.T) {
+func TestSample(t *testing.T) {
 	for name, table := range map[string]string{"file": "audit", "stdout": "terminal"} {
 		p := plugins()[name]
 		if p.Name != name || p.Summary == "" {
@@ -43,25 +44,17 @@ func TestSamples(t *testing.T) {
 
 // TestReadme loads every configuration in README.md.
 func TestReadme(t *testing.T) {
+	for _, s := range sinkcheck.Snippets(t, 3) {
+		plugin := regexp.MustCompile(`plugin *= *"([a-z]+)"`).FindStringSubmatch(s)
+		if plugin == nil {
+			t.Errorf("not a sink:\n%s", s)
+			continue
+		}
+		sinkcheck.WantLoads(t, plugins()[plugin[1]], s)
+	}
 	text, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
-	}
-	snippets := regexp.MustCompile("(?s)```toml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
-	if len(snippets) < 3 {
-		t.Errorf("only %d snippets", len(snippets))
-	}
-	for _, s := range snippets {
-		table := regexp.MustCompile(`\[sinks\.([a-z]+)\]`).FindStringSubmatch(s[1])
-		plugin := regexp.MustCompile(`plugin *= *"([a-z]+)"`).FindStringSubmatch(s[1])
-		if table == nil || plugin == nil {
-			t.Errorf("not a sink:\n%s", s[1])
-			continue
-		}
-		sink, problems := load(t, plugins()[plugin[1]], sdk.Env{Hostname: "fw1"}, s[1], "sinks", table[1])
-		if sink == nil || problems != "" {
-			t.Errorf("%s\n%s", s[1], problems)
-		}
 	}
 	for _, option := range []string{
 		"path", "mode", "format", "profile", "platform", "sync", "sync_interval", "rotate.size", "rotate.interval", "rotate.keep",

@@ -4,8 +4,8 @@
 //
 // # Files
 //
-//	plugin.go   what is registered; options to sink
-//	options.go  types of the options, and their checks
+//	plugin.go   what is registered; a table to a sink
+//	options.go  the table of the sink: types, defaults, checks
 //	topic.go    names that Kafka takes
 //	key.go      the flow of a record
 //	client.go   the client of one run, and what it tells

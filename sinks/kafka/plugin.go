@@ -4,6 +4,7 @@ import (
 	_ "embed"
 
 	"github.com/rtflow/pipelined/internal/inflight"
+	"github.com/rtflow/pipelined/internal/options"
 	"github.com/rtflow/pipelined/internal/topic"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -41,17 +42,13 @@ func newSink(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	if !good || enc == nil || err != nil {
 		return nil
 	}
-	warn := env.Warn
-	if warn == nil {
-		warn = func(string, ...any) {}
-	}
 	return &Sink{
 		table:      t,
 		name:       cfg.Name(),
 		host:       host,
 		enc:        enc,
 		topics:     topics,
-		warn:       warn,
+		warn:       options.Warn(env),
 		window:     inflight.New(t.MaxInFlight),
 		suspects:   make(map[event.Seq]bool),
 		batchBytes: int(t.BatchBytes),

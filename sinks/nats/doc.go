@@ -4,8 +4,8 @@
 //
 // # Files
 //
-//	plugin.go   what is registered; options to sink
-//	options.go  types of the options, and their checks
+//	plugin.go   what is registered; a table to a sink
+//	options.go  the table of the sink: types, defaults, checks
 //	subject.go  names that NATS takes, and whether a stream takes them
 //	connect.go  one connection, and the stream behind it
 //	sink.go     the sink and its loop: records into messages

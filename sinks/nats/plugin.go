@@ -4,6 +4,7 @@ import (
 	_ "embed"
 
 	"github.com/rtflow/pipelined/internal/inflight"
+	"github.com/rtflow/pipelined/internal/options"
 	"github.com/rtflow/pipelined/internal/topic"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -43,17 +44,13 @@ func newSink(cfg sdk.Config, env sdk.Env) sdk.Sink {
 	if t.Batch > 1 && env.Window > 0 {
 		t.Batch = min(t.Batch, max(env.Window/2, 1))
 	}
-	warn := env.Warn
-	if warn == nil {
-		warn = func(string, ...any) {}
-	}
 	return &Sink{
 		table:    t,
 		name:     cfg.Name(),
 		host:     env.Hostname,
 		enc:      enc,
 		subjects: subjects,
-		warn:     warn,
+		warn:     options.Warn(env),
 		cuts:     make(map[event.Seq]cut),
 		window:   inflight.New(min(t.MaxInFlight*t.Batch, maxRecords)),
 	}

@@ -5,8 +5,8 @@
 //
 // # Files
 //
-//	plugin.go     what is registered; options to sink
-//	options.go    types of the options
+//	plugin.go     what is registered; a table to a sink
+//	options.go    the table of the sink: types, defaults, checks
 //	address.go    URL to address
 //	sink.go       Run: which addresses are connected, and when to change them
 //	run.go        the loop: take records, frame, send, acknowledge

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/internal/testing/race"
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
@@ -57,23 +58,12 @@ func TestSample(t *testing.T) {
 
 // TestReadme loads every configuration in README.md.
 func TestReadme(t *testing.T) {
+	for _, s := range sinkcheck.Snippets(t, 3) {
+		sinkcheck.WantLoads(t, Plugin(), withFiles(t, s))
+	}
 	text, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
-	}
-	snippets := regexp.MustCompile("(?s)```toml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
-	if len(snippets) < 3 {
-		t.Errorf("only %d snippets", len(snippets))
-	}
-	for _, s := range snippets {
-		table := regexp.MustCompile(`\[sinks\.([a-z0-9-]+)\]`).FindStringSubmatch(s[1])
-		if table == nil {
-			t.Errorf("not a sink:\n%s", s[1])
-			continue
-		}
-		if sink, problems := load(t, sdk.Env{Hostname: "fw1"}, withFiles(t, s[1]), "sinks", table[1]); sink == nil || problems != "" {
-			t.Errorf("%s\n%s", s[1], problems)
-		}
 	}
 	for _, c := range new(Sink).Counters() {
 		if !strings.Contains(string(text), "`"+c.Name+"`") {

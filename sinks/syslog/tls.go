@@ -13,34 +13,13 @@ import (
 	"time"
 )
 
-// tlsVersion is the lowest version that is spoken.
-type tlsVersion uint16
-
-const (
-	tls12 tlsVersion = tls.VersionTLS12
-	tls13 tlsVersion = tls.VersionTLS13
-)
-
-func (v *tlsVersion) UnmarshalText(text []byte) error {
-	switch string(text) {
-	case "1.2":
-		*v = tls12
-	case "1.3":
-		*v = tls13
-	default:
-		return fmt.Errorf(`want "1.2" or "1.3", got %q`, text)
-	}
-	return nil
-}
-
 // tlsFiles reads the files of the table tls, and reads them again when they have changed.
 type tlsFiles struct {
 	options tlsOptions
 
 	mu    sync.Mutex
 	stamp []fileStamp // of the files as they were read
-	roots *x509.CertPool
-	own   *tls.Certificate
+	read  *tls.Config // made of them
 }
 
 // fileStamp tells one state of a file from another.
@@ -58,28 +37,23 @@ func (f *tlsFiles) config(host string) (*tls.Config, error) {
 		return nil, err
 	}
 	if f.stamp == nil || !same(stamp, f.stamp) {
-		roots, own, err := f.options.load()
-		if err != nil {
+		if f.read, err = f.options.Config(); err != nil {
 			return nil, err
 		}
-		f.stamp, f.roots, f.own = stamp, roots, own
+		f.stamp = stamp
 	}
-	own := f.own
-	if own == nil {
-		own = new(tls.Certificate) // none: the peer decides what to make of that
+	c := f.read.Clone()
+	c.MinVersion = uint16(f.options.MinVersion)
+	if c.ServerName == "" {
+		c.ServerName, _, _ = strings.Cut(host, "%") // a certificate names no interface
 	}
-	name := f.options.ServerName
-	if name == "" {
-		name, _, _ = strings.Cut(host, "%") // a certificate names no interface
+	own := new(tls.Certificate) // none: the peer decides what to make of that
+	if len(c.Certificates) > 0 {
+		own = &c.Certificates[0]
 	}
-	return &tls.Config{
-		MinVersion:           uint16(f.options.MinVersion),
-		RootCAs:              f.roots, // nil: those of the system
-		ServerName:           name,
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own, nil },
-		// A write is one record, whose ciphertext is counted.
-		DynamicRecordSizingDisabled: true,
-	}, nil
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own, nil }
+	c.DynamicRecordSizingDisabled = true // a write is one record, whose ciphertext is counted
+	return c, nil
 }
 
 // look returns the stamps of the files that are configured.
@@ -105,45 +79,6 @@ func same(a, b []fileStamp) bool {
 		}
 	}
 	return true
-}
-
-// fileError is a file of the table tls that cannot be used.
-type fileError struct {
-	key string // ca, cert, key
-	err error
-}
-
-func (e *fileError) Error() string { return "tls." + e.key + ": " + e.err.Error() }
-func (e *fileError) Unwrap() error { return e.err }
-
-// load reads the files.
-func (o *tlsOptions) load() (roots *x509.CertPool, own *tls.Certificate, err error) {
-	if o.CA != "" {
-		text, err := os.ReadFile(o.CA)
-		if err != nil {
-			return nil, nil, &fileError{"ca", err}
-		}
-		roots = x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(text) {
-			return nil, nil, &fileError{"ca", fmt.Errorf("%s holds no certificate in PEM", o.CA)}
-		}
-	}
-	if o.Cert != "" {
-		cert, err := os.ReadFile(o.Cert)
-		if err != nil {
-			return nil, nil, &fileError{"cert", err}
-		}
-		key, err := os.ReadFile(o.Key)
-		if err != nil {
-			return nil, nil, &fileError{"key", err}
-		}
-		pair, err := tls.X509KeyPair(cert, key)
-		if err != nil {
-			return nil, nil, &fileError{"cert", fmt.Errorf("%s and %s are no pair: %w", o.Cert, o.Key, err)}
-		}
-		own = &pair
-	}
-	return roots, own, nil
 }
 
 // explainDial says what to make of a connection that was not made.

@@ -6,8 +6,8 @@
 //
 // # Files
 //
-//	plugin.go    what is registered; options to sink
-//	options.go   types of the options
+//	plugin.go    what is registered; a table to a sink
+//	options.go   the table of the sink: types, defaults, checks
 //	sink.go      what outlives a connection: positions, the resync that is owed, counters
 //	link.go      one connection: who writes, who waits for what
 //	send.go      records to frames to writes

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sinks/unixsock"
 )
@@ -20,7 +21,7 @@ func configure(text string) (sdk.Sink, string) {
 	return sink, strings.Join(all, "\n")
 }
 
-func TestConfiguration(t *testing.T) {
+func TestMistakes(t *testing.T) {
 	for _, c := range []struct{ text, want string }{ // want "" is no mistake
 		{`path = "/run/s"`, ""},
 		{`path = "s"`, ""},
@@ -71,6 +72,8 @@ func TestAllMistakes(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+func TestReadme(t *testing.T) { sinkcheck.Readme(t, unixsock.Plugin(), 2) }
 
 // TestSample checks that the sample is a configuration, also with the lines for mode = "listen".
 func TestSample(t *testing.T) {

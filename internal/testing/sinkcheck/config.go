@@ -34,7 +34,7 @@ func New(tb testing.TB, p sdk.SinkPlugin, table string) sdk.Sink {
 	return sink
 }
 
-var tableName = regexp.MustCompile(`\[sinks\.([a-z]+)\]`)
+var tableName = regexp.MustCompile(`\[sinks\.([a-z0-9-]+)\]`)
 
 // WantLoads fails unless a configuration of one sink loads without a mistake or warning.
 func WantLoads(t *testing.T, p sdk.SinkPlugin, text string) {
@@ -73,8 +73,8 @@ func Sample(t *testing.T, p sdk.SinkPlugin, but ...string) {
 	WantLoads(t, p, text)
 }
 
-// Readme loads every configuration in README.md, of which there are at least so many.
-func Readme(t *testing.T, p sdk.SinkPlugin, least int) {
+// Snippets returns the configurations in README.md, of which there are at least so many.
+func Snippets(t *testing.T, least int) (list []string) {
 	t.Helper()
 	text, err := os.ReadFile("README.md")
 	if err != nil {
@@ -85,7 +85,16 @@ func Readme(t *testing.T, p sdk.SinkPlugin, least int) {
 		t.Errorf("only %d snippets", len(snippets))
 	}
 	for _, s := range snippets {
-		WantLoads(t, p, s[1])
+		list = append(list, s[1])
+	}
+	return list
+}
+
+// Readme loads every configuration in README.md, of which there are at least so many.
+func Readme(t *testing.T, p sdk.SinkPlugin, least int) {
+	t.Helper()
+	for _, s := range Snippets(t, least) {
+		WantLoads(t, p, s)
 	}
 }
 

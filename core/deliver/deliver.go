@@ -158,21 +158,34 @@ func (d *Delivery) runOnce(ctx context.Context) (err error) {
 	return d.Sink.Run(ctx, s)
 }
 
-// endIdle ends a run when the ring is draining, holds nothing, and the sink does not ask for what there is.
+// endIdle ends a run when the ring is draining, holds nothing any more, and the sink does not ask for what there is.
 func (d *Delivery) endIdle(s *stream, returned <-chan struct{}, end func()) {
 	select {
 	case <-d.Ring.Draining():
 	case <-returned:
 		return
 	}
-	timer := time.NewTimer(lastCall)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		if !s.told.Load() && d.Ring.State().Held == 0 {
-			end()
+	for {
+		timer := time.NewTimer(lastCall)
+		select {
+		case <-timer.C:
+		case <-returned:
+			timer.Stop()
+			return
 		}
-	case <-returned:
+		room := d.Ring.Room() // before the ring is looked at: what is released from now on closes it
+		if s.told.Load() {
+			return
+		}
+		if d.Ring.State().Held == 0 {
+			end()
+			return
+		}
+		select {
+		case <-room:
+		case <-returned:
+			return
+		}
 	}
 }
 

@@ -404,6 +404,18 @@ func TestDrainNothing(t *testing.T) {
 		{"in a pause", 0, func(context.Context, sdk.Stream) error { return errDown }, 0, 2},
 		{"connecting", 0, connects, lastCall, 1},
 		{"connecting with a record", 1, connects, time.Minute, 1},
+		{"connecting behind the last acknowledgement", 1, func(ctx context.Context, s sdk.Stream) error {
+			b, err := s.Next(ctx, -1)
+			if err != nil {
+				return err
+			}
+			<-s.(sdk.DrainNotifier).Draining()
+			<-time.After(time.Second) // the destination takes its time
+			if err := s.Ack(b.Last()); err != nil {
+				return err
+			}
+			return connects(ctx, s)
+		}, time.Second + lastCall, 1},
 		{"says goodbye", 0, func(ctx context.Context, s sdk.Stream) error {
 			_, err := s.Next(ctx, -1)
 			select {

@@ -108,3 +108,31 @@ func BenchmarkPacketPath(b *testing.B) {
 		b.Fatalf("%d sessions", got)
 	}
 }
+
+// BenchmarkPacketPathEvents measures a packet that a filter logs and one that a policy denies, in turn.
+func BenchmarkPacketPathEvents(b *testing.B) {
+	log := func(p *hook.Packet, f *hook.Finding) hook.Verdict {
+		if p.SrcPort%2 == 0 {
+			*f = hook.Finding{Found: true, Kind: event.FilterLog, Filter: 1, Term: 2}
+			return hook.Drop
+		}
+		return hook.Pass
+	}
+	deny := func(_ *hook.Packet, _ *hook.Permit, f *hook.Finding) hook.Verdict {
+		*f = hook.Finding{Found: true, Kind: event.PolicyDeny, Policy: 3}
+		return hook.Drop
+	}
+	r := newRig(b, ingress(log), policy(deny))
+	r.lane = r.Gate.Lane(context.Background(), 0)
+	var frames [][]byte
+	for i := range packet.BatchSize {
+		frames = append(frames, tcpFrame(b, client, uint16(i+1), server, 53, packet.SYN))
+	}
+	r.fill(start, frames)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := 0; n < b.N; n += packet.BatchSize {
+		r.process()
+		r.acknowledge()
+	}
+}

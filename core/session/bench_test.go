@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -82,6 +83,42 @@ func BenchmarkLookupHit(b *testing.B) { benchLookup(b, 64) }
 
 // BenchmarkLookupHitCold looks up random ones of 1<<18 sessions: the table does not fit into any cache.
 func BenchmarkLookupHitCold(b *testing.B) { benchLookup(b, 1<<18) }
+
+// BenchmarkLookupBatch looks up random ones of many sessions in batches of 64 packets, as a worker does.
+func BenchmarkLookupBatch(b *testing.B) {
+	for _, n := range []int{1 << 10, 1 << 18, 1 << 20, 4 << 20, 16 << 20} {
+		table, packets := benchTable(b, n)
+		for _, fetch := range []bool{false, true} {
+			b.Run(fmt.Sprintf("sessions=%d/prefetch=%v", n, fetch), func(b *testing.B) {
+				var (
+					keys [packet.BatchSize]Key
+					hit  Hit
+				)
+				b.ReportAllocs()
+				i, at := 0, 0
+				for b.Loop() {
+					if at == 0 {
+						for j := range keys {
+							table.SetKey(&keys[j], &packets[i+j].Tuple, 1)
+						}
+						if fetch {
+							table.Prefetch(keys[:])
+						}
+					}
+					if !table.Lookup(&keys[at], &packets[i+at], base, &hit) {
+						b.Fatal("miss")
+					}
+					if at++; at == len(keys) {
+						at = 0
+						if i += len(keys); i == n {
+							i = 0
+						}
+					}
+				}
+			})
+		}
+	}
+}
 
 func BenchmarkLookupMiss(b *testing.B) {
 	table, _ := benchTable(b, 1<<18)

@@ -57,6 +57,8 @@ func (t *Table) room(sessions int) {
 	colds := make([]cold, len(entries))
 	wheels := make([]uint32, numShards*wheelSlots)
 	unkepts := make([]unkept, numShards*max(1<<(bits.Len(uint(sessions))-1)/4, 64))
+	preferHugePages(buckets)
+	preferHugePages(entries)
 	for i := range t.shards {
 		t.shards[i] = shard{
 			buckets: part(buckets, i), entries: part(entries, i), cold: part(colds, i), wheel: part(wheels, i),

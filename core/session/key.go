@@ -48,6 +48,9 @@ func (t *Table) SetKey(k *Key, tuple *packet.Tuple, domain uint32) {
 	k.hash = k.flowKey.hash(&t.secret)
 }
 
+// Domain returns the domain of the key.
+func (k *Key) Domain() uint32 { return k.domain }
+
 func (f *flowKey) aPort() uint16         { return uint16(f.rest >> 48) }
 func (f *flowKey) bPort() uint16         { return uint16(f.rest >> 32) }
 func (f *flowKey) proto() uint8          { return uint8(f.rest >> 8) }

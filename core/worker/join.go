@@ -67,7 +67,7 @@ func (w *Worker) joinAs(p *hook.Packet, fromServer bool) bool {
 // an answer: the policies say which of the two is.
 func (w *Worker) answersDoubtful(p *hook.Packet) bool {
 	var hit session.Hit
-	if p.Proto == packet.ProtoTCP || !w.coarse() || !w.Sessions.LookupDenied(&w.key, &p.Headers, p.Time, &hit) {
+	if p.Proto == packet.ProtoTCP || !w.coarse() || !w.Sessions.LookupDenied(w.key, &p.Headers, p.Time, &hit) {
 		return false
 	}
 	p.OutZone, p.App = hit.OutZone, hit.App
@@ -76,7 +76,7 @@ func (w *Worker) answersDoubtful(p *hook.Packet) bool {
 
 // answersUnkept reports, and counts, that a denied packet answers what the table had no room for.
 func (w *Worker) answersUnkept(p *hook.Packet) bool {
-	if p.Proto == packet.ProtoTCP || !w.Sessions.Unkept(&w.key, p.Time) {
+	if p.Proto == packet.ProtoTCP || !w.Sessions.Unkept(w.key, p.Time) {
 		return false
 	}
 	w.counts[unkept]++

@@ -79,7 +79,8 @@ func (w *Worker) follow(first *hook.Packet) {
 // decideLate decides what becomes of a packet whose time to wait is over.
 func (w *Worker) decideLate(e *lateEntry) hook.Verdict {
 	p := &e.packet
-	w.domain = e.domain
+	w.key = &w.lateKey
+	w.Sessions.SetKey(w.key, &p.Tuple, e.domain)
 	if !e.denied {
 		v, _ := w.session(p, true)
 		return v

@@ -8,20 +8,34 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// frame carries one frame: headers, zones, ingress hooks, session. What finish does follows.
-func (w *Worker) frame(f *packet.Frame, p *hook.Packet) {
+// decode reads the headers of all frames of the batch, finds their zones, and has their sessions fetched: what is not in a
+// cache is then waited for once and not for each packet.
+func (w *Worker) decode() {
+	b := &w.batch
+	for i := range b.Frames[:b.N] {
+		f, p := &b.Frames[i], &w.packets[i]
+		w.causes[i] = packet.DecodeLink(f.Link, f.Data, f.Wire, &p.Headers)
+		if p.Family == 0 {
+			continue
+		}
+		p.Time = f.Time
+		p.Worker = w.Index
+		p.OutZone, p.App = 0, 0
+		p.InZone, p.Interface = w.Zones.Ingress(f.Interface, p.VLAN, &p.Src, p.Family)
+		w.Sessions.SetKey(&w.keys[i], &p.Tuple, w.Separate.Domain(&p.Headers, p.InZone))
+	}
+	w.Sessions.Prefetch(w.keys[:b.N])
+}
+
+// frame carries one frame of the batch: ingress hooks, session. What finish does follows.
+func (w *Worker) frame(i int) {
+	p, cause := &w.packets[i], w.causes[i]
 	w.counts[received]++
-	w.counts[bytes] += uint64(f.Wire)
-	cause := packet.DecodeLink(f.Link, f.Data, f.Wire, &p.Headers)
+	w.counts[bytes] += uint64(w.batch.Frames[i].Wire)
 	if p.Family == 0 {
 		w.counts[refused+counter(cause)]++ // no IP header to judge it by
 		return
 	}
-	p.Time = f.Time
-	p.Worker = w.Index
-	p.OutZone, p.App = 0, 0
-	p.InZone, p.Interface = w.Zones.Ingress(f.Interface, p.VLAN, &p.Src, p.Family)
-
 	if w.inspect(w.Ingress, p) != hook.Pass {
 		w.counts[dropped+counter(hook.Ingress)]++
 		return
@@ -30,7 +44,7 @@ func (w *Worker) frame(f *packet.Frame, p *hook.Packet) {
 		w.counts[refused+counter(cause)]++
 		return
 	}
-	w.domain = w.Separate.Domain(&p.Headers, p.InZone)
+	w.key = &w.keys[i]
 	if v, waits := w.session(p, false); !waits {
 		w.finish(p, v)
 	}
@@ -65,6 +79,9 @@ func (w *Worker) session(p *hook.Packet, last bool) (v hook.Verdict, waits bool)
 		w.counts[orphans]++
 		return hook.Pass, false
 	}
+	if p.FragOff != 0 && !last { // it has ports now
+		w.Sessions.SetKey(w.key, &p.Tuple, w.key.Domain())
+	}
 	var hit session.Hit
 	if w.lookup(p, &hit) {
 		p.OutZone, p.App = hit.OutZone, hit.App
@@ -78,7 +95,7 @@ func (w *Worker) session(p *hook.Packet, last bool) (v hook.Verdict, waits bool)
 	if !answers(p) {
 		return w.firstPacket(p, last)
 	}
-	if !last && w.late.wait(p, w.domain) != nil {
+	if !last && w.late.wait(p, w.key.Domain()) != nil {
 		return hook.Pass, true
 	}
 	if p.Proto == packet.ProtoTCP && p.TCPFlags&packet.RST != 0 {
@@ -93,7 +110,7 @@ func (w *Worker) session(p *hook.Packet, last bool) (v hook.Verdict, waits bool)
 func (w *Worker) icmpError(p *hook.Packet, last bool) (v hook.Verdict, waits bool) {
 	var hit session.Hit
 	if !w.quoted(p, &hit) {
-		if p.HasInner && !last && w.late.wait(p, w.domain) != nil {
+		if p.HasInner && !last && w.late.wait(p, w.key.Domain()) != nil {
 			return hook.Pass, true
 		}
 		w.counts[strays]++
@@ -108,19 +125,18 @@ func (w *Worker) quoted(p *hook.Packet, hit *session.Hit) bool {
 	if !p.HasInner {
 		return false
 	}
-	w.Sessions.SetKey(&w.key, &p.Inner, w.domain)
-	return w.Sessions.Quoted(&w.key, &p.Headers, p.Time, hit)
+	w.Sessions.SetKey(w.key, &p.Inner, w.key.Domain())
+	return w.Sessions.Quoted(w.key, &p.Headers, p.Time, hit)
 }
 
-// lookup finds the session of a packet, whose key it sets, and offers the open record that has become due with it.
+// lookup finds the session of the packet at hand and offers the open record that has become due with it.
 func (w *Worker) lookup(p *hook.Packet, hit *session.Hit) bool {
-	w.Sessions.SetKey(&w.key, &p.Tuple, w.domain)
-	if !w.Sessions.Lookup(&w.key, &p.Headers, p.Time, hit) {
+	if !w.Sessions.Lookup(w.key, &p.Headers, p.Time, hit) {
 		return false
 	}
 	if hit.OpenDue {
 		var s session.Session
-		if w.Sessions.Get(&w.key, p.Time, &s) {
+		if w.Sessions.Get(w.key, p.Time, &s) {
 			w.openedLate(&s)
 		}
 	}
@@ -136,7 +152,7 @@ func (w *Worker) firstPacket(p *hook.Packet, last bool) (v hook.Verdict, waits b
 			return hook.Pass, false
 		}
 		if !last && w.couldAnswer(p) {
-			if e := w.late.wait(p, w.domain); e != nil {
+			if e := w.late.wait(p, w.key.Domain()); e != nil {
 				e.denied, e.finding, e.verdict = true, w.finding, v
 				return v, true
 			}
@@ -195,7 +211,7 @@ func (w *Worker) create(p, first *hook.Packet, fromServer bool) bool {
 		FromServer: fromServer, Exact: !w.coarse(),
 		Doubtful: w.coarse() && p.Proto != packet.ProtoTCP && w.fromService(p),
 	}
-	outcome := w.Sessions.Create(&w.key, &p.Headers, p.Time, &params, &w.old)
+	outcome := w.Sessions.Create(w.key, &p.Headers, p.Time, &params, &w.old)
 	w.replaced(w.at)
 	w.created = 0
 	if outcome == session.Created {
@@ -236,10 +252,10 @@ func (w *Worker) opened(first *hook.Packet, id uint64) {
 	w.makeRoom()
 	slot := w.lane.Slot(first.InZone)
 	if !w.lane.TryUnanswered(event.SessionOpen, slot, w.at) {
-		w.Sessions.OweOpen(&w.key)
+		w.Sessions.OweOpen(w.key)
 		return
 	}
-	w.openings = append(w.openings, opening{w.key, slot, id})
+	w.openings = append(w.openings, opening{*w.key, slot, id})
 	e := w.event(event.SessionOpen, first)
 	e.Unanswered = true
 	e.Action, e.Policy, e.SessionID = event.ActionPermit, w.permit.Policy, id

@@ -55,9 +55,11 @@ type Worker struct {
 	expired  []session.Session // room for those that are due; grows only if Complete, at most to as many as there are
 	frags    *fragments
 	late     *late
-	domain   uint32      // of the packet at hand
-	key      session.Key // of the packet at hand, or of the packet that an ICMP error quotes
-	at       int64       // time of the packet or batch at hand: never decreases
+	causes   [packet.BatchSize]packet.Cause // by packet
+	keys     [packet.BatchSize]session.Key  // by packet
+	key      *session.Key                   // of the packet at hand, or of the packet that an ICMP error quotes
+	lateKey  session.Key                    // that key, if the packet has waited
+	at       int64                          // time of the packet or batch at hand: never decreases
 	created  uint64
 	reverse  hook.Packet
 	now      int64
@@ -137,6 +139,7 @@ func (w *Worker) process() {
 	w.aged = false
 	w.published.now.Store(w.now) // sessions of this batch may be listed before it is done
 	w.published.offset.Store(w.offset)
+	w.decode()
 	for i := range b.Frames[:b.N] {
 		f := &b.Frames[i]
 		w.at = max(w.at, f.Time)
@@ -149,7 +152,7 @@ func (w *Worker) process() {
 		if session.Slot(f.Time) != w.slot {
 			w.age(f.Time)
 		}
-		w.frame(f, &w.packets[i])
+		w.frame(i)
 	}
 	w.at = max(w.at, w.now)
 	if w.late.n > 0 && w.late.due() <= w.at {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -84,34 +85,44 @@ func BenchmarkLookupHit(b *testing.B) { benchLookup(b, 64) }
 // BenchmarkLookupHitCold looks up random ones of 1<<18 sessions: the table does not fit into any cache.
 func BenchmarkLookupHitCold(b *testing.B) { benchLookup(b, 1<<18) }
 
-// BenchmarkLookupBatch looks up random ones of many sessions in batches of 64 packets, as a worker does.
+// BenchmarkLookupBatch looks up random ones of many sessions in batches, with and without Prefetch.
 func BenchmarkLookupBatch(b *testing.B) {
-	for _, n := range []int{1 << 10, 1 << 18, 1 << 20, 4 << 20, 16 << 20} {
-		table, packets := benchTable(b, n)
-		for _, fetch := range []bool{false, true} {
-			b.Run(fmt.Sprintf("sessions=%d/prefetch=%v", n, fetch), func(b *testing.B) {
-				var (
-					keys [packet.BatchSize]Key
-					hit  Hit
-				)
+	for _, n := range []uint32{1 << 10, 1 << 20} { // powers of two
+		table := New(Config{Max: int(2 * n), Seed: 1, Timeouts: DefaultTimeouts()})
+		var (
+			packets [packet.BatchSize]packet.Headers
+			keys    [packet.BatchSize]Key
+			old     Replaced
+			hit     Hit
+		)
+		set := func(j int, n uint32) { // the n-th flow
+			binary.BigEndian.PutUint32(packets[j].Src[:], 10<<24+n>>4)
+			packets[j].SrcPort = uint16(n & 15)
+			table.SetKey(&keys[j], &packets[j].Tuple, 1)
+		}
+		for j := range packets {
+			packets[j] = *flow(0)
+		}
+		for i := range n {
+			set(0, i)
+			if table.Create(&keys[0], &packets[0], base, &Params{ID: uint64(i) + 1}, &old) != Created {
+				b.Fatal("the table is full")
+			}
+		}
+		for _, prefetch := range []bool{false, true} {
+			b.Run(fmt.Sprintf("sessions=%d/prefetch=%v", n, prefetch), func(b *testing.B) {
+				rng := rand.New(rand.NewPCG(1, 1))
 				b.ReportAllocs()
-				i, at := 0, 0
-				for b.Loop() {
-					if at == 0 {
-						for j := range keys {
-							table.SetKey(&keys[j], &packets[i+j].Tuple, 1)
-						}
-						if fetch {
-							table.Prefetch(keys[:])
-						}
+				for i := 0; i < b.N; i += len(keys) {
+					for j := range keys {
+						set(j, rng.Uint32()&(n-1))
 					}
-					if !table.Lookup(&keys[at], &packets[i+at], base, &hit) {
-						b.Fatal("miss")
+					if prefetch {
+						table.Prefetch(keys[:])
 					}
-					if at++; at == len(keys) {
-						at = 0
-						if i += len(keys); i == n {
-							i = 0
+					for j := range keys {
+						if !table.Lookup(&keys[j], &packets[j], base, &hit) {
+							b.Fatal("miss")
 						}
 					}
 				}

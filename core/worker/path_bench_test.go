@@ -2,7 +2,9 @@ package worker
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -210,6 +212,72 @@ func BenchmarkPacketPathHooks(b *testing.B) {
 	}
 }
 
+// randomSource hands out segments of random ones of many flows. The frames stand in memory that is in the cache, as they do
+// where a network card has just put them.
+type randomSource struct {
+	memorySource
+	rng   *rand.Rand
+	flows uint32 // a power of two
+	next  uint32 // hands out every flow once before it is random
+}
+
+func (s *randomSource) Receive(ctx context.Context, b *packet.Batch, wait time.Duration) error {
+	if err := s.memorySource.Receive(ctx, b, wait); err != nil {
+		return err
+	}
+	for i := range b.Frames[:b.N] {
+		flow := s.next
+		if s.next++; flow >= s.flows {
+			flow = s.rng.Uint32() & (s.flows - 1)
+		}
+		f := b.Frames[i].Data
+		binary.BigEndian.PutUint32(f[26:], 10<<24|200<<16+flow>>4) // source address
+		binary.BigEndian.PutUint16(f[34:], uint16(20000+flow&15))  // source port
+	}
+	return nil
+}
+
+// BenchmarkPacketPathSessions is [BenchmarkPacketPathHooks] with packets of random ones of many sessions.
+func BenchmarkPacketPathSessions(b *testing.B) {
+	for _, flows := range []uint32{1 << 10, 1 << 20} {
+		b.Run(fmt.Sprintf("sessions=%d", flows), func(b *testing.B) {
+			src := &randomSource{memorySource: memorySource{index: 1, now: 1e18}, rng: rand.New(rand.NewPCG(1, 1)), flows: flows}
+			for range packet.BatchSize {
+				src.frames = append(src.frames, benchFrame(b, 0))
+			}
+			ring := pathRing(b)
+			w := pathWorker(b, src, ring)
+			w.Sessions = session.New(session.Config{Max: 1 << 21, Seed: 1, Workers: 1, Timeouts: session.DefaultTimeouts()})
+			ctx := context.Background()
+			step := func() {
+				if err := w.step(ctx); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for range 2 * flows / packet.BatchSize { // the flows are joined in the middle, which takes a while
+				src.now += int64(session.Late)
+				step()
+				acknowledgeAll(ring)
+			}
+			if got := w.Sessions.Stats(); got.Active != int(flows) {
+				b.Fatalf("%+v, want %d sessions", got, flows)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for n := 0; n < b.N; n += packet.BatchSize {
+				step()
+			}
+		})
+	}
+}
+
+// acknowledgeAll takes everything out of the ring.
+func acknowledgeAll(ring *replay.Ring) {
+	for run := ring.Next(4096); run != nil; run = ring.Next(4096) {
+		_ = ring.Ack(run[len(run)-1].Seq()) // what was just handed out
+	}
+}
+
 // benchFrame is a TCP segment of an established flow.
 func benchFrame(b *testing.B, i int) []byte {
 	b.Helper()
@@ -259,9 +327,7 @@ func BenchmarkPacketPathXDP(b *testing.B) {
 		b.ReportAllocs()
 		nettest.Drive(b, sender, flood, func() (int, error) {
 			err := w.step(ctx)
-			for run := ring.Next(4096); run != nil; run = ring.Next(4096) {
-				_ = ring.Ack(run[len(run)-1].Seq()) // what was just handed out
-			}
+			acknowledgeAll(ring)
 			return w.batch.N, err
 		})
 		if c := w.Counts(); c.Passed != c.Received {

@@ -17,7 +17,9 @@
 //	wheel    4 KiB: lists of entries by the time at which they are to be looked at
 //	unkept   8 bytes for about 4 entries: flows for which there was no room
 //
-// A packet of a session touches three cache lines of it, and one that belongs to none touches one.
+// A packet of a session reads a bucket and the two lines of an entry, and one that belongs to none reads a bucket.
+// [Table.Prefetch] has them fetched for a whole batch. On Linux, buckets and entries are in pages of 2 MiB if the kernel
+// grants them.
 //
 // # Time
 //

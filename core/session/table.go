@@ -18,7 +18,7 @@ type Table struct {
 	fullAt atomic.Int64
 }
 
-// New builds a table. Its memory, about 170 bytes per session, is reserved at once and touched as sessions come.
+// New builds a table. Its memory, about 171 bytes per session, is reserved at once and touched as sessions come.
 func New(c Config) *Table {
 	t := &Table{secret: flowhash.New(c.Seed), seconds: c.Timeouts.seconds(), turns: make([]turn, max(c.Workers, 1))}
 	for i := range t.turns {

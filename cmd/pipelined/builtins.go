@@ -16,6 +16,7 @@ import (
 	"github.com/rtflow/pipelined/sinks/file"
 	"github.com/rtflow/pipelined/sinks/syslog"
 	"github.com/rtflow/pipelined/sinks/unixsock"
+	"github.com/rtflow/pipelined/sources/afpacket"
 	"github.com/rtflow/pipelined/sources/capture"
 	"github.com/rtflow/pipelined/sources/xdp"
 )
@@ -23,7 +24,7 @@ import (
 // builtins returns the plugins that are compiled in, and extra. It is the only list of them.
 func builtins(extra ...sdk.SinkPlugin) (*pipeline.Registry, error) {
 	return pipeline.NewRegistry(
-		[]source.Plugin{capture.Plugin(os.Stdin), xdp.Plugin()},
+		[]source.Plugin{capture.Plugin(os.Stdin), afpacket.Plugin(), xdp.Plugin()},
 		[]hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()},
 		append([]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), syslog.Plugin(), unixsock.Plugin()}, extra...),
 	)

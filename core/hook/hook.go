@@ -46,6 +46,9 @@ type Packet struct {
 	Interface uint32 // logical ingress interface: the VLAN interface where one is configured
 	InZone    uint16
 	OutZone   uint16 // known at the session site and after; 0 = unknown
+	// Leaves is the zone of the interface by which the packet leaves this host, 0 = it was seen where it came in, or the zone
+	// is not known.
+	Leaves uint16
 	// App is the predefined application of (protocol, destination port), 0 = none. Known at the session site.
 	App uint16
 	// Worker numbers the worker that carries the packet, from 0, for counters of its own.

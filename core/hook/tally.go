@@ -23,11 +23,12 @@ func NewTally(workers int, names []string) *Tally {
 	return t
 }
 
-// Count counts a packet of that size under name i. Called only by the worker of that number, see [Packet.Worker].
-func (t *Tally) Count(worker, i int, size uint32) {
-	c := &t.workers[worker][i]
-	c.packets.Add(1)
-	c.bytes.Add(uint64(size))
+// Count counts a packet under name i. Called only by the packet's worker.
+func (t *Tally) Count(p *Packet, i int) {
+	c := &t.workers[p.Worker][i]
+	packets, bytes := p.Size()
+	c.packets.Add(packets)
+	c.bytes.Add(bytes)
 }
 
 // Counters returns the sums of all workers, in the order of the names. Safe for concurrent use.

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/rtflow/pipelined/core/packet"
 )
 
 func TestTally(t *testing.T) {
@@ -12,14 +14,14 @@ func TestTally(t *testing.T) {
 	for worker := range 2 {
 		wg.Go(func() {
 			for range 1000 {
-				c.Count(worker, 0, 60)
-				c.Count(worker, worker, 1)
+				c.Count(&Packet{Worker: worker, Headers: packet.Headers{IPLen: 60}}, 0)
+				c.Count(&Packet{Worker: worker, Headers: packet.Headers{IPLen: 1, MorePackets: 1, MoreBytes: 2}}, worker)
 			}
 		})
 	}
 	c.Counters() // while they are written, for the race detector
 	wg.Wait()
-	want := []Counter{{Name: "a", Packets: 3000, Bytes: 121000}, {Name: "b", Packets: 1000, Bytes: 1000}}
+	want := []Counter{{Name: "a", Packets: 4000, Bytes: 123000}, {Name: "b", Packets: 2000, Bytes: 3000}}
 	if got := c.Counters(); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -8,9 +8,13 @@ type Frame struct {
 	// Time is when the frame arrived, in nanoseconds on the clock of [Batch.Now]. It never decreases from one frame of a
 	// source to the next.
 	Time int64
-	// Interface is the id of the physical interface the frame came in on, as the zone table knows it; 0 = unknown.
+	// Interface is the id of the physical interface the frame was seen on, as the zone table knows it; 0 = unknown.
 	Interface uint32
-	Link      Link // how Data begins
+	// SegmentSize is how many bytes of data each packet carries of which the frame stands for several, as the kernel merges
+	// received TCP segments and cuts those to send only at the device; 0 if the frame is one packet.
+	SegmentSize uint16
+	Outgoing    bool // the frame leaves by the interface, and did not come in on it
+	Link        Link // how Data begins
 }
 
 // BatchSize is the largest number of frames that a source hands over at once.

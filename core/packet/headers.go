@@ -120,6 +120,11 @@ type Headers struct {
 	// and a FIN count one each (RFC 9293 section 3.4). Valid as TCPFlags; TCPAck only with the ACK bit.
 	TCPSeq, TCPNext, TCPAck uint32
 
+	// MorePackets and MoreBytes are what the packet counts as beside itself, if the kernel has merged several into it: see
+	// [Headers.Merge].
+	MoreBytes   uint32
+	MorePackets uint16
+
 	FragOff uint16 // offset of this fragment's data, in bytes; valid if Fragment
 
 	VLAN      uint16 // outer VLAN id, 0 = untagged
@@ -143,6 +148,11 @@ type Headers struct {
 
 	Inner    Tuple  // the packet an ICMP error quotes, in the direction it was sent
 	InnerSeq uint32 // its sequence number, if it is TCP and so much of it is quoted
+}
+
+// Size returns how many packets the packet counts as, and of how many bytes of IP.
+func (h *Headers) Size() (packets, bytes uint64) {
+	return 1 + uint64(h.MorePackets), uint64(h.IPLen) + uint64(h.MoreBytes)
 }
 
 // MoreFragments and DontFragment are the bits of [Headers.IPFlags].

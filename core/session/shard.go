@@ -77,8 +77,9 @@ func part[T any](all []T, i int) []T {
 // than before: it is then to be filed again.
 func (t *Table) touch(e *entry, h *packet.Headers, who, domain uint32, now int64) (sooner bool) {
 	who &= 1 // the compiler then checks no bounds
-	e.packets[who]++
-	e.bytes[who] += uint64(h.IPLen)
+	packets, bytes := h.Size()
+	e.packets[who] += packets
+	e.bytes[who] += bytes
 	e.domain[who] = domain
 	if e.state&(closing|unreachable) != 0 {
 		if e.state&closing != 0 {
@@ -91,7 +92,7 @@ func (t *Table) touch(e *entry, h *packet.Headers, who, domain uint32, now int64
 	return t.follow(e, h, who)
 }
 
-// add makes entry i a session of one packet.
+// add makes entry i a session of that packet.
 func (t *Table) add(s *shard, i uint32, k *Key, h *packet.Headers, now int64, p *Params) {
 	if s.active == 0 {
 		// Nothing was filed: the wheel need not be turned through the slots since.
@@ -106,7 +107,8 @@ func (t *Table) add(s *shard, i uint32, k *Key, h *packet.Headers, now int64, p 
 		e.state |= clientIsB
 	}
 	who := e.side(k) & 1
-	e.packets[who], e.bytes[who], e.domain[who] = 1, uint64(h.IPLen), k.domain
+	e.packets[who], e.bytes[who] = h.Size()
+	e.domain[who] = k.domain
 	t.set(s, i, h.Proto, p)
 	if p.Exact {
 		e.state |= exact

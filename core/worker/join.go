@@ -39,13 +39,13 @@ func (w *Worker) joinAs(p *hook.Packet, fromServer bool) bool {
 		first = &w.reverse
 		*first = *p
 		first.Tuple = p.Reverse()
-		first.InZone = w.Zones.ByPrefix(&first.Src, p.Family)
+		first.InZone = w.egress(p)
 		first.OutZone = p.InZone
 		if w.Zones.HasZone(p.Interface) {
 			first.Interface = 0 // the client's is another one, and not known
 		}
 	} else {
-		first.OutZone = w.Zones.ByPrefix(&p.Dst, p.Family)
+		first.OutZone = w.egress(p)
 	}
 	first.App = w.service(first)
 	if w.decide(first) != hook.Pass {

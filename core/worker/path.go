@@ -5,6 +5,7 @@ import (
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/session"
+	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -21,7 +22,7 @@ func (w *Worker) decode() {
 		p.Time = f.Time
 		p.Worker = w.Index
 		p.OutZone, p.App = 0, 0
-		p.InZone, p.Interface = w.Zones.Ingress(f.Interface, p.VLAN, &p.Src, p.Family)
+		w.locate(f, p)
 		w.Sessions.SetKey(&w.keys[i], &p.Tuple, w.Separate.Domain(&p.Headers, p.InZone))
 	}
 	w.Sessions.Prefetch(w.keys[:b.N])
@@ -48,6 +49,28 @@ func (w *Worker) frame(i int) {
 	if v, waits := w.session(p, false); !waits {
 		w.finish(p, v)
 	}
+}
+
+// locate settles which zone a packet comes from and, if it was seen where it leaves, which it goes to.
+func (w *Worker) locate(f *packet.Frame, p *hook.Packet) {
+	if f.SegmentSize != 0 {
+		p.Merge(f.SegmentSize, f.Data)
+	}
+	if f.Outgoing {
+		p.InZone, p.Interface = w.Zones.ByPrefix(&p.Src, p.Family), 0
+		p.Leaves, _ = w.Zones.Logical(f.Interface, p.VLAN)
+		return
+	}
+	p.InZone, p.Interface = w.Zones.Ingress(f.Interface, p.VLAN, &p.Src, p.Family)
+	p.Leaves = zone.Unknown
+}
+
+// egress returns the zone that a packet goes to.
+func (w *Worker) egress(p *hook.Packet) uint16 {
+	if p.Leaves != zone.Unknown {
+		return p.Leaves
+	}
+	return w.Zones.ByPrefix(&p.Dst, p.Family)
 }
 
 // inspect calls the hooks of a site until one does not let the packet pass.
@@ -145,7 +168,7 @@ func (w *Worker) lookup(p *hook.Packet, hit *session.Hit) bool {
 
 // firstPacket asks the policies about the first packet of a flow and creates the session.
 func (w *Worker) firstPacket(p *hook.Packet, last bool) (v hook.Verdict, waits bool) {
-	p.OutZone = w.Zones.ByPrefix(&p.Dst, p.Family)
+	p.OutZone = w.egress(p)
 	p.App = w.service(p)
 	if v := w.decide(p); v != hook.Pass {
 		if w.answersDoubtful(p) || w.answersUnkept(p) {

@@ -240,15 +240,21 @@ func (t *Table) Index(name string) uint32 { return t.index[name] }
 // outer VLAN tag (0 = untagged). A tag that no zone claims belongs to the physical interface; a packet on an interface
 // that no zone claims belongs to the zone of its source prefix.
 func (t *Table) Ingress(index uint32, tag uint16, src *packet.Addr, f packet.Family) (zone uint16, id uint32) {
+	if zone, id = t.Logical(index, tag); zone == Unknown {
+		zone = t.ByPrefix(src, f)
+	}
+	return zone, id
+}
+
+// Logical returns the zone and the id of the logical interface for frames with that outer VLAN tag on the interface of that
+// index: [Unknown] and 0 for an interface that the table does not know.
+func (t *Table) Logical(index uint32, tag uint16) (zone uint16, id uint32) {
 	if index < uint32(len(t.ports)) {
 		p := &t.ports[index]
 		zone, id = p.zone, p.id
 		if of := p.vlan(tag); of != Unknown {
 			zone, id = of, LogicalID(p.parent, tag)
 		}
-	}
-	if zone == Unknown {
-		zone = t.ByPrefix(src, f)
 	}
 	return zone, id
 }

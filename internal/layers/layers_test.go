@@ -26,8 +26,8 @@ type layer struct {
 // own, and helpers. Packages that are not listed serve tests alone.
 var layers = []layer{
 	{"basic helpers", []string{
-		"internal/flowhash", "internal/keypath", "internal/rfc5424", "internal/safefile", "internal/spelling", "internal/tally",
-		"internal/terminal", "internal/unpack",
+		"internal/flowhash", "internal/keypath", "internal/monotonic", "internal/namespace", "internal/rfc5424", "internal/safefile",
+		"internal/spelling", "internal/tally", "internal/terminal", "internal/unpack",
 	}},
 	{"helpers", []string{"internal/table", "internal/values"}},
 	{"data", []string{"sdk/event", "core/packet", "core/metrics", "internal/logverify", "xsk"}},
@@ -41,7 +41,7 @@ var layers = []layer{
 	}},
 	{"configuration", []string{"core/config"}},
 	{"loops and plugins", []string{
-		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sources/capture", "sources/xdp",
+		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sources/afpacket", "sources/capture", "sources/xdp",
 		"sinks/file", "sinks/syslog", "sinks/unixsock", "sinks/nats", "sinks/kafka",
 	}},
 	{"processes", []string{"internal/process"}},

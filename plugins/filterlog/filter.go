@@ -74,7 +74,7 @@ terms:
 			i := w*64 + bits.TrailingZeros64(c)
 			t := &f.actions[i]
 			if t.counter >= 0 {
-				f.tally.Count(p.Worker, t.counter, p.IPLen)
+				f.tally.Count(p, t.counter)
 			}
 			if t.log {
 				logged = i

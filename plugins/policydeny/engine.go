@@ -32,7 +32,7 @@ var _ hook.SessionHook = (*engine)(nil)
 // global ones, and the default if none matches.
 func (e *engine) Decide(p *hook.Packet, permit *hook.Permit, f *hook.Finding) hook.Verdict {
 	number := e.find(p)
-	e.tally.Count(p.Worker, number, p.IPLen)
+	e.tally.Count(p, number)
 	d := &e.decisions[number]
 	if d.action == event.ActionPermit {
 		*permit = hook.Permit{Policy: d.id, NoOpen: d.noOpen, NoClose: d.noClose, Timeout: e.timeout(d, number, p)}

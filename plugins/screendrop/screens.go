@@ -111,7 +111,7 @@ func (s *screens) answer(p *hook.Packet, screen event.Screen, result outcome, f 
 	if screen == none {
 		return hook.Pass
 	}
-	s.tally.Count(p.Worker, int(screen), p.IPLen)
+	s.tally.Count(p, int(screen))
 	drops := !s.alarm && !alarmOnly(screen)
 	if result == crossed {
 		f.Found = true

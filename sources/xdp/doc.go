@@ -20,6 +20,4 @@
 //	state.go     condition and counters
 //	status.go    the same for operators and metrics
 //	inuse.go     whether this host needs the packets of an interface
-//	namespace.go the network namespace that a source was opened in
-//	clock.go     the time of frames
 package xdp

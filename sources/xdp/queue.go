@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/monotonic"
 	"github.com/rtflow/pipelined/xsk"
 )
 
@@ -16,7 +17,7 @@ import (
 // interface has another number of queues than when the source was opened. Its methods are for one goroutine.
 type Queue struct {
 	id       uint32 // Frame.Interface; 0 = the kernel's index
-	clock    *clock
+	clock    *monotonic.Clock
 	attached atomic.Pointer[attachment] // stored by the source's goroutine
 
 	views [packet.BatchSize][]byte
@@ -60,12 +61,12 @@ func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Durat
 	q.collect(a, b)
 	if b.N == 0 {
 		if err := q.wait(ctx, a, timeout); err != nil {
-			b.Now, b.Wall = q.clock.read()
+			b.Now, b.Wall = q.clock.Read()
 			return err
 		}
 		q.collect(a, b)
 	}
-	b.Now, b.Wall = q.clock.read()
+	b.Now, b.Wall = q.clock.Read()
 	b.Coarse = true // AF_XDP in copy mode has no receive times
 	for i := range b.Frames[:b.N] {
 		b.Frames[i].Time = b.Now

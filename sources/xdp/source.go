@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rtflow/pipelined/internal/monotonic"
+	"github.com/rtflow/pipelined/internal/namespace"
 	"github.com/rtflow/pipelined/xsk"
 )
 
@@ -31,8 +33,8 @@ const (
 // Source is an open source. Its methods may be called by any goroutine.
 type Source struct {
 	config    Config
-	clock     clock
-	namespace namespace
+	clock     monotonic.Clock
+	namespace namespace.Namespace
 	queues    []*Queue
 	stop      chan struct{}
 	stopped   chan struct{}
@@ -53,14 +55,14 @@ func Open(config Config) (*Source, error) {
 	}
 	s := &Source{config: config, stop: make(chan struct{}), stopped: make(chan struct{})}
 	var err error
-	if s.clock, err = newClock(); err != nil {
+	if s.clock, err = monotonic.New(); err != nil {
 		return nil, err
 	}
 	device, err := s.open()
 	if err != nil {
 		return nil, err
 	}
-	if s.namespace, err = currentNamespace(); err != nil {
+	if s.namespace, err = namespace.Current(); err != nil {
 		return nil, errors.Join(err, device.Close())
 	}
 	for range device.Queues() {
@@ -102,7 +104,7 @@ func (s *Source) Close() error {
 		for _, q := range s.queues {
 			q.attach(&attachment{ended: true})
 		}
-		s.closeErr = errors.Join(s.closeErr, s.namespace.close())
+		s.closeErr = errors.Join(s.closeErr, s.namespace.Close())
 	})
 	return s.closeErr
 }
@@ -160,7 +162,7 @@ func (s *Source) reopen() *xsk.Interface {
 	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
 		var device *xsk.Interface
 		var err error
-		if nsErr := s.namespace.run(func() { device, err = s.open() }); nsErr != nil {
+		if nsErr := s.namespace.Run(func() { device, err = s.open() }); nsErr != nil {
 			err = errors.Join(err, nsErr)
 		}
 		if device != nil {

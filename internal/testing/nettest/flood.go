@@ -9,13 +9,14 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
 )
 
 // Flood describes a stream of packets that the kernel itself generates, some millions a second from one thread: an XDP
 // program, run on live frames, rewrites a few bytes of a template and redirects it into an interface.
 //
-// The other end of the cable must have a native XDP program, or the veth driver takes nothing. What a full queue at the
-// other end refuses is lost without a trace here: only the receiver's counters tell.
+// The other end of the cable must have a native XDP program, or the veth driver takes nothing: see [Host.AcceptFlood]. What a
+// full queue at the other end refuses is lost without a trace here: only the receiver's counters tell.
 type Flood struct {
 	Device string // interface of the sending host
 	// Frame is the template, 50 to 3,000 bytes; default [UDP] with 18 bytes of payload. Its bytes 34 and 35 (the source
@@ -83,6 +84,24 @@ func (h *Host) Flood(ctx context.Context, f Flood) (sent uint64, err error) {
 		}
 	}
 	return sent, nil
+}
+
+// AcceptFlood makes the kernel take the packets of a flood on an interface and treat them like others. It lasts until the end
+// of the test.
+func (h *Host) AcceptFlood(name string) {
+	h.t.Helper()
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "pass", Type: ebpf.XDP, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}, // XDP_PASS
+	})
+	h.must("load a program", err)
+	h.t.Cleanup(func() { _ = program.Close() })
+	device := h.Link(name)
+	var attached link.Link
+	h.Do(func() {
+		attached, err = link.AttachXDP(link.XDPOptions{Program: program, Interface: device.Attrs().Index, Flags: link.XDPDriverMode})
+	})
+	h.must("attach a program to "+name, err)
+	h.t.Cleanup(func() { _ = attached.Close() })
 }
 
 func (f Flood) withDefaults() (Flood, error) {

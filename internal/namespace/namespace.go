@@ -1,4 +1,5 @@
-package xdp
+// Package namespace runs functions in a network namespace that was the current one earlier.
+package namespace
 
 import (
 	"fmt"
@@ -7,23 +8,26 @@ import (
 	"github.com/vishvananda/netns"
 )
 
-// namespace is the network namespace in which a source was opened, and in which it looks for its interface again.
-type namespace struct {
+// Namespace is a network namespace, held open.
+type Namespace struct {
 	handle netns.NsHandle
 }
 
-func currentNamespace() (namespace, error) {
+// Current returns the network namespace of the calling thread.
+func Current() (Namespace, error) {
 	handle, err := netns.Get()
 	if err != nil {
-		return namespace{}, fmt.Errorf("current network namespace: %w", err)
+		return Namespace{}, fmt.Errorf("current network namespace: %w", err)
 	}
-	return namespace{handle: handle}, nil
+	return Namespace{handle: handle}, nil
 }
 
-func (n *namespace) close() error { return n.handle.Close() }
+// Close closes the handle.
+func (n *Namespace) Close() error { return n.handle.Close() }
 
-// run calls fn on a thread in the namespace. A process that has only one namespace needs no privilege for it.
-func (n *namespace) run(fn func()) error {
+// Run calls fn on a thread in the namespace. A process that has only one namespace needs no privilege for it. Safe for
+// concurrent use.
+func (n *Namespace) Run(fn func()) error {
 	runtime.LockOSThread()
 	here, err := netns.Get()
 	if err != nil {

@@ -1,0 +1,10 @@
+package afpacket
+
+import "errors"
+
+var (
+	// ErrCapability is returned when the process may not open packet sockets.
+	ErrCapability = errors.New("packet sockets need the capability CAP_NET_RAW")
+	// ErrInterfaceMissing is returned when an interface does not exist at the start.
+	ErrInterfaceMissing = errors.New("no such interface")
+)

@@ -1,0 +1,87 @@
+package afpacket
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+
+	"github.com/rtflow/pipelined/internal/values"
+	"github.com/rtflow/pipelined/sdk"
+)
+
+// Limits of the options.
+const (
+	maxWorkers    = 64
+	minRing       = 4 * blockSize
+	maxRing       = 1 << 30
+	minSnapLength = 96 // the headers of most packets
+	maxSnapLength = 65535
+	maxName       = 127 // of an alternative name (ALTIFNAMSIZ, with its zero byte)
+)
+
+// options is the table of the source.
+type options struct {
+	Interfaces  []string    `toml:"interfaces"`
+	Direction   direction   `toml:"direction"`
+	Workers     int         `toml:"workers"`
+	Ring        values.Size `toml:"ring"`
+	SnapLength  int         `toml:"snaplen"`
+	Promiscuous bool        `toml:"promiscuous"`
+}
+
+// direction says which packets of an interface are read.
+type direction uint8
+
+const (
+	automatic direction = iota // both of one interface, in of several
+	in                         // those that come in
+	both                       // those that leave, too
+)
+
+func (d *direction) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "in":
+		*d = in
+	case "both":
+		*d = both
+	default:
+		return fmt.Errorf(`want "in" or "both", got %q`, text)
+	}
+	return nil
+}
+
+// decode reads the table and records every mistake in it.
+func decode(cfg sdk.Config) options {
+	o := options{Workers: min(runtime.GOMAXPROCS(0), 8), Ring: 16 << 20, SnapLength: 256}
+	cfg.Decode(&o) // what could be read is checked all the same, so that one run shows every mistake
+	if len(o.Interfaces) == 0 {
+		cfg.Errorf("interfaces", `names no interface; such as ["lan0", "wan0"]`)
+	}
+	for i, name := range o.Interfaces {
+		key := "interfaces[" + strconv.Itoa(i) + "]"
+		if name == "" || len(name) > maxName {
+			cfg.Errorf(key, "%q is no name of an interface: 1 to %d characters", name, maxName)
+		} else if slices.Contains(o.Interfaces[:i], name) {
+			cfg.Errorf(key, "%q stands here twice", name)
+		}
+	}
+	switch several := len(o.Interfaces) > 1; {
+	case o.Direction == automatic && several:
+		o.Direction = in
+	case o.Direction == automatic:
+		o.Direction = both
+	case o.Direction == both && several:
+		cfg.Warnf("direction", `a packet that is forwarded from one of these interfaces to another is read and counted twice; "in" reads it once`)
+	}
+	if o.Workers < 1 || o.Workers > maxWorkers {
+		cfg.Errorf("workers", "%d is not between 1 and %d", o.Workers, maxWorkers)
+	}
+	if o.Ring < minRing || o.Ring > maxRing {
+		cfg.Errorf("ring", "%d bytes are not between 1MiB and 1GiB", o.Ring)
+	}
+	if o.SnapLength < minSnapLength || o.SnapLength > maxSnapLength {
+		cfg.Errorf("snaplen", "%d is not between %d and %d", o.SnapLength, minSnapLength, maxSnapLength)
+	}
+	return o
+}

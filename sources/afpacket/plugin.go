@@ -1,0 +1,45 @@
+package afpacket
+
+import (
+	"context"
+	_ "embed"
+
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/sdk"
+)
+
+//go:embed sample.toml
+var sample string
+
+// Plugin returns the source "afpacket".
+func Plugin() source.Plugin {
+	return source.Plugin{
+		Name:      "afpacket",
+		Summary:   "looks at copies of the packets of network interfaces, and takes none",
+		Sample:    sample,
+		Configure: configure,
+	}
+}
+
+func configure(cfg sdk.Config, env source.Env) source.Configured {
+	o := decode(cfg)
+	return source.Configured{
+		Interfaces: o.Interfaces,
+		Live:       true,
+		Open: func(_ context.Context, zones *zone.Table) (source.Source, error) {
+			c := Config{
+				Workers: o.Workers, RingSize: int64(o.Ring), SnapLength: o.SnapLength, Incoming: o.Direction == in,
+				Promiscuous: o.Promiscuous, Warn: env.Warn,
+			}
+			for _, name := range o.Interfaces {
+				c.Interfaces = append(c.Interfaces, Interface{Name: name, ID: zones.Index(name)})
+			}
+			s, err := Open(c)
+			if err != nil {
+				return nil, err
+			}
+			return plugged{s}, nil
+		},
+	}
+}

@@ -1,0 +1,239 @@
+package afpacket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/monotonic"
+)
+
+// Queue is what one worker reads: a socket on each interface that is there. Its methods are for one goroutine.
+type Queue struct {
+	clock    *monotonic.Clock
+	warn     func(msg string, args ...any)
+	attached atomic.Pointer[attachment] // stored by the source's goroutine
+
+	current *attachment // what the worker reads
+	polled  []unix.PollFd
+	timeout unix.Timespec
+	drained [8]byte
+	last    int64 // time of the last frame
+
+	received, bytes, malformed atomic.Uint64 // stored by the worker
+	dropped, full              atomic.Uint64 // added by whoever reads the kernel's counters
+
+	done   <-chan struct{} // of the context that interrupts this queue
+	forget func() bool     // ends that
+
+	mu   sync.Mutex
+	wake int // eventfd that ends a wait; -1 when it is closed
+}
+
+// attachment is the set of sockets that a queue reads, until the source attaches another one.
+type attachment struct {
+	sockets []*socket
+	ended   bool // the source is closed: nothing follows
+}
+
+func newQueue(clock *monotonic.Clock, warn func(string, ...any)) (*Queue, error) {
+	wake, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	q := &Queue{clock: clock, warn: warn, wake: wake}
+	q.use(&attachment{})
+	q.attached.Store(q.current)
+	return q, nil
+}
+
+// attach gives the queue other sockets to read. The worker closes those that it reads no longer.
+func (q *Queue) attach(a *attachment) {
+	q.attached.Store(a)
+	q.interrupt()
+}
+
+// Receive waits up to timeout (for ever, if it is negative) for frames and fills b. After a timeout, or when ctx ends,
+// b.N is 0; it can also be 0 earlier. b.Now and b.Wall are always set. While no interface is there, Receive waits like on
+// silent ones. It returns [io.EOF] after [Source.Close]; another error means that the kernel refused to wait, and is
+// permanent. With an error there are no frames.
+//
+// When frames are there, Receive makes no system call and allocates nothing.
+func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Duration) error {
+	q.Release()
+	b.N, b.Coarse = 0, false
+	q.follow()
+	b.Now, b.Wall = q.clock.Read()
+	if q.collect(b); b.N == 0 {
+		err := q.wait(ctx, timeout)
+		b.Now, b.Wall = q.clock.Read()
+		if err != nil {
+			return err
+		}
+		q.collect(b)
+	}
+	return nil
+}
+
+// Release gives the frames of the last Receive back.
+func (q *Queue) Release() {
+	for _, s := range q.current.sockets {
+		s.ring.release()
+	}
+}
+
+// follow goes over to what is attached, and closes the sockets that are not part of it.
+func (q *Queue) follow() {
+	a := q.attached.Load()
+	if a == q.current {
+		return
+	}
+	for _, s := range q.current.sockets {
+		if !slices.Contains(a.sockets, s) {
+			q.retire(s)
+		}
+	}
+	q.use(a)
+}
+
+func (q *Queue) use(a *attachment) {
+	q.current = a
+	q.polled = append(q.polled[:0], unix.PollFd{Fd: int32(q.wake), Events: unix.POLLIN})
+	for _, s := range a.sockets {
+		q.polled = append(q.polled, unix.PollFd{Fd: int32(s.fd), Events: unix.POLLIN})
+	}
+}
+
+// retire closes a socket and keeps what the kernel has counted.
+func (q *Queue) retire(s *socket) {
+	if err := errors.Join(q.count(s), s.close()); err != nil {
+		q.warn("closing a packet socket failed", "error", err)
+	}
+}
+
+// count adds what the kernel has counted for a socket. Safe for concurrent use.
+func (q *Queue) count(s *socket) error {
+	l, err := s.lost()
+	q.dropped.Add(l.dropped)
+	q.full.Add(l.full)
+	return err
+}
+
+// collect takes what is there without waiting, in the order of the times at which the packets were received.
+func (q *Queue) collect(b *packet.Batch) {
+	offset := b.Wall - b.Now
+	var bytes, malformed uint64
+	for b.N < packet.BatchSize {
+		s, received := q.earliest()
+		if s == nil {
+			break
+		}
+		f := &b.Frames[b.N]
+		if !s.ring.take(f) {
+			malformed++
+			continue
+		}
+		// The kernel stamps packets by the wall clock, which may have been set since.
+		q.last = max(q.last, min(received-offset, b.Now))
+		f.Time, f.Interface = q.last, s.id
+		bytes += uint64(f.Wire)
+		b.N++
+	}
+	if b.N > 0 || malformed > 0 {
+		q.received.Store(q.received.Load() + uint64(b.N))
+		q.bytes.Store(q.bytes.Load() + bytes)
+		q.malformed.Store(q.malformed.Load() + malformed)
+	}
+}
+
+// earliest returns the socket whose next packet was received first, and when; nil if there is none.
+func (q *Queue) earliest() (first *socket, received int64) {
+	for _, s := range q.current.sockets {
+		if !s.ring.ready() {
+			continue
+		}
+		if t := s.ring.time(); first == nil || t < received {
+			first, received = s, t
+		}
+	}
+	return first, received
+}
+
+// wait sleeps until there may be frames.
+func (q *Queue) wait(ctx context.Context, timeout time.Duration) error {
+	if q.current.ended {
+		return io.EOF
+	}
+	// In this order: a context that ends after the question interrupts the wait.
+	q.interruptedBy(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	var limit *unix.Timespec
+	if timeout >= 0 {
+		q.timeout = unix.NsecToTimespec(timeout.Nanoseconds())
+		limit = &q.timeout
+	}
+	if _, err := unix.Ppoll(q.polled, limit, nil); errors.Is(err, unix.EINTR) {
+		return nil // a signal, as the Go runtime sends them to preempt
+	} else if err != nil {
+		return fmt.Errorf("wait for packets: %w", err)
+	}
+	if q.polled[0].Revents != 0 {
+		_, _ = unix.Read(q.wake, q.drained[:]) // nothing else reads it
+	}
+	for i := range q.polled[1:] {
+		if p := &q.polled[1+i]; p.Revents&unix.POLLERR != 0 {
+			// The interface went down or away, which the source is told as well. Reading the error takes it off the socket.
+			_, _ = unix.GetsockoptInt(int(p.Fd), unix.SOL_SOCKET, unix.SO_ERROR)
+		}
+	}
+	return nil
+}
+
+// interruptedBy arranges that the end of ctx wakes the queue. A worker has one context, so this happens once, and costs a
+// comparison afterwards.
+func (q *Queue) interruptedBy(ctx context.Context) {
+	done := ctx.Done()
+	if done == q.done {
+		return
+	}
+	if q.forget != nil {
+		q.forget()
+		q.forget = nil
+	}
+	if q.done = done; done != nil {
+		q.forget = context.AfterFunc(ctx, q.interrupt)
+	}
+}
+
+// interrupt wakes the worker. Safe for concurrent use.
+func (q *Queue) interrupt() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.wake >= 0 {
+		_, _ = unix.Write(q.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // fails only if it is about to wake already
+	}
+}
+
+// close closes the sockets and the eventfd. The worker has stopped.
+func (q *Queue) close() error {
+	if q.forget != nil {
+		q.forget()
+	}
+	q.attached.Store(&attachment{ended: true})
+	q.follow()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	err := unix.Close(q.wake)
+	q.wake = -1
+	return err
+}

@@ -1,0 +1,183 @@
+package afpacket
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// blockSize is the size of a block of a ring. A packet of the largest snap length fits.
+const blockSize = 256 << 10
+
+// blockAge is after how many milliseconds the kernel hands over a block that is not full. It bounds how late a packet is
+// read when there are few.
+const blockAge = 8
+
+// socket is a packet socket with its ring, bound to an interface.
+type socket struct {
+	fd    int
+	ring  *ring
+	mem   []byte
+	index uint32 // the kernel's, of the interface
+	id    uint32 // of the interface as frames carry it
+
+	mu     sync.Mutex // held while the kernel's counters are read and the socket is closed
+	closed bool
+}
+
+// socketOptions are what a socket is opened with.
+type socketOptions struct {
+	index       int    // the kernel's, of the interface
+	id          uint32 // of the interface as frames carry it
+	ringSize    int64
+	incoming    bool // packets that leave are not wanted
+	promiscuous bool
+}
+
+// openSocket opens a socket. It receives nothing until it is bound and its cut is set.
+func openSocket(o socketOptions) (_ *socket, err error) {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if errors.Is(err, unix.EPERM) {
+		return nil, ErrCapability
+	}
+	if err != nil {
+		return nil, fmt.Errorf("packet socket: %w", err)
+	}
+	s := &socket{fd: fd, index: uint32(o.index), id: o.id}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if err := s.prepare(o); err != nil {
+		return nil, err
+	}
+	blocks := int(o.ringSize / blockSize)
+	request := unix.TpacketReq3{
+		Block_size: blockSize, Block_nr: uint32(blocks), Retire_blk_tov: blockAge,
+		Frame_size: packetSlot, Frame_nr: uint32(blocks * (blockSize / packetSlot)),
+	}
+	if err := unix.SetsockoptTpacketReq3(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &request); err != nil {
+		return nil, fmt.Errorf("receive ring of %d bytes: %w", o.ringSize, err)
+	}
+	s.mem, err = unix.Mmap(fd, 0, blocks*blockSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map the receive ring: %w", err)
+	}
+	s.ring = newRing(s.mem, blockSize, true)
+	return s, nil
+}
+
+// packetSlot is the size in which the kernel accounts for packets of a ring; a packet takes as much of a block as it needs.
+const packetSlot = 2048
+
+// prepare sets what has to be set before the ring.
+func (s *socket) prepare(o socketOptions) error {
+	options := []struct {
+		what          string
+		option, value int
+	}{
+		{"version of the receive ring", unix.PACKET_VERSION, unix.TPACKET_V3},
+		{"room for VLAN tags", unix.PACKET_RESERVE, tagLength},
+		{"sizes of merged packets", unix.PACKET_VNET_HDR, 1},
+	}
+	if o.incoming {
+		options = append(options, struct {
+			what          string
+			option, value int
+		}{"incoming packets only", unix.PACKET_IGNORE_OUTGOING, 1})
+	}
+	for _, opt := range options {
+		if err := unix.SetsockoptInt(s.fd, unix.SOL_PACKET, opt.option, opt.value); err != nil {
+			return fmt.Errorf("%s: %w", opt.what, os.NewSyscallError("setsockopt", err))
+		}
+	}
+	if err := s.cut(0); err != nil {
+		return err
+	}
+	if o.promiscuous {
+		request := unix.PacketMreq{Ifindex: int32(o.index), Type: unix.PACKET_MR_PROMISC}
+		if err := unix.SetsockoptPacketMreq(s.fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &request); err != nil {
+			return fmt.Errorf("promiscuous mode: %w", err)
+		}
+	}
+	return nil
+}
+
+// bind binds the socket to its interface, which must be up for a socket that joins others.
+func (s *socket) bind() error {
+	protocol := binary.NativeEndian.Uint16([]byte{unix.ETH_P_ALL >> 8, unix.ETH_P_ALL & 0xff}) // in network order
+	if err := unix.Bind(s.fd, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: int(s.index)}); err != nil {
+		return fmt.Errorf("bind: %w", err)
+	}
+	return nil
+}
+
+// join makes bound sockets of one interface share its packets: which one gets a packet depends on a hash of its addresses and
+// ports that is the same for both directions of a flow and on every interface (PACKET_FANOUT_HASH in packet(7)).
+func join(sockets []*socket) error {
+	if len(sockets) == 1 {
+		return nil
+	}
+	group := (unix.PACKET_FANOUT_HASH | unix.PACKET_FANOUT_FLAG_UNIQUEID) << 16
+	for i, s := range sockets {
+		err := unix.SetsockoptInt(s.fd, unix.SOL_PACKET, unix.PACKET_FANOUT, group)
+		if err == nil && i == 0 {
+			group, err = unix.GetsockoptInt(s.fd, unix.SOL_PACKET, unix.PACKET_FANOUT)
+			group = group&0xffff | unix.PACKET_FANOUT_HASH<<16
+		}
+		if err != nil {
+			return fmt.Errorf("share the packets of an interface: %w", err)
+		}
+	}
+	return nil
+}
+
+// cut makes the socket receive so many bytes of each packet; 0 is no packet at all. The filter is one instruction, whose value
+// says how much of a packet to keep.
+func (s *socket) cut(length int) error {
+	keep := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: uint32(length)}
+	if err := unix.SetsockoptSockFprog(s.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &keep}); err != nil {
+		return fmt.Errorf("snap length: %w", err)
+	}
+	return nil
+}
+
+// lost are packets the kernel has counted.
+type lost struct {
+	dropped uint64 // for which the ring had no room
+	full    uint64 // how often the ring was full
+}
+
+// lost returns what the kernel has counted since the last call, nothing if the socket is closed. Safe for concurrent use.
+func (s *socket) lost() (l lost, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return lost{}, nil
+	}
+	stats, err := unix.GetsockoptTpacketStatsV3(s.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+	if err != nil {
+		return lost{}, fmt.Errorf("statistics of the socket: %w", err)
+	}
+	return lost{dropped: uint64(stats.Drops), full: uint64(stats.Freeze_q_cnt)}, nil
+}
+
+// close closes the socket and forgets its ring, from which nothing is used any more. Closing twice is allowed.
+func (s *socket) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	var err error
+	if s.mem != nil {
+		err = unix.Munmap(s.mem)
+	}
+	return errors.Join(err, unix.Close(s.fd))
+}

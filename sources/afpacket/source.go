@@ -1,0 +1,319 @@
+package afpacket
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/rtflow/pipelined/internal/monotonic"
+	"github.com/rtflow/pipelined/internal/namespace"
+)
+
+// Config says what to read.
+type Config struct {
+	Interfaces []Interface
+	Workers    int   // queues, each with a socket on every interface
+	RingSize   int64 // bytes of the ring of one socket
+	SnapLength int   // bytes of a packet that are read
+	Incoming   bool  // packets that leave by an interface are not read
+	// Promiscuous receives what is addressed to other stations.
+	Promiscuous bool
+	// Warn is told, from a goroutine of the source, what an operator should know when it happens: a message and pairs of
+	// key and value. May be nil.
+	Warn func(msg string, args ...any)
+}
+
+// Interface is an interface to read.
+type Interface struct {
+	Name string
+	ID   uint32 // of its frames, see [packet.Frame.Interface]
+}
+
+// retryPeriod is how often an interface is looked for that is not there or could not be opened.
+const retryPeriod = time.Second
+
+// Source is an open source. Its methods may be called by any goroutine.
+type Source struct {
+	config    Config
+	clock     monotonic.Clock
+	namespace namespace.Namespace
+	queues    []*Queue
+	messages  *os.File // rtnetlink, subscribed to link changes
+	queries   *netlink.Handle
+	stopped   chan struct{} // the goroutine has ended
+	closing   sync.Once
+	closeErr  error
+
+	mu    sync.Mutex
+	links []*link
+}
+
+// link is one interface of the source. The sockets belong to the source's goroutine, the state to whoever holds the lock.
+type link struct {
+	Interface
+	sockets []*socket // one per queue; nil while the interface is not read
+	index   int
+	state   State
+}
+
+// Open opens the source in the network namespace of the calling thread, in which it looks for its interfaces later, too. An
+// interface that does not exist is an error; one that is down is read when it comes up.
+func Open(config Config) (_ *Source, err error) {
+	if config.Warn == nil {
+		config.Warn = func(string, ...any) {}
+	}
+	s := &Source{config: config, stopped: make(chan struct{})}
+	for _, i := range config.Interfaces {
+		s.links = append(s.links, &link{Interface: i, state: State{Interface: i.Name, Since: time.Now()}})
+	}
+	if s.clock, err = monotonic.New(); err != nil {
+		return nil, err
+	}
+	if s.namespace, err = namespace.Current(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.release())
+		}
+	}()
+	// Subscribe first: what happens after the look below is then a message.
+	if s.messages, err = subscribeLinks(); err != nil {
+		return nil, err
+	}
+	if s.queries, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return nil, fmt.Errorf("open rtnetlink: %w", err)
+	}
+	for range config.Workers {
+		q, err := newQueue(&s.clock, config.Warn)
+		if err != nil {
+			return nil, err
+		}
+		s.queues = append(s.queues, q)
+	}
+	for _, l := range s.links {
+		if err := s.find(l); err != nil {
+			return nil, err
+		}
+	}
+	s.attach()
+	go s.run()
+	return s, nil
+}
+
+// Queues returns the queues, each for one worker. Both directions of a flow come from the same one, on whichever interfaces
+// they are seen, as long as no address or port is translated in between.
+func (s *Source) Queues() []*Queue { return slices.Clone(s.queues) }
+
+// Close closes the sockets. The workers have stopped. Closing twice returns the same error twice.
+func (s *Source) Close() error {
+	s.closing.Do(func() {
+		err := s.messages.Close() // ends the goroutine
+		<-s.stopped
+		s.messages = nil
+		s.closeErr = errors.Join(err, s.release())
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, l := range s.links {
+			l.state.become(Closed, nil)
+		}
+	})
+	return s.closeErr
+}
+
+// release closes what is open. The source's goroutine does not run.
+func (s *Source) release() error {
+	var errs []error
+	for _, q := range s.queues {
+		errs = append(errs, q.close())
+	}
+	if s.messages != nil {
+		errs = append(errs, s.messages.Close())
+	}
+	if s.queries != nil {
+		s.queries.Close()
+	}
+	return errors.Join(append(errs, s.namespace.Close())...)
+}
+
+// run follows the interfaces until Close.
+func (s *Source) run() {
+	defer close(s.stopped)
+	buffer := make([]byte, 1<<16)
+	for {
+		var deadline time.Time // none
+		if slices.ContainsFunc(s.links, func(l *link) bool { return l.sockets == nil }) {
+			deadline = time.Now().Add(retryPeriod)
+		}
+		if err := s.messages.SetReadDeadline(deadline); err != nil {
+			return // closed
+		}
+		// What a message says is not looked at: after a timeout, and if messages were lost, there is as much to do.
+		if _, err := s.messages.Read(buffer); errors.Is(err, os.ErrClosed) {
+			return
+		}
+		changed := false
+		for _, l := range s.links {
+			changed = s.follow(l) || changed
+		}
+		if changed {
+			s.attach()
+		}
+	}
+}
+
+// follow looks at an interface and reports whether it has other sockets now.
+func (s *Source) follow(l *link) (changed bool) {
+	if l.sockets != nil {
+		found, err := s.queries.LinkByIndex(l.index)
+		if err == nil {
+			s.note(l, found)
+			return false
+		}
+		if !isMissing(err) {
+			return false // nothing new; the next look asks again
+		}
+		l.sockets = nil // the queues close them
+		s.become(l, Waiting, fmt.Errorf("%w: %s", ErrInterfaceMissing, l.Name))
+		s.config.Warn("interface has gone", "interface", l.Name)
+		changed = true
+	}
+	if err := s.find(l); err != nil {
+		if s.become(l, Waiting, err) && !errors.Is(err, ErrInterfaceMissing) {
+			s.config.Warn("interface cannot be opened yet", "interface", l.Name, "error", err)
+		}
+	}
+	return changed || l.sockets != nil
+}
+
+// find looks an interface up by its name and opens it if it is up.
+func (s *Source) find(l *link) error {
+	found, err := s.queries.LinkByName(l.Name)
+	if isMissing(err) {
+		return fmt.Errorf("%w: %s", ErrInterfaceMissing, l.Name)
+	}
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", l.Name, err)
+	}
+	if found.Attrs().RawFlags&unix.IFF_UP == 0 {
+		s.become(l, Down, nil)
+		return nil
+	}
+	index := found.Attrs().Index
+	var sockets []*socket
+	if nsErr := s.namespace.Run(func() { sockets, err = s.open(l, index) }); nsErr != nil {
+		err = errors.Join(err, nsErr)
+	}
+	if err != nil {
+		return fmt.Errorf("open %s: %w", l.Name, err)
+	}
+	l.sockets, l.index = sockets, index
+	s.mu.Lock()
+	opened := l.state.Opened
+	l.state.Opened++
+	s.mu.Unlock()
+	s.note(l, found)
+	if opened > 0 {
+		s.config.Warn("interface is read again", "interface", l.Name)
+	}
+	return nil
+}
+
+// open opens a socket per queue on an interface that is up.
+func (s *Source) open(l *link, index int) (_ []*socket, err error) {
+	var sockets []*socket
+	defer func() {
+		if err != nil {
+			for _, opened := range sockets {
+				err = errors.Join(err, opened.close())
+			}
+		}
+	}()
+	for range s.queues {
+		opened, err := openSocket(socketOptions{
+			index: index, id: l.ID, ringSize: s.config.RingSize, incoming: s.config.Incoming, promiscuous: s.config.Promiscuous,
+		})
+		if err != nil {
+			return nil, err
+		}
+		sockets = append(sockets, opened)
+		if err := opened.bind(); err != nil {
+			return nil, err
+		}
+	}
+	if err := join(sockets); err != nil {
+		return nil, err
+	}
+	for _, opened := range sockets { // from here on, and not before they share the packets
+		if err := opened.cut(s.config.SnapLength); err != nil {
+			return nil, err
+		}
+	}
+	return sockets, nil
+}
+
+// attach shares the sockets out to the queues.
+func (s *Source) attach() {
+	for i, q := range s.queues {
+		a := new(attachment)
+		for _, l := range s.links {
+			if l.sockets != nil {
+				a.sockets = append(a.sockets, l.sockets[i])
+			}
+		}
+		q.attach(a)
+	}
+}
+
+// note keeps the state of an interface that is read.
+func (s *Source) note(l *link, found netlink.Link) {
+	attrs := found.Attrs()
+	condition := Up
+	if attrs.RawFlags&unix.IFF_UP == 0 || attrs.RawFlags&unix.IFF_RUNNING == 0 {
+		condition = Down
+	}
+	renamed := ""
+	if attrs.Name != l.Name && !slices.Contains(attrs.AltNames, l.Name) {
+		renamed = attrs.Name
+	}
+	s.mu.Lock()
+	news := l.state.Renamed != renamed
+	l.state.Index, l.state.MTU, l.state.Renamed = attrs.Index, attrs.MTU, renamed
+	s.mu.Unlock()
+	if news {
+		s.config.Warn("interface has another name now, and is read on", "interface", l.Name, "name", attrs.Name)
+	}
+	if s.become(l, condition, nil) {
+		s.config.Warn("interface is "+string(condition), "interface", l.Name)
+	}
+}
+
+// become sets what an interface is doing, and reports whether that, or the reason for it, is another one than before.
+func (s *Source) become(l *link, c Condition, reason error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := l.state.Condition == ""
+	return l.state.become(c, reason) && !first
+}
+
+func subscribeLinks() (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open rtnetlink: %w", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_LINK}); err != nil {
+		return nil, errors.Join(fmt.Errorf("subscribe to changes of interfaces: %w", err), unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), "rtnetlink"), nil
+}
+
+func isMissing(err error) bool {
+	var missing netlink.LinkNotFoundError
+	return errors.As(err, &missing)
+}

@@ -1,0 +1,441 @@
+package afpacket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/testing/nettest"
+)
+
+// TestReads reads what comes in and what leaves, each once, marked and stamped.
+func TestReads(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		incoming bool
+		want     []int
+	}{
+		{"both", false, []int{1, 2, 3}},
+		{"in", true, []int{1, 3}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			sender, host := cable(t)
+			r := read(t, open(t, host, Config{Incoming: test.incoming}, "tap"))
+			from, to := sender.Wire("wire"), host.Wire("tap")
+			before := time.Now()
+			from.Send(numbered(1))
+			to.Send(numbered(2))
+			from.Send(numbered(3))
+			last := int64(0)
+			for i, f := range r.frames(len(test.want)) {
+				if got := number(f.Data); got != test.want[i] {
+					t.Errorf("frame %d is number %d, want %d", i, got, test.want[i])
+				}
+				if f.Outgoing != (number(f.Data) == 2) {
+					t.Errorf("number %d: outgoing %v", number(f.Data), f.Outgoing)
+				}
+				if f.Wire != len(numbered(0)) || len(f.Data) != f.Wire || f.Interface != 1 || f.Link != packet.LinkEthernet || f.SegmentSize != 0 {
+					t.Errorf("%+v", f)
+				}
+				wall := time.Unix(0, f.Time+r.batch.Wall-r.batch.Now)
+				if f.Time < last || wall.Before(before.Add(-time.Second)) || wall.After(time.Now().Add(time.Second)) {
+					t.Errorf("received at %v, before that %d", wall, last)
+				}
+				last = f.Time
+			}
+		})
+	}
+}
+
+// TestTakesNothing reads the packets of a conversation that goes on as if nobody did.
+func TestTakesNothing(t *testing.T) {
+	sender, host := cable(t)
+	sender.Address("wire", "192.0.2.1/24")
+	host.Address("tap", "192.0.2.2/24")
+	s := open(t, host, Config{}, "tap")
+	conversation(t, sender, host, 1<<10)
+	var bytes int
+	for r := read(t, s); bytes == 0; {
+		for _, f := range r.next() {
+			bytes += f.Wire
+		}
+	}
+}
+
+// conversation sends so many bytes over a TCP connection from 192.0.2.1 to 192.0.2.2.
+func conversation(t *testing.T, client, server *nettest.Host, size int) {
+	t.Helper()
+	var listener net.Listener
+	var err error
+	server.Do(func() { listener, err = net.Listen("tcp4", "192.0.2.2:80") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	received := make(chan int64, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			received <- -1
+			return
+		}
+		defer conn.Close()
+		n, _ := io.Copy(io.Discard, conn)
+		received <- n
+	}()
+	var conn net.Conn
+	client.Do(func() { conn, err = net.Dial("tcp4", "192.0.2.2:80") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(make([]byte, size)); err != nil {
+		t.Error(err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := <-received; n != int64(size) {
+		t.Errorf("%d of %d bytes arrived", n, size)
+	}
+}
+
+// TestOneWorkerPerFlow sends many flows over two interfaces, the answers over the other: each flow reaches one queue.
+func TestOneWorkerPerFlow(t *testing.T) {
+	sender, host := cable(t)
+	nettest.Cable(sender, "wire2", host, "tap2", 1)
+	s := open(t, host, Config{Workers: 4, Incoming: true}, "tap", "tap2")
+	there, back := sender.Wire("wire"), sender.Wire("wire2")
+	const flows = 64
+	for port := uint16(1000); port < 1000+flows; port++ {
+		client, server := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+		there.Send(nettest.UDP{Source: client, Dest: server, SourcePort: port, DestinationPort: 53}.Frame(nil))
+		back.Send(nettest.UDP{Source: server, Dest: client, SourcePort: 53, DestinationPort: port}.Frame(nil))
+	}
+	type seen struct{ queue, device int }
+	got := make(map[uint16][]seen)
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	ctx, done := context.WithTimeout(t.Context(), patience)
+	defer done()
+	total := 0
+	for i, q := range s.Queues() {
+		all.Go(func() {
+			var b packet.Batch
+			for ctx.Err() == nil {
+				if err := q.Receive(ctx, &b, -1); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				for _, f := range b.Frames[:b.N] {
+					var h packet.Headers
+					packet.DecodeLink(f.Link, f.Data, f.Wire, &h)
+					port := max(h.SrcPort, h.DstPort)
+					got[port] = append(got[port], seen{i, int(f.Interface)})
+					if total++; total == 2*flows {
+						done()
+					}
+				}
+				mu.Unlock()
+				q.Release()
+			}
+		})
+	}
+	all.Wait()
+	used := make(map[int]bool)
+	for port, list := range got {
+		if len(list) != 2 || list[0].queue != list[1].queue || list[0].device == list[1].device {
+			t.Errorf("port %d: %v", port, list)
+			continue
+		}
+		used[list[0].queue] = true
+	}
+	if len(got) != flows || len(used) != 4 {
+		t.Errorf("%d of %d flows on %d of 4 queues", len(got), flows, len(used))
+	}
+}
+
+// TestTagsAreThere has VLAN tags in the frames, as they were on the wire, though the kernel strips the outer one.
+func TestTagsAreThere(t *testing.T) {
+	for _, tags := range [][]uint16{nil, {7}, {7, 8}} {
+		t.Run(fmt.Sprint(tags), func(t *testing.T) {
+			sender, host := cable(t)
+			r := read(t, open(t, host, Config{}, "tap"))
+			sent := nettest.UDP{VLANs: tags}.Frame([]byte("tagged"))
+			sender.Wire("wire").Send(sent)
+			f := r.frames(1)[0]
+			if !slices.Equal(f.Data, sent) || f.Wire != len(sent) {
+				t.Errorf("%d bytes\n% x, want\n% x", f.Wire, f.Data, sent)
+			}
+		})
+	}
+}
+
+// TestCuts reads as much of a packet as the snap length says, and knows how long it was.
+func TestCuts(t *testing.T) {
+	sender, host := cable(t)
+	r := read(t, open(t, host, Config{SnapLength: 100}, "tap"))
+	sent := nettest.UDP{}.Frame(make([]byte, 1000))
+	sender.Wire("wire").Send(sent)
+	if f := r.frames(1)[0]; len(f.Data) != 100 || f.Wire != len(sent) || !slices.Equal(f.Data, sent[:100]) {
+		t.Errorf("%d of %d bytes, want 100 of %d", len(f.Data), f.Wire, len(sent))
+	}
+}
+
+// TestWithoutEthernet reads an interface whose packets have no link-layer header.
+func TestWithoutEthernet(t *testing.T) {
+	nettest.Require(t)
+	host := nettest.NewHost(t)
+	tun := &netlink.Tuntap{
+		LinkAttrs: netlink.LinkAttrs{Name: "tun0"}, Mode: netlink.TUNTAP_MODE_TUN, Flags: netlink.TUNTAP_NO_PI | netlink.TUNTAP_ONE_QUEUE, Queues: 1,
+	}
+	var err error
+	host.Do(func() { err = netlink.LinkAdd(tun) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tun.Fds[0].Close()
+	host.SetUp("tun0")
+	r := read(t, open(t, host, Config{}, "tun0"))
+	sent := nettest.UDP{}.Frame([]byte("routed"))[14:]
+	if _, err := unix.Write(int(tun.Fds[0].Fd()), sent); err != nil {
+		t.Fatal(err)
+	}
+	if f := r.frames(1)[0]; f.Link != packet.LinkRaw || !slices.Equal(f.Data, sent) || f.Wire != len(sent) {
+		t.Errorf("%v, %d bytes\n% x, want\n% x", f.Link, f.Wire, f.Data, sent)
+	}
+}
+
+// TestMergedPackets sends a stream that the kernel carries in packets longer than the interface allows: each tells into how
+// many it would be cut.
+func TestMergedPackets(t *testing.T) {
+	sender, host := cable(t)
+	sender.Address("wire", "192.0.2.1/24")
+	host.Address("tap", "192.0.2.2/24")
+	s := open(t, host, Config{Incoming: true}, "tap")
+	const size = 1 << 20
+	conversation(t, sender, host, size)
+	merged, data := 0, 0
+	for r := read(t, s); data < size; {
+		for _, f := range r.next() {
+			var h packet.Headers
+			packet.DecodeLink(f.Link, f.Data, f.Wire, &h)
+			if h.Proto != packet.ProtoTCP {
+				continue // ARP
+			}
+			payload := f.Wire - 14 - 20 - int(f.Data[14+20+12]>>4)*4
+			data += payload
+			if payload > 1460 {
+				if merged++; f.SegmentSize == 0 || f.SegmentSize > 1460 {
+					t.Fatalf("%d bytes of data in segments of %d", payload, f.SegmentSize)
+				}
+			} else if f.SegmentSize != 0 {
+				t.Fatalf("%d bytes of data in segments of %d", payload, f.SegmentSize)
+			}
+		}
+	}
+	if merged == 0 {
+		t.Error("no packet was merged: this test proves nothing")
+	}
+}
+
+// TestOverrun sends more than the ring holds while nobody reads: what is missing is counted, once.
+func TestOverrun(t *testing.T) {
+	sender, host := cable(t)
+	s := open(t, host, Config{}, "tap")
+	wire := sender.Wire("wire")
+	const sent = 20_000
+	for i := range sent {
+		wire.Send(numbered(i))
+	}
+	r := read(t, s)
+	for {
+		if err := r.queue.Receive(t.Context(), &r.batch, 100*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		if r.batch.N == 0 {
+			break
+		}
+	}
+	received, dropped := counter(s, "received"), counter(s, "ring_dropped")
+	backlog := host.Link("tap").Attrs().Statistics.RxDropped // what a busy machine has dropped before it came to the ring
+	if received+dropped+backlog != sent || dropped == 0 || received == 0 || counter(s, "ring_full") == 0 {
+		t.Errorf("%d received, %d dropped, %d before the ring, of %d", received, dropped, backlog, sent)
+	}
+	if again := counter(s, "ring_dropped"); again != dropped {
+		t.Errorf("%d dropped, and then %d", dropped, again)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if after := counter(s, "ring_dropped"); after != dropped {
+		t.Errorf("%d dropped, and after closing %d", dropped, after)
+	}
+}
+
+// TestManyRounds reads more than the ring holds, in order, and loses nothing when it keeps up.
+func TestManyRounds(t *testing.T) {
+	sender, host := cable(t)
+	s := open(t, host, Config{RingSize: minRing}, "tap")
+	r, wire := read(t, s), sender.Wire("wire")
+	next := 0
+	for round := range 200 {
+		for i := range 250 { // fewer than the kernel lets wait in front of a host
+			wire.Send(numbered(round*250 + i))
+		}
+		for _, f := range r.frames(250) {
+			if n := number(f.Data); n != next {
+				t.Fatalf("number %d follows %d", n, next-1)
+			}
+			next++
+		}
+	}
+	if dropped := counter(s, "ring_dropped"); dropped != 0 || counter(s, "malformed_packets") != 0 {
+		t.Errorf("%d dropped", dropped)
+	}
+}
+
+// TestLife takes an interface down and up, renames it, removes it and makes it again.
+func TestLife(t *testing.T) {
+	sender, host := cable(t)
+	told := make(news, 1)
+	s := open(t, host, Config{Warn: told.warn}, "tap")
+	r := read(t, s)
+	number1 := 0
+	receive := func() {
+		t.Helper()
+		number1++
+		sender.Wire("wire").Send(numbered(number1))
+		for {
+			for _, f := range r.next() {
+				if number(f.Data) == number1 {
+					return
+				}
+			}
+		}
+	}
+	receive()
+
+	host.SetDown("tap")
+	told.wait(t, s, "down", func(st State) bool { return st.Condition == Down })
+	host.SetUp("tap")
+	told.wait(t, s, "up again", func(st State) bool { return st.Condition == Up && st.Opened == 1 })
+	receive()
+
+	host.SetDown("tap")
+	link := host.Link("tap")
+	host.Do(func() {
+		if err := netlink.LinkSetName(link, "renamed"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	host.SetUp("renamed")
+	told.wait(t, s, "renamed", func(st State) bool { return st.Condition == Up && st.Renamed == "renamed" })
+	receive()
+
+	host.Delete("renamed")
+	told.wait(t, s, "gone", func(st State) bool { return st.Condition == Waiting && strings.Contains(st.Error, "no such interface") })
+	nettest.Cable(sender, "wire", host, "tap", 1)
+	told.wait(t, s, "there again", func(st State) bool { return st.Condition == Up && st.Opened == 2 && st.Renamed == "" })
+	receive()
+}
+
+// TestDownAtTheStart opens an interface that is down, with several workers, and reads it when it is up.
+func TestDownAtTheStart(t *testing.T) {
+	sender, host := cable(t)
+	host.SetDown("tap")
+	told := make(news, 1)
+	s := open(t, host, Config{Workers: 2, Warn: told.warn}, "tap")
+	if st := s.States()[0]; st.Condition != Down || st.Opened != 0 {
+		t.Errorf("%+v", st)
+	}
+	host.SetUp("tap")
+	told.wait(t, s, "up", func(st State) bool { return st.Condition == Up })
+	sender.Wire("wire").Send(numbered(1))
+	got := make(chan struct{}, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var readers sync.WaitGroup
+	for _, q := range s.Queues() {
+		readers.Go(func() {
+			var b packet.Batch
+			for ctx.Err() == nil {
+				if err := q.Receive(ctx, &b, -1); err != nil {
+					t.Error(err)
+					return
+				}
+				if b.N > 0 {
+					got <- struct{}{}
+					cancel()
+				}
+			}
+		})
+	}
+	readers.Wait()
+	select {
+	case <-got:
+	default:
+		t.Error("nothing was read")
+	}
+}
+
+// TestEnds ends a wait by its context, and the source for good by Close.
+func TestEnds(t *testing.T) {
+	_, host := cable(t)
+	s := open(t, host, Config{}, "tap")
+	q := s.Queues()[0]
+	ctx, cancel := context.WithCancel(t.Context())
+	var b packet.Batch
+	ended := make(chan error)
+	go func() { ended <- q.Receive(ctx, &b, -1) }()
+	cancel()
+	if err := <-ended; err != nil || b.N != 0 || b.Now == 0 {
+		t.Errorf("%v, %d frames at %d", err, b.N, b.Now)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Receive(t.Context(), &b, -1); !errors.Is(err, io.EOF) {
+		t.Errorf("%v after the end", err)
+	}
+}
+
+func TestDoesNotOpen(t *testing.T) {
+	nettest.Require(t)
+	host := nettest.NewHost(t)
+	c := Config{Interfaces: []Interface{{Name: "nosuch0"}}, Workers: 1, RingSize: minRing, SnapLength: 256}
+	host.Do(func() {
+		if _, err := Open(c); !errors.Is(err, ErrInterfaceMissing) || !strings.Contains(err.Error(), "nosuch0") {
+			t.Errorf("%v", err)
+		}
+	})
+	// A thread without capabilities is not given back.
+	c.Interfaces[0].Name = "lo"
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var none [2]unix.CapUserData
+		if err := unix.Capset(&header, &none[0]); err != nil {
+			result <- err
+			return
+		}
+		_, err := Open(c)
+		result <- err
+	}()
+	if err := <-result; !errors.Is(err, ErrCapability) {
+		t.Errorf("%v without capabilities", err)
+	}
+}

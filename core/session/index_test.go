@@ -77,3 +77,30 @@ func TestAmongEquals(t *testing.T) {
 		}
 	}
 }
+
+// TestPrefetchIsAHint changes the table between Prefetch and what is asked after it: a session that ended is not found, nor
+// the one that has its entry, and one that began is.
+func TestPrefetchIsAHint(t *testing.T) {
+	r := newRig(t, numShards) // one entry per shard: the next session of the shard takes it
+	var (
+		old Replaced
+		got Session
+	)
+	first := fromClient(packet.ProtoUDP, 0)
+	keys := []Key{*r.key(&first.Tuple, 1), *r.key(&first.Tuple, 2)}
+	r.Create(first, 1, base, &Params{ID: 1}, &old)
+	r.Prefetch(keys)
+	if !r.Table.Get(&keys[0], base, &got) || got.ID != 1 {
+		t.Fatalf("session %d, want the one that was prefetched", got.ID)
+	}
+	r.Create(first, 2, base, &Params{ID: 2}, &old) // of the same shard: the first one is given up
+	if !old.Valid || old.ID != 1 {
+		t.Fatalf("session %d was given up, want 1", old.ID)
+	}
+	if r.Table.LookupDenied(&keys[0], first, base, &r.hit) || r.Table.Lookup(&keys[0], first, base, &r.hit) {
+		t.Error("a session that has ended is found")
+	}
+	if !r.Table.Get(&keys[1], base, &got) || got.ID != 2 {
+		t.Errorf("session %d, want the one that has begun", got.ID)
+	}
+}

@@ -15,6 +15,7 @@ type Key struct {
 	hash   uint64
 	domain uint32
 	from   uint32 // the end of the flow that the packet comes from: 0 is a, 1 is b
+	hint   uint32 // the entry that Prefetch has found, 0 = none: it may have become another session's since
 }
 
 // flowKey is what both directions have in common: its ends are put in order. It is five words without padding, compared and
@@ -44,7 +45,7 @@ func (t *Table) SetKey(k *Key, tuple *packet.Tuple, domain uint32) {
 	}
 	k.rest = uint64(ports)<<32 | uint64(tuple.Proto)<<8 | uint64(tuple.Family)
 	k.from = uint32(from)
-	k.domain = domain
+	k.domain, k.hint = domain, 0
 	k.hash = k.flowKey.hash(&t.secret)
 }
 

@@ -19,8 +19,9 @@ func (t *Table) Prefetch(keys []Key) {
 			if link == 0 {
 				break
 			}
-			if i := link ^ tag; i <= s.indexMask {
-				prefetchPair(unsafe.Pointer(&s.entries[i]))
+			if at := link ^ tag; at <= s.indexMask {
+				prefetchPair(unsafe.Pointer(&s.entries[at]))
+				k.hint = at
 				break
 			}
 		}

@@ -111,10 +111,11 @@ type Held struct {
 	One, Many string // "policy", "policies"
 }
 
-// Counter is one of a hook's own counters.
+// Counter is one of a hook's own counters, as metrics and status show it.
 type Counter struct {
-	Name           string
-	Packets, Bytes uint64
+	Name    string `json:"name"`
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
 }
 
 // Plugin is a plugin that offers a hook.

@@ -11,6 +11,9 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/source"
 )
 
 // sample is a ledger whose sums hold.
@@ -116,8 +119,8 @@ func snapshot() Snapshot {
 		Ledger:      l,
 		RateLimited: map[string]map[string]uint64{"policy-deny": {"untrust": 10}},
 		Sinks:       map[string]Sink{"audit": {Up: true, Runs: 3, LagRecords: 2, LagSeconds: 0.5}},
-		Sources:     map[string][]SourceCounter{"wan": {{Name: "received", Queue: 1, Value: 60}, {Name: "reopened", Queue: -1, Value: 1}}},
-		Hooks:       map[string][]HookCounter{"edge": {{Name: "ntp", Packets: 4, Bytes: 400}}},
+		Sources:     map[string][]source.Counter{"wan": {{Name: "received", Queue: 1, Value: 60}, {Name: "reopened", Queue: -1, Value: 1}}},
+		Hooks:       map[string][]hook.Counter{"edge": {{Name: "ntp", Packets: 4, Bytes: 400}}},
 	}
 }
 

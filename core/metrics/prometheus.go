@@ -4,6 +4,10 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/sdk"
 )
 
 // Snapshot is everything that metrics show, read at one moment.
@@ -11,8 +15,8 @@ type Snapshot struct {
 	Ledger      Ledger
 	RateLimited map[string]map[string]uint64 // by kind and zone
 	Sinks       map[string]Sink
-	Sources     map[string][]SourceCounter
-	Hooks       map[string][]HookCounter
+	Sources     map[string][]source.Counter
+	Hooks       map[string][]hook.Counter
 }
 
 // Sink is how a sink is doing.
@@ -24,26 +28,7 @@ type Sink struct {
 	// GivenUpBefore are the events, by kind, that earlier runs gave up and that this run's stream announces. It does not
 	// change while the pipeline runs.
 	GivenUpBefore map[string]uint64
-	Counters      []SinkCounter
-}
-
-// SinkCounter is one of a sink's own counters.
-type SinkCounter struct {
-	Name  string
-	Value uint64
-}
-
-// SourceCounter is one of a source's own counters.
-type SourceCounter struct {
-	Name  string
-	Queue int // -1: of the whole source
-	Value uint64
-}
-
-// HookCounter is one of a hook's own counters.
-type HookCounter struct {
-	Name           string
-	Packets, Bytes uint64
+	Counters      []sdk.Counter
 }
 
 // Collector exposes snapshots to Prometheus. It keeps no counters of its own: the ledger is the truth.
@@ -171,19 +156,19 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 			count(d.sink, c.Value, sink, c.Name)
 		}
 	}
-	for source, counters := range s.Sources {
+	for name, counters := range s.Sources {
 		for _, c := range counters {
 			queue := "all"
 			if c.Queue >= 0 {
 				queue = strconv.Itoa(c.Queue)
 			}
-			count(d.source, c.Value, source, queue, c.Name)
+			count(d.source, c.Value, name, queue, c.Name)
 		}
 	}
-	for hook, counters := range s.Hooks {
+	for name, counters := range s.Hooks {
 		for _, c := range counters {
-			count(d.hookPackets, c.Packets, hook, c.Name)
-			count(d.hookBytes, c.Bytes, hook, c.Name)
+			count(d.hookPackets, c.Packets, name, c.Name)
+			count(d.hookBytes, c.Bytes, name, c.Name)
 		}
 	}
 	gauge(d.unaccounted, float64(s.Ledger.Unaccounted))

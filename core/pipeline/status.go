@@ -11,6 +11,7 @@ import (
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/worker"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -70,21 +71,7 @@ func (pl *Pipeline) packets() metrics.Packets {
 	p := metrics.Packets{DroppedAt: make(map[string]uint64), RefusedAs: make(map[string]uint64)}
 	var sum worker.Counts
 	for _, w := range pl.workers {
-		c := w.Counts()
-		sum.Received += c.Received
-		sum.Bytes += c.Bytes
-		sum.Forwarded += c.Forwarded
-		sum.Passed += c.Passed
-		sum.Orphans += c.Orphans
-		sum.Strays += c.Strays
-		sum.OutOfState += c.OutOfState
-		sum.Unkept += c.Unkept
-		for i, n := range c.Dropped {
-			sum.Dropped[i] += n
-		}
-		for i, n := range c.Causes {
-			sum.Causes[i] += n
-		}
+		sum.Add(w.Counts())
 	}
 	p.Received, p.Bytes, p.Forwarded, p.Passed = sum.Received, sum.Bytes, sum.Forwarded, sum.Passed
 	p.Orphans, p.Strays, p.NotIP = sum.Orphans, sum.Strays, sum.Causes[packet.NotIP]
@@ -113,8 +100,8 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		Ledger:      pl.ledger(states),
 		RateLimited: make(map[string]map[string]uint64),
 		Sinks:       make(map[string]metrics.Sink),
-		Sources:     make(map[string][]metrics.SourceCounter),
-		Hooks:       make(map[string][]metrics.HookCounter),
+		Sources:     make(map[string][]source.Counter),
+		Hooks:       make(map[string][]hook.Counter),
 	}
 	for k, zones := range pl.gate.Ledger().LimitedByZone {
 		by := make(map[string]uint64)
@@ -130,23 +117,17 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 			GivenUpBefore: pl.carried.before(i),
 		}
 		if r, ok := pl.plan.sinks[i].sink.(sdk.CounterReporter); ok {
-			for _, c := range r.Counters() {
-				sink.Counters = append(sink.Counters, metrics.SinkCounter(c))
-			}
+			sink.Counters = r.Counters()
 		}
 		s.Sinks[pl.plan.sinks[i].name] = sink
 	}
 	for i, src := range pl.sources {
-		for _, c := range src.Counters() {
-			name := pl.plan.sources[i].name
-			s.Sources[name] = append(s.Sources[name], metrics.SourceCounter{Name: c.Name, Queue: c.Queue, Value: c.Value})
-		}
+		name := pl.plan.sources[i].name
+		s.Sources[name] = append(s.Sources[name], src.Counters()...)
 	}
 	for _, h := range pl.hooks {
 		if h.Counters != nil {
-			for _, c := range h.Counters() {
-				s.Hooks[h.name] = append(s.Hooks[h.name], metrics.HookCounter(c))
-			}
+			s.Hooks[h.name] = append(s.Hooks[h.name], h.Counters()...)
 		}
 	}
 	return s
@@ -169,12 +150,12 @@ func lag(s replay.State) float64 {
 
 // Status is a pipeline for an operator, as /status shows it.
 type Status struct {
-	Epoch   uint64                 `json:"epoch"`
-	Uptime  float64                `json:"uptime_seconds"`
-	Sources map[string]any         `json:"sources"`
-	Sinks   map[string]SinkStatus  `json:"sinks"`
-	Hooks   map[string][]HookCount `json:"hooks,omitempty"`
-	Ledger  metrics.Ledger         `json:"ledger"`
+	Epoch   uint64                    `json:"epoch"`
+	Uptime  float64                   `json:"uptime_seconds"`
+	Sources map[string]any            `json:"sources"`
+	Sinks   map[string]SinkStatus     `json:"sinks"`
+	Hooks   map[string][]hook.Counter `json:"hooks,omitempty"`
+	Ledger  metrics.Ledger            `json:"ledger"`
 }
 
 // SinkStatus is one sink for an operator.
@@ -199,18 +180,11 @@ type SinkStatus struct {
 	Counters map[string]uint64 `json:"counters,omitempty"` // the sink's own
 }
 
-// HookCount is one counter of a hook.
-type HookCount struct {
-	Name    string `json:"name"`
-	Packets uint64 `json:"packets"`
-	Bytes   uint64 `json:"bytes"`
-}
-
 // Status reads the status. Any goroutine.
 func (pl *Pipeline) Status() Status {
 	st := Status{
 		Epoch: pl.epoch, Uptime: time.Since(pl.started).Seconds(),
-		Sources: make(map[string]any), Sinks: make(map[string]SinkStatus), Hooks: make(map[string][]HookCount),
+		Sources: make(map[string]any), Sinks: make(map[string]SinkStatus), Hooks: make(map[string][]hook.Counter),
 	}
 	states := make([]replay.State, len(pl.rings))
 	for i, r := range pl.rings {
@@ -240,9 +214,7 @@ func (pl *Pipeline) Status() Status {
 	}
 	for _, h := range pl.hooks {
 		if h.Counters != nil {
-			for _, c := range h.Counters() {
-				st.Hooks[h.name] = append(st.Hooks[h.name], HookCount(c))
-			}
+			st.Hooks[h.name] = append(st.Hooks[h.name], h.Counters()...)
 		}
 	}
 	st.Ledger = pl.ledger(states)

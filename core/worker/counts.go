@@ -87,6 +87,24 @@ func (w *Worker) Counts() (c Counts) {
 	return c
 }
 
+// Add adds the packets of another worker.
+func (c *Counts) Add(other Counts) {
+	c.Received += other.Received
+	c.Bytes += other.Bytes
+	c.Forwarded += other.Forwarded
+	c.Passed += other.Passed
+	for i, n := range other.Dropped {
+		c.Dropped[i] += n
+	}
+	for i, n := range other.Causes {
+		c.Causes[i] += n
+	}
+	c.Orphans += other.Orphans
+	c.Strays += other.Strays
+	c.OutOfState += other.OutOfState
+	c.Unkept += other.Unkept
+}
+
 // Refused adds up the causes for which frames were refused.
 func (c *Counts) Refused() (n uint64) {
 	for cause, v := range c.Causes {

@@ -30,7 +30,7 @@ var layers = []layer{
 		"internal/spelling", "internal/tally", "internal/terminal", "internal/unpack",
 	}},
 	{"helpers", []string{"internal/table", "internal/values"}},
-	{"data", []string{"sdk/event", "core/packet", "core/metrics", "internal/logverify", "xsk"}},
+	{"data", []string{"sdk/event", "core/packet", "internal/logverify", "xsk"}},
 	{"parts", []string{
 		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application",
 		"internal/statedir",
@@ -39,7 +39,7 @@ var layers = []layer{
 		"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/sinkplugin", "internal/framefile", "internal/inflight", "internal/topic",
 		"internal/options",
 	}},
-	{"configuration", []string{"core/config"}},
+	{"configuration and metrics", []string{"core/config", "core/metrics"}},
 	{"loops and plugins", []string{
 		"core/worker", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sources/afpacket", "sources/capture", "sources/xdp",
 		"sinks/file", "sinks/syslog", "sinks/unixsock", "sinks/nats", "sinks/kafka",

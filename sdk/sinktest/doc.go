@@ -15,5 +15,5 @@
 //
 // [Config] is the configuration of such a sink, and [Conform] what every sink has to pass.
 //
-// It imports nothing of this module outside sdk.
+// It imports nothing of this module outside sdk but helpers.
 package sinktest

@@ -13,8 +13,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/sdk"
 )
 
 // full is a snapshot in which every metric has a value.
@@ -27,10 +30,10 @@ func full() metrics.Snapshot {
 		},
 		RateLimited: map[string]map[string]uint64{"policy-deny": {"unknown": 1}},
 		Sinks: map[string]metrics.Sink{"events": {
-			Counters: []metrics.SinkCounter{{Name: "reconnects"}}, GivenUpBefore: map[string]uint64{"policy-deny": 1},
+			Counters: []sdk.Counter{{Name: "reconnects"}}, GivenUpBefore: map[string]uint64{"policy-deny": 1},
 		}},
-		Sources: map[string][]metrics.SourceCounter{"wan": {{Name: "received"}}},
-		Hooks:   map[string][]metrics.HookCounter{"screens": {{Name: "land"}}},
+		Sources: map[string][]source.Counter{"wan": {{Name: "received"}}},
+		Hooks:   map[string][]hook.Counter{"screens": {{Name: "land"}}},
 	}
 }
 

@@ -16,6 +16,8 @@ type Table struct {
 	turns   []turn // by worker
 	// fullAt is when a session was last refused or given up for want of room, in ns and to a wheel slot; 0 = never.
 	fullAt atomic.Int64
+	// large is set when there have been so many sessions that caches do not hold them, see [Table.Prefetch].
+	large atomic.Bool
 }
 
 // New builds a table. Its memory, about 171 bytes per session, is reserved at once and touched as sessions come.

@@ -1,7 +1,7 @@
-// Package admission is the only way for an event into a ring: a limiter, then for each sink its filter, its credits, the
-// sequence number, and last the encoding.
+// Package admission decides which events go into the rings of the sinks; no event gets into a ring otherwise.
 //
-// Each step costs only what passes it. A refused event costs no sequence number, no encoding, no allocation; a refusal by
+// An event passes the limiter, then for each sink its filter and its credits; it gets its sequence number, and is encoded
+// last. Each step costs only what passes it. A refused event costs no sequence number, no encoding, no allocation; a refusal by
 // the limiter is one load and one compare.
 //
 // A [Gate] has a [Lane] for each worker. A worker asks its lane about every event ([Lane.Offer]), collects those that pass

@@ -55,7 +55,7 @@ type SinkLedger struct {
 }
 
 // Ledger adds up what the lanes have published. At rest it is exact; while workers run, it is exact for each worker at
-// the end of some batch. Any goroutine.
+// the end of some batch. Safe for concurrent use.
 func (g *Gate) Ledger() Ledger {
 	led := Ledger{LimitedByZone: make(map[event.Kind]map[uint16]uint64), Sinks: make([]SinkLedger, len(g.sinks))}
 	for i, s := range g.sinks {

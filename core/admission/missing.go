@@ -137,7 +137,7 @@ func (g *Gate) AnnounceMissing(i int, stop <-chan struct{}) {
 }
 
 // Untold returns what is missing in the stream of a sink whose ring was abandoned, and no loss record that was delivered
-// tells. Any goroutine.
+// tells. Safe for concurrent use.
 func (g *Gate) Untold(i int) event.LossCounts {
 	s := g.sinks[i]
 	all := s.Ring.Untold()

@@ -1,5 +1,4 @@
-// Package config reads pipeline.toml and the files of its drop-in directory, and reports every mistake with its place and
-// with what would be right.
+// Package config reads pipeline.toml and its drop-in directory, and reports every mistake with its place.
 //
 // It knows the syntax, the places of keys, and which tables there are. The options of a table belong to the package that
 // uses them. That package defines a struct with a `toml` tag for each key, sets its defaults, and checks its values (see

@@ -9,8 +9,8 @@ import (
 	"github.com/rtflow/pipelined/core/session"
 )
 
-// Whatever the text is: no panic, every problem stands at a place in the text, and a configuration without an error keeps
-// the promises that the rooms which use it rely on.
+// FuzzParse checks that, whatever the text is, nothing panics, every problem stands at a place in the text, and a
+// configuration without an error keeps the invariants that the packages which use it rely on.
 func FuzzParse(f *testing.F) {
 	for _, name := range []string{"full.toml", "mistakes.toml"} {
 		data, err := os.ReadFile(filepath.Join("testdata", name))

@@ -66,7 +66,7 @@ type Delivery struct {
 	nextReject uint64 // log the rejection of this number, if its reason is a new one
 }
 
-// Status is how a sink is doing.
+// Status is the state of a delivery, for operators.
 type Status struct {
 	Phase      Phase     `json:"phase"`
 	Since      time.Time `json:"since"` // of the phase
@@ -189,7 +189,7 @@ func (d *Delivery) endIdle(s *stream, returned <-chan struct{}, end func()) {
 	}
 }
 
-// enter notes a phase and logs what an operator should hear: the first failure of a row, and every other reason.
+// enter notes a phase. It logs the first of several failures in a row, and each whose reason is another than the one before.
 func (d *Delivery) enter(p Phase, err error) {
 	d.running.Store(p == Running)
 	d.mu.Lock()
@@ -215,7 +215,7 @@ func (d *Delivery) handedOut(n int) {
 	d.mu.Unlock()
 }
 
-// delivered notes an acknowledgement: the first one after a failure that released something is news.
+// delivered notes an acknowledgement, and logs the first one after a failure that released records.
 func (d *Delivery) delivered() {
 	if d.failing.Load() && uint64(d.Ring.Floor()) > d.failedAt.Load() && d.failing.CompareAndSwap(true, false) {
 		d.Log.Info("sink delivers again", "sink", d.Name)
@@ -238,13 +238,13 @@ func (d *Delivery) rejected(seq event.Seq, why string) {
 	}
 }
 
-// Connected reports whether the sink runs and does not wait for its destination. Any goroutine.
+// Connected reports whether the sink runs and does not wait for its destination. Safe for concurrent use.
 func (d *Delivery) Connected() bool {
 	w, ok := d.Sink.(sdk.Waiter)
 	return d.running.Load() && !(ok && w.Waiting())
 }
 
-// Status returns how the sink is doing. Any goroutine.
+// Status returns how the sink is doing. Safe for concurrent use.
 func (d *Delivery) Status() Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,8 +1,8 @@
-// Package deliver runs sinks: one goroutine per sink that calls Run, and when it returns rewinds the ring to the first
-// record that was not acknowledged, waits, and calls it again.
+// Package deliver runs sinks, a goroutine each, and runs them again from the first record not acknowledged.
 //
-// Reconnect-and-replay is therefore the same path for every sink, and a sink that panics, fails or hangs concerns only
-// its own ring.
+// A goroutine calls Run of its sink. When Run returns, it rewinds the ring to the first record that was not acknowledged,
+// waits, and calls Run again. Reconnecting and sending again is therefore the same path for every sink, and a sink that
+// panics, fails or hangs delays no records but those in its own ring.
 //
-// It does not know concrete sinks, and holds no queue: the ring is the queue.
+// The package does not know concrete sinks, and holds no queue: the ring is the queue.
 package deliver

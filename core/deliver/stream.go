@@ -21,7 +21,7 @@ type stream struct {
 	sessions func() iter.Seq[*event.Record]
 	epoch    uint64
 	owner    *Delivery
-	over     atomic.Bool // Run has returned: what its goroutines still do is not for the next run
+	over     atomic.Bool // Run has returned: what its goroutines still do must not change the next run
 	told     atomic.Bool // the sink knows that there is nothing more
 }
 
@@ -31,7 +31,7 @@ var (
 	_ sdk.DrainNotifier = (*stream)(nil)
 )
 
-// errOver is what a goroutine that a sink has left behind gets from the stream of a run that has ended.
+// errOver is the error of the methods of a stream whose run has ended.
 const errOver = sdk.Error("sdk: the stream ended when Run returned")
 
 func (s *stream) Next(ctx context.Context, wait time.Duration) (sdk.Batch, error) {

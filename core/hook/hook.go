@@ -99,7 +99,7 @@ type Instance struct {
 	// Permits is set if Session says what is logged of the sessions it permits, and when they time out. Of two such hooks
 	// the later one has its way.
 	Permits bool
-	// Counters, if set, returns the hook's own counters by name, for metrics and status. Called from any goroutine.
+	// Counters, if set, returns the hook's own counters by name, for metrics and status. Safe for concurrent use.
 	Counters func() []Counter
 	// Holds says what was configured, for people: 12 policies.
 	Holds []Held

@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// conns are a server's open connections, the oldest first. When one more than the limit is accepted, one gives way, so
-// that connections which do nothing keep neither descriptors nor other clients.
+// conns are a server's open connections, the oldest first. When one more than the limit is accepted, another one is closed,
+// so that idle connections neither use up descriptors nor keep other clients out.
 type conns struct {
 	limit int
 
@@ -49,10 +49,10 @@ func (c *conns) changed(nc net.Conn, state http.ConnState) {
 	}
 }
 
-// drop closes the oldest connection that asks for nothing, or else the oldest.
+// drop closes the oldest connection without a request, or else the oldest.
 func (c *conns) drop() {
 	i := max(slices.IndexFunc(c.open, func(o *conn) bool { return !o.asks }), 0)
-	_ = c.open[i].Close() // its peer is told or has gone
+	_ = c.open[i].Close() // an error means that the peer has gone
 	c.open = slices.Delete(c.open, i, i+1)
 	c.crowded++
 }

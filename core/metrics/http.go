@@ -13,7 +13,7 @@ import (
 // maxScrapes is how many requests for /metrics are answered at a time; more get 503.
 const maxScrapes = 4
 
-// Handler serves /metrics, /status as JSON, and /healthz: 200 while health returns nil, otherwise 503 and what is wrong.
+// Handler serves /metrics, /status as JSON, and /healthz: 200 while health returns nil, otherwise 503 and its error.
 // The metrics are those of c, of the process, and of the other collectors.
 func Handler(c *Collector, status func() any, health func() error, others ...prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
@@ -25,7 +25,7 @@ func Handler(c *Collector, status func() any, health func() error, others ...pro
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		if err := health(); err != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = w.Write([]byte(err.Error() + "\n")) // the client has gone: nobody to tell
+			_, _ = w.Write([]byte(err.Error() + "\n")) // an error means that the client has gone
 			return
 		}
 		_, _ = w.Write([]byte("ok\n"))
@@ -39,7 +39,7 @@ func Handler(c *Collector, status func() any, health func() error, others ...pro
 	return mux
 }
 
-// strict answers /healthz?strict, which losses is asked for beside health, and leaves the rest to next.
+// strict answers /healthz?strict by health and losses, and leaves all other requests to next.
 func strict(next http.Handler, health, losses func() error) http.Handler {
 	if losses == nil {
 		return next

@@ -1,7 +1,7 @@
-// Package metrics is the ledger of promise P1 and its Prometheus exposition.
+// Package metrics sums up the counters of all packages in a ledger, and serves it to people and to Prometheus.
 //
-// It holds the account of every packet and event in a form for people, JSON and Prometheus, and the sums that must hold. Whoever
-// decides counts; this package does not.
+// The ledger accounts for every packet and every event, and checks the sums of promise P1. The counters belong to the packages
+// that decide; this package counts nothing itself.
 package metrics
 
 import (
@@ -63,9 +63,8 @@ type Events struct {
 }
 
 // Queue is what became of the admitted events of a kind at one sink: admitted = Filtered + Queued + OverBudget +
-// Disconnected + Closed,
-// and Queued = Acknowledged + Rejected + Evicted + Abandoned + InFlight. Loss records are made at the sink: only the
-// second sum holds for them.
+// Disconnected + Closed, and Queued = Acknowledged + Rejected + Evicted + Abandoned + InFlight. Loss records are made at
+// the sink: only the second sum holds for them.
 type Queue struct {
 	Filtered     uint64 `json:"filtered"`
 	Queued       uint64 `json:"queued"`

@@ -10,7 +10,7 @@ import (
 	"github.com/rtflow/pipelined/sdk"
 )
 
-// Snapshot is everything that metrics show, read at one moment.
+// Snapshot is everything that the metrics show.
 type Snapshot struct {
 	Ledger      Ledger
 	RateLimited map[string]map[string]uint64 // by kind and zone
@@ -19,7 +19,7 @@ type Snapshot struct {
 	Hooks       map[string][]hook.Counter
 }
 
-// Sink is how a sink is doing.
+// Sink is the state of a sink.
 type Sink struct {
 	Up         bool
 	Runs       uint64
@@ -31,7 +31,7 @@ type Sink struct {
 	Counters      []sdk.Counter
 }
 
-// Collector exposes snapshots to Prometheus. It keeps no counters of its own: the ledger is the truth.
+// Collector exposes snapshots to Prometheus. It keeps no counters of its own.
 type Collector struct {
 	read func() Snapshot
 }
@@ -45,7 +45,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("pipelined_"+name, help, labels, nil)
 }
 
-// descs are built per collector: nothing in this package is global.
+// descs are the descriptions of all metrics.
 type descs struct {
 	packets, bytes, refused, droppedAt, unclaimed             *prometheus.Desc
 	sessions, sessionsTotal, events, limited, queue, inFlight *prometheus.Desc

@@ -24,14 +24,14 @@ const (
 	maxHeaderBytes = 16 << 10
 )
 
-// ServerOptions say whom a server answers.
+// ServerOptions say which requests a server answers.
 type ServerOptions struct {
 	// Hosts are the host names that requests may name, besides localhost. A request that names an address is answered:
 	// a web page that makes a browser ask for it (DNS rebinding) can only name a host.
 	Hosts []string
 	Token string       // what requests bring as "Authorization: Bearer TOKEN"; "" is nothing
 	Log   *slog.Logger // nil discards
-	// Losses returns an error while something is being lost: /healthz?strict is not healthy then. nil: nothing ever is.
+	// Losses returns an error while records or packets are being lost: /healthz?strict is not healthy then. It may be nil.
 	Losses func() error
 }
 
@@ -68,7 +68,7 @@ func (s *Server) Serve(l net.Listener) error {
 // Close ends Serve and closes all connections.
 func (s *Server) Close() error { return s.http.Close() }
 
-// guard answers requests that name a host of ours and bring the token.
+// guard answers requests that name one of the server's hosts and bring the token.
 func guard(next http.Handler, o ServerOptions) http.Handler {
 	want := sha256.Sum256([]byte(o.Token))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -21,7 +21,7 @@ type carried struct {
 	announced []event.LossCounts // of the sinks, by index; not changed after the pipeline was opened
 }
 
-// reserveEpochs returns the first of n epochs, one for each sink. Without knowing what earlier runs have used there is none.
+// reserveEpochs returns the first of n epochs, one for each sink. It is an error if the epochs of earlier runs are not known.
 func (pl *Pipeline) reserveEpochs(n int) (uint64, error) {
 	now, dir := uint64(pl.started.UnixNano()), pl.plan.options.State
 	if dir == nil {

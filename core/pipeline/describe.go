@@ -11,7 +11,7 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// Describe writes what the pipeline is, for people.
+// Describe writes a description of the pipeline for people.
 func (p *Plan) Describe(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "node\t%s\n", p.host)
@@ -53,7 +53,7 @@ func (p *Plan) Describe(w io.Writer) error {
 	return err
 }
 
-// summary counts what is chained.
+// summary returns the numbers of chained sources, hooks and sinks.
 func (p *Plan) summary() string {
 	parts := []string{counted(len(p.sources), "source", "sources")}
 	held := make(map[string]hook.Held)

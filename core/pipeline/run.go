@@ -24,7 +24,7 @@ import (
 // generation numbers the configuration. There is one as long as the daemon runs.
 const generation = 1
 
-// grace is how long a sink may take to return when it is told to.
+// grace is how long Run of a sink may take to return after its context has ended.
 const grace = time.Second
 
 // captureSeed keys the hashes of a capture's pipeline: the same capture gives the same events.
@@ -50,7 +50,7 @@ type Pipeline struct {
 	carried    carried
 }
 
-// Open opens the sources and builds everything behind them. Nothing runs yet. The caller calls Run, once.
+// Open opens the sources and builds everything behind them. The caller then calls Run once.
 func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
 	now := time.Now()
 	pl := &Pipeline{plan: p, started: now, hurry: make(chan struct{})}
@@ -267,10 +267,10 @@ func (pl *Pipeline) drain(ctx context.Context, limited bool, sinks *sync.WaitGro
 	}
 }
 
-// Hurry ends the draining of a pipeline that is stopping. Any goroutine.
+// Hurry ends the draining of a pipeline that is stopping. Safe for concurrent use.
 func (pl *Pipeline) Hurry() { pl.hurryOnce.Do(func() { close(pl.hurry) }) }
 
-// Reopen asks every sink that can to reopen what it writes to. Any goroutine.
+// Reopen asks every sink that can to reopen what it writes to. Safe for concurrent use.
 func (pl *Pipeline) Reopen() {
 	for _, s := range pl.plan.sinks {
 		if r, ok := s.sink.(sdk.Reopener); ok {

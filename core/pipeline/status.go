@@ -17,7 +17,7 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// Ledger accounts for every packet and event. It is exact when the pipeline rests. Any goroutine.
+// Ledger accounts for every packet and event. It is exact when the pipeline rests. Safe for concurrent use.
 func (pl *Pipeline) Ledger() metrics.Ledger {
 	// The rings are read before the lanes: what is seen leaving a ring has then been seen going in.
 	states := make([]replay.State, len(pl.rings))
@@ -90,7 +90,7 @@ func (pl *Pipeline) packets() metrics.Packets {
 	return p
 }
 
-// Snapshot reads everything that metrics show. Any goroutine.
+// Snapshot reads everything that metrics show. Safe for concurrent use.
 func (pl *Pipeline) Snapshot() metrics.Snapshot {
 	states := make([]replay.State, len(pl.rings))
 	for i, r := range pl.rings {
@@ -148,7 +148,7 @@ func lag(s replay.State) float64 {
 	return max(time.Since(time.Unix(0, s.OldestTime)).Seconds(), 0)
 }
 
-// Status is a pipeline for an operator, as /status shows it.
+// Status is the state of a pipeline, as /status shows it.
 type Status struct {
 	Epoch   uint64                    `json:"epoch"`
 	Uptime  float64                   `json:"uptime_seconds"`
@@ -158,7 +158,7 @@ type Status struct {
 	Ledger  metrics.Ledger            `json:"ledger"`
 }
 
-// SinkStatus is one sink for an operator.
+// SinkStatus is the state of a sink.
 type SinkStatus struct {
 	deliver.Status
 
@@ -180,7 +180,7 @@ type SinkStatus struct {
 	Counters map[string]uint64 `json:"counters,omitempty"` // the sink's own
 }
 
-// Status reads the status. Any goroutine.
+// Status reads the status. Safe for concurrent use.
 func (pl *Pipeline) Status() Status {
 	st := Status{
 		Epoch: pl.epoch, Uptime: time.Since(pl.started).Seconds(),
@@ -221,21 +221,22 @@ func (pl *Pipeline) Status() Status {
 	return st
 }
 
-// Losses returns an error while a ring overflows, or a source loses packets. Any goroutine.
+// Losses returns an error while a ring overflows, or a source loses packets. Safe for concurrent use.
 func (pl *Pipeline) Losses() error { return pl.watch.health() }
 
 // stuckAfter is how long a worker may make no progress. An idle worker looks up once a second.
 const stuckAfter = 10 * time.Second
 
-// health remembers when each worker was last seen to move.
+// health remembers when each worker was last seen to make progress.
 type health struct {
 	mu    sync.Mutex
 	beats []uint64
 	moved []time.Time
 }
 
-// Health returns an error if a worker has made no progress for ten seconds; not while the pipeline drains. The workers of a capture may wait for a sink
-// as long as it takes, and are not looked at. It must be called now and then to know. Any goroutine.
+// Health returns an error if a worker has made no progress for ten seconds, unless the pipeline drains. The workers of a
+// capture may wait for a sink as long as it takes, and are not looked at. Progress is measured between calls, so Health has to
+// be called every few seconds. Safe for concurrent use.
 func (pl *Pipeline) Health() error {
 	if !pl.plan.live || pl.ended.Load() {
 		return nil

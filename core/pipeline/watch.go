@@ -31,7 +31,7 @@ type loss struct {
 	said  time.Time
 }
 
-// news is what is to be said about a loss.
+// news is what is to be logged about a loss.
 type news uint8
 
 const (
@@ -41,7 +41,7 @@ const (
 	ends
 )
 
-// look takes the counter at now and returns what is to be said.
+// look takes the counter at now and returns what is to be logged.
 func (l *loss) look(now time.Time, counter uint64) news {
 	grown := counter > l.seen
 	switch {
@@ -71,7 +71,7 @@ func (l *loss) lost() uint64 {
 }
 
 // watch says in the log when rings overflow and when packets are lost before they are read: at the beginning, every
-// minute while it lasts, and at the end. Never per event.
+// minute while it lasts, and at the end.
 type watch struct {
 	log   *slog.Logger
 	sinks []string
@@ -119,7 +119,7 @@ func (w *watch) look(now time.Time) {
 	}
 }
 
-// say logs news of a loss, and forgets one that has ended.
+// say logs news of a loss, and forgets the loss if it has ended.
 func (w *watch) say(l *loss, what news, now time.Time, who, key, name string) {
 	overflows := key == "sink"
 	switch {

@@ -11,8 +11,8 @@ import (
 // loopback is the name of the interface that a host has for itself.
 const loopback = "lo"
 
-// checkWiring warns of what is right in each table and probably not meant in the whole: interfaces that several sources read,
-// or none. It is for sources of the configuration.
+// checkWiring warns of mistakes that show in no single table: interfaces that several sources read, or none. It is for
+// sources of the configuration.
 func (p *Plan) checkWiring() {
 	readers := make(map[uint32]reader)
 	known := len(p.sources) > 0 && p.live && p.file.Sure("pipeline") && p.file.Sure("sources")

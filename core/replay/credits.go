@@ -16,7 +16,8 @@ const (
 	// Announcement is the class of loss records. They have a small ceiling of their own, so that a storm, which makes them,
 	// cannot fill the reserve with them.
 	Announcement
-	// PolicyDeny, ScreenDrop, FilterLog and Unanswered are what may storm. Each has a ceiling, and they have one together.
+	// PolicyDeny, ScreenDrop, FilterLog and Unanswered are the telemetry classes, whose events may come in storms. Each has a
+	// ceiling, and they have one together.
 	PolicyDeny
 	ScreenDrop
 	FilterLog
@@ -27,7 +28,7 @@ const (
 	firstTelemetry = PolicyDeny
 )
 
-// Telemetry reports whether records of the class may storm.
+// Telemetry reports whether the class is one of the telemetry classes.
 func (c Class) Telemetry() bool { return c >= firstTelemetry }
 
 // ClassOf returns the class of a kind's records; of session records it is that of answered sessions.
@@ -38,7 +39,7 @@ var classOf = [event.NumKinds]Class{
 	event.PolicyDeny: PolicyDeny, event.ScreenDrop: ScreenDrop, event.FilterLog: FilterLog,
 }
 
-// counter is one ceiling, alone on its cache lines.
+// counter counts the credits in use below one ceiling. It has cache lines of its own.
 type counter struct {
 	used atomic.Int64
 	max  int64

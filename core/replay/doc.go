@@ -1,4 +1,4 @@
-// Package replay is one sink's ring: its queue, its budget and its retransmit buffer at once.
+// Package replay implements the ring of a sink: its queue, its budget and its retransmit buffer at once.
 //
 // A record owns one slot from admission until the sink's destination has acknowledged it, or until it is evicted or
 // abandoned and counted. There is no second queue behind the ring, so a budget cannot come back before the

@@ -41,7 +41,7 @@ const moveCost = 64
 // that is short, oldest first. A class at its own ceiling gives up records of that class; telemetry at its ceiling, or in
 // a full ring, the oldest telemetry, and of either only what no sink has ever had; a session record in a full ring the
 // oldest record, whatever it is. Loss records never evict. Nothing is evicted while the sink has records in hand: its
-// destination may have them already. Workers.
+// destination may have them already. Called only by workers.
 //
 // The first record given up that no sink has ever had becomes the loss record for all that are given up until the sink
 // is handed that record; its slot is kept. The number of a record that an earlier run has had stands for what was in it:
@@ -232,11 +232,11 @@ func (r *Ring) closeGaps(end uint64) {
 	r.floor = to
 }
 
-// Owes reports whether AnnounceOwed has something to put in. Workers.
+// Owes reports whether AnnounceOwed has a loss record to put in. Called only by workers.
 func (r *Ring) Owes() bool { return r.owes.Load() }
 
 // AnnounceOwed puts in the loss record for what was evicted and is not announced, if there is anything; the ring holds the
-// credit for it. Workers, before the records that fit again.
+// credit for it. Called only by workers, before the records that fit again.
 func (r *Ring) AnnounceOwed(generation uint32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

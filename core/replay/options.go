@@ -21,7 +21,7 @@ const (
 	MaxSlots = 1 << 22
 )
 
-// DefaultOptions returns what holds where neither [replay] nor the sink sets anything.
+// DefaultOptions returns the options for a sink where neither [replay] nor its table sets any.
 func DefaultOptions() Options {
 	return Options{Limits: Limits{Slots: 8192, Telemetry: 4096, PerKind: 1024}}
 }
@@ -70,7 +70,7 @@ func (o Options) Override(s table.Section) Options {
 	if set.Overflow != nil {
 		out.Overflow = *set.Overflow
 	}
-	// What cannot be read contradicts nothing: beside it only the widest limits hold.
+	// A value that cannot be read is no contradiction to the others: they are checked against the widest limits.
 	slots, telemetry := MaxSlots, MaxSlots
 	if set.Slots != nil && checkSlots(s, *set.Slots) {
 		out.Slots = *set.Slots

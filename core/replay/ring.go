@@ -27,7 +27,7 @@ func (l Limits) Window() int { return min(l.PerKind, announcements(l)) }
 const (
 	kindMask   = 0x0f
 	evicted    = 0x20 // given up; the slot is about to be freed. Only within an eviction
-	unanswered = 0x40 // of a session that nobody has answered
+	unanswered = 0x40 // the record is of a session that nobody has answered
 	rejected   = 0x80 // the sink rejected the record: at release it counts as rejected, not as acknowledged
 )
 
@@ -40,7 +40,7 @@ func classIn(state uint8) Class {
 	return classOf[state&kindMask]
 }
 
-// Ring is one sink's ring. See the methods for who may call them.
+// Ring is one sink's ring. Workers append to it, and one goroutine, the reader, takes records out. Methods say who may call them.
 type Ring struct {
 	records   []event.Record
 	published []atomic.Uint64 // the position published in the slot
@@ -103,7 +103,8 @@ func New(l Limits) (*Ring, error) {
 	return r, nil
 }
 
-// Acquire takes up to n credits for records of the class and returns how many it got: 0 from a closed ring. Workers.
+// Acquire takes up to n credits for records of the class and returns how many it got: 0 from a closed ring. Called only by
+// workers.
 func (r *Ring) Acquire(c Class, n int) int {
 	if r.closed.Load() {
 		return 0
@@ -113,7 +114,7 @@ func (r *Ring) Acquire(c Class, n int) int {
 
 // AcquireLoss takes a credit for a loss record that must stand before what is about to go in. Loss records have a
 // ceiling of their own, an eighth of what telemetry leaves, so that storms do not fill with them what the ring keeps for
-// sessions; above says that it may be passed by one, for the sake of a session record. Workers.
+// sessions; above says that it may be passed by one, for the sake of a session record. Called only by workers.
 func (r *Ring) AcquireLoss(above bool) bool {
 	if r.Acquire(Announcement, 1) == 1 {
 		return true
@@ -122,7 +123,7 @@ func (r *Ring) AcquireLoss(above bool) bool {
 }
 
 // AnnounceWith turns a credit of the class into one for a loss record and reports whether it did: one for telemetry only
-// below the ceiling of loss records. Workers.
+// below the ceiling of loss records. Called only by workers.
 func (r *Ring) AnnounceWith(c Class) bool {
 	if c.Telemetry() {
 		if r.credits.announcement.take(1) == 0 {
@@ -139,11 +140,11 @@ func (r *Ring) AnnounceWith(c Class) bool {
 func (r *Ring) Closed() bool { return r.closed.Load() }
 
 // Claim takes the next n positions and returns the first. The caller holds n credits and must Put every one of them.
-// Workers.
+// Called only by workers.
 func (r *Ring) Claim(n int) event.Seq { return event.Seq(r.next.Add(uint64(n)) - uint64(n)) }
 
 // Put writes a copy of rec, for which the caller holds a credit of the class, at a claimed position and publishes it.
-// Workers.
+// Called only by workers.
 func (r *Ring) Put(pos event.Seq, c Class, rec *event.Record) {
 	i := uint64(pos) & r.mask
 	r.records[i] = *rec
@@ -193,7 +194,7 @@ func (r *Ring) roomMade() {
 
 // Next lends the sink the published records that follow those of the last call, at most limit and as far as they stand
 // contiguously in memory; nil if there is none. The records are valid until the next call, or until they are
-// acknowledged. Reader.
+// acknowledged. Called only by the reader.
 func (r *Ring) Next(limit int) []event.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -213,7 +214,7 @@ func (r *Ring) Next(limit int) []event.Record {
 }
 
 // Sleep tells the ring that the reader is about to wait on the returned channel. It returns false if there is something
-// to read after all, or if the reader should look again. Reader.
+// to read after all, or if the reader should look again. Called only by the reader.
 func (r *Ring) Sleep() (<-chan struct{}, bool) {
 	r.waiting.Store(true)
 	r.mu.Lock()
@@ -227,7 +228,7 @@ func (r *Ring) Sleep() (<-chan struct{}, bool) {
 	return r.wake, true
 }
 
-// Drained reports whether the ring is draining and everything in it has been handed out. Reader.
+// Drained reports whether the ring is draining and everything in it has been handed out. Called only by the reader.
 func (r *Ring) Drained() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -239,7 +240,7 @@ func (r *Ring) drained() bool {
 }
 
 // Ack releases every record up to and including through. Going backwards does nothing. It is an error, and nothing is
-// released, to acknowledge what was never handed out. Sink, any goroutine.
+// released, to acknowledge what was never handed out. Safe for concurrent use.
 func (r *Ring) Ack(through event.Seq) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -292,7 +293,7 @@ func (r *Ring) release(end uint64, count *[event.NumKinds]uint64) {
 }
 
 // Reject marks one handed-out record as rejected: when it is acknowledged it counts as rejected. It reports whether the
-// record was there to be marked. Sink, any goroutine.
+// record was there to be marked. Safe for concurrent use.
 func (r *Ring) Reject(seq event.Seq) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -315,7 +316,7 @@ func (r *Ring) Rewind() {
 	r.sent = r.floor
 }
 
-// Drain makes Drained true once everything has been handed out. The workers have stopped. Any goroutine.
+// Drain makes Drained true once everything has been handed out. The workers have stopped. Safe for concurrent use.
 func (r *Ring) Drain() {
 	r.mu.Lock()
 	if !r.draining {
@@ -326,5 +327,5 @@ func (r *Ring) Drain() {
 	r.signal()
 }
 
-// Draining returns a channel that is closed when Drain is called. Any goroutine.
+// Draining returns a channel that is closed when Drain is called. Safe for concurrent use.
 func (r *Ring) Draining() <-chan struct{} { return r.drain }

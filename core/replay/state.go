@@ -2,7 +2,7 @@ package replay
 
 import "github.com/rtflow/pipelined/sdk/event"
 
-// Abandon closes the ring and releases what is left in it as abandoned. The workers have stopped. Any goroutine.
+// Abandon closes the ring and releases what is left in it as abandoned. The workers have stopped. Safe for concurrent use.
 func (r *Ring) Abandon() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -28,30 +28,30 @@ func (r *Ring) Abandon() {
 }
 
 // Untold returns what an abandoned ring has lost and no delivered loss record tells: what was in it, what the loss
-// records in it counted, and what was evicted and not yet announced. Any goroutine.
+// records in it counted, and what was evicted and not yet announced. Safe for concurrent use.
 func (r *Ring) Untold() event.LossCounts {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return event.LossCounts(r.untold)
 }
 
-// State is a ring at one moment.
+// State is a snapshot of a ring.
 type State struct {
 	Floor, Sent, Next event.Seq // sequence numbers: oldest held, next to hand out, next to claim
 	Held, Unsent      uint64    // records held, and of these those not handed out in this run
 	// OldestTime is the time of the oldest record held, in Unix nanoseconds; 0 if the ring is empty.
 	OldestTime int64
-	InFlight   [event.NumKinds]uint64 // counted slot by slot, not derived from other counters
+	InFlight   [event.NumKinds]uint64 // counted slot by slot, independently of other counters
 	Unanswered uint64                 // of InFlight, the records of unanswered sessions
 	Released   Released
 }
 
-// stateChunk is how many slots State looks at before it lets others at the ring.
+// stateChunk is how many slots State looks at before it releases the lock for a moment.
 const stateChunk = 1024
 
 // State counts what the ring holds. It walks the ring in pieces: for status and metrics, not for the event path. While
 // workers append and the sink acknowledges, InFlight and Released may be a moment apart, and records claimed and not yet
-// published are missing. Any goroutine.
+// published are missing. Safe for concurrent use.
 func (r *Ring) State() State {
 	r.mu.Lock()
 	floor, sent, next := r.floor, max(r.sent, r.floor), r.next.Load()
@@ -81,22 +81,22 @@ func (r *Ring) State() State {
 	return s
 }
 
-// Released returns how many records have left the ring. Any goroutine.
+// Released returns how many records have left the ring. Safe for concurrent use.
 func (r *Ring) Released() Released {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.released
 }
 
-// Floor returns the sequence number of the oldest record held, or the next to claim if there is none. Any goroutine.
+// Floor returns the sequence number of the oldest record held, or the next to claim if there is none. Safe for concurrent use.
 func (r *Ring) Floor() event.Seq {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return event.Seq(r.seqAt(r.floor))
 }
 
-// Taken returns how many records were released because the sink acknowledged them, rejected ones among them. Any
-// goroutine.
+// Taken returns how many records were released because the sink acknowledged them, rejected ones among them. Safe for
+// concurrent use.
 func (r *Ring) Taken() (n uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -109,5 +109,5 @@ func (r *Ring) Taken() (n uint64) {
 // Credits returns the credits in use: all, and those of the telemetry classes.
 func (r *Ring) Credits() (all, telemetry int) { return r.credits.inFlight() }
 
-// ReturnCredits gives back credits for which no position was claimed. Workers.
+// ReturnCredits gives back credits for which no position was claimed. Called only by workers.
 func (r *Ring) ReturnCredits(c Class, n int) { r.credits.release(c, n) }

@@ -25,9 +25,9 @@ type FrameSource interface {
 type Source interface {
 	// Queues returns its queues. Each gets a worker.
 	Queues() []FrameSource
-	// Status is shown to operators as JSON. Any goroutine; must not block.
+	// Status is shown to operators as JSON. Safe for concurrent use; must not block.
 	Status() any
-	// Counters are shown as metrics. Any goroutine; must not block.
+	// Counters are shown as metrics. Safe for concurrent use; must not block.
 	Counters() []Counter
 	// Close releases what the source holds. The workers have stopped.
 	Close() error

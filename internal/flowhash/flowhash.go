@@ -1,5 +1,4 @@
-// Package flowhash hashes what names a flow with a secret key: whoever does not know the key cannot choose flows that
-// collide.
+// Package flowhash hashes the key of a flow under a secret, so that senders cannot choose flows that collide.
 //
 // A word is combined with a secret before it is multiplied, and so is the word it is multiplied with. With a secret on one
 // side only, a sender could choose the other side to be 0 and make the product the same for every secret.

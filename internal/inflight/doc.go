@@ -1,7 +1,6 @@
-// Package inflight keeps account of the records that are on their way to a destination which confirms them in any order,
-// and acknowledges them to the daemon in theirs.
+// Package inflight acknowledges in order the records that a destination confirms in any order.
 //
-// A sink that publishes many records at a time to a broker hears of them out of order: the third is stored, then the first.
+// A sink that publishes many records at a time to a broker gets confirmations out of order: for the third, then for the first.
 // An acknowledgement to the ring is cumulative, so the third has to wait for the second. A [Window] waits for it:
 //
 //	w := inflight.New(1024)               // once per sink
@@ -18,5 +17,5 @@
 // A window outlives a run. What the broker has confirmed behind a record that it has not is still known when the daemon
 // hands the records out again: Add says so, and the sink does not send it twice.
 //
-// It handles numbers only: records, messages and retries are the sink's.
+// It handles sequence numbers only: records, messages and retries belong to the sink.
 package inflight

@@ -10,8 +10,9 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// Window is the account of one sink. Begin, Add, Wait, Drain and End are for the goroutine that Run was called on, the
-// others for any. What Done and Reject are told after End is kept as knowledge, or forgotten, and touches no stream.
+// Window keeps account of the records of one sink that are on their way. Begin, Add, Wait, Drain and End are called only by
+// the goroutine that Run was called on; the other methods are safe for concurrent use. After End nothing is acknowledged to
+// the stream of the run, nor rejected.
 type Window struct {
 	mu    sync.Mutex
 	floor event.Seq     // the destination has this one and all before it, or they are given up

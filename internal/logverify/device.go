@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// What is here takes the messages of real devices of any release. A message must say what it is, and its addresses and numbers
-// must be some; which parameters it has and in which order is the release's business.
+// This file checks the messages of real devices of any release. A message must have a known tag, and valid addresses and
+// numbers; which parameters it has and in which order depends on the release.
 
 var (
 	// stampAndZone is a TIMESTAMP of RFC 5424, whose zone older devices leave out.
@@ -31,7 +31,7 @@ func isJunos(program, tag string) bool {
 
 func isFilter(text []byte) bool { return anyFilter.Match(text) }
 
-// mend makes of a device's message one that a strict parser takes: a time without a zone is UTC, and a backslash that escapes
+// mend changes a device's message so that a strict parser accepts it: a time without a zone is UTC, and a backslash that escapes
 // nothing is doubled.
 func (c *Checker) mend() {
 	c.mended = append(c.mended[:0], c.msg...)

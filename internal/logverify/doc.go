@@ -1,7 +1,6 @@
-// Package logverify reads syslog as a collector does, strictly, and tells where a message deviates from what a Juniper SRX would
-// have sent.
+// Package logverify parses syslog strictly, and reports how messages differ from those of a Juniper SRX.
 //
-// It splits a stream into messages, and has the RT_FLOW, RT_IDS and firewall-filter messages of each release as tables of its
-// own, written down from the vendor's templates and lines of real devices. It imports nothing of this project: the encoder
+// It splits a stream into messages, and has tables of the RT_FLOW, RT_IDS and firewall-filter messages of each release,
+// written down from the vendor's templates and lines of real devices. It imports nothing of this project: the encoder
 // (sdk/format) is checked against it.
 package logverify

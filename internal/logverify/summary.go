@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// Report is told of each problem.
+// Report is called for each problem.
 type Report func(line int, p Problem)
 
-// Result is what was read.
+// Result is the result of checking a stream.
 type Result struct {
 	Messages int
 	Problems int // messages with at least one

@@ -1,5 +1,6 @@
-// Package options holds options that many sinks share, so that their names, meanings and messages are the same in all of them:
-// the format of a message, TLS and secrets.
+// Package options holds the options that several sinks share: the format of a message, TLS and secrets.
+//
+// Their names, meanings and error messages are the same in all of these sinks.
 //
 // A sink embeds or names them in the struct that it decodes its table into:
 //

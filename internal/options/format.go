@@ -14,7 +14,7 @@ type Format struct {
 	Profile  string `toml:"profile"`
 	Platform uint32 `toml:"platform"`
 	Text     bool   `toml:"text"`
-	Colour   bool   `toml:"-"` // where the output goes decides, not the table
+	Colour   bool   `toml:"-"` // depends on the destination, not on the table
 }
 
 // DefaultFormat returns the defaults, with that format.

@@ -11,7 +11,7 @@ import (
 // empty one, asks for TLS. [Checker.TLS] checks it.
 type TLS struct {
 	CA         string `toml:"ca"`          // PEM file of the authorities to trust; "" is the system's
-	Cert       string `toml:"cert"`        // PEM file of our certificate, for a server that asks for one
+	Cert       string `toml:"cert"`        // PEM file of the client's certificate, for a server that asks for one
 	Key        string `toml:"key"`         // PEM file of its key
 	ServerName string `toml:"server_name"` // expected in the server's certificate; "" is the name that is dialled
 }

@@ -25,13 +25,13 @@ func (e *breachError) Error() string { return "breach of the protocol: " + e.wha
 
 func breach(form string, args ...any) error { return &breachError{fmt.Sprintf(form, args...)} }
 
-// Bounds of what a plugin may send up.
+// Bounds of what a plugin may send to the daemon.
 const (
 	maxIdle = 1000 // messages in a row that neither acknowledge nor reject anything, go on with a list, nor raise the credit for what was sent
 	maxWhy  = 200  // bytes of the reason of a rejection
 )
 
-// maxBatch is how many records go down in one message.
+// maxBatch is how many records one message to the plugin holds at most.
 const maxBatch = 1024
 
 // delivery is one run over one stream.
@@ -46,7 +46,7 @@ type delivery struct {
 	credit  atomic.Uint64 // how many may be sent
 	granted chan struct{} // a token when credit has grown
 
-	acked    uint64 // the receiver's own
+	acked    uint64 // used by the receiver only
 	rejected uint64
 	raised   uint64 // how often the credit was
 	idle     int
@@ -60,7 +60,7 @@ type delivery struct {
 	names map[uint32]bool // generations whose names were sent
 }
 
-// put sends a message. Any goroutine.
+// put sends a message. Safe for concurrent use.
 func (d *delivery) put(m *sinkv1.Down) error {
 	d.sending.Lock()
 	defer d.sending.Unlock()
@@ -259,7 +259,7 @@ func (d *delivery) receive() error {
 	}
 }
 
-// take takes one message. Nothing in it is believed that what was sent does not allow.
+// take takes one message. A message is accepted only as far as what was sent allows.
 func (d *delivery) take(up *sinkv1.Up) error {
 	sent, idle := d.sent.Load(), true
 	for _, r := range up.GetRejections() {

@@ -6,9 +6,10 @@
 // rewinds, waits and calls it again, as with every sink; the process stays alive for that unless it is broken, and ends with
 // the sink's Close.
 //
-// Whatever a plugin does concerns its own ring only. It may hang, spin, flood its standard error, break the protocol, die, or
-// leave processes behind. How a process is started, confined and ended is in internal/process; here are the handshake
-// (go-plugin), the configuration, health, delivery with credits, listings of sessions, the restart policy, and status.
+// A plugin that fails delays no records but those in its own ring. It may hang, spin, flood its standard error, break the
+// protocol, die, or leave processes behind. How a process is started, confined and ended is in internal/process; here are
+// the handshake (go-plugin), the configuration, health, delivery with credits, listings of sessions, the restart policy,
+// and status.
 //
 // The package knows no concrete sink and has no queue of its own.
 package pluginhost

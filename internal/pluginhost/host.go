@@ -41,7 +41,7 @@ type Host struct {
 	sinks []*Sink
 }
 
-// timing is how long the host waits for what. Tests shorten it.
+// timing holds the durations that the host waits. Tests shorten them.
 type timing struct {
 	start     time.Duration // for a process to say where it listens, and to take its configuration
 	stop      time.Duration // for a run to end when it is told to
@@ -144,8 +144,8 @@ func (h *Host) Discover(dir string, taken []string) ([]sdk.SinkPlugin, error) {
 	return found, nil
 }
 
-// Named is the sink plugin of an executable and its arguments, as if the executable stood in the plugin directory: its own options
-// are those of the sink's table, and how it runs stands in `process`.
+// Named is the sink plugin of an executable and its arguments, as if the executable stood in the plugin directory: its own
+// options are those of the sink's table, and how it runs stands in `process`.
 func (h *Host) Named(name string, command ...string) sdk.SinkPlugin {
 	return sdk.SinkPlugin{
 		Name:    name,
@@ -187,7 +187,7 @@ func (h *Host) Configure(ctx context.Context, names []string) error {
 	return errors.Join(found...)
 }
 
-// Unchecked returns the names of the sinks whose plugins have not seen their configuration.
+// Unchecked returns the names of the sinks whose plugins have not checked their configuration.
 func (h *Host) Unchecked() (names []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -209,7 +209,7 @@ func (h *Host) Close() error {
 	h.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, s := range sinks {
-		wg.Go(func() { _ = s.Close() }) // it never fails
+		wg.Go(func() { _ = s.Close() }) // it returns no error
 	}
 	wg.Wait()
 	return h.processes.Close()

@@ -14,7 +14,7 @@ import (
 //go:embed sample.toml
 var execSample string
 
-// namedSample is the sample of an executable in the plugin directory; its own options are its own affair.
+// namedSample is the sample of an executable in the plugin directory. It does not show the options of the plugin itself.
 const namedSample = `# The sink %[1]s has options of its own: %[2]s --sample prints them.
 [sinks.NAME]
 plugin = %[1]q

@@ -59,8 +59,8 @@ type launchConfig struct {
 	request   *sinkv1.ConfigureRequest
 }
 
-// launch starts a process, shakes hands and hands over the configuration. A process that does not do its part in time is killed; so is
-// one that is not needed any longer because ctx has ended.
+// launch starts a process, shakes hands and hands over the configuration. A process that does not do its part in time is
+// killed; so is one that is not needed any longer because ctx has ended.
 func launch(ctx context.Context, c launchConfig) (*live, *sinkv1.ConfigureResponse, error) {
 	proc, err := c.processes.Process(&c.options.Spec)
 	if err != nil {
@@ -107,7 +107,7 @@ func (p *live) config(c launchConfig) *plugin.ClientConfig {
 		StartTimeout:     c.timing.start,
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
 		Stderr:           c.output.Writer(),
-		SyncStdout:       c.output.PaidWriter(), // its stream pays
+		SyncStdout:       c.output.PaidWriter(), // the stream counts what is read
 		SyncStderr:       c.output.PaidWriter(),
 		GRPCDialOptions:  p.dialOptions(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: c.dir},
@@ -195,8 +195,8 @@ func (p *live) alive() bool {
 	}
 }
 
-// watch asks the process for its health until it ends, and calls reap each time. A process that does not answer within patience is
-// killed.
+// watch asks the process for its health until it ends, and calls reap each time. A process that does not answer within
+// patience is killed.
 func (p *live) watch(every, patience time.Duration, reap func()) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -210,7 +210,7 @@ func (p *live) watch(every, patience time.Duration, reap func()) {
 			return
 		case <-p.reopen:
 			ctx, cancel := context.WithTimeout(p.ctx, patience)
-			_, _ = p.sink.Reopen(ctx, &sinkv1.ReopenRequest{}) // a plugin need not have it
+			_, _ = p.sink.Reopen(ctx, &sinkv1.ReopenRequest{}) // a plugin need not implement it
 			cancel()
 		case <-ticker.C:
 		}
@@ -220,7 +220,7 @@ func (p *live) watch(every, patience time.Duration, reap func()) {
 	}
 }
 
-// ends waits a moment for the process to end, whose connection already has.
+// ends waits a moment for the process to end, after its connection has ended.
 func (p *live) ends() bool {
 	timer := time.NewTimer(p.timing.stop)
 	defer timer.Stop()
@@ -250,8 +250,8 @@ func (p *live) ask(patience time.Duration) {
 	}
 }
 
-// end ends the process: it is asked, if there is time for that, and killed if it does not. It returns when the process and everything
-// around it is gone.
+// end ends the process: it is asked, if there is time for that, and killed if it does not. It returns when the process and
+// everything around it is gone.
 func (p *live) end(gently bool) {
 	p.endOnce.Do(func() {
 		p.cancel()

@@ -13,7 +13,7 @@ import (
 	"github.com/rtflow/pipelined/internal/process"
 )
 
-// command is a process as go-plugin wants it.
+// command lets go-plugin run a process.
 type command struct {
 	process *process.Process
 	path    string    // of the executable
@@ -43,8 +43,8 @@ func (c *command) Stdout() io.ReadCloser {
 	return &firstLine{ReadCloser: c.process.Stdout(), rest: c.prints}
 }
 
-// firstLine is a stream up to the end of its first line. The read that follows copies the rest to a writer before it says that the
-// stream has ended: go-plugin reads until then, but gives up at a long line.
+// firstLine is a stream up to the end of its first line. The read that follows copies the rest to a writer before it says
+// that the stream has ended: go-plugin reads until then, but gives up at a long line.
 type firstLine struct {
 	io.ReadCloser
 
@@ -65,17 +65,17 @@ func (f *firstLine) Read(p []byte) (int, error) {
 		return n, err
 	}
 	f.past = true
-	_, _ = f.rest.Write(rest) // it takes everything
+	_, _ = f.rest.Write(rest) // it returns no error
 	return len(line) + 1, nil
 }
 
-// Stderr goes to the log.
+// Stderr returns standard error, which goes to the log.
 func (c *command) Stderr() io.ReadCloser { return c.process.Stderr() }
 
-// Name is for go-plugin's log.
+// Name returns the name for go-plugin's log.
 func (c *command) Name() string { return c.path }
 
-// ID is the number of the process.
+// ID returns the number of the process.
 func (c *command) ID() string { return strconv.Itoa(c.process.PID()) }
 
 // Diagnose has nothing to add.

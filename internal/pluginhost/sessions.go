@@ -8,7 +8,7 @@ import (
 	"github.com/rtflow/pipelined/sdk/sinkplugin/sinkv1"
 )
 
-// maxListed is how many sessions go down in one message.
+// maxListed is how many sessions one message to the plugin holds at most.
 const maxListed = 512
 
 // listing is a list of sessions that a plugin goes through message by message. It belongs to the receiver.

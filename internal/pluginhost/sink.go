@@ -83,9 +83,9 @@ func newSink(h *Host, cfg sdk.Config, env sdk.Env, o options, config string) *Si
 	return s
 }
 
-// Run starts the process if there is none, and delivers over one stream. What the sink itself complains about, such as a destination
-// that is down, leaves the process alone; a process that breaks the protocol, does not answer or is gone is replaced by
-// the next Run.
+// Run starts the process if there is none, and delivers over one stream. What the sink itself complains about, such as a
+// destination that is down, leaves the process alone; a process that breaks the protocol, does not answer or is gone is
+// replaced by the next Run.
 func (s *Sink) Run(ctx context.Context, stream sdk.Stream) error {
 	p, err := s.acquire(ctx)
 	if err != nil {
@@ -116,7 +116,8 @@ func (s *Sink) Run(ctx context.Context, stream sdk.Stream) error {
 	return err
 }
 
-// sinksOwn reports whether a status is what a sink says of its destination, and not what becomes of a stream whose other end is broken.
+// sinksOwn reports whether a status is what a sink says of its destination, and not what becomes of a stream whose other
+// end is broken.
 func sinksOwn(c codes.Code) bool {
 	switch c {
 	case codes.Unavailable, codes.Internal, codes.ResourceExhausted, codes.InvalidArgument, codes.Unimplemented, codes.Canceled:
@@ -126,7 +127,7 @@ func sinksOwn(c codes.Code) bool {
 }
 
 // Waiting reports whether there is no process, or one that is still starting: it takes nothing, and what it has been sent
-// before is not with its destination. Any goroutine.
+// before is not with its destination. Safe for concurrent use.
 func (s *Sink) Waiting() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"github.com/rtflow/pipelined/sdk"
 )
 
-// Status is a plugin for an operator.
+// Status is the state of a plugin, for operators.
 type Status struct {
 	Command   string          `json:"command"`
 	PID       int             `json:"pid,omitempty"` // absent: no process
@@ -26,9 +26,9 @@ type Status struct {
 	Plugin    json.RawMessage `json:"plugin,omitempty"`     // what the plugin says of itself
 }
 
-// Status returns how the plugin is doing. Any goroutine.
+// Status returns how the plugin is doing. Safe for concurrent use.
 func (s *Sink) Status() any {
-	state := s.breaker.State() // before the lock: the breaker calls back when it changes its mind
+	state := s.breaker.State() // before the lock, which the breaker's callback takes
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Status{Command: s.options.Command[0], Window: s.stats.window.Load(), Breaker: state.String(), Limits: s.limits, LastExit: s.exit, ExitAt: s.exitAt}
@@ -62,8 +62,8 @@ func counters(p *live) map[string]uint64 {
 	return found
 }
 
-// addCounters adds counters of a process to those of the processes before. Names that it is the first to have are left out when there
-// are enough.
+// addCounters adds counters of a process to those of the processes before. Names that it is the first to have are left out
+// when there are enough.
 func addCounters(sum, more map[string]uint64) {
 	for _, name := range slices.Sorted(maps.Keys(more)) {
 		if _, known := sum[name]; known || len(sum) < maxCounters {
@@ -81,8 +81,8 @@ func validCounter(name string) bool {
 	return name != "" && len(name) <= 64
 }
 
-// Counters returns the host's counters of the plugin, and those of the plugin itself, added up over its processes. Any
-// goroutine.
+// Counters returns the host's counters of the plugin, and those of the plugin itself, added up over its processes. Safe for
+// concurrent use.
 func (s *Sink) Counters() []sdk.Counter {
 	list := []sdk.Counter{
 		{Name: "process_starts", Value: s.stats.starts.Load()},

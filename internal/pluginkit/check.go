@@ -14,7 +14,7 @@ import (
 	"github.com/rtflow/pipelined/sdk"
 )
 
-// Options say what is tried.
+// Options say which plugin is tested, and by which checks.
 type Options struct {
 	Command    []string // absolute path of the executable, and its arguments
 	Config     []byte   // TOML: a sink's table, as [sinks.NAME] or bare; the plugin's own options and `process`
@@ -26,22 +26,22 @@ type Options struct {
 	Log        *slog.Logger // what the plugin prints; nil discards
 }
 
-// Level says how much a check weighs.
+// Level is the severity of a check.
 type Level string
 
 const (
 	Must   Level = "MUST"   // without it records are lost, or the daemon kills the process
-	Should Level = "SHOULD" // without it the plugin is a nuisance
+	Should Level = "SHOULD" // without it the plugin works and causes trouble
 )
 
-// check is one thing that is tried.
+// check is one check of a plugin.
 type check struct {
 	level Level
 	name  string
 	run   func(ctx context.Context, b *bench) error
 }
 
-// skipped is why a check does not apply.
+// skipped is the reason for which a check does not apply.
 type skipped string
 
 func (s skipped) Error() string { return string(s) }
@@ -132,7 +132,7 @@ func findTable(o *Options) ([]string, error) {
 	return path, errors.Join(err, b.close())
 }
 
-// bench is where one check works: hosts and their sinks, which end with it.
+// bench holds the hosts and sinks of one check, which are closed at its end.
 type bench struct {
 	o     *Options
 	table []string

@@ -29,7 +29,7 @@ func Contract() (rules []Rule) {
 	return rules
 }
 
-// checks are tried in this order.
+// checks are run in this order.
 func checks() []check {
 	list := []check{
 		{Must, "starts, shakes hands and takes its configuration", with(starts)},

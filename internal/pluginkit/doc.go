@@ -1,5 +1,5 @@
-// Package pluginkit is for authors of plugins: it writes the module of a new one, and tries any executable against the
-// contract of docs/plugins.md, as `pipelined plugin new` and `pipelined plugin test` do.
+// Package pluginkit writes the module of a new plugin, and tests executables against docs/plugins.md.
 //
-// How a plugin is run is for internal/pluginhost to say; concrete sinks are unknown here.
+// It implements the commands `pipelined plugin new` and `pipelined plugin test`. Plugins are run by internal/pluginhost; the
+// package does not know concrete sinks.
 package pluginkit

@@ -18,12 +18,12 @@ import (
 // have left its group. Whatever else they do, such as to clear their environment or to begin a session, the kernel makes
 // them children of this process.
 //
-// A child of this process is one of them if it is neither a started process nor in the group of one that lives, and has what
-// confineThread gives to every started process and nobody can give up: no_new_privs. So children that other code in this
-// process has started are left alone. Where all of this process is under no_new_privs, as NoNewPrivileges= of a systemd
-// unit has it, those have it too: there a child is adopted only if its environment or its control group says that it is one
-// of ours. One that has ended says nothing any more: it is waited for unless it is in the group of this process, where no
-// started process is.
+// A child of this process is one of them if it is neither a started process nor in the group of one that lives, and has
+// what confineThread gives to every started process and nobody can give up: no_new_privs. So children that other code in
+// this process has started are left alone. Where all of this process is under no_new_privs, as NoNewPrivileges= of a
+// systemd unit has it, those have it too: there a child is adopted only if its environment or its control group says that
+// it is one of ours. The environment of one that has ended cannot be read: it is waited for unless it is in the group of
+// this process, where no started process is.
 type adopted struct {
 	log    *slog.Logger
 	on     bool
@@ -114,7 +114,7 @@ const maxGenerations = 1000
 func (a *adopted) find() (pids []int) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
-		return nil // the pattern is a good one
+		return nil // the pattern is valid
 	}
 	for _, dir := range dirs {
 		pid, err := strconv.Atoi(filepath.Base(dir))

@@ -1,5 +1,4 @@
-// Package process starts executables, limits what they can do and use, and ends them together with everything that they
-// have started.
+// Package process starts executables, limits them, and ends them together with every process that they have started.
 //
 // A [Supervisor] starts each [Process] from one thread that lives as long as the supervisor: the kernel kills the process
 // when that thread ends, which is when the daemon does, however it ends (parent-death signal). A process
@@ -14,5 +13,5 @@
 // What a daemon leaves behind, because it was killed itself, the next one finds by a variable in the environment and by the
 // directory of the daemon in the runtime directory ([Supervisor.Sweep]).
 //
-// The package does not know what the processes are for: how the daemon talks to one is the caller's affair.
+// The package does not know what the processes are for, nor how the daemon talks to them.
 package process

@@ -69,8 +69,8 @@ func (c cgroups) create(name string, memory int64, cpu float64) (*Group, error) 
 	return g, nil
 }
 
-// createUnified makes a group of version 2. A group with processes in it cannot have groups with limits below it: if this process is
-// in the way it moves to a group beside the new one.
+// createUnified makes a group of version 2. A group with processes in it cannot have groups with limits below it: if this
+// process is in the way it moves to a group beside the new one.
 func createUnified(own, name string, limits []limit) (*Group, error) {
 	var enable []string
 	for _, l := range limits {
@@ -160,7 +160,7 @@ func (c cgroups) sweep(prefix string) {
 		}
 	}
 	for dir := range dirs {
-		found, _ := filepath.Glob(filepath.Join(dir, prefix+"*")) // the pattern is a good one
+		found, _ := filepath.Glob(filepath.Join(dir, prefix+"*")) // the pattern is valid
 		for _, group := range found {
 			removeGroup(group)
 		}

@@ -68,7 +68,7 @@ func (o *Output) Free() { o.free() }
 // lineWriter cuts a stream into lines.
 type lineWriter struct {
 	output  *Output
-	paid    bool // nothing is waited for
+	paid    bool // what is written has been paid for
 	partial []byte
 	cut     bool // the rest of a long line is dropped
 }

@@ -129,7 +129,7 @@ func (d *Dir) own(fd int, name string) error {
 	return nil
 }
 
-// Exists reports whether there is an entry of that name, whatever it is.
+// Exists reports whether there is an entry of that name, of any type.
 func (d *Dir) Exists(name string) (bool, error) {
 	var st unix.Stat_t
 	err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
@@ -195,15 +195,15 @@ func (d *Dir) RenameNew(from, to string) error {
 	return d.Rename(from, to)
 }
 
-// ChmodSocket sets the permission bits of a socket of this process's user. Anything else of that name is an error, and stays as it
-// is: another writer of the directory can have put a file in the place of the socket. The bits of an open file are better set by the
-// file.
+// ChmodSocket sets the permission bits of a socket of this process's user. Anything else of that name is an error, and
+// stays as it is: another writer of the directory can have put a file in the place of the socket. The bits of an open file
+// are better set by the file.
 func (d *Dir) ChmodSocket(name string, perm fs.FileMode) error {
 	fd, err := unix.Openat(d.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return d.fail("chmod", name, err)
 	}
-	defer func() { _ = unix.Close(fd) }() // it was only looked at
+	defer func() { _ = unix.Close(fd) }() // nothing was written
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return d.fail("chmod", name, err)
@@ -217,7 +217,7 @@ func (d *Dir) ChmodSocket(name string, perm fs.FileMode) error {
 	return d.fail("chmod", name, unix.Chmod(fdPath(fd), uint32(perm.Perm())))
 }
 
-// Chown gives an entry away, a symbolic link itself. -1 leaves the user or the group as it is.
+// Chown sets the owner of an entry, of a symbolic link itself. -1 leaves the user or the group as it is.
 func (d *Dir) Chown(name string, uid, gid int) error {
 	return d.fail("chown", name, unix.Fchownat(d.fd, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW))
 }
@@ -274,7 +274,7 @@ func (d *Dir) Replace(name string, perm fs.FileMode, write func(*os.File) error)
 		err = d.Rename(temporary, name)
 	}
 	if err != nil {
-		_ = d.Remove(temporary) // the first error is the one to tell
+		_ = d.Remove(temporary) // the first error is returned
 		return err
 	}
 	return d.Sync()
@@ -305,7 +305,7 @@ func CheckExecutable(path string) error {
 	if err != nil {
 		return e.fail("open", e.Name, err)
 	}
-	defer func() { _ = unix.Close(fd) }() // it was only looked at
+	defer func() { _ = unix.Close(fd) }() // nothing was written
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return e.fail("stat", e.Name, err)

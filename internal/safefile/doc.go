@@ -1,4 +1,4 @@
-// Package safefile opens, creates, renames and removes files in directories in which other users may be able to write.
+// Package safefile handles files in directories in which other users may be able to write.
 //
 // A process with more rights than the writers of a directory must not look names up in it twice, nor follow the symbolic
 // links in it: whoever may write there could have it overwrite, give away or delete any file. [OpenDir] and [OpenParent]
@@ -24,5 +24,5 @@
 // Files in a safe directory are not looked at: nobody else could have put them there. A second link of such a file can have
 // been made elsewhere by any user of the machine, who must not be able to stop its use.
 //
-// The package knows nothing else of this project.
+// The package imports nothing else of this project.
 package safefile

@@ -40,7 +40,7 @@ const firstUserGroup = 1000
 // maxLinks is how many symbolic links a path may go through, as the kernel has it.
 const maxLinks = 40
 
-// walk is the way through a path.
+// walk is a walk through the components of a path.
 type walk struct {
 	o     Options
 	fd    int    // the directory reached, opened with O_PATH
@@ -220,11 +220,11 @@ func (w *walk) holds() error {
 	return w.accept(risk(w.fd, w.at, st, false))
 }
 
-// hardlinks says whether others can make links to files that they may not write (proc_sys_fs(5)).
+// hardlinks reports whether others can make links to files that they may not write (proc_sys_fs(5)).
 const hardlinks = "/proc/sys/fs/protected_hardlinks"
 
-// accept returns nil if a risk is to be accepted. While others could make and remove links to any file, no look at a file can tell
-// whether it is one.
+// accept returns nil if a risk is to be accepted. While others could make and remove links to any file, no look at a file
+// can tell whether it is one.
 func (w *walk) accept(risk error) error {
 	if risk == nil || !w.o.Shared {
 		return risk

@@ -26,7 +26,7 @@ type Dir struct {
 	warn func(msg string, args ...any)
 }
 
-// Open opens a directory that is there, by an absolute path. warn is told of files that are put aside.
+// Open opens a directory that is there, by an absolute path. warn is called for files that are put aside.
 func Open(path string, warn func(msg string, args ...any)) (*Dir, error) {
 	d, err := safefile.OpenDir(path, safefile.Options{})
 	if err != nil {
@@ -39,7 +39,7 @@ func Open(path string, warn func(msg string, args ...any)) (*Dir, error) {
 	return &Dir{dir: d, lock: l, warn: warn}, nil
 }
 
-// lock keeps other processes out. The lock goes with the descriptor, also when the process is killed.
+// lock keeps other processes out. The kernel releases the lock with the descriptor, also when the process is killed.
 func lock(d *safefile.Dir) (*os.File, error) {
 	f, err := d.Create(lockFile, os.O_RDWR, 0o600)
 	if errors.Is(err, fs.ErrExist) {
@@ -57,11 +57,11 @@ func lock(d *safefile.Dir) (*os.File, error) {
 // Close closes the directory.
 func (d *Dir) Close() error { return errors.Join(d.lock.Close(), d.dir.Close()) }
 
-// errUnusable is what a file is that no other try can read.
+// errUnusable is the error of a file that cannot be read later either.
 var errUnusable = errors.New("cannot be a state file")
 
-// read gives parse what a file holds, unless it is not there. A file that parse refuses, and one that is not regular or is too large,
-// is put aside, and read returns nil. One that cannot be read stays: the next try may read it.
+// read gives parse what a file holds, unless it is not there. A file that parse refuses, and one that is not regular or is
+// too large, is put aside, and read returns nil. One that cannot be read stays: the next try may read it.
 func (d *Dir) read(name string, parse func([]byte) error) error {
 	b, err := d.content(name)
 	switch {

@@ -18,7 +18,7 @@ type Loss struct {
 	Events map[string]uint64 `json:"events"`
 }
 
-// lossDocument is the file.
+// lossDocument is the content of the file.
 type lossDocument struct {
 	Version int    `json:"version"`
 	Sinks   Losses `json:"sinks"`
@@ -49,7 +49,7 @@ func (d *Dir) Losses() (Losses, error) {
 	return doc.Sinks, err
 }
 
-// WriteLosses replaces what was written before.
+// WriteLosses replaces the losses that were written before.
 func (d *Dir) WriteLosses(l Losses) error {
 	b, err := json.MarshalIndent(lossDocument{lossVersion, l}, "", "  ")
 	if err != nil {

@@ -1,5 +1,6 @@
-// Package table decodes a table of a configuration into a struct and records every mistake in it: unknown keys with the
-// nearest valid spelling, values of a wrong type or out of range.
+// Package table decodes a table of a configuration into a struct and records every mistake in it.
+//
+// Mistakes are unknown keys, which are reported with the nearest valid spelling, and values of a wrong type or out of range.
 //
 // The daemon decodes the tables of pipeline.toml with it, and a sink in a process of its own the table that it gets as JSON,
 // so that the same mistake has the same message in both. [Parse] makes a configuration of a JSON text, for such a sink and for

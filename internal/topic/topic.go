@@ -1,8 +1,8 @@
-// Package topic makes the names of places at a destination (subjects, topics, channels) from a template and a record:
-// "events.{kind}.{zone}" becomes "events.policy-deny.untrust".
+// Package topic makes the name of a subject, topic or channel from a template and a record.
 //
-// A cache makes a name cost a lookup per record. Rules for characters belong to a protocol: a sink brings its own
-// escape.
+// The template "events.{kind}.{zone}" makes the name "events.policy-deny.untrust". Names are cached, so that one costs a
+// lookup per record. Which characters a name may have depends on the protocol: a sink passes its own function that escapes
+// the others.
 package topic
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// Unknown stands for the zone of a record that has none. No zone is called so.
+// Unknown stands for the zone of a record that has none. No zone has this name.
 const Unknown = "unknown"
 
 // maxCached bounds the names that are remembered for one configuration generation.
@@ -122,7 +122,7 @@ func (t *Template) Pattern(wild string) string {
 // Varies reports whether the names depend on the record.
 func (t *Template) Varies() bool { return t.uses != [numFields]bool{} }
 
-// Of returns the name for a record whose ids n resolves; n may be nil. The same record has the same name for ever.
+// Of returns the name for a record whose ids n resolves; n may be nil. The same record has the same name always.
 func (t *Template) Of(r *event.Record, n *event.Names) string {
 	if n != t.names || len(t.cache) >= maxCached {
 		clear(t.cache)

@@ -18,7 +18,7 @@ const (
 	lz4BlockChecksum   = 1 << 4
 )
 
-// lz4Frames hands on lz4 frames. The reader of lz4 takes a frame that ends between two blocks for a whole one.
+// lz4Frames checks lz4 frames and passes them on. The reader of lz4 takes a frame that ends between two blocks for a whole one.
 type lz4Frames struct {
 	pieces
 	flags byte

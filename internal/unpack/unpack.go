@@ -1,8 +1,10 @@
-// Package unpack reads compressed streams: gzip, zstd, xz and lz4, told apart by their first bytes. Streams that follow each
-// other in one file are read one after the other.
+// Package unpack reads streams compressed with gzip, zstd, xz or lz4, which it recognizes by their first bytes.
 //
-// What a stream claims is not believed: reading needs at most [MaxWindow] bytes and a few MiB, a stream that would need more
-// is refused, and one that ends too early gives what could be read and then an error that wraps [io.ErrUnexpectedEOF].
+// Streams that follow each other in one file are read one after the other.
+//
+// Sizes that a stream claims are not trusted: reading needs at most [MaxWindow] bytes and a few MiB, a stream that would
+// need more is refused, and one that ends too early gives what could be read and then an error that wraps
+// [io.ErrUnexpectedEOF].
 package unpack
 
 import (
@@ -60,8 +62,8 @@ func Detect(head []byte) *Format {
 	return nil
 }
 
-// NewReader returns what the stream holds. Errors say that it is the compression that is damaged, not what is inside. There is
-// nothing to close.
+// NewReader returns what the stream holds. Errors say that it is the compression that is damaged, not what is inside. The
+// reader need not be closed.
 func (f *Format) NewReader(r io.Reader) (io.Reader, error) {
 	z, err := f.open(bufio.NewReaderSize(r, pieceSize))
 	if err != nil {

@@ -10,8 +10,9 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
-// The dictionaries of all blocks together, each of which is allocated and cleared anew, may be larger than what was unpacked by a factor,
-// and by what many small streams of xz -9 need. So the time for a stream stays in proportion to what it holds.
+// The dictionaries of all blocks together, each of which is allocated and cleared anew, may be larger than what was
+// unpacked by a factor, and by what many small streams of xz -9 need. So the time for a stream stays in proportion to what
+// it holds.
 const (
 	maxXZDictionaries = 1 << 30
 	maxXZFactor       = 64
@@ -20,7 +21,8 @@ const (
 // maxXZBlocks is how many blocks a stream may have. The reader of xz keeps a few words of each.
 const maxXZBlocks = 1 << 20
 
-// xzStreams hands on xz streams (xz-file-format.txt). The reader of xz allocates the dictionaries that they claim to need.
+// xzStreams checks xz streams (xz-file-format.txt) and passes them on. The reader of xz allocates the dictionaries that
+// they claim to need.
 type xzStreams struct {
 	pieces
 	check  int64 // bytes of the check behind a block

@@ -1,6 +1,7 @@
-// Package filterlog is the hook for Junos firewall filters: terms in order, the first that matches decides, and what
-// matches none is discarded. It judges packets at the ingress site (input) and at the egress site (output), before and
-// after policies, and makes an event of those that a term logs.
+// Package filterlog is the hook for Junos firewall filters: the first term that matches a packet decides.
+//
+// A packet that matches no term is discarded. The hook judges packets at the ingress site (input) and at the egress site
+// (output), before and after policies, and makes an event of those that a term logs.
 //
 // It keeps no state between packets but counters, and knows neither sessions nor the gate, sinks or clocks.
 //

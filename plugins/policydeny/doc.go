@@ -1,7 +1,7 @@
-// Package policydeny is the hook that applies security policies to the first packet of a flow, as Junos zone policies do:
-// it permits, denies or rejects, and says which decisions are logged.
+// Package policydeny is the hook that applies Junos security policies to the first packet of a flow.
 //
-// It knows neither sessions nor records and their delivery, and reads no clock.
+// A policy permits, denies or rejects a flow, and says which decisions are logged. The hook knows neither sessions nor
+// records and their delivery, and reads no clock.
 //
 // # Files
 //

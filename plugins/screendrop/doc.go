@@ -1,5 +1,6 @@
-// Package screendrop is the hook for Junos screens: attacks that one packet gives away, and attacks that show in how
-// many packets, ports or hosts one address sends or gets. It judges packets by the screens that are bound to their ingress
+// Package screendrop is the hook for Junos screens, which detect attacks by single packets, floods, scans and sweeps.
+//
+// It judges packets by the screens that are bound to their ingress
 // zone: at the ingress site, and the first packets of UDP flows at the session site.
 //
 // The package holds the screens, their order, their configuration, and the bounded tables that some of them need. It knows

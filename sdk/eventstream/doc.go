@@ -1,4 +1,4 @@
-// Package eventstream implements the frames of the event stream, and a receiver for programs that take events from it.
+// Package eventstream implements the frames of the event stream, and a receiver for programs that read it.
 //
 // The stream runs over a Unix stream socket. The producer, the sink "unixsock", sends numbered records and keeps each
 // until the receiver has acknowledged it; when a connection breaks it sends them again on the next. docs/wire.md draws

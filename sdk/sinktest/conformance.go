@@ -136,7 +136,7 @@ func background(ctx context.Context, s *Stream, sink sdk.Sink) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = s.Run(ctx, sink) // what it returns when it is stopped is its affair
+		_ = s.Run(ctx, sink) // it may return any error when it is stopped
 	}()
 	return func() {
 		cancel()

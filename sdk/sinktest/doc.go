@@ -1,8 +1,7 @@
-// Package sinktest is a host for sinks under test: a stream that hands out records, keeps account of what is acknowledged
-// and complains about every breach of the contract, realistic records to feed it with, and the checks that every sink has
-// to pass.
+// Package sinktest tests sinks: it has a stream that checks the contract, realistic records, and conformance tests.
 //
-// A test of a sink looks like this:
+// A [Stream] hands records to a sink, notes which are acknowledged, and reports every breach of the contract of package
+// sdk. A test looks like this:
 //
 //	s := sinktest.NewStream(t)
 //	s.Append(sinktest.Records(1, 1000)...)
@@ -13,7 +12,7 @@
 // Calling Run again is what the daemon does after a failure: the stream starts over behind the last acknowledged record.
 // [Stream.Evict] and [Stream.EvictKinds] do between two runs what a ring with overflow = "evict" does.
 //
-// [Config] is the configuration of such a sink, and [Conform] what every sink has to pass.
+// [Config] makes the configuration of a sink, and [Conform] runs the checks that every sink has to pass.
 //
 // It imports nothing of this module outside sdk but helpers.
 package sinktest

@@ -1,4 +1,4 @@
-// Package syslog is the sink that sends records to syslog collectors: over UDP, TCP, TLS, RELP and Unix datagrams.
+// Package syslog is the sink that sends records to syslog collectors over UDP, TCP, TLS, RELP or Unix datagrams.
 //
 // It has no queue of its own and no retries within a run: an error ends the run, and the daemon begins another with the first
 // record that is not acknowledged. The texts of messages come from sdk/format.
@@ -25,8 +25,9 @@
 // # What must hold
 //
 // One goroutine, that of Run, frames, writes and acknowledges. Each connection has one more that reads from it, so that a
-// connection that breaks while it is idle is noticed. The sink never waits for more records before it asks what is acknowledged,
-// so no ring is too small for it. A connection on which nothing is on its way is not asked, and costs nothing. A position in a connection counts what was framed; acknowledged are the
-// records whose last byte the connection says the peer has. When a connection fails, that is asked once more before it is
-// dropped, and it is dropped hard: what the kernel still holds must not reach the peer later, for it will be sent again.
+// connection that breaks while it is idle is noticed. The sink never waits for more records before it asks what is
+// acknowledged, so no ring is too small for it. A connection on which nothing is on its way is not asked, and costs
+// nothing. A position in a connection counts what was framed; acknowledged are the records whose last byte the connection
+// says the peer has. When a connection fails, that is asked once more before it is dropped, and it is dropped hard: what
+// the kernel still holds must not reach the peer later, for it will be sent again.
 package syslog

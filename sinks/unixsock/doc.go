@@ -1,5 +1,7 @@
-// Package unixsock is the sink that speaks the event stream over a Unix socket: records out, cumulative acknowledgements
-// in, and a replay of everything that was not acknowledged on the next connection. docs/wire.md is its protocol.
+// Package unixsock is the sink that speaks the event stream over a Unix socket.
+//
+// It sends records and receives cumulative acknowledgements; on the next connection it sends again whatever was not
+// acknowledged. docs/wire.md is its protocol.
 //
 // It holds no queue, retransmit buffer or retry loop of its own: the ring and the daemon have them. The layout of
 // frames is in sdk/eventstream.

@@ -38,7 +38,7 @@ type Interface struct {
 // retryPeriod is how often an interface is looked for that is not there or could not be opened.
 const retryPeriod = time.Second
 
-// Source is an open source. Its methods may be called by any goroutine.
+// Source is an open source. Its methods are safe for concurrent use.
 type Source struct {
 	config    Config
 	clock     monotonic.Clock

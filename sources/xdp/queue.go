@@ -163,7 +163,7 @@ func (q *Queue) interruptedBy(ctx context.Context) {
 	}
 }
 
-// interrupt may be called by any goroutine.
+// interrupt is safe for concurrent use.
 func (q *Queue) interrupt() {
 	if a := q.attached.Load(); len(a.sockets) > 0 {
 		a.sockets[0].Interrupt()

@@ -30,7 +30,7 @@ const (
 	lastRetry  = time.Second // the delay doubles up to here
 )
 
-// Source is an open source. Its methods may be called by any goroutine.
+// Source is an open source. Its methods are safe for concurrent use.
 type Source struct {
 	config    Config
 	clock     monotonic.Clock
@@ -47,8 +47,8 @@ type Source struct {
 	past   Stats // of the devices before
 }
 
-// Open opens the interface, with the errors of [xsk.Open], an [*InUseError] or [ErrNotEthernet], and keeps it open. The interface is looked for in the network
-// namespace of the calling thread, now and later.
+// Open opens the interface, with the errors of [xsk.Open], an [*InUseError] or [ErrNotEthernet], and keeps it open. The
+// interface is looked for in the network namespace of the calling thread, now and later.
 func Open(config Config) (*Source, error) {
 	if config.Warn == nil {
 		config.Warn = func(string, ...any) {}

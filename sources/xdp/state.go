@@ -43,7 +43,7 @@ type Stats struct {
 	Queues  []xsk.Stats // by receive queue
 }
 
-// State returns the present state. Any goroutine may ask.
+// State returns the present state. Safe for concurrent use.
 func (s *Source) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,7 +54,7 @@ func (s *Source) State() State {
 	return state
 }
 
-// Stats returns the counters. Any goroutine may ask. What could be read is returned with an error too.
+// Stats returns the counters; with an error, those that could be read. Safe for concurrent use.
 func (s *Source) Stats() (Stats, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

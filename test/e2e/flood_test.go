@@ -13,8 +13,8 @@ import (
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
-// TestP3SYNFlood floods the tap with SYNs that nobody answers, as fast as the kernel makes them, beside honest sessions:
-// every one of these is closed in the log, and the flood makes a bounded number of lines per second.
+// TestP3SYNFlood floods the tap with SYNs that nobody answers, as fast as the kernel makes them, beside sessions that are
+// answered: every one of these is closed in the log, and the flood makes a bounded number of lines per second.
 func TestP3SYNFlood(t *testing.T) {
 	n := newNetwork(t)
 	flooder := nettest.NewHost(t)

@@ -78,7 +78,7 @@ func (n *network) serve() {
 		l, err := net.Listen("tcp", ":80")
 		n.must(err)
 		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, strings.Repeat("x", 10000)) // a client that left is the test's affair
+			_, _ = io.WriteString(w, strings.Repeat("x", 10000)) // an error means that the client has gone
 		})}
 		ended := make(chan struct{})
 		go func() { defer close(ended); _ = srv.Serve(l) }() // ErrServerClosed

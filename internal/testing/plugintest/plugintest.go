@@ -1,5 +1,4 @@
-// Package plugintest runs sinks that are executables as the daemon does, and kills them: tests of the commands that we ship
-// share it.
+// Package plugintest runs sinks that are executables as the daemon does, and kills them.
 //
 // It does not know the destination of any sink. Only tests import it.
 package plugintest

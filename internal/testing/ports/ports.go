@@ -1,5 +1,7 @@
-// Package ports reserves ports of loopback for tests that open a port later, close it, or open it again, and for daemons that
-// have to be told theirs: nobody else on the machine is given such a port in between. Only tests import it.
+// Package ports reserves ports of loopback for tests and for the daemons that they start.
+//
+// A test may open a reserved port later, close it, and open it again: the kernel gives it to nobody else in between. Only
+// tests import the package.
 package ports
 
 import (

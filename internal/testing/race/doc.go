@@ -1,3 +1,4 @@
-// Package race tells a test whether it runs under the race detector, which allocates and takes its time: such a test neither
-// counts allocations nor does as much.
+// Package race tells a test whether it runs under the race detector.
+//
+// The detector allocates memory and slows a program down: under it tests count no allocations, and do less.
 package race

@@ -1,5 +1,6 @@
-// Package sinkcheck is what the tests of our own sinks share beyond sdk/sinktest: a sink from the text of its table, the
-// checks of samples and pages, running it as the daemon does, and a benchmark.
+// Package sinkcheck holds what the tests of the sinks of this module share beyond sdk/sinktest.
+//
+// It makes a sink of the text of its table, checks its sample and page, runs it as the daemon does, and benchmarks it.
 //
 // It does not know the destination of any sink. Only tests import it.
 package sinkcheck

@@ -33,8 +33,10 @@ func (s *shard) tag(hash uint64) uint32 { return uint32(hash>>32) &^ s.indexMask
 // comes where the question came, if need be from now on. The third is one that has not seen this direction: question and
 // answer may come in two domains, as with a router between two VLANs of one port. Of several the newest is chosen.
 func (s *shard) find(k *Key) uint32 {
-	if e := &s.entries[k.hint]; e.equal(&k.flowKey) && e.domain[e.side(k)&1] == k.domain {
-		return k.hint
+	if k.hint != 0 {
+		if e := &s.entries[k.hint]; e.equal(&k.flowKey) && e.domain[e.side(k)&1] == k.domain {
+			return k.hint
+		}
 	}
 	b, tag, mask := s.bucket(k.hash), s.tag(k.hash), s.indexMask
 	hasOthers := false

@@ -62,7 +62,7 @@ bench: build ## run the benchmarks that the figures of the README come from, and
 	@awk -f test/bench/table.awk bin/bench.txt
 
 GROWTH_RUNS ?= 5
-bench-growth: ## measure how the cost of a packet grows with the configuration: a table, and a plot in docs/growth.svg
+bench-growth: ## measure how the cost of a packet or an event grows with the configuration: a table, and a plot in docs/growth.svg
 	@mkdir -p bin
 	@$(GO) test -c -o bin/growth.test ./test/bench && rm -f bin/growth.txt
 	@for i in $$(seq $(GROWTH_RUNS)); do echo "run $$i of $(GROWTH_RUNS)"; \

@@ -3,6 +3,7 @@ package format
 import (
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -30,13 +31,14 @@ type head struct {
 // once.
 type syslogEncoder struct {
 	*profile
-	create, close, deny head                // " HOST RT_FLOW - TAG [SD-ID"
+	create, close, deny head                // " HOST RT_FLOW - TAG [SD-ID", and the name of the first parameter
 	screens             [numScreenTags]head // " HOST RT_IDS - TAG [SD-ID"
 	filter, loss        head
 	structuredFilter    bool
 	sequence            string        // `[ID epoch="N" sequence="`, "" for none
 	text                *plainEncoder // of the text behind structured data, nil for none
 	nameless            event.Names
+	phrases             atomic.Pointer[phraseTable]
 }
 
 func newRFC5424(o Options, p *profile) (Encoder, error) {
@@ -53,9 +55,9 @@ func newRFC5424(o Options, p *profile) (Encoder, error) {
 	}
 	e := &syslogEncoder{
 		profile:          p,
-		create:           build(event.SessionOpen, programFlow, tagCreate, "["+id),
-		close:            build(event.SessionClose, programFlow, tagClose, "["+id),
-		deny:             build(event.PolicyDeny, programFlow, tagDeny, "["+id),
+		create:           build(event.SessionOpen, programFlow, tagCreate, "["+id+firstSource),
+		close:            build(event.SessionClose, programFlow, tagClose, "["+id+` reason="`),
+		deny:             build(event.PolicyDeny, programFlow, tagDeny, "["+id+firstSource),
 		filter:           build(event.FilterLog, "-", "-", ""),
 		loss:             build(event.Loss, programOurs, tagLoss, ""),
 		structuredFilter: o.StructuredFilter,

@@ -5,17 +5,13 @@ import "github.com/rtflow/pipelined/sdk/event"
 func (e *syslogEncoder) appendCreate(b []byte, r *event.Record, n *event.Names) []byte {
 	b = appendHeader(b, &e.create, r.Time())
 	b = e.appendFlow(b, r, n)
-	b = append(b, `"`+noUser+` packet-incoming-interface="`...)
-	b = appendValue(b, n.Interface(r.Interface()))
-	b = append(b, '"')
-	return append(b, e.createTail...)
+	return e.appendPhrase(b, phraseKey{part: createEnd, iface: r.Interface()}, n)
 }
 
 func (e *syslogEncoder) appendClose(b []byte, r *event.Record, n *event.Names) []byte {
 	b = appendHeader(b, &e.close, r.Time())
-	b = append(b, ` reason="`...)
 	b = append(b, e.closeReason(r.CloseReason())...)
-	b = append(b, '"')
+	b = append(b, `"`+firstSource...)
 	b = e.appendFlow(b, r, n)
 	b = append(b, `" packets-from-client="`...)
 	b = appendUint(b, r.ClientPackets())
@@ -27,19 +23,18 @@ func (e *syslogEncoder) appendClose(b []byte, r *event.Record, n *event.Names) [
 	b = appendUint(b, r.ServerBytes())
 	b = append(b, `" elapsed-time="`...)
 	b = appendUint(b, elapsed(r))
-	// Unlike in CREATE, user and interface stand behind the application.
-	b = append(b, `"`+noAppID+noUser+` packet-incoming-interface="`...)
-	b = appendValue(b, n.Interface(r.Interface()))
-	b = append(b, '"')
-	return append(b, e.closeTail...)
+	return e.appendPhrase(b, phraseKey{part: closeEnd, iface: r.Interface()}, n)
 }
 
 // elapsed returns the seconds a session lasted. Readers parse a signed 32-bit integer.
 func elapsed(r *event.Record) uint64 { return min(uint64(r.Elapsed()), 1<<31-1) }
 
-// appendFlow appends what CREATE and CLOSE share, from the source address up to the session id, without the quote behind it.
+// firstSource is the name of the parameter that the values of a flow begin with.
+const firstSource = ` source-address="`
+
+// appendFlow appends what CREATE and CLOSE share, from the value of the source address up to the session id, without the quote
+// behind it.
 func (e *syslogEncoder) appendFlow(b []byte, r *event.Record, n *event.Names) []byte {
-	b = append(b, ` source-address="`...)
 	srcAddr := len(b)
 	b = appendAddr(b, r.Src())
 	srcAddrEnd := len(b)
@@ -55,11 +50,9 @@ func (e *syslogEncoder) appendFlow(b []byte, r *event.Record, n *event.Names) []
 	dstPort := len(b)
 	b = appendUint(b, uint64(r.DstPort()))
 	dstPortEnd := len(b)
-	b = append(b, `" connection-tag="0" service-name="`...)
-	b = appendService(b, r, n)
+	b = e.appendPhrase(b, phraseKey{part: createService, id: uint32(r.Application())}, n)
 
 	// Without a translation the originals are repeated: from the line itself, which is cheaper than from the record.
-	b = append(b, `" nat-source-address="`...)
 	if src, ok := r.NATSrc(); ok {
 		b = appendAddr(b, src.Addr())
 		b = append(b, `" nat-source-port="`...)
@@ -82,20 +75,12 @@ func (e *syslogEncoder) appendFlow(b []byte, r *event.Record, n *event.Names) []
 	b = append(b, `" nat-connection-tag="0" src-nat-rule-type="N/A" src-nat-rule-name="N/A" dst-nat-rule-type="N/A"`+
 		` dst-nat-rule-name="N/A" protocol-id="`...)
 	b = appendUint(b, uint64(r.Proto()))
-	b = append(b, `" policy-name="`...)
-	b = appendValue(b, n.Policy(r.Policy()))
-	b = append(b, `" source-zone-name="`...)
-	b = appendValue(b, n.Zone(r.InZone()))
-	b = append(b, `" destination-zone-name="`...)
-	b = appendValue(b, n.Zone(r.OutZone()))
-	b = append(b, '"')
-	b = append(b, e.sessionID...)
+	b = e.appendPhrase(b, phraseKey{part: flowPath, id: r.Policy(), in: r.InZone(), out: r.OutZone()}, n)
 	return appendUint(b, r.SessionID()&e.sessionMask)
 }
 
 func (e *syslogEncoder) appendDeny(b []byte, r *event.Record, n *event.Names) []byte {
 	b = appendHeader(b, &e.deny, r.Time())
-	b = append(b, ` source-address="`...)
 	b = appendAddr(b, r.Src())
 	b = append(b, `" source-port="`...)
 	b = appendUint(b, uint64(r.SrcPort()))
@@ -103,24 +88,13 @@ func (e *syslogEncoder) appendDeny(b []byte, r *event.Record, n *event.Names) []
 	b = appendAddr(b, r.Dst())
 	b = append(b, `" destination-port="`...)
 	b = appendUint(b, uint64(r.DstPort()))
-	b = append(b, `" connection-tag="0" service-name="`...)
-	b = appendService(b, r, n)
-	b = append(b, `" protocol-id="`...)
+	b = e.appendPhrase(b, phraseKey{part: denyService, id: uint32(r.Application())}, n)
 	b = appendUint(b, uint64(r.Proto()))
 	b = append(b, `" icmp-type="`...)
 	b = appendUint(b, uint64(icmpType(r)))
-	b = append(b, `" policy-name="`...)
-	b = appendValue(b, n.Policy(r.Policy()))
-	b = append(b, `" source-zone-name="`...)
-	b = appendValue(b, n.Zone(r.InZone()))
-	b = append(b, `" destination-zone-name="`...)
-	b = appendValue(b, n.Zone(r.OutZone()))
-	b = append(b, `"`+noAppID+noUser+` packet-incoming-interface="`...)
-	b = appendValue(b, n.Interface(r.Interface()))
-	b = append(b, `" encrypted="No" reason="`...)
-	b = append(b, denyReason(r.Action())...)
-	b = append(b, '"')
-	b = append(b, e.sessionID...)
+	b = e.appendPhrase(b, phraseKey{
+		part: denyPath, id: r.Policy(), in: r.InZone(), out: r.OutZone(), iface: r.Interface(), action: r.Action(),
+	}, n)
 	b = appendUint(b, r.SessionID()&e.sessionMask)
 	b = append(b, '"')
 	return append(b, e.denyTail...)
@@ -129,13 +103,12 @@ func (e *syslogEncoder) appendDeny(b []byte, r *event.Record, n *event.Names) []
 // noService is what Junos prints where no application has matched.
 const noService = "None"
 
-// appendService appends the matched application's name.
-func appendService(b []byte, r *event.Record, n *event.Names) []byte {
-	name := n.Application(r.Application())
-	if name == "" {
-		name = noService
+// serviceName returns the matched application's name.
+func serviceName(n *event.Names, id uint16) string {
+	if name := n.Application(id); name != "" {
+		return name
 	}
-	return appendValue(b, name)
+	return noService
 }
 
 func isICMP(r *event.Record) bool { return r.Proto() == protoICMP || r.Proto() == protoICMPv6 }

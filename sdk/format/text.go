@@ -1,8 +1,8 @@
 package format
 
 import (
+	"encoding/binary"
 	"net/netip"
-	"strconv"
 	"unicode/utf8"
 )
 
@@ -105,12 +105,68 @@ func directs(c rune) bool {
 	return c == 0x061c || c >= 0x200e && c <= 0x200f || c >= 0x2028 && c <= 0x202e || c >= 0x2066 && c <= 0x2069
 }
 
+// octets holds the decimal digits of each byte, from the lowest byte on, and how many they are in the highest.
+var octets = func() (list [256]uint32) {
+	for v := range uint32(256) {
+		switch {
+		case v < 10:
+			list[v] = 1<<24 | '0' + v
+		case v < 100:
+			list[v] = 2<<24 | ('0'+v%10)<<8 | '0' + v/10
+		default:
+			list[v] = 3<<24 | ('0'+v%10)<<16 | ('0'+v/10%10)<<8 | '0' + v/100
+		}
+	}
+	return list
+}()
+
 // appendAddr appends an address, unknownName for the zero Addr of a record without family.
 func appendAddr(b []byte, a netip.Addr) []byte {
-	if !a.IsValid() {
+	switch {
+	case a.Is4():
+		return appendIPv4(b, a.As4())
+	case a.IsValid():
+		return a.AppendTo(b)
+	default:
 		return append(b, unknownName...)
 	}
-	return a.AppendTo(b)
 }
 
-func appendUint(b []byte, v uint64) []byte { return strconv.AppendUint(b, v, 10) }
+func appendIPv4(b []byte, a [4]byte) []byte {
+	var t [4*len("255.") + 1]byte // what is written behind a number is written over by the next
+	n := 0
+	for _, v := range a {
+		digits := octets[v]
+		binary.LittleEndian.PutUint32(t[n:], digits)
+		n += int(digits >> 24)
+		t[n] = '.'
+		n++
+	}
+	return append(b, t[:n-1]...)
+}
+
+// pairs holds the two digits of each number below 100.
+const pairs = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748" +
+	"49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697" +
+	"9899"
+
+// appendUint does what strconv.AppendUint does for base 10, in fewer instructions.
+func appendUint(b []byte, v uint64) []byte {
+	if v < 10 {
+		return append(b, '0'+byte(v))
+	}
+	var t [20]byte
+	i := len(t)
+	for v >= 100 {
+		pair := v % 100 * 2
+		v /= 100
+		i -= 2
+		t[i], t[i+1] = pairs[pair], pairs[pair+1]
+	}
+	i -= 2
+	t[i], t[i+1] = pairs[v*2], pairs[v*2+1]
+	if v < 10 {
+		i++
+	}
+	return append(b, t[i:]...)
+}

@@ -1,6 +1,8 @@
 package format
 
 import (
+	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -34,5 +36,40 @@ func TestNames(t *testing.T) {
 				t.Errorf("word %q, want %q", got, c.word)
 			}
 		})
+	}
+}
+
+func TestAppendUint(t *testing.T) {
+	for shift := range 64 {
+		for _, v := range []uint64{1<<shift - 1, 1 << shift, 1<<shift + 1, ^uint64(0) >> shift} {
+			if got, want := string(appendUint([]byte("x"), v)), "x"+strconv.FormatUint(v, 10); got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+	}
+	for v := range uint64(100_000) {
+		if got, want := string(appendUint(nil, v)), strconv.FormatUint(v, 10); got != want {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestAppendAddr(t *testing.T) {
+	for v := range 256 {
+		for place := range 4 {
+			var a [4]byte
+			a[place], a[(place+1)%4] = byte(v), 255-byte(v)
+			if got, want := string(appendAddr([]byte("x"), netip.AddrFrom4(a))), "x"+netip.AddrFrom4(a).String(); got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+	}
+	for _, s := range []string{"::", "2001:db8::1", "::ffff:10.1.2.3"} {
+		if got := string(appendAddr(nil, netip.MustParseAddr(s))); got != s {
+			t.Errorf("%q, want %q", got, s)
+		}
+	}
+	if got := string(appendAddr(nil, netip.Addr{})); got != unknownName {
+		t.Errorf("%q for no address", got)
 	}
 }

@@ -1,2 +1,2 @@
-// Package bench measures how the cost of a packet grows with the configuration: `make bench-growth`.
+// Package bench measures how the cost of a packet or an event grows with the configuration: `make bench-growth`.
 package bench

@@ -1,7 +1,7 @@
 # Turns the output of several runs of the benchmarks of growth into a table on standard output, and a plot into the file SVG
 # (-v svg=FILE). A figure is the median of the runs.
 { sub(/-[0-9]+$/, "", $1) }
-/^BenchmarkGrowth/ { for (i = 3; i < NF; i++) if ($(i + 1) == "cpu-ns/pkt") { runs[$1] = runs[$1] " " $i } }
+/^BenchmarkGrowth/ { for (i = 3; i < NF; i++) if ($(i + 1) ~ /^cpu-ns\//) { runs[$1] = runs[$1] " " $i } }
 /FAIL/ { print; failed = 1 }
 END {
   if (failed) exit 1
@@ -21,11 +21,18 @@ END {
   for (v = 1; v <= 5; v++) printf "%9d", vlans[v]
   printf "\n%-48s", "  packet of a session"
   for (v = 1; v <= 5; v++) printf "%9s", show("VLANs/" vlans[v])
-  print "\n"
+  print ""
+  split("bare 1 2 4", sinks, " ")
+  printf "%-48s", "CPU ns per event, sinks of one format:"
+  for (v = 1; v <= 4; v++) printf "%9s", sinks[v]
+  print ""
+  sinkrow("files", "file"); sinkrow("syslog over TCP", "tcp")
+  print ""
   ratio("first packet, 100,000 policies against 100", "Policies/first/100000", "Policies/first/100", 2.0)
   ratio("denied packet, 100,000 policies against 100", "Policies/denied/100000", "Policies/denied/100", 2.0)
   ratio("the same flow denied again against a session, 100,000", "Policies/again/100000", "Policies/session/100000", 1.3)
   ratio("4,000 VLANs against 2", "VLANs/4000", "VLANs/2", 1.2)
+  further("file", "file"); further("TCP syslog", "tcp")
   if (svg) plot()
 }
 
@@ -39,6 +46,18 @@ function show(name,   m) { m = median(name); return m ? sprintf("%.0f", m) : "-"
 function ratio(what, a, b, most,   x, y) {
   x = median(a); y = median(b)
   if (x && y) printf "%-60s %5.2f times, at most %.1f\n", what, x / y, most
+}
+
+function sinkrow(title, name) {
+  printf "%-48s", "  " title
+  for (v = 1; v <= 4; v++) printf "%9s", show("Sinks/" name "/" sinks[v])
+  print ""
+}
+# further prints what each of three more sinks adds to one.
+function further(title, name,   one, four) {
+  one = median("Sinks/" name "/1"); four = median("Sinks/" name "/4")
+  if (one && four)
+    printf "%-60s %5.0f ns, at most 100; %.0f of them for writing the bytes\n", "per further " title " of the same format, CPU per event", (four - one) / 3, median("Sinks/" name "/bare")
 }
 
 # plot draws the figures of policies and VLANs: decades of things from left to right, nanoseconds upwards, both logarithmic.

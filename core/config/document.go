@@ -16,19 +16,19 @@ import (
 type document struct {
 	file     string
 	text     string
-	lines    lines
+	lines    lines // of the text; nil until a place is asked for
 	problems *Problems
+	types    table.Types
 	misread  table.Misread // by path
 }
 
 // parse reads a text and returns its top-level table. Of a text that cannot be read the table is empty and the reason is
 // among the problems.
-func parse(file string, data []byte, problems *Problems) *Section {
+func parse(file, text string, problems *Problems) *Section {
 	problems.files = append(problems.files, file)
-	text := strings.TrimLeft(string(data), "\ufeff") // the byte order mark
+	text = strings.TrimLeft(text, "\ufeff") // the byte order mark
 	d := &document{file: file, text: text, problems: problems, misread: make(table.Misread)}
 	s := &Section{doc: d}
-	d.lines = newLines(text)
 	if !utf8.ValidString(text) {
 		d.report(cursor{offset: validPrefix(text)}, Error, "not UTF-8")
 		return s
@@ -48,7 +48,7 @@ func parse(file string, data []byte, problems *Problems) *Section {
 		return s
 	}
 	s.at.node = root
-	d.expandTable(s.at, s.values)
+	d.expand(s)
 	return s
 }
 
@@ -79,9 +79,17 @@ func (d *document) syntax(err error) {
 func (d *document) report(at cursor, severity Severity, message string) {
 	p := Problem{File: d.file, Key: at.path, Message: message, Severity: severity}
 	if !d.problems.full(severity) {
-		p.Line, p.Column = d.lines.at(d.text, at.offset)
+		p.Line, p.Column = d.lineAt(at.offset)
 	}
 	d.problems.add(p)
+}
+
+// lineAt returns the line and column of an offset.
+func (d *document) lineAt(offset int) (line, column int) {
+	if d.lines == nil {
+		d.lines = newLines(d.text)
+	}
+	return d.lines.at(d.text, offset)
 }
 
 // hint returns what may follow "unknown …", see [spelling.Hint]. It costs nothing once no more problems are kept.

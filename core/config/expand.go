@@ -1,43 +1,95 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
+	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/internal/spelling"
 )
 
-// expandTable replaces references to environment variables, ${NAME}, in all strings of a table, those of nested tables and
-// lists too. $${ stands for ${. Keys are not looked at. A string with a mistake stays as it is.
-func (d *document) expandTable(at cursor, table map[string]any) {
-	for _, key := range orderOf(at.node, table) {
-		table[key] = d.expandValue(at.key(key), table[key])
+// expand replaces references to environment variables, ${NAME}, in all strings of a document. $${ stands for ${. Keys are not
+// looked at. A string with a mistake stays as it is.
+func (d *document) expand(root *Section) {
+	if !strings.Contains(d.text, "${") && !strings.Contains(d.text, `\`) {
+		return // most documents have no reference, not even one with a character that is written as an escape sequence
+	}
+	e := expander{root: root.at}
+	e.table(root.values)
+	slices.SortFunc(e.mistakes, func(a, b expandMistake) int {
+		return cmp.Or(cmp.Compare(a.at.offset, b.at.offset), strings.Compare(a.at.path, b.at.path))
+	})
+	for _, m := range e.mistakes {
+		d.misread.Add(m.at.path)
+		d.report(m.at, Error, m.err.Error())
 	}
 }
 
-func (d *document) expandValue(at cursor, value any) any {
-	switch v := value.(type) {
-	case string:
-		text, err := expand(v)
-		if err != nil {
-			d.misread.Add(at.path)
-			d.report(at, Error, err.Error())
-			return v
+// expander replaces the references in the values of a table.
+type expander struct {
+	root     cursor
+	path     []keypath.Part // of the value that is looked at
+	mistakes []expandMistake
+}
+
+type expandMistake struct {
+	at  cursor
+	err error
+}
+
+func (e *expander) table(t map[string]any) {
+	e.path = append(e.path, keypath.Part{})
+	last := len(e.path) - 1
+	for key, value := range t {
+		e.path[last].Key = key
+		if text, ok := value.(string); ok {
+			if expanded := e.text(text); expanded != text {
+				t[key] = expanded
+			}
+		} else {
+			e.value(value)
 		}
-		return text
-	case map[string]any:
-		d.expandTable(at, v)
+	}
+	e.path = e.path[:last]
+}
+
+// value replaces the references in what a table or an array holds.
+func (e *expander) value(value any) {
+	if t, ok := value.(map[string]any); ok {
+		e.table(t)
+		return
+	}
+	e.path = append(e.path, keypath.Part{Element: true})
+	last := len(e.path) - 1
+	switch v := value.(type) {
 	case []any:
 		for i := range v {
-			v[i] = d.expandValue(at.index(i), v[i])
+			e.path[last].Index = i
+			if text, ok := v[i].(string); ok {
+				v[i] = e.text(text)
+			} else {
+				e.value(v[i])
+			}
 		}
 	case []map[string]any:
 		for i := range v {
-			d.expandTable(at.index(i), v[i])
+			e.path[last].Index = i
+			e.table(v[i])
 		}
 	}
-	return value
+	e.path = e.path[:last]
+}
+
+func (e *expander) text(text string) string {
+	expanded, err := expand(text)
+	if err != nil {
+		e.mistakes = append(e.mistakes, expandMistake{e.root.walk(e.path), err})
+		return text
+	}
+	return expanded
 }
 
 // expand replaces the references in a text.

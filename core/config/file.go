@@ -41,7 +41,7 @@ func (f *File) Zone(name string) *Section { return f.zones[name] }
 func Parse(name string, data []byte) (*File, *Problems) {
 	problems := new(Problems)
 	t := newTables()
-	t.add(name, data, problems)
+	t.add(name, string(data), problems)
 	return t.file(), problems
 }
 

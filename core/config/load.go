@@ -38,13 +38,13 @@ func Load(path string) (*File, *Problems) {
 func LoadText(name string, data []byte) (*File, *Problems) {
 	problems := new(Problems)
 	t := newTables()
-	t.add(name, data, problems)
+	t.add(name, string(data), problems)
 	return t.file(), problems
 }
 
 // load reads a file and takes its tables.
 func (t *tables) load(path string, problems *Problems) {
-	data, err := read(path, t.maxSize)
+	text, err := read(path, t.maxSize)
 	if err != nil {
 		t.files = append(t.files, path)
 		t.complete = false
@@ -52,27 +52,30 @@ func (t *tables) load(path string, problems *Problems) {
 		problems.add(Problem{File: path, Message: err.Error()})
 		return
 	}
-	t.add(path, data, problems)
+	t.add(path, text, problems)
 }
 
 // read returns the content of a file of at most so many bytes.
-func read(path string, most int64) (_ []byte, err error) {
+func read(path string, most int64) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, reason(err)
+		return "", reason(err)
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, errors.New("is a directory, not a file")
+	var b strings.Builder
+	if info, err := f.Stat(); err == nil {
+		if info.IsDir() {
+			return "", errors.New("is a directory, not a file")
+		}
+		b.Grow(int(min(info.Size(), most)))
 	}
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err != nil {
-		return nil, reason(err)
+	if _, err := io.Copy(&b, io.LimitReader(f, most+1)); err != nil {
+		return "", reason(err)
 	}
-	if int64(len(data)) > most {
-		return nil, fmt.Errorf("larger than %d MiB", most>>20)
+	if int64(b.Len()) > most {
+		return "", fmt.Errorf("larger than %d MiB", most>>20)
 	}
-	return data, nil
+	return b.String(), nil
 }
 
 // dropIns lists the files of a drop-in directory, none if there is no such directory.

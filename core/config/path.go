@@ -25,7 +25,19 @@ func (c cursor) index(i int) cursor {
 func (c cursor) to(path string, n *node) cursor {
 	c.path, c.node = path, n
 	if n != nil {
-		c.offset = n.offset
+		c.offset = int(n.offset)
+	}
+	return c
+}
+
+// walk returns the cursor of a key below this one.
+func (c cursor) walk(path []keypath.Part) cursor {
+	for _, part := range path {
+		if part.Element {
+			c = c.index(part.Index)
+		} else {
+			c = c.key(part.Key)
+		}
 	}
 	return c
 }

@@ -90,13 +90,17 @@ type defined struct {
 // definitions lists the keys that the text defines, in its order.
 func definitions(n *node, path []string, list []defined) []defined {
 	if n.defined {
-		list = append(list, defined{slices.Clone(path), n.offset})
+		list = append(list, defined{slices.Clone(path), int(n.offset)})
 	}
-	for key, child := range n.keys {
-		list = definitions(child, append(path, key), list)
+	if n.sub == nil {
+		return list
 	}
-	for _, e := range n.elems {
-		list = definitions(e, path, list)
+	for i := range n.sub.keys {
+		k := &n.sub.keys[i]
+		list = definitions(&k.node, append(path, k.name), list)
+	}
+	for i := range n.sub.elems {
+		list = definitions(&n.sub.elems[i], path, list)
 	}
 	return list
 }
@@ -160,8 +164,8 @@ func checkShape(t *testing.T, n *node, raw any, path []string) {
 			checkShape(t, n.element(i), value, append(path, fmt.Sprint(i)))
 		}
 	case []any:
-		if len(n.elems) != len(v) {
-			t.Fatalf("%q has %d elements, not %d", path, len(n.elems), len(v))
+		if n.element(len(v)) != nil {
+			t.Fatalf("%q has more than %d elements", path, len(v))
 		}
 		for i, value := range v {
 			checkShape(t, n.element(i), value, append(path, fmt.Sprint(i)))

@@ -31,7 +31,8 @@ type scanner struct {
 	reason string // what limit was exceeded at pos
 }
 
-// place is a node and what its path has used up of the limits.
+// place is a node and what its path has used up of the limits. The scanner adds nodes only below the one that it holds, so that
+// the pointer stays good.
 type place struct {
 	*node
 	depth, size int
@@ -65,11 +66,9 @@ func (s *scanner) header(root place) (place, bool) {
 		return at, false
 	}
 	if array {
-		at.elems = append(at.elems, &node{offset: offset, defined: true})
-		at.node = at.elems[len(at.elems)-1]
-	} else {
-		at.define(offset)
+		at.node = at.addElement(offset)
 	}
+	at.define(offset)
 	return at, true
 }
 
@@ -114,16 +113,11 @@ func (s *scanner) descend(at place, name string, offset int) (place, bool) {
 		return at, s.stop(offset, "the path of this key is longer than "+strconv.Itoa(maxPath)+" bytes")
 	}
 	parent := at.node
-	if n := len(parent.elems); n > 0 {
-		parent = parent.elems[n-1]
+	if last := parent.lastElement(); last != nil {
+		parent = last
 	}
-	at.node = parent.keys[name]
-	if at.node == nil {
-		at.node = &node{offset: offset}
-		if parent.keys == nil {
-			parent.keys = make(map[string]*node)
-		}
-		parent.keys[name] = at.node
+	if at.node = parent.child(name); at.node == nil {
+		at.node = parent.addChild(name, offset)
 	}
 	return at, true
 }
@@ -188,9 +182,7 @@ func (s *scanner) array(at place) bool {
 		if s.take(']') {
 			return true
 		}
-		elem := place{node: &node{offset: s.pos}, depth: at.depth, size: at.size}
-		at.elems = append(at.elems, elem.node)
-		if !s.value(elem) {
+		if !s.value(place{node: at.addElement(s.pos), depth: at.depth, size: at.size}) {
 			return false
 		}
 		s.blank()

@@ -26,7 +26,7 @@ type Section struct {
 // A table of a component, ("sinks", "audit"), leaves the core's keys of such a table to the core, as [Load] does.
 func ParseTable(file string, data []byte, path ...string) (*Section, *Problems) {
 	problems := new(Problems)
-	s := parse(file, data, problems)
+	s := parse(file, string(data), problems)
 	if !s.parsed() {
 		return s, problems
 	}
@@ -60,13 +60,13 @@ func (s *Section) Path() string { return s.at.path }
 
 // Place returns where the table begins: file, line and column from 1.
 func (s *Section) Place() (file string, line, column int) {
-	line, column = s.doc.lines.at(s.doc.text, s.at.offset)
+	line, column = s.doc.lineAt(s.at.offset)
 	return s.doc.file, line, column
 }
 
 // Keys returns the table's keys in the order of the file.
 func (s *Section) Keys() []string {
-	return orderOf(s.at.node, s.values)
+	return s.at.node.order(s.values)
 }
 
 // Has reports whether the table has the key.
@@ -113,6 +113,7 @@ func (s *Section) decode(into any, others []string) bool {
 		Keys:   func(key string, t map[string]any) []string { return s.at.follow(key).node.order(t) },
 		Hint:   s.doc.hint,
 		Others: others,
+		Types:  &s.doc.types,
 	}
 	return d.Decode(s.values, into)
 }

@@ -32,8 +32,8 @@ func singleTables() []string {
 func namedTables() []string { return []string{"zones", "sources", "hooks", "sinks"} }
 
 // add parses a text and takes its tables.
-func (t *tables) add(file string, data []byte, problems *Problems) {
-	root := parse(file, data, problems)
+func (t *tables) add(file, text string, problems *Problems) {
+	root := parse(file, text, problems)
 	t.files = append(t.files, file)
 	if !root.parsed() {
 		t.complete = false

@@ -34,6 +34,22 @@ type Part struct {
 	Element bool // it is the place of an element
 }
 
+// Format returns the path that these parts make.
+func Format(parts []Part) string {
+	var b []byte
+	for i, p := range parts {
+		switch {
+		case p.Element:
+			b = append(strconv.AppendInt(append(b, '['), int64(p.Index), 10), ']')
+		case i > 0:
+			b = append(append(b, '.'), Quote(p.Key)...)
+		default:
+			b = append(b, Quote(p.Key)...)
+		}
+	}
+	return string(b)
+}
+
 // Next returns the first part of a path and what is left of it. ok is false if the path is empty or cannot be read.
 func Next(path string) (p Part, rest string, ok bool) {
 	path = strings.TrimPrefix(path, ".")

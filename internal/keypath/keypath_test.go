@@ -37,6 +37,9 @@ func TestPaths(t *testing.T) {
 		if !slices.Equal(parts, c.parts) {
 			t.Errorf("%s is %+v; want %+v", c.path, parts, c.parts)
 		}
+		if got := keypath.Format(parts); got != c.path {
+			t.Errorf("the parts of %s make %s", c.path, got)
+		}
 	}
 	for _, path := range []string{"", ".", "[", "[x]", "[1", `"a`, `"\q"`} {
 		if p, _, ok := keypath.Next(path); ok {

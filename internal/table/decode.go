@@ -1,25 +1,13 @@
 package table
 
 import (
-	"encoding"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
-	"time"
 
 	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/internal/spelling"
-)
-
-// tomlDecoder is what BurntSushi/toml calls an Unmarshaler.
-type tomlDecoder interface{ UnmarshalTOML(value any) error }
-
-var (
-	durationType    = reflect.TypeFor[time.Duration]()
-	timeType        = reflect.TypeFor[time.Time]()
-	tomlDecoderType = reflect.TypeFor[tomlDecoder]()
-	textDecoderType = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
 // Decoder decodes tables. A tree holds what TOML and JSON know: string, bool, int64, float64, time.Time, slices and
@@ -27,15 +15,18 @@ var (
 type Decoder struct {
 	// Report records a mistake at a key below the table: "term[2].from". It is called for every one.
 	Report func(key, message string)
-	// Keys returns the keys of a table in the order they are read; nil sorts them.
+	// Keys returns the keys of a table in the order in which a map gets them and unknown ones are reported; nil sorts them. The
+	// keys of a struct are read in the order of its fields.
 	Keys func(key string, table map[string]any) []string
 	// Hint words what follows "unknown key; "; nil is [spelling.Hint].
 	Hint func(name, plural string, valid []string) string
 	// Others are keys of the outermost table that are somebody else's: valid, and not read.
 	Others []string
+	// Types remembers the types between decoders; nil is for this one alone.
+	Types *Types
 
 	mistakes int
-	structs  map[reflect.Type]*structFields // found so far: a list has thousands of tables of one type
+	path     []keypath.Part // of the value that is read
 }
 
 // Decode reads the table into the struct or map that into points to, and reports whether there was no mistake. Keys are
@@ -53,19 +44,23 @@ func (d *Decoder) Decode(tree map[string]any, into any) bool {
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct && v.Elem().Kind() != reflect.Map {
 		panic(fmt.Sprintf("table: Decode needs a pointer to a struct or map, not %T", into))
 	}
+	if d.Types == nil {
+		d.Types = new(Types)
+	}
 	before := d.mistakes
-	d.table("", tree, v.Elem(), d.Others)
+	d.table(tree, v.Elem(), d.Others)
 	return d.mistakes == before
 }
 
-func (d *Decoder) report(key, message string) {
+// report records a mistake of the value that is read.
+func (d *Decoder) report(message string) {
 	d.mistakes++
-	d.Report(key, message)
+	d.Report(keypath.Format(d.path), message)
 }
 
-func (d *Decoder) keys(key string, tree map[string]any) []string {
+func (d *Decoder) keys(tree map[string]any) []string {
 	if d.Keys != nil {
-		return d.Keys(key, tree)
+		return d.Keys(keypath.Format(d.path), tree)
 	}
 	return slices.Sorted(maps.Keys(tree))
 }
@@ -78,31 +73,52 @@ func (d *Decoder) hint(name string, valid []string) string {
 }
 
 // table decodes into a struct or a map.
-func (d *Decoder) table(at string, tree map[string]any, v reflect.Value, others []string) {
+func (d *Decoder) table(tree map[string]any, v reflect.Value, others []string) {
 	if v.Kind() == reflect.Map {
-		d.mapping(at, tree, v, others)
+		d.mapping(tree, v, others)
 		return
 	}
-	fields := d.fieldsOf(v.Type())
-	for _, key := range d.keys(at, tree) {
-		index, ok := fields.index[key]
-		switch {
-		case ok:
-			d.value(keypath.Join(at, key), tree[key], fieldByIndex(v, index))
-		case !slices.Contains(others, key):
-			d.report(keypath.Join(at, key), "unknown key; "+d.hint(key, slices.Concat(fields.names, others)))
+	fields := d.Types.fieldsOf(v.Type())
+	known := 0
+	d.path = append(d.path, keypath.Part{})
+	last := len(d.path) - 1
+	for i := range fields.list {
+		f := &fields.list[i]
+		if raw, ok := tree[f.key]; ok {
+			known++
+			d.path[last].Key = f.key
+			d.value(raw, fieldByIndex(v, f.index))
 		}
+	}
+	d.path = d.path[:last]
+	if known < len(tree) {
+		d.unknown(tree, fields, others)
 	}
 }
 
-func (d *Decoder) mapping(at string, tree map[string]any, v reflect.Value, others []string) {
+// unknown reports the keys of a table that are neither of a field nor among the others.
+func (d *Decoder) unknown(tree map[string]any, fields *structFields, others []string) {
+	for _, key := range d.keys(tree) {
+		if fields.has(key) || slices.Contains(others, key) {
+			continue
+		}
+		d.path = append(d.path, keypath.Part{Key: key})
+		d.report("unknown key; " + d.hint(key, slices.Concat(fields.names, others)))
+		d.path = d.path[:len(d.path)-1]
+	}
+}
+
+func (d *Decoder) mapping(tree map[string]any, v reflect.Value, others []string) {
 	if v.Type().Key().Kind() != reflect.String {
 		panic(fmt.Sprintf("table: the keys of %s are no strings", v.Type()))
 	}
 	if v.IsNil() {
 		v.Set(reflect.MakeMapWithSize(v.Type(), len(tree)))
 	}
-	for _, key := range d.keys(at, tree) {
+	keys := d.keys(tree)
+	d.path = append(d.path, keypath.Part{})
+	last := len(d.path) - 1
+	for _, key := range keys {
 		if slices.Contains(others, key) {
 			continue
 		}
@@ -111,86 +127,81 @@ func (d *Decoder) mapping(at string, tree map[string]any, v reflect.Value, other
 		if old := v.MapIndex(k); old.IsValid() {
 			elem.Set(old)
 		}
-		d.value(keypath.Join(at, key), tree[key], elem)
+		d.path[last].Key = key
+		d.value(tree[key], elem)
 		v.SetMapIndex(k, elem)
 	}
+	d.path = d.path[:last]
 }
 
 // value decodes any value into v, whose type decides how.
-func (d *Decoder) value(at string, raw any, v reflect.Value) {
-	t := v.Type()
-	if t.Kind() == reflect.Pointer {
-		d.pointer(at, raw, v)
-		return
-	}
-	if decodesItself(t) {
-		d.leaf(at, raw, v)
-		return
-	}
-	switch t.Kind() {
-	case reflect.Struct, reflect.Map:
+func (d *Decoder) value(raw any, v reflect.Value) {
+	switch syntax := d.Types.syntaxOf(v.Type()); syntax {
+	case pointerSyntax:
+		d.pointer(raw, v)
+	case tableSyntax:
 		if tree, ok := raw.(map[string]any); ok {
-			d.table(at, tree, v, nil)
+			d.table(tree, v, nil)
 		} else {
-			d.mismatch(at, "a table", raw)
+			d.mismatch("a table", raw)
 		}
-	case reflect.Slice:
-		d.slice(at, raw, v)
+	case arraySyntax:
+		d.slice(raw, v)
 	default:
-		d.leaf(at, raw, v)
+		d.leaf(raw, v, syntax)
 	}
 }
 
 // pointer decodes into what v points to. A nil pointer stays nil if there was a mistake.
-func (d *Decoder) pointer(at string, raw any, v reflect.Value) {
+func (d *Decoder) pointer(raw any, v reflect.Value) {
 	if !v.IsNil() {
-		d.value(at, raw, v.Elem())
+		d.value(raw, v.Elem())
 		return
 	}
 	before := d.mistakes
 	elem := reflect.New(v.Type().Elem())
-	d.value(at, raw, elem.Elem())
+	d.value(raw, elem.Elem())
 	if d.mistakes == before {
 		v.Set(elem)
 	}
 }
 
 // slice decodes an array, or one value as an array of one.
-func (d *Decoder) slice(at string, raw any, v reflect.Value) {
+func (d *Decoder) slice(raw any, v reflect.Value) {
 	elem := v.Type().Elem()
 	if !IsArray(raw) {
-		if composite(elem) {
-			d.mismatch(at, "an array of "+plural(elem), raw)
+		if d.composite(elem) {
+			d.mismatch("an array of "+plural(elem), raw)
 			return
 		}
 		list := reflect.MakeSlice(v.Type(), 1, 1)
-		d.value(at, raw, list.Index(0))
+		d.value(raw, list.Index(0))
 		v.Set(list)
 		return
 	}
 	items := reflect.ValueOf(raw)
 	list := reflect.MakeSlice(v.Type(), items.Len(), items.Len())
+	d.path = append(d.path, keypath.Part{Element: true})
+	last := len(d.path) - 1
 	for i := range items.Len() {
-		d.value(keypath.Element(at, i), items.Index(i).Interface(), list.Index(i))
+		d.path[last].Index = i
+		d.value(items.Index(i).Interface(), list.Index(i))
 	}
+	d.path = d.path[:last]
 	v.Set(list)
 }
 
-func (d *Decoder) mismatch(at, want string, raw any) {
-	d.report(at, "must be "+want+", not "+Describe(raw))
-}
-
-func decodesItself(t reflect.Type) bool {
-	pt := reflect.PointerTo(t)
-	return t == timeType || pt.Implements(tomlDecoderType) || pt.Implements(textDecoderType)
+func (d *Decoder) mismatch(want string, raw any) {
+	d.report("must be " + want + ", not " + Describe(raw))
 }
 
 // composite reports whether a value of the type is written as a table or an array.
-func composite(t reflect.Type) bool {
+func (d *Decoder) composite(t reflect.Type) bool {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	return !decodesItself(t) && (t.Kind() == reflect.Struct || t.Kind() == reflect.Map || t.Kind() == reflect.Slice)
+	syntax := d.Types.syntaxOf(t)
+	return syntax == tableSyntax || syntax == arraySyntax
 }
 
 func plural(t reflect.Type) string {

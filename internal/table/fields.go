@@ -8,50 +8,42 @@ import (
 
 // structFields are the keys that a struct type takes.
 type structFields struct {
-	index map[string][]int // paths of their fields
-	names []string         // in the order of the struct
+	list  []field
+	names []string // of those that messages suggest
 }
 
-// fieldsOf returns the keys that a struct type takes.
-func (d *Decoder) fieldsOf(t reflect.Type) *structFields {
-	f := d.structs[t]
-	if f == nil {
-		f = &structFields{index: make(map[string][]int)}
-		f.names = collectFields(t, nil, f.index, nil)
-		if d.structs == nil {
-			d.structs = make(map[reflect.Type]*structFields)
-		}
-		d.structs[t] = f
-	}
-	return f
+type field struct {
+	key   string
+	index []int // path of the field
 }
 
-// collectFields fills fields with the index path of every key that a struct type takes and returns the keys in the order
-// of the struct, without those that are unlisted. A key of an embedded struct gives way to the same key of the struct around it.
-func collectFields(t reflect.Type, prefix []int, fields map[string][]int, names []string) []string {
+func (f *structFields) has(key string) bool {
+	return slices.ContainsFunc(f.list, func(known field) bool { return known.key == key })
+}
+
+// collect adds the fields of every key that a struct type takes, in the order of the struct. A key of an embedded struct gives
+// way to the same key of the struct around it.
+func (f *structFields) collect(t reflect.Type, prefix []int) {
 	var embedded []reflect.StructField
-	for f := range t.Fields() {
-		name, option, _ := strings.Cut(f.Tag.Get("toml"), ",")
+	for sf := range t.Fields() {
+		name, option, _ := strings.Cut(sf.Tag.Get("toml"), ",")
 		switch {
 		case name == "-":
-		case name == "" && f.Anonymous && structOf(f.Type) != nil:
-			embedded = append(embedded, f)
-		case name != "" && f.IsExported():
-			if _, ok := fields[name]; !ok {
-				fields[name] = append(slices.Clip(prefix), f.Index...)
-				if option != "unlisted" {
-					names = append(names, name)
-				}
+		case name == "" && sf.Anonymous && structOf(sf.Type) != nil:
+			embedded = append(embedded, sf)
+		case name != "" && sf.IsExported() && !f.has(name):
+			f.list = append(f.list, field{name, append(slices.Clip(prefix), sf.Index...)})
+			if option != "unlisted" {
+				f.names = append(f.names, name)
 			}
 		}
 	}
-	for _, f := range embedded {
-		if f.Type.Kind() == reflect.Pointer && !f.IsExported() {
+	for _, sf := range embedded {
+		if sf.Type.Kind() == reflect.Pointer && !sf.IsExported() {
 			continue // cannot be set
 		}
-		names = collectFields(structOf(f.Type), append(slices.Clip(prefix), f.Index...), fields, names)
+		f.collect(structOf(sf.Type), append(slices.Clip(prefix), sf.Index...))
 	}
-	return names
 }
 
 // structOf returns the struct type that t is or points to, nil otherwise.

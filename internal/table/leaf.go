@@ -10,34 +10,33 @@ import (
 )
 
 // leaf decodes a value that has no keys and elements of ours: a single value, or one whose type decodes itself.
-func (d *Decoder) leaf(at string, raw any, v reflect.Value) {
-	if want, ok := takes(raw, v); !ok {
-		d.mismatch(at, want, raw)
+func (d *Decoder) leaf(raw any, v reflect.Value, syntax syntax) {
+	if want, ok := takes(raw, v, syntax); !ok {
+		d.mismatch(want, raw)
 		return
 	}
-	if err := set(raw, v); err != nil {
-		d.report(at, err.Error())
+	if err := set(raw, v, syntax); err != nil {
+		d.report(err.Error())
 	}
 }
 
 // takes returns what v takes, in words, and whether raw is that.
-func takes(raw any, v reflect.Value) (want string, ok bool) {
+func takes(raw any, v reflect.Value, syntax syntax) (want string, ok bool) {
 	t := v.Type()
-	pt := reflect.PointerTo(t)
 	text, isString := raw.(string)
-	switch {
-	case pt.Implements(tomlDecoderType) || t.Kind() == reflect.Interface:
+	switch syntax {
+	case ownSyntax:
 		return "", true
-	case t == timeType:
+	case timeSyntax:
 		_, ok := raw.(time.Time)
 		if _, err := time.Parse(time.RFC3339Nano, text); isString && err == nil {
 			ok = true // as JSON has it
 		}
 		return "a date or time", ok
-	case pt.Implements(textDecoderType):
+	case textSyntax:
 		_, table := raw.(map[string]any)
 		return "a string", !table && !IsArray(raw)
-	case t == durationType:
+	case durationSyntax:
 		_, err := time.ParseDuration(text)
 		return `a duration such as "5s" or "10m"`, isString && err == nil
 	}
@@ -72,12 +71,11 @@ func integerRange(isInt bool, low, high string) string {
 }
 
 // set sets v to a value that it takes.
-func set(raw any, v reflect.Value) error {
-	p := v.Addr().Interface()
-	if u, ok := p.(tomlDecoder); ok {
-		return u.UnmarshalTOML(raw)
-	}
-	if v.Type() == timeType {
+func set(raw any, v reflect.Value, syntax syntax) error {
+	switch syntax {
+	case ownSyntax:
+		return v.Addr().Interface().(tomlDecoder).UnmarshalTOML(raw)
+	case timeSyntax:
 		at, ok := raw.(time.Time)
 		if !ok {
 			var err error
@@ -87,11 +85,9 @@ func set(raw any, v reflect.Value) error {
 		}
 		v.Set(reflect.ValueOf(at))
 		return nil
-	}
-	if u, ok := p.(encoding.TextUnmarshaler); ok {
-		return u.UnmarshalText([]byte(textOf(raw)))
-	}
-	if v.Type() == durationType {
+	case textSyntax:
+		return v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(textOf(raw)))
+	case durationSyntax:
 		span, err := time.ParseDuration(raw.(string))
 		v.SetInt(int64(span))
 		return err

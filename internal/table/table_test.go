@@ -65,17 +65,17 @@ func TestMistakes(t *testing.T) {
 	for _, p := range c.Problems() {
 		got = append(got, p.String())
 	}
-	want := []string{
-		`"a.b": unknown key; the keys are: any, every, hosts, rate, retries, servers, url, when`,
+	want := []string{ // fields in their order, then unknown keys
+		`retries: must be an integer, not the string "3"`,
+		`rate: must be a number, not the string "1e400"`,
 		`every: must be a duration such as "5s" or "10m", not 5`,
+		`when: must be a date or time, not null`,
 		`hosts[0]: must be a string, not 1`,
 		`hosts[1]: must be a string, not null`,
-		`rate: must be a number, not the string "1e400"`,
-		`retries: must be an integer, not the string "3"`,
 		`servers[1].port: must be an integer from 0 to 65535, not 70000`,
 		`servers[1].prot: unknown key; did you mean "port"?`,
+		`"a.b": unknown key; the keys are: any, every, hosts, rate, retries, servers, url, when`,
 		`ulr: unknown key; did you mean "url"?`,
-		`when: must be a date or time, not null`,
 		`url: missing`,
 		`warning: odd`,
 	}

@@ -2,7 +2,11 @@ package afpacket
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/binary"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,6 +92,43 @@ func (r *reader) frames(n int) (frames []packet.Frame) {
 	for len(frames) < n {
 		frames = append(frames, r.next()...)
 	}
+	return frames
+}
+
+// collect reads all queues until there are n frames, and returns them in the order of their times.
+func collect(t testing.TB, s *Source, n int) []packet.Frame {
+	t.Helper()
+	ctx, done := context.WithTimeout(t.Context(), patience)
+	defer done()
+	var mu sync.Mutex
+	var frames []packet.Frame
+	var readers sync.WaitGroup
+	for _, q := range s.Queues() {
+		readers.Go(func() {
+			var b packet.Batch
+			for ctx.Err() == nil {
+				if err := q.Receive(ctx, &b, -1); err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				for _, f := range b.Frames[:b.N] {
+					f.Data = bytes.Clone(f.Data)
+					frames = append(frames, f)
+				}
+				if len(frames) >= n {
+					done()
+				}
+				mu.Unlock()
+				q.Release()
+			}
+		})
+	}
+	readers.Wait()
+	if len(frames) < n {
+		t.Fatalf("%d of %d frames", len(frames), n)
+	}
+	slices.SortStableFunc(frames, func(a, b packet.Frame) int { return cmp.Compare(a.Time, b.Time) })
 	return frames
 }
 

@@ -66,21 +66,26 @@ func (q *Queue) attach(a *attachment) {
 // silent ones. It returns [io.EOF] after [Source.Close]; another error means that the kernel refused to wait, and is
 // permanent. With an error there are no frames.
 //
+// Frames of several interfaces come in the order in which they were received, [reorder] later, and b.Now is as late.
+//
 // When frames are there, Receive makes no system call and allocates nothing.
 func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Duration) error {
 	q.Release()
 	b.N, b.Coarse = 0, false
 	q.follow()
-	b.Now, b.Wall = q.clock.Read()
-	if q.collect(b); b.N == 0 {
-		err := q.wait(ctx, timeout)
-		b.Now, b.Wall = q.clock.Read()
-		if err != nil {
-			return err
-		}
-		q.collect(b)
+	wait := q.collect(b)
+	if b.N > 0 {
+		return nil
 	}
-	return nil
+	if timeout >= 0 && (wait < 0 || wait > timeout) {
+		wait = timeout
+	}
+	err := q.wait(ctx, wait)
+	q.collect(b)
+	if err != nil {
+		b.N = 0
+	}
+	return err
 }
 
 // Release gives the frames of the last Receive back.
@@ -127,44 +132,68 @@ func (q *Queue) count(s *socket) error {
 	return err
 }
 
-// collect takes what is there without waiting, in the order of the times at which the packets were received.
-func (q *Queue) collect(b *packet.Batch) {
-	offset := b.Wall - b.Now
+// collect takes what is there without waiting, in the order of the times at which the packets were received, and sets the
+// clocks of the batch. It returns how long the next packet has to wait for others, negative if there is none.
+func (q *Queue) collect(b *packet.Batch) (wait time.Duration) {
+	now, wall := q.clock.Read()
+	offset, settled := wall-now, now // what was received until then is here
+	if len(q.current.sockets) > 1 {
+		settled -= int64(reorder)
+	}
+	wait = -1
 	var bytes, malformed uint64
 	for b.N < packet.BatchSize {
-		s, received := q.earliest()
+		s, received, sure := q.earliest()
 		if s == nil {
 			break
 		}
+		received -= offset
+		if ahead := received - now; ahead > int64(reorder) {
+			sure = true // stamped by a wall clock that has been set back since
+		}
+		if !sure && received > settled {
+			wait = time.Duration(received - settled)
+			break
+		}
+		received = min(received, now)
 		f := &b.Frames[b.N]
 		if !s.ring.take(f) {
 			malformed++
 			continue
 		}
-		// The kernel stamps packets by the wall clock, which may have been set since.
-		q.last = max(q.last, min(received-offset, b.Now))
+		q.last = max(q.last, received)
 		f.Time, f.Interface = q.last, s.id
 		bytes += uint64(f.Wire)
 		b.N++
 	}
+	b.Now = max(settled, q.last)
+	b.Wall = b.Now + offset
 	if b.N > 0 || malformed > 0 {
 		q.received.Store(q.received.Load() + uint64(b.N))
 		q.bytes.Store(q.bytes.Load() + bytes)
 		q.malformed.Store(q.malformed.Load() + malformed)
 	}
+	return wait
 }
 
-// earliest returns the socket whose next packet was received first, and when; nil if there is none.
-func (q *Queue) earliest() (first *socket, received int64) {
+// reorder is how long a packet waits while another interface has none to show: the kernel hands over packets in blocks,
+// those of a block that is not full after up to twice [blockAge] and the tick of its timer.
+const reorder = 4 * blockAge * time.Millisecond
+
+// earliest returns the socket whose next packet was received first, and when; nil if there is none. It is sure of that if no
+// socket can have an earlier one that the kernel has not handed over yet.
+func (q *Queue) earliest() (first *socket, received int64, sure bool) {
+	sure = true
 	for _, s := range q.current.sockets {
 		if !s.ring.ready() {
+			sure = false
 			continue
 		}
 		if t := s.ring.time(); first == nil || t < received {
 			first, received = s, t
 		}
 	}
-	return first, received
+	return first, received, sure || len(q.current.sockets) == 1
 }
 
 // wait sleeps until there may be frames.
@@ -181,6 +210,12 @@ func (q *Queue) wait(ctx context.Context, timeout time.Duration) error {
 	if timeout >= 0 {
 		q.timeout = unix.NsecToTimespec(timeout.Nanoseconds())
 		limit = &q.timeout
+	}
+	for i, s := range q.current.sockets {
+		q.polled[1+i].Events = unix.POLLIN
+		if s.ring.ready() {
+			q.polled[1+i].Events = 0 // it waits for the others
+		}
 	}
 	if _, err := unix.Ppoll(q.polled, limit, nil); errors.Is(err, unix.EINTR) {
 		return nil // a signal, as the Go runtime sends them to preempt

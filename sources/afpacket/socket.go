@@ -72,6 +72,9 @@ func openSocket(o socketOptions) (_ *socket, err error) {
 	return s, nil
 }
 
+// filterPacketType is where a socket filter finds the type of a packet: SKF_AD_OFF + SKF_AD_PKTTYPE (linux/filter.h).
+const filterPacketType = 0xfffff000 + 4
+
 // packetSlot is the size in which the kernel accounts for packets of a ring; a packet takes as much of a block as it needs.
 const packetSlot = 2048
 
@@ -96,7 +99,7 @@ func (s *socket) prepare(o socketOptions) error {
 			return fmt.Errorf("%s: %w", opt.what, os.NewSyscallError("setsockopt", err))
 		}
 	}
-	if err := s.cut(0); err != nil {
+	if err := s.cut(0, false); err != nil {
 		return err
 	}
 	if o.promiscuous {
@@ -119,29 +122,50 @@ func (s *socket) bind() error {
 
 // join makes bound sockets of one interface share its packets: which one gets a packet depends on a hash of its addresses and
 // ports that is the same for both directions of a flow and on every interface (PACKET_FANOUT_HASH in packet(7)).
-func join(sockets []*socket) error {
+func join(sockets []*socket, incoming bool) error {
 	if len(sockets) == 1 {
 		return nil
 	}
-	group := (unix.PACKET_FANOUT_HASH | unix.PACKET_FANOUT_FLAG_UNIQUEID) << 16
-	for i, s := range sockets {
-		err := unix.SetsockoptInt(s.fd, unix.SOL_PACKET, unix.PACKET_FANOUT, group)
-		if err == nil && i == 0 {
-			group, err = unix.GetsockoptInt(s.fd, unix.SOL_PACKET, unix.PACKET_FANOUT)
-			group = group&0xffff | unix.PACKET_FANOUT_HASH<<16
+	mode := unix.PACKET_FANOUT_HASH
+	if incoming {
+		mode |= unix.PACKET_FANOUT_FLAG_IGNORE_OUTGOING // a group does not heed what its sockets say
+	}
+	first := sockets[0].fd
+	err := unix.SetsockoptInt(first, unix.SOL_PACKET, unix.PACKET_FANOUT, (mode|unix.PACKET_FANOUT_FLAG_UNIQUEID)<<16)
+	if errors.Is(err, unix.EINVAL) && incoming {
+		// A kernel before 5.15: it hands over what leaves, too, which the filter of each socket then refuses.
+		mode = unix.PACKET_FANOUT_HASH
+		err = unix.SetsockoptInt(first, unix.SOL_PACKET, unix.PACKET_FANOUT, (mode|unix.PACKET_FANOUT_FLAG_UNIQUEID)<<16)
+	}
+	id := 0
+	if err == nil {
+		id, err = unix.GetsockoptInt(first, unix.SOL_PACKET, unix.PACKET_FANOUT)
+	}
+	for _, s := range sockets[1:] {
+		if err == nil {
+			err = unix.SetsockoptInt(s.fd, unix.SOL_PACKET, unix.PACKET_FANOUT, id&0xffff|mode<<16)
 		}
-		if err != nil {
-			return fmt.Errorf("share the packets of an interface: %w", err)
-		}
+	}
+	if err != nil {
+		return fmt.Errorf("share the packets of an interface: %w", err)
 	}
 	return nil
 }
 
-// cut makes the socket receive so many bytes of each packet; 0 is no packet at all. The filter is one instruction, whose value
-// says how much of a packet to keep.
-func (s *socket) cut(length int) error {
-	keep := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: uint32(length)}
-	if err := unix.SetsockoptSockFprog(s.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &keep}); err != nil {
+// cut makes the socket receive so many bytes of each packet, 0 for none, and with incoming only packets that come in. The
+// value that a socket filter returns is how much of a packet to keep.
+func (s *socket) cut(length int, incoming bool) error {
+	filter := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: uint32(length)}}
+	if incoming {
+		filter = []unix.SockFilter{
+			{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: filterPacketType},
+			{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.PACKET_OUTGOING, Jt: 1},
+			filter[0],
+			{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+		}
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	if err := unix.SetsockoptSockFprog(s.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program); err != nil {
 		return fmt.Errorf("snap length: %w", err)
 	}
 	return nil

@@ -247,11 +247,11 @@ func (s *Source) open(l *link, index int) (_ []*socket, err error) {
 			return nil, err
 		}
 	}
-	if err := join(sockets); err != nil {
+	if err := join(sockets, s.config.Incoming); err != nil {
 		return nil, err
 	}
 	for _, opened := range sockets { // from here on, and not before they share the packets
-		if err := opened.cut(s.config.SnapLength); err != nil {
+		if err := opened.cut(s.config.SnapLength, s.config.Incoming); err != nil {
 			return nil, err
 		}
 	}

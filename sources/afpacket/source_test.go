@@ -26,21 +26,24 @@ func TestReads(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		incoming bool
+		workers  int
 		want     []int
 	}{
-		{"both", false, []int{1, 2, 3}},
-		{"in", true, []int{1, 3}},
+		{"both", false, 1, []int{1, 2, 3}},
+		{"in", true, 1, []int{1, 3}},
+		{"both, several workers", false, 3, []int{1, 2, 3}},
+		{"in, several workers", true, 3, []int{1, 3}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			sender, host := cable(t)
-			r := read(t, open(t, host, Config{Incoming: test.incoming}, "tap"))
+			s := open(t, host, Config{Incoming: test.incoming, Workers: test.workers}, "tap")
 			from, to := sender.Wire("wire"), host.Wire("tap")
 			before := time.Now()
 			from.Send(numbered(1))
 			to.Send(numbered(2))
 			from.Send(numbered(3))
 			last := int64(0)
-			for i, f := range r.frames(len(test.want)) {
+			for i, f := range collect(t, s, len(test.want)) {
 				if got := number(f.Data); got != test.want[i] {
 					t.Errorf("frame %d is number %d, want %d", i, got, test.want[i])
 				}
@@ -50,9 +53,10 @@ func TestReads(t *testing.T) {
 				if f.Wire != len(numbered(0)) || len(f.Data) != f.Wire || f.Interface != 1 || f.Link != packet.LinkEthernet || f.SegmentSize != 0 {
 					t.Errorf("%+v", f)
 				}
-				wall := time.Unix(0, f.Time+r.batch.Wall-r.batch.Now)
-				if f.Time < last || wall.Before(before.Add(-time.Second)) || wall.After(time.Now().Add(time.Second)) {
-					t.Errorf("received at %v, before that %d", wall, last)
+				now, wall := s.clock.Read()
+				received := time.Unix(0, f.Time+wall-now)
+				if f.Time < last || received.Before(before.Add(-time.Second)) || received.After(time.Now().Add(time.Second)) {
+					t.Errorf("received at %v, before that %d", received, last)
 				}
 				last = f.Time
 			}
@@ -164,6 +168,37 @@ func TestOneWorkerPerFlow(t *testing.T) {
 	}
 	if len(got) != flows || len(used) != 4 {
 		t.Errorf("%d of %d flows on %d of 4 queues", len(got), flows, len(used))
+	}
+}
+
+// TestOrderOfInterfaces sends packets to two interfaces in turn: one queue reads them in the order in which they came, though
+// the kernel hands over those of the first interface later.
+func TestOrderOfInterfaces(t *testing.T) {
+	sender, host := cable(t)
+	nettest.Cable(sender, "wire2", host, "tap2", 1)
+	s := open(t, host, Config{Incoming: true}, "tap", "tap2")
+	wires := []*nettest.Wire{sender.Wire("wire"), sender.Wire("wire2")}
+	const frames = 200
+	for i := range frames {
+		wires[i%2].Send(numbered(i))
+	}
+	r, last := read(t, s), int64(0)
+	for i, f := range r.frames(frames) {
+		if n := number(f.Data); n != i || f.Interface != uint32(1+i%2) || f.Time < last || f.Time > r.batch.Now {
+			t.Fatalf("frame %d is number %d of interface %d, at %d after %d, and now is %d", i, n, f.Interface, f.Time, last, r.batch.Now)
+		}
+		last = f.Time
+	}
+}
+
+// TestOrderIsBounded has one interface that stays silent: packets of the other do not wait for it.
+func TestOrderIsBounded(t *testing.T) {
+	sender, host := cable(t)
+	nettest.Cable(sender, "wire2", host, "tap2", 1)
+	s := open(t, host, Config{Incoming: true}, "tap", "tap2")
+	sender.Wire("wire").Send(numbered(1))
+	if f := read(t, s).frames(1)[0]; number(f.Data) != 1 {
+		t.Errorf("read % x", f.Data)
 	}
 }
 
@@ -364,30 +399,8 @@ func TestDownAtTheStart(t *testing.T) {
 	host.SetUp("tap")
 	told.wait(t, s, "up", func(st State) bool { return st.Condition == Up })
 	sender.Wire("wire").Send(numbered(1))
-	got := make(chan struct{}, 1)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	var readers sync.WaitGroup
-	for _, q := range s.Queues() {
-		readers.Go(func() {
-			var b packet.Batch
-			for ctx.Err() == nil {
-				if err := q.Receive(ctx, &b, -1); err != nil {
-					t.Error(err)
-					return
-				}
-				if b.N > 0 {
-					got <- struct{}{}
-					cancel()
-				}
-			}
-		})
-	}
-	readers.Wait()
-	select {
-	case <-got:
-	default:
-		t.Error("nothing was read")
+	if f := collect(t, s, 1)[0]; number(f.Data) != 1 {
+		t.Errorf("read % x", f.Data)
 	}
 }
 

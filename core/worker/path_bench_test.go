@@ -26,6 +26,7 @@ import (
 	"github.com/rtflow/pipelined/plugins/policydeny"
 	"github.com/rtflow/pipelined/plugins/screendrop"
 	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sources/afpacket"
 	"github.com/rtflow/pipelined/sources/xdp"
 	"github.com/rtflow/pipelined/xsk"
 )
@@ -292,7 +293,7 @@ func benchFrame(b *testing.B, i int) []byte {
 // BenchmarkPacketPathXDP is the same on a real veth pair, and beside it the bare receive loop: compare cpu-ns/pkt. The
 // packets are UDP, because that is what the generator makes.
 func BenchmarkPacketPathXDP(b *testing.B) {
-	open := func(b *testing.B) (*nettest.Host, *xdp.Queue) {
+	open := func(b *testing.B) (*nettest.Host, source.FrameSource) {
 		nettest.Require(b)
 		sender, tap := nettest.NewHost(b), nettest.NewHost(b)
 		nettest.Cable(sender, "wire", tap, "tap", 1)
@@ -309,6 +310,37 @@ func BenchmarkPacketPathXDP(b *testing.B) {
 		})
 		return sender, s.Queues()[0]
 	}
+	comparePath(b, open)
+}
+
+// BenchmarkPacketPathAFPacket is the same over packet sockets.
+func BenchmarkPacketPathAFPacket(b *testing.B) {
+	comparePath(b, func(b *testing.B) (*nettest.Host, source.FrameSource) {
+		nettest.Require(b)
+		sender, host := nettest.NewHost(b), nettest.NewHost(b)
+		nettest.Cable(sender, "wire", host, "tap", 1)
+		host.AcceptFlood("tap")
+		var s *afpacket.Source
+		var err error
+		host.Do(func() {
+			s, err = afpacket.Open(afpacket.Config{
+				Interfaces: []afpacket.Interface{{Name: "tap", ID: 1}}, Workers: 1, RingSize: 16 << 20, SnapLength: 256,
+			})
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				b.Error(err)
+			}
+		})
+		return sender, s.Queues()[0]
+	})
+}
+
+// comparePath drives a source with a bare receive loop, and with a worker behind it.
+func comparePath(b *testing.B, open func(b *testing.B) (*nettest.Host, source.FrameSource)) {
 	flood := nettest.Flood{Device: "wire", Flows: 1024}
 	ctx := context.Background()
 	b.Run("bare", func(b *testing.B) {
@@ -316,8 +348,9 @@ func BenchmarkPacketPathXDP(b *testing.B) {
 		var batch packet.Batch
 		nettest.Drive(b, sender, flood, func() (int, error) {
 			err := q.Receive(ctx, &batch, 100*time.Millisecond)
+			n := batch.N
 			q.Release()
-			return batch.N, err
+			return n, err
 		})
 	})
 	b.Run("pipeline", func(b *testing.B) {

@@ -16,6 +16,9 @@ END {
   bare = cpu["BenchmarkPacketPathXDP/bare"]; path = cpu["BenchmarkPacketPathXDP/pipeline"]
   if (bare > 0)
     row("the same on a veth over AF_XDP, CPU per packet; bare receive loop beside it", path " ns; " bare " ns, ratio " sprintf("%.2f", path / bare))
+  bare = cpu["BenchmarkPacketPathAFPacket/bare"]; path = cpu["BenchmarkPacketPathAFPacket/pipeline"]
+  if (bare > 0)
+    row("the same on a veth over AF_PACKET, CPU per packet; bare receive loop beside it", path " ns; " bare " ns, ratio " sprintf("%.2f", path / bare))
   f = ns["BenchmarkRFC5424SessionClose"]; l = ns["BenchmarkLibrarySessionClose"]
   row("RFC 5424 line of a session close", f " ns, " allocs["BenchmarkRFC5424SessionClose"] " allocations, " sprintf("%.0f", l / f) " times as fast as go-syslog's builder")
   row("RFC 3164 line of a session close", ns["BenchmarkRFC3164SessionClose"] " ns, " allocs["BenchmarkRFC3164SessionClose"] " allocations")

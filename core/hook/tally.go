@@ -1,6 +1,9 @@
 package hook
 
-import "github.com/rtflow/pipelined/internal/tally"
+import (
+	"github.com/rtflow/pipelined/internal/hugepage"
+	"github.com/rtflow/pipelined/internal/tally"
+)
 
 // Tally counts packets and bytes under names, for each worker apart: no two workers write to the same cache line.
 type Tally struct {
@@ -18,7 +21,7 @@ const apart = 8
 func NewTally(workers int, names []string) *Tally {
 	t := &Tally{names: names, workers: make([][]counted, workers)}
 	for i := range t.workers {
-		t.workers[i] = make([]counted, len(names)+apart)
+		t.workers[i] = hugepage.Make[counted](len(names) + apart)
 	}
 	return t
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/internal/flowhash"
+	"github.com/rtflow/pipelined/internal/hugepage"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -57,8 +58,8 @@ func (t *Table) room(sessions int) {
 	colds := make([]cold, len(entries))
 	wheels := make([]uint32, numShards*wheelSlots)
 	unkepts := make([]unkept, numShards*max(1<<(bits.Len(uint(sessions))-1)/4, 64))
-	preferHugePages(buckets)
-	preferHugePages(entries)
+	hugepage.Advise(buckets)
+	hugepage.Advise(entries)
 	for i := range t.shards {
 		t.shards[i] = shard{
 			buckets: part(buckets, i), entries: part(entries, i), cold: part(colds, i), wheel: part(wheels, i),

@@ -26,8 +26,8 @@ type layer struct {
 // own, and helpers. Packages that are not listed serve tests alone.
 var layers = []layer{
 	{"basic helpers", []string{
-		"internal/flowhash", "internal/keypath", "internal/monotonic", "internal/namespace", "internal/rfc5424", "internal/safefile",
-		"internal/spelling", "internal/tally", "internal/terminal", "internal/unpack",
+		"internal/flowhash", "internal/hugepage", "internal/keypath", "internal/monotonic", "internal/namespace", "internal/rfc5424",
+		"internal/safefile", "internal/spelling", "internal/tally", "internal/terminal", "internal/unpack",
 	}},
 	{"helpers", []string{"internal/table", "internal/values"}},
 	{"data", []string{"sdk/event", "core/packet", "internal/logverify", "xsk"}},

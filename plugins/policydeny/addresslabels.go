@@ -22,15 +22,19 @@ type condition struct {
 // addressLabels gives the labels of an address: the numbers of the conditions that it meets. One search for the range that
 // the address is in finds them, however many there are. It is immutable.
 type addressLabels struct {
-	ranges   addressRanges // to places in pool
-	pool     []uint32      // rows
-	excluded [2][]uint32   // the exclusions of each family: met unless a row says otherwise
-	longest  int           // number of labels that an address can have
+	ranges  addressRanges // to places in pool, or to a label and isLabel
+	pool    []uint32      // rows
+	usual   [2][]uint32   // of each family: the exclusions, met unless a row says otherwise, and what all addresses meet
+	longest int           // number of labels that an address can have
 }
 
 // A row is what the addresses of some ranges have in common, as part of addressLabels.pool: how many labels they have, of
 // how many exclusions they are, the labels in order, and the exclusions, which are conditions not met, in order. The row at 0
-// is that of addresses in no prefix.
+// is that of addresses in no prefix. One label without exclusions, which is what most addresses of a large rule base have,
+// needs no row: ranges map to the label itself.
+
+// isLabel marks a label that ranges map to. Labels and places in the pool are smaller.
+const isLabel = 1 << 30
 
 func (a *addressLabels) row(at uint32) (labels, except []uint32) {
 	row := a.pool[at:]
@@ -51,6 +55,16 @@ func newAddressLabels(conditions []condition) *addressLabels {
 	}
 	var all []placed
 	for label, c := range conditions {
+		if whole := !c.excluded && c.set.whole(); whole || c.excluded {
+			for i, family := range [...]families{hasIPv4, hasIPv6} {
+				if whole && c.set.families&family != 0 || c.excluded && c.families&family != 0 {
+					a.usual[i] = append(a.usual[i], uint32(label))
+				}
+			}
+			if whole {
+				continue
+			}
+		}
 		c.set.walk(func(part *set) {
 			if len(part.prefixes) == 0 {
 				return
@@ -71,12 +85,6 @@ func newAddressLabels(conditions []condition) *addressLabels {
 				m.labels = append(m.labels, uint32(label))
 			}
 		})
-		if c.excluded && c.families&hasIPv4 != 0 {
-			a.excluded[0] = append(a.excluded[0], uint32(label))
-		}
-		if c.excluded && c.families&hasIPv6 != 0 {
-			a.excluded[1] = append(a.excluded[1], uint32(label))
-		}
 	}
 
 	// Outer prefixes come before those within them: a stack holds the prefixes around the present one.
@@ -123,7 +131,7 @@ func newAddressLabels(conditions []condition) *addressLabels {
 		leave()
 	}
 	a.ranges.finish()
-	a.longest += max(len(a.excluded[0]), len(a.excluded[1]))
+	a.longest += max(len(a.usual[0]), len(a.usual[1]))
 	return a
 }
 
@@ -139,7 +147,7 @@ type rowMaker struct {
 	all    meaning
 }
 
-// place returns where in the pool the row of addresses that are in these atoms is.
+// place returns what ranges of addresses that are in these atoms map to.
 func (m *rowMaker) place(atoms []int) uint32 {
 	m.key = m.key[:0]
 	for _, a := range atoms {
@@ -155,10 +163,14 @@ func (m *rowMaker) place(atoms []int) uint32 {
 	}
 	labels, except := sortedOnce(m.all.labels), sortedOnce(m.all.except)
 	l := m.labels
-	at := uint32(len(l.pool))
-	l.pool = append(l.pool, uint32(len(labels)), uint32(len(except)))
-	l.pool = append(append(l.pool, labels...), except...)
 	l.longest = max(l.longest, len(labels))
+	at := uint32(len(l.pool))
+	if len(labels) == 1 && len(except) == 0 {
+		at = isLabel | labels[0]
+	} else {
+		l.pool = append(l.pool, uint32(len(labels)), uint32(len(except)))
+		l.pool = append(append(l.pool, labels...), except...)
+	}
 	m.seen[string(m.key)] = at
 	return at
 }
@@ -169,15 +181,23 @@ func sortedOnce(list []uint32) []uint32 {
 	return slices.Compact(list)
 }
 
-// of returns the labels of an address. scratch has room for a.longest of them; the result may be part of it.
-func (a *addressLabels) of(addr *packet.Addr, f packet.Family, scratch []uint32) []uint32 {
-	met, except := a.row(a.ranges.find(addr, f))
-	excluded := a.excluded[familyIndex(f)]
-	if len(excluded) == 0 {
+// seek returns the place for of.
+func (a *addressLabels) seek(addr *packet.Addr, f packet.Family) int { return a.ranges.seek(addr, f) }
+
+// of returns the labels of an address. seek has returned the place; scratch has room for a.longest of them, and the result
+// may be part of it.
+func (a *addressLabels) of(addr *packet.Addr, f packet.Family, place int, scratch []uint32) []uint32 {
+	usual := a.usual[familyIndex(f)]
+	at := a.ranges.find(addr, f, place)
+	if at&isLabel != 0 {
+		return append(append(scratch[:0], usual...), at&^isLabel)
+	}
+	met, except := a.row(at)
+	if len(usual) == 0 {
 		return met
 	}
 	labels := append(scratch[:0], met...)
-	for _, label := range excluded {
+	for _, label := range usual {
 		for len(except) > 0 && except[0] < label {
 			except = except[1:]
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // applicationLabels gives the labels of a packet's protocol, ports and ICMP type: the numbers of the lists of terms of
-// which it matches one. A lookup by destination port finds those that may match.
+// which it matches one. A search for the destination port finds those that may match.
 type applicationLabels struct {
 	terms     [][]application.Term // by label; nil = every application
 	every     []uint32             // labels of every application
@@ -18,12 +18,9 @@ type applicationLabels struct {
 
 // protocolLabels are the candidates among packets of one protocol.
 type protocolLabels struct {
-	row  []uint32 // by destination port, and behind the ports that of a packet without any
-	rows [][]candidate
+	ports searchTree[uint32] // destination port to its place in rows
+	rows  [][]candidate      // the last is that of a packet without ports
 }
-
-// noPort is the place in protocolLabels.row for packets whose ports are not known.
-const noPort = 1 << 16
 
 // candidate is a label that a packet with that destination port may have.
 type candidate struct {
@@ -67,11 +64,11 @@ func newApplicationLabels(terms [][]application.Term) *applicationLabels {
 // newProtocol returns the candidates of a protocol, and how many they are.
 func (a *applicationLabels) newProtocol(proto uint8, labels []uint32) (p *protocolLabels, size int) {
 	// The candidates can change only where a range of ports begins or has ended.
-	begins := []int{0, noPort}
+	begins := []uint32{0, 1 << 16}
 	for _, label := range labels {
 		for i := range a.terms[label] {
 			if t := &a.terms[label][i]; t.Proto == proto && !t.Dst.Any() {
-				begins = append(begins, int(t.Dst.Lo), int(t.Dst.Hi)+1)
+				begins = append(begins, uint32(t.Dst.Lo), uint32(t.Dst.Hi)+1)
 			}
 		}
 	}
@@ -87,8 +84,8 @@ func (a *applicationLabels) newProtocol(proto uint8, labels []uint32) (p *protoc
 			sure := t.Src.Any() && t.ICMPType == application.AnyICMP
 			first, end := 0, len(begins) // the last row is that of packets without ports
 			if !t.Dst.Any() {
-				first, _ = slices.BinarySearch(begins, int(t.Dst.Lo))
-				end, _ = slices.BinarySearch(begins, int(t.Dst.Hi)+1)
+				first, _ = slices.BinarySearch(begins, uint32(t.Dst.Lo))
+				end, _ = slices.BinarySearch(begins, uint32(t.Dst.Hi)+1)
 			}
 			for r := first; r < end; r++ {
 				row := p.rows[r]
@@ -103,13 +100,11 @@ func (a *applicationLabels) newProtocol(proto uint8, labels []uint32) (p *protoc
 			}
 		}
 	}
-	p.row = make([]uint32, noPort+1)
-	for i, lo := range begins[:len(begins)-1] {
-		for port := lo; port < begins[i+1]; port++ {
-			p.row[port] = uint32(i)
-		}
+	places := make([]uint32, len(begins))
+	for i := range places {
+		places[i] = uint32(i)
 	}
-	p.row[noPort] = uint32(len(begins) - 1)
+	p.ports = newSearchTree(begins, places)
 	return p, size
 }
 
@@ -120,11 +115,11 @@ func (a *applicationLabels) of(h *packet.Headers, scratch []uint32) []uint32 {
 	if p == nil {
 		return labels
 	}
-	port := noPort
-	if h.HasHead {
-		port = int(h.DstPort)
+	row := uint32(len(p.rows) - 1)
+	if port := uint32(h.DstPort); h.HasHead {
+		row = p.ports.find(port, p.ports.seek(port))
 	}
-	for _, c := range p.rows[p.row[port]] {
+	for _, c := range p.rows[row] {
 		if c.sure || matches(a.terms[c.label], h) {
 			labels = append(labels, c.label)
 		}

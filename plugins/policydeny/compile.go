@@ -5,6 +5,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/application"
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/internal/hugepage"
 	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/sdk"
@@ -64,12 +65,15 @@ func compile(o *options, cfg *trackedConfig, env hook.Env) *engine {
 		}
 	}
 	d := c.defaultDecision(o)
-	c.engine.decisions = append(c.engine.decisions, d.decision)
+	c.addDecision(d.decision, d.name)
 	c.engine.tally = hook.NewTally(env.Workers, append(names, d.name))
 	if c.engine.index = newIndex(c.engine.policies); c.engine.index == nil {
 		cfg.Errorf("policy", "too many applications with ranges of ports that overlap")
 		return c.engine
 	}
+	decisions := hugepage.Make[decision](len(c.engine.decisions))
+	copy(decisions, c.engine.decisions)
+	c.engine.decisions = decisions
 	for i := range c.engine.workers {
 		c.engine.workers[i].scratch = c.engine.index.newScratch()
 		c.engine.workers[i].denied = newDeniedFlows()
@@ -101,7 +105,7 @@ type namedDecision struct {
 }
 
 func (c *compiler) defaultDecision(o *options) namedDecision {
-	d := namedDecision{decision{action: event.ActionDeny, log: o.LogDefault}, defaultDeny}
+	d := namedDecision{decision{action: event.ActionDeny, noOpen: !o.LogDefault}, defaultDeny}
 	switch o.Default {
 	case thenDeny:
 	case thenPermit:
@@ -109,8 +113,16 @@ func (c *compiler) defaultDecision(o *options) namedDecision {
 	default:
 		c.cfg.Errorf("default", "%q is not a default%s", o.Default, spelling.Suggest(o.Default, []string{thenDeny, thenPermit}))
 	}
-	d.id = c.env.Names.Policy(d.name)
 	return d
+}
+
+// addDecision adds a decision to the engine, under a name for records.
+func (c *compiler) addDecision(d decision, name string) {
+	id := c.env.Names.Policy(name)
+	if len(c.engine.decisions) == 0 {
+		c.engine.firstID = id // nobody else asks for an id before the last of this hook
+	}
+	c.engine.decisions = append(c.engine.decisions, d)
 }
 
 // nameInRecords returns the name of a policy as devices print it: one from any zone to any zone is told apart.
@@ -141,9 +153,8 @@ func (c *compiler) policy(s *policyOptions, index int) {
 		return
 	}
 	d.inheritTimeout(p.terms)
-	d.id = c.env.Names.Policy(nameInRecords(s.Name, p.from, p.to))
 	c.engine.policies = append(c.engine.policies, p)
-	c.engine.decisions = append(c.engine.decisions, d)
+	c.addDecision(d, nameInRecords(s.Name, p.from, p.to))
 }
 
 // name checks a policy's name. It must be the only one of that name: the name is all that a record says of it.
@@ -250,7 +261,7 @@ func (c *compiler) decision(s *policyOptions, key string) decision {
 		if closes && !opens {
 			c.cfg.Errorf(key+".log", "a policy that does not permit has no session to close; write %q to log its denials", logInit)
 		}
-		d := decision{action: event.ActionDeny, log: opens}
+		d := decision{action: event.ActionDeny, noOpen: !opens}
 		if s.Then == thenReject {
 			d.action = event.ActionReject
 		}

@@ -57,7 +57,7 @@ func TestDecide(t *testing.T) {
 			default = "permit"`, []step{
 			{"", web(), permitted("default-permit", 0)},
 			{"timeout of the application", with(web(), func(p *hook.Packet) {
-				p.DstPort, p.App = 80, application.Predefined().Service(tcp, 80)
+				p.DstPort, p.App = 80, predefined.Service(tcp, 80)
 			}), permitted("default-permit", 300)},
 		}},
 		{"default permit silenced", `[hooks.policies]

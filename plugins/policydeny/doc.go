@@ -14,7 +14,7 @@
 //	engine.go             the hook: from a packet to a decision
 //	index.go              policies to conditions and entries; the search
 //	addresslabels.go      an address to its labels
-//	ranges.go             an address to the range it is in: a search tree whose nodes are cache lines
+//	ranges.go             an address, or a port, to the range it is in: a search tree whose nodes are cache lines
 //	applicationlabels.go  protocol, port and ICMP type to their labels
 //	tree.go               labels to policies
 //	denied.go             flows that were denied lately, remembered by each worker
@@ -25,6 +25,11 @@
 // number, its label. A packet gets the labels of all conditions that it meets, by one lookup for each dimension. A policy is
 // an entry of five labels, or several where it lists alternatives, and a tree of labels finds the first entry whose labels
 // the packet all has.
+//
+// With very many policies the time goes into reading memory that is in no cache. Of a packet that matches one of 100,000
+// policies, these cache lines are read: the last nodes of the searches for source and destination, at once, each with the
+// label beside the keys; the place of the source in the tree; the entries that agree so far, which lie together; the decision
+// and the counters of the policy, at once. All large arrays are in pages of 2 MiB if the kernel grants them.
 //
 // README.md is the page for operators.
 package policydeny

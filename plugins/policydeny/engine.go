@@ -14,6 +14,7 @@ type engine struct {
 	index     *index
 	policies  []policy
 	decisions []decision // by policy; behind them that of the default
+	firstID   uint32     // in records, of the first policy; those of the others and of the default follow
 
 	workers []worker
 	tally   *hook.Tally // by policy; behind them the default. A policy counts the sessions it permits, and every packet it denies
@@ -33,13 +34,13 @@ var _ hook.SessionHook = (*engine)(nil)
 func (e *engine) Decide(p *hook.Packet, permit *hook.Permit, f *hook.Finding) hook.Verdict {
 	number := e.find(p)
 	e.tally.Count(p, number)
-	d := &e.decisions[number]
+	d, id := &e.decisions[number], e.firstID+uint32(number)
 	if d.action == event.ActionPermit {
-		*permit = hook.Permit{Policy: d.id, NoOpen: d.noOpen, NoClose: d.noClose, Timeout: e.timeout(d, number, p)}
+		*permit = hook.Permit{Policy: id, NoOpen: d.noOpen, NoClose: d.noClose, Timeout: e.timeout(d, number, p)}
 		return hook.Pass
 	}
-	if d.log {
-		*f = hook.Finding{Found: true, Kind: event.PolicyDeny, Action: d.action, Policy: d.id}
+	if !d.noOpen {
+		*f = hook.Finding{Found: true, Kind: event.PolicyDeny, Action: d.action, Policy: id}
 	}
 	if d.action == event.ActionReject && answerable(&p.Headers) {
 		return hook.Reject

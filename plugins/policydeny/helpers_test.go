@@ -20,12 +20,15 @@ const (
 	dmz     = 30
 )
 
+// predefined is shared by all tests: it is immutable and takes a while to build.
+var predefined = application.Predefined()
+
 func testEnv(workers int) hook.Env {
 	return hook.Env{
 		Workers: workers,
 		Zones: zone.New([]zone.Zone{{ID: trust, Name: "trust"}, {ID: untrust, Name: "untrust"}, {ID: dmz, Name: "dmz"}},
 			nil, nil),
-		Apps:  application.Predefined(),
+		Apps:  predefined,
 		Names: hook.NewNameBuilder(),
 	}
 }
@@ -89,6 +92,6 @@ func pkt(in, out uint16, proto uint8, src, dst string, dstPort uint16) hook.Pack
 	p.Proto, p.SrcPort, p.DstPort, p.HasHead = proto, 40000, dstPort, true
 	p.IPLen = 60
 	p.InZone, p.OutZone = in, out
-	p.App = application.Predefined().Service(proto, dstPort)
+	p.App = predefined.Service(proto, dstPort)
 	return p
 }

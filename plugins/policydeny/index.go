@@ -39,10 +39,14 @@ func (x *index) find(p *hook.Packet, s *scratch) uint32 {
 	labels := [dimensions][]uint32{
 		dimFrom:        x.from.of(p.InZone),
 		dimTo:          x.to.of(p.OutZone),
-		dimSource:      x.source.of(&p.Src, p.Family, s.source),
-		dimDestination: x.destination.of(&p.Dst, p.Family, s.destination),
 		dimApplication: x.application.of(&p.Headers, s.application),
 	}
+	if len(labels[dimFrom]) == 0 || len(labels[dimTo]) == 0 || len(labels[dimApplication]) == 0 {
+		return noPolicy
+	}
+	source, destination := x.source.seek(&p.Src, p.Family), x.destination.seek(&p.Dst, p.Family)
+	labels[dimSource] = x.source.of(&p.Src, p.Family, source, s.source)
+	labels[dimDestination] = x.destination.of(&p.Dst, p.Family, destination, s.destination)
 	if number := x.named.find(&labels); number != noPolicy {
 		return number
 	}

@@ -258,18 +258,49 @@ func randomPacket(r *rand.Rand) hook.Packet {
 		p.ICMPType, p.ICMPCode = uint8(r.IntN(4)), uint8(r.IntN(4))
 	}
 	p.InZone, p.OutZone = pick[uint16](r, 0, trust, untrust, dmz, 7), pick[uint16](r, 0, trust, untrust, dmz, 7)
-	p.App = application.Predefined().Service(p.Proto, p.DstPort)
+	p.App = predefined.Service(p.Proto, p.DstPort)
 	return p
 }
 
-// TestDecideAgainstModel compares the compiled policies with the model on random policies and packets.
+// TestDecideAgainstModel compares the compiled policies with the model on random policies and packets: 10,000 rule bases, in
+// parts that run at the same time.
 func TestDecideAgainstModel(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 4))
-	deciders, optionsUsed, warned := make(map[string]int), 0, 0
+	const parts = 8
 	bases := 10_000
 	if race.Enabled {
 		bases = 2500
 	}
+	var all [parts]tried
+	t.Run("parts", func(t *testing.T) {
+		for part := range all {
+			t.Run(fmt.Sprint(part), func(t *testing.T) {
+				t.Parallel()
+				all[part] = decideAgainstModel(t, rand.New(rand.NewPCG(3, uint64(part))), bases/parts)
+			})
+		}
+	})
+	sum := tried{deciders: make(map[string]int)}
+	for _, part := range all {
+		sum.tables += part.tables
+		sum.warned += part.warned
+		for name, n := range part.deciders {
+			sum.deciders[name] += n
+		}
+	}
+	if sum.tables < 300 || sum.warned < 50 || sum.deciders["p0"] == 0 || sum.deciders["p9"] == 0 || sum.deciders["default-deny"] == 0 {
+		t.Errorf("the random cases are too poor: %+v", sum)
+	}
+}
+
+// tried is what random cases had in them.
+type tried struct {
+	tables   int // that load
+	warned   int // policies that never decide
+	deciders map[string]int
+}
+
+func decideAgainstModel(t *testing.T, r *rand.Rand, bases int) tried {
+	done := tried{deciders: make(map[string]int)}
 	for range bases {
 		s := randomOptions(r, pick(r, 1, 5, 20, 20, 60))
 		env := testEnv(1)
@@ -278,7 +309,7 @@ func TestDecideAgainstModel(t *testing.T) {
 		if problems.Err() != nil {
 			continue // an exclusion of everything, or sides without a common family
 		}
-		optionsUsed++
+		done.tables++
 		env.Names.Fill(&x.names)
 		shadowed := make(map[string]bool)
 		for _, w := range problems.All() {
@@ -291,7 +322,7 @@ func TestDecideAgainstModel(t *testing.T) {
 			}
 			shadowed[s.Policies[i].Name] = true
 		}
-		warned += len(shadowed)
+		done.warned += len(shadowed)
 		m := model{s: &s, apps: env.Apps}
 		for range 30 {
 			p := randomPacket(r)
@@ -305,12 +336,10 @@ func TestDecideAgainstModel(t *testing.T) {
 			if got != want {
 				t.Fatalf("%+v\nof %+v\nis %+v, want %+v", p, s, got, want)
 			}
-			deciders[want.Policy]++
+			done.deciders[want.Policy]++
 		}
 	}
-	if optionsUsed < 300 || warned < 50 || deciders["p0"] == 0 || deciders["p9"] == 0 || deciders["default-deny"] == 0 {
-		t.Errorf("the random cases are too poor: %d tables, %d warnings, deciders %v", optionsUsed, warned, deciders)
-	}
+	return done
 }
 
 // FuzzHook: whatever loads decides as the model does, and nothing panics. raw is one packet's headers.

@@ -22,15 +22,13 @@ type policy struct {
 // global reports whether the policy is for any zone on at least one side. It is then asked after all that name both.
 func (p *policy) global() bool { return p.from == nil || p.to == nil }
 
-// decision is what one policy, or the default, decides.
+// decision is what one policy, or the default, decides: 8 bytes, so that those of many policies take little of a cache.
 type decision struct {
-	action  event.Action
-	log     bool   // of a denial: make a record
-	noOpen  bool   // of a permit
-	noClose bool   // of a permit
-	id      uint32 // in records
-	byTerm  bool   // of a permit: the timeout is that of the term which the packet matches
 	timeout uint32 // of a permit, seconds; 0 = as the predefined application has it
+	action  event.Action
+	noOpen  bool // no record of a session's beginning, or of a denial
+	noClose bool // of a permit
+	byTerm  bool // of a permit: the timeout is that of the term which the packet matches
 }
 
 // inheritTimeout gives a permit without a timeout of its own that of its applications.

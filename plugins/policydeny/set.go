@@ -2,6 +2,7 @@ package policydeny
 
 import (
 	"net/netip"
+	"slices"
 
 	"go4.org/netipx"
 )
@@ -163,6 +164,11 @@ func (p *side) covers(q *side, of families) bool {
 // everything reports whether the set is all addresses of both families, as "any" is.
 func (s *set) everything() bool {
 	return len(s.prefixes) == 2 && s.prefixes[0] == allIPv4() && s.prefixes[1] == allIPv6()
+}
+
+// whole reports whether the set is all addresses of its families, by itself.
+func (s *set) whole() bool {
+	return len(s.members) == 0 && len(s.prefixes) > 0 && !slices.ContainsFunc(s.prefixes, func(p netip.Prefix) bool { return p.Bits() > 0 })
 }
 
 // rangesWithin reports whether every address of the families in a is in b. Ranges of a set are disjoint and not adjacent,

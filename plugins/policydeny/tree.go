@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+
+	"github.com/rtflow/pipelined/internal/hugepage"
 )
 
 // A dimension is one of the things that policies tell packets apart by. For each, a packet has a few labels: the names of
@@ -26,6 +28,7 @@ const noPolicy = math.MaxUint32
 type entry struct {
 	labels [dimensions]uint32
 	policy uint32
+	last   bool // of its run
 }
 
 func compareEntries(a, b entry) int {
@@ -33,11 +36,11 @@ func compareEntries(a, b entry) int {
 }
 
 // tree finds the first policy that has an entry with labels of a packet only. A node at depth d stands for the entries
-// that agree in their first d labels; its children are told apart by the next label. A search follows the paths whose
-// labels the packet has, which are as many as policies that it nearly matches, and not as many as there are policies. The
-// zero tree is empty. It is immutable.
+// that agree in their first d labels; its children are told apart by the next label. A child of a few entries is no node but
+// the run of them, which lies in one place in memory. A search follows the paths whose labels the packet has, which are as
+// many as policies that it nearly matches, and not as many as there are policies. The zero tree is empty. It is immutable.
 type tree struct {
-	entries  []entry // sorted by their labels
+	entries  []entry // those of a run together, by policy
 	nodes    []node
 	labels   []uint32 // of the children of all nodes, those of a node together and in order
 	children []child  // beside labels
@@ -50,20 +53,23 @@ type node struct {
 	lowest uint32 // policy below it
 }
 
-// child is a node or, where no other entry has the same labels so far, an entry: the rest of a path without branches is
-// looked at in one place in memory.
+// child is a node or, with isRun, the first entry of a run.
 type child uint32
 
-const isEntry child = 1 << 31
+const isRun child = 1 << 31
 
-// few is up to how many children a walk beats a lookup in a map.
-const few = 8
+const (
+	fewChildren = 8 // up to so many children a walk beats a lookup in a map
+	fewEntries  = 4 // a run has at most so many: about two cache lines
+)
 
 // newTree builds the tree of the entries, which it sorts.
 func newTree(entries []entry) tree {
 	slices.SortFunc(entries, compareEntries)
 	entries = slices.CompactFunc(entries, func(a, b entry) bool { return a.labels == b.labels }) // the first policy stays
-	t := tree{entries: slices.Clip(entries)}
+	t := tree{entries: hugepage.Make[entry](len(entries))}
+	copy(t.entries, entries)
+	entries = t.entries
 	if len(entries) == 0 {
 		return t
 	}
@@ -80,15 +86,17 @@ func newTree(entries []entry) tree {
 				for hi = lo; hi < s.hi && entries[hi].labels[depth] == label; hi++ {
 					n.lowest = min(n.lowest, entries[hi].policy)
 				}
-				c := isEntry | child(lo)
-				if hi-lo > 1 {
+				c := isRun | child(lo)
+				if hi-lo > fewEntries {
 					c = child(below + len(next))
 					next = append(next, group{lo, hi})
+				} else {
+					makeRun(entries[lo:hi])
 				}
 				t.labels = append(t.labels, label)
 				t.children = append(t.children, c)
 			}
-			if n.count = uint32(len(t.labels)) - n.first; n.count > few {
+			if n.count = uint32(len(t.labels)) - n.first; n.count > fewChildren {
 				large += int(n.count)
 			}
 			t.nodes = append(t.nodes, n)
@@ -97,7 +105,7 @@ func newTree(entries []entry) tree {
 	}
 	t.large = newLabelMap(large)
 	for i, n := range t.nodes {
-		if n.count <= few {
+		if n.count <= fewChildren {
 			continue
 		}
 		for c := n.first; c < n.first+n.count; c++ {
@@ -105,6 +113,12 @@ func newTree(entries []entry) tree {
 		}
 	}
 	return t
+}
+
+// makeRun makes a run of entries.
+func makeRun(entries []entry) {
+	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.policy, b.policy) })
+	entries[len(entries)-1].last = true
 }
 
 // find returns the lowest policy that has an entry with labels of the packet only, [noPolicy] if there is none.
@@ -125,15 +139,27 @@ func (t *tree) descend(at uint32, depth int, packet *[dimensions][]uint32, best 
 		c, ok := t.child(at, n, label)
 		switch {
 		case !ok:
-		case c&isEntry == 0:
+		case c&isRun == 0:
 			best = t.descend(uint32(c), depth+1, packet, best)
 		default:
-			if e := &t.entries[c&^isEntry]; e.policy < best && e.has(packet, depth+1) {
-				best = e.policy
-			}
+			best = t.search(c&^isRun, depth+1, packet, best)
 		}
 	}
 	return best
+}
+
+// search returns the policy of the first entry of a run whose labels from a depth on the packet has, best if that is lower.
+func (t *tree) search(run child, depth int, packet *[dimensions][]uint32, best uint32) uint32 {
+	for i := run; ; i++ {
+		switch e := &t.entries[i]; {
+		case e.policy >= best:
+			return best
+		case e.has(packet, depth):
+			return e.policy
+		case e.last:
+			return best
+		}
+	}
 }
 
 // has reports whether the packet has the entry's labels from a depth on.
@@ -147,7 +173,7 @@ func (e *entry) has(packet *[dimensions][]uint32, depth int) bool {
 }
 
 func (t *tree) child(at uint32, n *node, label uint32) (c child, ok bool) {
-	if n.count > few {
+	if n.count > fewChildren {
 		return t.large.get(at, label)
 	}
 	for i, l := range t.labels[n.first : n.first+n.count] {
@@ -172,7 +198,7 @@ type labelSlot struct {
 
 func newLabelMap(n int) labelMap {
 	size := bits.Len(uint(2 * n))
-	return labelMap{slots: make([]labelSlot, 1<<size), shift: 64 - size}
+	return labelMap{slots: hugepage.Make[labelSlot](1 << size), shift: 64 - size}
 }
 
 func (m *labelMap) slot(node, label uint32) int {

@@ -24,17 +24,16 @@ func (p *Prefix) UnmarshalText(text []byte) (err error) {
 // neither.
 func ParsePrefix(text string) (netip.Prefix, error) {
 	address, length, hasLength := strings.Cut(text, "/")
-	quoted := spelling.Quote(text)
 	addr, err := netip.ParseAddr(address)
 	switch {
 	case text == "":
 		return netip.Prefix{}, errors.New(`empty; want a prefix such as "192.0.2.0/24" or "2001:db8::/32", or an address`)
 	case err != nil && hasLength:
-		return netip.Prefix{}, fmt.Errorf("%s is no prefix: %s is not an address", quoted, spelling.Quote(address))
+		return netip.Prefix{}, fmt.Errorf("%s is no prefix: %s is not an address", spelling.Quote(text), spelling.Quote(address))
 	case err != nil:
-		return netip.Prefix{}, fmt.Errorf("%s is neither a prefix nor an address", quoted)
+		return netip.Prefix{}, fmt.Errorf("%s is neither a prefix nor an address", spelling.Quote(text))
 	case addr.Zone() != "":
-		return netip.Prefix{}, fmt.Errorf("%s names an interface, which no packet does: leave out %s", quoted, "%"+addr.Zone())
+		return netip.Prefix{}, fmt.Errorf("%s names an interface, which no packet does: leave out %s", spelling.Quote(text), "%"+addr.Zone())
 	case !hasLength:
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
@@ -46,16 +45,16 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 	switch {
 	case err != nil || len(length) > 1 && length[0] == '0':
 		if ones, ok := maskLength(length); ok && addr.Is4() {
-			return netip.Prefix{}, fmt.Errorf("%s has a mask, not a length: write %s/%d", quoted, address, ones)
+			return netip.Prefix{}, fmt.Errorf("%s has a mask, not a length: write %s/%d", spelling.Quote(text), address, ones)
 		}
-		return netip.Prefix{}, fmt.Errorf("%s is no prefix: its length must be a number from 0 to %d, not %s", quoted, addr.BitLen(),
+		return netip.Prefix{}, fmt.Errorf("%s is no prefix: its length must be a number from 0 to %d, not %s", spelling.Quote(text), addr.BitLen(),
 			spelling.Quote(length))
 	case bits > uint64(addr.BitLen()):
-		return netip.Prefix{}, fmt.Errorf("%s is too long: an %s prefix has at most %d bits", quoted, family, addr.BitLen())
+		return netip.Prefix{}, fmt.Errorf("%s is too long: an %s prefix has at most %d bits", spelling.Quote(text), family, addr.BitLen())
 	}
 	p := netip.PrefixFrom(addr, int(bits))
 	if p != p.Masked() {
-		return netip.Prefix{}, fmt.Errorf("%s has bits set behind its length: write %s, or %s for the one address", quoted, p.Masked(), addr)
+		return netip.Prefix{}, fmt.Errorf("%s has bits set behind its length: write %s, or %s for the one address", spelling.Quote(text), p.Masked(), addr)
 	}
 	return p, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"sort"
 
 	"go4.org/netipx"
 
@@ -74,6 +75,7 @@ func newAddressLabels(conditions []condition) *addressLabels {
 				atom = len(means)
 				atoms[part] = atom
 				means = append(means, meaning{})
+				all = slices.Grow(all, len(part.prefixes))
 				for _, p := range part.prefixes {
 					all = append(all, placed{p, atom})
 				}
@@ -91,6 +93,8 @@ func newAddressLabels(conditions []condition) *addressLabels {
 	slices.SortFunc(all, func(x, y placed) int {
 		return cmp.Or(x.prefix.Addr().Compare(y.prefix.Addr()), cmp.Compare(x.prefix.Bits(), y.prefix.Bits()), cmp.Compare(x.atom, y.atom))
 	})
+	ipv4 := sort.Search(len(all), func(i int) bool { return all[i].prefix.Addr().Is6() })
+	a.ranges.reserve(2*ipv4, 2*(len(all)-ipv4)) // each prefix begins a range, and another one begins behind it
 	type around struct {
 		prefix netip.Prefix
 		atoms  []int

@@ -73,6 +73,7 @@ func (b *book) define(name string) *set {
 		b.cfg.Errorf(key, "an empty set matches nothing")
 	}
 	s := b.newSet()
+	s.prefixes = make([]netip.Prefix, 0, len(list))
 	for i, word := range list {
 		at := slices.Index(b.path, word)
 		_, named := b.entries[word]
@@ -85,7 +86,7 @@ func (b *book) define(name string) *set {
 		case named:
 			s.include(b.define(word))
 		default:
-			if p, ok := b.parse(word, keypath.Element(key, i)); ok {
+			if p, ok := b.parse(word, func() string { return keypath.Element(key, i) }); ok {
 				s.add(p)
 			}
 		}
@@ -95,27 +96,27 @@ func (b *book) define(name string) *set {
 	return s
 }
 
-// parse reads a prefix or an address, which stands at key, and records what is wrong with it.
-func (b *book) parse(word, key string) (p netip.Prefix, ok bool) {
+// parse reads a prefix or an address, and records what is wrong with it at its key.
+func (b *book) parse(word string, key func() string) (p netip.Prefix, ok bool) {
 	if !looksLikeAddress(word) {
-		b.cfg.Errorf(key, "no address or address set is called %q%s", word, spelling.Suggest(word, b.names))
+		b.cfg.Errorf(key(), "no address or address set is called %q%s", word, spelling.Suggest(word, b.names))
 		return p, false
 	}
 	p, err := values.ParsePrefix(word)
 	if err != nil {
-		b.cfg.Errorf(key, "%v", err)
+		b.cfg.Errorf(key(), "%v", err)
 		return p, false
 	}
 	return p, true
 }
 
 // list returns the sets that the words of a policy's list, which stands at key, mean together.
-func (b *book) list(list []string, key string) []*set {
+func (b *book) list(list []string, key policyKey) []*set {
 	if list == nil {
 		return []*set{b.any}
 	}
 	if len(list) == 0 {
-		b.cfg.Errorf(key, "an empty list matches nothing; leave the key out or write \"any\" for every address")
+		b.cfg.Errorf(key.String(), "an empty list matches nothing; leave the key out or write \"any\" for every address")
 	}
 	sets := make([]*set, 0, len(list))
 	for i, word := range list {
@@ -123,7 +124,7 @@ func (b *book) list(list []string, key string) []*set {
 		switch {
 		case word == wordAny:
 			if len(list) > 1 {
-				b.cfg.Errorf(keypath.Element(key, i), "\"any\" stands alone")
+				b.cfg.Errorf(key.element(i), "\"any\" stands alone")
 			}
 			sets = append(sets, b.any)
 		case word == wordAnyIPv4:
@@ -133,7 +134,7 @@ func (b *book) list(list []string, key string) []*set {
 		case named:
 			sets = append(sets, b.define(word))
 		default:
-			if p, ok := b.parse(word, keypath.Element(key, i)); ok {
+			if p, ok := b.parse(word, func() string { return key.element(i) }); ok {
 				sets = append(sets, b.prefix(p))
 			}
 		}

@@ -41,7 +41,7 @@ func compile(o *options, cfg *trackedConfig, env hook.Env) *engine {
 		book:  newBook(o.Addresses, cfg),
 		apps:  applications(o.Applications, cfg, env),
 		zones: env.Zones.ZoneNames(),
-		names: make(map[string]int),
+		names: make(map[string]int, len(o.Policies)),
 	}
 	c.known = c.apps.Known()
 	c.engine = &engine{apps: c.apps, workers: make([]worker, env.Workers)}
@@ -49,7 +49,9 @@ func compile(o *options, cfg *trackedConfig, env hook.Env) *engine {
 		cfg.Errorf("policy", "%d policies, at most %d", len(o.Policies), maxPolicies)
 		return c.engine
 	}
-	var names []string
+	names := make([]string, 0, len(o.Policies)+1)
+	c.engine.policies = make([]policy, 0, len(o.Policies))
+	c.engine.decisions = make([]decision, 0, len(o.Policies)+1)
 	for i := range o.Policies {
 		c.policy(&o.Policies[i], i)
 		if o.Policies[i].enabled() {
@@ -98,6 +100,25 @@ func applications(defs map[string]application.Definition, cfg sdk.Config, env ho
 	return table
 }
 
+// policyKey is the key of a policy, or of one of its options. It is made a path when there is something to say of it.
+type policyKey struct {
+	policy int
+	name   string // of the option, "" for the policy itself
+}
+
+func (k policyKey) option(name string) policyKey { return policyKey{k.policy, name} }
+
+func (k policyKey) String() string {
+	key := keypath.Element("policy", k.policy)
+	if k.name == "" {
+		return key
+	}
+	return keypath.Join(key, k.name)
+}
+
+// element returns the path of an element of the option.
+func (k policyKey) element(i int) string { return keypath.Element(k.String(), i) }
+
 // namedDecision is a decision and its name in counters.
 type namedDecision struct {
 	decision
@@ -136,17 +157,17 @@ func nameInRecords(name string, from, to []uint16) string {
 // policy checks the policy at that index of the file, and adds it to the engine if it is enabled. A disabled policy is
 // checked all the same.
 func (c *compiler) policy(s *policyOptions, index int) {
-	key := keypath.Element("policy", index)
-	c.name(s.Name, index, key)
+	key := policyKey{index, ""}
+	c.name(s.Name, key)
 	p := policy{
 		name:     s.Name,
 		position: index,
-		from:     c.zoneList(s.From, key+".from"),
-		to:       c.zoneList(s.To, key+".to"),
-		src:      c.addresses(s.Source, s.SourceExcluded, key+".source"),
-		dst:      c.addresses(s.Destination, s.DestinationExcluded, key+".destination"),
+		from:     c.zoneList(s.From, key.option("from")),
+		to:       c.zoneList(s.To, key.option("to")),
+		src:      c.addresses(s.Source, s.SourceExcluded, key.option("source")),
+		dst:      c.addresses(s.Destination, s.DestinationExcluded, key.option("destination")),
 	}
-	c.terms(&p, s.Application, key+".application")
+	c.terms(&p, s.Application, key.option("application"))
 	c.disjoint(&p, key)
 	d := c.decision(s, key)
 	if !s.enabled() {
@@ -158,24 +179,25 @@ func (c *compiler) policy(s *policyOptions, index int) {
 }
 
 // name checks a policy's name. It must be the only one of that name: the name is all that a record says of it.
-func (c *compiler) name(name string, index int, key string) {
+func (c *compiler) name(name string, key policyKey) {
+	key = key.option("name")
 	switch first, taken := c.names[name]; {
 	case name == "":
-		c.cfg.Errorf(key+".name", "a policy needs a name")
+		c.cfg.Errorf(key.String(), "a policy needs a name")
 		return
 	case name == defaultDeny, name == defaultPermit:
-		c.cfg.Errorf(key+".name", "%q is what records call the default, which is logged already; choose another name", name)
+		c.cfg.Errorf(key.String(), "%q is what records call the default, which is logged already; choose another name", name)
 	case taken:
-		c.cfg.Errorf(key+".name", "policy[%d] is called %q already", first, name)
+		c.cfg.Errorf(key.String(), "policy[%d] is called %q already", first, name)
 		return
 	}
-	c.names[name] = index
+	c.names[name] = key.policy
 }
 
 // zoneList returns the ids of the zones in the list, nil for any. A list with a mistake is not nil.
-func (c *compiler) zoneList(list []string, key string) []uint16 {
+func (c *compiler) zoneList(list []string, key policyKey) []uint16 {
 	if len(list) == 0 {
-		c.cfg.Errorf(key, "a policy needs a zone, a list of zones or \"any\" here")
+		c.cfg.Errorf(key.String(), "a policy needs a zone, a list of zones or \"any\" here")
 		return []uint16{}
 	}
 	if slices.Equal(list, []string{wordAny}) {
@@ -184,12 +206,12 @@ func (c *compiler) zoneList(list []string, key string) []uint16 {
 	ids := make([]uint16, 0, len(list))
 	for i, name := range list {
 		if name == wordAny {
-			c.cfg.Errorf(keypath.Element(key, i), "\"any\" stands alone")
+			c.cfg.Errorf(key.element(i), "\"any\" stands alone")
 			continue
 		}
 		id, ok := c.env.Zones.Lookup(name)
 		if !ok {
-			c.cfg.Errorf(keypath.Element(key, i), "%s", spelling.Unknown("zone", name, c.zones))
+			c.cfg.Errorf(key.element(i), "%s", spelling.Unknown("zone", name, c.zones))
 			continue
 		}
 		if !slices.Contains(ids, id) {
@@ -200,44 +222,44 @@ func (c *compiler) zoneList(list []string, key string) []uint16 {
 }
 
 // addresses returns one side of a policy.
-func (c *compiler) addresses(list []string, excluded bool, key string) side {
+func (c *compiler) addresses(list []string, excluded bool, key policyKey) side {
 	sets := c.book.list(list, key)
 	if excluded && list == nil {
-		c.cfg.Errorf(key+"-excluded", "there is no list of addresses to exclude")
+		c.cfg.Errorf(key.String()+"-excluded", "there is no list of addresses to exclude")
 		excluded = false
 	}
 	s := newSide(sets, excluded)
 	if excluded && s.families == 0 && union(sets).families != 0 {
-		c.cfg.Errorf(key+"-excluded", "nothing is left when every address is excluded")
+		c.cfg.Errorf(key.String()+"-excluded", "nothing is left when every address is excluded")
 	}
 	return s
 }
 
 // disjoint records a policy that can match no packet because its sides have no family in common. Sides that are empty
 // have their own mistake already.
-func (c *compiler) disjoint(p *policy, key string) {
+func (c *compiler) disjoint(p *policy, key policyKey) {
 	if p.src.families != 0 && p.dst.families != 0 && p.src.families&p.dst.families == 0 {
-		c.cfg.Errorf(key, "source and destination have no address family in common: the policy matches nothing")
+		c.cfg.Errorf(key.String(), "source and destination have no address family in common: the policy matches nothing")
 	}
 }
 
 // terms sets the applications of a policy and their terms.
-func (c *compiler) terms(p *policy, list []string, key string) {
+func (c *compiler) terms(p *policy, list []string, key policyKey) {
 	if list == nil || slices.Equal(list, []string{wordAny}) {
 		return
 	}
 	if len(list) == 0 {
-		c.cfg.Errorf(key, "an empty list matches nothing; leave the key out or write \"any\" for every application")
+		c.cfg.Errorf(key.String(), "an empty list matches nothing; leave the key out or write \"any\" for every application")
 	}
 	p.applications, p.terms = []string{}, []application.Term{}
 	for i, name := range list {
 		if name == wordAny {
-			c.cfg.Errorf(keypath.Element(key, i), "\"any\" stands alone")
+			c.cfg.Errorf(key.element(i), "\"any\" stands alone")
 			continue
 		}
 		terms, ok := c.apps.Resolve(name)
 		if !ok {
-			c.cfg.Errorf(keypath.Element(key, i), "no application or set is called %q%s", name, spelling.Suggest(name, c.known))
+			c.cfg.Errorf(key.element(i), "no application or set is called %q%s", name, spelling.Suggest(name, c.known))
 			continue
 		}
 		p.applications = append(p.applications, name)
@@ -247,8 +269,8 @@ func (c *compiler) terms(p *policy, list []string, key string) {
 }
 
 // decision returns what the policy decides and logs.
-func (c *compiler) decision(s *policyOptions, key string) decision {
-	opens, closes := c.log(s.Log, key+".log")
+func (c *compiler) decision(s *policyOptions, key policyKey) decision {
+	opens, closes := c.log(s.Log, key.option("log"))
 	switch s.Then {
 	case thenPermit:
 		return decision{
@@ -256,10 +278,10 @@ func (c *compiler) decision(s *policyOptions, key string) decision {
 		}
 	case thenDeny, thenReject:
 		if s.Timeout != 0 {
-			c.cfg.Errorf(key+".timeout", "a policy that does not permit has no session and no timeout")
+			c.cfg.Errorf(key.option("timeout").String(), "a policy that does not permit has no session and no timeout")
 		}
 		if closes && !opens {
-			c.cfg.Errorf(key+".log", "a policy that does not permit has no session to close; write %q to log its denials", logInit)
+			c.cfg.Errorf(key.option("log").String(), "a policy that does not permit has no session to close; write %q to log its denials", logInit)
 		}
 		d := decision{action: event.ActionDeny, noOpen: !opens}
 		if s.Then == thenReject {
@@ -267,15 +289,15 @@ func (c *compiler) decision(s *policyOptions, key string) decision {
 		}
 		return d
 	case "":
-		c.cfg.Errorf(key+".then", "a policy needs an action: %q, %q or %q", thenPermit, thenDeny, thenReject)
+		c.cfg.Errorf(key.option("then").String(), "a policy needs an action: %q, %q or %q", thenPermit, thenDeny, thenReject)
 	default:
-		c.cfg.Errorf(key+".then", "%q is not an action%s", s.Then, spelling.Suggest(s.Then, []string{thenPermit, thenDeny, thenReject}))
+		c.cfg.Errorf(key.option("then").String(), "%q is not an action%s", s.Then, spelling.Suggest(s.Then, []string{thenPermit, thenDeny, thenReject}))
 	}
 	return decision{}
 }
 
 // log returns which ends of a session are logged: both if the key is absent.
-func (c *compiler) log(list []string, key string) (opens, closes bool) {
+func (c *compiler) log(list []string, key policyKey) (opens, closes bool) {
 	if list == nil {
 		return true, true
 	}
@@ -286,7 +308,7 @@ func (c *compiler) log(list []string, key string) (opens, closes bool) {
 		case logClose:
 			closes = true
 		default:
-			c.cfg.Errorf(keypath.Element(key, i), "%q is nothing to log%s", word, spelling.Suggest(word, []string{logInit, logClose}))
+			c.cfg.Errorf(key.element(i), "%q is nothing to log%s", word, spelling.Suggest(word, []string{logInit, logClose}))
 		}
 	}
 	return opens, closes

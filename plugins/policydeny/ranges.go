@@ -41,6 +41,11 @@ func familyIndex(f packet.Family) int {
 	return 1
 }
 
+// reserve makes room for so many ranges of each family.
+func (r *addressRanges) reserve(ipv4, ipv6 int) {
+	r.unsorted = [2][]begin{make([]begin, 0, ipv4), make([]begin, 0, ipv6)}
+}
+
 // add begins a range at an address, at or behind the last one that was added of its family; of several at one address the
 // last stays. Addresses before the first range have number 0.
 func (r *addressRanges) add(a netip.Addr, number uint32) {

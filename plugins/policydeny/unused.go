@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/internal/values"
 )
 
@@ -15,8 +14,16 @@ func (c *compiler) warnUnused(o *options) {
 	applications, addresses := make(uses), make(uses)
 	for i := range o.Policies {
 		p := &o.Policies[i]
-		applications.add(p.Application, func(name string) []string { return o.Applications[name].Members })
-		addresses.add(slices.Concat(p.Source, p.Destination), func(name string) []string { return o.Addresses[name] })
+		applications.add(p.Application, func(name string) ([]string, bool) {
+			a, ok := o.Applications[name]
+			return a.Members, ok
+		})
+		for _, words := range [][]string{p.Source, p.Destination} {
+			addresses.add(words, func(name string) ([]string, bool) {
+				members, ok := o.Addresses[name]
+				return members, ok
+			})
+		}
 	}
 	warn := func(table string, names []string, used uses) {
 		unused := slices.DeleteFunc(names, func(name string) bool { return used[name] })
@@ -37,12 +44,12 @@ func (c *compiler) warnUnused(o *options) {
 // uses are names that something uses.
 type uses map[string]bool
 
-// add adds names, and what the sets among them hold.
-func (u uses) add(names []string, members func(name string) []string) {
-	for _, name := range names {
-		if !u[name] {
-			u[name] = true
-			u.add(members(name), members)
+// add adds those of the words that name something defined, and what the sets among them hold.
+func (u uses) add(words []string, members func(name string) (words []string, defined bool)) {
+	for _, word := range words {
+		if within, defined := members(word); defined && !u[word] {
+			u[word] = true
+			u.add(within, members)
 		}
 	}
 }
@@ -54,12 +61,12 @@ func (c *compiler) warnElsewhere(o *options) {
 		w.zones[z.Name] = newPrefixSet(z.Prefixes)
 	}
 	for i := range o.Policies {
-		p, key := &o.Policies[i], keypath.Element("policy", i)
+		p, key := &o.Policies[i], policyKey{i, ""}
 		if !p.SourceExcluded && p.Then == thenPermit { // what is denied may be a source that does not belong there
-			w.warn(p.From, p.Source, key+".source", "comes from")
+			w.warn(p.From, p.Source, key.option("source"), "comes from")
 		}
 		if !p.DestinationExcluded {
-			w.warn(p.To, p.Destination, key+".destination", "goes to")
+			w.warn(p.To, p.Destination, key.option("destination"), "goes to")
 		}
 	}
 }
@@ -73,7 +80,7 @@ type elsewhere struct {
 
 // warn warns of the words of a policy's list of addresses that have nothing in common with its zones. A zone without
 // prefixes has what comes in on its interfaces, whatever its address.
-func (w *elsewhere) warn(zones, words []string, key, verb string) {
+func (w *elsewhere) warn(zones, words []string, key policyKey, verb string) {
 	for _, name := range zones {
 		if z := w.zones[name]; z == nil || len(z.prefixes) == 0 { // nil for "any"
 			return
@@ -82,7 +89,7 @@ func (w *elsewhere) warn(zones, words []string, key, verb string) {
 	for i, word := range words {
 		within := func(name string) bool { return w.meets(w.zones[name], word) }
 		if !slices.ContainsFunc(zones, within) {
-			w.c.cfg.Warnf(keypath.Element(key, i), "no address of %s is in the prefixes of %s: no packet %s there with one", word,
+			w.c.cfg.Warnf(key.element(i), "no address of %s is in the prefixes of %s: no packet %s there with one", word,
 				strings.Join(zones, ", "), verb)
 		}
 	}

@@ -67,6 +67,13 @@ type Finding struct {
 	Filter uint32             // FilterLog
 	Term   uint32             // FilterLog
 	At     event.FilterSource // FilterLog
+
+	// Rule is for the hook itself: what of it has decided, see [SessionHook.Denied].
+	Rule uint32
+	// Remember is set at the session site if all other packets of the flow in that direction are judged alike, and Decide
+	// need not see them: those with the same addresses, ports, protocol, ICMP type and code, zones, application and HasHead.
+	// It is not set if anything else matters, such as the time or how many packets there were.
+	Remember bool
 }
 
 // Permit is what a hook at the session site says of a session it lets through. The zero Permit is a session with no
@@ -88,7 +95,13 @@ type Hook interface {
 // SessionHook is a hook at the session site.
 type SessionHook interface {
 	// Decide judges the first packet of a flow. On Pass it fills in permit; otherwise it may set a finding.
+	//
+	// A packet that is not let through need not be lost: it may turn out to be the answer to one that is carried later.
+	// Decide may also be asked about a packet as the other end would have sent it.
 	Decide(p *Packet, permit *Permit, f *Finding) Verdict
+	// Denied is told of each packet that is dropped or rejected for good by what Decide has said, in f, of this packet or of
+	// another of its flow. It is the place to count it.
+	Denied(p *Packet, f *Finding)
 }
 
 // Instance is one configured hook: at any of the sites, at most one function each.

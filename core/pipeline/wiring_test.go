@@ -39,6 +39,8 @@ type permitAll struct{}
 
 func (permitAll) Decide(*hook.Packet, *hook.Permit, *hook.Finding) hook.Verdict { return hook.Pass }
 
+func (permitAll) Denied(*hook.Packet, *hook.Finding) {}
+
 func TestWiring(t *testing.T) {
 	const zones = "[zones.lan]\ninterfaces = ['lan0', 'wan0.5', 'lo']\n"
 	const lo = "7:33: warning: zones.lan.interfaces[2]: lo carries what this host sends to itself, and nothing of the network"

@@ -47,6 +47,8 @@ const (
 	errorSilence = 30
 	// unkeptLife is how long the table remembers a flow that it had no room for.
 	unkeptLife = int64(time.Minute)
+	// droppedLife is how long the table remembers that the first packet of a flow was dropped.
+	droppedLife = int64(time.Minute)
 )
 
 // seconds are Timeouts as the table keeps them.

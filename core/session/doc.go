@@ -17,6 +17,10 @@
 //	wheel    4 KiB: lists of entries by the time at which they are to be looked at
 //	unkept   8 bytes for about 4 entries: flows for which there was no room
 //
+// and all shards have together
+//
+//	dropped  128 KiB: flows of which the first packet was dropped
+//
 // A packet of a session reads a bucket and the two lines of an entry, and one that belongs to none reads a bucket.
 // [Table.Prefetch] has them fetched for a whole batch. On Linux, buckets and entries are in pages of 2 MiB if the kernel
 // grants them.

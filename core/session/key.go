@@ -52,6 +52,14 @@ func (t *Table) SetKey(k *Key, tuple *packet.Tuple, domain uint32) {
 // Domain returns the domain of the key.
 func (k *Key) Domain() uint32 { return k.domain }
 
+// Hash returns a keyed hash of the flow, the same for both directions and in all domains.
+func (k *Key) Hash() uint64 { return k.hash }
+
+// Equal reports whether the keys name the same flow, direction and domain.
+func (k *Key) Equal(o *Key) bool {
+	return k.flowKey.equal(&o.flowKey) && k.domain == o.domain && k.from == o.from
+}
+
 func (f *flowKey) aPort() uint16         { return uint16(f.rest >> 48) }
 func (f *flowKey) bPort() uint16         { return uint16(f.rest >> 32) }
 func (f *flowKey) proto() uint8          { return uint8(f.rest >> 8) }

@@ -18,11 +18,14 @@ type Table struct {
 	fullAt atomic.Int64
 	// large is set when there have been so many sessions that caches do not hold them, see [Table.Prefetch].
 	large atomic.Bool
+	// dropped are flows of which the first packet was dropped, by hash.
+	dropped []dropped
 }
 
 // New builds a table. Its memory, about 171 bytes per session, is reserved at once and touched as sessions come.
 func New(c Config) *Table {
 	t := &Table{secret: flowhash.New(c.Seed), seconds: c.Timeouts.seconds(), turns: make([]turn, max(c.Workers, 1))}
+	t.dropped = make([]dropped, droppedFlows)
 	for i := range t.turns {
 		t.turns[i].shard = i
 	}
@@ -178,6 +181,7 @@ func (t *Table) Create(k *Key, h *packet.Headers, now int64, p *Params, old *Rep
 		i = s.alloc()
 	}
 	t.add(s, i, k, h, now, p)
+	t.forgetDropped(k)
 	return Created
 }
 

@@ -16,10 +16,18 @@ func answers(p *hook.Packet) bool {
 	return p.HasL4 && p.TCPFlags&(packet.SYN|packet.ACK|packet.RST) != packet.SYN
 }
 
+// flowDropped notes that a packet was dropped or rejected, if it begins a flow that another packet could join.
+func (w *Worker) flowDropped(p *hook.Packet) {
+	if p.Proto == packet.ProtoTCP && p.HasHead && !answers(p) {
+		w.Sessions.FlowDropped(w.key, p.Time)
+	}
+}
+
 // join creates the session of a TCP packet that does not begin one, from the middle: the policies are asked about its
-// direction, the other one, or both, as the packet tells who is the client, and their refusal is no event.
+// direction, the other one, or both, as the packet tells who is the client, and their refusal is no event. An echo reply
+// alone is worth no session, and a flow of which the first packet was dropped has none.
 func (w *Worker) join(p *hook.Packet) hook.Verdict {
-	if w.SynCheck || p.Proto != packet.ProtoTCP { // an echo reply alone is worth no session
+	if w.SynCheck || p.Proto != packet.ProtoTCP || w.Sessions.IsDropped(w.key, p.Time) {
 		w.counts[outOfState]++
 		return hook.Drop
 	}
@@ -63,20 +71,20 @@ func (w *Worker) joinAs(p *hook.Packet, fromServer bool) bool {
 	return true
 }
 
-// answersDoubtful counts a denied packet into the session of its flow, if that was created by a packet that could have been
+// answersDoubtful counts a denied packet, not of TCP, into the session of its flow, if that was created by a packet that could have been
 // an answer: the policies say which of the two is.
 func (w *Worker) answersDoubtful(p *hook.Packet) bool {
 	var hit session.Hit
-	if p.Proto == packet.ProtoTCP || !w.coarse() || !w.Sessions.LookupDenied(w.key, &p.Headers, p.Time, &hit) {
+	if !w.coarse() || !w.Sessions.LookupDenied(w.key, &p.Headers, p.Time, &hit) {
 		return false
 	}
 	p.OutZone, p.App = hit.OutZone, hit.App
 	return true
 }
 
-// answersUnkept reports, and counts, that a denied packet answers what the table had no room for.
+// answersUnkept reports, and counts, that a denied packet, not of TCP, answers what the table had no room for.
 func (w *Worker) answersUnkept(p *hook.Packet) bool {
-	if p.Proto == packet.ProtoTCP || !w.Sessions.Unkept(w.key, p.Time) {
+	if !w.Sessions.Unkept(w.key, p.Time) {
 		return false
 	}
 	w.counts[unkept]++
@@ -87,12 +95,12 @@ func (w *Worker) answersUnkept(p *hook.Packet) bool {
 // several workers, and packets have no receive times.
 func (w *Worker) coarse() bool { return w.batch.Coarse && w.Workers > 1 }
 
-// couldAnswer reports whether a packet that was denied as the first of a flow could be the answer to one that is carried
+// couldAnswer reports whether a packet, not of TCP, that was denied as the first of a flow could be the answer to one that is carried
 // later. Where the times of packets are those at which they were received, the session of the question tells: it began
 // before. Where they are not, the ports must speak for it, since otherwise what a target answers to the first packet of a
 // scan would be taken for its question.
 func (w *Worker) couldAnswer(p *hook.Packet) bool {
-	return p.Proto != packet.ProtoTCP && !p.EchoRequest() && (!w.coarse() || w.fromService(p))
+	return !p.EchoRequest() && (!w.coarse() || w.fromService(p))
 }
 
 // fromService reports whether the ports of a packet say that it comes from a server: the source is a known service or a

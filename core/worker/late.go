@@ -19,12 +19,11 @@ type late struct {
 }
 
 type lateEntry struct {
-	packet  hook.Packet
-	domain  uint32
-	done    bool // carried before its time
-	denied  bool // by a policy, with this finding and verdict
-	finding hook.Finding
-	verdict hook.Verdict
+	packet hook.Packet
+	domain uint32
+	done   bool // carried before its time
+	denied bool // at the session site
+	denial denial
 }
 
 // wait keeps a copy of a packet and returns its entry, nil if there is no room.
@@ -93,6 +92,6 @@ func (w *Worker) decideLate(e *lateEntry) hook.Verdict {
 	if w.answersDoubtful(p) || w.answersUnkept(p) {
 		return hook.Pass
 	}
-	w.denied(p, &e.finding)
-	return e.verdict
+	w.denied(p, &e.denial)
+	return e.denial.verdict
 }

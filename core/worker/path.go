@@ -37,7 +37,9 @@ func (w *Worker) frame(i int) {
 		w.counts[refused+counter(cause)]++ // no IP header to judge it by
 		return
 	}
+	w.key = &w.keys[i]
 	if w.inspect(w.Ingress, p) != hook.Pass {
+		w.flowDropped(p)
 		w.counts[dropped+counter(hook.Ingress)]++
 		return
 	}
@@ -45,7 +47,6 @@ func (w *Worker) frame(i int) {
 		w.counts[refused+counter(cause)]++
 		return
 	}
-	w.key = &w.keys[i]
 	if v, waits := w.session(p, false); !waits {
 		w.finish(p, v)
 	}
@@ -168,26 +169,27 @@ func (w *Worker) lookup(p *hook.Packet, hit *session.Hit) bool {
 
 // firstPacket asks the policies about the first packet of a flow and creates the session.
 func (w *Worker) firstPacket(p *hook.Packet, last bool) (v hook.Verdict, waits bool) {
-	p.OutZone = w.egress(p)
-	p.App = w.service(p)
-	if v := w.decide(p); v != hook.Pass {
+	d := w.judge(p)
+	if d == nil {
+		if w.create(p, p, false) && !w.permit.NoOpen {
+			w.opened(p, w.nextID)
+		}
+		w.nextID += w.created * w.idStride
+		return hook.Pass, false
+	}
+	if p.Proto != packet.ProtoTCP { // which says itself what is an answer
 		if w.answersDoubtful(p) || w.answersUnkept(p) {
 			return hook.Pass, false
 		}
 		if !last && w.couldAnswer(p) {
 			if e := w.late.wait(p, w.key.Domain()); e != nil {
-				e.denied, e.finding, e.verdict = true, w.finding, v
-				return v, true
+				e.denied, e.denial = true, *d
+				return d.verdict, true
 			}
 		}
-		w.denied(p, &w.finding)
-		return v, false
 	}
-	if w.create(p, p, false) && !w.permit.NoOpen {
-		w.opened(p, w.nextID)
-	}
-	w.nextID += w.created * w.idStride
-	return hook.Pass, false
+	w.denied(p, d)
+	return d.verdict, false
 }
 
 // service returns the predefined application of the packet's destination. Only echoes are called icmp.
@@ -196,30 +198,6 @@ func (w *Worker) service(p *hook.Packet) uint16 {
 		return application.None
 	}
 	return w.Apps.Service(p.Proto, p.DstPort)
-}
-
-// decide asks the policies about the first packet of a flow. What they say is in w.permit, or of a packet that does not pass
-// in w.finding.
-func (w *Worker) decide(p *hook.Packet) hook.Verdict {
-	w.permit = hook.Permit{}
-	for _, h := range w.Session {
-		w.finding = hook.Finding{}
-		if v := h.Decide(p, &w.permit, &w.finding); v != hook.Pass {
-			return v
-		}
-		if w.finding.Found { // reported and let pass, as screens do with alarm-without-drop
-			w.offer(p, &w.finding, 0)
-		}
-	}
-	return hook.Pass
-}
-
-// denied offers the event of a packet that a policy has denied.
-func (w *Worker) denied(p *hook.Packet, f *hook.Finding) {
-	if f.Found {
-		w.offer(p, f, w.nextID)
-		w.nextID += w.idStride
-	}
 }
 
 // create creates the session of a packet, of whose flow first is the direction of the client, and reports whether it is

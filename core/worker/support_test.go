@@ -101,6 +101,8 @@ func (h sessionFunc) Decide(p *hook.Packet, permit *hook.Permit, f *hook.Finding
 	return h(p, permit, f)
 }
 
+func (h sessionFunc) Denied(*hook.Packet, *hook.Finding) {}
+
 // rig is a worker with a fake source, real tables and one real ring.
 type rig struct {
 	*Worker

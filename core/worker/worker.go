@@ -54,6 +54,7 @@ type Worker struct {
 	openings []opening         // by unanswered open record among events; never grows
 	expired  []session.Session // room for those that are due; grows only if Complete, at most to as many as there are
 	frags    *fragments
+	denials  *denials
 	late     *late
 	causes   [packet.BatchSize]packet.Cause // by packet
 	keys     [packet.BatchSize]session.Key  // by packet
@@ -74,6 +75,7 @@ type Worker struct {
 	// keep what it is given.
 	finding hook.Finding
 	permit  hook.Permit
+	denial  denial
 
 	counts    counts
 	resolved  bool // since the counters were published
@@ -83,7 +85,7 @@ type Worker struct {
 // New returns a worker. It does nothing until Run.
 func New(c Config) *Worker {
 	return &Worker{
-		Config: c, frags: newFragments(c.Seed), late: new(late), nextID: uint64(c.Index) + 1, idStride: uint64(c.Workers),
+		Config: c, frags: newFragments(c.Seed), denials: new(denials), late: new(late), nextID: uint64(c.Index) + 1, idStride: uint64(c.Workers),
 		events:   make([]admission.Event, 0, admission.MaxBatch),
 		openings: make([]opening, 0, admission.MaxBatch),
 		expired:  make([]session.Session, expireBatch),

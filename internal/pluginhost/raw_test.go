@@ -129,7 +129,7 @@ func rawPlugin(mode string, args []string) {
 			}
 		}()
 		sinkplugin.Serve(testPlugin())
-	case "needsfile": // fails without a file of that name
+	case "unless": // fails unless a file is there
 		if _, err := os.Stat(args[0]); err != nil {
 			os.Exit(1)
 		}

@@ -78,7 +78,6 @@ func compile(o *options, cfg *trackedConfig, env hook.Env) *engine {
 	c.engine.decisions = decisions
 	for i := range c.engine.workers {
 		c.engine.workers[i].scratch = c.engine.index.newScratch()
-		c.engine.workers[i].denied = newDeniedFlows()
 	}
 	return c.engine
 }

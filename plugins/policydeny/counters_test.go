@@ -37,7 +37,9 @@ func TestCounters(t *testing.T) {
 			for range rounds {
 				x.Session.Decide(&hit, &permit, &f)
 				x.Session.Decide(&miss, &permit, &f)
-				x.Session.Decide(&miss, &permit, &f)
+				x.Session.Denied(&miss, &f)
+				x.Session.Denied(&miss, &f)          // another packet of the flow
+				x.Session.Decide(&miss, &permit, &f) // it turns out to be an answer
 			}
 		})
 	}

@@ -17,7 +17,6 @@
 //	ranges.go             an address, or a port, to the range it is in: a search tree whose nodes are cache lines
 //	applicationlabels.go  protocol, port and ICMP type to their labels
 //	tree.go               labels to policies
-//	denied.go             flows that were denied lately, remembered by each worker
 //
 // # How a policy is found
 //

@@ -7,8 +7,8 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// engine is the compiled configuration. It is immutable but for its tally and what workers remember, and safe for
-// concurrent use by workers that differ in Packet.Worker.
+// engine is the compiled configuration. It is immutable but for its tally and the scratch space of workers, and
+// safe for concurrent use by workers that differ in Packet.Worker.
 type engine struct {
 	apps      *application.Table
 	index     *index
@@ -23,8 +23,7 @@ type engine struct {
 // worker is what one worker alone uses.
 type worker struct {
 	scratch
-	denied deniedFlows
-	_      [128]byte // two cache lines, which processors fetch together
+	_ [128]byte // two cache lines, which processors fetch together
 }
 
 var _ hook.SessionHook = (*engine)(nil)
@@ -33,20 +32,24 @@ var _ hook.SessionHook = (*engine)(nil)
 // global ones, and the default if none matches.
 func (e *engine) Decide(p *hook.Packet, permit *hook.Permit, f *hook.Finding) hook.Verdict {
 	number := e.find(p)
-	e.tally.Count(p, number)
 	d, id := &e.decisions[number], e.firstID+uint32(number)
 	if d.action == event.ActionPermit {
+		e.tally.Count(p, number)
 		*permit = hook.Permit{Policy: id, NoOpen: d.noOpen, NoClose: d.noClose, Timeout: e.timeout(d, number, p)}
 		return hook.Pass
 	}
+	*f = hook.Finding{Rule: uint32(number), Remember: true}
 	if !d.noOpen {
-		*f = hook.Finding{Found: true, Kind: event.PolicyDeny, Action: d.action, Policy: id}
+		f.Found, f.Kind, f.Action, f.Policy = true, event.PolicyDeny, d.action, id
 	}
 	if d.action == event.ActionReject && answerable(&p.Headers) {
 		return hook.Reject
 	}
 	return hook.Drop
 }
+
+// Denied implements [hook.SessionHook].
+func (e *engine) Denied(p *hook.Packet, f *hook.Finding) { e.tally.Count(p, int(f.Rule)) }
 
 // answerable reports whether a rejected packet is answered: TCP with a RST, UDP with port unreachable, everything else is
 // dropped silently (Junos), and so is a fragment without its transport header (RFC 1122 section 3.2.2).
@@ -56,16 +59,9 @@ func answerable(h *packet.Headers) bool {
 
 // find returns the number of the policy that decides, that of the default if none matches.
 func (e *engine) find(p *hook.Packet) int {
-	w := &e.workers[p.Worker]
-	if number, known := w.denied.find(p); known {
-		return int(number)
-	}
-	number := e.index.find(p, &w.scratch)
+	number := e.index.find(p, &e.workers[p.Worker].scratch)
 	if number == noPolicy {
-		number = uint32(len(e.policies))
-	}
-	if e.decisions[number].action != event.ActionPermit {
-		w.denied.remember(number)
+		return len(e.policies)
 	}
 	return int(number)
 }

@@ -17,11 +17,15 @@ var _ hook.SessionHook = beginnings{}
 // Decide implements [hook.SessionHook].
 func (b beginnings) Decide(p *hook.Packet, _ *hook.Permit, f *hook.Finding) hook.Verdict {
 	if p.Proto != packet.ProtoUDP || !b.bound(p) {
+		f.Remember = true
 		return hook.Pass
 	}
 	screen, result := b.begin(p)
 	return b.answer(p, screen, result, f)
 }
+
+// Denied implements [hook.SessionHook]. A screen counts the packets that it fires on, dropped or not, in Decide.
+func (b beginnings) Denied(*hook.Packet, *hook.Finding) {}
 
 func (b beginnings) begin(p *hook.Packet) (event.Screen, outcome) {
 	source := b.source(p)

@@ -104,6 +104,7 @@ func seen(inst hook.Instance, p hook.Packet) string {
 	v := inst.Ingress.Inspect(&p, &f)
 	if v == hook.Pass && !f.Found && inst.Session != nil {
 		v = inst.Session.Decide(&p, new(hook.Permit), &f)
+		f.Remember = false // for the worker alone
 	}
 	text := map[hook.Verdict]string{hook.Pass: "pass", hook.Drop: "drop", hook.Reject: "reject"}[v]
 	if !f.Found {

@@ -80,8 +80,7 @@ func (d dialer) explain(err error) error {
 	case errors.Is(err, syscall.EPROTOTYPE):
 		return fmt.Errorf("unixsock: %s is a socket of another type than stream", d.path)
 	}
-	var reason syscall.Errno
-	if errors.As(err, &reason) {
+	if reason, ok := errors.AsType[syscall.Errno](err); ok {
 		return fmt.Errorf("unixsock: cannot connect to %s: %w", d.path, reason)
 	}
 	return fmt.Errorf("unixsock: cannot connect to %s: %w", d.path, err)

@@ -2,6 +2,7 @@ package afpacket
 
 import (
 	"encoding/binary"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -175,7 +176,7 @@ func (r *ring) link(f *packet.Frame, at, mac, net int, status uint32) {
 	copy(tagged, f.Data[:macAddresses])
 	binary.BigEndian.PutUint16(tagged[macAddresses:], tpid)
 	binary.BigEndian.PutUint16(tagged[macAddresses+2:], uint16(r.uint32(at+packetTag)))
-	f.Data, f.Wire = tagged[:len(tagged):len(tagged)], f.Wire+tagLength
+	f.Data, f.Wire = slices.Clip(tagged), f.Wire+tagLength
 }
 
 // release gives the blocks back that were read to their end: what was taken from them is not used any more.

@@ -28,6 +28,8 @@ type Options struct {
 	// program that starts no processes but plugins.
 	Adopt   bool
 	Version int // of the protocol; 0 is the one there is. For tests of plugins
+	// Slack is added to the times in which a run and a process have to end. For tests of plugins on a busy machine.
+	Slack time.Duration
 }
 
 // Host runs plugin processes. Nothing is started or created before the first process.
@@ -75,8 +77,11 @@ func New(o Options) *Host {
 	if o.RuntimeDir != "" {
 		runtimeDir = func() (string, error) { return o.RuntimeDir, nil }
 	}
+	timing := defaultTiming()
+	timing.stop += o.Slack
+	timing.shutdown += o.Slack
 	return &Host{
-		log: o.Log, version: o.Version, timing: defaultTiming(),
+		log: o.Log, version: o.Version, timing: timing,
 		processes: process.New(process.Config{Log: o.Log, RuntimeDir: runtimeDir, SocketDir: socketDir, Adopt: o.Adopt}),
 	}
 }

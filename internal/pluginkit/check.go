@@ -16,14 +16,15 @@ import (
 
 // Options say which plugin is tested, and by which checks.
 type Options struct {
-	Command    []string // absolute path of the executable, and its arguments
-	Config     []byte   // TOML: a sink's table, as [sinks.NAME] or bare; the plugin's own options and `process`
-	ConfigName string   // for messages
-	RuntimeDir string   // "" is the daemon's
-	Records    int      // of the check with many records
-	Patience   time.Duration
-	Only       string       // run the checks whose names contain it
-	Log        *slog.Logger // what the plugin prints; nil discards
+	Command    []string      // absolute path of the executable, and its arguments
+	Config     []byte        // TOML: a sink's table, as [sinks.NAME] or bare; the plugin's own options and `process`
+	ConfigName string        // for messages
+	RuntimeDir string        // "" is the daemon's
+	Records    int           // of the check with many records
+	Patience   time.Duration // how long one check may take
+	Slack      time.Duration // added to the times in which a plugin has to end or to answer; for tests on a busy machine
+	Only       string        // run the checks whose names contain it
+	Log        *slog.Logger  // what the plugin prints; nil discards
 }
 
 // Level is the severity of a check.
@@ -145,7 +146,7 @@ func (b *bench) sink() (*pluginhost.Sink, error) {
 }
 
 func (b *bench) open(ho pluginhost.Options, text string) (*pluginhost.Sink, error) {
-	ho.RuntimeDir, ho.Log = b.o.RuntimeDir, b.o.Log
+	ho.RuntimeDir, ho.Log, ho.Slack = b.o.RuntimeDir, b.o.Log, b.o.Slack
 	h := pluginhost.New(ho)
 	b.hosts = append(b.hosts, h)
 	section, problems := config.ParseTable(b.o.ConfigName, []byte(text), b.table...)

@@ -123,7 +123,11 @@ func run(ctx context.Context, s *sinktest.Stream, sink sdk.Sink) (stop func() er
 // prompt is how long a plugin may take to end a run.
 const prompt = 400 * time.Millisecond
 
-func stopsInTheMiddle(ctx context.Context, sink *pluginhost.Sink) error {
+func stopsInTheMiddle(ctx context.Context, b *bench) error {
+	sink, err := b.sink()
+	if err != nil {
+		return err
+	}
 	s := sinktest.NewStream(nil)
 	s.Append(sinktest.Records(10, 1000)...)
 	s.Repeat(1 << 40)
@@ -134,8 +138,8 @@ func stopsInTheMiddle(ctx context.Context, sink *pluginhost.Sink) error {
 	before := pid(sink)
 	begin := time.Now()
 	_ = stop() // its context has ended
-	if took := time.Since(begin); took > prompt {
-		return fmt.Errorf("when the daemon closed its half of the stream the run did not end within %v", prompt)
+	if within := prompt + b.o.Slack; time.Since(begin) > within {
+		return fmt.Errorf("when the daemon closed its half of the stream the run did not end within %v", within)
 	}
 	acked := s.Acked()
 	s.Repeat(int(acked) + 100_000)
@@ -276,7 +280,12 @@ func takesMany(ctx context.Context, b *bench) error {
 // slowAnswer is how long an answer about health may take under load.
 const slowAnswer = 2 * time.Second
 
-func answersUnderLoad(ctx context.Context, sink *pluginhost.Sink) error {
+func answersUnderLoad(ctx context.Context, b *bench) error {
+	sink, err := b.sink()
+	if err != nil {
+		return err
+	}
+	within := slowAnswer + b.o.Slack
 	client, err := sink.Client(ctx)
 	if err != nil {
 		return err
@@ -290,11 +299,11 @@ func answersUnderLoad(ctx context.Context, sink *pluginhost.Sink) error {
 		if err := s.WaitAcked(ctx, event.Seq(i+1)*2000); err != nil {
 			return err
 		}
-		short, cancel := context.WithTimeout(ctx, slowAnswer)
+		short, cancel := context.WithTimeout(ctx, within)
 		answer, err := client.Health(short, &sinkv1.HealthRequest{})
 		cancel()
 		if err != nil {
-			return fmt.Errorf("within %v: %w", slowAnswer, err)
+			return fmt.Errorf("within %v: %w", within, err)
 		}
 		if text := answer.GetStatus(); text != "" && !json.Valid([]byte(text)) {
 			return fmt.Errorf("its status is no JSON: %.100q", text)

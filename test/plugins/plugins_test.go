@@ -101,7 +101,7 @@ func conform(t *testing.T, table string, records int, command ...string) {
 	var out bytes.Buffer
 	err := pluginkit.Test(t.Context(), &out, pluginkit.Options{
 		Command: command, Config: []byte(table), ConfigName: "test.toml", RuntimeDir: runtimeDir(t), Records: records,
-		Patience: time.Minute,
+		Patience: time.Minute, Slack: 20 * time.Second,
 	})
 	if err != nil || strings.Contains(out.String(), "flaw  ") {
 		t.Errorf("%v\n%s", err, out.String())

@@ -100,7 +100,7 @@ func (r *run) landed(msg *natsgo.Msg) *message {
 	return m
 }
 
-// stored is called when the stream has a message. Any goroutine.
+// stored is called when the stream has a message. Safe for concurrent use.
 func (r *run) stored(msg *natsgo.Msg, ack *jetstream.PubAck) {
 	if ack.Stream != r.table.Stream.Name {
 		r.fail(fmt.Errorf("stream %s takes the subject %s, not %s", ack.Stream, msg.Subject, r.table.Stream.Name))
@@ -122,8 +122,8 @@ func (r *run) stored(msg *natsgo.Msg, ack *jetstream.PubAck) {
 	r.free <- m
 }
 
-// failed is called when the stream has refused a message. Any goroutine. A message that is refused for what it is and holds
-// one record is rejected; everything else may go well the next time.
+// failed is called when the stream has refused a message. Safe for concurrent use. A message that is refused for what it is
+// and holds one record is rejected; everything else may go well the next time.
 func (r *run) failed(msg *natsgo.Msg, err error) {
 	var api *jetstream.APIError
 	if errors.As(err, &api) && (api.ErrorCode == codeMessageTooLarge || api.ErrorCode == codeHeaderTooLarge) {

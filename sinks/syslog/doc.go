@@ -9,13 +9,15 @@
 //	options.go    the table of the sink: types, defaults, checks
 //	address.go    URL to address
 //	sink.go       Run: which addresses are connected, and when to change them
-//	run.go        the loop: take records, frame, send, acknowledge
+//	run.go        the loop: take records, frame, send
+//	settle.go     asking connections what their peers have, and acknowledging it
 //	search.go     at which record a collector ends the connection
 //	stall.go      what a collector has taken that stands still
 //	rest.go       which address is tried first after others have failed
 //	link.go       one address: its connection, what is framed, what is not acknowledged yet
 //	marks.go      positions in a connection to sequence numbers
 //	transport.go  what a connection is
+//	tcp.go        connecting over TCP, and the limits of a connection
 //	stream.go     TCP and TLS; outq.go asks the kernel what the peer has not acknowledged
 //	tls.go        certificates, and what to do about them
 //	relp.go       RELP, its frames in relpframe.go

@@ -94,7 +94,7 @@ func (k *counted) lookAround() error {
 // whileBlocked makes do be called now and then while a write hangs; its error ends the write.
 func (k *counted) whileBlocked(do func() error) { k.waiting = do }
 
-// interrupt ends reads and writes. Any goroutine.
+// interrupt ends reads and writes. Safe for concurrent use.
 func (k *counted) interrupt() {
 	k.interrupted.Store(true)
 	_ = k.SetDeadline(past)

@@ -35,7 +35,7 @@ type conn interface {
 	answers() bool
 	// failed returns why the connection broke by itself, nil while it has not.
 	failed() error
-	// interrupt ends a call that hangs. Any goroutine.
+	// interrupt ends a call that hangs. Safe for concurrent use.
 	interrupt()
 	// finish tells the peer that nothing follows and closes the connection.
 	finish() error

@@ -12,6 +12,8 @@
 //	options.go   the table of the sink: types, defaults, checks
 //	sink.go      what outlives a connection: positions, the resync that is owed, counters
 //	link.go      one connection: who writes, who waits for what
+//	attend.go    pauses, keepalives, and whatever else is due between two writes
+//	drain.go     answers to drain requests
 //	send.go      records to frames to writes
 //	resync.go    telling a receiver that it has lost track, and what lives
 //	window.go    how much of the session table a socket may hold

@@ -18,7 +18,7 @@ type Connector interface {
 	Connect(ctx context.Context, draining <-chan struct{}) (net.Conn, error)
 	// Close gives up what was kept between two connections.
 	Close() error
-	// Refused returns how many connections were turned away because there was one. Any goroutine.
+	// Refused returns how many connections were turned away because there was one. Safe for concurrent use.
 	Refused() uint64
 }
 

@@ -24,7 +24,7 @@ func TestNearest(t *testing.T) {
 		{"x", "y", ""},
 		{"", "a", ""},
 		{"destinatoin", "destination", "destination"},
-		{"destnation-adress", "destination-address", "destination-address"},
+		{"destnation-addrss", "destination-address", "destination-address"},
 		{"kye", "cert key", "key"},
 		{"porta", "port ports", "ports"}, // as near, and longer
 		{"ab-dmz", "xb-dmz cb-dmz", "xb-dmz"},

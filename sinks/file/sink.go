@@ -30,6 +30,7 @@ type Sink struct {
 	mode  syncMode
 	every time.Duration // between syncs of mode "interval"
 	most  int           // records that wait for one
+	pause time.Duration // after a write, before it asks for more records
 
 	tellEpoch bool // in the records, where the format has a place for it
 
@@ -100,6 +101,9 @@ func (k *Sink) Run(ctx context.Context, s sdk.Stream) (err error) {
 		r.enc = format.ForStream(k.enc, s.Epoch())
 	}
 	r.preface, _ = r.enc.(format.Prefacer)
+	if n, ok := s.(sdk.DrainNotifier); ok {
+		r.ending = n.Draining()
+	}
 	r.newWait(ctx)
 	defer k.setWake(nil)
 	err = r.loop(ctx)
@@ -125,6 +129,7 @@ type run struct {
 
 	enc     format.Encoder  // for this stream
 	preface format.Prefacer // enc, if its files have prefaces
+	ending  <-chan struct{} // closed when the pipeline begins to stop; nil if that is not told
 	fresh   bool            // nothing was written to the file that is open
 	first   *event.Names    // of the first record in buf
 
@@ -158,13 +163,18 @@ func (r *run) loop(ctx context.Context) error {
 				return err
 			}
 		}
+		wrote := false
 		if b.Len() == 0 {
+			wrote = len(r.buf) > 0
 			if err := r.flush(); err != nil {
 				return err
 			}
 		}
 		if err := r.settleIfDue(); err != nil {
 			return err
+		}
+		if wrote && r.pause > 0 {
+			r.rest()
 		}
 		switch {
 		case err == nil:
@@ -180,6 +190,18 @@ func (r *run) loop(ctx context.Context) error {
 		default:
 			return err
 		}
+	}
+}
+
+// rest lets records collect in the ring. A sink that asks for each few of them has to be woken for each few of them, which
+// costs the worker more than to make them.
+func (r *run) rest() {
+	t := time.NewTimer(r.pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-r.ending:
+	case <-r.wait.Done():
 	}
 }
 

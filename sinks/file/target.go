@@ -47,10 +47,16 @@ type stream struct {
 
 var _ target = (*stream)(nil)
 
+// writerPause is how long a sink of [NewWriter] lets records collect after a write: more than a worker takes for some batches of a
+// capture, less than somebody who looks at the output sees, and far less than the worker takes to fill a ring.
+const writerPause = 5 * time.Millisecond
+
 // NewWriter returns a sink that writes to w, one large write after the other, and acknowledges what w has taken. w is not
-// closed. If a write fails in the middle of a record, the next run completes that record before it repeats it.
+// closed. While records keep coming it writes every few milliseconds. If a write fails in the middle of a record, the next run completes that record before it repeats it.
 func NewWriter(w io.Writer, enc format.Encoder) sdk.Sink {
-	return newSink(enc, &stream{connect: func() (io.Writer, error) { return w, nil }}, syncNone, 0)
+	sink := newSink(enc, &stream{connect: func() (io.Writer, error) { return w, nil }}, syncNone, 0)
+	sink.pause = writerPause
+	return sink
 }
 
 func (s *stream) open(time.Time) (err error) {

@@ -140,6 +140,7 @@ func TestBatches(t *testing.T) {
 	s := startServer(t, nil)
 	sink := newSink(t, "servers = [%q]\nformat = \"frames\"\nbatch = 50\nlinger = \"1s\"\nstream = { name = \"B\", create = true }", s.ClientURL())
 	run := sinktest.NewStream(t)
+	run.SetBatch(3000) // all at once: between two portions a batch may become older than linger
 	run.Append(numbered(3000)...)
 	run.Drain()
 	if err := run.Run(t.Context(), sink); err != nil {

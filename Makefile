@@ -8,7 +8,7 @@ ROOT    := $(shell [ $$(id -u) = 0 ] && echo yes)
 EVENTS  := bin/events.log
 CAPTURE := testdata/edge.pcapng.gz
 # What tests and generators use beside Go, as COMMAND:DEBIAN-PACKAGE.
-NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler
+NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps nft:nftables gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler
 
 .PHONY: help build run test race sim soak fuzz bench bench-growth bench-all lint generate check needs collectors e2e install clean
 
@@ -64,9 +64,12 @@ bench: build ## run the benchmarks that the figures of the README come from, and
 GROWTH_RUNS ?= 5
 bench-growth: ## measure how the cost of a packet or an event grows with the configuration: a table, and a plot in docs/growth.svg
 	@mkdir -p bin
-	@$(GO) test -c -o bin/growth.test ./test/bench && rm -f bin/growth.txt
+	@for p in core/admission core/worker test/bench; do $(GO) test -c -o bin/$$(basename $$p).test ./$$p; done; rm -f bin/growth.txt
 	@for i in $$(seq $(GROWTH_RUNS)); do echo "run $$i of $(GROWTH_RUNS)"; \
-	  bin/growth.test -test.run '^$$' -test.bench Growth -test.benchtime 300000x >> bin/growth.txt || { cat bin/growth.txt; exit 1; }; done
+	  { bin/bench.test -test.run '^$$' -test.bench Growth -test.benchtime 300000x && \
+	    bin/worker.test -test.run '^$$' -test.bench PathSessions -test.benchtime 2000000x && \
+	    bin/admission.test -test.run '^$$' -test.bench '^BenchmarkGate(Refuse|Admit)$$/=1$$' -test.benchtime 2000000x; } >> bin/growth.txt || \
+	  { cat bin/growth.txt; exit 1; }; done
 	@awk -v svg=docs/growth.svg -f test/bench/growth.awk bin/growth.txt
 	@echo "start: the program checks a large configuration" && \
 	  bin/growth.test -test.run '^$$' -test.bench Start -test.benchtime $(GROWTH_RUNS)x > bin/start.txt || { cat bin/start.txt; exit 1; }

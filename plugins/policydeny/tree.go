@@ -44,19 +44,24 @@ type tree struct {
 	nodes    []node
 	labels   []uint32 // of the children of all nodes, those of a node together and in order
 	children []child  // beside labels
-	large    labelMap // children of nodes with many of them
+	large    labelMap // children of nodes with many of them whose labels are far apart
 }
 
 type node struct {
 	first  uint32 // of its children
 	count  uint32
 	lowest uint32 // policy below it
+	base   uint32 // label of the first child
+	dense  bool   // children have every label from base on, and some are noChild
 }
 
 // child is a node or, with isRun, the first entry of a run.
 type child uint32
 
-const isRun child = 1 << 31
+const (
+	isRun   child = 1 << 31
+	noChild child = 1<<32 - 1
+)
 
 const (
 	fewChildren = 8 // up to so many children a walk beats a lookup in a map
@@ -80,11 +85,16 @@ func newTree(entries []entry) tree {
 		var next []group
 		below := len(t.nodes) + len(level) // the first node of the next level
 		for _, s := range level {
-			n := node{first: uint32(len(t.labels)), lowest: noPolicy}
+			n := newNode(entries[s.lo:s.hi], depth)
+			n.first = uint32(len(t.labels))
 			for lo, hi := s.lo, 0; lo < s.hi; lo = hi {
 				label := entries[lo].labels[depth]
-				for hi = lo; hi < s.hi && entries[hi].labels[depth] == label; hi++ {
-					n.lowest = min(n.lowest, entries[hi].policy)
+				for hi = lo + 1; hi < s.hi && entries[hi].labels[depth] == label; {
+					hi++
+				}
+				for next := n.base + uint32(len(t.labels)) - n.first; n.dense && next < label; next++ {
+					t.labels = append(t.labels, next)
+					t.children = append(t.children, noChild)
 				}
 				c := isRun | child(lo)
 				if hi-lo > fewEntries {
@@ -96,7 +106,7 @@ func newTree(entries []entry) tree {
 				t.labels = append(t.labels, label)
 				t.children = append(t.children, c)
 			}
-			if n.count = uint32(len(t.labels)) - n.first; n.count > fewChildren {
+			if n.count = uint32(len(t.labels)) - n.first; n.large() {
 				large += int(n.count)
 			}
 			t.nodes = append(t.nodes, n)
@@ -105,7 +115,7 @@ func newTree(entries []entry) tree {
 	}
 	t.large = newLabelMap(large)
 	for i, n := range t.nodes {
-		if n.count <= fewChildren {
+		if !n.large() {
 			continue
 		}
 		for c := n.first; c < n.first+n.count; c++ {
@@ -113,6 +123,24 @@ func newTree(entries []entry) tree {
 		}
 	}
 	return t
+}
+
+// large reports whether the children of a node are in the map.
+func (n *node) large() bool { return n.count > fewChildren && !n.dense }
+
+// newNode returns the node for entries, of which it looks at the label at a depth. Labels that are in use for a quarter of
+// their range are dense: an array of children takes less memory than the map, and no search.
+func newNode(entries []entry, depth int) node {
+	n := node{lowest: noPolicy, base: entries[0].labels[depth]}
+	different, last := uint32(0), n.base
+	for i := range entries {
+		n.lowest = min(n.lowest, entries[i].policy)
+		if label := entries[i].labels[depth]; i == 0 || label != last {
+			different, last = different+1, label
+		}
+	}
+	n.dense = different > fewChildren && last-n.base < 4*different
+	return n
 }
 
 // makeRun makes a run of entries.
@@ -173,12 +201,19 @@ func (e *entry) has(packet *[dimensions][]uint32, depth int) bool {
 }
 
 func (t *tree) child(at uint32, n *node, label uint32) (c child, ok bool) {
-	if n.count > fewChildren {
+	switch {
+	case n.dense:
+		if i := label - n.base; i < n.count { // below base it is too large as well
+			c = t.children[n.first+i]
+			return c, c != noChild
+		}
+	case n.large():
 		return t.large.get(at, label)
-	}
-	for i, l := range t.labels[n.first : n.first+n.count] {
-		if l == label {
-			return t.children[int(n.first)+i], true
+	default:
+		for i, l := range t.labels[n.first : n.first+n.count] {
+			if l == label {
+				return t.children[int(n.first)+i], true
+			}
 		}
 	}
 	return 0, false

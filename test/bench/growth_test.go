@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/netip"
 	"runtime"
 	"strings"
@@ -52,11 +53,15 @@ type rig struct {
 }
 
 func newRig(tb testing.TB, zones []zone.Zone, table string) *rig {
+	return newRigFor(tb, 1, zones, table)
+}
+
+func newRigFor(tb testing.TB, workers int, zones []zone.Zone, table string) *rig {
 	tb.Helper()
 	r := &rig{zones: zone.New(zones, nil, nil), apps: application.Predefined()}
 	section, problems := config.ParseTable("growth.toml", []byte(table), "hooks", "policies")
 	r.policies = policydeny.Plugin().Configure(section, hook.Env{
-		Workers: 1, Zones: r.zones, Apps: r.apps, Names: hook.NewNameBuilder(), Live: true,
+		Workers: workers, Zones: r.zones, Apps: r.apps, Names: hook.NewNameBuilder(), Live: true,
 	}).Session
 	if err := problems.Err(); err != nil {
 		tb.Fatal(err)
@@ -67,11 +72,21 @@ func newRig(tb testing.TB, zones []zone.Zone, table string) *rig {
 // run carries the packets of the source, and returns the worker's counts.
 func (r *rig) run(tb testing.TB, src *source) worker.Counts {
 	tb.Helper()
+	w := r.workers(tb, src)[0]
+	if err := w.Run(context.Background()); err != nil {
+		tb.Fatal(err)
+	}
+	return w.Counts()
+}
+
+// workers returns a worker for each source, all with one table of sessions and one gate.
+func (r *rig) workers(tb testing.TB, sources ...*source) []*worker.Worker {
+	tb.Helper()
 	ring, err := replay.New(replay.Limits{Slots: 8192, Telemetry: 4096, PerKind: 1366})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := admission.Config{Lanes: 1, Sinks: []admission.Sink{{Name: "s", Ring: ring, Only: event.AllKinds}}}
+	c := admission.Config{Lanes: len(sources), Sinks: []admission.Sink{{Name: "s", Ring: ring, Only: event.AllKinds}}}
 	for _, z := range r.zones.Zones() {
 		c.Zones = append(c.Zones, z.ID)
 	}
@@ -82,14 +97,15 @@ func (r *rig) run(tb testing.TB, src *source) worker.Counts {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	w := worker.New(worker.Config{
-		Workers: 1, Source: src, Zones: r.zones, Apps: r.apps, Gate: gate, Session: []hook.SessionHook{r.policies},
-		Sessions: session.New(session.Config{Max: 1 << 16, Seed: 1, Workers: 1, Timeouts: session.DefaultTimeouts()}),
-	})
-	if err := w.Run(context.Background()); err != nil {
-		tb.Fatal(err)
+	sessions := session.New(session.Config{Max: 1 << 16, Seed: 1, Workers: len(sources), Timeouts: session.DefaultTimeouts()})
+	var all []*worker.Worker
+	for i, src := range sources {
+		all = append(all, worker.New(worker.Config{
+			Index: i, Workers: len(sources), Source: src, Zones: r.zones, Apps: r.apps, Gate: gate, Session: []hook.SessionHook{r.policies},
+			Sessions: sessions,
+		}))
 	}
-	return w.Counts()
+	return all
 }
 
 // source makes packets in memory until there were enough of them.
@@ -174,8 +190,15 @@ var growthZones = []zone.Zone{
 	{ID: 1, Name: "trust", Interfaces: []string{"trunk0"}}, {ID: 2, Name: "untrust", Interfaces: []string{"wan0"}},
 }
 
-// BenchmarkGrowthPolicies carries packets past rule bases of many sizes: the first packets of flows that a policy permits,
-// the first of flows that none permits, one flow that is denied again and again, and one that has a session.
+// BenchmarkGrowthPolicies carries packets past rule bases of many sizes:
+//
+//	first    the first packets of flows that a policy permits, each policy as often as the others, so that hardly anything of a
+//	         large rule base is in a cache
+//	skewed   the same, but most packets are of few policies, as in most networks: Zipf's law with exponent 1.1
+//	denied   the first packets of flows between the addresses of a policy, with a service of other policies
+//	unnamed  the first packets of flows with a service that no policy names
+//	again    one flow that is denied again and again
+//	session  one flow that has a session
 func BenchmarkGrowthPolicies(b *testing.B) {
 	for _, n := range []int{10, 100, 1000, 10_000, 100_000} {
 		var r *rig
@@ -194,14 +217,38 @@ func BenchmarkGrowthPolicies(b *testing.B) {
 			random = random*1664525 + 1013904223
 			return int(random>>8) % n
 		}
-		run("first", 1, func(f *frame) {
-			i := next()
+		permitted := func(f *frame, i int) {
 			f.policy(i, tcp, byte(random), uint16(random), services[i%len(services)].port)
+		}
+		run("first", 1, func(f *frame) { permitted(f, next()) })
+		skewed, drawn := zipf(n), 0
+		run("skewed", 1, func(f *frame) {
+			next()
+			drawn++
+			permitted(f, int(skewed[drawn%len(skewed)]))
 		})
-		run("denied", 0, func(f *frame) { f.policy(next(), tcp, byte(random), uint16(random), 9999) })
+		run("denied", 0, func(f *frame) {
+			i := next()
+			f.policy(i, tcp, byte(random), uint16(random), services[(i+1)%len(services)].port)
+		})
+		run("unnamed", 0, func(f *frame) { f.policy(next(), tcp, byte(random), uint16(random), 9999) })
 		run("again", 0, func(f *frame) { f.policy(n/2, tcp, 1, 40000, 9999) })
 		run("session", 1, func(f *frame) { f.policy(n/2, udp, 1, 40000, 53) })
 	}
+}
+
+// zipf draws policies by Zipf's law, beforehand because a draw takes longer than a lookup. Which of the policies are frequent
+// is spread over all of them.
+func zipf(n int) []uint32 {
+	const draws = 1 << 16
+	r := rand.New(rand.NewPCG(1, 2))
+	z := rand.NewZipf(r, 1.1, 1, uint64(n-1))
+	byRank := r.Perm(n)
+	list := make([]uint32, draws)
+	for i := range list {
+		list[i] = uint32(byRank[z.Uint64()])
+	}
+	return list
 }
 
 // BenchmarkGrowthVLANs carries packets of 4,000 sessions, which arrive in some VLANs of one interface.
@@ -220,6 +267,48 @@ func BenchmarkGrowthVLANs(b *testing.B) {
 				flow := random >> 8 % 4000
 				f.set(uint16(flow)%uint16(n)+1, udp, 10<<24|flow, 198<<24, 40000, 53)
 			})
+		})
+	}
+}
+
+// BenchmarkGrowthWorkers carries packets of the same 4,096 sessions by one worker and by two: each of the two gets both
+// directions of every session, which is harder for them than what a network card does.
+func BenchmarkGrowthWorkers(b *testing.B) {
+	for _, n := range []int{1, 2} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			zones := append([]zone.Zone{}, growthZones...)
+			zones[1].Prefixes = everywhere
+			r := newRigFor(b, n, zones, ruleBase(100))
+			var sources []*source
+			for i := range n {
+				random := uint32(i)
+				sources = append(sources, &source{left: b.N, now: 1e18, index: r.zones.Index("trunk0"), fill: func(f *frame) {
+					random = random*1664525 + 1013904223
+					client, server := 10<<24|random>>8%4096, uint32(198<<24)
+					if random>>30 == 0 {
+						f.set(0, udp, server, client, 53, 40000)
+					} else {
+						f.set(0, udp, client, server, 40000, 53)
+					}
+				}})
+			}
+			used := make(chan int64)
+			for _, w := range r.workers(b, sources...) {
+				go func() {
+					runtime.LockOSThread()
+					defer runtime.UnlockOSThread()
+					began := cpu()
+					if err := w.Run(context.Background()); err != nil {
+						b.Error(err)
+					}
+					used <- cpu() - began
+				}()
+			}
+			sum := int64(0)
+			for range n {
+				sum += <-used
+			}
+			b.ReportMetric(float64(sum)/float64(n*b.N), "cpu-ns/pkt")
 		})
 	}
 }

@@ -28,6 +28,9 @@ func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error 
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, name := range slices.Sorted(maps.Keys(st.Sources)) {
 		fmt.Fprintf(t, "source %s\t%s\n", terminal.Text(name), scalars(st.Sources[name]))
+		for _, text := range interfaces(st.Sources[name]) {
+			fmt.Fprintf(t, "\t%s\n", text)
+		}
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -70,6 +73,16 @@ func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error 
 		kindNames[i] = k.String()
 	}
 	return st.Ledger.WriteText(w, kindNames)
+}
+
+// interfaces returns the scalars of each of a source's interfaces, if it has a list of them.
+func interfaces(source any) (texts []string) {
+	members, _ := source.(map[string]any)
+	list, _ := members["interfaces"].([]any)
+	for _, one := range list {
+		texts = append(texts, scalars(one))
+	}
+	return texts
 }
 
 // nonZero returns the counters that have counted something.

@@ -101,6 +101,9 @@ func Open(config Config) (_ *Source, err error) {
 		if err := s.find(l); err != nil {
 			return nil, err
 		}
+		if l.sockets == nil {
+			config.Warn("interface is down; it is read when it comes up", "interface", l.Name)
+		}
 	}
 	s.attach()
 	go s.run()

@@ -396,6 +396,11 @@ func TestDownAtTheStart(t *testing.T) {
 	if st := s.States()[0]; st.Condition != Down || st.Opened != 0 {
 		t.Errorf("%+v", st)
 	}
+	select {
+	case <-told:
+	default:
+		t.Error("nobody is told that the interface is down")
+	}
 	host.SetUp("tap")
 	told.wait(t, s, "up", func(st State) bool { return st.Condition == Up })
 	sender.Wire("wire").Send(numbered(1))

@@ -1,9 +1,6 @@
 package logverify
 
-import (
-	"strings"
-	"testing"
-)
+import "testing"
 
 // Lines as devices of other releases send them, and as collectors store ours.
 const (
@@ -15,11 +12,7 @@ const (
 
 // TestAnyRelease checks that lines of real devices and of collectors are taken, and that what cannot be right is not.
 func TestAnyRelease(t *testing.T) {
-	for _, c := range []struct {
-		message, from, to string
-		want              string // "" for none
-		at                string // the column is where this begins in the changed message
-	}{
+	checkChanges(t, Options{}, []change{
 		{flow2012, "", "", "", ""},
 		{plain2025, "", "", "", ""},
 		{plain2025, "<14>", "", "", ""},
@@ -46,28 +39,7 @@ func TestAnyRelease(t *testing.T) {
 		{cluster, "203.0.113.9", "203.0.113", "is no address", "203.0.113 "},
 		{deny, "RT_FLOW_SESSION_DENY", "SOMETHING", "unknown message SOMETHING", "SOMETHING"},
 		{"hello", "", "", "not RFC 5424", "hello"},
-	} {
-		msg := strings.Replace(c.message, c.from, c.to, 1)
-		problems := NewChecker(Options{}).Check([]byte(msg))
-		if c.want == "" {
-			if len(problems) > 0 {
-				t.Errorf("%v in\n%s", problems, msg)
-			}
-			continue
-		}
-		found := false
-		for _, p := range problems {
-			if strings.Contains(p.Text, c.want) {
-				found = true
-				if at := msg[min(p.Column-1, len(msg)):]; !strings.HasPrefix(at, c.at) {
-					t.Errorf("%v is at %q, not at %q", p, at[:min(20, len(at))], c.at)
-				}
-			}
-		}
-		if !found {
-			t.Errorf("%v: no %q in\n%s", problems, c.want, msg)
-		}
-	}
+	})
 }
 
 // TestPlainGolden checks what the encoder of the plain form is known to print.

@@ -92,13 +92,9 @@ const loss = `<12>1 2026-03-01T10:15:24.500Z fw1 pipelined - LOSS - events lost:
 
 const screen = `<11>1 2026-03-01T10:15:22.000Z fw1 RT_IDS - RT_SCREEN_TCP [junos@2636.1.1.1.2.129 attack-name="SYN flood!" source-address="203.0.113.9" source-port="1" destination-address="10.0.1.1" destination-port="80" source-zone-name="untrust" interface-name="ge-0/0/0.0" action="drop"]`
 
-// TestProblems changes one thing in a good message at a time; the problem must be told at the place of the change.
+// TestProblems changes one thing in a good message at a time; the problem must be reported at the place of the change.
 func TestProblems(t *testing.T) {
-	for _, c := range []struct {
-		message, from, to string
-		want              string // in the problem, "" for none
-		at                string // the column is where this begins in the changed message
-	}{
+	checkChanges(t, Options{Profile: Junos20}, []change{
 		{deny, "", "", "", ""},
 		{filter, "", "", "", ""},
 		{loss, "", "", "", ""},
@@ -152,9 +148,22 @@ func TestProblems(t *testing.T) {
 		{loss, "2026-03-01T10:15:23.500Z policy", "yesterday policy", "is no time", "events"},
 		{loss, loss[strings.Index(loss, "events"):], "{\"a\":1}", "without event", "{"},
 		{loss, loss[strings.Index(loss, "events"):], "{\"a\":}", "not JSON", "}"},
-	} {
+	})
+}
+
+// change is a message in which one thing is changed.
+type change struct {
+	message, from, to string
+	want              string // in the problem, "" for none
+	at                string // the column is where this begins in the changed message
+}
+
+// checkChanges checks changed messages: a problem must be reported at the place of the change.
+func checkChanges(t *testing.T, o Options, changes []change) {
+	t.Helper()
+	for _, c := range changes {
 		msg := strings.Replace(c.message, c.from, c.to, 1)
-		problems := NewChecker(Options{Profile: Junos20}).Check([]byte(msg))
+		problems := NewChecker(o).Check([]byte(msg))
 		if c.want == "" {
 			if len(problems) > 0 {
 				t.Errorf("%v in\n%s", problems, msg)

@@ -45,13 +45,13 @@ func (f *File) resolve(of family, names []string) []*Component {
 			f.pipeline.Errorf(key, "%q is listed twice", spelling.Shorten(name))
 		case c != nil:
 			chain = append(chain, c)
-		case f.Sure(of.many):
+		case f.Complete(of.many):
 			mistaken = true
 			f.pipeline.Errorf(key, "there is no %s %q; %s", of.one, spelling.Shorten(name), spelling.Lazy(func() string { return f.advice(of, name) }))
 		}
 		chained[name] = true
 	}
-	if mistaken || !f.Sure(of.many) || !f.Sure("pipeline") {
+	if mistaken || !f.Complete(of.many) || !f.Complete("pipeline") {
 		return chain // what seems forgotten is probably what is misspelled
 	}
 	for _, c := range f.components(of) {
@@ -62,7 +62,7 @@ func (f *File) resolve(of family, names []string) []*Component {
 	return chain
 }
 
-// advice says what a name that is not defined could have meant.
+// advice says what a name that is not defined was probably meant to be.
 func (f *File) advice(of family, name string) string {
 	for _, other := range families() {
 		if byName(f.components(other))[name] != nil {
@@ -98,7 +98,7 @@ func (f *File) components(of family) []*Component {
 // RequireRun records what the daemon needs beyond a configuration that is right in itself: a source and a sink that are
 // chained. A command that reads captures and prints needs neither.
 func (f *File) RequireRun(problems *Problems) {
-	if !f.Sure("pipeline") {
+	if !f.Complete("pipeline") {
 		return // the chain may stand in what could not be read
 	}
 	for _, of := range []family{sourceFamily(), sinkFamily()} {

@@ -24,15 +24,15 @@ type File struct {
 	// All that are defined, in the order of the file, chained or not.
 	Sources, Hooks, Sinks []*Component
 
-	pipeline *Section        // nil if there is none
-	complete bool            // every file could be parsed
-	meant    map[string]bool // names of tables of which there is one with a similar, unknown name
-	zones    map[string]*Section
+	pipeline   *Section        // nil if there is none
+	parsed     bool            // every file could be parsed
+	misspelled map[string]bool // tables whose name is similar to that of an unknown table
+	zones      map[string]*Section
 }
 
-// Sure reports whether what the file does not define in such tables, "zones" or "sinks", is not defined at all: it may
-// stand in a file that could not be parsed, or in a table whose name is misspelled.
-func (f *File) Sure(tables string) bool { return f.complete && !f.meant[tables] }
+// Complete reports whether all that is defined in such tables, "zones" or "sinks", is known. More of them may be in a file
+// that could not be parsed, or under a misspelled name.
+func (f *File) Complete(tables string) bool { return f.parsed && !f.misspelled[tables] }
 
 // Zone returns the table of a zone, nil if there is no such zone.
 func (f *File) Zone(name string) *Section { return f.zones[name] }
@@ -47,7 +47,7 @@ func Parse(name string, data []byte) (*File, *Problems) {
 
 // file validates the tables.
 func (t *tables) file() *File {
-	f := &File{Files: t.files, pipeline: t.single["pipeline"], complete: t.complete, meant: t.meant, zones: make(map[string]*Section)}
+	f := &File{Files: t.files, pipeline: t.single["pipeline"], parsed: t.parsed, misspelled: t.misspelled, zones: make(map[string]*Section)}
 	f.Node = readNode(t.section("node"))
 	f.Service = readService(t.section("service"))
 	f.Admission = admission.Read(t.section("admission"))

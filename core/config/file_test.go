@@ -28,7 +28,7 @@ func TestDefaults(t *testing.T) {
 	f, problems := Parse("", nil)
 	wantProblems(t, problems)
 	got := *f
-	got.Files, got.complete, got.meant, got.zones = nil, false, nil, nil
+	got.Files, got.parsed, got.misspelled, got.zones = nil, false, nil, nil
 	rate := admission.Rate{PerSecond: 1000, Burst: 1024}
 	want := File{
 		Service: Service{Metrics: "127.0.0.1:9464", Drain: 5 * time.Second, PluginDir: DefaultPluginDir},

@@ -25,7 +25,7 @@ func Load(path string) (*File, *Problems) {
 	t.load(path, problems)
 	files, err := dropIns(path + dropIn)
 	if err != nil {
-		t.complete = false
+		t.parsed = false
 		problems.add(Problem{File: path + dropIn, Message: err.Error()})
 	}
 	for _, file := range files {
@@ -47,7 +47,7 @@ func (t *tables) load(path string, problems *Problems) {
 	text, err := read(path, t.maxSize)
 	if err != nil {
 		t.files = append(t.files, path)
-		t.complete = false
+		t.parsed = false
 		problems.files = append(problems.files, path)
 		problems.add(Problem{File: path, Message: err.Error()})
 		return

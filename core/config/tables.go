@@ -8,19 +8,19 @@ import (
 
 // tables are the tables of all files of a configuration.
 type tables struct {
-	files    []string
-	single   map[string]*Section   // [node], [service] …: in one file only
-	named    map[string][]*Section // [sinks.NAME] …: a name in one file only; in the order of the files
-	first    map[string]*Section   // the same by path
-	complete bool                  // every file could be parsed
-	meant    map[string]bool       // names of tables of which there is one with a similar, unknown name
-	maxSize  int64                 // of a file
+	files      []string
+	single     map[string]*Section   // [node], [service] …: in one file only
+	named      map[string][]*Section // [sinks.NAME] …: a name in one file only; in the order of the files
+	first      map[string]*Section   // the same by path
+	parsed     bool                  // every file could be parsed
+	misspelled map[string]bool       // tables whose name is similar to that of an unknown table
+	maxSize    int64                 // of a file
 }
 
 func newTables() *tables {
 	return &tables{
-		single: make(map[string]*Section), named: make(map[string][]*Section), first: make(map[string]*Section), complete: true,
-		meant: make(map[string]bool), maxSize: maxSize,
+		single: make(map[string]*Section), named: make(map[string][]*Section), first: make(map[string]*Section), parsed: true,
+		misspelled: make(map[string]bool), maxSize: maxSize,
 	}
 }
 
@@ -36,7 +36,7 @@ func (t *tables) add(file, text string, problems *Problems) {
 	root := parse(file, text, problems)
 	t.files = append(t.files, file)
 	if !root.parsed() {
-		t.complete = false
+		t.parsed = false
 		return
 	}
 	for _, key := range root.Keys() {
@@ -65,7 +65,7 @@ func (t *tables) unknownTable(root *Section, key string) {
 	if root.Sub(key) != nil {
 		what = "table"
 		if near, ok := spelling.Nearest(key, valid); ok {
-			t.meant[near] = true
+			t.misspelled[near] = true
 		}
 	}
 	root.doc.report(root.at.key(key), Error, "unknown "+what+"; "+root.doc.hint(key, "tables", valid))

@@ -87,7 +87,7 @@ func NewPlan(f *config.File, problems *config.Problems, o Options) *Plan {
 	if o.Input == nil {
 		p.checkWiring()
 	}
-	if f.Sure("zones") { // otherwise hooks would miss zones that are there
+	if f.Complete("zones") { // otherwise hooks would miss zones that are there
 		p.checked = p.hooks(f.Hooks, hook.Env{Workers: 1, Zones: p.zones, Apps: p.apps, Names: hook.NewNameBuilder(), Live: p.live})
 		p.checkHooks(p.checked)
 	} else if len(f.Hooks) > 0 {

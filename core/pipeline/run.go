@@ -183,8 +183,8 @@ func (pl *Pipeline) Run(ctx context.Context) error {
 		sinks.Go(func() { d.Run(sinkCtx) })
 	}
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
-	var watch sync.WaitGroup
-	watch.Go(func() { pl.watch.run(watching) })
+	var watchers sync.WaitGroup
+	watchers.Go(func() { pl.watch.run(watching) })
 	forgetCtx, stopForgetting := context.WithCancel(sinkCtx)
 	defer stopForgetting()
 	forgotten := make(chan struct{})
@@ -194,7 +194,7 @@ func (pl *Pipeline) Run(ctx context.Context) error {
 	err = errors.Join(err, pl.closeSources())
 	pl.drain(ctx, err != nil || pl.plan.live, &sinks, stopSinks)
 	stopWatching()
-	watch.Wait()
+	watchers.Wait()
 	stopForgetting()
 	<-forgotten
 	for i := range pl.rings {

@@ -15,7 +15,7 @@ const loopback = "lo"
 // sources of the configuration.
 func (p *Plan) checkWiring() {
 	readers := make(map[uint32]reader)
-	known := len(p.sources) > 0 && p.live && p.file.Sure("pipeline") && p.file.Sure("sources")
+	known := len(p.sources) > 0 && p.live && p.file.Complete("pipeline") && p.file.Complete("sources")
 	for _, c := range p.file.Pipeline.Sources {
 		i := slices.IndexFunc(p.sources, func(s plannedSource) bool { return s.name == c.Name })
 		if i < 0 {

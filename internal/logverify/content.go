@@ -31,12 +31,12 @@ func (c *Checker) checkParams(tag string, e *element) {
 		c.report(len(c.msg)-1, "%d parameters, want %d (%s)", n, len(want), profile)
 	}
 	for _, p := range e.params {
-		wrong := wrongValue(tag, p.name, p.value)
-		if wrong == "" {
-			wrong = wrongRelease(profile, p.name, p.value)
+		problem := valueProblem(tag, p.name, p.value)
+		if problem == "" {
+			problem = releaseProblem(profile, p.name, p.value)
 		}
-		if wrong != "" {
-			c.report(p.valueAt, "%s %q %s", p.name, p.value, wrong)
+		if problem != "" {
+			c.report(p.valueAt, "%s %q %s", p.name, p.value, problem)
 		}
 	}
 }

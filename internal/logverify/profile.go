@@ -128,8 +128,8 @@ var since22 = map[string][]string{
 	"attack-name":      {"SYN flood Src-IP based!", "SYN flood Dst-IP based!"},
 }
 
-// wrongRelease says what is wrong with the value of a parameter for a profile, "" if nothing is.
-func wrongRelease(profile, name, value string) string {
+// releaseProblem says why a release does not print the value of a parameter, "" if it does.
+func releaseProblem(profile, name, value string) string {
 	if isOld(profile) && slices.Contains(since22[name], value) {
 		return "is of 22.2 and later (" + profile + ")"
 	}

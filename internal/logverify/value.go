@@ -32,8 +32,8 @@ var numbers = map[string]int{
 	"gbp-src-tag": 32, "gbp-dst-tag": 32, "url-risk": 32,
 }
 
-// wrongValue says what is wrong with the value of a parameter, "" if nothing is.
-func wrongValue(tag, name, value string) string {
+// valueProblem says why the value of a parameter is not valid, "" if it is.
+func valueProblem(tag, name, value string) string {
 	allowed, ok := texts[tag+" "+name]
 	if !ok {
 		allowed, ok = texts[name]

@@ -472,7 +472,7 @@ func TestBreaker(t *testing.T) {
 	h, _ := newHost(t)
 	h.timing.cooldown = 500 * time.Millisecond
 	mark := filepath.Join(t.TempDir(), "works")
-	sink := newTestSink(t, h, "", "unless", mark)
+	sink := newTestSink(t, h, "", "needsfile", mark)
 	s := sinktest.NewStream(t)
 	s.Append(sinktest.Records(1, 10)...)
 	s.Drain()

@@ -129,7 +129,7 @@ func rawPlugin(mode string, args []string) {
 			}
 		}()
 		sinkplugin.Serve(testPlugin())
-	case "unless": // fails unless a file is there
+	case "needsfile": // fails without a file of that name
 		if _, err := os.Stat(args[0]); err != nil {
 			os.Exit(1)
 		}

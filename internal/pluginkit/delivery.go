@@ -47,11 +47,11 @@ func breaches(s *sinktest.Stream) error {
 }
 
 func acknowledgesInOrder(ctx context.Context, sink *pluginhost.Sink) error {
-	w := &watched{Stream: sinktest.NewStream(nil)}
+	w := &ackedStream{Stream: sinktest.NewStream(nil)}
 	w.SetBatch(37)
 	w.Append(sinktest.Records(8, 5000)...)
 	w.Drain()
-	if err := w.Run(ctx, spy{sink, w}); err != nil {
+	if err := w.Run(ctx, ackChecker{sink, w}); err != nil {
 		return err
 	}
 	if w.last != 5000 {
@@ -60,30 +60,31 @@ func acknowledgesInOrder(ctx context.Context, sink *pluginhost.Sink) error {
 	return breaches(w.Stream)
 }
 
-// watched is a stream that keeps account of acknowledgements.
-type watched struct {
+// ackedStream is a stream that remembers the last acknowledgement, over all runs.
+type ackedStream struct {
 	*sinktest.Stream
 
 	last event.Seq
 }
 
-// spy hands a sink a stream that watches it.
-type spy struct {
+// ackChecker is a sink whose acknowledgements are checked: each has to be higher than the one before.
+type ackChecker struct {
 	sink sdk.Sink
-	w    *watched
+	w    *ackedStream
 }
 
-func (s spy) Run(ctx context.Context, stream sdk.Stream) error {
-	return s.sink.Run(ctx, &spied{stream, s.w})
+func (s ackChecker) Run(ctx context.Context, stream sdk.Stream) error {
+	return s.sink.Run(ctx, &checkedStream{stream, s.w})
 }
 
-type spied struct {
+// checkedStream is the stream of one run of an ackChecker.
+type checkedStream struct {
 	sdk.Stream
 
-	w *watched
+	w *ackedStream
 }
 
-func (s *spied) Ack(through event.Seq) error {
+func (s *checkedStream) Ack(through event.Seq) error {
 	if through <= s.w.last {
 		return fmt.Errorf("acknowledged up to %d after %d", through, s.w.last)
 	}

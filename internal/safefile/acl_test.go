@@ -24,10 +24,10 @@ func TestAccessList(t *testing.T) {
 		tag, perm uint16
 		id        uint32
 		mask      uint16
-		wrong     string
+		wantErr   string
 	}{
-		{name: "a user writes", tag: user, perm: 7, id: stranger, mask: 7, wrong: "can be written by user 1234"},
-		{name: "a group writes", tag: group, perm: 6, id: stranger, mask: 7, wrong: "can be written by group 1234"},
+		{name: "a user writes", tag: user, perm: 7, id: stranger, mask: 7, wantErr: "can be written by user 1234"},
+		{name: "a group writes", tag: group, perm: 6, id: stranger, mask: 7, wantErr: "can be written by group 1234"},
 		{name: "root writes", tag: user, perm: 7, id: 0, mask: 7},
 		{name: "root's group writes", tag: group, perm: 7, id: 0, mask: 7},
 		{name: "a user reads", tag: user, perm: 5, id: stranger, mask: 7},
@@ -58,8 +58,8 @@ func TestAccessList(t *testing.T) {
 			}
 			check := func(what string, err error) {
 				t.Helper()
-				if (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
-					t.Errorf("%s: %v, want %q", what, err, c.wrong)
+				if (err == nil) != (c.wantErr == "") || err != nil && !strings.Contains(err.Error(), c.wantErr) {
+					t.Errorf("%s: %v, want %q", what, err, c.wantErr)
 				}
 			}
 			for _, path := range []string{"up", "up/log"} { // the last directory, and one above

@@ -98,64 +98,64 @@ func octal(s string) (n int) {
 func TestOpenParent(t *testing.T) {
 	needRoot(t)
 	for _, c := range []struct {
-		name   string
-		tree   []string
-		path   string // of the file
-		want   string // where it is found
-		wrong  string // what the error says, "" for none
-		strict string // what it says with Strict if that differs
-		shared string // what it says with Shared; the same place is found if it says nothing
+		name    string
+		tree    []string
+		path    string // of the file
+		want    string // where it is found
+		wantErr string // what the error says, "" for none
+		strict  string // what it says with Strict if that differs
+		shared  string // what it says with Shared; the same place is found if it says nothing
 	}{
 		{name: "own directory", tree: []string{"d log"}, path: "log/a", want: "log/a"},
 		{name: "a file that is there", tree: []string{"d log", "f log/a"}, path: "log/a", want: "log/a"},
-		{name: "written by everybody", tree: []string{"d log 0777"}, path: "log/a", want: "log/a", wrong: "log can be written by everybody"},
-		{name: "sticky", tree: []string{"d log 1777"}, path: "log/a", want: "log/a", wrong: "log can be written by everybody"},
-		{name: "written by a group", tree: []string{"d log 0775 0 104"}, path: "log/a", want: "log/a", wrong: "log can be written by group"},
+		{name: "written by everybody", tree: []string{"d log 0777"}, path: "log/a", want: "log/a", wantErr: "log can be written by everybody"},
+		{name: "sticky", tree: []string{"d log 1777"}, path: "log/a", want: "log/a", wantErr: "log can be written by everybody"},
+		{name: "written by a group", tree: []string{"d log 0775 0 104"}, path: "log/a", want: "log/a", wantErr: "log can be written by group"},
 		{name: "written by root's group", tree: []string{"d log 0775 0 0"}, path: "log/a", want: "log/a"},
-		{name: "another owner", tree: []string{"d log 0755 1234 0"}, path: "log/a", want: "log/a", wrong: "log belongs to user 1234"},
-		{name: "above: another owner", tree: []string{"d up 0755 1234 0", "d up/log"}, path: "up/log/a", want: "up/log/a", wrong: "up belongs to user 1234"},
-		{name: "above: everybody", tree: []string{"d up 0777", "d up/log"}, path: "up/log/a", want: "up/log/a", wrong: "up can be written by everybody"},
+		{name: "another owner", tree: []string{"d log 0755 1234 0"}, path: "log/a", want: "log/a", wantErr: "log belongs to user 1234"},
+		{name: "above: another owner", tree: []string{"d up 0755 1234 0", "d up/log"}, path: "up/log/a", want: "up/log/a", wantErr: "up belongs to user 1234"},
+		{name: "above: everybody", tree: []string{"d up 0777", "d up/log"}, path: "up/log/a", want: "up/log/a", wantErr: "up can be written by everybody"},
 		{name: "above: sticky", tree: []string{"d up 1777", "d up/log"}, path: "up/log/a", want: "up/log/a"},
-		{name: "above: sticky, of another owner", tree: []string{"d up 1777 1234 0", "d up/log"}, path: "up/log/a", want: "up/log/a", wrong: "up can be written by everybody"},
+		{name: "above: sticky, of another owner", tree: []string{"d up 1777 1234 0", "d up/log"}, path: "up/log/a", want: "up/log/a", wantErr: "up can be written by everybody"},
 		{
 			name: "above: sticky, the next of another owner", tree: []string{"d up 1777", "d up/log 0755 1234 0"},
-			path: "up/log/a", want: "up/log/a", wrong: "log belongs to",
+			path: "up/log/a", want: "up/log/a", wantErr: "log belongs to",
 		},
 		{
 			name: "above: a system group", tree: []string{"d up 0775 0 104", "d up/log"}, path: "up/log/a", want: "up/log/a",
 			strict: "up can be written by group",
 		},
-		{name: "above: a group of users", tree: []string{"d up 0775 0 1234", "d up/log"}, path: "up/log/a", want: "up/log/a", wrong: "up can be written by group"},
+		{name: "above: a group of users", tree: []string{"d up 0775 0 1234", "d up/log"}, path: "up/log/a", want: "up/log/a", wantErr: "up can be written by group"},
 		{name: "root's link to a directory", tree: []string{"d data", "l log data"}, path: "log/a", want: "data/a"},
 		{name: "root's absolute link", tree: []string{"d data", "l log $/data"}, path: "log/a", want: "data/a"},
 		{name: "root's link upwards", tree: []string{"d x", "d data", "l x/log ../data"}, path: "x/log/a", want: "data/a"},
-		{name: "root's link to an unsafe directory", tree: []string{"d data 0777", "l log data"}, path: "log/a", want: "data/a", wrong: "data can be written by everybody"},
+		{name: "root's link to an unsafe directory", tree: []string{"d data 0777", "l log data"}, path: "log/a", want: "data/a", wantErr: "data can be written by everybody"},
 		{name: "root's link to a file", tree: []string{"d data", "f data/b", "d log", "l log/a ../data/b"}, path: "log/a", want: "data/b"},
 		{name: "root's link to nothing", tree: []string{"d data", "d log", "l log/a ../data/b"}, path: "log/a", want: "data/b"},
 		{
 			name: "another's link to a directory", tree: []string{"d up 1777", "d data", "l up/log ../data 1234"}, path: "up/log/a",
-			wrong: "log is a symbolic link that belongs to user 1234", shared: "log is a symbolic link that belongs to user 1234",
+			wantErr: "log is a symbolic link that belongs to user 1234", shared: "log is a symbolic link that belongs to user 1234",
 		},
 		{
 			name: "another's link to a file", tree: []string{"d log 1777", "d data", "f data/b", "l log/a ../data/b 1234"}, path: "log/a",
-			wrong: "a is a symbolic link that belongs to", shared: "a is a symbolic link that belongs to",
+			wantErr: "a is a symbolic link that belongs to", shared: "a is a symbolic link that belongs to",
 		},
-		{name: "links in a circle", tree: []string{"l a b", "l b a"}, path: "a", wrong: "too many levels", shared: "too many levels"},
-		{name: "a file on the way", tree: []string{"f log"}, path: "log/a", wrong: "not a directory", shared: "not a directory"},
-		{name: "a directory as file", tree: []string{"d log"}, path: "log", wrong: "is a directory", shared: "is a directory"},
-		{name: "no directory", path: "log/a", wrong: "no such file", shared: "no such file"},
+		{name: "links in a circle", tree: []string{"l a b", "l b a"}, path: "a", wantErr: "too many levels", shared: "too many levels"},
+		{name: "a file on the way", tree: []string{"f log"}, path: "log/a", wantErr: "not a directory", shared: "not a directory"},
+		{name: "a directory as file", tree: []string{"d log"}, path: "log", wantErr: "is a directory", shared: "is a directory"},
+		{name: "no directory", path: "log/a", wantErr: "no such file", shared: "no such file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			base := tree(t, c.tree...)
-			try := func(what string, o safefile.Options, wrong string) {
+			try := func(what string, o safefile.Options, wantErr string) {
 				t.Helper()
 				e, err := safefile.OpenParent(filepath.Join(base, c.path), o)
-				if wrong != "" {
-					if err == nil || !strings.Contains(err.Error(), wrong) {
-						t.Errorf("%s: error %v, want %q", what, err, wrong)
+				if wantErr != "" {
+					if err == nil || !strings.Contains(err.Error(), wantErr) {
+						t.Errorf("%s: error %v, want %q", what, err, wantErr)
 					}
 					var unsafe *safefile.UnsafeError
-					if names := strings.Contains(wrong, "written") || strings.Contains(wrong, "belongs"); errors.As(err, &unsafe) != names {
+					if names := strings.Contains(wantErr, "written") || strings.Contains(wantErr, "belongs"); errors.As(err, &unsafe) != names {
 						t.Errorf("%s: %T", what, err)
 					}
 					return
@@ -175,9 +175,9 @@ func TestOpenParent(t *testing.T) {
 				}
 			}
 			if c.strict == "" {
-				c.strict = c.wrong
+				c.strict = c.wantErr
 			}
-			try("default", safefile.Options{}, c.wrong)
+			try("default", safefile.Options{}, c.wantErr)
 			try("strict", safefile.Options{Strict: true}, c.strict)
 			try("shared", safefile.Options{Shared: true}, c.shared)
 		})
@@ -234,7 +234,7 @@ func TestFilesOfOthers(t *testing.T) {
 		{"none", "no such file", "no such file"},
 		{"../secret", "invalid argument", "invalid argument"},
 	} {
-		for o, wrong := range map[*safefile.Options]string{
+		for o, wantErr := range map[*safefile.Options]string{
 			{Shared: true}: c.shared,
 			{Shared: true, Owners: []int{systemGroup}}: c.owner,
 		} {
@@ -243,8 +243,8 @@ func TestFilesOfOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 			f, err := d.Open(c.name, os.O_WRONLY|os.O_TRUNC|os.O_CREATE)
-			if (err == nil) != (wrong == "") || err != nil && !strings.Contains(err.Error(), wrong) {
-				t.Errorf("%s with owners %v: %v, want %q", c.name, o.Owners, err, wrong)
+			if (err == nil) != (wantErr == "") || err != nil && !strings.Contains(err.Error(), wantErr) {
+				t.Errorf("%s with owners %v: %v, want %q", c.name, o.Owners, err, wantErr)
 			}
 			if err == nil {
 				_ = f.Close() // nothing was written
@@ -387,10 +387,10 @@ func TestWriteFile(t *testing.T) {
 func TestCheckExecutable(t *testing.T) {
 	needRoot(t)
 	for _, c := range []struct {
-		name  string
-		tree  []string
-		path  string
-		wrong string
+		name    string
+		tree    []string
+		path    string
+		wantErr string
 	}{
 		{"root's", []string{"d bin", "f bin/p 0755"}, "bin/p", ""},
 		{"behind root's link", []string{"d bin", "f bin/p 0755", "l bin/q p"}, "bin/q", ""},
@@ -405,8 +405,8 @@ func TestCheckExecutable(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := safefile.CheckExecutable(filepath.Join(tree(t, c.tree...), c.path))
-			if (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
-				t.Errorf("error %v, want %q", err, c.wrong)
+			if (err == nil) != (c.wantErr == "") || err != nil && !strings.Contains(err.Error(), c.wantErr) {
+				t.Errorf("error %v, want %q", err, c.wantErr)
 			}
 		})
 	}
@@ -435,7 +435,7 @@ func TestChmodSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	for _, c := range []struct{ name, wrong string }{
+	for _, c := range []struct{ name, wantErr string }{
 		{"file", "file is not a socket"},
 		{"dir", "dir is not a socket"},
 		{"link", "link is not a socket"},
@@ -446,10 +446,10 @@ func TestChmodSocket(t *testing.T) {
 	} {
 		before := modes(base)
 		err := d.ChmodSocket(c.name, 0o666)
-		if (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
-			t.Errorf("%s: %v, want %q", c.name, err, c.wrong)
+		if (err == nil) != (c.wantErr == "") || err != nil && !strings.Contains(err.Error(), c.wantErr) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.wantErr)
 		}
-		if after := modes(base); (after == before) != (c.wrong != "") {
+		if after := modes(base); (after == before) != (c.wantErr != "") {
 			t.Errorf("%s: the modes were\n%s and are\n%s", c.name, before, after)
 		}
 	}

@@ -90,11 +90,11 @@ func TestRoundTrip(t *testing.T) {
 			if f := Detect(one); f == nil || !strings.HasPrefix(name, f.Name) {
 				t.Fatalf("detected as %v", f)
 			}
-			for how, r := range map[string]io.Reader{
+			for pieces, r := range map[string]io.Reader{
 				"at once": bytes.NewReader(one), "byte by byte": iotest.OneByteReader(bytes.NewReader(one)),
 			} {
 				if got, err := unpacked(t, r, one); err != nil || !bytes.Equal(got, want) {
-					t.Errorf("%s: %d bytes of %d, %v", how, len(got), len(want), err)
+					t.Errorf("%s: %d bytes of %d, %v", pieces, len(got), len(want), err)
 				}
 			}
 			if got, err := unpacked(t, bytes.NewReader(append(slices.Clip(one), one...)), one); err != nil || !bytes.Equal(got, append(want, want...)) {

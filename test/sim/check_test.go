@@ -253,7 +253,7 @@ func (w *world) final() {
 	led := w.gate.Ledger()
 	var offered, limited [event.NumKinds]uint64
 	zones := map[event.Kind]map[uint16]uint64{}
-	for _, o := range w.truth.all {
+	for _, o := range w.history.all {
 		if o.before {
 			continue
 		}
@@ -302,7 +302,7 @@ func (o *output) order() {
 		if g.id == 0 {
 			continue
 		}
-		event := o.w.truth.get(g.id)
+		event := o.w.history.get(g.id)
 		lane := 0
 		if o.books.blind {
 			lane = event.lane
@@ -349,7 +349,7 @@ func (o *output) complete(offered *[event.NumKinds]uint64) {
 		}
 	}
 	if b.table != nil && o.plan.only.Has(event.SessionOpen) && o.plan.only.Has(event.SessionClose) {
-		if live := o.w.truth.liveSessions(); !maps.Equal(live, b.table) {
+		if live := o.w.history.liveSessions(); !maps.Equal(live, b.table) {
 			o.v.failf("the receiver knows the sessions %v, and those that live are %v", keys(b.table), keys(live))
 		}
 	}

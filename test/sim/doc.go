@@ -13,7 +13,7 @@
 //	sim_test.go      which seeds run, and the report of one that fails
 //	plan_test.go     seed to schedule
 //	loaded_test.go   schedules with a large session table, steady load and a stall
-//	truth_test.go    the events that have happened, and the sessions
+//	history_test.go  the events that have happened, and the sessions
 //	world_test.go    gate, rings, deliveries and sinks
 //	steps_test.go    the steps of a schedule
 //	connector_test.go  the connections of a sink

@@ -80,7 +80,7 @@ func (v *witness) position() eventstream.Position {
 	if v.plan.keeps == keepsNothing {
 		return eventstream.Position{}
 	}
-	return v.safe.pos
+	return v.stored.pos
 }
 
 // run receives until the program is stopped. When its handler fails it goes on with what it has noted.

@@ -65,7 +65,7 @@ func (w *world) offer(worker *worker, s step, r *rand.Rand) {
 		if len(worker.pending) == admission.MaxBatch {
 			w.flush(worker)
 		}
-		o := w.truth.happen(r, s.mix.kindIn(r, kind), w.plan.zones, worker.index)
+		o := w.history.happen(r, s.mix.kindIn(r, kind), w.plan.zones, worker.index)
 		o.limited = !worker.lane.Offer(o.kind, worker.lane.Slot(o.zone), int64(time.Since(w.begun)))
 		if !o.limited {
 			worker.pending = append(worker.pending, o)
@@ -78,7 +78,7 @@ func (w *world) flush(worker *worker) {
 	for _, o := range w.sinks {
 		o.before()
 	}
-	w.truth.flush(worker)
+	w.history.flush(worker)
 	worker.lane.Flush(int64(time.Since(w.begun)), time.Now().UnixNano(), worker.events())
 	for _, o := range w.sinks {
 		o.after(worker.pending)
@@ -96,7 +96,7 @@ func (w *world) together(s step, r *rand.Rand) {
 		w.offer(worker, s, r)
 	}
 	for _, worker := range w.workers {
-		w.truth.flush(worker)
+		w.history.flush(worker)
 	}
 	var wg sync.WaitGroup
 	for _, worker := range w.workers {

@@ -21,8 +21,8 @@ type witness struct {
 	name string
 
 	mu     sync.Mutex
-	safe   *memory             // what the program has stored
-	loose  *memory             // what it holds; the same as safe unless it stores at commits
+	stored *memory             // what the program has stored
+	held   *memory             // what it has received; the same as stored unless it stores at commits
 	last   event.Seq           // last number in this run of the program, in the delta layout on this connection
 	given  map[event.Seq]given // all records handed out, stored or not
 	placed map[uint32]event.Seq
@@ -36,10 +36,10 @@ type witness struct {
 
 // given is a record that was handed out.
 type given struct {
-	id   uint32
-	kind event.Kind
-	lost event.LossCounts
-	safe bool
+	id     uint32
+	kind   event.Kind
+	lost   event.LossCounts
+	stored bool
 }
 
 // memory is the state of a receiver program.
@@ -65,11 +65,11 @@ func newWitness(w *world, i int) *witness {
 	return v
 }
 
-// remember sets what the program knows, and has safe.
+// remember sets what the program knows, and has stored.
 func (v *witness) remember(m *memory) {
-	v.safe, v.loose = m, m
+	v.stored, v.held = m, m
 	if v.plan.keeps == keepsCommits {
-		v.loose = m.copy()
+		v.held = m.copy()
 	}
 }
 
@@ -101,18 +101,18 @@ func (v *witness) record(rec *event.Record) {
 		if before.id != g.id || before.kind != kind || before.lost != g.lost {
 			v.failf("P6: number %d was %v %d and is %v %d now", seq, before.kind, before.id, kind, g.id)
 		}
-		g.safe = before.safe
+		g.stored = before.stored
 	}
 	v.given[seq] = g
-	v.loose.seqs = append(v.loose.seqs, seq)
+	v.held.seqs = append(v.held.seqs, seq)
 	switch _, session := identity(rec); kind {
 	case event.SessionOpen:
-		v.loose.sessions[session] = true
+		v.held.sessions[session] = true
 	case event.SessionClose:
-		delete(v.loose.sessions, session)
+		delete(v.held.sessions, session)
 	}
 	if v.plan.keeps != keepsCommits {
-		v.loose.pos.Seq = seq
+		v.held.pos.Seq = seq
 		v.keep()
 	}
 }
@@ -121,7 +121,7 @@ func (v *witness) record(rec *event.Record) {
 func (v *witness) check(rec *event.Record) uint32 {
 	seq := rec.Seq()
 	id, session := identity(rec)
-	o := v.w.truth.get(id)
+	o := v.w.history.get(id)
 	switch {
 	case o == nil:
 		v.failf("record %d is of event %d, which has not happened", seq, id)
@@ -148,42 +148,42 @@ func (v *witness) check(rec *event.Record) uint32 {
 	return id
 }
 
-// keep makes what is loose safe.
+// keep stores what the program holds.
 func (v *witness) keep() {
-	for _, seq := range v.loose.seqs {
+	for _, seq := range v.held.seqs {
 		g := v.given[seq]
-		g.safe = true
+		g.stored = true
 		v.given[seq] = g
 	}
-	v.loose.seqs = v.loose.seqs[:0]
+	v.held.seqs = v.held.seqs[:0]
 	if v.plan.keeps == keepsCommits {
-		v.safe = v.loose.copy()
+		v.stored = v.held.copy()
 	}
 }
 
-// commit is told a position up to which everything is to be safe.
+// commit is called with a position up to which everything is to be stored.
 func (v *witness) commit(pos eventstream.Position) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.tell("commit %d", pos.Seq)
-	v.loose.pos = pos
+	v.held.pos = pos
 	v.keep()
 }
 
-// forget goes back to what is safe: the program has died, or is handed everything since its last commit again.
+// forget goes back to what is stored: the program has died, or is handed everything since its last commit again.
 func (v *witness) forget() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for _, seq := range v.loose.seqs {
+	for _, seq := range v.held.seqs {
 		g := v.given[seq]
-		if !g.safe {
+		if !g.stored {
 			delete(v.given, seq)
 		}
 	}
-	v.remember(v.safe)
+	v.remember(v.stored)
 	v.last = 0
 	if !v.plan.delta {
-		v.last = v.safe.pos.Seq
+		v.last = v.stored.pos.Seq
 	}
 }
 
@@ -203,7 +203,7 @@ func (v *witness) connected(epoch uint64) {
 	if v.plan.delta {
 		v.last = 0
 	} else if v.plan.keeps != keepsCommits {
-		v.loose.pos.Epoch = epoch
+		v.held.pos.Epoch = epoch
 	}
 }
 
@@ -216,8 +216,8 @@ func (v *witness) resync() {
 	}
 	v.tell("resync")
 	v.resyncs++
-	clear(v.loose.sessions)
-	v.loose.synced = true
+	clear(v.held.sessions)
+	v.held.synced = true
 }
 
 // session is an entry of the table.
@@ -227,10 +227,10 @@ func (v *witness) session(rec *event.Record) {
 	v.note(0, rec)
 	id, session := identity(rec)
 	v.tell("table: session %d", session)
-	if o := v.w.truth.get(id); o == nil || o.kind != event.SessionOpen || o.session != session {
+	if o := v.w.history.get(id); o == nil || o.kind != event.SessionOpen || o.session != session {
 		v.failf("the table has session %d, which was never opened by event %d", session, id)
 	}
-	v.loose.sessions[session] = true
+	v.held.sessions[session] = true
 }
 
 func (v *witness) gap(g eventstream.Gap) {
@@ -262,19 +262,19 @@ func (v *witness) seal(sealed bool) {
 func (v *witness) table() map[uint32]bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.loose.synced {
+	if !v.held.synced {
 		return nil
 	}
-	return maps.Clone(v.loose.sessions)
+	return maps.Clone(v.held.sessions)
 }
 
-// has reports whether a record is safe with the receiver.
-func (v *witness) has(seq event.Seq) bool { return v.given[seq].safe }
+// has reports whether the receiver has stored a record.
+func (v *witness) has(seq event.Seq) bool { return v.given[seq].stored }
 
-// received counts what is safe, by kind, and adds up what its loss records say.
+// received counts what is stored, by kind, and adds up what its loss records say.
 func (v *witness) received() (counts [event.NumKinds]uint64, lost event.LossCounts) {
 	for _, g := range v.given {
-		if !g.safe {
+		if !g.stored {
 			continue
 		}
 		counts[g.kind]++
@@ -285,5 +285,5 @@ func (v *witness) received() (counts [event.NumKinds]uint64, lost event.LossCoun
 	return counts, lost
 }
 
-// inOrder returns the safe numbers in order.
+// inOrder returns the stored numbers in order.
 func (v *witness) inOrder() []event.Seq { return slices.Sorted(maps.Keys(v.given)) }

@@ -20,7 +20,7 @@ import (
 type world struct {
 	plan    *plan
 	begun   time.Time
-	truth   truth
+	history history
 	gate    *admission.Gate
 	workers []*worker
 	sinks   []*output
@@ -67,7 +67,7 @@ func newWorld(p *plan, verbose bool) *world {
 	for z := range p.zones {
 		c.Zones = append(c.Zones, uint16(z+1))
 	}
-	w.truth.begin(p.live)
+	w.history.begin(p.live)
 	for i := range p.sinks {
 		o := newOutput(w, i)
 		w.sinks = append(w.sinks, o)
@@ -104,7 +104,7 @@ func newOutput(w *world, i int) *output {
 		Names: func(uint32) *event.Names { return nil },
 	}
 	if p.only.Has(event.SessionOpen) {
-		c.Sessions = func() iter.Seq[*event.Record] { return w.truth.sessions() }
+		c.Sessions = func() iter.Seq[*event.Record] { return w.history.sessions() }
 	}
 	o.delivery = deliver.New(c)
 	o.program = &program{index: i, plan: p, v: o.v, up: o.appear}

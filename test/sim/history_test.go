@@ -82,15 +82,15 @@ func identity(rec *event.Record) (id, session uint32) {
 	return binary.BigEndian.Uint32(s[:]), binary.BigEndian.Uint32(d[:])
 }
 
-// truth holds all events that have happened, admitted or not.
-type truth struct {
+// history holds all events that have happened, admitted or not.
+type history struct {
 	mu     sync.Mutex
 	all    []*occurrence
 	live   []*occurrence // sessions, by their opening
 	orders int
 }
 
-func (t *truth) get(id uint32) *occurrence {
+func (t *history) get(id uint32) *occurrence {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if id == 0 || int(id) > len(t.all) {
@@ -101,7 +101,7 @@ func (t *truth) get(id uint32) *occurrence {
 
 // happen makes an event on a lane. A session that ends is one that lives, and whose beginning is in the rings or before
 // its end on the same lane; where there is none, one begins.
-func (t *truth) happen(r *rand.Rand, k event.Kind, zones, lane int) *occurrence {
+func (t *history) happen(r *rand.Rand, k event.Kind, zones, lane int) *occurrence {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	o := &occurrence{
@@ -130,7 +130,7 @@ func (t *truth) happen(r *rand.Rand, k event.Kind, zones, lane int) *occurrence 
 }
 
 // begin makes sessions that have begun before the schedule does.
-func (t *truth) begin(n int) {
+func (t *history) begin(n int) {
 	for range n {
 		id := uint32(len(t.all) + 1)
 		t.orders++
@@ -140,7 +140,7 @@ func (t *truth) begin(n int) {
 }
 
 // flush notes that a lane flushes, and in which order its events go in.
-func (t *truth) flush(w *worker) {
+func (t *history) flush(w *worker) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, o := range w.pending {
@@ -150,7 +150,7 @@ func (t *truth) flush(w *worker) {
 }
 
 // sessions lists what lives at the moment of each step of the iteration.
-func (t *truth) sessions() iter.Seq[*event.Record] {
+func (t *history) sessions() iter.Seq[*event.Record] {
 	return func(yield func(*event.Record) bool) {
 		var rec event.Record
 		for after := uint32(0); ; {
@@ -170,7 +170,7 @@ func (t *truth) sessions() iter.Seq[*event.Record] {
 	}
 }
 
-func (t *truth) liveSessions() map[uint32]bool {
+func (t *history) liveSessions() map[uint32]bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := make(map[uint32]bool, len(t.live))

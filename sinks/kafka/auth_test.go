@@ -49,18 +49,18 @@ func TestSASL(t *testing.T) {
 
 // TestTLS connects with certificates on both sides.
 func TestTLS(t *testing.T) {
-	ca := testcert.New(t)
-	c := startCluster(t, kfake.SeedTopics(1, "pipelined"), kfake.TLS(&tls.Config{
-		Certificates: []tls.Certificate{ca.Pair}, ClientCAs: ca.Pool, ClientAuth: tls.RequireAndVerifyClientCert,
-		MinVersion: tls.VersionTLS12,
-	}))
-	right := fmt.Sprintf("ca = %q, cert = %q, key = %q", ca.Cert, ca.Cert, ca.Key)
+	ca := testcert.NewAuthority(t)
+	cert, key := ca.Issue(t, "client")
+	config := ca.Server(t, "127.0.0.1")
+	config.ClientCAs, config.ClientAuth = ca.Pool, tls.RequireAndVerifyClientCert
+	c := startCluster(t, kfake.SeedTopics(1, "pipelined"), kfake.TLS(config))
+	right := fmt.Sprintf("ca = %q, cert = %q, key = %q", ca.File, cert, key)
 	if err := deliver(t, c, "tls = { %s }", right); err != nil {
 		t.Errorf("Run = %v", err)
 	}
 	for wrong, want := range map[string]string{
 		"tls = {}": "certificate signed by unknown authority",
-		fmt.Sprintf("tls = { ca = %q }", ca.Cert):                "no broker of", // the broker hangs up, at a moment that differs
+		fmt.Sprintf("tls = { ca = %q }", ca.File):                "no broker of", // the broker hangs up, at a moment that differs
 		"tls = { " + right + `, server_name = "elsewhere.net" }`: "elsewhere.net",
 		`tls = { ca = "/nonexistent/ca.pem" }`:                   "/nonexistent/ca.pem",
 		"":                                                       "no broker of",

@@ -192,28 +192,27 @@ func operatorMode(t *testing.T) (change func(*server.Options), credentials []byt
 
 // TestTLS connects with certificates on both sides.
 func TestTLS(t *testing.T) {
-	ca := testcert.New(t)
+	ca := testcert.NewAuthority(t)
+	cert, key := ca.Issue(t, "client")
 	for _, first := range []bool{false, true} {
 		s := startServer(t, func(o *server.Options) {
 			o.TLS, o.TLSVerify, o.TLSHandshakeFirst, o.TLSTimeout = true, true, first, 10
-			o.TLSConfig = &tls.Config{
-				Certificates: []tls.Certificate{ca.Pair}, ClientCAs: ca.Pool, ClientAuth: tls.RequireAndVerifyClientCert,
-				MinVersion: tls.VersionTLS12,
-			}
+			o.TLSConfig = ca.Server(t, "127.0.0.1")
+			o.TLSConfig.ClientCAs, o.TLSConfig.ClientAuth = ca.Pool, tls.RequireAndVerifyClientCert
 		})
 		const text = "servers = [%q]\ntls_first = %t\ntls = { %s }\nstream = { name = \"T\", create = true }"
 		url := "nats://" + s.Addr().String()
-		right := fmt.Sprintf("ca = %q, cert = %q, key = %q", ca.Cert, ca.Cert, ca.Key)
+		right := fmt.Sprintf("ca = %q, cert = %q, key = %q", ca.File, cert, key)
 		if err := deliver(t, text, url, first, right); err != nil {
 			t.Errorf("first %t: Run = %v", first, err)
 		}
 		for wrong, want := range map[string]string{
 			"":                              "certificate signed by unknown authority",
-			fmt.Sprintf("ca = %q", ca.Cert): "tls", // the server hangs up, at a moment that differs
-			right + `, server_name = "elsewhere.net"`:      "elsewhere.net",
-			`ca = "/nonexistent/ca.pem"`:                   "/nonexistent/ca.pem",
-			fmt.Sprintf("ca = %q", ca.Key):                 "no certificate",
-			fmt.Sprintf("cert = %q, key = %[1]q", ca.Cert): "tls.cert",
+			fmt.Sprintf("ca = %q", ca.File): "tls", // the server hangs up, at a moment that differs
+			right + `, server_name = "elsewhere.net"`:   "elsewhere.net",
+			`ca = "/nonexistent/ca.pem"`:                "/nonexistent/ca.pem",
+			fmt.Sprintf("ca = %q", key):                 "no certificate",
+			fmt.Sprintf("cert = %q, key = %[1]q", cert): "tls.cert",
 		} {
 			if err := deliver(t, text, url, first, wrong); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("first %t, %s: Run = %v, want %q", first, wrong, err, want)

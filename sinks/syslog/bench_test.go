@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/internal/testing/collectors"
+	"github.com/rtflow/pipelined/internal/testing/testcert"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -148,9 +149,9 @@ func BenchmarkSyslog(b *testing.B) {
 			case "tcp":
 				address = newCounter(b).address
 			case "tls":
-				ca := newAuthority(b)
-				address = strings.TrimPrefix(listen(b, "tls", "", ca.server(b, "127.0.0.1")).address, "tls://")
-				more = fmt.Sprintf("tls = { ca = %q }", ca.file)
+				ca := testcert.NewAuthority(b)
+				address = strings.TrimPrefix(listen(b, "tls", "", ca.Server(b, "127.0.0.1")).address, "tls://")
+				more = fmt.Sprintf("tls = { ca = %q }", ca.File)
 			default:
 				address = strings.TrimPrefix(listen(b, scheme, "", nil).address, scheme+"://")
 			}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/testing/testcert"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
@@ -53,8 +54,8 @@ func TestClose(t *testing.T) {
 // TestStuck pins that a peer that takes nothing ends the run after write_timeout, and that the end of a run ends a write that
 // hangs. What the peer has taken is acknowledged while the write hangs.
 func TestStuck(t *testing.T) {
-	ca := newAuthority(t)
-	config := ca.server(t, "127.0.0.1")
+	ca := testcert.NewAuthority(t)
+	config := ca.Server(t, "127.0.0.1")
 	for _, scheme := range []string{"tcp", "tls"} {
 		t.Run(scheme, func(t *testing.T) {
 			hold := make(chan struct{})
@@ -67,7 +68,7 @@ func TestStuck(t *testing.T) {
 				<-hold
 			})
 			open := func(more string) *Sink {
-				return newTestSink(t, more+fmt.Sprintf("\ntls = { ca = %q }", ca.file), scheme+"://"+where)
+				return newTestSink(t, more+fmt.Sprintf("\ntls = { ca = %q }", ca.File), scheme+"://"+where)
 			}
 			records := numbered(2000)
 			s := sinktest.NewStream(t)

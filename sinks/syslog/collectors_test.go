@@ -16,6 +16,7 @@ import (
 	"github.com/rtflow/pipelined/internal/testing/collectors"
 	"github.com/rtflow/pipelined/internal/testing/ports"
 	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
+	"github.com/rtflow/pipelined/internal/testing/testcert"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -159,10 +160,10 @@ var realCollectors = []struct {
 	{"rsyslog imtcp TLS", rsyslogTLS},
 	{"rsyslog imrelp", rsyslogRELP},
 	{"rsyslog imrelp TLS", func(tb testing.TB) *realCollector {
-		ca := newAuthority(tb)
-		cert, key := ca.issue(tb, "127.0.0.1", time.Now().Add(time.Hour))
+		ca := testcert.NewAuthority(tb)
+		cert, key := ca.Issue(tb, "127.0.0.1")
 		config := fmt.Sprintf(`module(load="imrelp" tls.tlslib="gnutls") input(type="imrelp" port="PORT" address="127.0.0.1" tls="on" tls.cacert=%q tls.mycert=%q tls.myprivkey=%q tls.authmode="certvalid" maxdatasize="16k")`,
-			ca.file, cert, key)
+			ca.File, cert, key)
 		return rsyslogWith(tb, "relps", config, mutual(tb, ca))
 	}},
 	{"rsyslog imuxsock", func(tb testing.TB) *realCollector {
@@ -180,37 +181,37 @@ var realCollectors = []struct {
 		return syslogNGWith(tb, "udp", `syslog(ip("127.0.0.1") port(PORT) transport("udp") so-rcvbuf(4194304))`, "")
 	}},
 	{"syslog-ng syslog tls", func(tb testing.TB) *realCollector {
-		ca := newAuthority(tb)
-		cert, key := ca.issue(tb, "127.0.0.1", time.Now().Add(time.Hour))
+		ca := testcert.NewAuthority(tb)
+		cert, key := ca.Issue(tb, "127.0.0.1")
 		source := fmt.Sprintf(`syslog(ip("127.0.0.1") port(PORT) transport("tls") tls(cert-file(%q) key-file(%q) ca-file(%q) peer-verify(required-trusted)))`,
-			cert, key, ca.file)
+			cert, key, ca.File)
 		return syslogNGWith(tb, "tls", source, mutual(tb, ca))
 	}},
 }
 
 // mutual returns the table tls of a sink that knows the authority and has a certificate of it.
-func mutual(tb testing.TB, ca *authority) string {
-	cert, key := ca.issue(tb, "fw1", time.Now().Add(time.Hour))
-	return fmt.Sprintf("tls = { ca = %q, cert = %q, key = %q }", ca.file, cert, key)
+func mutual(tb testing.TB, ca *testcert.Authority) string {
+	cert, key := ca.Issue(tb, "fw1")
+	return fmt.Sprintf("tls = { ca = %q, cert = %q, key = %q }", ca.File, cert, key)
 }
 
 func rsyslogTLS(tb testing.TB) *realCollector {
-	ca := newAuthority(tb)
-	cert, key := ca.issue(tb, "127.0.0.1", time.Now().Add(time.Hour))
+	ca := testcert.NewAuthority(tb)
+	cert, key := ca.Issue(tb, "127.0.0.1")
 	config := fmt.Sprintf(`global(DefaultNetstreamDriver="gtls" DefaultNetstreamDriverCAFile=%q DefaultNetstreamDriverCertFile=%q DefaultNetstreamDriverKeyFile=%q)
 module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.AuthMode="x509/certvalid")
-input(type="imtcp" port="PORT" address="127.0.0.1")`, ca.file, cert, key)
+input(type="imtcp" port="PORT" address="127.0.0.1")`, ca.File, cert, key)
 	return rsyslogWith(tb, "tls", config, mutual(tb, ca))
 }
 
 // rsyslogAnonymousTLS does not ask for our certificate.
 func rsyslogAnonymousTLS(tb testing.TB) *realCollector {
-	ca := newAuthority(tb)
-	cert, key := ca.issue(tb, "127.0.0.1", time.Now().Add(time.Hour))
+	ca := testcert.NewAuthority(tb)
+	cert, key := ca.Issue(tb, "127.0.0.1")
 	config := fmt.Sprintf(`global(DefaultNetstreamDriver="ossl" DefaultNetstreamDriverCAFile=%q DefaultNetstreamDriverCertFile=%q DefaultNetstreamDriverKeyFile=%q)
 module(load="imtcp" StreamDriver.Name="ossl" StreamDriver.Mode="1" StreamDriver.AuthMode="anon")
-input(type="imtcp" port="PORT" address="127.0.0.1")`, ca.file, cert, key)
-	return rsyslogWith(tb, "tls", config, fmt.Sprintf("tls = { ca = %q }", ca.file))
+input(type="imtcp" port="PORT" address="127.0.0.1")`, ca.File, cert, key)
+	return rsyslogWith(tb, "tls", config, fmt.Sprintf("tls = { ca = %q }", ca.File))
 }
 
 func rsyslogRELP(tb testing.TB) *realCollector {

@@ -12,6 +12,7 @@ import (
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
+	"github.com/rtflow/pipelined/internal/testing/testcert"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
@@ -31,9 +32,9 @@ func load(t *testing.T, env sdk.Env, text string, path ...string) (sdk.Sink, str
 // withFiles puts files that exist in the place of those that the pages name.
 func withFiles(tb testing.TB, text string) string {
 	tb.Helper()
-	ca := newAuthority(tb)
-	cert, key := ca.issue(tb, "fw1", ca.cert.NotAfter)
-	return strings.NewReplacer("/etc/pipelined/ca.pem", ca.file, "/etc/pipelined/client.pem", cert, "/etc/pipelined/client.key", key).Replace(text)
+	ca := testcert.NewAuthority(tb)
+	cert, key := ca.Issue(tb, "fw1")
+	return strings.NewReplacer("/etc/pipelined/ca.pem", ca.File, "/etc/pipelined/client.pem", cert, "/etc/pipelined/client.key", key).Replace(text)
 }
 
 // TestSample loads the sample as it is, and with everything that is commented out.
@@ -73,9 +74,9 @@ func TestReadme(t *testing.T) {
 }
 
 func TestMistakes(t *testing.T) {
-	ca := newAuthority(t)
-	cert, key := ca.issue(t, "fw1", ca.cert.NotAfter)
-	_, otherKey := ca.issue(t, "fw1", ca.cert.NotAfter)
+	ca := testcert.NewAuthority(t)
+	cert, key := ca.Issue(t, "fw1")
+	_, otherKey := ca.Issue(t, "fw1")
 	noPEM := filepath.Join(t.TempDir(), "no.pem")
 	if err := os.WriteFile(noPEM, []byte("hello"), 0o600); err != nil {
 		t.Fatal(err)
@@ -100,7 +101,7 @@ func TestMistakes(t *testing.T) {
 		{one + "format = \"rfc3164\"\nsd_id = \"x@1\"", []string{"warning: sd_id", "no structured data"}},
 		{one + `tls = { ca = "/nonexistent/ca.pem", cert = "/nonexistent/c.pem", key = "/nonexistent/k.pem" }`, []string{"warning", "tls.ca", "no such file"}},
 		{one + "keepalive = \"10s\"\nuser_timeout = \"5s\"", []string{"warning", "keepalive", "below user_timeout"}},
-		{one + fmt.Sprintf("tls = { ca = %q, cert = %q, key = %q, min_version = \"1.3\", server_name = \"x\" }", ca.file, cert, key), nil},
+		{one + fmt.Sprintf("tls = { ca = %q, cert = %q, key = %q, min_version = \"1.3\", server_name = \"x\" }", ca.File, cert, key), nil},
 		{"", []string{"address is missing"}},
 		{`address = []`, []string{"address is missing"}},
 		{`address = "siem.example.net:514"`, []string{"test.toml:1:1: address:", "no scheme", `"tls://siem.example.net:514"`}},

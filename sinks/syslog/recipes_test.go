@@ -7,12 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rtflow/pipelined/internal/logverify"
 	"github.com/rtflow/pipelined/internal/testing/collectors"
 	"github.com/rtflow/pipelined/internal/testing/ports"
 	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
+	"github.com/rtflow/pipelined/internal/testing/testcert"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -64,14 +64,14 @@ func TestRecipesStore(t *testing.T) {
 		t.Run(r.heading, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			ca := newAuthority(t)
-			cert, key := ca.issue(t, "127.0.0.1", time.Now().Add(time.Hour))
-			ownCert, ownKey := ca.issue(t, "fw1.example.net", time.Now().Add(time.Hour))
+			ca := testcert.NewAuthority(t)
+			cert, key := ca.Issue(t, "127.0.0.1")
+			ownCert, ownKey := ca.Issue(t, "fw1.example.net")
 			port := ports.Reserve(t)
 			socket := filepath.Join(dir, "firewall")
 			here := strings.NewReplacer(
-				"/etc/ssl/syslog/ca.pem", ca.file, "/etc/ssl/syslog/collector.pem", cert, "/etc/ssl/syslog/collector.key", key,
-				"/etc/pipelined/ca.pem", ca.file, "/etc/pipelined/client.pem", ownCert, "/etc/pipelined/client.key", ownKey,
+				"/etc/ssl/syslog/ca.pem", ca.File, "/etc/ssl/syslog/collector.pem", cert, "/etc/ssl/syslog/collector.key", key,
+				"/etc/pipelined/ca.pem", ca.File, "/etc/pipelined/client.pem", ownCert, "/etc/pipelined/client.key", ownKey,
 				"/var/log/", dir+"/", "/run/rsyslog/firewall", socket, "siem.example.net", "127.0.0.1",
 			)
 			own := portOf.FindStringSubmatch(r.collector)
@@ -137,9 +137,9 @@ func lines(tb testing.TB, path string) []string {
 // TestRecipes lets the collectors read their configurations in the pages of the sinks.
 func TestRecipes(t *testing.T) {
 	collectors.Require(t)
-	ca := newAuthority(t)
-	cert, key := ca.issue(t, "127.0.0.1", time.Now().Add(time.Hour))
-	here := strings.NewReplacer("/etc/ssl/syslog/ca.pem", ca.file, "/etc/ssl/syslog/collector.pem", cert,
+	ca := testcert.NewAuthority(t)
+	cert, key := ca.Issue(t, "127.0.0.1")
+	here := strings.NewReplacer("/etc/ssl/syslog/ca.pem", ca.File, "/etc/ssl/syslog/collector.pem", cert,
 		"/etc/ssl/syslog/collector.key", key, "/var/spool/rsyslog", t.TempDir())
 	seen := map[string]int{}
 	for _, page := range []string{"README.md", "../file/README.md"} {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
+	"github.com/rtflow/pipelined/internal/testing/testcert"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
 
@@ -40,10 +41,10 @@ func TestFailoverUseless(t *testing.T) {
 			return "udp://" + reserve(t), ""
 		}},
 		{"refuses our certificate", "tcp", func(t *testing.T) (string, string) {
-			ca := newAuthority(t)
-			config := ca.server(t, "127.0.0.1")
-			config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, ca.pool
-			return listen(t, "tls", "", config).address, fmt.Sprintf("tls = { ca = %q }", ca.file)
+			ca := testcert.NewAuthority(t)
+			config := ca.Server(t, "127.0.0.1")
+			config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, ca.Pool
+			return listen(t, "tls", "", config).address, fmt.Sprintf("tls = { ca = %q }", ca.File)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rtflow/pipelined/internal/testing/testcert"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -25,11 +26,11 @@ func transports(tb testing.TB, each func(name string, open func(testing.TB) (*co
 	} {
 		each(t.name, func(tb testing.TB) (*collector, *Sink) {
 			more := t.more
-			var ca *authority
+			var ca *testcert.Authority
 			if t.scheme == "tls" || t.scheme == "relps" {
-				ca = newAuthority(tb)
-				more += fmt.Sprintf("\ntls = { ca = %q }", ca.file)
-				c := listen(tb, t.scheme, "", ca.server(tb, "127.0.0.1"))
+				ca = testcert.NewAuthority(tb)
+				more += fmt.Sprintf("\ntls = { ca = %q }", ca.File)
+				c := listen(tb, t.scheme, "", ca.Server(tb, "127.0.0.1"))
 				return c, newTestSink(tb, more, c.address)
 			}
 			c := listen(tb, t.scheme, "", nil)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
+	"github.com/rtflow/pipelined/internal/testing/testcert"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
@@ -83,19 +84,19 @@ func (w *shortWriter) Write(p []byte) (int, error) {
 // TestTLSFaults pins what the state of the sink says when TLS does not work, that it says so in time, and that nothing is
 // acknowledged.
 func TestTLSFaults(t *testing.T) {
-	ours, other := newAuthority(t), newAuthority(t)
+	ours, other := testcert.NewAuthority(t), testcert.NewAuthority(t)
 	handshake := func(config *tls.Config) peerFunc {
 		return func(c net.Conn) { silent(tls.Server(c, config)) }
 	}
 	demanding := func(version uint16) *tls.Config {
-		config := ours.server(t, "127.0.0.1")
-		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, ours.pool
+		config := ours.Server(t, "127.0.0.1")
+		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, ours.Pool
 		config.MinVersion, config.MaxVersion = version, version
 		return config
 	}
-	cert, key := ours.issue(t, "fw1", time.Now().Add(time.Hour))
-	strangeCert, strangeKey := other.issue(t, "fw1", time.Now().Add(time.Hour))
-	expiredCert, expiredKey := ours.issue(t, "fw1", time.Now().Add(-time.Hour))
+	cert, key := ours.Issue(t, "fw1")
+	strangeCert, strangeKey := other.Issue(t, "fw1")
+	expiredCert, expiredKey := ours.IssueUntil(t, "fw1", time.Now().Add(-time.Hour))
 	client := func(cert, key string) string { return fmt.Sprintf(", cert = %q, key = %q", cert, key) }
 
 	for _, c := range []struct {
@@ -104,13 +105,13 @@ func TestTLSFaults(t *testing.T) {
 		more string   // in the table tls, behind ca
 		want []string // in the error, none if it works
 	}{
-		{"works", handshake(ours.server(t, "127.0.0.1")), "", nil},
+		{"works", handshake(ours.Server(t, "127.0.0.1")), "", nil},
 		{"works with a client certificate, TLS 1.2", handshake(demanding(tls.VersionTLS12)), client(cert, key), nil},
 		{"works with a client certificate, TLS 1.3", handshake(demanding(tls.VersionTLS13)), client(cert, key), nil},
-		{"works with another name", handshake(ours.server(t, "siem.example.net")), `, server_name = "siem.example.net"`, nil},
-		{"wrong CA", handshake(other.server(t, "127.0.0.1")), "", []string{"not trusted", "correct tls.ca"}},
-		{"wrong name", handshake(ours.server(t, "other.example.net")), "", []string{"is for other.example.net and not for 127.0.0.1", "tls.server_name"}},
-		{"expired", handshake(ours.serverUntil(t, "127.0.0.1", time.Now().Add(-time.Hour))), "", []string{"not valid now", "renew it"}},
+		{"works with another name", handshake(ours.Server(t, "siem.example.net")), `, server_name = "siem.example.net"`, nil},
+		{"wrong CA", handshake(other.Server(t, "127.0.0.1")), "", []string{"not trusted", "correct tls.ca"}},
+		{"wrong name", handshake(ours.Server(t, "other.example.net")), "", []string{"is for other.example.net and not for 127.0.0.1", "tls.server_name"}},
+		{"expired", handshake(ours.ServerUntil(t, "127.0.0.1", time.Now().Add(-time.Hour))), "", []string{"not valid now", "renew it"}},
 		{"no client certificate, TLS 1.2", handshake(demanding(tls.VersionTLS12)), "", []string{"set tls.cert and tls.key"}},
 		{"no client certificate, TLS 1.3", handshake(demanding(tls.VersionTLS13)), "", []string{"demands a certificate", "set tls.cert and tls.key"}},
 		{"client certificate of another CA, TLS 1.2", handshake(demanding(tls.VersionTLS12)), client(strangeCert, strangeKey),
@@ -120,14 +121,14 @@ func TestTLSFaults(t *testing.T) {
 		{"expired client certificate, TLS 1.3", handshake(demanding(tls.VersionTLS13)), client(expiredCert, expiredKey), []string{"refuses our certificate"}},
 		{"too old", handshake(demanding(tls.VersionTLS12)), client(cert, key) + `, min_version = "1.3"`, []string{"protocol version"}},
 		{"silent", silent, "", []string{"no TLS handshake within 300ms"}},
-		{"stops in the middle", halfway(ours.server(t, "127.0.0.1")), "", []string{"no TLS handshake within 300ms"}},
+		{"stops in the middle", halfway(ours.Server(t, "127.0.0.1")), "", []string{"no TLS handshake within 300ms"}},
 		{"not TLS", func(c net.Conn) { _, _ = io.WriteString(c, "220 ready\r\n"); silent(c) }, "", []string{"does not speak TLS"}},
 		{"closes", func(net.Conn) {}, "", []string{"EOF", "reset"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			where := listenFunc(t, c.peer)
-			text := fmt.Sprintf("tls = { ca = %q%s }", ours.file, c.more)
+			text := fmt.Sprintf("tls = { ca = %q%s }", ours.File, c.more)
 			if c.want != nil && strings.Contains(c.want[0], "300ms") { // the others have time on a busy machine
 				text += "\nconnect_timeout = \"300ms\""
 			}
@@ -163,12 +164,12 @@ func TestTLSFaults(t *testing.T) {
 
 // TestTLSReload replaces the files of a sink whose certificate is refused: the next attempt uses the new ones.
 func TestTLSReload(t *testing.T) {
-	ours, other := newAuthority(t), newAuthority(t)
-	config := ours.server(t, "127.0.0.1")
-	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, ours.pool
+	ours, other := testcert.NewAuthority(t), testcert.NewAuthority(t)
+	config := ours.Server(t, "127.0.0.1")
+	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, ours.Pool
 	c := listen(t, "tls", "", config)
-	cert, key := other.issue(t, "fw1", time.Now().Add(time.Hour))
-	ca := other.file
+	cert, key := other.Issue(t, "fw1")
+	ca := other.File
 	sink := newTestSink(t, fmt.Sprintf("tls = { ca = %q, cert = %q, key = %q }", ca, cert, key), c.address)
 	s := sinktest.NewStream(t)
 	s.Append(numbered(10)...)
@@ -183,9 +184,9 @@ func TestTLSReload(t *testing.T) {
 		}
 	}
 	sinkcheck.Until(t, "the CA is wrong", func() bool { return strings.Contains(r.errors(), "correct tls.ca") })
-	replace("ca", ours.file, ca)
+	replace("ca", ours.File, ca)
 	sinkcheck.Until(t, "the certificate is wrong", func() bool { return strings.Contains(r.errors(), "refuses our certificate") })
-	goodCert, goodKey := ours.issue(t, "fw1", time.Now().Add(time.Hour))
+	goodCert, goodKey := ours.Issue(t, "fw1")
 	replace("cert", goodCert, cert)
 	sinkcheck.Until(t, "certificate and key are no pair", func() bool { return strings.Contains(r.errors(), "are no pair") })
 	replace("key", goodKey, key)
@@ -196,10 +197,10 @@ func TestTLSReload(t *testing.T) {
 // TestTLSCiphertext pins that records are acknowledged by the ciphertext that the peer's kernel has: a peer that does not read
 // takes what fits its buffer, and only whole TLS records count.
 func TestTLSCiphertext(t *testing.T) {
-	ca := newAuthority(t)
+	ca := testcert.NewAuthority(t)
 	goOn := make(chan struct{})
 	read := make(chan int64, 1)
-	config := ca.server(t, "127.0.0.1")
+	config := ca.Server(t, "127.0.0.1")
 	where := listenFunc(t, func(c net.Conn) {
 		_ = c.(*net.TCPConn).SetReadBuffer(32 << 10)
 		peer := tls.Server(c, config)
@@ -210,7 +211,7 @@ func TestTLSCiphertext(t *testing.T) {
 		n, _ := io.Copy(io.Discard, peer)
 		read <- n
 	})
-	sink := newTestSink(t, fmt.Sprintf("tls = { ca = %q }", ca.file), "tls://"+where)
+	sink := newTestSink(t, fmt.Sprintf("tls = { ca = %q }", ca.File), "tls://"+where)
 	const n = 20_000
 	records := numbered(n)
 	size := 0

@@ -1,6 +1,6 @@
-// Package testcert makes certificates for tests of TLS: one that vouches for itself, for 127.0.0.1.
+// Package testcert makes certificates for tests of TLS.
 //
-// Only tests import it.
+// An [Authority] issues certificates for servers and clients. Only tests import the package.
 package testcert
 
 import (
@@ -19,28 +19,59 @@ import (
 	"time"
 )
 
-// Cert is an authority, a server and a client at once.
-type Cert struct {
-	Pair      tls.Certificate
-	Pool      *x509.CertPool // that holds it
-	Cert, Key string         // PEM files, for as long as the test runs
+// Authority issues certificates. It is valid for an hour, and its files exist as long as the test runs.
+type Authority struct {
+	Cert *x509.Certificate
+	Pool *x509.CertPool // holds Cert
+	File string         // PEM file of Cert
+
+	key *ecdsa.PrivateKey
 }
 
-// New makes a certificate that is good for an hour.
-func New(tb testing.TB) Cert {
+// NewAuthority makes an authority.
+func NewAuthority(tb testing.TB) *Authority {
 	tb.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key := newKey(tb)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	a := &Authority{Cert: cert, key: key, Pool: x509.NewCertPool(), File: filepath.Join(tb.TempDir(), "ca.pem")}
+	a.Pool.AddCert(cert)
+	writePEM(tb, a.File, "CERTIFICATE", der)
+	return a
+}
+
+// Issue makes a certificate for a name or an address, for a server or a client, and returns the PEM files of the certificate
+// and of its key.
+func (a *Authority) Issue(tb testing.TB, name string) (certFile, keyFile string) {
+	tb.Helper()
+	return a.IssueUntil(tb, name, a.Cert.NotAfter)
+}
+
+// IssueUntil is Issue with the end of the certificate's validity.
+func (a *Authority) IssueUntil(tb testing.TB, name string, until time.Time) (certFile, keyFile string) {
+	tb.Helper()
+	key := newKey(tb)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if ip := net.ParseIP(name); ip != nil {
+		template.IPAddresses = []net.IP{ip}
+	} else {
+		template.DNSNames = []string{name}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.Cert, &key.PublicKey, a.key)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -48,18 +79,41 @@ func New(tb testing.TB) Cert {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 	dir := tb.TempDir()
-	c := Cert{Pool: x509.NewCertPool(), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
-	c.Pool.AppendCertsFromPEM(certPEM)
-	if c.Pair, err = tls.X509KeyPair(certPEM, keyPEM); err != nil {
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writePEM(tb, certFile, "CERTIFICATE", der)
+	writePEM(tb, keyFile, "PRIVATE KEY", keyDER)
+	return certFile, keyFile
+}
+
+// Server returns the configuration of a server with a certificate for a name or an address.
+func (a *Authority) Server(tb testing.TB, name string) *tls.Config {
+	tb.Helper()
+	return a.ServerUntil(tb, name, a.Cert.NotAfter)
+}
+
+// ServerUntil is Server with the end of the certificate's validity.
+func (a *Authority) ServerUntil(tb testing.TB, name string, until time.Time) *tls.Config {
+	tb.Helper()
+	cert, err := tls.LoadX509KeyPair(a.IssueUntil(tb, name, until))
+	if err != nil {
 		tb.Fatal(err)
 	}
-	for path, text := range map[string][]byte{c.Cert: certPEM, c.Key: keyPEM} {
-		if err := os.WriteFile(path, text, 0o600); err != nil {
-			tb.Fatal(err)
-		}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+}
+
+func newKey(tb testing.TB) *ecdsa.PrivateKey {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
 	}
-	return c
+	return key
+}
+
+func writePEM(tb testing.TB, path, kind string, der []byte) {
+	tb.Helper()
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		tb.Fatal(err)
+	}
 }

@@ -1,5 +1,6 @@
-// Package worker carries the packets of one queue of a source: it decodes them, finds their zones and sessions, asks the
-// hooks, and hands the events to the gate.
+// Package worker carries packets from one queue of a source to the gate.
+//
+// It decodes packets, finds their zones and sessions, asks the hooks, and hands the events to the gate.
 //
 // A worker runs on one goroutine. Workers share the session table, the hooks and the gate, which are safe for that; nothing
 // on the way of a packet makes one wait for another. From receive to admission nothing is allocated, no system call is

@@ -16,25 +16,9 @@ import (
 
 // options is the table [zones.NAME].
 type options struct {
-	ID         *int     `toml:"id"`         // nil: the zone's place in the file, if no zone has an id
-	Interfaces []string `toml:"interfaces"` // each in one zone only
-	Prefixes   []prefix `toml:"prefixes"`   // each in one zone only
-}
-
-// prefix is a netip.Prefix that says what is wrong with it.
-type prefix struct{ netip.Prefix }
-
-// UnmarshalText reads a prefix, or an address as the prefix that holds only it.
-func (p *prefix) UnmarshalText(text []byte) error {
-	parsed, err := values.ParsePrefix(string(text))
-	if err != nil {
-		return err
-	}
-	if addr := parsed.Addr(); addr.Is4In6() {
-		return fmt.Errorf("%s is IPv4 written as IPv6: write %s", spelling.Quote(string(text)), addr.Unmap())
-	}
-	p.Prefix = parsed
-	return nil
+	ID         *int            `toml:"id"`         // nil: the zone's place in the file, if no zone has an id
+	Interfaces []string        `toml:"interfaces"` // each in one zone only
+	Prefixes   []values.Prefix `toml:"prefixes"`   // each in one zone only
 }
 
 // reader remembers what zones have claimed, and which zone it was.

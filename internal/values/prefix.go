@@ -34,6 +34,8 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("%s is neither a prefix nor an address", spelling.Quote(text))
 	case addr.Zone() != "":
 		return netip.Prefix{}, fmt.Errorf("%s names an interface, which no packet does: leave out %s", spelling.Quote(text), "%"+addr.Zone())
+	case addr.Is4In6() && !hasLength:
+		return netip.Prefix{}, fmt.Errorf("%s is IPv4 written as IPv6: write %s", spelling.Quote(text), addr.Unmap())
 	case !hasLength:
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
@@ -55,6 +57,9 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 	p := netip.PrefixFrom(addr, int(bits))
 	if p != p.Masked() {
 		return netip.Prefix{}, fmt.Errorf("%s has bits set behind its length: write %s, or %s for the one address", spelling.Quote(text), p.Masked(), addr)
+	}
+	if addr.Is4In6() { // all of these are, with so long a prefix
+		return netip.Prefix{}, fmt.Errorf("%s is IPv4 written as IPv6: write %s/%d", spelling.Quote(text), addr.Unmap(), p.Bits()-96)
 	}
 	return p, nil
 }

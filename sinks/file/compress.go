@@ -101,7 +101,7 @@ func (l *logFile) packAll(ctx context.Context) error {
 	}
 	for _, f := range files {
 		for _, name := range f.names {
-			if _, how, _ := rotatedAt(log.Name, name); how != uncompressed {
+			if _, packed, _ := rotatedAt(log.Name, name); packed != uncompressed {
 				continue
 			}
 			if packErr := l.packOne(ctx, log.Dir, name); packErr != nil {

@@ -149,20 +149,20 @@ func rotated(log safefile.Entry) (files []rotatedFile, err error) {
 }
 
 // rotatedAt reports whether a name is one that rotatedName makes of a file's, compressed or not, and the time in it.
-func rotatedAt(file, name string) (at time.Time, how compression, ok bool) {
+func rotatedAt(file, name string) (at time.Time, packed compression, ok bool) {
 	stem, ext := parts(file)
 	text, ok := strings.CutPrefix(name, stem+"-")
 	if !ok {
-		return at, how, false
+		return at, packed, false
 	}
-	for _, how = range []compression{zstandard, gzipped, uncompressed} {
-		text, ok := strings.CutSuffix(text, ext+how.suffix())
+	for _, packed = range []compression{zstandard, gzipped, uncompressed} {
+		text, ok := strings.CutSuffix(text, ext+packed.suffix())
 		if !ok {
 			continue
 		}
 		if at, err := time.Parse(stamp, text); err == nil {
-			return at, how, true
+			return at, packed, true
 		}
 	}
-	return at, how, false
+	return at, packed, false
 }

@@ -171,7 +171,7 @@ func TestCompressThroughLink(t *testing.T) {
 				t.Fatal(err)
 			}
 			err := l.packAll(t.Context())
-			if wrong := !shared || c.name == "rotated file, hard"; (err != nil) != wrong {
+			if refused := !shared || c.name == "rotated file, hard"; (err != nil) != refused {
 				t.Errorf("%s, shared %v: %v", c.name, shared, err)
 			}
 			unharmed(t, secret)

@@ -76,8 +76,8 @@ func (k *Sink) clientOptions(ctx context.Context) ([]kgo.Opt, error) {
 		if err != nil {
 			return nil, err
 		}
-		how, _ := t.SASL.mechanism(password)
-		opts = append(opts, kgo.SASL(how))
+		mechanism, _ := t.SASL.mechanism(password)
+		opts = append(opts, kgo.SASL(mechanism))
 	}
 	return opts, nil
 }

@@ -294,24 +294,3 @@ func (l *link) status() AddressStatus {
 	st.Unacknowledged = l.unacked.Load()
 	return st
 }
-
-// pause is the time between attempts to connect: it doubles from a tenth of a second to thirty.
-type pause struct {
-	next  time.Duration
-	since event.Seq // acknowledged when it last grew: progress begins anew
-}
-
-const (
-	firstPause = 100 * time.Millisecond
-	maxPause   = 30 * time.Second
-)
-
-func (p *pause) grow(acked event.Seq) time.Duration {
-	if p.next == 0 || acked > p.since {
-		p.next = firstPause
-	} else {
-		p.next = min(2*p.next, maxPause)
-	}
-	p.since = acked
-	return p.next
-}

@@ -277,6 +277,9 @@ func TestDenialsAgainstModel(t *testing.T) {
 			for rest := frames; len(rest) > 0; {
 				n := min(len(rest), 1+int(rest[0].at)%packet.BatchSize)
 				r.batch(rest[:n]...)
+				for i, f := range rest[:n] {
+					r.source.batches[len(r.source.batches)-1][i].Outgoing = f.at%8 == 0
+				}
 				rest = rest[n:]
 			}
 			return outcome{lines(r.run()), r.Counts(), h.denied}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -263,11 +264,15 @@ func BenchmarkPacketPathSessions(b *testing.B) {
 			if got := w.Sessions.Stats(); got.Active != int(flows) {
 				b.Fatalf("%+v, want %d sessions", got, flows)
 			}
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
 			b.ReportAllocs()
 			b.ResetTimer()
+			began := nettest.ThreadCPU(b)
 			for n := 0; n < b.N; n += packet.BatchSize {
 				step()
 			}
+			b.ReportMetric(float64(nettest.ThreadCPU(b)-began)/float64(b.N), "cpu-ns/pkt")
 		})
 	}
 }

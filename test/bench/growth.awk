@@ -1,8 +1,8 @@
 # Turns the output of several runs of the benchmarks of growth into a table on standard output, and a plot into the file SVG
 # (-v svg=FILE). A figure is the median of the runs.
 { sub(/-[0-9]+$/, "", $1) }
-/^BenchmarkGrowth/ { for (i = 3; i < NF; i++) if ($(i + 1) ~ /^cpu-ns\//) { runs[$1] = runs[$1] " " $i } }
-/^Benchmark(PacketPathSessions|GateAdmit)/ { for (i = 3; i < NF; i++) if ($(i + 1) == "ns/op") { runs[$1] = runs[$1] " " $i } }
+/^Benchmark(Growth|PacketPathSessions)/ { for (i = 3; i < NF; i++) if ($(i + 1) ~ /^cpu-ns\//) { runs[$1] = runs[$1] " " $i } }
+/^BenchmarkGateAdmit/ { for (i = 3; i < NF; i++) if ($(i + 1) == "ns/op") { runs[$1] = runs[$1] " " $i } }
 /^BenchmarkGateRefuse/ { for (i = 3; i < NF; i++) if ($(i + 1) == "ns/event/worker") { runs[$1] = runs[$1] " " $i } }
 /FAIL/ { print; failed = 1 }
 END {

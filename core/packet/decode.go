@@ -25,7 +25,15 @@ const (
 // Decode allocates nothing, keeps no reference to frame, and verifies no checksum: offloading network cards and virtual
 // links hand over packets whose checksums were never filled in.
 func Decode(frame []byte, wire int, h *Headers) Cause {
+	return DecodeLink(LinkEthernet, frame, wire, h)
+}
+
+// DecodeLink is [Decode] for frames that begin as l says. l is below [NumLinks].
+func DecodeLink(l Link, frame []byte, wire int, h *Headers) Cause {
 	*h = Headers{}
+	if l != LinkEthernet {
+		return decodeLink(l, frame, wire, h)
+	}
 	if len(frame) < etherHeader {
 		return short(LinkShort, etherHeader, wire)
 	}
@@ -62,8 +70,8 @@ func decodeIPv4(b []byte, wire int, h *Headers) Cause {
 	h.DSCP = b[1] >> 2
 	h.TTL = b[8]
 	h.Proto = b[9]
-	copy(h.Src[:4], b[12:16])
-	copy(h.Dst[:4], b[16:20])
+	*(*[4]byte)(h.Src[:]) = [4]byte(b[12:]) // copy would compare the addresses of both
+	*(*[4]byte)(h.Dst[:]) = [4]byte(b[16:])
 	hlen := int(b[0]&0x0f) * 4
 	total := int(binary.BigEndian.Uint16(b[2:]))
 	if total == 0 {

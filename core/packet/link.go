@@ -68,12 +68,8 @@ const (
 	maxMPLSLabels = 16
 )
 
-// DecodeLink is [Decode] for frames that begin as l says. l is below [NumLinks].
-func DecodeLink(l Link, frame []byte, wire int, h *Headers) Cause {
-	if l == LinkEthernet {
-		return Decode(frame, wire, h)
-	}
-	*h = Headers{}
+// decodeLink reads a frame of a link layer that is not Ethernet.
+func decodeLink(l Link, frame []byte, wire int, h *Headers) Cause {
 	switch l {
 	case LinkSLL:
 		return decodeCooked(frame, sllHeader, 14, 2, wire, h)

@@ -26,13 +26,10 @@ func (e *entry) believable(h *packet.Headers, who uint32) bool {
 	return h.TCPFlags&packet.ACK == 0 || e.state&seqOf(other) == 0 || e.fits(other, h.TCPAck)
 }
 
-// track follows the sequence numbers of both ends with one more segment. A segment whose sequence number fits moves the
+// track follows the sequence numbers of both ends with one more segment, which is no reset. A segment whose sequence number fits moves the
 // number of what is acknowledged, and one whose acknowledgement fits that of what is sent, however far: packets may be
 // lost before they are seen.
 func (e *entry) track(h *packet.Headers, who uint32) {
-	if h.TCPFlags&packet.RST != 0 {
-		return
-	}
 	who &= 1 // the compiler then checks no bounds
 	other := who ^ 1
 	acks := h.TCPFlags&packet.ACK != 0

@@ -55,11 +55,11 @@ func (t *Table) follow(e *entry, h *packet.Headers, who uint32) (sooner bool) {
 	}
 	if h.TCPFlags&packet.RST == 0 {
 		e.state |= sentOf(who)
+		if pureSYN(h) {
+			t.syn(e, h, who)
+		}
+		e.track(h, who)
 	}
-	if pureSYN(h) {
-		t.syn(e, h, who)
-	}
-	e.track(h, who)
 	if h.TCPFlags&(packet.SYN|packet.FIN|packet.RST) == 0 && e.state&established != 0 && e.state&bothFINs != bothFINs {
 		return false // nothing else moves its state: most packets
 	}

@@ -227,7 +227,7 @@ func (w *Worker) finish(p *hook.Packet, v hook.Verdict) {
 		w.counts[dropped+counter(hook.Session)]++
 		return
 	}
-	if w.inspect(w.Egress, p) != hook.Pass {
+	if len(w.Egress) != 0 && w.inspect(w.Egress, p) != hook.Pass {
 		w.counts[dropped+counter(hook.Egress)]++
 		return
 	}

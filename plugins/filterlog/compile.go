@@ -13,13 +13,14 @@ func newMatcher(terms []termOptions) *matcher {
 	}
 	for id := range numFields {
 		if t := newTable(fieldValues[id], words, c.fields[id]); t != nil {
-			m.fields = append(m.fields, usedField{id, t})
+			m.fields = append(m.fields, usedField{id, *t})
 		}
 	}
 	m.eitherPort = newTable(noPort+1, words, c.eitherPort)
 	m.source = newTrie(words, c.source)
 	m.destination = newTrie(words, c.destination)
 	m.either = newTrie(words, c.either)
+	m.beyond = c.beyond(words)
 	return m
 }
 
@@ -28,6 +29,20 @@ type conditions struct {
 	fields                      [numFields][]condition
 	eitherPort                  []condition
 	source, destination, either []addressList
+}
+
+// beyond returns the terms with conditions on addresses or on either port, as bits.
+func (c *conditions) beyond(words int) []uint64 {
+	set := make([]uint64, words)
+	for _, p := range c.eitherPort {
+		set[p.term/64] |= 1 << (p.term % 64)
+	}
+	for _, lists := range [][]addressList{c.source, c.destination, c.either} {
+		for _, l := range lists {
+			set[l.term/64] |= 1 << (l.term % 64)
+		}
+	}
+	return set
 }
 
 // add takes the conditions of one term apart.

@@ -15,6 +15,7 @@ type filter struct {
 	family packet.Family // 0 = any
 	*matcher
 	actions []termActions
+	quiet   []uint64    // the terms that accept and do nothing else, as bits
 	tally   *hook.Tally // by the counters that terms name, in the order of the terms
 }
 
@@ -50,8 +51,20 @@ func newFilter(o options, id uint32, workers int) *filter {
 		}
 		f.actions = append(f.actions, a)
 	}
+	f.quiet = quiet(f.actions, f.words)
 	f.tally = hook.NewTally(workers, counters)
 	return f
+}
+
+// quiet returns the terms that accept and do nothing else, as bits.
+func quiet(actions []termActions, words int) []uint64 {
+	set := make([]uint64, words)
+	for i, a := range actions {
+		if a.kind == accept && !a.log && a.counter < 0 {
+			set[i/64] |= 1 << (i % 64)
+		}
+	}
+	return set
 }
 
 // verdicts and actions in records, by actionKind.
@@ -71,6 +84,9 @@ func (f *filter) judge(p *hook.Packet, at event.FilterSource, found *hook.Findin
 terms:
 	for w := range f.words {
 		for c := f.match(p, w, &a); c != 0; c &= c - 1 {
+			if c&-c&f.quiet[w] != 0 && logged < 0 {
+				return hook.Pass
+			}
 			i := w*64 + bits.TrailingZeros64(c)
 			t := &f.actions[i]
 			if t.counter >= 0 {

@@ -43,42 +43,19 @@ var fieldValues = [numFields]uint32{
 	fieldDSCP: 1 << 6, fieldTTL: 1 << 8, fieldFragOffset: 1 << 13,
 }
 
-// value returns a packet's value of a field, below fieldValues. What stands in a transport header has none if that header
-// is not in the packet (a later fragment) or was not read, or if the protocol has no such thing.
-func value(f fieldID, h *packet.Headers) uint32 {
-	switch f {
-	case fieldProtocol:
-		return uint32(h.Proto)
-	case fieldDstPort:
-		if hasPorts(h) {
-			return uint32(h.DstPort)
-		}
-		return noPort
-	case fieldSrcPort:
-		if hasPorts(h) {
-			return uint32(h.SrcPort)
-		}
-		return noPort
-	case fieldTCPFlags:
-		if h.HasL4 && h.Proto == packet.ProtoTCP {
-			return uint32(h.TCPFlags) & (noFlags - 1)
-		}
-		return noFlags
-	case fieldICMPType:
-		return icmpValue(h, h.ICMPType)
-	case fieldICMPCode:
-		return icmpValue(h, h.ICMPCode)
-	case fieldFragment:
-		return fragmentValue(h.IPFlags, h.Fragment, h.FragOff)
-	case fieldLength:
-		return min(h.IPLen, maxLength)
-	case fieldDSCP:
-		return uint32(h.DSCP) & 63
-	case fieldTTL:
-		return uint32(h.TTL)
-	default: // fieldFragOffset
-		return uint32(h.FragOff) / 8
+// dstPort and srcPort return the ports of a packet that has any, see hasPorts.
+func dstPort(h *packet.Headers, hasPorts bool) uint32 {
+	if hasPorts {
+		return uint32(h.DstPort)
 	}
+	return noPort
+}
+
+func srcPort(h *packet.Headers, hasPorts bool) uint32 {
+	if hasPorts {
+		return uint32(h.SrcPort)
+	}
+	return noPort
 }
 
 // hasPorts reports whether the packet has ports. What an ICMP echo has in their place are none.
@@ -116,6 +93,7 @@ type matcher struct {
 	terms  []uint64 // the bits that are terms
 	fields []usedField
 
+	beyond              []uint64 // the terms with conditions on what follows
 	source, destination *trie
 	either              *trie  // conditions that one of the two addresses must meet
 	eitherPort          *table // the same for ports
@@ -124,7 +102,7 @@ type matcher struct {
 // usedField is a field that some term has a condition on.
 type usedField struct {
 	id fieldID
-	*table
+	table
 }
 
 // addresses are the rows of a packet's addresses, each looked up when it is first asked for.
@@ -134,19 +112,62 @@ type addresses struct {
 }
 
 // match returns the terms w*64 to w*64+63 that match, as bits.
+//
+// The value of a field is below fieldValues. What stands in a transport header has none if that header is not in the packet
+// (a later fragment) or was not read, or if the protocol has no such thing. All of them are read here: a call for each would
+// cost more than the rest.
 func (m *matcher) match(p *hook.Packet, w int, a *addresses) uint64 {
-	c := m.terms[w]
-	for i := range m.fields {
-		f := &m.fields[i]
+	c, h := m.terms[w], &p.Headers
+	ports := hasPorts(h)
+	fields := m.fields
+	for i := range fields {
+		f := &fields[i]
 		if c&f.care[w] == 0 {
 			continue
 		}
-		if c &= f.agree(value(f.id, &p.Headers), w); c == 0 {
+		var value uint32
+		switch f.id {
+		case fieldProtocol:
+			value = uint32(h.Proto)
+		case fieldDstPort:
+			value = dstPort(h, ports)
+		case fieldSrcPort:
+			value = srcPort(h, ports)
+		case fieldTCPFlags:
+			if value = noFlags; h.HasL4 && h.Proto == packet.ProtoTCP {
+				value = uint32(h.TCPFlags) & (noFlags - 1)
+			}
+		case fieldICMPType:
+			value = icmpValue(h, h.ICMPType)
+		case fieldICMPCode:
+			value = icmpValue(h, h.ICMPCode)
+		case fieldFragment:
+			value = fragmentValue(h.IPFlags, h.Fragment, h.FragOff)
+		case fieldLength:
+			value = min(h.IPLen, maxLength)
+		case fieldDSCP:
+			value = uint32(h.DSCP) & 63
+		case fieldTTL:
+			value = uint32(h.TTL)
+		case fieldFragOffset:
+			value = uint32(h.FragOff) / 8
+		}
+		if c &= f.agree(value, w); c == 0 {
 			return 0
 		}
 	}
+	if c&m.beyond[w] == 0 {
+		return c
+	}
+	return m.matchBeyond(p, w, a, c)
+}
+
+// matchBeyond returns those of the terms c whose conditions on addresses and on either port match.
+func (m *matcher) matchBeyond(p *hook.Packet, w int, a *addresses, c uint64) uint64 {
 	if t := m.eitherPort; t != nil && c&t.care[w] != 0 {
-		c &= t.agree(value(fieldSrcPort, &p.Headers), w) | t.agree(value(fieldDstPort, &p.Headers), w)
+		h := &p.Headers
+		ports := hasPorts(h)
+		c &= t.agree(srcPort(h, ports), w) | t.agree(dstPort(h, ports), w)
 	}
 	if t := m.source; t != nil && c&t.care[w] != 0 {
 		if a.known&1 == 0 {

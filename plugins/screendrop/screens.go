@@ -98,6 +98,9 @@ func (s *screens) Inspect(p *hook.Packet, f *hook.Finding) hook.Verdict {
 		return hook.Pass
 	}
 	screen, result := s.judge(p)
+	if screen == none {
+		return hook.Pass
+	}
 	return s.answer(p, screen, result, f)
 }
 
@@ -192,6 +195,9 @@ func (s *screens) fragment(p *hook.Packet) (event.Screen, outcome) {
 }
 
 func (s *screens) tcp(p *hook.Packet) (event.Screen, outcome) {
+	if p.TCPFlags&(packet.SYN|packet.FIN|packet.URG) == 0 && p.TCPFlags != 0 {
+		return none, under // no screen is about it: most segments
+	}
 	if screen := s.signatures.flags(&p.Headers); screen != none {
 		return screen, crossed
 	}

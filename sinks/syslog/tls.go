@@ -37,10 +37,11 @@ func (f *tlsFiles) config(host string) (*tls.Config, error) {
 		return nil, err
 	}
 	if f.stamp == nil || !same(stamp, f.stamp) {
-		if f.read, err = f.options.Config(); err != nil {
+		read, err := f.options.Config()
+		if err != nil {
 			return nil, err
 		}
-		f.stamp = stamp
+		f.read, f.stamp = read, stamp
 	}
 	c := f.read.Clone()
 	c.MinVersion = uint16(f.options.MinVersion)

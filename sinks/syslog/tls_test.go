@@ -194,6 +194,38 @@ func TestTLSReload(t *testing.T) {
 	c.expect(want(t, format.Options{}, 1, numbered(10)...))
 }
 
+// TestTLSFilesRestored replaces a file by one that cannot be read as certificates, and puts back the old one with its old
+// modification time, as a restored backup has it.
+func TestTLSFilesRestored(t *testing.T) {
+	f := tlsFiles{options: tlsOptions{MinVersion: tls12}}
+	f.options.CA = testcert.NewAuthority(t).File
+	good, err := os.ReadFile(f.options.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := time.Now().Add(-time.Hour)
+	put := func(text []byte, mtime time.Time) {
+		if err := os.WriteFile(f.options.CA, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(f.options.CA, mtime, mtime); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(good, written)
+	if _, err := f.config("siem"); err != nil {
+		t.Fatal(err)
+	}
+	put([]byte("none"), written.Add(time.Minute))
+	if c, err := f.config("siem"); err == nil || !strings.Contains(err.Error(), "holds no certificate") {
+		t.Errorf("%v, %v", c, err)
+	}
+	put(good, written)
+	if c, err := f.config("siem"); err != nil || c.RootCAs == nil {
+		t.Errorf("%v, %v", c, err)
+	}
+}
+
 // TestTLSCiphertext pins that records are acknowledged by the ciphertext that the peer's kernel has: a peer that does not read
 // takes what fits its buffer, and only whole TLS records count.
 func TestTLSCiphertext(t *testing.T) {

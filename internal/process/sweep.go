@@ -84,16 +84,26 @@ func (s *sweeper) remove(base *safefile.Dir, name string) error {
 		return nil
 	}
 	defer lock.Close() // held until the directory is gone
+	return s.removeLocked(base, dir, name)
+}
+
+// removeLocked removes a directory whose lock is held. A daemon that stops removes its directory before it gives up the lock:
+// whoever has opened the lock before may find the directory gone, which is no error.
+func (s *sweeper) removeLocked(base, dir *safefile.Dir, name string) error {
 	path := base.Path(name)
 	killed, err := killMarked(path)
 	if err != nil {
 		return err
 	}
 	s.groups.sweep(groupName(name))
-	if err := s.empty(dir); err != nil {
-		return err
+	err = s.empty(dir)
+	if err == nil {
+		err = base.Rmdir(name)
 	}
-	if err := base.Rmdir(name); err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	s.log.Info("removed what a daemon has left behind", "directory", path, "processes", killed)

@@ -111,6 +111,35 @@ func put(t *testing.T, path, text string, mode os.FileMode) {
 	}
 }
 
+// TestSweepFindsItGone sweeps a directory that a daemon removes as it stops, between the opening of its lock and the rest.
+func TestSweepFindsItGone(t *testing.T) {
+	parent := t.TempDir()
+	in, err := newInstance(parent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := openBase(parent, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = base.Close() }()
+	name := filepath.Base(in.path)
+	dir, err := base.OpenDir(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = dir.Close() }()
+	if err := in.close(); err != nil {
+		t.Fatal(err)
+	}
+	log := new(logBuffer)
+	s := newSweeper(t)
+	s.log = textLog(log)
+	if err := s.removeLocked(base, dir, name); err != nil || log.String() != "" {
+		t.Errorf("%v, log: %s", err, log.String())
+	}
+}
+
 // TestSweepSparesTheLiving checks that a daemon's directory is left alone as long as the daemon lives, and what is no daemon's
 // always.
 func TestSweepSparesTheLiving(t *testing.T) {

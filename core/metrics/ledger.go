@@ -52,7 +52,7 @@ type Sessions struct {
 	Created uint64 `json:"created"`
 	Closed  uint64 `json:"closed"`
 	GivenUp uint64 `json:"given_up"`   // of Closed: unanswered sessions that made room in a full table
-	Full    uint64 `json:"table_full"` // not created for want of room
+	Full    uint64 `json:"table_full"` // not created because the table was full
 }
 
 // Events is what the gate did with the events of a kind: Offered = RateLimited + Admitted.

@@ -9,7 +9,7 @@ import (
 // legend says what the words of [Ledger.WriteText] mean. Lines fit 100 columns.
 var legend = []struct{ word, meaning string }{
 	{"received", "packets that were read = forwarded + dropped + passed + refused"},
-	{"forwarded", "sent on to the peer interface of a bridge"},
+	{"forwarded", "sent on by the source; always 0, as no source forwards"},
 	{"dropped", "by a policy, screen or filter; in a tap or a capture: would have been"},
 	{"passed", "looked at and let go"},
 	{"refused", "could not be decoded; the causes are listed"},
@@ -17,7 +17,7 @@ var legend = []struct{ word, meaning string }{
 	{"closed", "sessions that ended"},
 	{"active", "sessions that had not ended"},
 	{"given up", "of closed: unanswered sessions that made room in a full table"},
-	{"table full", "sessions not created for want of room"},
+	{"table full", "sessions not created because the table was full"},
 	{"offered", "events that happened = rate limited + admitted"},
 	{"rate limited", "events that [admission] refused: more than the limit of their kind and zone"},
 	{"admitted", "events for the sinks = filtered + queued + over budget + disconnected + closed"},

@@ -38,11 +38,11 @@ func newPluginNew() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "new NAME",
 		Short: "Write a Go module with a sink that works, and its test",
-		Long: `new writes a Go module into the directory pipelined-sink-NAME: a sink that appends to a file, its options, its test. Put your
-destination in the place of the file.`,
+		Long: `new writes a Go module into the directory pipelined-sink-NAME: a sink that appends to a file, its options, its test, and
+test.toml, the options for plugin test. Put your destination in the place of the file.`,
 		Example: `  pipelined plugin new webhook
   cd pipelined-sink-webhook && go mod tidy && go test ./... && go build
-  pipelined plugin test ./pipelined-sink-webhook`,
+  pipelined plugin test --config test.toml ./pipelined-sink-webhook`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m.Name = args[0]

@@ -126,9 +126,13 @@ func TestNew(t *testing.T) {
 			t.Fatalf("go %v: %v\n%s", args, err, out)
 		}
 	}
+	options, err := os.ReadFile(filepath.Join(dir, "test.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	var out bytes.Buffer
 	if err := Test(t.Context(), &out, Options{
-		Command: []string{filepath.Join(dir, "pipelined-sink-webhook")}, Config: []byte("path = \"/dev/null\"\n"), ConfigName: "x.toml",
+		Command: []string{filepath.Join(dir, "pipelined-sink-webhook")}, Config: options, ConfigName: "test.toml",
 		RuntimeDir: dir, Records: 10_000, Patience: 20 * time.Second,
 	}); err != nil || strings.Contains(out.String(), "flaw  ") {
 		t.Errorf("%v\n%s", err, out.String())

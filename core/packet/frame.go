@@ -12,9 +12,10 @@ type Frame struct {
 	Interface uint32
 	// SegmentSize is how many bytes of data each packet carries of which the frame stands for several, as the kernel merges
 	// received TCP segments and cuts those to send only at the device; 0 if the frame is one packet.
-	SegmentSize uint16
-	Outgoing    bool // the frame leaves by the interface, and did not come in on it
-	Link        Link // how Data begins
+	SegmentSize  uint16
+	SegmentProto uint8 // protocol of those packets: [ProtoTCP] or [ProtoUDP]
+	Outgoing     bool  // the frame leaves by the interface, and did not come in on it
+	Link         Link  // how Data begins
 }
 
 // BatchSize is the largest number of frames that a source hands over at once.

@@ -1,14 +1,15 @@
 package packet
 
-// Merge makes the packet count as those that it was merged from, each with so many bytes of data but for the last one, and
-// with headers as long as its own: [Frame.SegmentSize]. frame is what the packet was decoded from.
-func (h *Headers) Merge(segment uint16, frame []byte) {
-	header := h.transportHeader(frame)
-	if segment == 0 || header == 0 || h.DataLen <= header {
+// Merge makes the packet that was decoded from f count as those that it was merged from: see [Frame.SegmentSize]. Their
+// headers are as long as its own. What is merged inside of a tunnel counts as one packet: the segments are not those of the
+// outer header.
+func (h *Headers) Merge(f *Frame) {
+	header := h.transportHeader(f.Data)
+	if f.SegmentSize == 0 || f.SegmentProto != h.Proto || header == 0 || h.DataLen <= header {
 		return
 	}
 	data := h.DataLen - header
-	more := (data - 1) / uint32(segment)
+	more := (data - 1) / uint32(f.SegmentSize)
 	h.MorePackets, h.MoreBytes = uint16(more), more*(h.IPLen-data)
 }
 

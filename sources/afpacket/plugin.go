@@ -29,7 +29,7 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 		Live:       true,
 		Open: func(_ context.Context, zones *zone.Table) (source.Source, error) {
 			c := Config{
-				Workers: o.Workers, RingSize: int64(o.Ring), SnapLength: o.SnapLength, Incoming: o.Direction == in,
+				Workers: o.Workers, RingSize: int(o.Ring), SnapLength: o.SnapLength, Incoming: o.Direction == in,
 				Promiscuous: o.Promiscuous, Warn: env.Warn,
 			}
 			for _, name := range o.Interfaces {

@@ -22,7 +22,8 @@ type Queue struct {
 	warn     func(msg string, args ...any)
 	attached atomic.Pointer[attachment] // stored by the source's goroutine
 
-	current *attachment // what the worker reads
+	current *attachment // what was attached when the worker looked last
+	sockets []*socket   // that the worker reads: those of current, and of interfaces that have just gone
 	polled  []unix.PollFd
 	timeout unix.Timespec
 	drained [8]byte
@@ -35,7 +36,8 @@ type Queue struct {
 	forget func() bool     // ends that
 
 	mu   sync.Mutex
-	wake int // eventfd that ends a wait; -1 when it is closed
+	wake int       // eventfd that ends a wait; -1 when it is closed
+	open []*socket // all that were attached and are not closed
 }
 
 // attachment is the set of sockets that a queue reads, until the source attaches another one.
@@ -49,14 +51,21 @@ func newQueue(clock *monotonic.Clock, warn func(string, ...any)) (*Queue, error)
 	if err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	q := &Queue{clock: clock, warn: warn, wake: wake}
-	q.use(&attachment{})
+	q := &Queue{clock: clock, warn: warn, wake: wake, current: new(attachment)}
 	q.attached.Store(q.current)
+	q.use(nil)
 	return q, nil
 }
 
-// attach gives the queue other sockets to read. The worker closes those that it reads no longer.
+// attach gives the queue other sockets to read. It closes those that it does not read any longer.
 func (q *Queue) attach(a *attachment) {
+	q.mu.Lock()
+	for _, s := range a.sockets {
+		if !slices.Contains(q.open, s) {
+			q.open = append(q.open, s)
+		}
+	}
+	q.mu.Unlock()
 	q.attached.Store(a)
 	q.interrupt()
 }
@@ -72,7 +81,6 @@ func (q *Queue) attach(a *attachment) {
 func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Duration) error {
 	q.Release()
 	b.N, b.Coarse = 0, false
-	q.follow()
 	wait := q.collect(b)
 	if b.N > 0 {
 		return nil
@@ -90,31 +98,61 @@ func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Durat
 
 // Release gives the frames of the last Receive back.
 func (q *Queue) Release() {
-	for _, s := range q.current.sockets {
+	for _, s := range q.sockets {
 		s.ring.release()
 	}
 }
 
-// follow goes over to what is attached, and closes the sockets that are not part of it.
-func (q *Queue) follow() {
+// follow goes over to what is attached. Sockets that are not part of it any longer are read until the kernel has nothing more
+// of them.
+func (q *Queue) follow(now int64) {
 	a := q.attached.Load()
 	if a == q.current {
 		return
 	}
-	for _, s := range q.current.sockets {
-		if !slices.Contains(a.sockets, s) {
+	q.current = a
+	q.mu.Lock()
+	open := slices.Clone(q.open)
+	q.mu.Unlock()
+	reading := slices.Clone(a.sockets)
+	for _, s := range open {
+		switch {
+		case slices.Contains(a.sockets, s):
+		case slices.Contains(q.sockets, s):
+			if s.leaves == 0 {
+				s.leaves = now + int64(reorder)
+			}
+			reading = append(reading, s)
+		default: // it came and went between two looks
 			q.retire(s)
 		}
 	}
-	q.use(a)
+	q.use(reading)
 }
 
-func (q *Queue) use(a *attachment) {
-	q.current = a
+func (q *Queue) use(sockets []*socket) {
+	q.sockets = sockets
 	q.polled = append(q.polled[:0], unix.PollFd{Fd: int32(q.wake), Events: unix.POLLIN})
-	for _, s := range a.sockets {
+	for _, s := range sockets {
 		q.polled = append(q.polled, unix.PollFd{Fd: int32(s.fd), Events: unix.POLLIN})
 	}
+}
+
+// retireLeft closes the sockets of interfaces that have gone, when nothing is left in them. It reports whether there are
+// others of them.
+func (q *Queue) retireLeft(now int64) (more bool) {
+	for _, s := range q.sockets {
+		if s.leaves == 0 {
+			continue
+		}
+		if s.leaves > now || s.ring.ready() {
+			more = true
+			continue
+		}
+		q.retire(s)
+		q.use(slices.DeleteFunc(slices.Clone(q.sockets), func(other *socket) bool { return other == s }))
+	}
+	return more
 }
 
 // retire closes a socket and keeps what the kernel has counted.
@@ -122,6 +160,9 @@ func (q *Queue) retire(s *socket) {
 	if err := errors.Join(q.count(s), s.close()); err != nil {
 		q.warn("closing a packet socket failed", "error", err)
 	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.open = slices.DeleteFunc(q.open, func(other *socket) bool { return other == s })
 }
 
 // count adds what the kernel has counted for a socket. Safe for concurrent use.
@@ -136,11 +177,16 @@ func (q *Queue) count(s *socket) error {
 // clocks of the batch. It returns how long the next packet has to wait for others, negative if there is none.
 func (q *Queue) collect(b *packet.Batch) (wait time.Duration) {
 	now, wall := q.clock.Read()
+	q.follow(now)
+	leaving := q.retireLeft(now)
 	offset, settled := wall-now, now // what was received until then is here
-	if len(q.current.sockets) > 1 {
+	if len(q.sockets) > 1 {
 		settled -= int64(reorder)
 	}
 	wait = -1
+	if leaving {
+		wait = reorder
+	}
 	var bytes, malformed uint64
 	for b.N < packet.BatchSize {
 		s, received, sure := q.earliest()
@@ -152,7 +198,8 @@ func (q *Queue) collect(b *packet.Batch) (wait time.Duration) {
 			sure = true // stamped by a wall clock that has been set back since
 		}
 		if !sure && received > settled {
-			wait = time.Duration(received - settled)
+			// Not for each packet by itself: a few milliseconds later there are more.
+			wait = max(time.Duration(received-settled), blockAge*time.Millisecond/2)
 			break
 		}
 		received = min(received, now)
@@ -184,7 +231,7 @@ const reorder = 4 * blockAge * time.Millisecond
 // socket can have an earlier one that the kernel has not handed over yet.
 func (q *Queue) earliest() (first *socket, received int64, sure bool) {
 	sure = true
-	for _, s := range q.current.sockets {
+	for _, s := range q.sockets {
 		if !s.ring.ready() {
 			sure = false
 			continue
@@ -193,7 +240,7 @@ func (q *Queue) earliest() (first *socket, received int64, sure bool) {
 			first, received = s, t
 		}
 	}
-	return first, received, sure || len(q.current.sockets) == 1
+	return first, received, sure || len(q.sockets) == 1
 }
 
 // wait sleeps until there may be frames.
@@ -211,7 +258,7 @@ func (q *Queue) wait(ctx context.Context, timeout time.Duration) error {
 		q.timeout = unix.NsecToTimespec(timeout.Nanoseconds())
 		limit = &q.timeout
 	}
-	for i, s := range q.current.sockets {
+	for i, s := range q.sockets {
 		q.polled[1+i].Events = unix.POLLIN
 		if s.ring.ready() {
 			q.polled[1+i].Events = 0 // it waits for the others
@@ -259,16 +306,34 @@ func (q *Queue) interrupt() {
 	}
 }
 
-// close closes the sockets and the eventfd. The worker has stopped.
+// close closes all sockets and the eventfd. The worker has stopped.
 func (q *Queue) close() error {
 	if q.forget != nil {
 		q.forget()
 	}
-	q.attached.Store(&attachment{ended: true})
-	q.follow()
+	q.mu.Lock()
+	open := slices.Clone(q.open)
+	q.mu.Unlock()
+	for _, s := range open {
+		q.retire(s)
+	}
+	q.use(nil)
+	q.current = &attachment{ended: true}
+	q.attached.Store(q.current)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	err := unix.Close(q.wake)
 	q.wake = -1
+	return err
+}
+
+// countAll reads the kernel's counters of all sockets. Safe for concurrent use.
+func (q *Queue) countAll() (err error) {
+	q.mu.Lock()
+	open := slices.Clone(q.open)
+	q.mu.Unlock()
+	for _, s := range open {
+		err = errors.Join(err, q.count(s))
+	}
 	return err
 }

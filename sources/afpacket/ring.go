@@ -42,6 +42,9 @@ const (
 	superType   = 1
 	superSize   = 4
 	superECN    = 0x80 // a bit of the type
+	superTCP4   = 1
+	superTCP6   = 4
+	superUDP    = 5
 )
 
 const (
@@ -129,7 +132,7 @@ func (r *ring) take(f *packet.Frame) (ok bool) {
 	if sound {
 		*f = packet.Frame{Data: r.mem[at+mac : at+mac+cut : at+mac+cut], Wire: wire}
 		if r.super {
-			f.SegmentSize = r.segmentSize(at + mac - superHeader)
+			f.SegmentSize, f.SegmentProto = r.segment(at + mac - superHeader)
 		}
 		f.Outgoing = r.mem[at+addressType] == unix.PACKET_OUTGOING
 		r.link(f, at, mac, net, status)
@@ -149,12 +152,15 @@ func (r *ring) take(f *packet.Frame) (ok bool) {
 	return sound
 }
 
-// segmentSize returns how much data each of the packets carries that a packet stands for, 0 if it is only itself.
-func (r *ring) segmentSize(off int) uint16 {
-	if r.mem[off+superType]&^superECN == 0 {
-		return 0
+// segment returns how much data each of the packets carries that a packet stands for, and their protocol; 0 if it is only itself.
+func (r *ring) segment(off int) (size uint16, proto uint8) {
+	switch r.mem[off+superType] &^ superECN {
+	case superTCP4, superTCP6:
+		return r.uint16(off + superSize), packet.ProtoTCP
+	case superUDP:
+		return r.uint16(off + superSize), packet.ProtoUDP
 	}
-	return r.uint16(off + superSize)
+	return 0, 0
 }
 
 // link settles how the frame begins. The kernel hands an interface's own header over as it is: an Ethernet header without the

@@ -10,8 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// blockSize is the size of a block of a ring. A packet of the largest snap length fits.
-const blockSize = 256 << 10
+// blockSize returns the size of the blocks of a ring: some packets of the snap length fit in one. The kernel hands over a block
+// after [blockAge] however little is in it, so that a ring lasts for as many such times as it has blocks.
+func blockSize(snapLength int) int {
+	size := minBlock
+	for size < 2*(snapLength+packetOverhead) {
+		size *= 2
+	}
+	return size
+}
+
+const (
+	minBlock       = 32 << 10
+	packetOverhead = 256 // more than the headers in front of a packet and of a block
+)
 
 // blockAge is after how many milliseconds the kernel hands over a block that is not full. It bounds how late a packet is
 // read when there are few.
@@ -25,6 +37,10 @@ type socket struct {
 	index uint32 // the kernel's, of the interface
 	id    uint32 // of the interface as frames carry it
 
+	// leaves is until when packets of an interface that has gone may be handed over, on the clock of the queue; 0 while the
+	// interface is there. The worker's.
+	leaves int64
+
 	mu     sync.Mutex // held while the kernel's counters are read and the socket is closed
 	closed bool
 }
@@ -33,12 +49,13 @@ type socket struct {
 type socketOptions struct {
 	index       int    // the kernel's, of the interface
 	id          uint32 // of the interface as frames carry it
-	ringSize    int64
+	ringSize    int
+	blockSize   int
 	incoming    bool // packets that leave are not wanted
 	promiscuous bool
 }
 
-// openSocket opens a socket. It receives nothing until it is bound and its cut is set.
+// openSocket opens a socket whose ring has blocks of that size. It receives nothing until it is bound and its cut is set.
 func openSocket(o socketOptions) (_ *socket, err error) {
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if errors.Is(err, unix.EPERM) {
@@ -56,19 +73,19 @@ func openSocket(o socketOptions) (_ *socket, err error) {
 	if err := s.prepare(o); err != nil {
 		return nil, err
 	}
-	blocks := int(o.ringSize / blockSize)
+	blocks := o.ringSize / o.blockSize
 	request := unix.TpacketReq3{
-		Block_size: blockSize, Block_nr: uint32(blocks), Retire_blk_tov: blockAge,
-		Frame_size: packetSlot, Frame_nr: uint32(blocks * (blockSize / packetSlot)),
+		Block_size: uint32(o.blockSize), Block_nr: uint32(blocks), Retire_blk_tov: blockAge,
+		Frame_size: packetSlot, Frame_nr: uint32(blocks * (o.blockSize / packetSlot)),
 	}
 	if err := unix.SetsockoptTpacketReq3(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &request); err != nil {
 		return nil, fmt.Errorf("receive ring of %d bytes: %w", o.ringSize, err)
 	}
-	s.mem, err = unix.Mmap(fd, 0, blocks*blockSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	s.mem, err = unix.Mmap(fd, 0, blocks*o.blockSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("map the receive ring: %w", err)
 	}
-	s.ring = newRing(s.mem, blockSize, true)
+	s.ring = newRing(s.mem, o.blockSize, true)
 	return s, nil
 }
 

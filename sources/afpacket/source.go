@@ -18,10 +18,10 @@ import (
 // Config says what to read.
 type Config struct {
 	Interfaces []Interface
-	Workers    int   // queues, each with a socket on every interface
-	RingSize   int64 // bytes of the ring of one socket
-	SnapLength int   // bytes of a packet that are read
-	Incoming   bool  // packets that leave by an interface are not read
+	Workers    int  // queues, each with a socket on every interface
+	RingSize   int  // bytes of the ring of one socket
+	SnapLength int  // bytes of a packet that are read
+	Incoming   bool // packets that leave by an interface are not read
 	// Promiscuous receives what is addressed to other stations.
 	Promiscuous bool
 	// Warn is told, from a goroutine of the source, what an operator should know when it happens: a message and pairs of
@@ -133,6 +133,7 @@ func (s *Source) Close() error {
 // release closes what is open. The source's goroutine does not run.
 func (s *Source) release() error {
 	var errs []error
+	s.attach() // the queues close what they were given
 	for _, q := range s.queues {
 		errs = append(errs, q.close())
 	}
@@ -210,7 +211,7 @@ func (s *Source) find(l *link) error {
 	}
 	index := found.Attrs().Index
 	var sockets []*socket
-	if nsErr := s.namespace.Run(func() { sockets, err = s.open(l, index) }); nsErr != nil {
+	if nsErr := s.namespace.Run(func() { sockets, err = s.open(l, found.Attrs()) }); nsErr != nil {
 		err = errors.Join(err, nsErr)
 	}
 	if err != nil {
@@ -229,8 +230,10 @@ func (s *Source) find(l *link) error {
 }
 
 // open opens a socket per queue on an interface that is up.
-func (s *Source) open(l *link, index int) (_ []*socket, err error) {
+func (s *Source) open(l *link, attrs *netlink.LinkAttrs) (_ []*socket, err error) {
 	var sockets []*socket
+	// What leaves by the loopback interface comes in on it.
+	incoming := s.config.Incoming || attrs.RawFlags&unix.IFF_LOOPBACK != 0
 	defer func() {
 		if err != nil {
 			for _, opened := range sockets {
@@ -240,7 +243,8 @@ func (s *Source) open(l *link, index int) (_ []*socket, err error) {
 	}()
 	for range s.queues {
 		opened, err := openSocket(socketOptions{
-			index: index, id: l.ID, ringSize: s.config.RingSize, incoming: s.config.Incoming, promiscuous: s.config.Promiscuous,
+			index: attrs.Index, id: l.ID, ringSize: s.config.RingSize, blockSize: blockSize(s.config.SnapLength), incoming: incoming,
+			promiscuous: s.config.Promiscuous,
 		})
 		if err != nil {
 			return nil, err
@@ -250,11 +254,11 @@ func (s *Source) open(l *link, index int) (_ []*socket, err error) {
 			return nil, err
 		}
 	}
-	if err := join(sockets, s.config.Incoming); err != nil {
+	if err := join(sockets, incoming); err != nil {
 		return nil, err
 	}
 	for _, opened := range sockets { // from here on, and not before they share the packets
-		if err := opened.cut(s.config.SnapLength, s.config.Incoming); err != nil {
+		if err := opened.cut(s.config.SnapLength, incoming); err != nil {
 			return nil, err
 		}
 	}

@@ -38,9 +38,7 @@ func (s *Source) Status() any {
 // count reads the kernel's counters.
 func (s *Source) count() (err error) {
 	for _, q := range s.queues {
-		for _, sock := range q.attached.Load().sockets {
-			err = errors.Join(err, q.count(sock))
-		}
+		err = errors.Join(err, q.countAll())
 	}
 	return err
 }

@@ -34,6 +34,7 @@ type live struct {
 	conn    atomic.Pointer[grpc.ClientConn]
 	sink    sinkv1.SinkClient
 	output  *process.Output
+	drained chan struct{}   // closed when what it prints is read to the end
 	pay     func(bytes int) // waits until so much output may be read
 	lists   *rate.Limiter
 	started time.Time
@@ -70,7 +71,7 @@ func launch(ctx context.Context, c launchConfig) (*live, *sinkv1.ConfigureRespon
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timing.start, errStart)
 	defer cancel()
 	p := &live{
-		process: proc, output: c.output, pay: c.output.Pay, started: time.Now(), timing: c.timing, verdict: func(error) {},
+		process: proc, output: c.output, drained: make(chan struct{}), pay: c.output.Pay, started: time.Now(), timing: c.timing, verdict: func(error) {},
 		reopen: make(chan struct{}, 1), lists: rate.NewLimiter(rate.Limit(c.timing.lists), listBurst),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -117,7 +118,7 @@ func (p *live) config(c launchConfig) *plugin.ClientConfig {
 				return nil, err
 			}
 			p.process.Env = template.Env
-			return &command{process: p.process, path: c.options.Command[0], dir: dir, prints: c.output.Writer()}, nil
+			return &command{process: p.process, path: c.options.Command[0], dir: dir, prints: c.output.Writer(), drained: p.drained}, nil
 		},
 	}
 }
@@ -176,6 +177,7 @@ func (p *live) explain(err error) error {
 	}
 	if p.ends() {
 		err = fmt.Errorf("the plugin has ended, %s: %w", p.process.Exit(), err)
+		p.soon(p.drained)
 	}
 	if lines := p.output.Last(); len(lines) > 0 {
 		err = fmt.Errorf("%w; it said last: %s", err, lines[len(lines)-1])
@@ -221,11 +223,14 @@ func (p *live) watch(every, patience time.Duration, reap func()) {
 }
 
 // ends waits a moment for the process to end, after its connection has ended.
-func (p *live) ends() bool {
+func (p *live) ends() bool { return p.soon(p.process.Done()) }
+
+// soon waits a moment for a channel to be closed, and reports whether it was.
+func (p *live) soon(closed <-chan struct{}) bool {
 	timer := time.NewTimer(p.timing.stop)
 	defer timer.Stop()
 	select {
-	case <-p.process.Done():
+	case <-closed:
 		return true
 	case <-timer.C:
 		return false

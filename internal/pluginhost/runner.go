@@ -16,15 +16,22 @@ import (
 // command lets go-plugin run a process.
 type command struct {
 	process *process.Process
-	path    string    // of the executable
-	dir     string    // of its socket
-	prints  io.Writer // takes what it prints on standard output after the handshake
+	path    string        // of the executable
+	dir     string        // of its socket
+	prints  io.Writer     // takes what it prints on standard output after the handshake
+	drained chan struct{} // closed when both outputs are read to the end
 }
 
 var _ runner.Runner = (*command)(nil)
 
 // Start starts the process. It waits for nothing, so the context is of no use.
-func (c *command) Start(context.Context) error { return c.process.Start() }
+func (c *command) Start(context.Context) error {
+	err := c.process.Start()
+	if err != nil {
+		close(c.drained) // go-plugin reads nothing, and does not call Wait
+	}
+	return err
+}
 
 // Kill kills the process. go-plugin calls it when the handshake has failed, which is the better reason.
 func (c *command) Kill(context.Context) error {
@@ -32,8 +39,9 @@ func (c *command) Kill(context.Context) error {
 	return nil
 }
 
-// Wait waits for the process to end.
+// Wait waits for the process to end. go-plugin calls it once, when it has read both outputs to the end.
 func (c *command) Wait(context.Context) error {
+	close(c.drained)
 	<-c.process.Done()
 	return c.process.Err()
 }

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lingering is how long the output of a process that has ended is still read, should something else hold it open.
-const lingering = 100 * time.Millisecond
+// lingering is how long the output of a process that has ended is still read, should something else hold it open. What is not
+// read by then is lost: it is long enough for a full pipe at the limit of an [Output], and for a reader on a busy machine.
+const lingering = time.Second
 
 // Process is one run of an executable, in a process group of its own that ends with it. [Supervisor.Process] makes it.
 //

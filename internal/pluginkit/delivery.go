@@ -162,12 +162,16 @@ func pid(sink *pluginhost.Sink) int { return sink.Status().(pluginhost.Status).P
 func takesAgain(ctx context.Context, sink *pluginhost.Sink) error {
 	s := sinktest.NewStream(nil)
 	s.Append(sinktest.Records(11, 10_000)...)
+	running, cancel := context.WithCancel(ctx)
+	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx, sink) }()
-	if err := s.WaitAcked(ctx, 1); err != nil {
-		return errors.Join(err, <-ended)
+	go func() { ended <- s.Run(ctx, sink); cancel() }()
+	if err := s.WaitAcked(running, 1); err != nil {
+		return errors.Join(<-ended, err)
 	}
-	if err := syscall.Kill(pid(sink), syscall.SIGKILL); err != nil {
+	if err := kill(pid(sink)); errors.Is(err, syscall.ESRCH) {
+		return errors.Join(errors.New("the process has ended before it was killed"), <-ended)
+	} else if err != nil {
 		return err
 	}
 	if err := <-ended; err == nil {
@@ -178,6 +182,14 @@ func takesAgain(ctx context.Context, sink *pluginhost.Sink) error {
 	again.Append(sinktest.Records(11, 10_000)...)
 	again.Drain()
 	return finish(ctx, again, sink, 10_000)
+}
+
+// kill kills a process. The number 0 stands for none; for kill(2) it is the process group of the caller.
+func kill(pid int) error {
+	if pid == 0 {
+		return syscall.ESRCH
+	}
+	return syscall.Kill(pid, syscall.SIGKILL)
 }
 
 // nonsense sends a batch that cannot be read and returns what the plugin does.

@@ -142,6 +142,8 @@ type Env struct {
 	Names   *NameBuilder
 	// Live is false for a capture: Time then is the packets' own.
 	Live bool
+	// EgressByPrefix is true if prefixes alone tell the zone that a packet goes to.
+	EgressByPrefix bool
 }
 
 // NameBuilder collects the names that the ids in records stand for, across all hooks of a pipeline, so that ids do not

@@ -8,7 +8,7 @@ import (
 // Names returns the names for the ids that records of this configuration carry. It opens nothing.
 func (p *Plan) Names() *event.Names {
 	b := hook.NewNameBuilder()
-	p.hooks(p.file.Pipeline.Hooks, hook.Env{Workers: 1, Zones: p.zones, Apps: p.apps, Names: b, Live: p.live})
+	p.hooks(p.file.Pipeline.Hooks, p.hookEnv(1, b))
 	return p.names(b)
 }
 

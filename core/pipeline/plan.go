@@ -88,7 +88,7 @@ func NewPlan(f *config.File, problems *config.Problems, o Options) *Plan {
 		p.checkWiring()
 	}
 	if f.Complete("zones") { // otherwise hooks would miss zones that are there
-		p.checked = p.hooks(f.Hooks, hook.Env{Workers: 1, Zones: p.zones, Apps: p.apps, Names: hook.NewNameBuilder(), Live: p.live})
+		p.checked = p.hooks(f.Hooks, p.hookEnv(1, hook.NewNameBuilder()))
 		p.checkHooks(p.checked)
 	} else if len(f.Hooks) > 0 {
 		f.Hooks[0].Section.Warnf("", "hooks are checked when the tables of zones are right")
@@ -130,6 +130,20 @@ func (p *Plan) planSources() {
 	if p.live && captures > 0 {
 		p.file.Pipeline.Sources[0].Section.Errorf("", "live sources and a capture cannot be chained together: they have different clocks")
 	}
+}
+
+// hookEnv returns what hooks may know.
+func (p *Plan) hookEnv(workers int, names *hook.NameBuilder) hook.Env {
+	return hook.Env{
+		Workers: workers, Zones: p.zones, Apps: p.apps, Names: names, Live: p.live, EgressByPrefix: p.egressByPrefix(),
+	}
+}
+
+// egressByPrefix reports whether prefixes alone tell the zone that a packet goes to: no source reads packets as they leave an
+// interface. A source of several interfaces is taken to read each packet where it comes in.
+func (p *Plan) egressByPrefix() bool {
+	leaving := func(s plannedSource) bool { return s.Live && !s.Incoming && len(s.Interfaces) == 1 }
+	return len(p.sources) > 0 && !slices.ContainsFunc(p.sources, leaving)
 }
 
 // hooks builds hooks.

@@ -77,7 +77,7 @@ func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
 func (pl *Pipeline) build(queues []source.FrameSource) error {
 	p := pl.plan
 	builder := hook.NewNameBuilder()
-	pl.hooks = p.hooks(p.file.Pipeline.Hooks, hook.Env{Workers: len(queues), Zones: p.zones, Apps: p.apps, Names: builder, Live: p.live})
+	pl.hooks = p.hooks(p.file.Pipeline.Hooks, p.hookEnv(len(queues), builder))
 	names := p.names(builder)
 
 	gate := admission.Config{Options: p.file.Admission, Lanes: len(queues), Wait: !p.live, Generation: generation}

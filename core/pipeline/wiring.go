@@ -55,7 +55,9 @@ func (p *Plan) checkReader(c *config.Component, name string, readers map[uint32]
 		key = "interface"
 	}
 	index := p.zones.Index(name)
-	if other := readers[index]; other.source != "" {
+	if other := readers[index]; other == (reader{c.Name, name}) {
+		return // the source finds what its own list has twice
+	} else if other.source != "" {
 		as := ""
 		if other.name != name {
 			as = ", as " + other.name

@@ -17,10 +17,14 @@ func readers() *Registry {
 	read := func(live bool) func(sdk.Config, source.Env) source.Configured {
 		return func(cfg sdk.Config, _ source.Env) source.Configured {
 			var o struct {
-				Interface string `toml:"interface"`
+				Interface  string   `toml:"interface"`
+				Interfaces []string `toml:"interfaces"`
 			}
 			cfg.Decode(&o)
-			return source.Configured{Interfaces: []string{o.Interface}, Live: live}
+			if o.Interfaces == nil {
+				o.Interfaces = []string{o.Interface}
+			}
+			return source.Configured{Interfaces: o.Interfaces, Live: live}
 		}
 	}
 	return &Registry{
@@ -58,6 +62,7 @@ func TestWiring(t *testing.T) {
 			"4:23: warning: sources.a.interface: lo carries what this host sends to itself, and nothing of the network",
 			"5:23: warning: sources.b.interface: lo carries what this host sends to itself, and nothing of the network",
 			"5:23: sources.b.interface: lo is read by sources.a already: every packet would be seen twice"}},
+		{"a list with one twice", "[pipeline]\nsources = ['a']\n[sources]\na = { plugin = 'tap', interfaces = ['lan0', 'lan0'] }\n", nil},
 		{"two judges", "[pipeline]\nhooks = ['a', 'c', 'b']\n[hooks]\na = { plugin = 'judge' }\nb = { plugin = 'judge' }\nc = { plugin = 'look' }\n", []string{
 			"5:1: warning: hooks.b: hooks.a decides about sessions already: of a session that both permit, the log and the timeout are those that this one says"}},
 		{"one judge chained", "[pipeline]\nhooks = ['c', 'b']\n[hooks]\na = { plugin = 'judge' }\nb = { plugin = 'judge' }\nc = { plugin = 'look' }\n", []string{
@@ -74,6 +79,26 @@ func TestWiring(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestEgressByPrefix tells hooks whether prefixes alone tell the zone that a packet goes to.
+func TestEgressByPrefix(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		sources []plannedSource
+		want    bool
+	}{
+		{"none", nil, false},
+		{"capture", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0"}}}}, true},
+		{"mirror port", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0"}, Live: true, Incoming: true}}}, true},
+		{"one interface", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0"}, Live: true}}}, false},
+		{"all interfaces", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0", "wan0"}, Live: true}}}, true},
+	} {
+		p := Plan{sources: c.sources}
+		if got := p.hookEnv(1, nil).EgressByPrefix; got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
 	}
 }
 

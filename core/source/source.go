@@ -47,6 +47,8 @@ type Configured struct {
 	Interfaces []string
 	// Live is true if packets arrive by themselves; a capture waits for whoever reads it.
 	Live bool
+	// Incoming is true if it never reads packets as they leave an interface, which would tell the zone that they go to.
+	Incoming bool
 	// Open opens the source. It is not called by `pipelined check`.
 	Open func(ctx context.Context, zones *zone.Table) (Source, error)
 }

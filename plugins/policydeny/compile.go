@@ -62,6 +62,9 @@ func compile(o *options, cfg *trackedConfig, env hook.Env) *engine {
 		warnShadowed(cfg, c.engine.policies)
 		c.warnUnused(o)
 		c.warnElsewhere(o)
+		if env.EgressByPrefix {
+			c.warnNoPrefixes(o)
+		}
 		if len(o.Policies) == 0 && o.Default == thenDeny {
 			cfg.Warnf("policy", "there is none: every session is denied; write default = \"permit\" to log sessions and deny none")
 		}

@@ -71,6 +71,23 @@ func (c *compiler) warnElsewhere(o *options) {
 	}
 }
 
+// warnNoPrefixes warns, once for each, of zones that policies name in "to" and that have no prefixes.
+func (c *compiler) warnNoPrefixes(o *options) {
+	without := make(map[string]bool)
+	for _, z := range c.env.Zones.Zones() {
+		without[z.Name] = len(z.Prefixes) == 0 && len(z.Interfaces) > 0
+	}
+	for i := range o.Policies {
+		for j, name := range o.Policies[i].To {
+			if without[name] && o.Policies[i].enabled() {
+				without[name] = false
+				c.cfg.Warnf(policyKey{i, ""}.option("to").element(j),
+					"no packet goes to zone %s: prefixes tell the zone that a packet goes to, and it has none", name)
+			}
+		}
+	}
+}
+
 // elsewhere looks for addresses outside of zones.
 type elsewhere struct {
 	c         *compiler

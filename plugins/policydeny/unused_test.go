@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/zone"
 )
 
@@ -54,17 +55,51 @@ policy = [
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cfg, problems := config.ParseTable("", []byte(c.text))
-			Plugin().Configure(cfg, env)
-			var got []string
-			for _, p := range problems.All() {
-				if got = append(got, p.Key+": "+p.Message); p.Severity != config.Warning {
-					t.Errorf("a mistake: %v", p)
-				}
-			}
-			if diff := cmp.Diff(c.want, got); diff != "" {
+			if diff := cmp.Diff(c.want, warnings(t, c.text, env)); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
+}
+
+// TestNoPrefixes warns once of a zone without prefixes that policies name as the one that packets go to, where nothing else than
+// prefixes would tell.
+func TestNoPrefixes(t *testing.T) {
+	env := testEnv(1)
+	env.Zones = zone.New([]zone.Zone{
+		{ID: trust, Name: "trust", Interfaces: []string{"lan0"}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
+		{ID: untrust, Name: "untrust", Interfaces: []string{"wan0"}},
+	}, nil, nil)
+	const text = `
+policy = [
+{ name = "off", from = "trust", to = "untrust", application = "junos-ssh", then = "permit", enabled = false },
+{ name = "a", from = "trust", to = ["trust", "untrust"], application = "junos-http", then = "permit" },
+{ name = "b", from = "untrust", to = ["untrust", "trust"], application = "junos-http", then = "permit" },
+{ name = "c", from = "untrust", to = "any", then = "deny" },
+]`
+	for _, c := range []struct {
+		byPrefix bool
+		want     []string
+	}{
+		{false, nil},
+		{true, []string{"policy[1].to[1]: no packet goes to zone untrust: prefixes tell the zone that a packet goes to, and it has none"}},
+	} {
+		env.EgressByPrefix = c.byPrefix
+		if diff := cmp.Diff(c.want, warnings(t, text, env)); diff != "" {
+			t.Errorf("by prefix %v: %s", c.byPrefix, diff)
+		}
+	}
+}
+
+// warnings returns the warnings of a table without mistakes.
+func warnings(t *testing.T, text string, env hook.Env) (list []string) {
+	t.Helper()
+	cfg, problems := config.ParseTable("", []byte(text))
+	Plugin().Configure(cfg, env)
+	for _, p := range problems.All() {
+		if list = append(list, p.Key+": "+p.Message); p.Severity != config.Warning {
+			t.Errorf("a mistake: %v", p)
+		}
+	}
+	return list
 }

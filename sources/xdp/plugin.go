@@ -27,6 +27,7 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 	return source.Configured{
 		Interfaces: []string{o.Interface},
 		Live:       true,
+		Incoming:   true,
 		Open: func(_ context.Context, zones *zone.Table) (source.Source, error) {
 			s, err := Open(Config{
 				Device: o.device(), TakeTraffic: o.TakeTraffic, ID: zones.Index(o.Interface), Warn: env.Warn,

@@ -102,8 +102,9 @@ func complete(t *testing.T, p *page, b block) string {
 	case tables.Zones == nil && tables.Sources != nil: // which need not read the interfaces of the zones
 		text += "\n[zones.trust]\nprefixes = [\"10.0.1.0/24\"]\n[zones.untrust]\nprefixes = [\"0.0.0.0/0\", \"::/0\"]\n"
 	case tables.Zones == nil:
-		text += "\n[zones.trust]\ninterfaces = [\"lan0\"]\n[zones.untrust]\ninterfaces = [\"wan0\"]\n" +
-			"[zones.dmz]\ninterfaces = [\"dmz0\"]\n"
+		text += "\n[zones.trust]\ninterfaces = [\"lan0\"]\nprefixes = [\"10.0.1.0/24\"]\n" +
+			"[zones.untrust]\ninterfaces = [\"wan0\"]\nprefixes = [\"0.0.0.0/0\", \"::/0\"]\n" +
+			"[zones.dmz]\ninterfaces = [\"dmz0\"]\nprefixes = [\"192.0.2.0/24\"]\n"
 	}
 	if tables.Sources == nil {
 		tables.Sources = map[string]any{"capture": nil}

@@ -204,6 +204,14 @@ func TestHealth(t *testing.T) {
 		if err := pl.Health(); err != nil {
 			t.Errorf("when it goes on: %v", err)
 		}
+		r.source.blind.Store(true)
+		if err := pl.Losses(); err == nil || err.Error() != "source in: interface lan0 is down" {
+			t.Errorf("a source that cannot read: %v", err)
+		}
+		r.source.blind.Store(false)
+		if err := pl.Losses(); err != nil {
+			t.Errorf("a source that can read again: %v", err)
+		}
 		cancel()
 		<-done
 	})

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -221,8 +222,18 @@ func (pl *Pipeline) Status() Status {
 	return st
 }
 
-// Losses returns an error while a ring overflows, or a source loses packets. Safe for concurrent use.
-func (pl *Pipeline) Losses() error { return pl.watch.health() }
+// Losses returns an error while a ring overflows, or a source loses packets or cannot read. Safe for concurrent use.
+func (pl *Pipeline) Losses() error {
+	errs := []error{pl.watch.health()}
+	for i, src := range pl.sources {
+		if b, ok := src.(source.Blind); ok {
+			if err := b.Blind(); err != nil {
+				errs = append(errs, fmt.Errorf("source %s: %w", pl.plan.sources[i].name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // stuckAfter is how long a worker may make no progress. An idle worker looks up once a second.
 const stuckAfter = 10 * time.Second

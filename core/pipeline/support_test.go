@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"strings"
@@ -22,6 +23,14 @@ import (
 type fakeSource struct {
 	queues []*fakeQueue
 	closed atomic.Bool
+	blind  atomic.Bool
+}
+
+func (s *fakeSource) Blind() error {
+	if s.blind.Load() {
+		return errors.New("interface lan0 is down")
+	}
+	return nil
 }
 
 func (s *fakeSource) Queues() (list []source.FrameSource) {

@@ -33,6 +33,13 @@ type Source interface {
 	Close() error
 }
 
+// Blind is a source that may be unable to read, for a time.
+type Blind interface {
+	// Blind returns an error that says what it does not read just now, such as an interface that is down; nil if it reads all.
+	// Safe for concurrent use; must not block.
+	Blind() error
+}
+
 // Counter is one of a source's own counters.
 type Counter struct {
 	Name  string // as in metrics: "fill_ring_empty"

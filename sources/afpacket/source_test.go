@@ -573,6 +573,9 @@ func TestDownAtTheStart(t *testing.T) {
 	if st := s.States()[0]; st.Condition != Down || st.Opened != 0 {
 		t.Errorf("%+v", st)
 	}
+	if err := s.Blind(); err == nil || err.Error() != "interface tap is down" {
+		t.Errorf("Blind = %v", err)
+	}
 	select {
 	case <-told:
 	default:
@@ -580,6 +583,9 @@ func TestDownAtTheStart(t *testing.T) {
 	}
 	host.SetUp("tap")
 	told.wait(t, s, "up", func(st State) bool { return st.Condition == Up })
+	if err := s.Blind(); err != nil {
+		t.Errorf("Blind = %v", err)
+	}
 	sender.Wire("wire").Send(numbered(1))
 	if f := collect(t, s, 1)[0]; number(f.Data) != 1 {
 		t.Errorf("read % x", f.Data)

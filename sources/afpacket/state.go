@@ -13,6 +13,14 @@ const (
 	Closed  Condition = "closed"
 )
 
+// words says what an interface is doing that is not up.
+func (c Condition) words() string {
+	if c == Waiting {
+		return "is gone or cannot be opened"
+	}
+	return "is " + string(c)
+}
+
 // State describes an interface for its operator.
 type State struct {
 	Interface string    `json:"interface"`

@@ -2,6 +2,7 @@ package afpacket
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/rtflow/pipelined/core/source"
 )
@@ -9,7 +10,10 @@ import (
 // plugged is a Source as the pipeline sees it.
 type plugged struct{ *Source }
 
-var _ source.Source = plugged{}
+var (
+	_ source.Source = plugged{}
+	_ source.Blind  = plugged{}
+)
 
 func (p plugged) Queues() []source.FrameSource {
 	var queues []source.FrameSource
@@ -17,6 +21,17 @@ func (p plugged) Queues() []source.FrameSource {
 		queues = append(queues, q)
 	}
 	return queues
+}
+
+// Blind returns an error that names the interfaces that are not up.
+func (s *Source) Blind() error {
+	var errs []error
+	for _, state := range s.States() {
+		if state.Condition != Up {
+			errs = append(errs, fmt.Errorf("interface %s %s", state.Interface, state.Condition.words()))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Status is the source for its operator.

@@ -1,6 +1,8 @@
 package xdp
 
 import (
+	"fmt"
+
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/xsk"
 )
@@ -8,7 +10,22 @@ import (
 // plugged is a Source as the pipeline sees it.
 type plugged struct{ *Source }
 
-var _ source.Source = plugged{}
+var (
+	_ source.Source = plugged{}
+	_ source.Blind  = plugged{}
+)
+
+// Blind returns an error if the interface is not up.
+func (p plugged) Blind() error {
+	switch s := p.State(); s.Condition {
+	case Up:
+		return nil
+	case Waiting:
+		return fmt.Errorf("interface %s is gone or cannot be opened", s.Interface)
+	default:
+		return fmt.Errorf("interface %s is %s", s.Interface, s.Condition)
+	}
+}
 
 func (p plugged) Queues() []source.FrameSource {
 	var queues []source.FrameSource

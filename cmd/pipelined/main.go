@@ -69,9 +69,9 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "pipelined",
 		Short: "Turn packets into Juniper-style security events and deliver every event admitted",
-		Long: `pipelined looks at packets from network interfaces (AF_XDP) or captures, follows their sessions, applies screens,
-filters and zone policies, and writes what it finds as RT_FLOW, RT_IDS and firewall-filter records. It bounds what a
-flood may cost, counts every event, and holds each record until its destination has taken it.
+		Long: `pipelined looks at packets from network interfaces (packet sockets or AF_XDP) or captures, follows their sessions, applies
+screens, filters and zone policies, and writes what it finds as RT_FLOW, RT_IDS and firewall-filter records. It blocks
+nothing. It bounds what a flood may cost, counts every event, and holds each record until its destination has taken it.
 
 Start with 'pipelined read CAPTURE' to see the events of a capture, or with 'pipelined sample > pipeline.toml'.`,
 		SilenceErrors: true,

@@ -56,7 +56,7 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 	}
 	p := netip.PrefixFrom(addr, int(bits))
 	if p != p.Masked() {
-		return netip.Prefix{}, fmt.Errorf("%s has bits set behind its length: write %s, or %s for the one address", spelling.Quote(text), p.Masked(), addr)
+		return netip.Prefix{}, fmt.Errorf("%s has host bits set: write %s, or %s for the one address", spelling.Quote(text), p.Masked(), addr)
 	}
 	if addr.Is4In6() { // all of these are, with so long a prefix
 		return netip.Prefix{}, fmt.Errorf("%s is IPv4 written as IPv6: write %s/%d", spelling.Quote(text), addr.Unmap(), p.Bits()-96)

@@ -16,7 +16,7 @@ func TestParsePrefix(t *testing.T) {
 		"any":                         `"any" is neither a prefix nor an address`,
 		"::ffff:10.0.0.1":             `"::ffff:10.0.0.1" is IPv4 written as IPv6: write 10.0.0.1`,
 		"::ffff:10.0.0.0/104":         `"::ffff:10.0.0.0/104" is IPv4 written as IPv6: write 10.0.0.0/8`,
-		"::ffff:0:0/90":               `"::ffff:0:0/90" has bits set behind its length: write ::ffc0:0:0/90, or ::ffff:0.0.0.0 for the one address`,
+		"::ffff:0:0/90":               `"::ffff:0:0/90" has host bits set: write ::ffc0:0:0/90, or ::ffff:0.0.0.0 for the one address`,
 		"10.0.0.256":                  `"10.0.0.256" is neither a prefix nor an address`,
 		"10.0.0/8":                    `"10.0.0/8" is no prefix: "10.0.0" is not an address`,
 		"lan/24":                      `"lan/24" is no prefix: "lan" is not an address`,
@@ -29,8 +29,8 @@ func TestParsePrefix(t *testing.T) {
 		"10.0.0.0/255.0.0.0":          `"10.0.0.0/255.0.0.0" has a mask, not a length: write 10.0.0.0/8`,
 		"10.0.0.0/255.0.255.0":        `"10.0.0.0/255.0.255.0" is no prefix: its length must be a number from 0 to 32, not "255.0.255.0"`,
 		"10.0.0.0/99999999999999999":  `"10.0.0.0/99999999999999999" is no prefix: its length must be a number from 0 to 32, not "99999999999999999"`,
-		"10.0.1.7/24":                 `"10.0.1.7/24" has bits set behind its length: write 10.0.1.0/24, or 10.0.1.7 for the one address`,
-		"2001:db8::1/64":              `"2001:db8::1/64" has bits set behind its length: write 2001:db8::/64, or 2001:db8::1 for the one address`,
+		"10.0.1.7/24":                 `"10.0.1.7/24" has host bits set: write 10.0.1.0/24, or 10.0.1.7 for the one address`,
+		"2001:db8::1/64":              `"2001:db8::1/64" has host bits set: write 2001:db8::/64, or 2001:db8::1 for the one address`,
 		"2001:db8:0:0:0:0:0:0:0:0/64": `"2001:db8:0:0:0:0:0:0:0:0/64" is no prefix: "2001:db8:0:0:0:0:0:0:0:0" is not an address`,
 	} {
 		p, err := ParsePrefix(text)

@@ -25,7 +25,7 @@ func TestMistakes(t *testing.T) {
 		{`attach.output = ["trust"]`, "hooks.f.attach.output: unknown key"},
 		{"attach.output-zone = \"trust\"\n" + then(`"reject"`), "reject works on input only"},
 		{`prefix-lists.a = []`, "hooks.f.prefix-lists.a: the list is empty"},
-		{`prefix-lists.a = ["10.0.0.1/8"]`, `hooks.f.prefix-lists.a[0]: "10.0.0.1/8" has bits set behind its length: write 10.0.0.0/8, or 10.0.0.1 for the one address`},
+		{`prefix-lists.a = ["10.0.0.1/8"]`, `hooks.f.prefix-lists.a[0]: "10.0.0.1/8" has host bits set: write 10.0.0.0/8, or 10.0.0.1 for the one address`},
 		{`prefix-lists.a = ["10.0.0.0/8 except"]`, `not "8 except"`},
 		{`term = [{ from = {} }]`, "hooks.f.term[0].name: the term has no name"},
 		{`term = [{ name = "a" }, { name = "a" }]`, `hooks.f.term[1].name: there are two terms of the name "a"`},

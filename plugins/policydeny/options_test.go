@@ -41,7 +41,7 @@ func TestMistakes(t *testing.T) {
 		{"addresses", policy(name, from, to, `source = ["10.0.0.0/33", "10.0.0.1/8", "10.0.0.256", "fe80::1%eth0", "servrs"]`, then,
 			`[hooks.policies.addresses]`, `servers = "192.0.2.0/24"`),
 			`6:11: hooks.policies.policy[0].source[0]: "10.0.0.0/33" is too long: an IPv4 prefix has at most 32 bits
-6:26: hooks.policies.policy[0].source[1]: "10.0.0.1/8" has bits set behind its length: write 10.0.0.0/8, or 10.0.0.1 for the one address
+6:26: hooks.policies.policy[0].source[1]: "10.0.0.1/8" has host bits set: write 10.0.0.0/8, or 10.0.0.1 for the one address
 6:40: hooks.policies.policy[0].source[2]: "10.0.0.256" is neither a prefix nor an address
 6:54: hooks.policies.policy[0].source[3]: "fe80::1%eth0" names an interface, which no packet does: leave out %eth0
 6:70: hooks.policies.policy[0].source[4]: no address or address set is called "servrs"; did you mean "servers"?`},

@@ -30,7 +30,7 @@ type Ledger struct {
 type Packets struct {
 	Received  uint64            `json:"received"`
 	Bytes     uint64            `json:"bytes"`
-	Forwarded uint64            `json:"forwarded"` // sent on to the peer interface
+	Forwarded uint64            `json:"forwarded"` // sent on by the source; always 0, as no source forwards
 	Dropped   uint64            `json:"dropped"`   // by a hook's verdict (in a tap or a capture: would have been)
 	Passed    uint64            `json:"passed"`    // looked at and let go
 	Refused   uint64            `json:"refused"`   // not decodable

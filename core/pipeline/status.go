@@ -168,7 +168,7 @@ type SinkStatus struct {
 	InFlight   uint64    `json:"in_flight"`
 	LagRecords uint64    `json:"lag_records"` // not handed to the sink yet
 	LagSeconds float64   `json:"lag_seconds"` // age of the oldest record that is not acknowledged
-	// OverflowSince is when the ring began to lose records for want of room, Overflow how many since; absent: it does not.
+	// OverflowSince is when the ring began to lose records because it was full, Overflow how many since; absent: it does not.
 	OverflowSince time.Time `json:"overflow_since,omitzero"`
 	Overflow      uint64    `json:"overflow,omitempty"`
 	Up            bool      `json:"up"`    // it runs, and does not wait for its destination

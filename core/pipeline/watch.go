@@ -75,7 +75,7 @@ func (l *loss) lost() uint64 {
 type watch struct {
 	log   *slog.Logger
 	sinks []string
-	// read returns what each ring has lost for want of room, and what each source has lost.
+	// read returns what each ring has lost because it was full, and what each source has lost.
 	read func() (rings []uint64, sources map[string]uint64)
 
 	mu      sync.Mutex

@@ -14,7 +14,7 @@ type Table struct {
 	secret  flowhash.Key
 	seconds seconds
 	turns   []turn // by worker
-	// fullAt is when a session was last refused or given up for want of room, in ns and to a wheel slot; 0 = never.
+	// fullAt is when a session was last refused or given up because the table was full, in ns and to a wheel slot; 0 = never.
 	fullAt atomic.Int64
 	// large is set when there have been so many sessions that caches do not hold them, see [Table.Prefetch].
 	large atomic.Bool

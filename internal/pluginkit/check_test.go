@@ -142,6 +142,12 @@ func TestNew(t *testing.T) {
 			t.Fatalf("go %v: %v\n%s", args, err, out)
 		}
 	}
+	var refusal bytes.Buffer
+	if err := Test(t.Context(), &refusal, Options{
+		Command: []string{filepath.Join(dir, "pipelined-sink-webhook")}, RuntimeDir: dir, Patience: 20 * time.Second,
+	}); err == nil || !strings.Contains(refusal.String(), "path: missing") {
+		t.Errorf("without a path: %v\n%s", err, &refusal)
+	}
 	options, err := os.ReadFile(filepath.Join(dir, "test.toml"))
 	if err != nil {
 		t.Fatal(err)

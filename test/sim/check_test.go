@@ -73,7 +73,7 @@ func (o *output) after(pending []*occurrence) {
 	}
 }
 
-// refusals checks that telemetry was refused for want of room only: its own, that of all telemetry, or the whole ring's.
+// refusals checks that telemetry was refused only because its own share, that of all telemetry, or the whole ring was full.
 func (o *output) refusals(led *admission.SinkLedger, state *replay.State, full bool) {
 	b, l := &o.books, o.plan.limits
 	telemetry := 0

@@ -140,9 +140,9 @@ func (p *Plan) hookEnv(workers int, names *hook.NameBuilder) hook.Env {
 }
 
 // egressByPrefix reports whether prefixes alone tell the zone that a packet goes to: no source reads packets as they leave an
-// interface. A source of several interfaces is taken to read each packet where it comes in.
+// interface.
 func (p *Plan) egressByPrefix() bool {
-	leaving := func(s plannedSource) bool { return s.Live && !s.Incoming && len(s.Interfaces) == 1 }
+	leaving := func(s plannedSource) bool { return s.Live && !s.Incoming }
 	return len(p.sources) > 0 && !slices.ContainsFunc(p.sources, leaving)
 }
 

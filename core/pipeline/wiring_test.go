@@ -93,7 +93,8 @@ func TestEgressByPrefix(t *testing.T) {
 		{"capture", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0"}}}}, true},
 		{"mirror port", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0"}, Live: true, Incoming: true}}}, true},
 		{"one interface", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0"}, Live: true}}}, false},
-		{"all interfaces", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0", "wan0"}, Live: true}}}, true},
+		{"all interfaces", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0", "wan0"}, Live: true, Incoming: true}}}, true},
+		{"several interfaces, both directions", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0", "wan0"}, Live: true}}}, false},
 	} {
 		p := Plan{sources: c.sources}
 		if got := p.hookEnv(1, nil).EgressByPrefix; got != c.want {

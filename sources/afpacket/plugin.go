@@ -27,6 +27,7 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 	return source.Configured{
 		Interfaces: o.Interfaces,
 		Live:       true,
+		Incoming:   o.Direction == in,
 		Open: func(_ context.Context, zones *zone.Table) (source.Source, error) {
 			c := Config{
 				Workers: o.Workers, RingSize: int(o.Ring), SnapLength: o.SnapLength, Incoming: o.Direction == in,

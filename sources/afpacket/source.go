@@ -294,7 +294,7 @@ func (s *Source) note(l *link, found netlink.Link) {
 	l.state.Index, l.state.MTU, l.state.Renamed = attrs.Index, attrs.MTU, renamed
 	s.mu.Unlock()
 	if news {
-		s.config.Warn("interface has another name now, and is read on", "interface", l.Name, "name", attrs.Name)
+		s.config.Warn("interface has another name now", "interface", l.Name, "name", attrs.Name)
 	}
 	if s.become(l, condition, nil) {
 		s.config.Warn("interface is "+string(condition), "interface", l.Name)

@@ -14,6 +14,7 @@ const lateSize = 1024
 // arrived. Nothing allocates; when there is no room a packet is decided at once.
 type late struct {
 	entries [lateSize]lateEntry
+	hashes  [lateSize]uint32 // of the flows of the entries: see follow
 	head, n int
 	waiting int // of the entries, those that are not done
 }
@@ -26,15 +27,17 @@ type lateEntry struct {
 	denial denial
 }
 
-// wait keeps a copy of a packet and returns its entry, nil if there is no room.
-func (l *late) wait(p *hook.Packet, domain uint32) *lateEntry {
+// wait keeps a copy of a packet and returns its entry, nil if there is no room. key is the packet's.
+func (l *late) wait(p *hook.Packet, key *session.Key) *lateEntry {
 	if l.n == lateSize {
 		return nil
 	}
-	e := &l.entries[(l.head+l.n)%lateSize]
+	i := (l.head + l.n) % lateSize
+	e := &l.entries[i]
 	l.n++
 	l.waiting++
-	e.packet, e.domain, e.denied, e.done = *p, domain, false, false
+	e.packet, e.domain, e.denied, e.done = *p, key.Domain(), false, false
+	l.hashes[i] = uint32(key.Hash())
 	return e
 }
 
@@ -61,11 +64,17 @@ func (w *Worker) resolve(now int64) {
 }
 
 // follow carries the waiting packets of a flow whose first has just created its session: they come before the packets that
-// find the session from now on.
+// find the session from now on. first is the entry at the head. The hashes are looked at before the packets: whoever sends
+// packets that wait does not make each session cost a look at all of them.
 func (w *Worker) follow(first *hook.Packet) {
 	l, reverse := w.late, first.Reverse()
+	hash := l.hashes[l.head]
 	for i := 1; i < l.n; i++ {
-		e := &l.entries[(l.head+i)%lateSize]
+		at := (l.head + i) % lateSize
+		if l.hashes[at] != hash {
+			continue
+		}
+		e := &l.entries[at]
 		p := &e.packet
 		if !e.done && (p.SrcPort == first.SrcPort && p.Tuple == first.Tuple || p.SrcPort == reverse.SrcPort && p.Tuple == reverse) {
 			e.done = true

@@ -54,3 +54,22 @@ func TestP1WaitingPackets(t *testing.T) {
 		})
 	}
 }
+
+// TestFollow carries a packet that waits together with an earlier one of its flow that has made a session, whichever direction
+// it is of, and leaves those of other flows where they are.
+func TestFollow(t *testing.T) {
+	r := newRig(t, policy(permitAs(7)))
+	r.batch(
+		timed{0, tcpFrame(t, server, 443, client, 1000, syn|ack), "wan0"},
+		timed{40 * time.Millisecond, tcpFrame(t, server, 443, client, 1000, ack), "wan0"},
+		timed{41 * time.Millisecond, tcpFrame(t, client, 1000, server, 443, ack), ""},
+		timed{42 * time.Millisecond, tcpFrame(t, client, 1001, server, 443, ack), ""},
+	)
+	r.timeout(time.Duration(session.Late) + 5*time.Millisecond)
+	var during Counts
+	r.source.onEmpty = func() { during = r.Counts() }
+	r.run()
+	if during.Received != 3 || during.Passed != 3 {
+		t.Errorf("%d packets are carried, %d of them passed, want 3", during.Received, during.Passed)
+	}
+}

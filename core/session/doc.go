@@ -22,8 +22,8 @@
 //	dropped  128 KiB: flows of which the first packet was dropped
 //
 // A packet of a session reads a bucket and the two lines of an entry, and one that belongs to none reads a bucket.
-// [Table.Prefetch] has them fetched for a whole batch. On Linux, buckets and entries are in pages of 2 MiB if the kernel
-// grants them.
+// [Table.Prefetch] has them fetched for a whole batch. On Linux, those of a large table are taken at the start, in pages of 2 MiB
+// if the kernel grants them.
 //
 // # Time
 //

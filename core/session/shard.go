@@ -58,8 +58,10 @@ func (t *Table) room(sessions int) {
 	colds := make([]cold, len(entries))
 	wheels := make([]uint32, numShards*wheelSlots)
 	unkepts := make([]unkept, numShards*max(1<<(bits.Len(uint(sessions))-1)/4, 64))
-	hugepage.Advise(buckets)
-	hugepage.Advise(entries)
+	if len(entries) >= largeTable {
+		hugepage.Advise(buckets)
+		hugepage.Advise(entries)
+	}
 	for i := range t.shards {
 		t.shards[i] = shard{
 			buckets: part(buckets, i), entries: part(entries, i), cold: part(colds, i), wheel: part(wheels, i),
@@ -67,6 +69,10 @@ func (t *Table) room(sessions int) {
 		}
 	}
 }
+
+// largeTable is how many entries a table has, 64 MiB of them, that is taken as a whole at the start. A smaller one is touched
+// as sessions come.
+const largeTable = 64 << 20 / 128
 
 // part returns what shard i has of an array.
 func part[T any](all []T, i int) []T {

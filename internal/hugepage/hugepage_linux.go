@@ -5,16 +5,23 @@ import (
 	"unsafe"
 )
 
-// adviseHuge is MADV_HUGEPAGE, which package syscall does not name.
-const adviseHuge = 14
+// Advice that package syscall does not name: MADV_HUGEPAGE, and MADV_POPULATE_WRITE of Linux 5.14.
+const (
+	adviseHuge     = 14
+	advisePopulate = 23
+)
 
-// Advise asks the kernel to back an array with huge pages. It may refuse, which changes nothing else. What is at either end
-// of the array and fills no such page keeps small ones.
+// Advise asks the kernel to back an array with huge pages, and takes them now: whoever touches one first would wait for the
+// kernel to find and to clear it, which can take many milliseconds. The kernel may refuse, which changes nothing else. What
+// is at either end of the array and fills no such page keeps small ones.
 func Advise[T any](a []T) {
 	first := unsafe.Pointer(unsafe.SliceData(a))
 	n := len(a) * int(unsafe.Sizeof(*new(T)))
 	skip := untilBorder(first)
 	if n = (n - skip) &^ (size - 1); n > 0 {
-		_ = syscall.Madvise(unsafe.Slice((*byte)(unsafe.Add(first, skip)), n), adviseHuge)
+		pages := unsafe.Slice((*byte)(unsafe.Add(first, skip)), n)
+		if syscall.Madvise(pages, adviseHuge) == nil {
+			_ = syscall.Madvise(pages, advisePopulate) // an older kernel finds them later
+		}
 	}
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"math/bits"
 	"sync"
+	"unsafe"
 
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/internal/flowhash"
@@ -58,7 +59,7 @@ func (t *Table) room(sessions int) {
 	colds := make([]cold, len(entries))
 	wheels := make([]uint32, numShards*wheelSlots)
 	unkepts := make([]unkept, numShards*max(1<<(bits.Len(uint(sessions))-1)/4, 64))
-	if len(entries) >= largeTable {
+	if len(entries)*int(unsafe.Sizeof(entry{})) >= largeTable {
 		hugepage.Advise(buckets)
 		hugepage.Advise(entries)
 	}
@@ -70,9 +71,9 @@ func (t *Table) room(sessions int) {
 	}
 }
 
-// largeTable is how many entries a table has, 64 MiB of them, that is taken as a whole at the start. A smaller one is touched
-// as sessions come.
-const largeTable = 64 << 20 / 128
+// largeTable is how many bytes the entries of a table have, at least, that is taken as a whole at the start. A smaller one is
+// touched as sessions come.
+const largeTable = 64 << 20
 
 // part returns what shard i has of an array.
 func part[T any](all []T, i int) []T {

@@ -1,14 +1,9 @@
 package hugepage
 
 import (
-	"syscall"
 	"unsafe"
-)
 
-// Advice that package syscall does not name: MADV_HUGEPAGE, and MADV_POPULATE_WRITE of Linux 5.14.
-const (
-	adviseHuge     = 14
-	advisePopulate = 23
+	"golang.org/x/sys/unix"
 )
 
 // Advise asks the kernel to back an array with huge pages, and takes them now: whoever touches one first would wait for the
@@ -20,8 +15,8 @@ func Advise[T any](a []T) {
 	skip := untilBorder(first)
 	if n = (n - skip) &^ (size - 1); n > 0 {
 		pages := unsafe.Slice((*byte)(unsafe.Add(first, skip)), n)
-		if syscall.Madvise(pages, adviseHuge) == nil {
-			_ = syscall.Madvise(pages, advisePopulate) // an older kernel finds them later
+		if unix.Madvise(pages, unix.MADV_HUGEPAGE) == nil {
+			_ = unix.Madvise(pages, unix.MADV_POPULATE_WRITE) // before Linux 5.14 they are found when they are touched
 		}
 	}
 }

@@ -73,7 +73,7 @@ func (q *Queue) attach(a *attachment) {
 // Receive waits up to timeout (for ever, if it is negative) for frames and fills b. After a timeout, or when ctx ends,
 // b.N is 0; it can also be 0 earlier. b.Now and b.Wall are always set. While no interface is there, Receive waits like on
 // silent ones. It returns [io.EOF] after [Source.Close]; another error means that the kernel refused to wait, and is
-// permanent. With an error there are no frames.
+// permanent, and may come with a last batch.
 //
 // Frames of several interfaces come in the order in which they were received, [reorder] later, and b.Now is as late.
 //
@@ -90,9 +90,6 @@ func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Durat
 	}
 	err := q.wait(ctx, wait)
 	q.collect(b)
-	if err != nil {
-		b.N = 0
-	}
 	return err
 }
 

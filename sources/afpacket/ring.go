@@ -59,7 +59,6 @@ type ring struct {
 	mem    []byte
 	size   int // of a block
 	blocks int
-	super  bool // packets have a virtio_net_hdr
 
 	block    int    // whose packets are read
 	left     uint32 // packets of it that were not read
@@ -70,8 +69,8 @@ type ring struct {
 	malformed uint64 // blocks or packets that lie outside of the ring
 }
 
-func newRing(mem []byte, blockSize int, super bool) *ring {
-	return &ring{mem: mem, size: blockSize, blocks: len(mem) / blockSize, super: super}
+func newRing(mem []byte, blockSize int) *ring {
+	return &ring{mem: mem, size: blockSize, blocks: len(mem) / blockSize}
 }
 
 func (r *ring) uint32(off int) uint32 { return binary.NativeEndian.Uint32(r.mem[off:]) }
@@ -131,9 +130,7 @@ func (r *ring) take(f *packet.Frame) (ok bool) {
 	sound := mac >= packetHeader && net >= mac && cut <= wire && r.inside(at+mac, cut)
 	if sound {
 		*f = packet.Frame{Data: r.mem[at+mac : at+mac+cut : at+mac+cut], Wire: wire}
-		if r.super {
-			f.SegmentSize, f.SegmentProto = r.segment(at + mac - superHeader)
-		}
+		f.SegmentSize, f.SegmentProto = r.segment(at + mac - superHeader)
 		f.Outgoing = r.mem[at+addressType] == unix.PACKET_OUTGOING
 		r.link(f, at, mac, net, status)
 	}

@@ -14,7 +14,7 @@ import (
 func ringOf(data []byte, size int) *ring {
 	mem := make([]byte, (len(data)+size-1)/size*size)
 	copy(mem, data)
-	r := newRing(mem, size, true)
+	r := newRing(mem, size)
 	for i := range r.blocks {
 		binary.NativeEndian.PutUint32(mem[i*size+blockStatus:], unix.TP_STATUS_USER)
 	}

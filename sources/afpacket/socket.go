@@ -85,7 +85,7 @@ func openSocket(o socketOptions) (_ *socket, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("map the receive ring: %w", err)
 	}
-	s.ring = newRing(s.mem, o.blockSize, true)
+	s.ring = newRing(s.mem, o.blockSize)
 	return s, nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/internal/process"
+	"github.com/rtflow/pipelined/internal/testing/logbuffer"
 	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -251,7 +252,7 @@ func TestDaemonKilled(t *testing.T) {
 	if gone(child) {
 		t.Errorf("the child did not escape: %s", said.String())
 	}
-	log := new(logBuffer)
+	log := new(logbuffer.Buffer)
 	h := New(Options{RuntimeDir: dir, Log: textLog(log)})
 	h.Sweep()
 	eventually(t, "what escaped has gone", func() bool { return gone(child) })

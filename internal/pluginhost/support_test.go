@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/testing/logbuffer"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/sinkplugin"
@@ -237,24 +237,6 @@ func serveTestPlugin(args []string) {
 	}
 }
 
-// logBuffer is a log that a test reads.
-type logBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 // runtimeDir returns a directory with a path short enough for sockets, which nothing is left in when the test ends.
@@ -281,9 +263,9 @@ func runtimeDir(tb testing.TB) string {
 }
 
 // newHost returns a host with short waits, whose log is returned.
-func newHost(tb testing.TB) (*Host, *logBuffer) {
+func newHost(tb testing.TB) (*Host, *logbuffer.Buffer) {
 	tb.Helper()
-	log := new(logBuffer)
+	log := new(logbuffer.Buffer)
 	h := New(Options{RuntimeDir: runtimeDir(tb), Log: textLog(log)})
 	h.timing.cooldown = 300 * time.Millisecond
 	tb.Cleanup(func() {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/rtflow/pipelined/internal/testing/logbuffer"
 )
 
 // childArg makes the test binary one of the processes below, instead of running tests.
@@ -153,33 +155,15 @@ func gone(pid int) bool {
 	return strings.HasPrefix(after, "Z") || strings.HasPrefix(after, "X")
 }
 
-// logBuffer is a log that a test reads.
-type logBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 // at is a runtime directory.
 func at(dir string) func() (string, error) { return func() (string, error) { return dir, nil } }
 
 // newSupervisor returns a supervisor with a runtime directory of its own, in which it leaves nothing, and its log.
-func newSupervisor(t *testing.T, c Config) (*Supervisor, *logBuffer) {
+func newSupervisor(t *testing.T, c Config) (*Supervisor, *logbuffer.Buffer) {
 	t.Helper()
-	dir, log := t.TempDir(), new(logBuffer)
+	dir, log := t.TempDir(), new(logbuffer.Buffer)
 	c.RuntimeDir, c.Log = at(dir), textLog(log)
 	s := New(c)
 	t.Cleanup(func() {

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rtflow/pipelined/internal/testing/logbuffer"
 )
 
 // testSockets begins the names of directories with sockets.
@@ -132,7 +134,7 @@ func TestSweepFindsItGone(t *testing.T) {
 	if err := in.close(); err != nil {
 		t.Fatal(err)
 	}
-	log := new(logBuffer)
+	log := new(logbuffer.Buffer)
 	s := newSweeper(t)
 	s.log = textLog(log)
 	if err := s.removeLocked(base, dir, name); err != nil || log.String() != "" {
@@ -182,7 +184,7 @@ func TestDaemonKilled(t *testing.T) {
 	if gone(child) {
 		t.Errorf("the child did not escape: %s", said.String())
 	}
-	log := new(logBuffer)
+	log := new(logbuffer.Buffer)
 	New(Config{RuntimeDir: at(dir), Log: textLog(log)}).Sweep()
 	eventually(t, "what escaped has gone", func() bool { return gone(child) })
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/metrics"
+	"github.com/rtflow/pipelined/internal/testing/logbuffer"
 )
 
 // binary is the command under test, built by TestMain.
@@ -53,28 +54,11 @@ type daemon struct {
 	net    *network
 	dir    string
 	cmd    *exec.Cmd
-	stderr lockedBuffer
+	stderr logbuffer.Buffer
 	notify *net.UnixConn
 	states chan string
 	once   sync.Once
 	exit   error
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 const config = `

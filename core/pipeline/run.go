@@ -65,7 +65,9 @@ func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
 			return nil, errors.Join(fmt.Errorf("source %s: %w", s.name, err), pl.closeSources())
 		}
 		pl.sources = append(pl.sources, src)
-		queues = append(queues, src.Queues()...)
+		if f, ok := src.(source.Frames); ok {
+			queues = append(queues, f.Queues()...)
+		}
 	}
 	if err := pl.build(queues); err != nil {
 		return nil, errors.Join(err, pl.closeSources())

@@ -1,4 +1,4 @@
-// Package source defines the contract between a worker and a source of frames.
+// Package source defines the contracts between a worker and a source of frames, and between a feed and a source of events.
 //
 // It knows no concrete sources, decodes nothing and starts no goroutines.
 package source
@@ -21,16 +21,21 @@ type FrameSource interface {
 	Release()
 }
 
-// Source is an open source.
+// Source is an open source: of frames, see [Frames], or of events, see [Events].
 type Source interface {
-	// Queues returns its queues. Each gets a worker.
-	Queues() []FrameSource
 	// Status is shown to operators as JSON. Safe for concurrent use; must not block.
 	Status() any
 	// Counters are shown as metrics. Safe for concurrent use; must not block.
 	Counters() []Counter
 	// Close releases what the source holds. The workers have stopped.
 	Close() error
+}
+
+// Frames is a source of frames.
+type Frames interface {
+	Source
+	// Queues returns its queues. Each gets a worker.
+	Queues() []FrameSource
 }
 
 // Blind is a source that may be unable to read, for a time.
@@ -45,7 +50,7 @@ type Counter struct {
 	Name  string // as in metrics: "fill_ring_empty"
 	Queue int    // -1: of the whole source
 	Value uint64
-	Lost  bool // it counts packets that were lost before they could be read
+	Lost  bool // it counts packets, or events, that were lost before they could be read
 }
 
 // Configured is a source that is configured and not open yet.

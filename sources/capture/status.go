@@ -5,7 +5,7 @@ import "github.com/rtflow/pipelined/core/source"
 // plugged is a Source as the pipeline sees it: with one queue.
 type plugged struct{ *Source }
 
-var _ source.Source = plugged{}
+var _ source.Frames = plugged{}
 
 func (p plugged) Queues() []source.FrameSource { return []source.FrameSource{p.Source} }
 

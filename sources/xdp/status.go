@@ -11,7 +11,7 @@ import (
 type plugged struct{ *Source }
 
 var (
-	_ source.Source = plugged{}
+	_ source.Frames = plugged{}
 	_ source.Blind  = plugged{}
 )
 

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"sync"
 	"time"
 
 	"github.com/rtflow/pipelined/core/packet"
@@ -25,10 +26,14 @@ type EventStream interface {
 	Read(b *EventBatch, now, wall int64) (again time.Duration, err error)
 }
 
-// SessionLister is an event stream that keeps the sessions that it has told of and that live.
+// SessionLister is an event stream that keeps the sessions that it has told of and that live. The feed reads a batch of such a
+// stream before those of others, and carries it after them: a rule that others tell of is then known before its session.
 type SessionLister interface {
-	// Sessions calls yield for each of them, in no order, until it returns false. The event is as that of their beginning. yield
-	// must not keep it, and must not block: Read may wait for it. Safe for concurrent use.
+	EventStream
+	// The lock is held by the feed while it uses what it has in [Kept], and not when it calls Read.
+	sync.Locker
+	// Sessions calls yield for each of them, in no order, until it returns false. The event is as that of their beginning, with a
+	// copy of Kept; yield must not keep it. yield may block, and Sessions must not hold the lock meanwhile. Safe for concurrent use.
 	Sessions(yield func(e *Event) bool)
 }
 
@@ -102,7 +107,7 @@ type Event struct {
 	ServerPackets, ServerBytes uint64
 
 	// Lost are how many events of which kind, at most, are missing, and Time and Created when the last and the first of them may have
-	// happened: of Lost. A total of 0 says that it is not known how many.
+	// happened: of Lost. The total is not 0.
 	Lost event.LossCounts
 }
 
@@ -121,4 +126,5 @@ type Kept struct {
 	App             uint16
 	// Told says that there was a record of its beginning, Owed that it is owed.
 	Told, Owed bool
+	Answered   bool
 }

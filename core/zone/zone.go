@@ -259,6 +259,16 @@ func (t *Table) Logical(index uint32, tag uint16) (zone uint16, id uint32) {
 	return zone, id
 }
 
+// ByKernel returns the zone and the id of the interface that has that index in the kernel: [Unknown] and 0 for an interface that
+// the table does not know.
+func (t *Table) ByKernel(ifindex uint32) (zone uint16, id uint32) {
+	i, ok := t.kernel[ifindex]
+	if !ok {
+		return Unknown, 0
+	}
+	return t.Logical(i, 0)
+}
+
 // HasZone reports whether a zone names the logical interface of that id.
 func (t *Table) HasZone(id uint32) bool { return t.claimed[id] }
 

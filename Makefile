@@ -8,7 +8,7 @@ ROOT    := $(shell [ $$(id -u) = 0 ] && echo yes)
 EVENTS  := bin/events.log
 CAPTURE := testdata/edge.pcapng.gz
 # What tests and generators use beside Go, as COMMAND:DEBIAN-PACKAGE.
-NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps nft:nftables gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler
+NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps nft:nftables conntrack:conntrack curl:curl iperf3:iperf3 gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler
 
 .PHONY: help build run test race sim soak fuzz bench bench-growth bench-all lint generate check needs collectors e2e install clean
 
@@ -29,7 +29,7 @@ run: build ## run the shipped pipeline over the shipped capture: first lines of 
 	@echo; cat bin/ledger.txt
 
 # Where they cannot be had, tests with real collectors are skipped.
-COLLECTORS = $(if $(ROOT),@internal/testing/collectors/install.sh bin/collectors || echo "no rsyslogd and syslog-ng")
+COLLECTORS = $(if $(ROOT),@internal/testing/collectors/install.sh bin/collectors || echo "no rsyslogd, syslog-ng and ulogd")
 
 test: $(if $(ROOT),needs) ## run every test; the AF_XDP ones too where this is root
 	$(COLLECTORS)
@@ -94,7 +94,7 @@ needs: ## install what tests use beside Go and is missing (root, Debian)
 	  [ -d /usr/include/bpf ] || missing="$$missing libbpf-dev"; \
 	  [ -z "$$missing" ] || { echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing > /dev/null; }
 
-collectors: ## unpack rsyslogd and syslog-ng into bin/collectors, for the tests of the syslog sink (Debian)
+collectors: ## unpack rsyslogd, syslog-ng and ulogd into bin/collectors, for tests and benchmarks beside them (Debian)
 	@internal/testing/collectors/install.sh bin/collectors
 
 e2e: build ## real traffic between network namespaces, tapped over AF_XDP (root)

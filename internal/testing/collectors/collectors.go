@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// folder returns where the collectors are unpacked, or why they are not.
-func folder() (string, string) {
+// folder returns where the collectors of those names are unpacked, or why they are not.
+func folder(names ...string) (string, string) {
 	root := os.Getenv("PIPELINED_COLLECTORS")
 	if root == "" {
 		dir, err := os.Getwd()
@@ -33,22 +33,29 @@ func folder() (string, string) {
 		}
 		root = filepath.Join(dir, "bin", "collectors")
 	}
-	if _, err := os.Stat(filepath.Join(root, "usr", "sbin", "rsyslogd")); err != nil {
-		return "", err.Error() + " (make collectors)"
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(root, "usr", "sbin", name)); err != nil {
+			return "", err.Error() + " (make collectors)"
+		}
 	}
 	return root, ""
 }
 
-// Require makes sure that the collectors are there: else the test is skipped, or fails where they must be.
+// Require makes sure that rsyslogd and syslog-ng are there: else the test is skipped, or fails where they must be.
 func Require(tb testing.TB) (root string) {
 	tb.Helper()
-	root, reason := folder()
+	return require(tb, "rsyslogd", "syslog-ng")
+}
+
+func require(tb testing.TB, names ...string) (root string) {
+	tb.Helper()
+	root, reason := folder(names...)
 	switch {
 	case reason == "":
 	case os.Getenv("PIPELINED_REQUIRE_COLLECTORS") == "1":
 		tb.Fatalf("this environment must have the collectors: %s", reason)
 	default:
-		tb.Skipf("needs rsyslogd and syslog-ng: %s", reason)
+		tb.Skipf("needs %s: %s", strings.Join(names, " and "), reason)
 	}
 	return root
 }
@@ -90,6 +97,20 @@ func SyslogNG(tb testing.TB, config string) *Daemon {
 			"-p", in("pid"), "-c", in("ctl"), "--module-path="+modules)
 		cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+libraries+":"+strings.Replace(libraries, "/usr/lib/", "/lib/", 1)+":"+
 			filepath.Dir(modules)+":"+modules)
+		return cmd
+	}
+	return d
+}
+
+// Ulogd prepares ulogd with that configuration, in which PLUGINS stands for the folder of its plugins, too.
+func Ulogd(tb testing.TB, config string) *Daemon {
+	tb.Helper()
+	root := require(tb, "ulogd")
+	libraries := only(tb, root, "usr/lib/*-linux-gnu*")
+	d := newDaemon(tb, "ulogd.conf", strings.ReplaceAll(config, "PLUGINS", filepath.Join(libraries, "ulogd")))
+	d.make = func() *exec.Cmd {
+		cmd := exec.Command(filepath.Join(root, "usr/sbin/ulogd"), "--configfile", d.Path("ulogd.conf"))
+		cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+libraries+":"+strings.Replace(libraries, "/usr/lib/", "/lib/", 1))
 		return cmd
 	}
 	return d

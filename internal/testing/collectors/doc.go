@@ -1,4 +1,4 @@
-// Package collectors runs the syslog collectors rsyslogd and syslog-ng for tests.
+// Package collectors runs the syslog collectors rsyslogd and syslog-ng, and the netfilter logger ulogd, for tests.
 //
 // They run in the foreground, with configuration, files and ports of their own, and are stopped at the end of the test. They
 // come from a folder that install.sh fills (make collectors). Without it tests are skipped, or fail if

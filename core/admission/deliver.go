@@ -167,7 +167,7 @@ func (l *Lane) append(s *sink, c *sinkCounts, grant grants, total int) {
 	for i := range b.events {
 		if r := b.events[i].row(); grant[r] > 0 {
 			grant[r]--
-			s.Ring.Put(pos, classOf[r], b.record(i, l.gate.generation))
+			s.Ring.Put(pos, classOf[r], b.record(i, l.gate.generation.Load()))
 			pos++
 		}
 	}
@@ -249,7 +249,7 @@ func (l *Lane) deliverWaiting(s *sink, c *sinkCounts, wall int64) {
 			c.closed[k]++
 			missed[k]++
 		default:
-			s.Ring.Put(s.Ring.Claim(1), classOf[r], l.batch.record(i, l.gate.generation))
+			s.Ring.Put(s.Ring.Claim(1), classOf[r], l.batch.record(i, l.gate.generation.Load()))
 			c.queued[k]++
 		}
 	}
@@ -282,12 +282,12 @@ func (l *Lane) waitFor(s *sink, c replay.Class) bool {
 // for what it missed. The lane holds that many credits for the latter.
 func (l *Lane) announceMissing(s *sink, c *sinkCounts, credits int) {
 	if s.Ring.Owes() {
-		s.Ring.AnnounceOwed(l.gate.generation)
+		s.Ring.AnnounceOwed(l.gate.generation.Load())
 	}
 	if credits == 0 {
 		return
 	}
-	n := s.takeMissing(l.loss[:credits], l.gate.generation)
+	n := s.takeMissing(l.loss[:credits], l.gate.generation.Load())
 	s.Ring.ReturnCredits(replay.Announcement, credits-n)
 	for i := range l.loss[:n] {
 		s.Ring.Put(s.Ring.Claim(1), replay.Announcement, &l.loss[i])

@@ -31,6 +31,10 @@ type Event struct {
 	Created                    uint32 // Unix seconds
 	ClientPackets, ClientBytes uint64
 	ServerPackets, ServerBytes uint64
+
+	// What a session's addresses and ports were translated to; an address of zeros means that this end was not.
+	NATSrc, NATDst         packet.Addr
+	NATSrcPort, NATDstPort uint16
 }
 
 // Encode makes the event's record, without a sequence number and a generation.
@@ -49,6 +53,9 @@ func (e *Event) Encode(rec *event.Record) {
 	case event.SessionOpen:
 		rec.SetPolicy(e.Policy)
 		rec.SetSessionID(e.SessionID)
+		if e.NATSrc != (packet.Addr{}) || e.NATDst != (packet.Addr{}) {
+			rec.SetNAT((*[16]byte)(&e.NATSrc), (*[16]byte)(&e.NATDst), e.NATSrcPort, e.NATDstPort)
+		}
 	case event.PolicyDeny:
 		rec.SetDeny(e.Policy, e.SessionID, e.ICMPType)
 	case event.ScreenDrop:

@@ -30,7 +30,7 @@ type Config struct {
 	Lanes int
 	// Wait makes lanes wait for room in a ring instead of refusing events: for captures, which are not live.
 	Wait bool
-	// Generation is the configuration generation stamped on every record.
+	// Generation is the configuration generation stamped on every record, until SetGeneration.
 	Generation uint32
 }
 
@@ -46,7 +46,7 @@ type Gate struct {
 	limited    []limitedLoss // limit × slots + slot
 	slots      int
 	wait       bool
-	generation uint32
+	generation atomic.Uint32
 	last       []atomic.Uint64 // loss records of AnnounceMissing, by sink
 }
 
@@ -67,11 +67,12 @@ func New(c Config) (*Gate, error) {
 		return nil, err
 	}
 	g := &Gate{
-		limiter: table, slots: table.slots(), wait: c.Wait, generation: c.Generation,
+		limiter: table, slots: table.slots(), wait: c.Wait,
 		zones:   append([]uint16{0}, c.Zones...),
 		limited: make([]limitedLoss, numLimits*table.slots()),
 		last:    make([]atomic.Uint64, len(c.Sinks)),
 	}
+	g.generation.Store(c.Generation)
 	for i := range g.limited {
 		g.limited[i].since.Store(never)
 	}
@@ -90,3 +91,7 @@ func (g *Gate) Lane(ctx context.Context, i int) *Lane {
 	l.ctx = ctx
 	return l
 }
+
+// SetGeneration sets the generation stamped on every record from here on. It must know every name that an earlier one knows,
+// for the same id: events that were offered before may get it. Safe for concurrent use.
+func (g *Gate) SetGeneration(generation uint32) { g.generation.Store(generation) }

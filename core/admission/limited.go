@@ -49,15 +49,33 @@ func (l *Lane) announceLimited(now, wall int64, all bool) {
 	}
 }
 
-// putLimited brings a loss record for what the limiter refused to every sink that wants the kind. A ring without a
-// credit for it merges it into the loss record for what it missed itself.
+// putLimited brings a loss record for what the limiter refused to every sink that wants the kind.
 func (l *Lane) putLimited(k event.Kind, zone uint16, counts *event.LossCounts, since, until int64) {
+	l.putLoss(event.LossRateLimited, event.KindSet(0).With(k), zone, counts, since, until)
+}
+
+// Unread brings a loss record for what could not be read, from since to until in Unix nanoseconds, to every sink that wants
+// one of the kinds. The worker has flushed what was before it.
+func (l *Lane) Unread(counts *event.LossCounts, since, until int64) {
+	var kinds event.KindSet
+	for k, n := range counts {
+		if n > 0 {
+			kinds = kinds.With(event.Kind(k))
+		}
+	}
+	l.putLoss(event.LossUnread, kinds, 0, counts, since, until)
+	l.publish()
+}
+
+// putLoss brings a loss record to every sink that wants one of the kinds. A ring without a credit for it merges it into the
+// loss records for what it missed itself.
+func (l *Lane) putLoss(why event.LossReason, kinds event.KindSet, zone uint16, counts *event.LossCounts, since, until int64) {
 	rec := &l.loss[0]
 	rec.Reset(event.Loss)
-	rec.Generation = l.gate.generation
-	rec.SetLoss(event.LossRateLimited, zone, counts, since, until)
+	rec.Generation = l.gate.generation.Load()
+	rec.SetLoss(why, zone, counts, since, until)
 	for i, s := range l.gate.sinks {
-		if !s.Only.Has(k) {
+		if s.Only&kinds == 0 {
 			continue
 		}
 		switch {
@@ -67,7 +85,7 @@ func (l *Lane) putLimited(k event.Kind, zone uint16, counts *event.LossCounts, s
 			l.perSink[i].queued[event.Loss]++
 			l.changed = l.changed.With(event.Loss)
 		case !s.Ring.Closed():
-			s.miss(event.LossRateLimited, counts, until)
+			s.miss(why, counts, until)
 		}
 	}
 }

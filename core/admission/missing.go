@@ -9,12 +9,12 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// reasons is how many reasons a gate has for a loss; they are the first ones of [event.LossReason].
-const reasons = event.LossDisconnected + 1
+// reasons is one more than the highest of the reasons that a gate has for a loss.
+const reasons = event.LossUnread + 1
 
-// maxAnnounced is how many loss records tell what a ring has missed, one per reason: what the limiter refused and found
-// no room to say, and what the ring refused itself, connected or not.
-const maxAnnounced = 3
+// maxAnnounced is how many loss records tell what a ring has missed, one per reason: what the limiter refused, or a source could
+// not read, and found no room to say, and what the ring refused itself, connected or not.
+const maxAnnounced = 4
 
 // sink is a Sink and what it could not take since the last loss record.
 type sink struct {
@@ -111,12 +111,12 @@ func (s *sink) announceable() int { return bits.OnesCount32(s.missing.Load()) }
 func (g *Gate) AnnounceMissing(i int, stop <-chan struct{}) {
 	s := g.sinks[i]
 	var rec [1]event.Record
-	s.Ring.AnnounceOwed(g.generation)
+	s.Ring.AnnounceOwed(g.generation.Load())
 	s.Ring.Wake()
 	for s.missing.Load() != 0 {
 		room := s.Ring.Room()
 		if s.Ring.AcquireLoss(true) {
-			if s.takeMissing(rec[:], g.generation) == 0 {
+			if s.takeMissing(rec[:], g.generation.Load()) == 0 {
 				s.Ring.ReturnCredits(replay.Announcement, 1)
 				return
 			}

@@ -12,7 +12,7 @@ func (g *Gate) AnnounceFirst(i int, rec *event.Record) bool {
 	if !s.Ring.AcquireLoss(true) {
 		return false
 	}
-	rec.Generation = g.generation
+	rec.Generation = g.generation.Load()
 	s.Ring.Put(s.Ring.Claim(1), replay.Announcement, rec)
 	g.last[i].Add(1)
 	return true

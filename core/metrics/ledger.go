@@ -22,6 +22,8 @@ type Ledger struct {
 	Sessions Sessions                    `json:"sessions"`
 	Events   map[string]Events           `json:"events"` // by kind
 	Sinks    map[string]map[string]Queue `json:"sinks"`  // by sink and kind
+	// Unread is how many events of sources of events were lost before they could be read, at most. They are in none of Events.
+	Unread uint64 `json:"unread"`
 	// Unaccounted adds up by how much the sums documented at the fields miss.
 	Unaccounted uint64 `json:"unaccounted"`
 }
@@ -133,6 +135,11 @@ func (l *Ledger) WriteText(w io.Writer, kinds []string) error {
 	}
 	if p.Lost > 0 {
 		if _, err := fmt.Fprintf(w, "%d packets were lost before they could be read\n", p.Lost); err != nil {
+			return err
+		}
+	}
+	if l.Unread > 0 {
+		if _, err := fmt.Fprintf(w, "up to %d events were lost before they could be read\n", l.Unread); err != nil {
 			return err
 		}
 	}

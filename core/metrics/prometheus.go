@@ -17,6 +17,7 @@ type Snapshot struct {
 	Sinks       map[string]Sink
 	Sources     map[string][]source.Counter
 	Hooks       map[string][]hook.Counter
+	Feed        map[string]uint64 // what sources of events have told
 }
 
 // Sink is the state of a sink.
@@ -50,7 +51,7 @@ type descs struct {
 	packets, bytes, refused, droppedAt, unclaimed             *prometheus.Desc
 	sessions, sessionsTotal, events, limited, queue, inFlight *prometheus.Desc
 	sinkUp, sinkRuns, lagRecords, lagSeconds, sink, source    *prometheus.Desc
-	givenUpBefore                                             *prometheus.Desc
+	givenUpBefore, feed, unread                               *prometheus.Desc
 	hookPackets, hookBytes, unaccounted                       *prometheus.Desc
 }
 
@@ -79,6 +80,8 @@ func newDescs() descs {
 		source:      desc("source_total", "A source's own counters.", "source", "queue", "counter"),
 		hookPackets: desc("hook_packets_total", "Packets that a hook counted.", "hook", "counter"),
 		hookBytes:   desc("hook_bytes_total", "Bytes that a hook counted.", "hook", "counter"),
+		feed:        desc("feed_total", "What sources of events have told, and what became of it.", "outcome"),
+		unread:      desc("events_unread_total", "Events that were lost before they could be read from their source, at most."),
 		unaccounted: desc("unaccounted", "By how much the sums of the ledger miss; 0 at rest."),
 	}
 }
@@ -171,5 +174,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 			count(d.hookBytes, c.Bytes, name, c.Name)
 		}
 	}
+	for outcome, n := range s.Feed {
+		count(d.feed, n, outcome)
+	}
+	count(d.unread, s.Ledger.Unread)
 	gauge(d.unaccounted, float64(s.Ledger.Unaccounted))
 }

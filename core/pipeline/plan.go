@@ -132,6 +132,15 @@ func (p *Plan) planSources() {
 	}
 }
 
+// logsSessions reports whether the sessions that packets make are told of. A source of events that tells of sessions does it
+// better: it knows the firewall's own.
+func (p *Plan) logsSessions() bool {
+	if log := p.file.Sessions.Log; log != nil {
+		return *log
+	}
+	return !slices.ContainsFunc(p.sources, func(s plannedSource) bool { return s.Sessions })
+}
+
 // hookEnv returns what hooks may know.
 func (p *Plan) hookEnv(workers int, names *hook.NameBuilder) hook.Env {
 	return hook.Env{

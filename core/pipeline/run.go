@@ -12,6 +12,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/deliver"
+	"github.com/rtflow/pipelined/core/feed"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/session"
@@ -40,6 +41,8 @@ type Pipeline struct {
 	gate       *admission.Gate
 	sessions   *session.Table
 	workers    []*worker.Worker
+	feed       *feed.Feed // nil: no source of events
+	names      *nameBook
 	rings      []*replay.Ring
 	deliveries []*deliver.Delivery
 	health     health
@@ -59,30 +62,38 @@ func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
 		return nil, err
 	}
 	var queues []source.FrameSource
+	var streams []feed.Stream
 	for _, s := range p.sources {
 		src, err := s.Open(ctx, p.zones)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("source %s: %w", s.name, err), pl.closeSources())
 		}
 		pl.sources = append(pl.sources, src)
-		if f, ok := src.(source.Frames); ok {
-			queues = append(queues, f.Queues()...)
+		switch src := src.(type) {
+		case source.Frames:
+			queues = append(queues, src.Queues()...)
+		case source.Events:
+			streams = append(streams, feed.Stream{Name: s.name, EventStream: src.Stream()})
 		}
 	}
-	if err := pl.build(queues); err != nil {
+	if err := pl.build(queues, streams); err != nil {
 		return nil, errors.Join(err, pl.closeSources())
 	}
 	return pl, nil
 }
 
-// build builds hooks, gate, rings and workers for the queues.
-func (pl *Pipeline) build(queues []source.FrameSource) error {
+// build builds hooks, gate, rings, workers for the queues and a feed for the streams.
+func (pl *Pipeline) build(queues []source.FrameSource, streams []feed.Stream) error {
 	p := pl.plan
 	builder := hook.NewNameBuilder()
 	pl.hooks = p.hooks(p.file.Pipeline.Hooks, p.hookEnv(len(queues), builder))
-	names := p.names(builder)
+	pl.names = newNameBook(p.names(builder))
 
-	gate := admission.Config{Options: p.file.Admission, Lanes: len(queues), Wait: !p.live, Generation: generation}
+	lanes := len(queues)
+	if len(streams) > 0 {
+		lanes++
+	}
+	gate := admission.Config{Options: p.file.Admission, Lanes: lanes, Wait: !p.live, Generation: generation}
 	for _, z := range p.file.Zones {
 		gate.Zones = append(gate.Zones, z.ID)
 	}
@@ -94,7 +105,7 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 		pl.rings = append(pl.rings, ring)
 		d := deliver.Config{
 			Name: s.name, Sink: s.sink, Ring: ring, Epoch: pl.epoch + uint64(i), Log: p.options.Log,
-			Names: func(uint32) *event.Names { return names },
+			Names: pl.names.names,
 		}
 		if s.only.Has(event.SessionOpen) {
 			d.Sessions = pl.liveSessions
@@ -122,11 +133,16 @@ func (pl *Pipeline) build(queues []source.FrameSource) error {
 		seed = rand.Uint64()
 	}
 	o := p.file.Sessions
-	pl.sessions = session.New(session.Config{Max: o.Max, Timeouts: o.Timeouts, Seed: seed, Workers: len(queues)})
+	pl.sessions = session.New(session.Config{Max: o.Max, Timeouts: o.Timeouts, Seed: seed, Workers: max(len(queues), 1)})
 	for i, q := range queues {
 		pl.workers = append(pl.workers, pl.worker(i, len(queues), q, seed))
 	}
-	return nil
+	if len(streams) > 0 {
+		pl.feed, err = feed.New(feed.Config{
+			Streams: streams, Gate: pl.gate, Lane: len(queues), Zones: p.zones, Apps: p.apps, Names: pl.names,
+		})
+	}
+	return err
 }
 
 // liveSessions iterates over the sessions whose end will be told, as records: a receiver would keep the others for ever.
@@ -151,6 +167,16 @@ func (pl *Pipeline) liveSessions() iter.Seq[*event.Record] {
 				return
 			}
 		}
+		if pl.feed == nil {
+			return
+		}
+		latest := pl.names.latest() // it knows the names of all sessions, and a sink sends fewer sets of names for one generation
+		for rec := range pl.feed.Sessions() {
+			rec.Generation = latest
+			if !yield(rec) {
+				return
+			}
+		}
 	}
 }
 
@@ -159,7 +185,7 @@ func (pl *Pipeline) worker(i, n int, q source.FrameSource, seed uint64) *worker.
 	c := worker.Config{
 		Index: i, Workers: n, Source: q, Gate: pl.gate, Zones: p.zones, Apps: p.apps, Sessions: pl.sessions,
 		Separate: p.file.Sessions.Separate, SynCheck: p.file.Sessions.SynCheck,
-		Complete: !p.live, CloseAtEnd: p.options.CloseAtEnd && !p.live, Seed: seed,
+		Unlogged: !p.logsSessions(), Complete: !p.live, CloseAtEnd: p.options.CloseAtEnd && !p.live, Seed: seed,
 	}
 	for _, h := range pl.hooks {
 		if h.Ingress != nil {
@@ -205,17 +231,26 @@ func (pl *Pipeline) Run(ctx context.Context) error {
 	return err
 }
 
-// runWorkers runs all workers until they have ended. When one fails the others are told to stop.
+// runWorkers runs all workers, and the feed, until they have ended. When one fails the others are told to stop.
 func (pl *Pipeline) runWorkers(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
-	errs := make([]error, len(pl.workers))
+	errs := make([]error, len(pl.workers)+1)
 	for i, w := range pl.workers {
 		wg.Go(func() {
 			if err := w.Run(ctx); err != nil {
 				errs[i] = fmt.Errorf("worker %d: %w", i, err)
 				pl.plan.options.Log.Error("a worker has failed; stopping", "worker", i, "err", err)
+				cancel()
+			}
+		})
+	}
+	if pl.feed != nil {
+		wg.Go(func() {
+			if err := pl.feed.Run(ctx); err != nil {
+				errs[len(pl.workers)] = fmt.Errorf("feed: %w", err)
+				pl.plan.options.Log.Error("the feed has failed; stopping", "err", err)
 				cancel()
 			}
 		})

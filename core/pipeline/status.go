@@ -63,6 +63,7 @@ func (pl *Pipeline) ledger(states []replay.State) metrics.Ledger {
 		}
 		led.Sinks[s.Name] = kinds
 	}
+	_, led.Unread = pl.unread()
 	led.Check()
 	return led
 }
@@ -78,9 +79,7 @@ func (pl *Pipeline) packets() metrics.Packets {
 	p.Orphans, p.Strays, p.NotIP = sum.Orphans, sum.Strays, sum.Causes[packet.NotIP]
 	p.OutOfState, p.Unkept = sum.OutOfState, sum.Unkept
 	p.Refused = sum.Refused()
-	for _, n := range pl.lostPackets() {
-		p.Lost += n
-	}
+	p.Lost, _ = pl.unread()
 	for i, n := range sum.Dropped {
 		p.Dropped += n
 		p.DroppedAt[hook.Site(i).String()] = n
@@ -103,6 +102,7 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		Sinks:       make(map[string]metrics.Sink),
 		Sources:     make(map[string][]source.Counter),
 		Hooks:       make(map[string][]hook.Counter),
+		Feed:        pl.happened(),
 	}
 	for k, zones := range pl.gate.Ledger().LimitedByZone {
 		by := make(map[string]uint64)
@@ -156,6 +156,7 @@ type Status struct {
 	Sources map[string]any            `json:"sources"`
 	Sinks   map[string]SinkStatus     `json:"sinks"`
 	Hooks   map[string][]hook.Counter `json:"hooks,omitempty"`
+	Feed    map[string]uint64         `json:"feed,omitempty"` // what sources of events have told
 	Ledger  metrics.Ledger            `json:"ledger"`
 }
 
@@ -218,8 +219,17 @@ func (pl *Pipeline) Status() Status {
 			st.Hooks[h.name] = append(st.Hooks[h.name], h.Counters()...)
 		}
 	}
+	st.Feed = pl.happened()
 	st.Ledger = pl.ledger(states)
 	return st
+}
+
+// happened returns what sources of events have told, by name; nil without one.
+func (pl *Pipeline) happened() map[string]uint64 {
+	if pl.feed == nil {
+		return nil
+	}
+	return pl.feed.Counts()
 }
 
 // Losses returns an error while a ring overflows, or a source loses packets or cannot read. Safe for concurrent use.
@@ -238,14 +248,14 @@ func (pl *Pipeline) Losses() error {
 // stuckAfter is how long a worker may make no progress. An idle worker looks up once a second.
 const stuckAfter = 10 * time.Second
 
-// health remembers when each worker was last seen to make progress.
+// health remembers when each worker, and the feed behind them, was last seen to make progress.
 type health struct {
 	mu    sync.Mutex
 	beats []uint64
 	moved []time.Time
 }
 
-// Health returns an error if a worker has made no progress for ten seconds, unless the pipeline drains. The workers of a
+// Health returns an error if a worker, or the feed, has made no progress for ten seconds, unless the pipeline drains. The workers of a
 // capture may wait for a sink as long as it takes, and are not looked at. Progress is measured between calls, so Health has to
 // be called every few seconds. Safe for concurrent use.
 func (pl *Pipeline) Health() error {
@@ -256,18 +266,34 @@ func (pl *Pipeline) Health() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
+	n := len(pl.workers)
 	if h.beats == nil {
-		h.beats, h.moved = make([]uint64, len(pl.workers)), make([]time.Time, len(pl.workers))
+		h.beats, h.moved = make([]uint64, n+1), make([]time.Time, n+1)
 		for i := range h.moved {
 			h.moved[i] = now
 		}
 	}
 	for i, w := range pl.workers {
-		if b := w.Beats(); b != h.beats[i] {
-			h.beats[i], h.moved[i] = b, now
-		} else if stuck := now.Sub(h.moved[i]); stuck > stuckAfter {
-			return fmt.Errorf("worker %d has made no progress for %s", i, stuck.Round(time.Second))
+		if stuck := h.stuck(i, w.Beats(), now); stuck > 0 {
+			return fmt.Errorf("worker %d has made no progress for %s", i, stuck)
+		}
+	}
+	if pl.feed != nil {
+		if stuck := h.stuck(n, pl.feed.Beats(), now); stuck > 0 {
+			return fmt.Errorf("the feed has made no progress for %s", stuck)
 		}
 	}
 	return nil
+}
+
+// stuck takes the beats of a worker or the feed, and returns for how long there was no progress, if that is too long.
+func (h *health) stuck(i int, beats uint64, now time.Time) time.Duration {
+	if beats != h.beats[i] {
+		h.beats[i], h.moved[i] = beats, now
+		return 0
+	}
+	if stuck := now.Sub(h.moved[i]); stuck > stuckAfter {
+		return stuck.Round(time.Second)
+	}
+	return 0
 }

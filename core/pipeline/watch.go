@@ -10,6 +10,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -70,21 +71,50 @@ func (l *loss) lost() uint64 {
 	return l.seen - l.begun
 }
 
-// watch says in the log when rings overflow and when packets are lost before they are read: at the beginning, every
+// unread is what a source has lost before it could be read.
+type unread struct {
+	n    uint64
+	what *wording
+}
+
+// wording is how the log tells of a loss: at the beginning, while it lasts, and at the end. counted is what is counted.
+type wording struct{ counted, begins, goesOn, ends string }
+
+var (
+	ofRing = wording{
+		"records", "a ring overflows: records are lost, and a loss record will say how many", "a ring still overflows",
+		"a ring overflows no longer",
+	}
+	ofPackets = wording{
+		"packets", "packets are lost before they are read", "packets are still lost before they are read",
+		"no more packets are lost before they are read",
+	}
+	ofEvents = wording{
+		"events", "events are lost before they are read: a loss record says how many, at most", "events are still lost before they are read",
+		"no more events are lost before they are read",
+	}
+)
+
+// watch says in the log when rings overflow and when packets or events are lost before they are read: at the beginning, every
 // minute while it lasts, and at the end.
 type watch struct {
 	log   *slog.Logger
 	sinks []string
 	// read returns what each ring has lost because it was full, and what each source has lost.
-	read func() (rings []uint64, sources map[string]uint64)
+	read func() (rings []uint64, sources map[string]unread)
 
 	mu      sync.Mutex
 	rings   []loss
-	sources map[string]*loss
+	sources map[string]*sourceLoss
 }
 
-func newWatch(log *slog.Logger, sinks []string, read func() ([]uint64, map[string]uint64)) *watch {
-	return &watch{log: log, sinks: sinks, read: read, rings: make([]loss, len(sinks)), sources: make(map[string]*loss)}
+type sourceLoss struct {
+	loss
+	what *wording
+}
+
+func newWatch(log *slog.Logger, sinks []string, read func() ([]uint64, map[string]unread)) *watch {
+	return &watch{log: log, sinks: sinks, read: read, rings: make([]loss, len(sinks)), sources: make(map[string]*sourceLoss)}
 }
 
 // run looks until ctx ends, and then once more.
@@ -107,36 +137,27 @@ func (w *watch) look(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i, n := range rings {
-		w.say(&w.rings[i], w.rings[i].look(now, n), now, "the ring of a sink", "sink", w.sinks[i])
+		say(w.log.With("sink", w.sinks[i]), &ofRing, &w.rings[i], now, n)
 	}
-	for name, n := range sources {
+	for name, u := range sources {
 		l := w.sources[name]
 		if l == nil {
-			l = new(loss)
+			l = &sourceLoss{what: u.what}
 			w.sources[name] = l
 		}
-		w.say(l, l.look(now, n), now, "a source", "source", name)
+		say(w.log.With("source", name), u.what, &l.loss, now, u.n)
 	}
 }
 
-// say logs news of a loss, and forgets the loss if it has ended.
-func (w *watch) say(l *loss, what news, now time.Time, who, key, name string) {
-	overflows := key == "sink"
-	switch {
-	case what == begins && overflows:
-		w.log.Warn("a ring overflows: records are lost, and a loss record will say how many", key, name, "records", l.lost())
-	case what == begins:
-		w.log.Warn("packets are lost before they are read", key, name, "packets", l.lost())
-	case what == goesOn && overflows:
-		w.log.Warn("a ring still overflows", key, name, "records", l.lost(), "since", l.since.Format(time.RFC3339))
-	case what == goesOn:
-		w.log.Warn("packets are still lost before they are read", key, name, "packets", l.lost(), "since", l.since.Format(time.RFC3339))
-	case what == ends && overflows:
-		w.log.Warn("a ring overflows no longer", key, name, "records", l.lost(), "seconds", int64(l.grew.Sub(l.since).Seconds()))
-	case what == ends:
-		w.log.Warn("no more packets are lost before they are read", key, name, "packets", l.lost(), "seconds", int64(l.grew.Sub(l.since).Seconds()))
-	}
-	if what == ends {
+// say takes the counter of a loss, logs the news of it, and forgets the loss if it has ended.
+func say(log *slog.Logger, what *wording, l *loss, now time.Time, counter uint64) {
+	switch l.look(now, counter) {
+	case begins:
+		log.Warn(what.begins, what.counted, l.lost()) //nolint:sloglint // one of the wordings above
+	case goesOn:
+		log.Warn(what.goesOn, what.counted, l.lost(), "since", l.since.Format(time.RFC3339)) //nolint:sloglint // as above
+	case ends:
+		log.Warn(what.ends, what.counted, l.lost(), "seconds", int64(l.grew.Sub(l.since).Seconds())) //nolint:sloglint // as above
 		*l = loss{seen: l.seen}
 	}
 }
@@ -161,33 +182,50 @@ func (w *watch) health() error {
 	}
 	for name, l := range w.sources {
 		if !l.since.IsZero() {
-			errs = append(errs, fmt.Errorf("source %s loses packets since %s: %d lost", name, l.since.Format(time.RFC3339), l.lost()))
+			errs = append(errs, fmt.Errorf("source %s loses %s since %s: %d lost", name, l.what.counted, l.since.Format(time.RFC3339), l.lost()))
 		}
 	}
 	return errors.Join(errs...)
 }
 
 // losses reads what the watch watches.
-func (pl *Pipeline) losses() (rings []uint64, sources map[string]uint64) {
+func (pl *Pipeline) losses() (rings []uint64, sources map[string]unread) {
 	gate := pl.gate.Ledger()
 	for i, r := range pl.rings {
 		rel := r.Released()
 		rings = append(rings, lostInRing(&gate.Sinks[i], &rel))
 	}
-	return rings, pl.lostPackets()
+	sources = make(map[string]unread)
+	for i, src := range pl.sources {
+		sources[pl.plan.sources[i].name] = unreadBy(src)
+	}
+	return rings, sources
 }
 
-// lostPackets returns how many packets each source has lost before they could be read.
-func (pl *Pipeline) lostPackets() map[string]uint64 {
-	lost := make(map[string]uint64)
-	for i, src := range pl.sources {
-		for _, c := range src.Counters() {
-			if c.Lost {
-				lost[pl.plan.sources[i].name] += c.Value
-			}
+// unread returns how many packets and how many events sources have lost before they could be read.
+func (pl *Pipeline) unread() (packets, events uint64) {
+	for _, src := range pl.sources {
+		u := unreadBy(src)
+		if u.what == &ofEvents {
+			events += u.n
+		} else {
+			packets += u.n
 		}
 	}
-	return lost
+	return packets, events
+}
+
+func unreadBy(src source.Source) unread {
+	u := unread{what: &ofPackets}
+	if _, ok := src.(source.Events); ok {
+		u.what = &ofEvents
+	}
+	for _, c := range src.Counters() {
+		if c.Lost {
+			u.n += c.Value
+		}
+	}
+	return u
 }
 
 // lostInRing adds up what a ring had no room for.

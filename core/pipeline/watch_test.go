@@ -19,8 +19,8 @@ func TestWatch(t *testing.T) {
 		return a
 	}}))
 	var refused, dropped uint64
-	w := newWatch(log, []string{"siem"}, func() ([]uint64, map[string]uint64) {
-		return []uint64{refused}, map[string]uint64{"wan": dropped}
+	w := newWatch(log, []string{"siem"}, func() ([]uint64, map[string]unread) {
+		return []uint64{refused}, map[string]unread{"wan": {dropped, &ofPackets}}
 	})
 	now := time.Unix(1000, 0)
 	pass := func(seconds int, perSecond uint64) {

@@ -14,6 +14,9 @@ type Options struct {
 	Timeouts
 	SynCheck bool     `toml:"syn_check"` // drop TCP without SYN that belongs to no session
 	Separate Separate `toml:"separate"`
+	// Log says whether the beginnings and ends of the sessions that packets make are told; nil: unless another source tells of
+	// sessions.
+	Log *bool `toml:"log"`
 }
 
 // Limits of Options.

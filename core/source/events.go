@@ -66,7 +66,19 @@ const (
 	Logged               // a packet was logged, by a rule that does not drop it
 	Accepted             // a packet was let through, by a rule whose name its session is to have
 	Lost                 // events before this one were lost
+
+	NumWhats = 7
 )
+
+var whatNames = [NumWhats]string{"began", "answered", "ended", "denied", "logged", "accepted", "lost"}
+
+// String returns the name, as it stands in the status.
+func (w What) String() string {
+	if w < NumWhats {
+		return whatNames[w]
+	}
+	return "unknown"
+}
 
 // Event is what has happened, as its source knows it. Numbers that it does not know are 0.
 type Event struct {
@@ -124,7 +136,6 @@ type Kept struct {
 	Interface       uint32
 	InZone, OutZone uint16
 	App             uint16
-	// Told says that there was a record of its beginning, Owed that it is owed.
-	Told, Owed bool
-	Answered   bool
+	// Owed says that the record of its beginning is owed.
+	Owed, Answered, Ended bool
 }

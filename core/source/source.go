@@ -61,6 +61,10 @@ type Configured struct {
 	Live bool
 	// Incoming is true if it never reads packets as they leave an interface, which would tell the zone that they go to.
 	Incoming bool
+	// Events is true if it yields events, and no packets.
+	Events bool
+	// Sessions is true if it tells of sessions, as a source of events.
+	Sessions bool
 	// Open opens the source. It is not called by `pipelined check`.
 	Open func(ctx context.Context, zones *zone.Table) (Source, error)
 }

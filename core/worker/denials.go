@@ -100,6 +100,9 @@ func (w *Worker) decide(p *hook.Packet) hook.Verdict {
 			others |= 1 << i
 		}
 	}
+	if w.Unlogged {
+		w.permit.NoOpen, w.permit.NoClose = true, true
+	}
 	return hook.Pass
 }
 

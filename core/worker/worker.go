@@ -32,6 +32,8 @@ type Config struct {
 	Separate session.Separate
 	// SynCheck drops TCP packets without SYN that belong to no session. Otherwise they may join one in the middle.
 	SynCheck bool
+	// Unlogged makes sessions that are not told of, neither their beginnings nor their ends.
+	Unlogged bool
 	// Complete makes the worker end every session that is due before it goes on to the next packet, however many, in the
 	// order of their ends: for captures. A live worker ends a bounded number per batch.
 	Complete bool

@@ -112,9 +112,11 @@ const (
 	// LossDisconnected is LossOverBudget while the sink had no destination: it was between two runs, or waited for one.
 	LossDisconnected LossReason = 4
 	LossAbandoned    LossReason = 5 // given up when an earlier run stopped: held, refused, or lost and not announced
+	// LossUnread is what the kernel had to tell and dropped, because it was not read in time. It is at most as many.
+	LossUnread LossReason = 6
 )
 
-var lossNames = [...]string{"unknown", "rate_limited", "over_budget", "evicted", "disconnected", "abandoned"}
+var lossNames = [...]string{"unknown", "rate_limited", "over_budget", "evicted", "disconnected", "abandoned", "unread"}
 
 // String returns the reason as it stands in the ledger.
 func (r LossReason) String() string {

@@ -1,0 +1,220 @@
+package feed
+
+import (
+	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// carry offers the events of what has happened.
+func (f *Feed) carry(e *source.Event) {
+	f.counts[e.What]++
+	switch e.What {
+	case source.Began:
+		f.began(e)
+	case source.Answered:
+		f.answered(e)
+	case source.Ended:
+		f.ended(e)
+	case source.Denied:
+		f.packet(event.PolicyDeny, e)
+	case source.Logged:
+		f.packet(event.FilterLog, e)
+	case source.Accepted:
+		f.accepted(e)
+	case source.Lost:
+		f.flush()
+		f.lane.Unread(&e.Lost, e.Created, e.Time)
+	}
+}
+
+// began finds out what is kept of a session, and offers its open record. Forged addresses begin as many sessions as they like:
+// what the limiter refuses, or no ring has room for, is owed until the session is answered.
+func (f *Feed) began(e *source.Event) {
+	kept := e.Kept
+	if kept == nil {
+		f.nothing = source.Kept{}
+		kept = &f.nothing
+	}
+	*kept = source.Kept{
+		InZone: e.Zone, OutZone: f.Zones.ByPrefix(&e.Reply.Src, e.Reply.Family), App: f.Apps.Service(e.Flow.Proto, e.Flow.DstPort),
+	}
+	f.join(kept, e)
+	if kept.InZone == zone.Unknown {
+		kept.InZone = f.Zones.ByPrefix(&e.Flow.Src, e.Flow.Family)
+	}
+	if e.Silent {
+		f.counts[silent]++
+		return
+	}
+	f.makeRoom()
+	slot := f.lane.Slot(kept.InZone)
+	if !f.lane.TryUnanswered(event.SessionOpen, slot, f.now) {
+		f.owe(e, slot)
+		return
+	}
+	open := f.add()
+	*open = sessionEvent(event.SessionOpen, e, kept)
+	open.Unanswered = true
+	f.openings = append(f.openings, opening{event: e, slot: slot})
+}
+
+// join takes over what the rule that has let a session through tells of it.
+func (f *Feed) join(kept *source.Kept, e *source.Event) {
+	if f.joins == nil {
+		return
+	}
+	entry := f.joins.take(e, f.now)
+	if entry == nil {
+		return
+	}
+	f.counts[joined]++
+	kept.Policy = f.policy(entry.rule)
+	if in, id := f.Zones.ByKernel(entry.in); id != 0 {
+		kept.Interface = id
+		if in != zone.Unknown && kept.InZone == zone.Unknown {
+			kept.InZone = in
+		}
+	}
+	if out, _ := f.Zones.ByKernel(entry.out); out != zone.Unknown {
+		kept.OutZone = out
+	}
+	entry.rule = nil
+}
+
+// answered offers the open record that a session is owed.
+func (f *Feed) answered(e *source.Event) {
+	if e.Kept == nil {
+		return
+	}
+	e.Kept.Answered = true
+	if e.Kept.Policy == 0 {
+		f.join(e.Kept, e)
+	}
+	if e.Kept.Owed {
+		f.opened(e, e.Kept)
+	}
+}
+
+// opened offers the open record of an answered session, which was owed until now.
+func (f *Feed) opened(e *source.Event, kept *source.Kept) {
+	kept.Owed = false
+	f.makeRoom()
+	if f.lane.Offer(event.SessionOpen, 0, f.now) {
+		open := f.add()
+		*open = sessionEvent(event.SessionOpen, e, kept)
+		open.Time = e.Created
+	}
+}
+
+// ended offers the close record of a session. An open record that is still owed is refused for good.
+func (f *Feed) ended(e *source.Event) {
+	kept := e.Kept
+	if kept == nil {
+		return
+	}
+	if kept.Policy == 0 {
+		f.join(kept, e)
+	}
+	kept.Ended = true
+	slot := f.lane.Slot(kept.InZone)
+	if kept.Owed {
+		kept.Owed = false
+		f.lane.Refuse(event.SessionOpen, slot, f.now)
+	}
+	f.makeRoom()
+	offer := f.lane.OfferUnanswered
+	if e.Answered {
+		offer = f.lane.Offer
+	}
+	if !offer(event.SessionClose, slot, f.now) {
+		return
+	}
+	end := f.add()
+	*end = sessionEvent(event.SessionClose, e, kept)
+	end.Unanswered = !e.Answered
+	// The record has whole seconds for the creation: rounded so that the elapsed time comes out right.
+	end.Created = uint32(e.Time/1e9 - max(e.Time-e.Created, 0)/1e9)
+	end.Reason = e.Reason
+	end.ClientPackets, end.ClientBytes = e.ClientPackets, e.ClientBytes
+	end.ServerPackets, end.ServerBytes = e.ServerPackets, e.ServerBytes
+}
+
+// packet offers the event of a packet that a rule has denied or logged.
+func (f *Feed) packet(k event.Kind, e *source.Event) {
+	in, id := f.Zones.ByKernel(e.In)
+	if e.Zone != zone.Unknown {
+		in = e.Zone
+	}
+	if in == zone.Unknown {
+		in = f.Zones.ByPrefix(&e.Flow.Src, e.Flow.Family)
+	}
+	out, _ := f.Zones.ByKernel(e.Out)
+	if out == zone.Unknown {
+		out = f.Zones.ByPrefix(&e.Flow.Dst, e.Flow.Family)
+	}
+	f.makeRoom()
+	if !f.lane.Offer(k, f.lane.Slot(in), f.now) {
+		return
+	}
+	ev := f.add()
+	*ev = admission.Event{
+		Kind: k, Time: e.Time, Flow: e.Flow, InZone: in, OutZone: out, Interface: id,
+		App: f.Apps.Service(e.Flow.Proto, e.Flow.DstPort), Action: e.Action, ICMPType: e.ICMPType, ICMPCode: e.ICMPCode,
+	}
+	if k == event.PolicyDeny {
+		ev.Policy = f.policy(e.Rule)
+		return
+	}
+	ev.Filter, ev.At = f.filter(e.Rule), event.FilterInput
+	if e.In == 0 && e.Out != 0 {
+		ev.At = event.FilterOutput
+	}
+}
+
+// accepted keeps the rule for the session that it lets through, or offers the event of the packet where nobody tells of
+// sessions.
+func (f *Feed) accepted(e *source.Event) {
+	if f.joins == nil {
+		f.packet(event.FilterLog, e)
+		return
+	}
+	if f.joins.put(e, f.now) {
+		f.counts[displaced]++
+	}
+}
+
+// policy returns the policy id of a rule.
+func (f *Feed) policy(r *source.Rule) uint32 {
+	if r.Policy == 0 {
+		r.Policy = f.Names.Policy(r.Name)
+		f.renamed = true
+	}
+	return r.Policy
+}
+
+// filter returns the filter id of a rule.
+func (f *Feed) filter(r *source.Rule) uint32 {
+	if r.Filter == 0 {
+		r.Filter = f.Names.Filter(r.Name)
+		f.renamed = true
+	}
+	return r.Filter
+}
+
+// sessionEvent is the event of a session.
+func sessionEvent(k event.Kind, e *source.Event, kept *source.Kept) admission.Event {
+	ev := admission.Event{
+		Kind: k, Time: e.Time, Flow: e.Flow, InZone: kept.InZone, OutZone: kept.OutZone, App: kept.App, Interface: kept.Interface,
+		Action: event.ActionPermit, Policy: kept.Policy, SessionID: e.Session,
+	}
+	behind := e.Reply.Reverse() // what the server receives
+	if behind.Src != e.Flow.Src || behind.SrcPort != e.Flow.SrcPort {
+		ev.NATSrc, ev.NATSrcPort = behind.Src, behind.SrcPort
+	}
+	if behind.Dst != e.Flow.Dst || behind.DstPort != e.Flow.DstPort {
+		ev.NATDst, ev.NATDstPort = behind.Dst, behind.DstPort
+	}
+	return ev
+}

@@ -1,0 +1,29 @@
+package feed
+
+import (
+	"iter"
+
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// Sessions iterates over the sessions that live, as records of their beginning without a generation. A record is valid until the
+// next one. Safe for concurrent use.
+func (f *Feed) Sessions() iter.Seq[*event.Record] {
+	return func(yield func(*event.Record) bool) {
+		var rec event.Record
+		more := true
+		for _, r := range f.sessions {
+			if !more {
+				return
+			}
+			r.lister.Sessions(func(e *source.Event) bool {
+				open := sessionEvent(event.SessionOpen, e, e.Kept)
+				open.Time = e.Created
+				open.Encode(&rec)
+				more = yield(&rec)
+				return more
+			})
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/rtflow/pipelined/core/feed"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/packet"
@@ -34,6 +35,7 @@ func full() metrics.Snapshot {
 		}},
 		Sources: map[string][]source.Counter{"wan": {{Name: "received"}}},
 		Hooks:   map[string][]hook.Counter{"screens": {{Name: "land"}}},
+		Feed:    new(feed.Feed).Counts(),
 	}
 }
 

@@ -106,9 +106,6 @@ func (t *Table) add(s *shard, i uint32, k *Key, h *packet.Headers, now int64, p 
 		// Nothing was filed: the wheel need not be turned through the slots since.
 		s.turned = max(s.turned, Slot(now)-1)
 	}
-	if i == largeShard {
-		t.large.Store(true)
-	}
 	s.active++
 	s.stats.Created++
 	e := &s.entries[i]

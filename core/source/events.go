@@ -136,8 +136,6 @@ type Kept struct {
 	Interface       uint32
 	InZone, OutZone uint16
 	App             uint16
-	// Waits is which of the open records that wait for their way to the rings is that of the session, from 1; 0 = none.
-	Waits uint16
 	// Owed says that the record of its beginning is owed.
-	Owed, Ended bool
+	Owed, Answered, Ended bool
 }

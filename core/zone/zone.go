@@ -1,7 +1,8 @@
-// Package zone resolves the security zones that a packet comes from and goes to, by interface, VLAN and prefix. It also reads
-// the tables [zones.NAME] of the configuration.
+// Package zone resolves the security zones that a packet comes from and goes to, by interface, VLAN, prefix and route. It also
+// reads the tables [zones.NAME] of the configuration.
 //
-// A [Table] is immutable and safe for concurrent use.
+// A [Table] is safe for concurrent use. It is what the configuration says, and does not change but for two parts that are replaced as
+// a whole: the zones by route and the interfaces that the kernel has.
 package zone
 
 import (
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/gaissmai/bart"
 
@@ -28,7 +30,7 @@ type Zone struct {
 	Prefixes   []netip.Prefix // where no interface tells
 }
 
-// Table resolves zones and interfaces. It is immutable and safe for concurrent use.
+// Table resolves zones and interfaces. It is safe for concurrent use; see [Table.SetRoutes] and [Table.SetLinks] for what changes.
 type Table struct {
 	zones    []Zone
 	byName   map[string]uint16
@@ -38,6 +40,9 @@ type Table struct {
 	kernel   map[uint32]uint32   // from the kernel's index to that of ports
 	claimed  map[uint32]bool     // ids of the logical interfaces that zones name
 	prefixes *bart.Table[uint16] // nil if no zone has prefixes
+
+	addresses atomic.Pointer[bart.Table[uint16]] // prefixes and, where none of them tells, zones by route; nil if there are neither
+	links     atomic.Pointer[map[uint32]logical] // by the kernel's index; nil until the first SetLinks
 }
 
 // port is one physical interface.
@@ -112,6 +117,7 @@ func New(zones []Zone, extra []string, ids map[string]uint32) *Table {
 			t.prefixes.Insert(pfx.Masked(), z.ID)
 		}
 	}
+	t.addresses.Store(t.prefixes)
 	for _, a := range aliases { // after the ids of parents are settled
 		t.alias(a, ids)
 	}
@@ -238,7 +244,7 @@ func (t *Table) Index(name string) uint32 { return t.index[name] }
 
 // Ingress returns the zone and the logical interface id of a frame that came in on the interface of that index with that
 // outer VLAN tag (0 = untagged). A tag that no zone claims belongs to the physical interface; a packet on an interface
-// that no zone claims belongs to the zone of its source prefix.
+// that no zone claims belongs to the zone of its source address.
 func (t *Table) Ingress(index uint32, tag uint16, src *packet.Addr, f packet.Family) (zone uint16, id uint32) {
 	if zone, id = t.Logical(index, tag); zone == Unknown {
 		zone = t.ByPrefix(src, f)
@@ -259,25 +265,16 @@ func (t *Table) Logical(index uint32, tag uint16) (zone uint16, id uint32) {
 	return zone, id
 }
 
-// ByKernel returns the zone and the id of the interface that has that index in the kernel: [Unknown] and 0 for an interface that
-// the table does not know.
-func (t *Table) ByKernel(ifindex uint32) (zone uint16, id uint32) {
-	i, ok := t.kernel[ifindex]
-	if !ok {
-		return Unknown, 0
-	}
-	return t.Logical(i, 0)
-}
-
 // HasZone reports whether a zone names the logical interface of that id.
 func (t *Table) HasZone(id uint32) bool { return t.claimed[id] }
 
-// ByPrefix returns the zone of the longest configured prefix that contains the address.
+// ByPrefix returns the zone of the longest configured prefix that contains the address; if none does, that of its route.
 func (t *Table) ByPrefix(a *packet.Addr, f packet.Family) uint16 {
-	if t.prefixes == nil {
+	addresses := t.addresses.Load()
+	if addresses == nil {
 		return Unknown
 	}
-	z, _ := t.prefixes.Lookup(a.Netip(f))
+	z, _ := addresses.Lookup(a.Netip(f))
 	return z
 }
 

@@ -37,7 +37,7 @@ var layers = []layer{
 	}},
 	{"contracts", []string{
 		"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/sinkplugin", "internal/framefile", "internal/inflight", "internal/topic",
-		"internal/options",
+		"internal/options", "internal/routes",
 	}},
 	{"configuration and metrics", []string{"core/config", "core/metrics"}},
 	{"loops and plugins", []string{
@@ -60,7 +60,7 @@ var only = []struct {
 }{
 	{"sdk", []string{"sdk"}},
 	{"sinks", []string{"sdk", "internal/inflight", "internal/options", "internal/topic"}},
-	{"core", []string{"core", "sdk", "internal/statedir"}},
+	{"core", []string{"core", "sdk", "internal/routes", "internal/statedir"}},
 	{"plugins", []string{"core", "sdk"}},
 	{"sources", []string{"core", "sdk", "xsk"}},
 	{"xsk", nil},

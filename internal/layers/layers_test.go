@@ -41,7 +41,7 @@ var layers = []layer{
 	}},
 	{"configuration and metrics", []string{"core/config", "core/metrics"}},
 	{"loops and plugins", []string{
-		"core/worker", "core/feed", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sources/afpacket", "sources/capture", "sources/xdp",
+		"core/worker", "core/feed", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sources/afpacket", "sources/capture", "sources/nflog", "sources/xdp",
 		"sinks/file", "sinks/syslog", "sinks/unixsock", "sinks/nats", "sinks/kafka",
 	}},
 	{"processes", []string{"internal/process"}},

@@ -1,0 +1,55 @@
+package nflog
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/internal/nfnetlink"
+)
+
+// stream is datagrams of packets of 16 rules, as the kernel sends them, without a gap.
+type stream struct {
+	datagrams [][]byte
+	numbers   [][]byte // where the number of each packet stands
+	next      uint32
+}
+
+func newStream() *stream {
+	s := new(stream)
+	for i := range nfnetlink.Datagrams {
+		text := []string{"DROP:fwd-", "ACCEPT:lan-", "filter_FWD_", "[UFW BLOCK] "}[i%4] + string(rune('a'+i%16))
+		b := build(nil, unix.AF_INET, 5, header(etherIPv4, 2), number(attrSequence, 0), prefix(text), number(attrIn, 2), number(attrOut, 3), number(2, 1),
+			attribute{8, make([]byte, 12)}, stamp(1700000000, 5), attribute{15, make([]byte, 2)}, attribute{16, make([]byte, 14)}, payload(udp()))
+		// The sequence number is the second attribute.
+		s.datagrams, s.numbers = append(s.datagrams, b), append(s.numbers, b[nfnetlink.HeaderSize+8+4:])
+	}
+	return s
+}
+
+// renew gives the packets the next numbers.
+func (s *stream) renew() {
+	for _, b := range s.numbers {
+		binary.BigEndian.PutUint32(b, s.next)
+		s.next++
+	}
+}
+
+// BenchmarkRead reads packets of a socket that costs nothing.
+func BenchmarkRead(b *testing.B) {
+	r, s := reads(b, `{"groups": [5]}`)
+	stream := newStream()
+	var batch source.EventBatch
+	full := []received{{datagrams: stream.datagrams}}
+	b.ReportAllocs()
+	for i := 0; i < b.N; i += nfnetlink.Datagrams {
+		stream.renew()
+		s.receives = full
+		if _, err := r.Read(&batch, 0, 1); err != nil || batch.N != nfnetlink.Datagrams {
+			b.Fatal(err, batch.N)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N), "ns/record")
+}

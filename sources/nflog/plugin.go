@@ -1,0 +1,39 @@
+package nflog
+
+import (
+	"context"
+	_ "embed"
+
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/sdk"
+)
+
+//go:embed sample.toml
+var sample string
+
+// Plugin returns the source "nflog".
+func Plugin() source.Plugin {
+	return source.Plugin{
+		Name:      "nflog",
+		Summary:   "reads what the rules of nftables or iptables log: the packet, the rule, its verdict",
+		Sample:    sample,
+		Configure: configure,
+	}
+}
+
+func configure(cfg sdk.Config, env source.Env) source.Configured {
+	c := decode(cfg)
+	c.Warn = env.Warn
+	return source.Configured{
+		Live:     true,
+		Incoming: true,
+		Open: func(context.Context, *zone.Table) (source.Source, error) {
+			s, err := Open(c)
+			if err != nil {
+				return nil, err
+			}
+			return plugged{s}, nil
+		},
+	}
+}

@@ -57,7 +57,8 @@ func (f *Feed) began(e *source.Event) {
 	open := f.add()
 	*open = sessionEvent(event.SessionOpen, e, kept)
 	open.Unanswered = true
-	f.openings = append(f.openings, opening{event: e, slot: slot})
+	f.openings = append(f.openings, opening{event: e, slot: slot, index: len(f.events) - 1})
+	kept.Waits = uint16(len(f.openings))
 }
 
 // join takes over what the rule that has let a session through tells of it.
@@ -83,17 +84,21 @@ func (f *Feed) join(kept *source.Kept, e *source.Event) {
 	entry.rule = nil
 }
 
-// answered offers the open record that a session is owed.
+// answered offers the open record that a session is owed. One that is on its way is from here on that of an answered session.
 func (f *Feed) answered(e *source.Event) {
 	if e.Kept == nil {
 		return
 	}
-	e.Kept.Answered = true
 	if e.Kept.Policy == 0 {
 		f.join(e.Kept, e)
 	}
-	if e.Kept.Owed {
+	switch {
+	case e.Kept.Owed:
 		f.opened(e, e.Kept)
+	case e.Kept.Waits != 0:
+		o := &f.openings[e.Kept.Waits-1]
+		f.events[o.index].Unanswered = false
+		o.answered = true
 	}
 }
 

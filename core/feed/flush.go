@@ -1,6 +1,8 @@
 package feed
 
 import (
+	"slices"
+
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -22,8 +24,10 @@ func (f *Feed) add() *admission.Event {
 
 // opening is an open record on its way to the gate, of a session that was not answered when it was offered.
 type opening struct {
-	event *source.Event // of the batch at hand
-	slot  int           // of the limiter
+	event    *source.Event // of the batch at hand
+	slot     int           // of the limiter
+	index    int           // of its event among those that wait
+	answered bool          // since
 }
 
 // flush brings the events to the rings. Open records that no ring has taken are owed until the session is answered.
@@ -32,28 +36,26 @@ func (f *Feed) flush() {
 		f.renamed = false
 		f.Gate.SetGeneration(f.Names.Publish())
 	}
+	for i := range f.openings {
+		if kept := f.openings[i].event.Kept; kept != nil {
+			kept.Waits = 0
+		}
+	}
+	f.openings = slices.DeleteFunc(f.openings, func(o opening) bool { return o.answered })
 	owed := f.lane.Flush(f.now, f.wall, f.events)
 	f.events = f.events[:0]
-	if owed > 0 {
-		late := f.openings[len(f.openings)-owed:]
-		for i := range late {
-			f.owe(late[i].event, late[i].slot)
-		}
-		f.lane.Flush(f.now, f.wall, f.events) // of sessions that were answered by now
-		f.events = f.events[:0]
+	for _, o := range f.openings[len(f.openings)-owed:] {
+		f.owe(o.event, o.slot)
 	}
 	f.openings = f.openings[:0]
 }
 
-// owe notes that the open record of a session is owed, unless it is due by now. It is refused if the session has ended, or is one
-// that its source has no room for.
+// owe notes that the open record of a session is owed. It is refused if the session has ended, or is one that its source has no
+// room for.
 func (f *Feed) owe(e *source.Event, slot int) {
-	switch {
-	case e.Kept == nil || e.Kept.Ended:
+	if e.Kept == nil || e.Kept.Ended {
 		f.lane.Refuse(event.SessionOpen, slot, f.now)
-	case e.Kept.Answered:
-		f.opened(e, e.Kept)
-	default:
-		e.Kept.Owed = true
+		return
 	}
+	e.Kept.Owed = true
 }

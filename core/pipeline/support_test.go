@@ -100,6 +100,7 @@ func deliverAll(ctx context.Context, s sdk.Stream) error {
 type rig struct {
 	t       *testing.T
 	source  *fakeSource
+	events  *fakeEvents // of the plugin "events"
 	openErr error
 	live    bool
 	sinks   map[string]sinkFunc
@@ -119,6 +120,10 @@ func (r *rig) registry() *Registry {
 					return nil, r.openErr
 				}
 				return r.source, nil
+			}}
+		}}, {Name: "events", Configure: func(sdk.Config, source.Env) source.Configured {
+			return source.Configured{Live: true, Events: true, Sessions: true, Incoming: true, Open: func(context.Context, *zone.Table) (source.Source, error) {
+				return r.events, nil
 			}}
 		}}},
 		[]hook.Plugin{{Name: "nothing", Configure: func(sdk.Config, hook.Env) hook.Instance { return hook.Instance{} }}},

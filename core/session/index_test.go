@@ -89,7 +89,6 @@ func TestPrefetchIsAHint(t *testing.T) {
 	first := fromClient(packet.ProtoUDP, 0)
 	keys := []Key{*r.key(&first.Tuple, 1), *r.key(&first.Tuple, 2)}
 	r.Create(first, 1, base, &Params{ID: 1}, &old)
-	r.large.Store(true)
 	r.Prefetch(keys)
 	if keys[0].hint == 0 {
 		t.Error("nothing was found to prefetch")

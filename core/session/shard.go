@@ -55,7 +55,7 @@ type Stats struct {
 // room gives each shard room for a number of sessions. The shards share arrays: the allocator rounds up the size of each.
 func (t *Table) room(sessions int) {
 	buckets := make([]bucket, numShards*((sessions+perBucket-1)/perBucket))
-	entries := make([]entry, numShards*(sessions+1))
+	entries := make([]entry, numShards*(sessions+1+unusedEntries))
 	colds := make([]cold, len(entries))
 	wheels := make([]uint32, numShards*wheelSlots)
 	unkepts := make([]unkept, numShards*max(1<<(bits.Len(uint(sessions))-1)/4, 64))
@@ -65,7 +65,8 @@ func (t *Table) room(sessions int) {
 	}
 	for i := range t.shards {
 		t.shards[i] = shard{
-			buckets: part(buckets, i), entries: part(entries, i), cold: part(colds, i), wheel: part(wheels, i),
+			buckets: part(buckets, i), wheel: part(wheels, i),
+			entries: part(entries, i)[: sessions+1 : sessions+1], cold: part(colds, i)[: sessions+1 : sessions+1],
 			unkept: part(unkepts, i), indexMask: 1<<bits.Len(uint(sessions)) - 1, fresh: 1,
 		}
 	}
@@ -74,6 +75,11 @@ func (t *Table) room(sessions int) {
 // largeTable is how many bytes the entries of a table have, at least, that is taken as a whole at the start. A smaller one is
 // touched as sessions come.
 const largeTable = 64 << 20
+
+// unusedEntries is how many entries lie unused between those of two shards. A shard uses its entries from the first on, and
+// with a power of two of them the first ones of all shards would share few sets of a cache: of a thousand sessions, most would
+// not be in the second level (of 8 ways and 64 KiB each, say).
+const unusedEntries = 7
 
 // part returns what shard i has of an array.
 func part[T any](all []T, i int) []T {
@@ -105,9 +111,6 @@ func (t *Table) add(s *shard, i uint32, k *Key, h *packet.Headers, now int64, p 
 	if s.active == 0 {
 		// Nothing was filed: the wheel need not be turned through the slots since.
 		s.turned = max(s.turned, Slot(now)-1)
-	}
-	if i == largeShard {
-		t.large.Store(true)
 	}
 	s.active++
 	s.stats.Created++

@@ -16,8 +16,6 @@ type Table struct {
 	turns   []turn // by worker
 	// fullAt is when a session was last refused or given up because the table was full, in ns and to a wheel slot; 0 = never.
 	fullAt atomic.Int64
-	// large is set when there have been so many sessions that caches do not hold them, see [Table.Prefetch].
-	large atomic.Bool
 	// dropped are flows of which the first packet was dropped, by hash.
 	dropped []dropped
 }

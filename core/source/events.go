@@ -136,6 +136,8 @@ type Kept struct {
 	Interface       uint32
 	InZone, OutZone uint16
 	App             uint16
+	// Waits is which of the open records that wait for their way to the rings is that of the session, from 1; 0 = none.
+	Waits uint16
 	// Owed says that the record of its beginning is owed.
-	Owed, Answered, Ended bool
+	Owed, Ended bool
 }

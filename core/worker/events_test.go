@@ -37,6 +37,25 @@ func permitAs(id uint32) sessionFunc {
 	}
 }
 
+// TestUnlogged tells of what hooks find, and of no session, be it one that begins, or one that is joined.
+func TestUnlogged(t *testing.T) {
+	r := newRig(t, complete, policy(permitAs(7)), func(c *Config, _ *session.Config) { c.Unlogged, c.CloseAtEnd = true, true },
+		ingress(func(_ *hook.Packet, f *hook.Finding) hook.Verdict {
+			*f = hook.Finding{Found: true, Kind: event.ScreenDrop, Screen: event.ScreenLand}
+			return hook.Pass
+		}))
+	r.batch(timed{0, udpFrame(t, client, 40000, server, 53, 32), ""}, timed{time.Second, udpFrame(t, server, 53, client, 40000, 100), "wan0"},
+		timed{2 * time.Second, tcpFrame(t, client, 1000, server, 443, ack), ""})
+	for _, rec := range r.run() {
+		if rec.Kind() != event.ScreenDrop {
+			t.Errorf("a record %v", rec.Kind())
+		}
+	}
+	if st := r.Sessions.Stats(); st.Created != 2 || st.Closed != 2 || r.gate.Ledger().Offered[event.ScreenDrop] != 3 {
+		t.Errorf("sessions %+v, %d screen drops", st, r.gate.Ledger().Offered[event.ScreenDrop])
+	}
+}
+
 // TestEvents carries packets and compares the records: their order and what they say.
 func TestEvents(t *testing.T) {
 	request := udpFrame(t, client, 40000, server, 53, 32)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,8 +20,14 @@ import (
 // window is how many records may wait in this process for the sink to take them: eight of the daemon's largest batches.
 const window = 8192
 
-// keptGenerations is how many configuration generations back a record's names are known.
+// keptGenerations is how many generations of names are known at least. Those of records that are not acknowledged always are.
 const keptGenerations = 16
+
+// use is a generation, and the last of the records that have it in a row.
+type use struct {
+	generation uint32
+	last       event.Seq
+}
 
 // run is the stream of one run, as the sink sees it.
 type run struct {
@@ -29,6 +36,7 @@ type run struct {
 	mu       sync.Mutex
 	queue    []*sinkv1.Batch
 	names    map[uint32]*event.Names
+	uses     []use // of records that are not acknowledged, and perhaps of earlier ones, in their order
 	drain    bool
 	over     bool
 	err      error     // the daemon's breach of the protocol
@@ -126,10 +134,11 @@ func (r *run) take(m *sinkv1.Down) error {
 			return sdk.Error("sinkplugin: a batch whose count is wrong")
 		}
 		r.queue = append(r.queue, m.Batch)
+		r.use(m.Batch.GetGeneration(), event.Seq(m.Batch.GetFirst()+uint64(m.Batch.GetCount())-1))
 	case *sinkv1.Down_Names:
 		n := sinkv1.ToNames(m.Names)
 		for old := range r.names {
-			if n.Generation-old > keptGenerations {
+			if uint64(old)+keptGenerations < uint64(n.Generation) && !slices.ContainsFunc(r.uses, func(u use) bool { return u.generation == old }) {
 				delete(r.names, old)
 			}
 		}
@@ -262,6 +271,15 @@ func (r *run) Reject(seq event.Seq, why string) {
 
 // maxWhy is the longest reason of a rejection, in bytes.
 const maxWhy = 200
+
+// use notes up to which record a generation is in use. The lock is held.
+func (r *run) use(generation uint32, last event.Seq) {
+	if n := len(r.uses); n > 0 && r.uses[n-1].generation == generation {
+		r.uses[n-1].last = last
+		return
+	}
+	r.uses = append(slices.DeleteFunc(r.uses, func(u use) bool { return u.last <= r.acked }), use{generation, last})
+}
 
 func (r *run) Names(generation uint32) *event.Names {
 	r.mu.Lock()

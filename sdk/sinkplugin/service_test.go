@@ -156,6 +156,43 @@ func TestDelivers(t *testing.T) {
 	}
 }
 
+// TestManyGenerations checks that a sink which is slow knows the names of every record, however many generations have come since.
+func TestManyGenerations(t *testing.T) {
+	const generations = 40
+	sent := make(chan struct{})
+	client, _ := start(t, &fake{run: func(ctx context.Context, s sdk.Stream) error {
+		<-sent
+		for {
+			b, err := s.Next(ctx, -1)
+			if err != nil {
+				return err
+			}
+			for i := range b.Records {
+				if r := &b.Records[i]; s.Names(r.Generation).Zone(1) != "trust" {
+					t.Errorf("record %d of generation %d has no names", r.Seq(), r.Generation)
+				}
+			}
+			if err := s.Ack(b.Last()); err != nil {
+				return err
+			}
+		}
+	}})
+	call := deliver(t, client)
+	for i := range uint32(generations) {
+		names := sinkv1.FromNames(sinktest.Names())
+		names.Generation = 100 + i
+		send(t, call, &sinkv1.Down{Message: &sinkv1.Down_Names{Names: names}})
+		m := batch(event.Seq(i)+1, 1)
+		m.GetBatch().Generation = 100 + i
+		send(t, call, m)
+	}
+	close(sent)
+	send(t, call, drain())
+	if acked, _, err := answer(call); err != nil || acked != generations {
+		t.Errorf("acknowledged %d, %v", acked, err)
+	}
+}
+
 // TestNextWaits checks what Next returns when there is nothing.
 func TestNextWaits(t *testing.T) {
 	client, _ := start(t, &fake{run: func(ctx context.Context, s sdk.Stream) error {

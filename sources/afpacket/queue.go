@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,6 +27,8 @@ type Queue struct {
 	polled  []unix.PollFd
 	timeout unix.Timespec
 	drained [8]byte
+	pace    pace
+	now     int64 // when the worker looked last
 	last    int64 // time of the last frame
 
 	received, bytes, malformed atomic.Uint64 // stored by the worker
@@ -88,8 +90,10 @@ func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Durat
 	if timeout >= 0 && (wait < 0 || wait > timeout) {
 		wait = timeout
 	}
-	err := q.wait(ctx, wait)
+	paused, wait := q.pace.wait(wait)
+	err := q.wait(ctx, wait, paused)
 	q.collect(b)
+	q.pace.waited(paused, q.now, b.N > 0)
 	return err
 }
 
@@ -174,6 +178,7 @@ func (q *Queue) count(s *socket) error {
 // clocks of the batch. It returns how long the next packet has to wait for others, negative if there is none.
 func (q *Queue) collect(b *packet.Batch) (wait time.Duration) {
 	now, wall := q.clock.Read()
+	q.now = now
 	q.follow(now)
 	leaving := q.retireLeft(now)
 	offset, settled := wall-now, now // what was received until then is here
@@ -186,29 +191,33 @@ func (q *Queue) collect(b *packet.Batch) (wait time.Duration) {
 	}
 	var bytes, malformed uint64
 	for b.N < packet.BatchSize {
-		s, received, sure := q.earliest()
+		s, received, until := q.earliest(settled + offset)
 		if s == nil {
 			break
 		}
-		received -= offset
-		if ahead := received - now; ahead > int64(reorder) {
-			sure = true // stamped by a wall clock that has been set back since
+		if received-offset-now > int64(reorder) {
+			until = received // stamped by a wall clock that has been set back since
 		}
-		if !sure && received > settled {
+		if received > until {
 			// Not for each packet by itself: a few milliseconds later there are more.
-			wait = max(time.Duration(received-settled), blockAge*time.Millisecond/2)
+			wait = max(time.Duration(received-offset-settled), blockAge*time.Millisecond/2)
 			break
 		}
-		received = min(received, now)
-		f := &b.Frames[b.N]
-		if !s.ring.take(f) {
-			malformed++
-			continue
+		for received <= until {
+			f := &b.Frames[b.N]
+			if s.ring.take(f) {
+				q.last = max(q.last, min(received-offset, now))
+				f.Time, f.Interface = q.last, s.id
+				bytes += uint64(f.Wire)
+				b.N++
+			} else {
+				malformed++
+			}
+			if s.ring.left == 0 || b.N == packet.BatchSize {
+				break
+			}
+			received = s.ring.time()
 		}
-		q.last = max(q.last, received)
-		f.Time, f.Interface = q.last, s.id
-		bytes += uint64(f.Wire)
-		b.N++
 	}
 	b.Now = max(settled, q.last)
 	b.Wall = b.Now + offset
@@ -224,83 +233,29 @@ func (q *Queue) collect(b *packet.Batch) (wait time.Duration) {
 // those of a block that is not full after up to twice [blockAge] and the tick of its timer.
 const reorder = 4 * blockAge * time.Millisecond
 
-// earliest returns the socket whose next packet was received first, and when; nil if there is none. It is sure of that if no
-// socket can have an earlier one that the kernel has not handed over yet.
-func (q *Queue) earliest() (first *socket, received int64, sure bool) {
-	sure = true
+// earliest returns the socket whose next packet was received first, and when; nil if there is none. Its packets that were
+// received up to until come before those of the others: before those that are there, and, what was received up to settled
+// being there, before those that the kernel has not handed over yet. All times are Unix times.
+func (q *Queue) earliest(settled int64) (first *socket, received, until int64) {
+	until = math.MaxInt64
 	for _, s := range q.sockets {
 		if !s.ring.ready() {
-			sure = false
+			if len(q.sockets) > 1 {
+				until = min(until, settled)
+			}
 			continue
 		}
-		if t := s.ring.time(); first == nil || t < received {
+		switch t := s.ring.time(); {
+		case first == nil:
 			first, received = s, t
+		case t < received:
+			until = min(until, received)
+			first, received = s, t
+		default:
+			until = min(until, t)
 		}
 	}
-	return first, received, sure || len(q.sockets) == 1
-}
-
-// wait sleeps until there may be frames.
-func (q *Queue) wait(ctx context.Context, timeout time.Duration) error {
-	if q.current.ended {
-		return io.EOF
-	}
-	// In this order: a context that ends after the question interrupts the wait.
-	q.interruptedBy(ctx)
-	if ctx.Err() != nil {
-		return nil
-	}
-	var limit *unix.Timespec
-	if timeout >= 0 {
-		q.timeout = unix.NsecToTimespec(timeout.Nanoseconds())
-		limit = &q.timeout
-	}
-	for i, s := range q.sockets {
-		q.polled[1+i].Events = unix.POLLIN
-		if s.ring.ready() {
-			q.polled[1+i].Events = 0 // it waits for the others
-		}
-	}
-	if _, err := unix.Ppoll(q.polled, limit, nil); errors.Is(err, unix.EINTR) {
-		return nil // a signal, as the Go runtime sends them to preempt
-	} else if err != nil {
-		return fmt.Errorf("wait for packets: %w", err)
-	}
-	if q.polled[0].Revents != 0 {
-		_, _ = unix.Read(q.wake, q.drained[:]) // nothing else reads it
-	}
-	for i := range q.polled[1:] {
-		if p := &q.polled[1+i]; p.Revents&unix.POLLERR != 0 {
-			// The interface went down or away, which the source is told as well. Reading the error takes it off the socket.
-			_, _ = unix.GetsockoptInt(int(p.Fd), unix.SOL_SOCKET, unix.SO_ERROR)
-		}
-	}
-	return nil
-}
-
-// interruptedBy arranges that the end of ctx wakes the queue. A worker has one context, so this happens once, and costs a
-// comparison afterwards.
-func (q *Queue) interruptedBy(ctx context.Context) {
-	done := ctx.Done()
-	if done == q.done {
-		return
-	}
-	if q.forget != nil {
-		q.forget()
-		q.forget = nil
-	}
-	if q.done = done; done != nil {
-		q.forget = context.AfterFunc(ctx, q.interrupt)
-	}
-}
-
-// interrupt wakes the worker. Safe for concurrent use.
-func (q *Queue) interrupt() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.wake >= 0 {
-		_, _ = unix.Write(q.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // fails only if it is about to wake already
-	}
+	return first, received, until
 }
 
 // close closes all sockets and the eventfd. The worker has stopped.

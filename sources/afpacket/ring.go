@@ -61,6 +61,7 @@ type ring struct {
 	blocks int
 
 	block    int    // whose packets are read
+	end      int    // offset in mem of what follows it
 	left     uint32 // packets of it that were not read
 	next     int    // offset in mem of the first of them
 	returned int    // first block that was not given back
@@ -69,12 +70,20 @@ type ring struct {
 	malformed uint64 // blocks or packets that lie outside of the ring
 }
 
+// header is what stands in front of a packet.
+type header [packetHeader]byte
+
+func (h *header) uint32(field int) uint32 { return binary.NativeEndian.Uint32(h[field:]) }
+func (h *header) uint16(field int) uint16 { return binary.NativeEndian.Uint16(h[field:]) }
+
 func newRing(mem []byte, blockSize int) *ring {
 	return &ring{mem: mem, size: blockSize, blocks: len(mem) / blockSize}
 }
 
 func (r *ring) uint32(off int) uint32 { return binary.NativeEndian.Uint32(r.mem[off:]) }
-func (r *ring) uint16(off int) uint16 { return binary.NativeEndian.Uint16(r.mem[off:]) }
+
+// header returns that of the packet to read.
+func (r *ring) header() *header { return (*header)(r.mem[r.next:]) }
 
 // status is shared with the kernel.
 func (r *ring) status(block int) *uint32 {
@@ -88,9 +97,10 @@ func (r *ring) ready() bool {
 			return false
 		}
 		base := r.block * r.size
+		r.end = base + r.size
 		r.left = r.uint32(base + blockCount)
 		r.next = base + int(r.uint32(base+blockFirst))
-		if r.left > 0 && !r.inside(r.next, packetHeader) {
+		if r.left > 0 && (r.next < base || r.next+packetHeader > r.end) {
 			r.malformed++
 			r.left = 0
 		}
@@ -99,12 +109,6 @@ func (r *ring) ready() bool {
 		}
 	}
 	return true
-}
-
-// inside reports whether n bytes at off lie in the present block.
-func (r *ring) inside(off, n int) bool {
-	base := r.block * r.size
-	return off >= base && n >= 0 && off+n <= base+r.size
 }
 
 // finish goes on to the next block. The present one is still being used.
@@ -117,68 +121,72 @@ func (r *ring) finish() {
 
 // time returns when the packet to read was received, as Unix time in nanoseconds.
 func (r *ring) time() int64 {
-	return int64(r.uint32(r.next+packetSeconds))*1e9 + int64(r.uint32(r.next+packetNanos))
+	h := r.header()
+	return int64(h.uint32(packetSeconds))*1e9 + int64(h.uint32(packetNanos))
 }
 
 // take reads the packet at hand into f, but for its time and interface, and goes on to the next one; ready has reported
 // true. It reports false if the packet is malformed.
 func (r *ring) take(f *packet.Frame) (ok bool) {
-	at := r.next
-	status := r.uint32(at + packetStatus)
-	mac, net := int(r.uint16(at+packetMAC)), int(r.uint16(at+packetNet))
-	cut, wire := int(r.uint32(at+packetCut)), int(r.uint32(at+packetWire))
-	sound := mac >= packetHeader && net >= mac && cut <= wire && r.inside(at+mac, cut)
-	if sound {
-		*f = packet.Frame{Data: r.mem[at+mac : at+mac+cut : at+mac+cut], Wire: wire}
-		f.SegmentSize, f.SegmentProto = r.segment(at + mac - superHeader)
-		f.Outgoing = r.mem[at+addressType] == unix.PACKET_OUTGOING
-		r.link(f, at, mac, net, status)
+	h, at := r.header(), r.next
+	mac, net := int(h.uint16(packetMAC)), int(h.uint16(packetNet))
+	cut, wire := int(h.uint32(packetCut)), int(h.uint32(packetWire))
+	ok = mac >= packetHeader && net >= mac && cut >= 0 && cut <= wire && at+mac+cut <= r.end
+	if ok {
+		// Field by field: most of them are not 0.
+		f.Data, f.Wire, f.Link = r.mem[at+mac:at+mac+cut:at+mac+cut], wire, packet.LinkEthernet
+		f.SegmentSize, f.SegmentProto = segment((*[superHeader]byte)(r.mem[at+mac-superHeader:]))
+		f.Outgoing = h[addressType] == unix.PACKET_OUTGOING
+		r.link(f, h, at+mac, net-mac)
 	}
-	r.left--
-	step := int(r.uint32(at + packetNext))
-	if r.left > 0 && (step < packetHeader || !r.inside(at+step, packetHeader)) {
-		r.left, sound = 0, false
+	step := int(h.uint32(packetNext))
+	if r.left--; r.left > 0 && (step < packetHeader || at+step+packetHeader > r.end) {
+		r.left, ok = 0, false
 	}
 	r.next = at + step
-	if !sound {
+	if !ok {
 		r.malformed++
 	}
 	if r.left == 0 {
 		r.finish()
 	}
-	return sound
+	return ok
 }
 
 // segment returns how much data each of the packets carries that a packet stands for, and their protocol; 0 if it is only itself.
-func (r *ring) segment(off int) (size uint16, proto uint8) {
-	switch r.mem[off+superType] &^ superECN {
+func segment(super *[superHeader]byte) (size uint16, proto uint8) {
+	switch super[superType] &^ superECN {
 	case superTCP4, superTCP6:
-		return r.uint16(off + superSize), packet.ProtoTCP
+		proto = packet.ProtoTCP
 	case superUDP:
-		return r.uint16(off + superSize), packet.ProtoUDP
+		proto = packet.ProtoUDP
+	default:
+		return 0, 0
 	}
-	return 0, 0
+	return binary.NativeEndian.Uint16(super[superSize:]), proto
 }
 
-// link settles how the frame begins. The kernel hands an interface's own header over as it is: an Ethernet header without the
-// VLAN tag that the driver has stripped, which is put back, or another one, which is left out for the IP packet behind it.
-func (r *ring) link(f *packet.Frame, at, mac, net int, status uint32) {
-	if hw := r.uint16(at + addressHardware); hw != unix.ARPHRD_ETHER && hw != unix.ARPHRD_LOOPBACK {
-		skip := min(net-mac, len(f.Data))
+// link settles how the frame begins that is at an offset and has a header of that length. The kernel hands an interface's own
+// header over as it is: an Ethernet header without the VLAN tag that the driver has stripped, which is put back, or another
+// one, which is left out for the IP packet behind it.
+func (r *ring) link(f *packet.Frame, h *header, at, length int) {
+	if hw := h.uint16(addressHardware); hw != unix.ARPHRD_ETHER && hw != unix.ARPHRD_LOOPBACK {
+		skip := min(length, len(f.Data))
 		f.Data, f.Wire, f.Link = f.Data[skip:], f.Wire-skip, packet.LinkRaw
 		return
 	}
+	status := h.uint32(packetStatus)
 	if status&unix.TP_STATUS_VLAN_VALID == 0 || len(f.Data) < macAddresses {
 		return
 	}
 	tpid := uint16(tpidVLAN)
 	if status&unix.TP_STATUS_VLAN_TPID_VALID != 0 {
-		tpid = r.uint16(at + packetTPID)
+		tpid = h.uint16(packetTPID)
 	}
-	tagged := r.mem[at+mac-tagLength : at+mac+len(f.Data)] // there is room: the ring is set up with it
+	tagged := r.mem[at-tagLength : at+len(f.Data)] // there is room: the ring is set up with it
 	copy(tagged, f.Data[:macAddresses])
 	binary.BigEndian.PutUint16(tagged[macAddresses:], tpid)
-	binary.BigEndian.PutUint16(tagged[macAddresses+2:], uint16(r.uint32(at+packetTag)))
+	binary.BigEndian.PutUint16(tagged[macAddresses+2:], uint16(h.uint32(packetTag)))
 	f.Data, f.Wire = slices.Clip(tagged), f.Wire+tagLength
 }
 

@@ -26,10 +26,7 @@ func (w *Worker) age(now int64) {
 		got, more = w.Sessions.Expire(w.Index, now, w.expired[n:])
 		n += got
 	}
-	slices.SortFunc(w.expired[:n], byClose)
-	for i := range w.expired[:n] {
-		w.closed(&w.expired[i], now)
-	}
+	w.closedAll(w.expired[:n], now)
 	if w.behind = more; !more {
 		w.slot = session.Slot(now)
 	}
@@ -37,16 +34,31 @@ func (w *Worker) age(now int64) {
 
 // closeAll ends the sessions that are left.
 func (w *Worker) closeAll() {
-	left := w.Sessions.End(w.Index, w.at, nil)
-	slices.SortFunc(left, byClose)
-	for i := range left {
-		w.closed(&left[i], w.at)
-	}
+	w.closedAll(w.Sessions.End(w.Index, w.at, nil), w.at)
 }
 
-// byClose orders sessions by their end. The order does not depend on how the table is built.
-func byClose(a, b session.Session) int {
-	return cmp.Or(cmp.Compare(a.Closed, b.Closed), cmp.Compare(a.ID, b.ID))
+// end is when a session has ended: what sessions are ordered by, and a fraction of their size.
+type end struct {
+	closed int64
+	id     uint64
+	at     int // its place among the sessions
+}
+
+// closedAll offers the close records of sessions in the order of their ends, which does not depend on how the table is built.
+func (w *Worker) closedAll(s []session.Session, now int64) {
+	w.ends = w.ends[:0]
+	for i := range s {
+		w.ends = append(w.ends, end{s[i].Closed, s[i].ID, i})
+	}
+	slices.SortFunc(w.ends, func(a, b end) int {
+		if a.closed != b.closed {
+			return cmp.Compare(a.closed, b.closed)
+		}
+		return cmp.Compare(a.id, b.id)
+	})
+	for i := range w.ends {
+		w.closed(&s[w.ends[i].at], now)
+	}
 }
 
 // replaced offers the close record of a session that had to go while another was looked up or created.

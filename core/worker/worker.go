@@ -55,6 +55,7 @@ type Worker struct {
 	events   []admission.Event // that wait for the next flush; never grows
 	openings []opening         // by unanswered open record among events; never grows
 	expired  []session.Session // room for those that are due; grows only if Complete, at most to as many as there are
+	ends     []end             // of those; grows with them
 	frags    *fragments
 	denials  *denials
 	late     *late
@@ -91,6 +92,7 @@ func New(c Config) *Worker {
 		events:   make([]admission.Event, 0, admission.MaxBatch),
 		openings: make([]opening, 0, admission.MaxBatch),
 		expired:  make([]session.Session, expireBatch),
+		ends:     make([]end, 0, expireBatch),
 	}
 }
 

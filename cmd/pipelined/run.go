@@ -69,7 +69,7 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 	}
 	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), planOptions{
 		path: path, daemon: true, startPlugins: true, pluginPatience: pluginPatience, loaded: loaded,
-	}, pipeline.Options{Log: log, LookupInterface: lookupInterface})
+	}, pipeline.Options{Log: log, LookupInterface: lookupInterface, FollowHost: true})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,9 @@ type Pipeline struct {
 	Sources []*Component // default: none
 	Hooks   []*Component // default: none; at each call site they run in this order
 	Sinks   []*Component // default: none
+	// ZonesByRoute says that with live sources an address that is in no prefix of a zone belongs to the zone of the interface that
+	// the kernel's route for it points to. Default true.
+	ZonesByRoute bool
 }
 
 // readPipeline resolves the names of the chain.
@@ -21,13 +24,17 @@ func (f *File) readPipeline() {
 		Sources []string `toml:"sources"`
 		Hooks   []string `toml:"hooks"`
 		Sinks   []string `toml:"sinks"`
+
+		ZonesByRoute bool `toml:"zones_by_route"`
 	}
+	t.ZonesByRoute = true
 	if f.pipeline != nil {
 		f.pipeline.Decode(&t)
 	}
 	f.Pipeline.Sources = f.resolve(sourceFamily(), t.Sources)
 	f.Pipeline.Hooks = f.resolve(hookFamily(), t.Hooks)
 	f.Pipeline.Sinks = f.resolve(sinkFamily(), t.Sinks)
+	f.Pipeline.ZonesByRoute = t.ZonesByRoute
 }
 
 // resolve returns the components of these names and warns of those that nobody names. Of a configuration that could not

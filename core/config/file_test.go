@@ -31,7 +31,8 @@ func TestDefaults(t *testing.T) {
 	got.Files, got.parsed, got.misspelled, got.zones = nil, false, nil, nil
 	rate := admission.Rate{PerSecond: 1000, Burst: 1024}
 	want := File{
-		Service: Service{Metrics: "127.0.0.1:9464", Drain: 5 * time.Second, PluginDir: DefaultPluginDir},
+		Pipeline: Pipeline{ZonesByRoute: true},
+		Service:  Service{Metrics: "127.0.0.1:9464", Drain: 5 * time.Second, PluginDir: DefaultPluginDir},
 		Admission: admission.Options{Rates: [event.NumKinds]admission.Rate{
 			event.PolicyDeny: rate, event.ScreenDrop: rate, event.FilterLog: rate,
 		}, Unanswered: rate},
@@ -80,6 +81,7 @@ func TestFull(t *testing.T) {
 		got, want any
 	}{
 		{"node", f.Node, Node{Name: "edge-1"}},
+		{"zones by route", f.Pipeline.ZonesByRoute, false},
 		{"service", f.Service, Service{Metrics: "[::1]:9100", Drain: time.Minute, PluginDir: "/opt/plugins", RuntimeDir: "/run/other"}},
 		{"policy-deny", f.Admission.Rates[event.PolicyDeny], admission.Rate{PerSecond: 500, Burst: 1024}},
 		{"screen-drop", f.Admission.Rates[event.ScreenDrop], admission.Rate{PerSecond: 200, Burst: 10}},
@@ -102,6 +104,20 @@ func TestFull(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", tt.what, diff)
 		}
 	}
+}
+
+func TestZonesByRoute(t *testing.T) {
+	for text, want := range map[string]bool{"": true, "[pipeline]": true, "[pipeline]\nzones_by_route = true": true, "[pipeline]\nzones_by_route = false": false} {
+		f, problems := Parse("", []byte(text))
+		wantProblems(t, problems)
+		if f.Pipeline.ZonesByRoute != want {
+			t.Errorf("%q: %v", text, f.Pipeline.ZonesByRoute)
+		}
+	}
+	_, problems := Parse("p.toml", []byte("[pipeline]\nzones_by_route = 'yes'\nzones_by_routes = true\n"))
+	wantProblems(t, problems,
+		`2:1: pipeline.zones_by_route: must be true or false, not the string "yes"`,
+		`3:1: pipeline.zones_by_routes: unknown key; did you mean "zones_by_route"?`)
 }
 
 func TestOverflowString(t *testing.T) {

@@ -144,6 +144,8 @@ type Env struct {
 	Live bool
 	// EgressByPrefix is true if prefixes alone tell the zone that a packet goes to.
 	EgressByPrefix bool
+	// ZonesByRoute is true if the kernel's routes tell the zone of an address that is in no prefix of a zone.
+	ZonesByRoute bool
 }
 
 // NameBuilder collects the names that the ids in records stand for, across all hooks of a pipeline, so that ids do not

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/internal/routes"
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -18,6 +19,7 @@ type Snapshot struct {
 	Sources     map[string][]source.Counter
 	Hooks       map[string][]hook.Counter
 	Feed        map[string]uint64 // what sources of events have told
+	Routes      *routes.Status    // how the kernel's routes are followed; nil: they are not
 }
 
 // Sink is the state of a sink.
@@ -53,6 +55,7 @@ type descs struct {
 	sinkUp, sinkRuns, lagRecords, lagSeconds, sink, source    *prometheus.Desc
 	givenUpBefore, feed, unread                               *prometheus.Desc
 	hookPackets, hookBytes, unaccounted                       *prometheus.Desc
+	routesUp, routes, routeReads                              *prometheus.Desc
 }
 
 func newDescs() descs {
@@ -82,6 +85,9 @@ func newDescs() descs {
 		hookBytes:   desc("hook_bytes_total", "Bytes that a hook counted.", "hook", "counter"),
 		feed:        desc("feed_total", "What sources of events have told, and what became of it.", "outcome"),
 		unread:      desc("events_unread_total", "Events that were lost before they could be read from their source, at most."),
+		routesUp:    desc("routes_up", "1 while the kernel's interfaces and routes can be read, 0 while they cannot."),
+		routes:      desc("routes", "The kernel's routes that tell the zone of addresses: all, and the prefixes that are kept of them.", "which"),
+		routeReads:  desc("route_reads_total", "How often the kernel's interfaces and routes were read."),
 		unaccounted: desc("unaccounted", "By how much the sums of the ledger miss; 0 at rest."),
 	}
 }
@@ -178,5 +184,15 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		count(d.feed, n, outcome)
 	}
 	count(d.unread, s.Ledger.Unread)
+	if r := s.Routes; r != nil {
+		up := 0.0
+		if r.Error == "" {
+			up = 1
+		}
+		gauge(d.routesUp, up)
+		gauge(d.routes, float64(r.Routes), "all")
+		gauge(d.routes, float64(r.Prefixes), "kept")
+		count(d.routeReads, r.Reads)
+	}
 	gauge(d.unaccounted, float64(s.Ledger.Unaccounted))
 }

@@ -26,6 +26,9 @@ type Options struct {
 	// LookupInterface returns the kernel's index of the interface that has this name among its names, for the records, and all
 	// its names. nil numbers interfaces by their place in the configuration, which needs no device.
 	LookupInterface func(name string) (index uint32, names []string, ok bool)
+	// FollowHost makes a live pipeline follow the interfaces of the kernel, and its routes where the configuration says so.
+	FollowHost bool
+	applied    func() // of tests: called when interfaces and routes have been read
 	// State is where runs keep the account that they hand to each other; nil: nowhere.
 	State *statedir.Dir
 	// Input and Output, if set, take the place of the configuration's sources and sinks, which are then left alone.
@@ -145,14 +148,18 @@ func (p *Plan) logsSessions() bool {
 func (p *Plan) hookEnv(workers int, names *hook.NameBuilder) hook.Env {
 	return hook.Env{
 		Workers: workers, Zones: p.zones, Apps: p.apps, Names: names, Live: p.live, EgressByPrefix: p.egressByPrefix(),
+		ZonesByRoute: p.zonesByRoute(),
 	}
 }
 
-// egressByPrefix reports whether prefixes alone tell the zone that a packet goes to: no source reads packets as they leave an
-// interface.
+// zonesByRoute reports whether routes tell the zone of an address that is in no prefix of a zone.
+func (p *Plan) zonesByRoute() bool { return p.live && p.file.Pipeline.ZonesByRoute }
+
+// egressByPrefix reports whether prefixes alone tell the zone that a packet goes to: routes do not, and no source reads packets as
+// they leave an interface.
 func (p *Plan) egressByPrefix() bool {
 	leaving := func(s plannedSource) bool { return s.Live && !s.Incoming }
-	return len(p.sources) > 0 && !slices.ContainsFunc(p.sources, leaving)
+	return len(p.sources) > 0 && !p.zonesByRoute() && !slices.ContainsFunc(p.sources, leaving)
 }
 
 // hooks builds hooks.

@@ -51,6 +51,7 @@ type Pipeline struct {
 	hurryOnce  sync.Once
 	ended      atomic.Bool // the workers have
 	carried    carried
+	host       host // the kernel's interfaces and routes
 }
 
 // Open opens the sources and builds everything behind them. The caller then calls Run once.
@@ -61,6 +62,7 @@ func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
 	if pl.epoch, err = pl.reserveEpochs(len(p.sinks)); err != nil {
 		return nil, err
 	}
+	pl.followHost()
 	var queues []source.FrameSource
 	var streams []feed.Stream
 	for _, s := range p.sources {
@@ -316,8 +318,9 @@ func (pl *Pipeline) Reopen() {
 	}
 }
 
+// closeSources closes the sources, and ends what follows the kernel for them.
 func (pl *Pipeline) closeSources() error {
-	var errs []error
+	errs := []error{pl.host.close()}
 	for i, s := range pl.sources {
 		if err := s.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("source %s: %w", pl.plan.sources[i].name, err))

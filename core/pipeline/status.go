@@ -14,6 +14,7 @@ import (
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/worker"
+	"github.com/rtflow/pipelined/internal/routes"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -103,6 +104,7 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		Sources:     make(map[string][]source.Counter),
 		Hooks:       make(map[string][]hook.Counter),
 		Feed:        pl.happened(),
+		Routes:      pl.host.status(),
 	}
 	for k, zones := range pl.gate.Ledger().LimitedByZone {
 		by := make(map[string]uint64)
@@ -157,7 +159,9 @@ type Status struct {
 	Sinks   map[string]SinkStatus     `json:"sinks"`
 	Hooks   map[string][]hook.Counter `json:"hooks,omitempty"`
 	Feed    map[string]uint64         `json:"feed,omitempty"` // what sources of events have told
-	Ledger  metrics.Ledger            `json:"ledger"`
+	// Routes says how the kernel's interfaces and routes are followed; absent: they are not.
+	Routes *routes.Status `json:"routes,omitempty"`
+	Ledger metrics.Ledger `json:"ledger"`
 }
 
 // SinkStatus is the state of a sink.
@@ -187,6 +191,7 @@ func (pl *Pipeline) Status() Status {
 	st := Status{
 		Epoch: pl.epoch, Uptime: time.Since(pl.started).Seconds(),
 		Sources: make(map[string]any), Sinks: make(map[string]SinkStatus), Hooks: make(map[string][]hook.Counter),
+		Routes: pl.host.status(),
 	}
 	states := make([]replay.State, len(pl.rings))
 	for i, r := range pl.rings {

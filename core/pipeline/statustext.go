@@ -15,7 +15,7 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// WriteText writes the status for people: the sources, the sinks and the ledger. The daemon answers at address and is healthy
+// WriteText writes the status for people: the sources, the routes, the sinks and the ledger. The daemon answers at address and is healthy
 // if unhealthy is nil. The members of Sources and of SinkStatus.Detail must be as encoding/json decodes them, with numbers as
 // json.Number.
 func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error {
@@ -30,6 +30,13 @@ func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error 
 		fmt.Fprintf(t, "source %s\t%s\n", terminal.Text(name), scalars(st.Sources[name]))
 		for _, text := range interfaces(st.Sources[name]) {
 			fmt.Fprintf(t, "\t%s\n", text)
+		}
+	}
+	if r := st.Routes; r != nil {
+		fmt.Fprintf(t, "routes\tcount=%d prefixes=%d zones=%d interfaces=%d updated=%s\n",
+			r.Routes, r.Prefixes, r.Zones, r.Interfaces, r.Updated.Format(time.RFC3339))
+		if r.Error != "" {
+			fmt.Fprintf(t, "\terror since %s: %s\n", r.Since.Format(time.RFC3339), terminal.Text(r.Error))
 		}
 	}
 	if err := t.Flush(); err != nil {

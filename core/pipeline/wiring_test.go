@@ -96,9 +96,13 @@ func TestEgressByPrefix(t *testing.T) {
 		{"all interfaces", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0", "wan0"}, Live: true, Incoming: true}}}, true},
 		{"several interfaces, both directions", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0", "wan0"}, Live: true}}}, false},
 	} {
-		p := Plan{sources: c.sources}
-		if got := p.hookEnv(1, nil).EgressByPrefix; got != c.want {
-			t.Errorf("%s: %v", c.name, got)
+		p := Plan{sources: c.sources, file: new(config.File), live: len(c.sources) > 0 && c.sources[0].Live}
+		if env := p.hookEnv(1, nil); env.EgressByPrefix != c.want || env.ZonesByRoute {
+			t.Errorf("%s: %v, by route %v", c.name, env.EgressByPrefix, env.ZonesByRoute)
+		}
+		p.file.Pipeline.ZonesByRoute = true // which a capture has none of
+		if env := p.hookEnv(1, nil); env.EgressByPrefix != (c.want && !p.live) || env.ZonesByRoute != p.live {
+			t.Errorf("%s, with routes: %v, by route %v", c.name, env.EgressByPrefix, env.ZonesByRoute)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func (r *reader) checkDefaults(tables []table.Section, zones []Zone) {
 			continue
 		}
 		i := slices.IndexFunc(zones, func(z Zone) bool { return z.Name == owner })
-		tables[i].Warnf("prefixes", "%s is here, and %s in no zone: packets of that family from or to elsewhere are in none", d.has, d.lacks)
+		tables[i].Warnf("prefixes", "%s is here, and %s in no zone: no prefix has what is elsewhere in that family", d.has, d.lacks)
 	}
 }
 

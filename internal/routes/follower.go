@@ -177,13 +177,17 @@ func (f *Follower) changed(now time.Time) {
 	}
 }
 
+// rest begins the pause after a reading.
+func (f *Follower) rest(began, ended time.Time) {
+	f.due = time.Time{}
+	f.notBefore = ended.Add(pause * ended.Sub(began))
+}
+
 // read reads everything and puts it into the table.
 func (f *Follower) read(began time.Time) {
-	f.due = time.Time{}
 	status, complete, err := f.readAll()
 	ended := time.Now()
-	took := ended.Sub(began)
-	f.notBefore = ended.Add(pause * took)
+	f.rest(began, ended)
 	if err != nil {
 		if !f.isClosed() {
 			f.failed(ended, err)
@@ -196,7 +200,7 @@ func (f *Follower) read(began time.Time) {
 	f.mu.Lock()
 	failed := f.status.Error != ""
 	status.Reads, status.Overruns = f.status.Reads+1, f.status.Overruns
-	status.Updated, status.Seconds = ended, took.Seconds()
+	status.Updated, status.Seconds = ended, ended.Sub(began).Seconds()
 	f.status = status
 	f.mu.Unlock()
 	if failed {

@@ -32,12 +32,13 @@ type router struct {
 	zones    *zone.Table
 	follower *Follower
 	applied  chan struct{}
+	warned   chan string
 }
 
 func newRouter(t *testing.T, configured ...string) *router {
 	t.Helper()
 	nettest.Require(t)
-	r := &router{Host: nettest.NewHost(t), t: t, applied: make(chan struct{}, 1)}
+	r := &router{Host: nettest.NewHost(t), t: t, applied: make(chan struct{}, 1), warned: make(chan string, 16)}
 	for _, name := range []string{"lan0", "wan0", "wan1", "other0"} {
 		r.add(name)
 	}
@@ -67,7 +68,7 @@ func (r *router) open() {
 	r.t.Helper()
 	var err error
 	r.Do(func() {
-		r.follower, err = open(Config{Zones: r.zones, Routes: true, Warn: func(msg string, args ...any) { r.t.Log(msg, args) }, Applied: func() {
+		r.follower, err = open(Config{Zones: r.zones, Routes: true, Warn: func(msg string, args ...any) { r.warned <- fmt.Sprint(msg, args) }, Applied: func() {
 			select {
 			case r.applied <- struct{}{}:
 			default:
@@ -78,7 +79,7 @@ func (r *router) open() {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() {
-		if err := r.follower.Close(); err != nil {
+		if err := r.follower.Close(); err != nil && !errors.Is(err, os.ErrClosed) { // the test has closed a part of it
 			r.t.Error(err)
 		}
 	})
@@ -292,6 +293,30 @@ func TestOverrun(t *testing.T) {
 	r.expect("after all", map[string]uint16{"172.20.1.1": backup, "172.16.7.7": lan, "172.16.7.255": 0})
 	if st := r.follower.Status(); st.Overruns == 0 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// TestFailure has a follower that cannot read: zones stay as they are, and the status says why.
+func TestFailure(t *testing.T) {
+	r := newRouter(t)
+	r.follow()
+	if err := r.follower.queries.close(); err != nil {
+		t.Fatal(err)
+	}
+	r.ip("route", "add", "10.0.0.128/25", "via", "192.0.2.254")
+	select {
+	case warning := <-r.warned:
+		if !strings.Contains(warning, "cannot be read") {
+			t.Error(warning)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("no warning")
+	}
+	if st := r.follower.Status(); st.Error == "" || st.Since.IsZero() || st.Reads != 1 || st.Routes == 0 {
+		t.Errorf("%+v", st)
+	}
+	if z := r.zoneOf("10.0.0.129"); z != lan {
+		t.Errorf("zone %d", z)
 	}
 }
 

@@ -56,16 +56,17 @@ func (u uses) add(words []string, members func(name string) (words []string, def
 
 // warnElsewhere warns of addresses in policies that no packet between the policy's zones has, by the zones' prefixes.
 func (c *compiler) warnElsewhere(o *options) {
-	w := elsewhere{c: c, addresses: o.Addresses, zones: make(map[string]*prefixSet)}
+	w := elsewhere{c: c, addresses: o.Addresses, zones: make(map[string]*prefixSet), routed: make(map[string]bool)}
 	for _, z := range c.env.Zones.Zones() {
 		w.zones[z.Name] = newPrefixSet(z.Prefixes)
+		w.routed[z.Name] = c.env.ZonesByRoute && len(z.Interfaces) > 0
 	}
 	for i := range o.Policies {
 		p, key := &o.Policies[i], policyKey{i, ""}
 		if !p.SourceExcluded && p.Then == thenPermit { // what is denied may be a source that does not belong there
 			w.warn(p.From, p.Source, key.option("source"), "comes from")
 		}
-		if !p.DestinationExcluded {
+		if !p.DestinationExcluded && !slices.ContainsFunc(p.To, func(name string) bool { return w.routed[name] }) {
 			w.warn(p.To, p.Destination, key.option("destination"), "goes to")
 		}
 	}
@@ -93,6 +94,7 @@ type elsewhere struct {
 	c         *compiler
 	addresses map[string][]string
 	zones     map[string]*prefixSet
+	routed    map[string]bool // zones that addresses outside of their prefixes can be in, by their routes
 }
 
 // warn warns of the words of a policy's list of addresses that have nothing in common with its zones. A zone without

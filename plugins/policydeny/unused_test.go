@@ -91,6 +91,28 @@ policy = [
 	}
 }
 
+// TestElsewhereByRoute: where routes tell zones, a zone with interfaces has addresses outside of its prefixes, too.
+func TestElsewhereByRoute(t *testing.T) {
+	env := testEnv(1)
+	env.Zones = zone.New([]zone.Zone{
+		{ID: trust, Name: "trust", Interfaces: []string{"lan0"}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.1.0/24")}},
+		{ID: untrust, Name: "untrust", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.2.0/24")}},
+	}, nil, nil)
+	const text = `
+policy = [
+{ name = "a", from = "any", to = "trust", destination = "10.0.3.0/24", then = "permit" },
+{ name = "b", from = "any", to = "untrust", destination = "10.0.3.0/24", then = "permit" },
+]`
+	const trusted = "policy[0].destination[0]: no address of 10.0.3.0/24 is in the prefixes of trust: no packet goes to there with one"
+	const untrusted = "policy[1].destination[0]: no address of 10.0.3.0/24 is in the prefixes of untrust: no packet goes to there with one"
+	for byRoute, want := range map[bool][]string{false: {trusted, untrusted}, true: {untrusted}} {
+		env.ZonesByRoute = byRoute
+		if diff := cmp.Diff(want, warnings(t, text, env)); diff != "" {
+			t.Errorf("by route %v: %s", byRoute, diff)
+		}
+	}
+}
+
 // warnings returns the warnings of a table without mistakes.
 func warnings(t *testing.T, text string, env hook.Env) (list []string) {
 	t.Helper()

@@ -18,6 +18,7 @@ import (
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/internal/routes"
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -36,6 +37,7 @@ func full() metrics.Snapshot {
 		Sources: map[string][]source.Counter{"wan": {{Name: "received"}}},
 		Hooks:   map[string][]hook.Counter{"screens": {{Name: "land"}}},
 		Feed:    new(feed.Feed).Counts(),
+		Routes:  new(routes.Status),
 	}
 }
 

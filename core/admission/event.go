@@ -32,9 +32,7 @@ type Event struct {
 	ClientPackets, ClientBytes uint64
 	ServerPackets, ServerBytes uint64
 
-	// What a session's addresses and ports were translated to; an address of zeros means that this end was not.
-	NATSrc, NATDst         packet.Addr
-	NATSrcPort, NATDstPort uint16
+	NAT packet.Translation // of a session
 }
 
 // Encode makes the event's record, without a sequence number and a generation.
@@ -53,8 +51,8 @@ func (e *Event) Encode(rec *event.Record) {
 	case event.SessionOpen:
 		rec.SetPolicy(e.Policy)
 		rec.SetSessionID(e.SessionID)
-		if e.NATSrc != (packet.Addr{}) || e.NATDst != (packet.Addr{}) {
-			rec.SetNAT((*[16]byte)(&e.NATSrc), (*[16]byte)(&e.NATDst), e.NATSrcPort, e.NATDstPort)
+		if e.NAT.Any() {
+			rec.SetNAT((*[16]byte)(&e.NAT.Src), (*[16]byte)(&e.NAT.Dst), e.NAT.SrcPort, e.NAT.DstPort)
 		}
 	case event.PolicyDeny:
 		rec.SetDeny(e.Policy, e.SessionID, e.ICMPType)

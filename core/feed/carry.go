@@ -2,6 +2,7 @@ package feed
 
 import (
 	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -210,16 +211,8 @@ func (f *Feed) filter(r *source.Rule) uint32 {
 
 // sessionEvent is the event of a session.
 func sessionEvent(k event.Kind, e *source.Event, kept *source.Kept) admission.Event {
-	ev := admission.Event{
+	return admission.Event{
 		Kind: k, Time: e.Time, Flow: e.Flow, InZone: kept.InZone, OutZone: kept.OutZone, App: kept.App, Interface: kept.Interface,
-		Action: event.ActionPermit, Policy: kept.Policy, SessionID: e.Session,
+		Action: event.ActionPermit, Policy: kept.Policy, SessionID: e.Session, NAT: packet.TranslationOf(&e.Flow, &e.Reply),
 	}
-	behind := e.Reply.Reverse() // what the server receives
-	if behind.Src != e.Flow.Src || behind.SrcPort != e.Flow.SrcPort {
-		ev.NATSrc, ev.NATSrcPort = behind.Src, behind.SrcPort
-	}
-	if behind.Dst != e.Flow.Dst || behind.DstPort != e.Flow.DstPort {
-		ev.NATDst, ev.NATDstPort = behind.Dst, behind.DstPort
-	}
-	return ev
 }

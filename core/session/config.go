@@ -11,6 +11,8 @@ type Config struct {
 	Seed     uint64
 	Workers  int // how many goroutines age the table, each its own shards; session ids are dealt out among them
 	Timeouts Timeouts
+	// Translations gives every session room for how it is translated.
+	Translations bool
 }
 
 // Timeouts are how long a session lives without a packet, by protocol and state: whole seconds, at most [MaxTimeout].

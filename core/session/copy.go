@@ -24,6 +24,7 @@ type Session struct {
 	App             uint16
 	LogClose        bool
 	Wanted          bool // both ends have sent and, of TCP, the handshake was complete: no forged address can do that over TCP
+	NAT             packet.Translation
 	OpenOwed        bool // its SessionOpen record was held back, see [Table.OweOpen], and never became due
 }
 
@@ -48,6 +49,9 @@ func (s *shard) copyTo(out *Session, i uint32, now int64) {
 		}
 	}
 	out.Client.SrcPort, out.Client.DstPort = cPort, sPort
+	if s.nat != nil {
+		out.NAT = s.nat[i]
+	}
 	putAddr(from, e.aHi, e.aLo)
 	putAddr(to, e.bHi, e.bLo)
 }

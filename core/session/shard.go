@@ -28,6 +28,7 @@ type shard struct {
 	buckets   []bucket
 	entries   []entry
 	cold      []cold
+	nat       []packet.Translation // how sessions are translated, at the same index; nil: not known of any
 	wheel     []uint32
 	unkept    []unkept
 	indexMask uint32 // of a link, the bits of the index
@@ -53,10 +54,14 @@ type Stats struct {
 }
 
 // room gives each shard room for a number of sessions. The shards share arrays: the allocator rounds up the size of each.
-func (t *Table) room(sessions int) {
+func (t *Table) room(sessions int, translations bool) {
 	buckets := make([]bucket, numShards*((sessions+perBucket-1)/perBucket))
 	entries := make([]entry, numShards*(sessions+1+unusedEntries))
 	colds := make([]cold, len(entries))
+	var nats []packet.Translation
+	if translations {
+		nats = make([]packet.Translation, len(entries))
+	}
 	wheels := make([]uint32, numShards*wheelSlots)
 	unkepts := make([]unkept, numShards*max(1<<(bits.Len(uint(sessions))-1)/4, 64))
 	if len(entries)*int(unsafe.Sizeof(entry{})) >= largeTable {
@@ -67,7 +72,7 @@ func (t *Table) room(sessions int) {
 		t.shards[i] = shard{
 			buckets: part(buckets, i), wheel: part(wheels, i),
 			entries: part(entries, i)[: sessions+1 : sessions+1], cold: part(colds, i)[: sessions+1 : sessions+1],
-			unkept: part(unkepts, i), indexMask: 1<<bits.Len(uint(sessions)) - 1, fresh: 1,
+			nat: part(nats, i), unkept: part(unkepts, i), indexMask: 1<<bits.Len(uint(sessions)) - 1, fresh: 1,
 		}
 	}
 }
@@ -191,6 +196,9 @@ func (s *shard) remove(i uint32, hash uint64, now int64, out *Session) {
 	s.unfile(i)
 	s.entries[i] = entry{}
 	s.cold[i] = cold{next: s.free}
+	if s.nat != nil {
+		s.nat[i] = packet.Translation{}
+	}
 	s.free = i
 	s.active--
 	s.stats.Closed++

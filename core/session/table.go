@@ -27,7 +27,7 @@ func New(c Config) *Table {
 	for i := range t.turns {
 		t.turns[i].shard = i
 	}
-	t.room(max((c.Max+numShards-1)/numShards, 1))
+	t.room(max((c.Max+numShards-1)/numShards, 1), c.Translations)
 	return t
 }
 
@@ -203,6 +203,20 @@ func (t *Table) Get(k *Key, now int64, out *Session) bool {
 	}
 	s.copyTo(out, i, now)
 	return true
+}
+
+// Translate says how the session of a packet is translated, which has that id, and reports whether it is still there. The table
+// was built for translations.
+func (t *Table) Translate(k *Key, id uint64, nat *packet.Translation) bool {
+	s := t.lock(k)
+	defer s.mu.Unlock()
+	for i := range s.sameFlow(k) {
+		if s.cold[i].id == id {
+			s.nat[i] = *nat
+			return true
+		}
+	}
+	return false
 }
 
 // Stats adds up the shards.

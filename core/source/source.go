@@ -65,6 +65,8 @@ type Configured struct {
 	Events bool
 	// Sessions is true if it tells of sessions, as a source of events.
 	Sessions bool
+	// Translator opens what tells how the host translates the sessions of the source's packets; nil: nobody is asked.
+	Translator func() (Translator, error)
 	// Open opens the source. It is not called by `pipelined check`.
 	Open func(ctx context.Context, zones *zone.Table) (Source, error)
 }

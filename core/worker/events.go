@@ -117,7 +117,7 @@ func closeEvent(s *session.Session, offset int64) admission.Event {
 func sessionEvent(k event.Kind, at int64, s *session.Session) admission.Event {
 	return admission.Event{
 		Kind: k, Time: at, Flow: s.Client, InZone: s.InZone, OutZone: s.OutZone, App: s.App, Interface: s.Interface,
-		Action: event.ActionPermit, Policy: s.Policy, SessionID: s.ID,
+		Action: event.ActionPermit, Policy: s.Policy, SessionID: s.ID, NAT: s.NAT,
 	}
 }
 

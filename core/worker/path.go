@@ -217,6 +217,9 @@ func (w *Worker) create(p, first *hook.Packet, fromServer bool) bool {
 	w.created = 0
 	if outcome == session.Created {
 		w.created = 1
+		if w.Asker != nil {
+			w.Asker.Ask(w.key, w.nextID, &first.Tuple)
+		}
 	}
 	return outcome == session.Created
 }

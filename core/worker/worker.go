@@ -13,6 +13,7 @@ import (
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/translate"
 	"github.com/rtflow/pipelined/core/zone"
 )
 
@@ -34,6 +35,8 @@ type Config struct {
 	SynCheck bool
 	// Unlogged makes sessions that are not told of, neither their beginnings nor their ends.
 	Unlogged bool
+	// Asker asks how new sessions are translated; nil: nobody does.
+	Asker *translate.Asker
 	// Complete makes the worker end every session that is due before it goes on to the next packet, however many, in the
 	// order of their ends: for captures. A live worker ends a bounded number per batch.
 	Complete bool

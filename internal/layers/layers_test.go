@@ -39,7 +39,7 @@ var layers = []layer{
 		"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/sinkplugin", "internal/framefile", "internal/inflight", "internal/topic",
 		"internal/options", "internal/routes",
 	}},
-	{"configuration and metrics", []string{"core/config", "core/metrics"}},
+	{"configuration, metrics and translation", []string{"core/config", "core/metrics", "core/translate"}},
 	{"loops and plugins", []string{
 		"core/worker", "core/feed", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sources/afpacket", "sources/capture", "sources/nflog", "sources/xdp",
 		"sinks/file", "sinks/syslog", "sinks/unixsock", "sinks/nats", "sinks/kafka",

@@ -20,6 +20,7 @@ type Snapshot struct {
 	Hooks       map[string][]hook.Counter
 	Feed        map[string]uint64 // what sources of events have told
 	Routes      *routes.Status    // how the kernel's routes are followed; nil: they are not
+	Translated  map[string]uint64 // what became of the sessions whose translation was asked for
 }
 
 // Sink is the state of a sink.
@@ -53,7 +54,7 @@ type descs struct {
 	packets, bytes, refused, droppedAt, unclaimed             *prometheus.Desc
 	sessions, sessionsTotal, events, limited, queue, inFlight *prometheus.Desc
 	sinkUp, sinkRuns, lagRecords, lagSeconds, sink, source    *prometheus.Desc
-	givenUpBefore, feed, unread                               *prometheus.Desc
+	givenUpBefore, feed, unread, translated                   *prometheus.Desc
 	hookPackets, hookBytes, unaccounted                       *prometheus.Desc
 	routesUp, routes, routeReads                              *prometheus.Desc
 }
@@ -84,6 +85,7 @@ func newDescs() descs {
 		hookPackets: desc("hook_packets_total", "Packets that a hook counted.", "hook", "counter"),
 		hookBytes:   desc("hook_bytes_total", "Bytes that a hook counted.", "hook", "counter"),
 		feed:        desc("feed_total", "What sources of events have told, and what became of it.", "outcome"),
+		translated:  desc("translations_total", "Sessions whose translation by this host was asked for, by what became of the question.", "outcome"),
 		unread:      desc("events_unread_total", "Events that were lost before they could be read from their source, at most."),
 		routesUp:    desc("routes_up", "1 while the kernel's interfaces and routes can be read, 0 while they cannot."),
 		routes:      desc("routes", "The kernel's routes that tell the zone of addresses: all, and the prefixes that are kept of them.", "which"),
@@ -182,6 +184,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for outcome, n := range s.Feed {
 		count(d.feed, n, outcome)
+	}
+	for outcome, n := range s.Translated {
+		count(d.translated, n, outcome)
 	}
 	count(d.unread, s.Ledger.Unread)
 	if r := s.Routes; r != nil {

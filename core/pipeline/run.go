@@ -17,6 +17,7 @@ import (
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/translate"
 	"github.com/rtflow/pipelined/core/worker"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -43,6 +44,8 @@ type Pipeline struct {
 	workers    []*worker.Worker
 	feed       *feed.Feed // nil: no source of events
 	names      *nameBook
+	translator source.Translator      // nil: nobody is asked how sessions are translated
+	translated *translate.Translation // the same
 	rings      []*replay.Ring
 	deliveries []*deliver.Delivery
 	health     health
@@ -63,17 +66,24 @@ func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
 		return nil, err
 	}
 	pl.followHost()
-	var queues []source.FrameSource
+	var queues []queue
 	var streams []feed.Stream
 	for _, s := range p.sources {
 		src, err := s.Open(ctx, p.zones)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("source %s: %w", s.name, err), pl.closeSources())
 		}
+		if s.Translator != nil && pl.translator == nil {
+			if pl.translator, err = s.Translator(); err != nil {
+				return nil, errors.Join(fmt.Errorf("source %s: %w", s.name, err), src.Close(), pl.closeSources())
+			}
+		}
 		pl.sources = append(pl.sources, src)
 		switch src := src.(type) {
 		case source.Frames:
-			queues = append(queues, src.Queues()...)
+			for _, q := range src.Queues() {
+				queues = append(queues, queue{q, s.Translator != nil})
+			}
 		case source.Events:
 			streams = append(streams, feed.Stream{Name: s.name, EventStream: src.Stream()})
 		}
@@ -84,8 +94,14 @@ func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
 	return pl, nil
 }
 
+// queue is a queue of a source of frames.
+type queue struct {
+	source.FrameSource
+	translated bool // somebody knows how its sessions are translated
+}
+
 // build builds hooks, gate, rings, workers for the queues and a feed for the streams.
-func (pl *Pipeline) build(queues []source.FrameSource, streams []feed.Stream) error {
+func (pl *Pipeline) build(queues []queue, streams []feed.Stream) error {
 	p := pl.plan
 	builder := hook.NewNameBuilder()
 	pl.hooks = p.hooks(p.file.Pipeline.Hooks, p.hookEnv(len(queues), builder))
@@ -135,7 +151,14 @@ func (pl *Pipeline) build(queues []source.FrameSource, streams []feed.Stream) er
 		seed = rand.Uint64()
 	}
 	o := p.file.Sessions
-	pl.sessions = session.New(session.Config{Max: o.Max, Timeouts: o.Timeouts, Seed: seed, Workers: max(len(queues), 1)})
+	pl.sessions = session.New(session.Config{
+		Max: o.Max, Timeouts: o.Timeouts, Seed: seed, Workers: max(len(queues), 1), Translations: pl.translator != nil,
+	})
+	if pl.translator != nil {
+		pl.translated = translate.New(pl.translator, pl.sessions, len(queues), func(err error) {
+			p.options.Log.Warn("how sessions are translated cannot be found out; it is tried again", "err", err)
+		})
+	}
 	for i, q := range queues {
 		pl.workers = append(pl.workers, pl.worker(i, len(queues), q, seed))
 	}
@@ -182,12 +205,15 @@ func (pl *Pipeline) liveSessions() iter.Seq[*event.Record] {
 	}
 }
 
-func (pl *Pipeline) worker(i, n int, q source.FrameSource, seed uint64) *worker.Worker {
+func (pl *Pipeline) worker(i, n int, q queue, seed uint64) *worker.Worker {
 	p := pl.plan
 	c := worker.Config{
-		Index: i, Workers: n, Source: q, Gate: pl.gate, Zones: p.zones, Apps: p.apps, Sessions: pl.sessions,
+		Index: i, Workers: n, Source: q.FrameSource, Gate: pl.gate, Zones: p.zones, Apps: p.apps, Sessions: pl.sessions,
 		Separate: p.file.Sessions.Separate, SynCheck: p.file.Sessions.SynCheck,
 		Unlogged: !p.logsSessions(), Complete: !p.live, CloseAtEnd: p.options.CloseAtEnd && !p.live, Seed: seed,
+	}
+	if q.translated {
+		c.Asker = pl.translated.Asker(i)
 	}
 	for _, h := range pl.hooks {
 		if h.Ingress != nil {
@@ -233,7 +259,8 @@ func (pl *Pipeline) Run(ctx context.Context) error {
 	return err
 }
 
-// runWorkers runs all workers, and the feed, until they have ended. When one fails the others are told to stop.
+// runWorkers runs all workers, and the feed, until they have ended, and beside them who finds out how sessions are translated. When one
+// fails the others are told to stop.
 func (pl *Pipeline) runWorkers(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -257,7 +284,15 @@ func (pl *Pipeline) runWorkers(ctx context.Context) error {
 			}
 		})
 	}
+	var beside sync.WaitGroup
+	translating, stopTranslating := context.WithCancel(ctx)
+	defer stopTranslating()
+	if pl.translated != nil {
+		beside.Go(func() { pl.translated.Run(translating) })
+	}
 	wg.Wait()
+	stopTranslating()
+	beside.Wait()
 	return errors.Join(errs...)
 }
 
@@ -318,9 +353,12 @@ func (pl *Pipeline) Reopen() {
 	}
 }
 
-// closeSources closes the sources, and ends what follows the kernel for them.
+// closeSources closes the sources, and what follows and asks the kernel for them. The workers have ended.
 func (pl *Pipeline) closeSources() error {
 	errs := []error{pl.host.close()}
+	if pl.translator != nil {
+		errs = append(errs, pl.translator.Close())
+	}
 	for i, s := range pl.sources {
 		if err := s.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("source %s: %w", pl.plan.sources[i].name, err))

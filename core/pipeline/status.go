@@ -105,6 +105,7 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		Hooks:       make(map[string][]hook.Counter),
 		Feed:        pl.happened(),
 		Routes:      pl.host.status(),
+		Translated:  pl.translations(),
 	}
 	for k, zones := range pl.gate.Ledger().LimitedByZone {
 		by := make(map[string]uint64)
@@ -161,7 +162,9 @@ type Status struct {
 	Feed    map[string]uint64         `json:"feed,omitempty"` // what sources of events have told
 	// Routes says how the kernel's interfaces and routes are followed; absent: they are not.
 	Routes *routes.Status `json:"routes,omitempty"`
-	Ledger metrics.Ledger `json:"ledger"`
+	// Translated is what became of the sessions whose translation was asked for; absent: nobody is asked.
+	Translated map[string]uint64 `json:"translated,omitempty"`
+	Ledger     metrics.Ledger    `json:"ledger"`
 }
 
 // SinkStatus is the state of a sink.
@@ -225,6 +228,7 @@ func (pl *Pipeline) Status() Status {
 		}
 	}
 	st.Feed = pl.happened()
+	st.Translated = pl.translations()
 	st.Ledger = pl.ledger(states)
 	return st
 }
@@ -235,6 +239,14 @@ func (pl *Pipeline) happened() map[string]uint64 {
 		return nil
 	}
 	return pl.feed.Counts()
+}
+
+// translations returns what became of the sessions whose translation was asked for; nil if nobody is asked.
+func (pl *Pipeline) translations() map[string]uint64 {
+	if pl.translated == nil {
+		return nil
+	}
+	return pl.translated.Counts()
 }
 
 // Losses returns an error while a ring overflows, or a source loses packets or cannot read. Safe for concurrent use.

@@ -95,16 +95,6 @@ func (q *queue) take(now time.Duration) (w waiting, ok bool) {
 	return q.ring[(q.first-1)%maxWaiting], true
 }
 
-// Counts are what became of sessions: Asked = Found + Unknown + Gone + those that wait. Refused are beside them.
-type Counts struct {
-	Asked   uint64 `json:"asked"`   // collected from workers
-	Found   uint64 `json:"found"`   // the host knows the flow
-	Unknown uint64 `json:"unknown"` // it does not, however often it was asked
-	Gone    uint64 `json:"gone"`    // it does, and the session has ended
-	Refused uint64 `json:"refused"` // too many at a time: not asked
-	Errors  uint64 `json:"errors"`  // attempts that failed; their sessions are asked for again
-}
-
 // Translation is the goroutine beside the workers.
 type Translation struct {
 	translator source.Translator
@@ -116,7 +106,12 @@ type Translation struct {
 	failed     func(error)
 	failing    bool // the last attempt failed
 
-	asked, found, unknown, gone, refused, errors atomic.Uint64
+	asked   atomic.Uint64 // collected from workers
+	found   atomic.Uint64 // the host knows the flow
+	unknown atomic.Uint64 // it does not, however often it was asked
+	gone    atomic.Uint64 // it does, and the session has ended
+	refused atomic.Uint64
+	errors  atomic.Uint64
 }
 
 // New returns a translation for that many workers. failed is told of the first of several errors in a row.
@@ -131,27 +126,28 @@ func New(t source.Translator, sessions *session.Table, workers int, failed func(
 // Asker returns that of a worker.
 func (t *Translation) Asker(worker int) *Asker { return t.askers[worker] }
 
-// Counts returns what became of sessions. Safe for concurrent use.
-func (t *Translation) Counts() Counts {
-	c := Counts{
-		Asked: t.asked.Load(), Found: t.found.Load(), Unknown: t.unknown.Load(), Gone: t.gone.Load(), Refused: t.refused.Load(),
-		Errors: t.errors.Load(),
-	}
+// Counts returns what became of sessions: asked = found + unknown + gone + those that wait; beside them the refused, which were too
+// many at a time, and the attempts that failed. Safe for concurrent use.
+func (t *Translation) Counts() map[string]uint64 {
+	refused := t.refused.Load()
 	for _, a := range t.askers {
-		c.Refused += a.refused.Load()
+		refused += a.refused.Load()
 	}
-	return c
+	return map[string]uint64{
+		"asked": t.asked.Load(), "found": t.found.Load(), "unknown": t.unknown.Load(), "gone": t.gone.Load(), "refused": refused,
+		"errors": t.errors.Load(),
+	}
 }
 
-// Run asks until ctx ends, and closes the translator.
-func (t *Translation) Run(ctx context.Context) error {
+// Run asks until ctx ends.
+func (t *Translation) Run(ctx context.Context) {
 	ticker := time.NewTicker(period)
 	defer ticker.Stop()
 	start := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
-			return t.translator.Close()
+			return
 		case <-ticker.C:
 			t.step(time.Since(start))
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/translate"
 	"github.com/rtflow/pipelined/internal/routes"
 	"github.com/rtflow/pipelined/sdk"
 )
@@ -38,6 +39,8 @@ func full() metrics.Snapshot {
 		Hooks:   map[string][]hook.Counter{"screens": {{Name: "land"}}},
 		Feed:    new(feed.Feed).Counts(),
 		Routes:  new(routes.Status),
+
+		Translated: new(translate.Translation).Counts(),
 	}
 }
 

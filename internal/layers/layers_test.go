@@ -33,7 +33,7 @@ var layers = []layer{
 	{"data", []string{"sdk/event", "core/packet", "internal/logverify", "xsk"}},
 	{"parts", []string{
 		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application",
-		"internal/statedir",
+		"internal/ctnetlink", "internal/statedir",
 	}},
 	{"contracts", []string{
 		"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/sinkplugin", "internal/framefile", "internal/inflight", "internal/topic",
@@ -62,7 +62,7 @@ var only = []struct {
 	{"sinks", []string{"sdk", "internal/inflight", "internal/options", "internal/topic"}},
 	{"core", []string{"core", "sdk", "internal/routes", "internal/statedir"}},
 	{"plugins", []string{"core", "sdk"}},
-	{"sources", []string{"core", "sdk", "xsk"}},
+	{"sources", []string{"core", "sdk", "xsk", "internal/ctnetlink"}},
 	{"xsk", nil},
 }
 

@@ -39,7 +39,7 @@ var layers = []layer{
 		"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/sinkplugin", "internal/framefile", "internal/inflight", "internal/topic",
 		"internal/options", "internal/routes",
 	}},
-	{"configuration, metrics and translation", []string{"core/config", "core/metrics", "core/translate"}},
+	{"configuration, metrics and translation", []string{"core/config", "core/metrics", "core/translate", "internal/translation"}},
 	{"loops and plugins", []string{
 		"core/worker", "core/feed", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sources/afpacket", "sources/capture", "sources/nflog", "sources/xdp",
 		"sinks/file", "sinks/syslog", "sinks/unixsock", "sinks/nats", "sinks/kafka",
@@ -62,7 +62,7 @@ var only = []struct {
 	{"sinks", []string{"sdk", "internal/inflight", "internal/options", "internal/topic"}},
 	{"core", []string{"core", "sdk", "internal/routes", "internal/statedir"}},
 	{"plugins", []string{"core", "sdk"}},
-	{"sources", []string{"core", "sdk", "xsk", "internal/ctnetlink"}},
+	{"sources", []string{"core", "sdk", "xsk", "internal/ctnetlink", "internal/translation"}},
 	{"xsk", nil},
 }
 

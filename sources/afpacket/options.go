@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/rtflow/pipelined/internal/translation"
 	"github.com/rtflow/pipelined/internal/values"
 	"github.com/rtflow/pipelined/sdk"
 )
@@ -22,12 +23,13 @@ const (
 
 // options is the table of the source.
 type options struct {
-	Interfaces  []string    `toml:"interfaces"`
-	Direction   direction   `toml:"direction"`
-	Workers     int         `toml:"workers"`
-	Ring        values.Size `toml:"ring"`
-	SnapLength  int         `toml:"snaplen"`
-	Promiscuous bool        `toml:"promiscuous"`
+	Interfaces  []string           `toml:"interfaces"`
+	Direction   direction          `toml:"direction"`
+	Workers     int                `toml:"workers"`
+	Ring        values.Size        `toml:"ring"`
+	SnapLength  int                `toml:"snaplen"`
+	Promiscuous bool               `toml:"promiscuous"`
+	NAT         translation.Option `toml:"nat"`
 }
 
 // direction says which packets of an interface are read.

@@ -8,6 +8,17 @@ import (
 	"github.com/rtflow/pipelined/internal/table"
 )
 
+// TestTranslator asks for translations where the table says so.
+func TestTranslator(t *testing.T) {
+	cfg, err := table.Parse("live", `{"interfaces": ["lan0"], "nat": "conntrack"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if Plugin().Configure(cfg, source.Env{}).Translator == nil || len(cfg.Problems()) > 0 {
+		t.Errorf("no translator; problems %v", cfg.Problems())
+	}
+}
+
 // TestOptions reads tables of the source: what they mean, and what is wrong with them.
 func TestOptions(t *testing.T) {
 	for _, c := range []struct {
@@ -27,6 +38,7 @@ func TestOptions(t *testing.T) {
 		{"small ring", `{"interfaces": ["lan0"], "ring": "1MiB"}`, false, []string{"ring: 1048576 bytes are not between 2MiB"}},
 		{"large packets", `{"interfaces": ["lan0"], "snaplen": 65535, "ring": "8MiB"}`, false, []string{"ring: 8388608 bytes are not between 16MiB"}},
 		{"snaplen", `{"interfaces": ["lan0"], "snaplen": 95}`, false, []string{"snaplen: 95 is not between 96 and 65535"}},
+		{"translation", `{"interfaces": ["lan0"], "nat": "nftables"}`, false, []string{`nat: want "none" or "conntrack", got "nftables"`}},
 		{"unknown key", `{"interfaces": ["lan0"], "worker": 2}`, false, []string{"workers"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -43,6 +55,9 @@ func TestOptions(t *testing.T) {
 				if !strings.Contains(p.String(), c.want[i]) {
 					t.Errorf("%q, want %q in it", p, c.want[i])
 				}
+			}
+			if configured.Translator != nil {
+				t.Error("asks for translations")
 			}
 			if !configured.Live || configured.Incoming != c.incoming {
 				t.Errorf("live %v, incoming %v", configured.Live, configured.Incoming)

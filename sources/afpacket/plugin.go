@@ -28,6 +28,7 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 		Interfaces: o.Interfaces,
 		Live:       true,
 		Incoming:   o.Direction == in,
+		Translator: o.NAT.Translator(),
 		Open: func(_ context.Context, zones *zone.Table) (source.Source, error) {
 			c := Config{
 				Workers: o.Workers, RingSize: int(o.Ring), SnapLength: o.SnapLength, Incoming: o.Direction == in,

@@ -17,7 +17,7 @@ import (
 
 // Messages of the subsystem, and attributes and values of those that bind a group (linux/netfilter/nfnetlink_log.h).
 const (
-	messagePacket = unix.NFNL_SUBSYS_ULOG<<8 | 0
+	messagePacket = unix.NFNL_SUBSYS_ULOG << 8
 	messageConfig = unix.NFNL_SUBSYS_ULOG<<8 | 1
 
 	attrCommand    = 1

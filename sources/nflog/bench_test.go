@@ -2,12 +2,16 @@ package nflog
 
 import (
 	"encoding/binary"
+	"fmt"
+	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/internal/nfnetlink"
+	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
 // stream is datagrams of packets of 16 rules, as the kernel sends them, without a gap.
@@ -52,4 +56,36 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N), "ns/record")
+}
+
+// BenchmarkReceive reads packets that a rule has logged, of which many wait in the socket, and reports the CPU time of the reader.
+func BenchmarkReceive(b *testing.B) {
+	for _, threshold := range []int{1, 32} {
+		b.Run(fmt.Sprintf("threshold=%d", threshold), func(b *testing.B) {
+			nettest.Require(b)
+			h := nettest.NewHost(b)
+			h.Run("nft", `table inet f { chain out { type filter hook output priority 0; udp dport 9 log prefix "DROP:fwd-default " group 5 drop; }; }`)
+			s := open(b, h, fmt.Sprintf(`{"groups": [5], "queue_threshold": %d, "flush": "10ms"}`, threshold))
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			var batch source.EventBatch
+			var used time.Duration
+			b.ReportAllocs()
+			for n := 0; n < b.N; {
+				const burst = 64 * 128 // as many as messages have, and fewer than fit
+				b.StopTimer()
+				sends(b, h, "127.0.0.1:9", burst)
+				b.StartTimer()
+				before := nettest.ThreadCPU(b)
+				for read := 0; read < burst; read += batch.N {
+					if _, err := s.Read(&batch, 0, 1); err != nil {
+						b.Fatal(err)
+					}
+				}
+				used += nettest.ThreadCPU(b) - before
+				n += burst
+			}
+			b.ReportMetric(float64(used.Nanoseconds())/float64((b.N+64*128-1)/(64*128)*64*128), "cpu-ns/record")
+		})
+	}
 }

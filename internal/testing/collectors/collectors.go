@@ -270,9 +270,15 @@ func (d *Daemon) Lines(name string) (lines []string) {
 // CPU returns the CPU time, user and system, that the daemon has used.
 func (d *Daemon) CPU() time.Duration {
 	d.tb.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", d.Pid()))
+	return CPU(d.tb, d.Pid())
+}
+
+// CPU returns the CPU time, user and system, that a process has used.
+func CPU(tb testing.TB, pid int) time.Duration {
+	tb.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		d.tb.Fatal(err)
+		tb.Fatal(err)
 	}
 	_, rest, _ := strings.Cut(string(text), ") ")
 	f := strings.Fields(rest)
@@ -280,7 +286,7 @@ func (d *Daemon) CPU() time.Duration {
 	for _, field := range []int{11, 12} { // utime and stime of proc(5), counted behind the name
 		n, err := strconv.ParseInt(f[field], 10, 64)
 		if err != nil {
-			d.tb.Fatal(err)
+			tb.Fatal(err)
 		}
 		ticks += n
 	}

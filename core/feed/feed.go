@@ -16,6 +16,7 @@ import (
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/internal/monotonic"
+	"github.com/rtflow/pipelined/internal/pace"
 )
 
 // Names gives ids to the names of rules. It is used by one goroutine.
@@ -58,6 +59,8 @@ type Feed struct {
 	clock    monotonic.Clock
 	lane     *admission.Lane
 	waiter   *waiter
+	pace     pace.Pace
+	carried  bool      // something, in this pass
 	sessions []*reader // that keep sessions
 	others   []*reader
 	joins    *joins // nil: nobody tells of rules that let sessions through, or there are no sessions
@@ -114,12 +117,16 @@ func (f *Feed) Run(ctx context.Context) error {
 	if f.waiter, err = newWaiter(ctx, f.Streams); err != nil {
 		return err
 	}
+	paused, woken := false, false
 	for err == nil && ctx.Err() == nil {
 		var wait time.Duration
 		wait, err = f.pass()
 		f.published.beats.Add(1)
+		f.pace.Waited(paused, f.now, woken || f.carried)
+		paused, woken = false, false
 		if err == nil && wait > 0 {
-			err = f.waiter.wait(wait)
+			paused, wait = f.pace.Wait(wait)
+			woken, err = f.waiter.wait(wait, paused)
 		}
 	}
 	f.lane.Finish(f.now, f.wall)
@@ -136,6 +143,7 @@ func (f *Feed) Run(ctx context.Context) error {
 // ended.
 func (f *Feed) pass() (wait time.Duration, err error) {
 	f.now, f.wall = f.clock.Read()
+	f.carried = false
 	for _, r := range f.sessions {
 		f.read(r)
 	}
@@ -193,6 +201,7 @@ func (f *Feed) carryAll(r *reader) {
 	if r.batch.N == 0 {
 		return
 	}
+	f.carried = true
 	if r.lister != nil {
 		r.lister.Lock()
 		defer r.lister.Unlock()

@@ -32,13 +32,18 @@ func newWaiter(ctx context.Context, streams []Stream) (*waiter, error) {
 	return w, nil
 }
 
-// wait waits for a stream, for the end of the context, or as long as that.
-func (w *waiter) wait(timeout time.Duration) error {
-	limit := unix.NsecToTimespec(timeout.Nanoseconds())
-	if _, err := unix.Ppoll(w.polled, &limit, nil); err != nil && !errors.Is(err, unix.EINTR) {
-		return fmt.Errorf("wait for events: %w", err)
+// wait waits for a stream unless it pauses, for the end of the context, or as long as that. It reports whether it was woken.
+func (w *waiter) wait(timeout time.Duration, paused bool) (woken bool, err error) {
+	polled := w.polled
+	if paused {
+		polled = polled[:1]
 	}
-	return nil
+	limit := unix.NsecToTimespec(timeout.Nanoseconds())
+	n, err := unix.Ppoll(polled, &limit, nil)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return false, fmt.Errorf("wait for events: %w", err)
+	}
+	return n > 0, nil
 }
 
 // interrupt ends the wait, and every later one.

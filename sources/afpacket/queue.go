@@ -14,6 +14,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/internal/monotonic"
+	"github.com/rtflow/pipelined/internal/pace"
 )
 
 // Queue is what one worker reads: a socket on each interface that is there. Its methods are for one goroutine.
@@ -27,7 +28,7 @@ type Queue struct {
 	polled  []unix.PollFd
 	timeout unix.Timespec
 	drained [8]byte
-	pace    pace
+	pace    pace.Pace
 	now     int64 // when the worker looked last
 	last    int64 // time of the last frame
 
@@ -90,10 +91,10 @@ func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Durat
 	if timeout >= 0 && (wait < 0 || wait > timeout) {
 		wait = timeout
 	}
-	paused, wait := q.pace.wait(wait)
+	paused, wait := q.pace.Wait(wait)
 	err := q.wait(ctx, wait, paused)
 	q.collect(b)
-	q.pace.waited(paused, q.now, b.N > 0)
+	q.pace.Waited(paused, q.now, b.N > 0)
 	return err
 }
 

@@ -10,33 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pause is how long a worker that is woken in quick succession leaves its sockets alone when it has read them empty. Being
-// woken costs as much as reading dozens of packets, and the kernel wakes a worker for each block: with many packets, that is
-// more often than they are worth. The smallest ring holds what comes in several such times.
-const pause = time.Millisecond
-
-// pace decides when a worker pauses.
-type pace struct {
-	woken int64 // when a wait has last ended with packets
-	quick bool  // it ended shortly after the one before, or was a pause
-}
-
-// wait returns what to do for up to timeout, which is negative for ever: whether to pause, and how long.
-func (p *pace) wait(timeout time.Duration) (paused bool, wait time.Duration) {
-	if p.quick && (timeout < 0 || timeout > pause) {
-		return true, pause
-	}
-	return false, timeout
-}
-
-// waited notes that a wait has ended at now, and whether there are packets.
-func (p *pace) waited(paused bool, now int64, packets bool) {
-	p.quick = packets && (paused || now-p.woken < int64(pause))
-	if packets {
-		p.woken = now
-	}
-}
-
 // wait sleeps until there may be frames, or, paused, for all of the timeout. An interrupt ends both.
 func (q *Queue) wait(ctx context.Context, timeout time.Duration, paused bool) error {
 	if q.current.ended {

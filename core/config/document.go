@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"unicode/utf8"
 
@@ -48,9 +49,16 @@ func parse(file, text string, problems *Problems) *Section {
 		return s
 	}
 	s.at.node = root
+	if len(text) > largeText {
+		runtime.GC()
+	}
 	d.expand(s)
 	return s
 }
+
+// largeText is the size in bytes from which on a text is worth collecting what the parser has left: four times as much memory
+// as the tables take. The heap would grow to twice of all that before the collector ran by itself.
+const largeText = 1 << 20
 
 // guard calls the parser. It panics where it finds a mistake of its own: a reload must not stop a running daemon for
 // that.

@@ -48,13 +48,12 @@ func newAddressLabels(conditions []condition) *addressLabels {
 	a := &addressLabels{pool: []uint32{0, 0}}
 	// An atom is a set's own prefixes. An address is in an atom as a whole or not at all, so what a set of atoms means for
 	// the conditions is found once and not for each prefix.
-	atoms := make(map[*set]int)
-	var means []meaning
+	// Most conditions are a prefix: room for one each is about what is needed.
 	type placed struct {
 		prefix netip.Prefix
 		atom   int
 	}
-	var all []placed
+	atoms, means, all := make(map[*set]int, len(conditions)), make([]meaning, 0, len(conditions)), make([]placed, 0, len(conditions))
 	for label, c := range conditions {
 		if whole := !c.excluded && c.set.whole(); whole || c.excluded {
 			for i, family := range [...]families{hasIPv4, hasIPv6} {
@@ -112,7 +111,7 @@ func newAddressLabels(conditions []condition) *addressLabels {
 			a.ranges.add(next, row)
 		}
 	}
-	rows := rowMaker{labels: a, means: means, seen: make(map[string]uint32)}
+	rows := rowMaker{labels: a, means: means, single: make([]uint32, len(means)), several: make(map[string]uint32)}
 	for i := 0; i < len(all); {
 		p := all[i].prefix
 		for len(stack) > 0 && !stack[len(stack)-1].prefix.Contains(p.Addr()) {
@@ -144,22 +143,37 @@ type meaning struct{ labels, except []uint32 }
 
 // rowMaker makes each different row once.
 type rowMaker struct {
-	labels *addressLabels
-	means  []meaning // by atom
-	seen   map[string]uint32
-	key    []byte
-	all    meaning
+	labels  *addressLabels
+	means   []meaning         // by atom
+	single  []uint32          // places of addresses in one atom, by atom; 0 = not made
+	several map[string]uint32 // of those in more
+	key     []byte
+	all     meaning
 }
 
 // place returns what ranges of addresses that are in these atoms map to.
 func (m *rowMaker) place(atoms []int) uint32 {
+	if len(atoms) == 1 {
+		at := &m.single[atoms[0]]
+		if *at == 0 {
+			*at = m.make(atoms)
+		}
+		return *at
+	}
 	m.key = m.key[:0]
 	for _, a := range atoms {
 		m.key = binary.NativeEndian.AppendUint32(m.key, uint32(a))
 	}
-	if at, ok := m.seen[string(m.key)]; ok {
-		return at
+	at, ok := m.several[string(m.key)]
+	if !ok {
+		at = m.make(atoms)
+		m.several[string(m.key)] = at
 	}
+	return at
+}
+
+// make makes the row of addresses that are in these atoms, if they need one, and returns its place.
+func (m *rowMaker) make(atoms []int) uint32 {
 	m.all.labels, m.all.except = m.all.labels[:0], m.all.except[:0]
 	for _, a := range atoms {
 		m.all.labels = append(m.all.labels, m.means[a].labels...)
@@ -168,14 +182,12 @@ func (m *rowMaker) place(atoms []int) uint32 {
 	labels, except := sortedOnce(m.all.labels), sortedOnce(m.all.except)
 	l := m.labels
 	l.longest = max(l.longest, len(labels))
-	at := uint32(len(l.pool))
 	if len(labels) == 1 && len(except) == 0 {
-		at = isLabel | labels[0]
-	} else {
-		l.pool = append(l.pool, uint32(len(labels)), uint32(len(except)))
-		l.pool = append(append(l.pool, labels...), except...)
+		return isLabel | labels[0]
 	}
-	m.seen[string(m.key)] = at
+	at := uint32(len(l.pool))
+	l.pool = append(l.pool, uint32(len(labels)), uint32(len(except)))
+	l.pool = append(append(l.pool, labels...), except...)
 	return at
 }
 

@@ -24,7 +24,10 @@ func (p *Plan) Describe(w io.Writer) error {
 	}
 	for _, s := range p.sources {
 		mode := "capture: waits for its sinks"
-		if s.Live {
+		switch {
+		case s.Events:
+			mode = "live: events"
+		case s.Live:
 			mode = "live"
 		}
 		fmt.Fprintf(t, "source\t%s\t%s\t%s\n", s.name, strings.Join(append([]string{s.plugin}, s.Interfaces...), " "), mode)

@@ -14,6 +14,7 @@ const loopback = "lo"
 // checkWiring warns of mistakes that show in no single table: interfaces that several sources read, or none. It is for
 // sources of the configuration.
 func (p *Plan) checkWiring() {
+	p.checkEvents()
 	readers := make(map[uint32]reader)
 	known := len(p.sources) > 0 && p.live && p.file.Complete("pipeline") && p.file.Complete("sources")
 	for _, c := range p.file.Pipeline.Sources {
@@ -39,6 +40,16 @@ func (p *Plan) checkWiring() {
 				section.Warnf(key, "no source in pipeline.sources reads %s: no packet comes in there", name)
 			}
 		}
+	}
+}
+
+// checkEvents warns of hooks, and of options for packets, where no source reads packets.
+func (p *Plan) checkEvents() {
+	if len(p.sources) == 0 || slices.ContainsFunc(p.sources, func(s plannedSource) bool { return !s.Events }) {
+		return
+	}
+	for _, c := range p.file.Pipeline.Hooks {
+		c.Section.Warnf("", "no source in pipeline.sources reads packets: this hook has nothing to judge")
 	}
 }
 

@@ -28,7 +28,10 @@ func readers() *Registry {
 		}
 	}
 	return &Registry{
-		Sources: map[string]source.Plugin{"tap": {Configure: read(true)}, "pcap": {Configure: read(false)}},
+		Sources: map[string]source.Plugin{
+			"tap": {Configure: read(true)}, "pcap": {Configure: read(false)},
+			"events": {Configure: func(sdk.Config, source.Env) source.Configured { return source.Configured{Live: true, Events: true} }},
+		},
 		Hooks: map[string]hook.Plugin{
 			"judge": {Configure: func(sdk.Config, hook.Env) hook.Instance {
 				return hook.Instance{Session: permitAll{}, Permits: true, Holds: []hook.Held{{N: 2, One: "policy", Many: "policies"}}}
@@ -67,6 +70,10 @@ func TestWiring(t *testing.T) {
 			"5:1: warning: hooks.b: hooks.a decides about sessions already: of a session that both permit, the log and the timeout are those that this one says"}},
 		{"one judge chained", "[pipeline]\nhooks = ['c', 'b']\n[hooks]\na = { plugin = 'judge' }\nb = { plugin = 'judge' }\nc = { plugin = 'look' }\n", []string{
 			"4:1: warning: hooks.a: this hook is defined but not in pipeline.hooks: it does nothing"}},
+		{"no packets", "[pipeline]\nsources = ['a']\nhooks = ['c']\n[sources]\na = { plugin = 'events' }\n[hooks]\nc = { plugin = 'look' }\n", []string{
+			"7:1: warning: hooks.c: no source in pipeline.sources reads packets: this hook has nothing to judge"}},
+		{"packets, too", "[pipeline]\nsources = ['a', 'b']\nhooks = ['c']\n[sources]\na = { plugin = 'events' }\nb = { plugin = 'tap', interface = 'lan0' }\n" +
+			"[hooks]\nc = { plugin = 'look' }\n", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file, problems := config.Parse("p.toml", []byte(c.text))

@@ -28,6 +28,7 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 	return source.Configured{
 		Live:     true,
 		Incoming: true,
+		Events:   true,
 		Open: func(context.Context, *zone.Table) (source.Source, error) {
 			s, err := Open(c)
 			if err != nil {

@@ -8,7 +8,7 @@ ROOT    := $(shell [ $$(id -u) = 0 ] && echo yes)
 EVENTS  := bin/events.log
 CAPTURE := testdata/edge.pcapng.gz
 # What tests and generators use beside Go, as COMMAND:DEBIAN-PACKAGE.
-NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps nft:nftables conntrack:conntrack curl:curl iperf3:iperf3 gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler
+NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps nft:nftables iptables:iptables conntrack:conntrack curl:curl iperf3:iperf3 gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler
 
 .PHONY: help build run test race sim soak fuzz bench bench-growth bench-all lint generate check needs collectors e2e install clean
 
@@ -57,8 +57,8 @@ fuzz: ## run each fuzz target for FUZZTIME
 BENCHTIME ?= 1s
 bench: build ## run the benchmarks that the figures of the README come from, and print those
 	@mkdir -p bin
-	@PIPELINED_REQUIRE_XDP=$(if $(ROOT),1,0) $(GO) test -p 1 -run '^$$' -bench 'Gate|PacketPath|SessionClose|Lookup|Read$$|Receive|Stream|Plugin|Syslog|FileSink/rfc5424|Rsyslog' -benchtime $(BENCHTIME) \
-	  ./core/admission ./core/worker ./core/session ./internal/pluginhost ./sdk/format ./sdk/eventstream ./sinks/file ./sinks/syslog ./cmd/pipelined ./test/stream > bin/bench.txt || { cat bin/bench.txt; exit 1; }
+	@PIPELINED_REQUIRE_XDP=$(if $(ROOT),1,0) $(GO) test -p 1 -run '^$$' -bench 'Gate|PacketPath|SessionClose|Lookup|Read$$|Receive|Stream|Plugin|Syslog|FileSink/rfc5424|Rsyslog|NFLOG' -benchtime $(BENCHTIME) \
+	  ./core/admission ./core/worker ./core/session ./internal/pluginhost ./sdk/format ./sdk/eventstream ./sinks/file ./sinks/syslog ./cmd/pipelined ./test/stream ./sources/nflog ./test/bench > bin/bench.txt || { cat bin/bench.txt; exit 1; }
 	@awk -f test/bench/table.awk bin/bench.txt
 
 GROWTH_RUNS ?= 5

@@ -1,8 +1,7 @@
-// Package nflog is the live source of what an nftables or iptables firewall logs: the packets that its rules send to groups
-// of NFLOG, with the rule that did so and what it decided.
+// Package nflog is the live source of what the rules of an nftables or iptables firewall log, with the rule and its verdict.
 //
-// The kernel sends each packet of a group as a netlink message to the one socket that has bound the group. The prefix that
-// the rule gives to the packet is all that is known of the rule: patterns find a name and an action in it.
+// A rule sends packets to a group of NFLOG, and the kernel sends each of them as a netlink message to the one socket that has bound
+// the group. The prefix that the rule gives to the packet is all that is known of the rule: patterns find a name and an action in it.
 //
 //	plugin.go    what is registered; options to source
 //	options.go   the table: defaults and checks

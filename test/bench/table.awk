@@ -27,6 +27,8 @@ END {
   row("syslog over TLS / RELP / UDP, the receiver in the same process", us("BenchmarkSyslog/tls") " / " us("BenchmarkSyslog/relp") " / " us("BenchmarkSyslog/udp"))
   row("file, CPU per message of 650 bytes" against("BenchmarkRsyslogFile", "rsyslogd, TCP to file"), us("BenchmarkFileSink/rfc5424/none") versus("BenchmarkFileSink/rfc5424/none", "BenchmarkRsyslogFile"))
   row("file, sync = interval / batch", us("BenchmarkFileSink/rfc5424/interval") " / " us("BenchmarkFileSink/rfc5424/batch"))
+  row("nflog, a message of the kernel to an event; received, one / 32 packets per message", ns["BenchmarkNFLOGMessages"] " ns, " allocs["BenchmarkNFLOGMessages"] " allocations; CPU " us("BenchmarkNFLOGReceive/threshold=1") " / " us("BenchmarkNFLOGReceive/threshold=32"))
+  row("nflog to file, CPU per record, the whole process" against("BenchmarkUlogdNFLOG", "ulogd, one line to file"), us("BenchmarkNFLOGFile") versus("BenchmarkNFLOGFile", "BenchmarkUlogdNFLOG"))
   row("session lookup: hit / hit, 262144 sessions at random / miss", ns["BenchmarkLookupHit"] " / " ns["BenchmarkLookupHitCold"] " / " ns["BenchmarkLookupMiss"] " ns")
   if (pkt["BenchmarkRead"] > 0)
     row("pipelined read, the shipped capture over and over, to a file", sprintf("%.2f million packets per second, %s per CPU second", 1000 / pkt["BenchmarkRead"], read_cpu()))

@@ -5,13 +5,38 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/rtflow/pipelined/internal/memory"
 )
 
-// maxSize is the largest file that is read, in bytes: what is parsed takes several times as much memory.
-const maxSize = 256 << 20
+// sizeLimit is how many bytes the files of a configuration may have together.
+type sizeLimit struct {
+	bytes  int64
+	reason string // why not more
+}
+
+const (
+	// memoryPerByte is how much memory a byte of a file takes while it is read. Rule bases of 100,000 policies and sets of a
+	// million addresses take 22 to 27 bytes, their hook included.
+	memoryPerByte = 32
+	// alwaysRead is how large a configuration may be however little memory is left.
+	alwaysRead = 1 << 20
+	// maxSize is what the offsets of keys can tell apart, see [node].
+	maxSize = math.MaxUint32
+)
+
+// limitFor returns the limit for the memory that is left.
+func limitFor(left memory.Left) sizeLimit {
+	if left.Bytes/memoryPerByte >= maxSize {
+		return sizeLimit{maxSize, "places in a file are numbers of 32 bits"}
+	}
+	return sizeLimit{max(left.Bytes/memoryPerByte, alwaysRead), fmt.Sprintf(
+		"reading takes %d times as much memory, and %s leaves %d MiB", memoryPerByte, left.Limit, left.Bytes>>20)}
+}
 
 // dropIn is what follows the file's name in that of its drop-in directory.
 const dropIn = ".d"
@@ -22,6 +47,7 @@ const dropIn = ".d"
 func Load(path string) (*File, *Problems) {
 	problems := new(Problems)
 	t := newTables()
+	t.limit = limitFor(memory.Available())
 	t.load(path, problems)
 	files, err := dropIns(path + dropIn)
 	if err != nil {
@@ -44,7 +70,10 @@ func LoadText(name string, data []byte) (*File, *Problems) {
 
 // load reads a file and takes its tables.
 func (t *tables) load(path string, problems *Problems) {
-	text, err := read(path, t.maxSize)
+	text, err := read(path, t.limit.bytes-t.size)
+	if errors.Is(err, errLarge) {
+		err = fmt.Errorf("the configuration is larger than %d MiB: %s", t.limit.bytes>>20, t.limit.reason)
+	}
 	if err != nil {
 		t.files = append(t.files, path)
 		t.parsed = false
@@ -52,10 +81,13 @@ func (t *tables) load(path string, problems *Problems) {
 		problems.add(Problem{File: path, Message: err.Error()})
 		return
 	}
+	t.size += int64(len(text))
 	t.add(path, text, problems)
 }
 
-// read returns the content of a file of at most so many bytes.
+var errLarge = errors.New("the file is too large")
+
+// read returns the content of a file of at most so many bytes, errLarge if it has more.
 func read(path string, most int64) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -73,7 +105,7 @@ func read(path string, most int64) (string, error) {
 		return "", reason(err)
 	}
 	if int64(b.Len()) > most {
-		return "", fmt.Errorf("larger than %d MiB", most>>20)
+		return "", errLarge
 	}
 	return b.String(), nil
 }

@@ -1,12 +1,16 @@
 package config
 
 import (
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/rtflow/pipelined/internal/memory"
 )
 
 // tree writes files and returns the path of pipeline.toml among them.
@@ -107,15 +111,37 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// A file that is too large is not parsed.
+// TestTooLarge reads two files of 2 MiB: those that are larger than the limit, together with those before them, are not parsed.
 func TestTooLarge(t *testing.T) {
 	path := tree(t, map[string]string{"pipeline.toml": strings.Repeat("#\n", 1<<20)})
-	for limit, want := range map[int64]int{1 << 20: 1, 2 << 20: 0} {
+	for limit, want := range map[int64]int{1 << 20: 2, 2<<20 - 1: 2, 2 << 20: 1, 4<<20 - 1: 1, 4 << 20: 0} {
 		problems, loaded := new(Problems), newTables()
-		loaded.maxSize = limit
+		loaded.limit = sizeLimit{limit, "so it is"}
 		loaded.load(path, problems)
-		if all := problems.All(); len(all) != want || want > 0 && all[0].Message != "larger than 1 MiB" {
-			t.Errorf("a file of 2 MiB with a limit of %d: %v", limit, all)
+		loaded.load(path, problems)
+		for _, p := range problems.list {
+			if want := fmt.Sprintf("the configuration is larger than %d MiB: so it is", limit>>20); p.Message != want || p.File != path {
+				t.Errorf("with a limit of %d: %v, want %q", limit, p, want)
+			}
+		}
+		if len(problems.list) != want {
+			t.Errorf("with a limit of %d: %d mistakes, want %d", limit, len(problems.list), want)
+		}
+	}
+}
+
+// TestLimitByMemory derives the limit from what is left of the memory.
+func TestLimitByMemory(t *testing.T) {
+	for _, tt := range []struct {
+		left memory.Left
+		want sizeLimit
+	}{
+		{memory.Left{Bytes: 8 << 30, Limit: "GOMEMLIMIT"}, sizeLimit{256 << 20, "reading takes 32 times as much memory, and GOMEMLIMIT leaves 8192 MiB"}},
+		{memory.Left{Bytes: 0, Limit: "GOMEMLIMIT"}, sizeLimit{1 << 20, "reading takes 32 times as much memory, and GOMEMLIMIT leaves 0 MiB"}},
+		{memory.Left{Bytes: math.MaxInt64}, sizeLimit{math.MaxUint32, "places in a file are numbers of 32 bits"}},
+	} {
+		if got := limitFor(tt.left); got != tt.want {
+			t.Errorf("%+v: %+v, want %+v", tt.left, got, tt.want)
 		}
 	}
 }

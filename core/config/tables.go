@@ -14,13 +14,14 @@ type tables struct {
 	first      map[string]*Section   // the same by path
 	parsed     bool                  // every file could be parsed
 	misspelled map[string]bool       // tables whose name is similar to that of an unknown table
-	maxSize    int64                 // of a file
+	limit      sizeLimit             // of files that are read
+	size       int64                 // of those that were read, in bytes
 }
 
 func newTables() *tables {
 	return &tables{
 		single: make(map[string]*Section), named: make(map[string][]*Section), first: make(map[string]*Section), parsed: true,
-		misspelled: make(map[string]bool), maxSize: maxSize,
+		misspelled: make(map[string]bool),
 	}
 }
 

@@ -122,10 +122,7 @@ func routeMessage(kind uint16, r modelRoute) []byte {
 	address := r.prefix.Addr().AsSlice()
 	body = binary.NativeEndian.AppendUint16(body, uint16(unix.SizeofRtAttr+len(address)))
 	body = append(binary.NativeEndian.AppendUint16(body, unix.RTA_DST), address...)
-	datagram := make([]byte, unix.SizeofNlMsghdr, unix.SizeofNlMsghdr+len(body))
-	binary.NativeEndian.PutUint32(datagram, uint32(unix.SizeofNlMsghdr+len(body)))
-	binary.NativeEndian.PutUint16(datagram[4:], kind)
-	return append(datagram, body...)
+	return datagramOf(kind, body)
 }
 
 // modelZones returns zones 1, 2 and 3, of which 3 has prefixes, and whose interfaces have the kernel's indexes 1 to 4: one is in no

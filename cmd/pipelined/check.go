@@ -25,6 +25,8 @@ func newCheck() *cobra.Command {
 touches no device and no destination. The exit status is 1 if there is a mistake; otherwise check prints what the
 pipeline is, and at the end "ok" and what it holds.
 
+Of a live pipeline check notes which interfaces of its zones and sources this host does not have; that is no mistake.
+
 A file without any source and sink is one for read.
 
 A sink that is an executable of its own is not started: of it check sees whether the file is there and may be run, its
@@ -44,6 +46,11 @@ checksum and how it is to run. With --plugins it is started, and looks at its ow
 			if !plugins {
 				for _, name := range p.host.Unchecked() {
 					fmt.Fprintf(cmd.ErrOrStderr(), "pipelined: sink %s: the options of the plugin itself are checked with --plugins only\n", name)
+				}
+			}
+			if purpose != "read" {
+				for _, note := range p.Absent(interfaceNames()) {
+					fmt.Fprintln(cmd.ErrOrStderr(), "pipelined: note:", note)
 				}
 			}
 			if err := errors.Join(p.down, p.host.Close()); err != nil {

@@ -373,7 +373,10 @@ interface = "nosuch0"
 plugin = "file"
 path   = "`+dir+`/missing/out.log"
 `)
-	mustRun(t, "check", "--config", path)
+	_, errs, err := invoke(t, "check", "--config", path)
+	if err != nil || !strings.HasPrefix(errs, "pipelined: note: "+path+":5:10: sources.wan: this host has no interface \"nosuch0\"") {
+		t.Errorf("%v, %q", err, errs)
+	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
 		t.Errorf("check made %v (%v)", entries, err)
 	}

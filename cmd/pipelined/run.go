@@ -223,3 +223,15 @@ func lookupInterface(name string) (index uint32, names []string, ok bool) {
 	attrs := link.Attrs()
 	return uint32(attrs.Index), append([]string{attrs.Name}, attrs.AltNames...), true
 }
+
+// interfaceNames returns all names of all network interfaces, none if they cannot be listed.
+func interfaceNames() (names []string) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil
+	}
+	for _, link := range links {
+		names = append(append(names, link.Attrs().Name), link.Attrs().AltNames...)
+	}
+	return names
+}

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -175,5 +176,30 @@ func TestSummary(t *testing.T) {
 	p := NewPlan(file, problems, Options{Registry: readers()})
 	if got, want := p.summary(), "1 source, 3 hooks, 4 policies, 1 zone, 0 sinks"; got != want || problems.Err() != nil {
 		t.Errorf("%s, want %s (%v)", got, want, problems.All())
+	}
+}
+
+// TestAbsent notes interfaces that a host does not have, each once.
+func TestAbsent(t *testing.T) {
+	const text = "[pipeline]\nsources = ['a', 'b']\n[sources]\na = { plugin = 'PLUGIN', interfaces = ['lan0', 'wan1'] }\nb = { plugin = 'PLUGIN', interface = 'eth9' }\n" +
+		"c = { plugin = 'PLUGIN', interface = 'unused0' }\n[zones.x]\ninterfaces = ['lan0', 'wan0.5', 'wan1', 'lann', 'own.7', 'far0.7']\n"
+	host := []string{"lo", "lan0", "wan0", "uplink", "own.7", "a0", "b0", "c0", "d0"}
+	for plugin, want := range map[string][]string{
+		"tap": {
+			`p.toml:4:1: sources.a: this host has no interface "wan1"; did you mean "wan0"?`,
+			`p.toml:5:1: sources.b: this host has no interface "eth9"`,
+			`p.toml:7:8: zones.x: this host has no interface "lann"; did you mean "lan0"?`,
+			`p.toml:7:8: zones.x: this host has no interface "far0.7"`,
+		},
+		"pcap": nil,
+	} {
+		file, problems := config.Parse("p.toml", []byte(strings.ReplaceAll(text, "PLUGIN", plugin)))
+		p := NewPlan(file, problems, Options{Registry: readers()})
+		if diff := cmp.Diff(want, p.Absent(host)); diff != "" {
+			t.Errorf("%s: %s", plugin, diff)
+		}
+		if got := p.Absent(nil); got != nil {
+			t.Errorf("%s: %q", plugin, got)
+		}
 	}
 }

@@ -64,6 +64,7 @@ type Follower struct {
 	// Of the goroutine.
 	links     map[uint32]link
 	hops      map[uint32]hop
+	last      map[uint8]int         // how many routes of a family there were
 	contested map[netip.Prefix]bool // have routes to several zones; nil: there are too many
 	due       time.Time             // when to read; zero: nothing has changed
 	notBefore time.Time             // the pause after the last reading
@@ -89,7 +90,7 @@ func open(config Config) (*Follower, error) {
 	if config.Warn == nil {
 		config.Warn = func(string, ...any) {}
 	}
-	f := &Follower{config: config, stopped: make(chan struct{}), closed: make(chan struct{}), links: make(map[uint32]link)}
+	f := &Follower{config: config, stopped: make(chan struct{}), closed: make(chan struct{}), links: make(map[uint32]link), last: make(map[uint8]int)}
 	groups := uint32(unix.RTMGRP_LINK)
 	if config.Routes {
 		const nextHops = 1 << (unix.RTNLGRP_NEXTHOP - 1)
@@ -340,7 +341,8 @@ func (f *Follower) readHops() (complete bool, err error) {
 
 // readRoutes reads the routes of one family.
 func (f *Follower) readRoutes(family uint8) (list []entry, complete bool, err error) {
-	list = make([]entry, 0, 64)
+	last := f.last[family]
+	list = make([]entry, 0, last+last/8+64)
 	complete = true
 	for _, table := range []uint32{unix.RT_TABLE_LOCAL, unix.RT_TABLE_MAIN} {
 		header := make([]byte, routeHeader)
@@ -364,6 +366,7 @@ func (f *Follower) readRoutes(family uint8) (list []entry, complete bool, err er
 			complete = complete && settled
 		}
 	}
+	f.last[family] = len(list)
 	return list, complete, nil
 }
 

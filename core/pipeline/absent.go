@@ -1,0 +1,46 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/spelling"
+)
+
+// Absent returns a sentence, with its place in the configuration, for each interface that chained live sources or zones name and that is
+// not among the names of the interfaces of a host; none if there are no names. Such an interface may come later, or the
+// configuration may be meant for another host.
+func (p *Plan) Absent(host []string) (notes []string) {
+	if !p.live || p.options.Input != nil || len(host) == 0 {
+		return nil
+	}
+	told := make(map[string]bool)
+	note := func(s *config.Section, name string) {
+		parent, _ := zone.SplitVLAN(name)
+		if name == "" || told[name] || slices.Contains(host, name) || slices.Contains(host, parent) {
+			return
+		}
+		told[name] = true
+		file, line, column := s.Place()
+		notes = append(notes, fmt.Sprintf("%s:%d:%d: %s: this host has no interface %s%s", file, line, column, s.Path(),
+			spelling.Quote(name), spelling.Suggest(name, host)))
+	}
+	for _, c := range p.file.Pipeline.Sources {
+		for _, s := range p.sources {
+			if s.name != c.Name {
+				continue
+			}
+			for _, name := range s.Interfaces {
+				note(c.Section, name)
+			}
+		}
+	}
+	for _, z := range p.file.Zones {
+		for _, name := range z.Interfaces {
+			note(p.file.Zone(z.Name), name)
+		}
+	}
+	return notes
+}

@@ -104,8 +104,8 @@ func refusal(group uint16, err error) error {
 	// The kernel gives the same answer to a process without the capability, and where another process has the group.
 	port, taken, listErr := owner(group)
 	switch {
-	case listErr != nil:
-		return fmt.Errorf("%w; or another process reads the group, such as ulogd2 (%w)", err, listErr)
+	case listErr != nil && capable():
+		return fmt.Errorf("%w (often ulogd2): stop it, or choose another group", ErrGroupTaken)
 	case !taken:
 		return err
 	}
@@ -117,7 +117,15 @@ func refusal(group uint16, err error) error {
 	return fmt.Errorf("%w (%s): stop it, or choose another group", ErrGroupTaken, who)
 }
 
-// owner looks for a group in the kernel's list of those that are bound, and returns the netlink port of the socket.
+// capable reports whether the calling thread has the capability that binding a group needs.
+func capable() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective>>unix.CAP_NET_ADMIN&1 != 0
+}
+
+// owner looks for a group in the kernel's list of those that are bound, which only root can read, and returns the netlink port of
+// its socket.
 func owner(group uint16) (port string, taken bool, err error) {
 	list, err := os.Open("/proc/thread-self/net/netfilter/nfnetlink_log")
 	if err != nil {

@@ -368,6 +368,20 @@ func TestGroupTaken(t *testing.T) {
 			!strings.HasSuffix(err.Error(), "): stop it, or choose another group") {
 			t.Errorf("opened with %v", err)
 		}
+		// Another user, who has the capability, cannot read who has the group.
+		become := func(id int) {
+			_, err := unix.SetfsgidRetGid(id)
+			_, more := unix.SetfsuidRetUid(id)
+			if err := errors.Join(err, more); err != nil {
+				t.Fatal(err)
+			}
+		}
+		become(65534)
+		_, err = Open(c)
+		become(0)
+		if !errors.Is(err, ErrGroupTaken) || !strings.Contains(err.Error(), "(often ulogd2)") {
+			t.Errorf("opened by another user with %v", err)
+		}
 		if err := first.Close(); err != nil {
 			t.Fatal(err)
 		}

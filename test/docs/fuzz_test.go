@@ -16,7 +16,7 @@ import (
 func FuzzCheck(f *testing.F) {
 	for _, name := range []string{"pipeline.toml", "cmd/pipelined/testdata/mistakes.toml", "plugins/policydeny/sample.toml",
 		"plugins/filterlog/sample.toml", "plugins/screendrop/sample.toml", "sinks/syslog/sample.toml", "sinks/file/sample.toml",
-		"sinks/unixsock/sample.toml", "sources/xdp/sample.toml"} {
+		"sinks/unixsock/sample.toml", "sources/xdp/sample.toml", "sources/nflog/sample.toml"} {
 		text, err := os.ReadFile(root + name)
 		if err != nil {
 			f.Fatal(err)

@@ -30,6 +30,7 @@ type router struct {
 	*nettest.Host
 	t        *testing.T
 	zones    *zone.Table
+	config   Config // of the follower
 	follower *Follower
 	applied  chan struct{}
 	warned   chan string
@@ -38,7 +39,7 @@ type router struct {
 func newRouter(t *testing.T, configured ...string) *router {
 	t.Helper()
 	nettest.Require(t)
-	r := &router{Host: nettest.NewHost(t), t: t, applied: make(chan struct{}, 1), warned: make(chan string, 16)}
+	r := &router{Host: nettest.NewHost(t), t: t, applied: make(chan struct{}, 1), warned: make(chan string, 16), config: Config{Routes: true}}
 	for _, name := range []string{"lan0", "wan0", "wan1", "other0"} {
 		r.add(name)
 	}
@@ -67,14 +68,15 @@ func newRouter(t *testing.T, configured ...string) *router {
 func (r *router) open() {
 	r.t.Helper()
 	var err error
-	r.Do(func() {
-		r.follower, err = open(Config{Zones: r.zones, Routes: true, Warn: func(msg string, args ...any) { r.warned <- fmt.Sprint(msg, args) }, Applied: func() {
-			select {
-			case r.applied <- struct{}{}:
-			default:
-			}
-		}})
-	})
+	r.config.Zones = r.zones
+	r.config.Warn = func(msg string, args ...any) { r.warned <- fmt.Sprint(msg, args) }
+	r.config.Applied = func() {
+		select {
+		case r.applied <- struct{}{}:
+		default:
+		}
+	}
+	r.Do(func() { r.follower, err = open(r.config) })
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/rtflow/pipelined/sinks/unixsock"
 	"github.com/rtflow/pipelined/sources/afpacket"
 	"github.com/rtflow/pipelined/sources/capture"
+	"github.com/rtflow/pipelined/sources/conntrack"
 	"github.com/rtflow/pipelined/sources/nflog"
 	"github.com/rtflow/pipelined/sources/xdp"
 )
@@ -25,7 +26,7 @@ import (
 // builtins returns the plugins that are compiled in, and extra. It is the only list of them.
 func builtins(extra ...sdk.SinkPlugin) (*pipeline.Registry, error) {
 	return pipeline.NewRegistry(
-		[]source.Plugin{capture.Plugin(os.Stdin), afpacket.Plugin(), xdp.Plugin(), nflog.Plugin()},
+		[]source.Plugin{capture.Plugin(os.Stdin), afpacket.Plugin(), conntrack.Plugin(), xdp.Plugin(), nflog.Plugin()},
 		[]hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()},
 		append([]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), syslog.Plugin(), unixsock.Plugin()}, extra...),
 	)

@@ -119,7 +119,7 @@ func (p *Plan) planSources() {
 			unknownPlugin(c, "source", slices.Sorted(maps.Keys(p.options.Registry.Sources)), "")
 			continue
 		}
-		s := plugin.Configure(c.Section, source.Env{Warn: p.warner("source", c.Name)})
+		s := plugin.Configure(c.Section, source.Env{Warn: p.warner("source", c.Name), Zone: p.zoneID})
 		if !slices.Contains(p.file.Pipeline.Sources, c) {
 			continue
 		}

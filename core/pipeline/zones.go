@@ -1,10 +1,12 @@
 package pipeline
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/internal/keypath"
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 // planZones builds the zone table for the interfaces of the zones and of the sources.
@@ -54,6 +56,21 @@ func (p *Plan) planZones() {
 	}
 	p.checkZoneInterfaces(ids)
 	p.zones = zone.New(p.file.Zones, extra, ids)
+}
+
+// zoneID returns the id of a configured zone. Where the tables of zones have mistakes it knows every name.
+func (p *Plan) zoneID(name string) (uint16, error) {
+	var names []string
+	for _, z := range p.file.Zones {
+		if z.Name == name {
+			return z.ID, nil
+		}
+		names = append(names, z.Name)
+	}
+	if !p.file.Complete("zones") {
+		return zone.Unknown, nil
+	}
+	return zone.Unknown, fmt.Errorf("%s", spelling.Unknown("zone", name, names))
 }
 
 // checkZoneInterfaces records interfaces that two zones claim by different names. ids holds the kernel's index for names.

@@ -41,7 +41,8 @@ var layers = []layer{
 	}},
 	{"configuration, metrics and translation", []string{"core/config", "core/metrics", "core/translate", "internal/translation"}},
 	{"loops and plugins", []string{
-		"core/worker", "core/feed", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog", "sources/afpacket", "sources/capture", "sources/nflog", "sources/xdp",
+		"core/worker", "core/feed", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog",
+		"sources/afpacket", "sources/capture", "sources/conntrack", "sources/nflog", "sources/xdp",
 		"sinks/file", "sinks/syslog", "sinks/unixsock", "sinks/nats", "sinks/kafka",
 	}},
 	{"processes", []string{"internal/process"}},

@@ -22,6 +22,7 @@ import (
 	"github.com/rtflow/pipelined/sinks/unixsock"
 	"github.com/rtflow/pipelined/sources/afpacket"
 	"github.com/rtflow/pipelined/sources/capture"
+	"github.com/rtflow/pipelined/sources/conntrack"
 	"github.com/rtflow/pipelined/sources/nflog"
 	"github.com/rtflow/pipelined/sources/xdp"
 )
@@ -31,7 +32,7 @@ func builtins(t testing.TB) *pipeline.Registry {
 	t.Helper()
 	host := pluginhost.New(pluginhost.Options{})
 	r, err := pipeline.NewRegistry(
-		[]source.Plugin{capture.Plugin(nil), xdp.Plugin(), afpacket.Plugin(), nflog.Plugin()},
+		[]source.Plugin{capture.Plugin(nil), xdp.Plugin(), afpacket.Plugin(), conntrack.Plugin(), nflog.Plugin()},
 		[]hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()},
 		[]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), syslog.Plugin(), unixsock.Plugin(), host.Exec(), host.Named("webhook", "/bin/true")},
 	)

@@ -1,0 +1,453 @@
+package conntrack
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/internal/testing/nettest"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// rules translate the source of what leaves by wan0, and the port 8080 there to the host in dmz.
+const rules = `
+table inet f {
+	chain forward { type filter hook forward priority 0; ct state established,related accept; }
+	chain prerouting { type nat hook prerouting priority dstnat; iifname "wan0" ip daddr 198.51.100.1 tcp dport 8080 dnat ip to 10.20.2.2:80; }
+	chain postrouting { type nat hook postrouting priority srcnat; oifname "wan0" ip saddr 10.20.0.0/16 masquerade; }
+}`
+
+// patience is how long a test waits for what must happen.
+const patience = 30 * time.Second
+
+// watched is an open source in the router's namespace, read by the test.
+type watched struct {
+	t      *testing.T
+	source *Source
+	batch  source.EventBatch
+	events []source.Event
+}
+
+func newRouter(t *testing.T) *nettest.Router {
+	t.Helper()
+	nettest.Require(t)
+	r := nettest.NewRouter(t)
+	r.Rules(rules)
+	return r
+}
+
+func watch(t *testing.T, host *nettest.Host, c Config) *watched {
+	t.Helper()
+	if c.Buffer == 0 {
+		c.Buffer = 1 << 20
+	}
+	w := &watched{t: t}
+	var err error
+	host.Do(func() { w.source, err = Open(c) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.source.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w.until("the dump at the start", func() bool {
+		r := &w.source.stream.resync
+		return !r.first && r.sweep == 0
+	})
+	return w
+}
+
+// until reads until something has happened.
+func (w *watched) until(what string, done func() bool) {
+	w.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		now := time.Now()
+		again, err := w.source.stream.Read(&w.batch, now.UnixNano(), now.UnixNano())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.events = append(w.events, w.batch.Events[:w.batch.N]...)
+		if done() {
+			return
+		}
+		if now.After(deadline) {
+			w.t.Fatalf("not yet: %s\n%s", what, w.print())
+		}
+		if again != 0 {
+			wait := 100 * time.Millisecond
+			if again > 0 {
+				wait = min(wait, again)
+			}
+			polled := []unix.PollFd{{Fd: int32(w.source.stream.FD()), Events: unix.POLLIN}}
+			if _, err := unix.Poll(polled, int(wait.Milliseconds())+1); err != nil && !errors.Is(err, unix.EINTR) {
+				w.t.Fatal(err)
+			}
+		}
+	}
+}
+
+func (w *watched) print() string {
+	var b strings.Builder
+	for i := range w.events {
+		fmt.Fprintf(&b, "%+v\n", w.events[i])
+	}
+	for _, c := range w.source.Counters() {
+		fmt.Fprintf(&b, "%s %d\n", c.Name, c.Value)
+	}
+	return b.String()
+}
+
+// of returns the events of sessions to that port, or of ICMP for 0.
+func (w *watched) of(what source.What, proto uint8, port uint16) (list []source.Event) {
+	for _, e := range w.events {
+		if e.What == what && e.Flow.Proto == proto && e.Flow.DstPort == port {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// expired waits for the end of a session by its timeout, and has the kernel look for entries that have expired: by itself it
+// does so only after a while.
+func (w *watched) expired(r *nettest.Router, proto uint8, port uint16) {
+	w.t.Helper()
+	w.until("expired", func() bool {
+		r.Run("conntrack", "-L")
+		return len(w.of(source.Ended, proto, port)) > 0
+	})
+}
+
+// one waits for the only event of that sort.
+func (w *watched) one(what source.What, proto uint8, port uint16) source.Event {
+	w.t.Helper()
+	w.until(fmt.Sprintf("%v, protocol %d, port %d", what, proto, port), func() bool { return len(w.of(what, proto, port)) > 0 })
+	list := w.of(what, proto, port)
+	if len(list) > 1 {
+		w.t.Errorf("%v, protocol %d, port %d: %d times", what, proto, port, len(list))
+	}
+	return list[0]
+}
+
+func addrPort(a packet.Addr, port uint16, f packet.Family) string {
+	return netip.AddrPortFrom(a.Netip(f), port).String()
+}
+
+// ends returns both ends of a session: as the client sees them, and as the server does.
+func ends(e *source.Event) string {
+	f := e.Flow.Family
+	return fmt.Sprintf("%s > %s, %s > %s", addrPort(e.Flow.Src, 0, f), addrPort(e.Flow.Dst, e.Flow.DstPort, f),
+		addrPort(e.Reply.Dst, 0, f), addrPort(e.Reply.Src, e.Reply.SrcPort, f))
+}
+
+// serve accepts connections on a host. It sends what it receives back until the client has sent all, and resets the connection if
+// the first byte is 'r'.
+func serve(t *testing.T, host *nettest.Host, address string) {
+	t.Helper()
+	var l net.Listener
+	var err error
+	host.Do(func() { l, err = net.Listen("tcp", address) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				b, _ := io.ReadAll(c)
+				if len(b) > 0 && b[0] == 'r' {
+					_ = c.(*net.TCPConn).SetLinger(0)
+				} else {
+					_, _ = c.Write(b)
+				}
+				_ = c.Close()
+			}()
+		}
+	}()
+}
+
+// talk sends text on a connection from a host, and reads all that comes back.
+func talk(t *testing.T, host *nettest.Host, address, text string) {
+	t.Helper()
+	var c net.Conn
+	var err error
+	host.Do(func() { c, err = net.Dial("tcp", address) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.ReadAll(c) // an error, if the server resets it
+}
+
+// TestTraffic has real connections pass a router that translates addresses.
+func TestTraffic(t *testing.T) {
+	r := newRouter(t)
+	serve(t, r.WAN, ":443")
+	serve(t, r.DMZ, ":80")
+	w := watch(t, r.Host, Config{AtEnd: true, Accounting: true})
+	if s := w.source.Status().(Status); !s.Accounting || !s.Timestamps || len(s.Notes) != 0 || s.Buffer != 1<<20 || s.Max < leastSessions {
+		t.Errorf("%+v", s)
+	}
+
+	talk(t, r.LAN, nettest.WANHost+":443", "hello") // masquerade
+	fin := w.one(source.Ended, packet.ProtoTCP, 443)
+	if got, want := ends(&fin), "10.20.1.2:0 > 198.51.100.2:443, 198.51.100.1:0 > 198.51.100.2:443"; got != want {
+		t.Errorf("masquerade: %s, want %s", got, want)
+	}
+	if fin.Reason != event.CloseFIN || !fin.Answered || fin.ClientPackets < 4 || fin.ServerPackets < 3 || fin.ClientBytes < 4*52+5 ||
+		fin.Created == 0 || fin.Time < fin.Created || time.Since(time.Unix(0, fin.Created)) > patience {
+		t.Errorf("%+v", fin)
+	}
+	began := w.one(source.Began, packet.ProtoTCP, 443)
+	if w.one(source.Answered, packet.ProtoTCP, 443).Session != fin.Session || began.Session != fin.Session || began.Silent {
+		t.Errorf("one session, or not: %+v, %+v", began, fin)
+	}
+	list := r.Run("conntrack", "-L", "-o", "id,extended", "-p", "tcp", "--dport", "443")
+	for _, want := range []string{
+		fmt.Sprintf("id=%d", uint32(fin.Session)), fmt.Sprintf("packets=%d bytes=%d src=198", fin.ClientPackets, fin.ClientBytes),
+		fmt.Sprintf("packets=%d bytes=%d", fin.ServerPackets, fin.ServerBytes),
+	} {
+		if !strings.Contains(list, want) {
+			t.Errorf("no %q in %s", want, list)
+		}
+	}
+
+	talk(t, r.WAN, nettest.WANRouter+":8080", "reset me") // port forward
+	rst := w.one(source.Ended, packet.ProtoTCP, 8080)
+	if got, want := ends(&rst), "198.51.100.2:0 > 198.51.100.1:8080, 198.51.100.2:0 > 10.20.2.2:80"; got != want || rst.Reason != event.CloseRST {
+		t.Errorf("port forward: %s, want %s; reason %v", got, want, rst.Reason)
+	}
+
+	// Nothing listens there: the kernel forgets the entry with the reset that answers.
+	r.LAN.Do(func() {
+		if c, err := net.Dial("tcp", nettest.WANHost+":444"); err == nil {
+			_ = c.Close()
+			t.Error("somebody listens")
+		}
+	})
+	if e := w.one(source.Ended, packet.ProtoTCP, 444); e.Reason != event.CloseRST || e.Answered || e.ClientPackets != 1 {
+		t.Errorf("refused: %+v", e)
+	}
+
+	talk(t, r.LAN, "["+nettest.WANHost6+"]:443", "six")
+	w.until("IPv6", func() bool { return len(w.of(source.Ended, packet.ProtoTCP, 443)) == 2 })
+	six := w.of(source.Ended, packet.ProtoTCP, 443)[1]
+	if got, want := ends(&six), "[fd20:1::2]:0 > [fd20:3::2]:443, [fd20:1::2]:0 > [fd20:3::2]:443"; got != want {
+		t.Errorf("IPv6: %s, want %s", got, want)
+	}
+
+	for name, value := range map[string]string{"icmp_timeout": "1", "udp_timeout": "1", "icmpv6_timeout": "1"} {
+		r.Set("netfilter/nf_conntrack_"+name, value)
+	}
+	r.LAN.Run("ping", "-c1", nettest.WANHost)
+	w.expired(r, packet.ProtoICMP, 0)
+	echo := w.one(source.Ended, packet.ProtoICMP, 0)
+	if echo.Reason != event.CloseTimeout || !echo.Answered || echo.ClientPackets != 1 || echo.ServerPackets != 1 || echo.ServerBytes != 84 ||
+		echo.Flow.SrcPort == 0 || echo.Reply.Dst.Netip(packet.IPv4).String() != nettest.WANRouter {
+		t.Errorf("echo: %+v", echo)
+	}
+	r.LAN.Run("ping", "-c1", nettest.WANHost6)
+	w.expired(r, packet.ProtoICMPv6, 0)
+	if e := w.one(source.Ended, packet.ProtoICMPv6, 0); e.Flow.SrcPort == 0 || e.Flow.SrcPort != e.Reply.SrcPort || !e.Answered {
+		t.Errorf("IPv6 echo: %+v", e)
+	}
+
+	r.LAN.Do(func() {
+		c, err := net.Dial("udp", nettest.DMZHost+":53")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte("question")); err != nil {
+			t.Error(err)
+		}
+	})
+	if e := w.one(source.Began, packet.ProtoUDP, 53); e.Flow.DstPort != 53 {
+		t.Errorf("UDP: %+v", e)
+	}
+	r.Run("conntrack", "-D", "-p", "tcp")
+	w.until("the entries of ended connections are gone", func() bool { return w.source.stream.sessions.live <= 2 })
+	w.expired(r, packet.ProtoUDP, 53)
+	if e := w.one(source.Ended, packet.ProtoUDP, 53); e.Answered || e.ClientPackets != 1 || e.ClientBytes != 36 {
+		t.Errorf("UDP: %+v", e)
+	}
+	checkSums(t, w.source.stream)
+}
+
+// TestDeleted has an operator delete an entry.
+func TestDeleted(t *testing.T) {
+	r := newRouter(t)
+	w := watch(t, r.Host, Config{AtEnd: true})
+	r.LAN.Run("ping", "-c1", nettest.WANHost)
+	w.one(source.Answered, packet.ProtoICMP, 0)
+	r.Run("conntrack", "-D", "-p", "icmp")
+	if e := w.one(source.Ended, packet.ProtoICMP, 0); e.Reason != event.CloseNone || e.ClientPackets != 0 || e.Created == 0 {
+		t.Errorf("%+v", e) // and nothing is counted
+	}
+	notes := strings.Join(w.source.Status().(Status).Notes, "\n")
+	for _, want := range []string{"sysctl -w net.netfilter.nf_conntrack_acct=1", "sysctl -w net.netfilter.nf_conntrack_timestamp=1"} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("no %q in the notes: %s", want, notes)
+		}
+	}
+}
+
+// TestRestart closes a source and opens another one, while sessions live.
+func TestRestart(t *testing.T) {
+	r := newRouter(t)
+	serve(t, r.WAN, ":443")
+	w := watch(t, r.Host, Config{AtEnd: true, Accounting: true})
+	var c net.Conn
+	var err error
+	r.LAN.Do(func() { c, err = net.Dial("tcp", nettest.WANHost+":443") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	w.one(source.Answered, packet.ProtoTCP, 443)
+	before := w.one(source.Began, packet.ProtoTCP, 443)
+	talk(t, r.DMZ, nettest.WANHost+":443", "ended before") // in TIME_WAIT
+	w.one(source.Ended, packet.ProtoTCP, 443)
+	if err := w.source.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	w = watch(t, r.Host, Config{AtEnd: true, Accounting: true})
+	found := w.one(source.Began, packet.ProtoTCP, 443)
+	if !found.Silent || uint32(found.Session) != uint32(before.Session) || len(w.of(source.Answered, packet.ProtoTCP, 443)) != 1 {
+		t.Errorf("%+v, before %+v", found, before)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if e := w.one(source.Ended, packet.ProtoTCP, 443); e.Reason != event.CloseFIN || e.Session != found.Session || e.ClientPackets < 4 {
+		t.Errorf("%+v", e)
+	}
+	checkSums(t, w.source.stream)
+}
+
+// TestRealOverrun has the kernel drop events for want of room. Sessions that live on are told once; those that are gone are closed.
+func TestRealOverrun(t *testing.T) {
+	r := newRouter(t)
+	w := watch(t, r.Host, Config{AtEnd: true, Buffer: minBuffer})
+	const flows = 2000
+	send := func(port int) {
+		r.LAN.Do(func() {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			for n := range flows { // each to another port: a session each
+				to := &unix.SockaddrInet4{Port: port + n, Addr: [4]byte{198, 51, 100, 2}}
+				if err := unix.Sendto(fd, []byte("x"), 0, to); err != nil && !errors.Is(err, unix.ECONNREFUSED) {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+	send(10000)
+	r.Run("conntrack", "-F")
+	send(20000)
+	var listed int
+	w.until("every session that is there is known, and no other", func() bool {
+		listed = 0
+		w.source.stream.Sessions(func(e *source.Event) bool {
+			if e.Flow.DstPort >= 20000 {
+				listed++
+			}
+			return true
+		})
+		s := w.source.stream
+		return listed == flows && s.sessions.live == flows && !s.resync.wanted && !s.resync.active && s.resync.sweep == 0
+	})
+	told := make(map[packet.Tuple]int)
+	lost := uint64(0)
+	for i := range w.events {
+		switch e := &w.events[i]; e.What {
+		case source.Began:
+			if told[e.Flow]++; told[e.Flow] > 1 || e.Silent {
+				t.Errorf("told again: %+v", e)
+			}
+		case source.Lost:
+			lost += e.Lost.Total()
+		}
+	}
+	c := &w.source.stream.counters
+	if lost == 0 || lost != c.lost.Load() || c.overruns.Load() == 0 || len(told) < flows {
+		t.Errorf("%d sessions told, %d events lost, %d counted, %d overruns", len(told), lost, c.lost.Load(), c.overruns.Load())
+	}
+	r.Run("conntrack", "-F")
+	w.until("no session stays", func() bool { return w.source.stream.sessions.live == 0 })
+	checkSums(t, w.source.stream)
+}
+
+// TestCapability opens the source on a thread without capabilities, which ends with its goroutine.
+func TestCapability(t *testing.T) {
+	nettest.Require(t)
+	host := nettest.NewHost(t)
+	done := make(chan error)
+	go host.Do(func() {
+		runtime.LockOSThread()
+		none := [2]unix.CapUserData{}
+		err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0])
+		if err == nil {
+			_, err = Open(Config{Buffer: 1 << 20})
+		}
+		done <- err
+	})
+	if err := <-done; !errors.Is(err, ErrCapability) {
+		t.Errorf("opened with %v", err)
+	}
+}
+
+// TestDescriptors opens and closes sources, and has none of their descriptors left.
+func TestDescriptors(t *testing.T) {
+	nettest.Require(t)
+	host := nettest.NewHost(t)
+	count := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := count()
+	for range 3 {
+		var s *Source
+		var err error
+		host.Do(func() { s, err = Open(Config{Buffer: 1 << 20}) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(s.Close(), s.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	if after := count(); after != before {
+		t.Errorf("%d descriptors, %d before", after, before)
+	}
+}

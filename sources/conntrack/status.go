@@ -1,0 +1,62 @@
+package conntrack
+
+import (
+	"sync/atomic"
+
+	"github.com/rtflow/pipelined/core/source"
+)
+
+// counters are those of a stream.
+type counters struct {
+	// Messages of the socket for events, and what they were.
+	messages, new, updates, destroys, other, malformed atomic.Uint64
+	unknown                                            atomic.Uint64 // updates and destroys about no session
+	repeated                                           atomic.Uint64 // new ones that a dump had brought
+
+	began, found, foundEnded, full atomic.Uint64 // what became of entries that were not known
+	answered, ended, closedUnseen  atomic.Uint64
+	latePackets, lateBytes         atomic.Uint64
+	sessions                       atomic.Uint64
+
+	overruns, lost               atomic.Uint64
+	dumps, dumpsFailed, dumped   atomic.Uint64
+	gets, unanswered, badAnswers atomic.Uint64
+}
+
+// Status is the source for its operator.
+type Status struct {
+	Sessions   uint64   `json:"sessions"` // in its table, with those whose end was told and whose entry is still there
+	Max        int      `json:"max"`
+	Buffer     int      `json:"buffer"`          // bytes, of the socket for events
+	Accounting bool     `json:"accounting"`      // the kernel counts the packets and bytes of sessions
+	Timestamps bool     `json:"timestamps"`      // and notes when they begin and end
+	Notes      []string `json:"notes,omitempty"` // what keeps it from seeing more, with the command that mends it
+}
+
+// Status returns a [Status], with the settings of the kernel as they were when the source was opened.
+func (s *Source) Status() any {
+	status := s.status
+	status.Sessions = s.stream.counters.sessions.Load()
+	return status
+}
+
+// Counters returns what was read, what became of it, and what was lost.
+func (s *Source) Counters() []source.Counter {
+	c := &s.stream.counters
+	list := []source.Counter{{Name: "lost", Queue: -1, Value: c.lost.Load(), Lost: true}}
+	for _, one := range []struct {
+		name  string
+		value *atomic.Uint64
+	}{
+		{"messages", &c.messages}, {"new", &c.new}, {"updates", &c.updates}, {"destroys", &c.destroys}, {"other", &c.other},
+		{"malformed", &c.malformed}, {"unknown", &c.unknown}, {"repeated", &c.repeated},
+		{"began", &c.began}, {"found", &c.found}, {"found_ended", &c.foundEnded}, {"table_full", &c.full},
+		{"answered", &c.answered}, {"ended", &c.ended}, {"closed_unseen", &c.closedUnseen},
+		{"late_packets", &c.latePackets}, {"late_bytes", &c.lateBytes},
+		{"overruns", &c.overruns}, {"dumps", &c.dumps}, {"dumps_failed", &c.dumpsFailed}, {"dumped", &c.dumped},
+		{"gets", &c.gets}, {"unanswered", &c.unanswered}, {"bad_answers", &c.badAnswers},
+	} {
+		list = append(list, source.Counter{Name: one.name, Queue: -1, Value: one.value.Load()})
+	}
+	return append(list, source.Counter{Name: "skipped_datagrams", Queue: -1, Value: s.stream.events.Skipped()})
+}

@@ -74,6 +74,15 @@ func (s *Socket) Join(group uint32) error {
 	return nil
 }
 
+// Filter makes the kernel ask a program of socket(7)'s SO_ATTACH_FILTER which messages to hand over. What it refuses is no drop.
+func (s *Socket) Filter(program []unix.SockFilter) error {
+	f := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	if err := unix.SetsockoptSockFprog(s.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &f); err != nil {
+		return fmt.Errorf("filter of the netlink socket: %w", os.NewSyscallError("setsockopt", err))
+	}
+	return nil
+}
+
 // SetBuffer asks for a receive buffer of that many bytes, and returns how many the kernel granted: fewer, if the process has
 // no CAP_NET_ADMIN in the first user namespace, and net.core.rmem_max is less.
 func (s *Socket) SetBuffer(bytes int) (got int, err error) {

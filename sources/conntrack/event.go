@@ -181,9 +181,6 @@ func (s *Stream) destroyed(n uint32, e *ctnetlink.Entry, requested bool) {
 	if e.Stop != 0 {
 		at = e.Stop
 	}
-	if e.Status&ctnetlink.SeenReply != 0 {
-		x.flags |= answered
-	}
 	s.end(x, e, reason, at)
 	s.remove(n)
 }
@@ -201,6 +198,9 @@ func (s *Stream) end(x *session, e *ctnetlink.Entry, reason event.CloseReason, a
 	x.count(e)
 	if e.Start != 0 {
 		x.created = e.Start
+	}
+	if e.Status&ctnetlink.SeenReply != 0 {
+		x.flags |= answered // the event that said so is not read where another state of TCP came with it
 	}
 	s.tellEnd(x, reason, at)
 }

@@ -136,6 +136,13 @@ func (s *Source) openEvents(config Config) error {
 		s.note(config, fmt.Sprintf("the receive buffer has %d bytes, not %d: run with CAP_NET_ADMIN in the first user namespace, or: "+
 			"sysctl -w net.core.rmem_max=%d", s.status.Buffer, config.Buffer, config.Buffer))
 	}
+	needless := []ctnetlink.State{ctnetlink.Established, ctnetlink.FinWait, ctnetlink.CloseWait, ctnetlink.LastAck}
+	if !config.AtEnd {
+		needless = append(needless, ctnetlink.TimeWait, ctnetlink.Close)
+	}
+	if err := socket.Filter(ctnetlink.WithoutUpdates(needless...)); err != nil {
+		return err
+	}
 	for _, group := range []uint32{unix.NFNLGRP_CONNTRACK_NEW, unix.NFNLGRP_CONNTRACK_UPDATE, unix.NFNLGRP_CONNTRACK_DESTROY} {
 		if err := socket.Join(group); errors.Is(err, nfnetlink.ErrPermission) {
 			return ErrCapability

@@ -214,6 +214,9 @@ func TestTraffic(t *testing.T) {
 
 	talk(t, r.LAN, nettest.WANHost+":443", "hello") // masquerade
 	fin := w.one(source.Ended, packet.ProtoTCP, 443)
+	if c := &w.source.stream.counters; c.new.Load() != 1 || c.updates.Load() != 2 { // answered; ended
+		t.Errorf("%d beginnings and %d updates of one connection", c.new.Load(), c.updates.Load())
+	}
 	if got, want := ends(&fin), "10.20.1.2:0 > 198.51.100.2:443, 198.51.100.1:0 > 198.51.100.2:443"; got != want {
 		t.Errorf("masquerade: %s, want %s", got, want)
 	}
@@ -450,4 +453,19 @@ func TestDescriptors(t *testing.T) {
 	if after := count(); after != before {
 		t.Errorf("%d descriptors, %d before", after, before)
 	}
+}
+
+// TestRealAtDestroy ends a connection when its entry is destroyed, and reads of it only what that needs.
+func TestRealAtDestroy(t *testing.T) {
+	r := newRouter(t)
+	serve(t, r.WAN, ":443")
+	w := watch(t, r.Host, Config{Accounting: true})
+	talk(t, r.LAN, nettest.WANHost+":443", "hello")
+	w.one(source.Answered, packet.ProtoTCP, 443)
+	r.Run("conntrack", "-D", "-p", "tcp")
+	e := w.one(source.Ended, packet.ProtoTCP, 443)
+	if c := &w.source.stream.counters; e.Reason != event.CloseFIN || e.ClientPackets < 4 || c.updates.Load() != 1 || c.latePackets.Load() != 0 {
+		t.Errorf("%d updates, %+v", c.updates.Load(), e)
+	}
+	checkSums(t, w.source.stream)
 }

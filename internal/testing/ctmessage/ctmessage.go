@@ -49,6 +49,18 @@ func AppendAnswer(b []byte, seq uint32, flags uint16, e *ctnetlink.Entry) []byte
 	return message(b, nfnetlink.Message{Type: messageNew, Flags: flags, Seq: seq, Family: uint8(e.Orig.Family)}, e)
 }
 
+// AppendCreate appends a request to make an entry.
+func AppendCreate(b []byte, seq uint32, e *ctnetlink.Entry) []byte {
+	flags := uint16(unix.NLM_F_REQUEST | unix.NLM_F_CREATE | unix.NLM_F_EXCL)
+	return message(b, nfnetlink.Message{Type: messageNew, Flags: flags, Seq: seq, Family: uint8(e.Orig.Family)}, e)
+}
+
+// AppendFlush appends a request to remove all entries, which the kernel acknowledges.
+func AppendFlush(b []byte, seq uint32) []byte {
+	b, start := nfnetlink.AppendMessage(b, nfnetlink.Message{Type: messageDelete, Flags: unix.NLM_F_REQUEST | unix.NLM_F_ACK, Seq: seq})
+	return nfnetlink.EndMessage(b, start)
+}
+
 // AppendError appends an answer of NLMSG_ERROR.
 func AppendError(b []byte, seq uint32, errno unix.Errno) []byte {
 	return appendControl(b, unix.NLMSG_ERROR, 0, seq, -int32(errno))

@@ -57,8 +57,8 @@ fuzz: ## run each fuzz target for FUZZTIME
 BENCHTIME ?= 1s
 bench: build ## run the benchmarks that the figures of the README come from, and print those
 	@mkdir -p bin
-	@PIPELINED_REQUIRE_XDP=$(if $(ROOT),1,0) $(GO) test -p 1 -run '^$$' -bench 'Gate|PacketPath|SessionClose|Lookup|Read$$|Receive|Stream|Plugin|Syslog|FileSink/rfc5424|Rsyslog|NFLOG' -benchtime $(BENCHTIME) \
-	  ./core/admission ./core/worker ./core/session ./internal/pluginhost ./sdk/format ./sdk/eventstream ./sinks/file ./sinks/syslog ./cmd/pipelined ./test/stream ./sources/nflog ./test/bench > bin/bench.txt || { cat bin/bench.txt; exit 1; }
+	@PIPELINED_REQUIRE_XDP=$(if $(ROOT),1,0) $(GO) test -p 1 -run '^$$' -bench 'Gate|PacketPath|SessionClose|Lookup|Read$$|Receive|Stream|Plugin|Syslog|FileSink/rfc5424|Rsyslog|NFLOG|Conntrack' -benchtime $(BENCHTIME) \
+	  ./core/admission ./core/worker ./core/session ./internal/pluginhost ./sdk/format ./sdk/eventstream ./sinks/file ./sinks/syslog ./cmd/pipelined ./test/stream ./sources/nflog ./test/bench ./test/e2e > bin/bench.txt || { cat bin/bench.txt; exit 1; }
 	@awk -f test/bench/table.awk bin/bench.txt
 
 GROWTH_RUNS ?= 5
@@ -97,7 +97,7 @@ needs: ## install what tests use beside Go and is missing (root, Debian)
 collectors: ## unpack rsyslogd, syslog-ng and ulogd into bin/collectors, for tests and benchmarks beside them (Debian)
 	@internal/testing/collectors/install.sh bin/collectors
 
-e2e: build ## real traffic between network namespaces, tapped over AF_XDP (root)
+e2e: build $(if $(ROOT),needs) ## real traffic between network namespaces, tapped over AF_XDP, or through a router that is looked at (root)
 	PIPELINED_REQUIRE_XDP=1 $(GO) test -count=1 -v -run . ./test/e2e
 
 install: ## install what make build has built, and the systemd unit
@@ -107,6 +107,7 @@ install: ## install what make build has built, and the systemd unit
 	install -D -m 0644 dist/pipelined.service $(DESTDIR)/usr/lib/systemd/system/pipelined.service
 	install -D -m 0644 dist/pipelined.sysusers $(DESTDIR)/usr/lib/sysusers.d/pipelined.conf
 	install -D -m 0644 -b pipeline.toml $(DESTDIR)/etc/pipelined/pipeline.toml.example
+	install -D -m 0644 -b router.toml $(DESTDIR)/etc/pipelined/router.toml.example
 
 clean: ## remove what was built
 	rm -rf bin

@@ -1,4 +1,4 @@
-// Package pipelined holds the configuration that ships with the program.
+// Package pipelined holds the configurations that ship with the program.
 package pipelined
 
 import _ "embed"
@@ -7,3 +7,8 @@ import _ "embed"
 //
 //go:embed pipeline.toml
 var Sample string
+
+// Router is router.toml: a configuration for a router that is in use.
+//
+//go:embed router.toml
+var Router string

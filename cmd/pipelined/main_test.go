@@ -404,6 +404,12 @@ func TestSamplesLoad(t *testing.T) {
 		if name == "pipeline" {
 			continue // checked by TestCheck
 		}
+		if name == "router" {
+			if _, errs, err := invoke(t, "check", "--for", "run", "--config", writeFile(t, "router.toml", text)); err != nil || strings.Contains(errs, "warning") {
+				t.Errorf("sample router: %v\n%s", err, errs)
+			}
+			continue
+		}
 		table := regexp.MustCompile(`(?m)^\[(sources|hooks|sinks)\.([a-z-]+)\]`).FindStringSubmatch(text)
 		if table == nil {
 			t.Errorf("sample %s has no table of its own", name)

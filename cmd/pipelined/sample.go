@@ -16,7 +16,7 @@ import (
 func newSample() *cobra.Command {
 	return &cobra.Command{
 		Use:   "sample [NAME]",
-		Short: "Print a commented configuration: the whole file, or the table of one plugin",
+		Short: "Print a commented configuration: the whole file, that of a router, or the table of one plugin",
 		Args:  arguments(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			samples, err := allSamples()
@@ -44,13 +44,13 @@ func newSample() *cobra.Command {
 	}
 }
 
-// allSamples returns the samples of all plugins by name.
+// allSamples returns the whole files and the samples of all plugins by name.
 func allSamples() (map[string]string, error) {
 	r, err := everything(pluginhost.New(pluginhost.Options{}), config.DefaultPluginDir)
 	if err != nil {
 		return nil, err
 	}
-	samples := map[string]string{"pipeline": pipelined.Sample}
+	samples := map[string]string{"pipeline": pipelined.Sample, "router": pipelined.Router}
 	for name, p := range r.Sources {
 		samples[name] = p.Sample
 	}

@@ -56,10 +56,7 @@ func open(t testing.TB, h *nettest.Host, text string) *Source {
 // readable waits until the descriptor of a source is readable, and reports whether it is.
 func readable(t testing.TB, fd int, wait time.Duration) bool {
 	t.Helper()
-	n, err := 0, error(unix.EINTR) // as the Go runtime's signals make it
-	for errors.Is(err, unix.EINTR) {
-		n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(wait.Milliseconds()))
-	}
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(wait.Milliseconds()))
 	if err != nil {
 		t.Fatal(err)
 	}

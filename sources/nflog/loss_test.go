@@ -1,13 +1,7 @@
 package nflog
 
 import (
-	"errors"
-	"net"
-	"sync"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
@@ -44,63 +38,6 @@ func TestGapLive(t *testing.T) {
 	}
 	if counter(s, "lost") != lost || counter(s, "overruns") == 0 || s.Status().(Status).Groups[0].Missing != lost {
 		t.Errorf("%d lost: %+v", lost, s.Status())
-	}
-	balanced(t, s)
-}
-
-// TestLossesUnderLoad reads while two senders log in two groups more than a small buffer holds, time and again, and finds each
-// packet told of or lost as soon as the last one is there.
-func TestLossesUnderLoad(t *testing.T) {
-	nettest.Require(t)
-	h := nettest.NewHost(t)
-	h.Run("nft", `table inet f { chain out { type filter hook output priority 0; udp dport 9 log prefix "DROP:x " group 5 drop
-		udp dport 10 log prefix "DROP:y " group 6 drop; }; }`)
-	s := open(t, h, `{"groups": [5, 6], "buffer": "64KiB"}`)
-	const each = 20000
-	var senders sync.WaitGroup
-	for _, address := range []string{"127.0.0.1:9", "127.0.0.1:10"} {
-		var c net.Conn
-		var err error
-		h.Do(func() { c, err = net.Dial("udp", address) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		senders.Go(func() {
-			for range each {
-				if _, err := c.Write([]byte("x")); err != nil && !errors.Is(err, unix.EPERM) {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	defer senders.Wait()
-	sent := make(chan struct{})
-	go func() {
-		senders.Wait()
-		close(sent)
-	}()
-	var b source.EventBatch
-	lost := uint64(0)
-	for last := false; !last; {
-		select {
-		case <-sent:
-			last = true
-		default:
-			readable(t, s.FD(), time.Millisecond)
-		}
-		for again := time.Duration(0); again == 0; {
-			var err error
-			if again, err = s.Read(&b, 0, time.Now().UnixNano()); err != nil {
-				t.Fatal(err)
-			}
-			for i := range b.N {
-				lost += b.Events[i].Lost.Total()
-			}
-		}
-	}
-	if read := counter(s, "denied"); read+lost != 2*each || counter(s, "lost") != lost {
-		t.Errorf("%d read and %d lost of %d: %+v", read, lost, 2*each, s.Status())
 	}
 	balanced(t, s)
 }

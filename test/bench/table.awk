@@ -3,6 +3,9 @@ function value(unit,   i) { for (i = 3; i < NF; i++) if ($(i + 1) == unit) retur
 function row(what, figure) { printf "%-78s %s\n", what, figure }
 { sub(/-[0-9]+$/, "", $1) }
 /^Benchmark/ { allocs[$1] = value("allocs/op"); ns[$1] = value("ns/op"); worker[$1] = value("ns/event/worker"); cpu[$1] = value("cpu-ns/pkt"); pkt[$1] = value("ns/pkt"); msg[$1] = value("cpu-ns/msg"); p99[$1] = value("p99-ms"); refused[$1] = value("refused"); core[$1] = value("%core") }
+/^BenchmarkConntrackRate/ { sessions = value("sessions/s") }
+/^Benchmark(Beside)?Conntrack/ { ourCPU[$1] = value("pipelined-cpu-ns/event") }
+/^BenchmarkBesideConntrack/ { conntrackCPU = value("conntrack-cpu-ns/event"); ulogdCPU = value("ulogd-cpu-ns/event") }
 /^BenchmarkPlugin/ { rate[$1] = value("records/s") / 1e6; p50us[$1] = value("p50-ns") / 1000; p99us[$1] = value("p99-ns") / 1000 }
 /FAIL/ { print; failed = 1 }
 END {
@@ -19,6 +22,11 @@ END {
   bare = cpu["BenchmarkPacketPathAFPacket/bare"]; path = cpu["BenchmarkPacketPathAFPacket/pipeline"]
   if (bare > 0)
     row("the same on a veth over AF_PACKET, CPU per packet; bare receive loop beside it", path " ns; " bare " ns, ratio " sprintf("%.2f", path / bare))
+  beside = ourCPU["BenchmarkBesideConntrack"]
+  if (beside > 0)
+    row("conntrack to a file, CPU per event; conntrack(8); ulogd", sprintf("%.2f µs; %.2f µs, %.1f times; %.2f µs, %.1f times", beside / 1000, conntrackCPU / 1000, conntrackCPU / beside, ulogdCPU / 1000, ulogdCPU / beside))
+  if (ourCPU["BenchmarkConntrackRate"] > 0)
+    row("conntrack to a file, as fast as the kernel forwards: sessions, CPU per event", sprintf("%.0f per second, %.2f µs, 0 lost", sessions, ourCPU["BenchmarkConntrackRate"] / 1000))
   f = ns["BenchmarkRFC5424SessionClose"]; l = ns["BenchmarkLibrarySessionClose"]
   row("RFC 5424 line of a session close", f " ns, " allocs["BenchmarkRFC5424SessionClose"] " allocations, " sprintf("%.0f", l / f) " times as fast as go-syslog's builder")
   row("RFC 3164 line of a session close", ns["BenchmarkRFC3164SessionClose"] " ns, " allocs["BenchmarkRFC3164SessionClose"] " allocations")

@@ -36,7 +36,7 @@ func TestAlternativeNames(t *testing.T) {
 		"[zones.outside]\n", "[zones.outside]\ninterfaces = [\"uplink\"]\n",
 		"[zones.inside]\n", "[zones.inside]\ninterfaces = [\"tap0\"]\n").Replace(config)
 	n.must(os.WriteFile(path, []byte(text), 0o644))
-	out, err := runIn(n.tap, binary, "check", "--config", path)
+	out, err := runIn(n.tap, program, "check", "--config", path)
 	if err == nil || !strings.Contains(out, "zones.outside.interfaces[0]: uplink is another name of tap0, which already belongs to zone inside") {
 		t.Errorf("two zones claim one interface: %v\n%s", err, out)
 	}

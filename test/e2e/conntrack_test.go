@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/rtflow/pipelined/internal/testing/logbuffer"
+	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
 // flow is a connection, as conntrack(8) prints it and as a record of its beginning or end tells it.
@@ -28,7 +29,7 @@ func (f flow) key() string { return fmt.Sprintf("%d %s %s", f.protocol, f.client
 
 // listener is conntrack(8), printing the events of the router's table.
 type listener struct {
-	t   *testing.T
+	t   testing.TB
 	out logbuffer.Buffer
 }
 
@@ -36,27 +37,55 @@ type listener struct {
 func (f *firewall) listen() *listener {
 	f.t.Helper()
 	l := &listener{t: f.t}
-	cmd := exec.Command("conntrack", "--event", "--output", "timestamp,id", "--buffer-size", "33554432")
+	cmd := exec.Command("conntrack", "--event", "--output", "timestamp,id")
 	cmd.Stdout = &l.out
+	before := subscribers(f.t, f.tap)
 	f.tap.Start(cmd)
-	eventually(f.t, "conntrack listens", func() bool { return subscribed(f.t, cmd.Process.Pid) })
+	eventually(f.t, "conntrack listens", func() bool { return subscribers(f.t, f.tap) > before })
 	return l
 }
 
-// subscribed reports whether a process has a netlink socket with groups of netfilter.
-func subscribed(t *testing.T, pid int) bool {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/netlink", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	const netfilter = "12"
-	for line := range strings.Lines(string(text)) { // sk, protocol, port, groups
-		if f := strings.Fields(line); f[1] == netfilter && f[3] != "00000000" {
-			return true
+// subscribers returns how many sockets of a host listen to events of netfilter.
+func subscribers(tb testing.TB, h *nettest.Host) (n int) {
+	tb.Helper()
+	for _, s := range netfilterSockets(tb, h) {
+		if s.groups != "00000000" {
+			n++
 		}
 	}
-	return false
+	return n
+}
+
+// netfilterSocket is what the kernel tells of a netlink socket.
+type netfilterSocket struct {
+	groups           string
+	waiting, dropped int // bytes that wait to be read, messages that there was no room for
+}
+
+// netfilterSockets returns those of a host that are for netfilter.
+func netfilterSockets(tb testing.TB, h *nettest.Host) (list []netfilterSocket) {
+	tb.Helper()
+	var text []byte
+	var err error
+	h.Do(func() { text, err = os.ReadFile("/proc/thread-self/net/netlink") })
+	if err != nil {
+		tb.Fatal(err)
+	}
+	const netfilter = "12"
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line) // address, protocol, port, groups, bytes to read, to write, dump, references, drops, inode
+		if f[1] != netfilter {
+			continue
+		}
+		s := netfilterSocket{groups: f[3]}
+		for field, to := range map[int]*int{4: &s.waiting, 8: &s.dropped} {
+			if *to, err = strconv.Atoi(f[field]); err != nil {
+				tb.Fatalf("%q: %v", line, err)
+			}
+		}
+		list = append(list, s)
+	}
+	return list
 }
 
 // ofType returns the flows of the events of a type, NEW or DESTROY, by their keys.
@@ -82,7 +111,7 @@ var (
 )
 
 // parseFlow reads a line of conntrack(8). Members stand in it once for each direction.
-func parseFlow(t *testing.T, line string) (f flow) {
+func parseFlow(t testing.TB, line string) (f flow) {
 	t.Helper()
 	number := protocolNumber.FindStringSubmatch(line)
 	if number == nil {

@@ -24,8 +24,8 @@ import (
 	"github.com/rtflow/pipelined/internal/testing/logbuffer"
 )
 
-// binary is the command under test, built by TestMain.
-var binary string
+// program is the command under test, built by TestMain.
+var program string
 
 func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
 
@@ -40,8 +40,8 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	binary = filepath.Join(dir, "pipelined")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/pipelined").CombinedOutput(); err != nil {
+	program = filepath.Join(dir, "pipelined")
+	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/pipelined").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
 	}
@@ -50,7 +50,7 @@ func buildAndRun(m *testing.M) int {
 
 // daemon is a running pipelined on the tap.
 type daemon struct {
-	t      *testing.T
+	t      testing.TB
 	net    *network
 	dir    string
 	cmd    *exec.Cmd
@@ -168,7 +168,7 @@ func startWith(n *network, config, jsonDir string, wrapper ...string) *daemon {
 	}()
 	n.t.Cleanup(func() { _ = conn.Close(); <-listening })
 
-	args := append(wrapper, binary, "run", "--config", path)
+	args := append(wrapper, program, "run", "--config", path)
 	d.cmd = exec.Command(args[0], args[1:]...)
 	d.cmd.Stderr = &d.stderr
 	d.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=3000000")
@@ -254,7 +254,7 @@ func (d *daemon) fetch(path string) string {
 	return string(body)
 }
 
-func unchunk(t *testing.T, b []byte) (out []byte) {
+func unchunk(t testing.TB, b []byte) (out []byte) {
 	t.Helper()
 	for {
 		size, rest, ok := bytes.Cut(b, []byte("\r\n"))
@@ -275,6 +275,7 @@ type status struct {
 	Sources map[string]struct {
 		Condition string
 		Mode      string
+		Sessions  int // of conntrack
 		Kernel    struct {
 			Redirected   uint64
 			PassNotIP    uint64 `json:"pass_not_ip"`

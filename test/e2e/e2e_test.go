@@ -253,7 +253,7 @@ func TestProgramAttached(t *testing.T) {
 	n := newNetwork(t)
 	first := start(n, "")
 	second := filepath.Join(first.dir, "pipeline.toml")
-	out, err := runIn(n.tap, binary, "run", "--config", second)
+	out, err := runIn(n.tap, program, "run", "--config", second)
 	if err == nil || !strings.Contains(out, "another XDP program is attached: program id ") {
 		t.Errorf("a second daemon on the same interface: %v\n%s", err, out)
 	}
@@ -297,7 +297,7 @@ func TestReopen(t *testing.T) {
 	}
 }
 
-func readFile(t *testing.T, path string) string {
+func readFile(t testing.TB, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {

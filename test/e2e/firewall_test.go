@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -58,7 +59,7 @@ table ip nat {
 `
 
 // newFirewall makes the router with its rules, and servers: HTTP on port 80 and DNS in wan, HTTP in dmz, and iperf3 in wan.
-func newFirewall(t *testing.T) *firewall {
+func newFirewall(t testing.TB) *firewall {
 	t.Helper()
 	nettest.Require(t)
 	r := nettest.NewRouter(t)
@@ -170,19 +171,32 @@ func (f *firewall) bulk() {
 	f.must(server.Wait())
 }
 
-// reset opens a connection to a server that talks, and resets it.
-func (f *firewall) reset(address string) {
+// talk fetches a page over a connection that stays, a new one if there is none.
+func (f *firewall) talk(conn net.Conn) net.Conn {
 	f.t.Helper()
 	f.LAN.Do(func() {
-		conn, err := net.DialTimeout("tcp", net.JoinHostPort(address, "80"), 20*time.Second)
-		f.must(err)
+		var err error
+		if conn == nil {
+			conn, err = net.DialTimeout("tcp", net.JoinHostPort(nettest.WANHost, "80"), 20*time.Second)
+			f.must(err)
+			f.t.Cleanup(func() { _ = conn.Close() })
+		}
 		_, err = conn.Write([]byte("GET / HTTP/1.1\r\nHost: www\r\n\r\n"))
 		f.must(err)
-		_, err = io.ReadFull(conn, make([]byte, 10000)) // so that nothing of the answer is on its way any more
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		f.must(err)
-		f.must(conn.(*net.TCPConn).SetLinger(0))
-		f.must(conn.Close())
+		_, err = io.Copy(io.Discard, answer.Body)
+		f.must(err)
 	})
+	return conn
+}
+
+// reset fetches a page, and resets the connection.
+func (f *firewall) reset() {
+	f.t.Helper()
+	conn := f.talk(nil)
+	f.must(conn.(*net.TCPConn).SetLinger(0))
+	f.must(conn.Close())
 }
 
 // refused tries to connect to a port that a host answers with a reset, or the router.
@@ -232,7 +246,7 @@ func (f *firewall) traffic() (accepted map[string]int) {
 		f.curl(f.LAN, "http://"+nettest.WANHost+"/")
 	}
 	f.curl(f.LAN, "http://["+nettest.WANHost6+"]/")
-	f.reset(nettest.WANHost)
+	f.reset()
 	f.refused(f.LAN, nettest.WANHost, "443")
 	f.bulk() // two connections
 	f.curl(f.WAN, "http://"+nettest.WANRouter+":8080/")

@@ -19,7 +19,7 @@ import (
 // network is one Ethernet segment: a bridge that forgets what it learns, so that every port sees every frame, as behind
 // the mirror port of a switch.
 type network struct {
-	t                                  *testing.T
+	t                                  testing.TB
 	hub, client, server, attacker, tap *nettest.Host
 }
 
@@ -153,7 +153,7 @@ func (n *network) ping(address string, count int) {
 }
 
 // eventually waits until ok, looking every 20 ms for up to half a minute.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()

@@ -1,224 +1,152 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
-// record is what the tests look at of a record of the sink "json".
-type record struct {
-	Event struct {
-		Action, Reason string
-		Sequence       uint64
-	}
-	Source, Destination recordEnd
-	Network             struct {
-		Number string `json:"iana_number"`
-	}
-	Rule     struct{ Name string }
-	Observer struct {
-		Ingress, Egress struct{ Zone string }
-	}
-	Pipelined struct {
-		Lost map[string]uint64
-	}
-}
-
-type recordEnd struct {
-	IP             string
-	Port           int
-	Packets, Bytes int
-	NAT            *struct {
-		IP   string
-		Port int
-	}
-}
-
-// translated returns the end behind a translation, as a flow has it.
-func (e *recordEnd) translated(ports bool) string {
-	ip, port := e.IP, e.Port
-	if e.NAT != nil {
-		ip, port = e.NAT.IP, e.NAT.Port
-	}
-	if !ports {
-		return ip
-	}
-	return fmt.Sprint(ip, " ", port)
-}
-
-// flow returns the flow that a record is about.
-func (r *record) flow(t *testing.T) (f flow) {
-	t.Helper()
-	if _, err := fmt.Sscan(r.Network.Number, &f.protocol); err != nil {
-		t.Fatalf("protocol %q: %v", r.Network.Number, err)
-	}
-	f.client, f.server = fmt.Sprint(r.Source.IP, " ", r.Source.Port), fmt.Sprint(r.Destination.IP, " ", r.Destination.Port)
-	if icmp(f) {
-		f.server = r.Destination.IP
-	}
-	if r.Source.NAT != nil || r.Destination.NAT != nil {
-		f.translated = r.Source.translated(true) + " " + r.Destination.translated(!icmp(f))
-	}
-	f.fromClient, f.replies = traffic{r.Source.Packets, r.Source.Bytes}, traffic{r.Destination.Packets, r.Destination.Bytes}
-	return f
-}
-
-// records returns what the sink "json" has written of those actions, in order; of every action if there are none.
-func (d *daemon) records(actions ...string) (list []record) {
-	d.t.Helper()
-	text, err := os.ReadFile(filepath.Join(d.dir, "events.json"))
-	if err != nil && !os.IsNotExist(err) {
-		d.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if !strings.HasSuffix(line, "\n") {
-			break // it is being written
-		}
-		var r record
-		if err := json.Unmarshal([]byte(line), &r); err != nil {
-			d.t.Fatalf("%v: %s", err, line)
-		}
-		if len(actions) == 0 || slices.Contains(actions, r.Event.Action) {
-			list = append(list, r)
-		}
-	}
-	return list
-}
-
-// The actions of records.
-const (
-	opened, ended, denied, lost = "flow_started", "flow_close", "flow_deny", "events_lost"
-)
-
-// byKey returns records by the keys of their flows, and complains of two with one key.
-func (d *daemon) byKey(list []record) map[string]record {
-	d.t.Helper()
-	found := make(map[string]record)
-	for _, r := range list {
-		key := r.flow(d.t).key()
-		if _, twice := found[key]; twice {
-			d.t.Errorf("two records %s of %s", r.Event.Action, key)
-		}
-		found[key] = r
-	}
-	return found
-}
-
-// sameKeys complains of keys that are in one of the maps only.
-func sameKeys[A, B any](t *testing.T, what string, got map[string]A, want map[string]B) {
-	t.Helper()
-	for key := range want {
-		if _, ok := got[key]; !ok {
-			t.Errorf("%s: nothing of %s", what, key)
-		}
-	}
-	for key := range got {
-		if _, ok := want[key]; !ok {
-			t.Errorf("%s: %s is too much", what, key)
-		}
-	}
-}
-
-const insideConfig = `
+const routerConfig = `
 [pipeline]
-sources = ["live"]
+sources = ["sessions", "rules", "packets"]
+hooks   = ["screens"]
 sinks   = ["json"]
-[zones.lan]
-interfaces = ["lan0"]
-prefixes   = ["10.20.1.0/24", "fd20:1::/64"]
-[zones.wan]
-prefixes = ["0.0.0.0/0", "::/0"]
-[zones.dmz]
-prefixes = ["10.20.2.0/24", "fd20:2::/64"]
-[sources.live]
-plugin     = "afpacket"
-interfaces = ["lan0"]
-[sessions]
-icmp_timeout = "2s"
-udp_timeout  = "2s"
-[sinks.json]
-plugin = "file"
-path   = "DIR/events.json"
-format = "json"
+[zones]
+lan.interfaces = ["lan0"]
+wan.interfaces = ["wan0"]
+dmz.interfaces = ["dmz0"]
+[sources]
+sessions = { plugin = "conntrack" }
+rules    = { plugin = "nflog", groups = [5, 6] }
+packets  = { plugin = "afpacket", interfaces = ["lan0", "wan0", "dmz0"] }
+[hooks]
+screens = { plugin = "screendrop", zones = ["wan"], tcp = { syn-fin = true } }
+[sinks]
+json = { plugin = "file", path = "DIR/events.json", format = "json" }
 [service]
 metrics = "127.0.0.1:9464"
 drain   = "5s"
 `
 
-// TestRouterInside looks at the inside interface of a router and compares with the router's own connection tracking: the sessions are
-// the same. Their counts are, too, but for merged packets: the kernel counts each as one, afpacket as those that it stands for. What
-// the rules refuse is a session for afpacket alone, and so is each echo of a ping.
-func TestRouterInside(t *testing.T) {
+// TestRouter asks conntrack(8) what a router has done with real traffic, and the counters of its rules what they refused: every
+// session is told with its translation, its packets and bytes, its zones by route, and the rule that let it through; and every packet
+// that was refused is one record with its rule.
+func TestRouter(t *testing.T) {
 	f := newFirewall(t)
 	l := f.listen()
-	d := startWith(f.network, insideConfig, "")
-	f.traffic()
-	f.attempts()
-
-	inside := func(one flow) bool {
-		return !icmp(one) && (strings.HasPrefix(one.client, nettest.LANHost+" ") || strings.HasPrefix(one.client, nettest.LANHost6+" "))
-	}
-	refused := func(one flow) bool {
-		_, port, _ := strings.Cut(one.server, " ")
-		return port == "23" || port == "25" || port == "123"
-	}
-	want := l.ofType("NEW")
-	maps.DeleteFunc(want, func(_ string, one flow) bool { return !inside(one) })
-	accepted := func() map[string]record {
-		return d.byKey(slices.DeleteFunc(d.records(ended), func(r record) bool { one := r.flow(t); return !inside(one) || refused(one) }))
-	}
-	eventually(t, "every session is closed", func() bool { return len(accepted()) >= len(want) })
-	f.tap.Run("conntrack", "--flush")
-	eventually(t, "the table is empty", func() bool { return len(l.ofType("DESTROY")) == len(l.ofType("NEW")) })
-	d.stop()
-
-	got := accepted()
-	sameKeys(t, "sessions of afpacket", got, want)
-	merged := 0
-	for key, kernel := range l.ofType("DESTROY") {
-		r, ok := got[key]
-		if !ok {
-			continue
-		}
-		headers := 52 // of every packet of a TCP connection but the first, with the timestamps that Linux sends
-		if strings.HasPrefix(kernel.client, nettest.LANHost6) {
-			headers = 72
-		}
-		ours := r.flow(t)
-		for _, c := range []struct {
-			from         string
-			ours, theirs traffic
-		}{{"client", ours.fromClient, kernel.fromClient}, {"server", ours.replies, kernel.replies}} {
-			more := c.ours.packets - c.theirs.packets
-			merged += more
-			if more < 0 || c.ours.bytes-c.theirs.bytes != more*headers {
-				t.Errorf("%s, from the %s: afpacket has counted %+v, the kernel %+v", key, c.from, c.ours, c.theirs)
+	d := startWith(f.network, routerConfig, "")
+	accepted, refused := f.traffic(), f.attempts()
+	tcp := func(flows map[string]flow) (n int) {
+		for _, one := range flows {
+			if one.protocol == 6 {
+				n++
 			}
 		}
+		return n
 	}
-	if merged == 0 {
-		t.Error("the kernel has merged no packet: the test does not show what it is for")
+	eventually(t, "connections are closed when they end", func() bool {
+		n := 0
+		for _, r := range d.records(ended) {
+			if r.flow(t).protocol == 6 {
+				n++
+			}
+		}
+		return n == tcp(l.ofType("NEW"))
+	})
+	f.tap.Run("conntrack", "--flush")
+	eventually(t, "every session is closed", func() bool {
+		kernel := l.ofType("DESTROY")
+		return len(kernel) == len(l.ofType("NEW")) && len(d.records(ended)) == len(kernel)
+	})
+	d.stop()
+
+	opens, closes, kernel := d.byKey(d.records(opened)), d.byKey(d.records(ended)), l.ofType("DESTROY")
+	sameKeys(t, "begun", opens, l.ofType("NEW"))
+	sameKeys(t, "ended", closes, kernel)
+	rules := make(map[string]int)
+	for key, want := range kernel {
+		open, end := opens[key], closes[key]
+		got := end.flow(t)
+		if got.translated != want.translated || got.fromClient != want.fromClient || got.replies != want.replies {
+			t.Errorf("%s: the record says %+v, the kernel %+v", key, got, want)
+		}
+		if got := open.flow(t); got.translated != want.translated {
+			t.Errorf("%s begins with translation %q, want %q", key, got.translated, want.translated)
+		}
+		if reason := closeReason(want); end.Event.Reason != reason {
+			t.Errorf("%s, %s, is closed for %q, want %q", key, want.state, end.Event.Reason, reason)
+		}
+		for _, r := range []record{open, end} {
+			if from, to := zoneOf(want.client), zoneOf(serverOf(want)); r.Observer.Ingress.Zone != from || r.Observer.Egress.Zone != to {
+				t.Errorf("%s: %s from %q to %q, want %q and %q", key, r.Event.Action, r.Observer.Ingress.Zone, r.Observer.Egress.Zone, from, to)
+			}
+		}
+		if open.Rule.Name != end.Rule.Name {
+			t.Errorf("%s: rule %q at the beginning, %q at the end", key, open.Rule.Name, end.Rule.Name)
+		}
+		rules[end.Rule.Name]++
 	}
-	echoes, denials := 0, 0
-	for _, r := range d.records(opened) {
-		switch one := r.flow(t); {
-		case icmp(one) && r.Source.Port != 0: // else it belongs to neighbour discovery
-			echoes++
-		case refused(one):
-			denials++
+	if !maps.Equal(rules, accepted) {
+		t.Errorf("sessions by rule: %v, want %v", rules, accepted)
+	}
+
+	denials := make(map[string]int)
+	for key, r := range d.byKey(d.records(denied)) {
+		denials[r.Rule.Name]++
+		one := r.flow(t)
+		if from, to := zoneOf(one.client), zoneOf(one.server); r.Observer.Ingress.Zone != from || r.Observer.Egress.Zone != to {
+			t.Errorf("denied %s: from %q to %q, want %q and %q", key, r.Observer.Ingress.Zone, r.Observer.Egress.Zone, from, to)
+		}
+		if _, accepted := kernel[key]; accepted {
+			t.Errorf("%s is denied, and a session", key)
 		}
 	}
-	if echoes != 6 || denials != 4 {
-		t.Errorf("%d echoes of two pings, %d refused sessions, want 6 and 4", echoes, denials)
+	if !maps.Equal(denials, refused) {
+		t.Errorf("denials by rule: %v, want %v", denials, refused)
+	}
+	for counter, n := range map[string]int{"no-telnet": refused["no-telnet"], "no-ntp": refused["no-ntp"], "from-wan": refused["fwd-web"], "rest": refused["rest"]} {
+		if out := f.tap.Run("nft", "list", "counter", "inet", "filter", counter); !strings.Contains(out, fmt.Sprintf("packets %d ", n)) {
+			t.Errorf("counter %s: want %d packets\n%s", counter, n, out)
+		}
+	}
+	if others := len(d.records()) - len(opens) - len(closes) - len(d.records(denied)); others != 0 {
+		t.Errorf("%d records of another kind", others)
 	}
 }
 
-func icmp(f flow) bool { return f.protocol == 1 || f.protocol == 58 }
+// serverOf returns the server behind the translations.
+func serverOf(f flow) string {
+	if f.translated == "" {
+		return f.server
+	}
+	return strings.Fields(f.translated)[2]
+}
+
+// zoneOf returns the zone that an address belongs to by the router's routes.
+func zoneOf(end string) string {
+	for zone, hosts := range map[string][2]string{
+		"lan": {nettest.LANHost, nettest.LANHost6}, "wan": {nettest.WANHost, nettest.WANHost6}, "dmz": {nettest.DMZHost, nettest.DMZHost6},
+	} {
+		for _, host := range hosts {
+			if address, _, _ := strings.Cut(end, " "); address == host {
+				return zone
+			}
+		}
+	}
+	return "none"
+}
+
+// closeReason returns why a session has ended that the kernel has forgotten in this state, since it was told to.
+func closeReason(f flow) string {
+	switch f.state {
+	case "TIME_WAIT":
+		return "TCP FIN"
+	case "CLOSE":
+		return "TCP RST"
+	default:
+		return "unset"
+	}
+}

@@ -30,7 +30,6 @@ type shard struct {
 	cold      []cold
 	nat       []packet.Translation // how sessions are translated, at the same index; nil: not known of any
 	wheel     []uint32
-	unkept    []unkept
 	indexMask uint32 // of a link, the bits of the index
 	_         uint32
 
@@ -41,7 +40,8 @@ type shard struct {
 	turned int64  // the last wheel slot that was aged
 	active int
 	stats  Stats
-	_      [48]byte
+	unkept []unkept // set by room; not read for packets of a session
+	_      [24]byte
 }
 
 // Stats counts what became of sessions.

@@ -90,7 +90,7 @@ func TestRouterExample(t *testing.T) {
 	f.syn(r.LAN, nettest.WANHost, 23)
 	f.syn(r.WAN, nettest.LANHost6, 22)
 	f.synFIN()
-	_, shown, _ := strings.Cut(page, "sessions appear as they begin and end")
+	_, shown, _ := strings.Cut(page, "and sessions appear as they begin and end")
 	_, shown, _ = strings.Cut(shown, "```\n")
 	shown, _, _ = strings.Cut(shown, "   ```\n")
 	if count(shown, " open ") == 0 || count(shown, " close ") == 0 || count(shown, " deny ") == 0 || count(shown, " alarm ") == 0 {

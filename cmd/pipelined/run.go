@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -30,7 +31,8 @@ func newRun() *cobra.Command {
 		Short: "Run the pipeline until SIGTERM or SIGINT",
 		Long: `run starts the pipeline that the configuration describes. On SIGTERM or SIGINT it stops the sources, delivers what is in
 flight for as long as service.drain allows, and prints the ledger; a second signal ends the draining. SIGHUP reopens
-files. A destination that is down does not keep the pipeline from starting: its records wait. Nor does a plugin that does
+files, and reads the configuration again: hooks, rates and timeouts are changed while it runs. A configuration with a mistake, or
+with a change that needs a restart, is refused, and the former one goes on. A destination that is down does not keep the pipeline from starting: its records wait. Nor does a plugin that does
 not start; one that refuses its options does.
 
 The pipeline also ends when its sources do, as a capture does. The exit status is 0 also if records had to be abandoned
@@ -111,7 +113,12 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 	go func() { done <- pl.Run(ctx) }()
 	notify(log, daemon.SdNotifyReady)
 	log.Info("running", "config", path, "version", version)
-	err = supervise(pl, signals, done, cancel, log)
+	reloads := newReloader(path, cmd.ErrOrStderr(), log)
+	var reloading sync.WaitGroup
+	reloading.Go(func() { reloads.run(ctx, pl) })
+	err = supervise(pl, signals, done, cancel, reloads, log)
+	cancel()
+	reloading.Wait()
 	led := pl.Ledger()
 	if legend {
 		err = errors.Join(err, metrics.WriteLegend(cmd.ErrOrStderr()))
@@ -129,7 +136,7 @@ func stateDir(configured string) string {
 }
 
 // supervise waits for the pipeline to end, and passes on signals and the watchdog meanwhile.
-func supervise(pl *pipeline.Pipeline, signals <-chan os.Signal, done <-chan error, cancel func(), log *slog.Logger) error {
+func supervise(pl *pipeline.Pipeline, signals <-chan os.Signal, done <-chan error, cancel func(), reloads *reloader, log *slog.Logger) error {
 	var watchdog <-chan time.Time
 	if every, err := daemon.SdWatchdogEnabled(false); err == nil && every > 0 {
 		ticker := time.NewTicker(every / 3)
@@ -153,8 +160,9 @@ func supervise(pl *pipeline.Pipeline, signals <-chan os.Signal, done <-chan erro
 		case sig := <-signals:
 			switch {
 			case sig == syscall.SIGHUP:
-				log.Info("reopening files")
+				log.Info("reopening files and reading the configuration")
 				pl.Reopen()
+				reloads.request()
 			case stopping:
 				log.Warn("second signal: not draining any longer")
 				pl.Hurry()

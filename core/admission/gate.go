@@ -60,9 +60,7 @@ type limitedLoss struct {
 
 // New returns a gate with its lanes.
 func New(c Config) (*Gate, error) {
-	table, err := newLimiter([]Rate{
-		c.Rates[event.PolicyDeny], c.Rates[event.ScreenDrop], c.Rates[event.FilterLog], c.Unanswered,
-	}, c.Zones)
+	table, err := newLimiter(c.rates(), c.Zones)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +89,9 @@ func (g *Gate) Lane(ctx context.Context, i int) *Lane {
 	l.ctx = ctx
 	return l
 }
+
+// SetRates sets how many events each zone may make from here on. What a bucket has let through before counts. Safe for concurrent use.
+func (g *Gate) SetRates(o Options) error { return g.limiter.set(o.rates()) }
 
 // SetGeneration sets the generation stamped on every record from here on. It must know every name that an earlier one knows,
 // for the same id: events that were offered before may get it. Safe for concurrent use.

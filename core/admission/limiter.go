@@ -57,7 +57,7 @@ func (b *bucket) allow(now int64, p params) bool {
 type limiter struct {
 	slotOf  []uint16 // by zone id; 0 is the slot of unknown zones
 	zones   int      // slots in use
-	classes []params
+	classes atomic.Pointer[[]params]
 	buckets []bucket // class × zones + slot
 }
 
@@ -80,15 +80,21 @@ func newLimiter(rates []Rate, zones []uint16) (*limiter, error) {
 		t.slotOf[id] = uint16(t.zones)
 		t.zones++
 	}
-	for _, r := range rates {
-		p, err := r.params()
-		if err != nil {
-			return nil, err
-		}
-		t.classes = append(t.classes, p)
-	}
 	t.buckets = make([]bucket, len(rates)*t.zones)
-	return t, nil
+	return t, t.set(rates)
+}
+
+// set sets the rate of each class. What a bucket has let through counts on.
+func (t *limiter) set(rates []Rate) error {
+	classes := make([]params, len(rates))
+	for i, r := range rates {
+		var err error
+		if classes[i], err = r.params(); err != nil {
+			return err
+		}
+	}
+	t.classes.Store(&classes)
+	return nil
 }
 
 // slots returns how many slots the limiter has per class, the one for unknown zones included.
@@ -105,5 +111,5 @@ func (t *limiter) slot(zone uint16) int {
 // allow decides on one event of the class in the zone of that slot at now, in nanoseconds on any clock that does not go
 // back. Both must be in range.
 func (t *limiter) allow(class, slot int, now int64) bool {
-	return t.buckets[class*t.zones+slot].allow(now, t.classes[class])
+	return t.buckets[class*t.zones+slot].allow(now, (*t.classes.Load())[class])
 }

@@ -17,6 +17,11 @@ type Options struct {
 	Unanswered Rate
 }
 
+// rates returns the rates by class of the limiter.
+func (o *Options) rates() []Rate {
+	return []Rate{o.Rates[event.PolicyDeny], o.Rates[event.ScreenDrop], o.Rates[event.FilterLog], o.Unanswered}
+}
+
 // MaxRate is the highest rate and the highest burst: the limiter counts in nanoseconds.
 const MaxRate = 1_000_000_000
 

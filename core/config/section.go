@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 
 	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/internal/table"
@@ -57,6 +58,14 @@ func (s *Section) Name() string { return s.name }
 
 // Path returns the table's full name: "sinks.audit".
 func (s *Section) Path() string { return s.at.path }
+
+// Equal reports whether the tables say the same, wherever they stand. Two nil sections are equal.
+func (s *Section) Equal(other *Section) bool {
+	if s == nil || other == nil {
+		return s == other
+	}
+	return reflect.DeepEqual(s.values, other.values)
+}
 
 // Place returns where the table begins: file, line and column from 1.
 func (s *Section) Place() (file string, line, column int) {

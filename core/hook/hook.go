@@ -6,6 +6,8 @@
 package hook
 
 import (
+	"strings"
+
 	"github.com/rtflow/pipelined/core/application"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/zone"
@@ -153,6 +155,8 @@ type Env struct {
 type NameBuilder struct {
 	policies []string
 	filters  []event.Filter
+	former   map[string][]uint32 // ids by name, of policies of earlier generations that were not asked for again
+	formerly map[string][]uint32 // the same of filters, by all their names
 }
 
 // NewNameBuilder returns a builder whose id 0 means "none" for policies and filters.
@@ -160,14 +164,52 @@ func NewNameBuilder() *NameBuilder {
 	return &NameBuilder{policies: []string{""}, filters: []event.Filter{{}}}
 }
 
-// Policy returns a new id for the policy of that name.
+// NextNames returns a builder for the generation after n: what had a name has it still, and a policy or filter of the same names has
+// the same id. Several policies of one name keep their ids in the order in which they are asked for.
+func NextNames(n *event.Names) *NameBuilder {
+	b := &NameBuilder{
+		policies: n.Policies[:len(n.Policies):len(n.Policies)], filters: n.Filters[:len(n.Filters):len(n.Filters)],
+		former: make(map[string][]uint32, len(n.Policies)), formerly: make(map[string][]uint32, len(n.Filters)),
+	}
+	for id, name := range n.Policies[1:] {
+		b.former[name] = append(b.former[name], uint32(id+1))
+	}
+	for id, f := range n.Filters[1:] {
+		key := filterKey(f.Name, f.Terms)
+		b.formerly[key] = append(b.formerly[key], uint32(id+1))
+	}
+	return b
+}
+
+// filterKey returns one string for the names of a filter.
+func filterKey(name string, terms []string) string {
+	return name + "\x00" + strings.Join(terms, "\x00")
+}
+
+// takeFormer takes the first id of a name that was not asked for again.
+func takeFormer(ids map[string][]uint32, name string) (id uint32, ok bool) {
+	list := ids[name]
+	if len(list) == 0 {
+		return 0, false
+	}
+	ids[name] = list[1:]
+	return list[0], true
+}
+
+// Policy returns an id for the policy of that name, another one at each call.
 func (b *NameBuilder) Policy(name string) uint32 {
+	if id, ok := takeFormer(b.former, name); ok {
+		return id
+	}
 	b.policies = append(b.policies, name)
 	return uint32(len(b.policies) - 1)
 }
 
-// Filter returns a new id for the filter and its terms.
+// Filter returns an id for the filter and its terms, another one at each call.
 func (b *NameBuilder) Filter(name string, terms []string) uint32 {
+	if id, ok := takeFormer(b.formerly, filterKey(name, terms)); ok {
+		return id
+	}
 	b.filters = append(b.filters, event.Filter{Name: name, Terms: terms})
 	return uint32(len(b.filters) - 1)
 }

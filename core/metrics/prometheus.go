@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -13,14 +14,23 @@ import (
 
 // Snapshot is everything that the metrics show.
 type Snapshot struct {
-	Ledger      Ledger
-	RateLimited map[string]map[string]uint64 // by kind and zone
-	Sinks       map[string]Sink
-	Sources     map[string][]source.Counter
-	Hooks       map[string][]hook.Counter
-	Feed        map[string]uint64 // what sources of events have told
-	Routes      *routes.Status    // how the kernel's routes are followed; nil: they are not
-	Translated  map[string]uint64 // what became of the sessions whose translation was asked for
+	Ledger        Ledger
+	RateLimited   map[string]map[string]uint64 // by kind and zone
+	Sinks         map[string]Sink
+	Sources       map[string][]source.Counter
+	Hooks         map[string][]hook.Counter
+	Feed          map[string]uint64 // what sources of events have told
+	Routes        *routes.Status    // how the kernel's routes are followed; nil: they are not
+	Configuration Configuration
+	Translated    map[string]uint64 // what became of the sessions whose translation was asked for
+}
+
+// Configuration is which configuration runs.
+type Configuration struct {
+	Number   int // of those that ran, the first is 1
+	Since    time.Time
+	Refused  bool // the last attempt to change it failed
+	Refusals int
 }
 
 // Sink is the state of a sink.
@@ -56,6 +66,7 @@ type descs struct {
 	sinkUp, sinkRuns, lagRecords, lagSeconds, sink, source    *prometheus.Desc
 	givenUpBefore, feed, unread, translated                   *prometheus.Desc
 	hookPackets, hookBytes, unaccounted                       *prometheus.Desc
+	configuration, configured, notTaken, refusals             *prometheus.Desc
 	routesUp, routes, routeReads                              *prometheus.Desc
 }
 
@@ -80,17 +91,21 @@ func newDescs() descs {
 		lagSeconds: desc("sink_lag_seconds", "Age of the oldest record that is not acknowledged.", "sink"),
 		givenUpBefore: desc("sink_given_up_before_events",
 			"Events that earlier runs gave up, which this run's first record announces; the same for the whole run.", "sink", "kind"),
-		sink:        desc("sink_total", "A sink's own counters.", "sink", "counter"),
-		source:      desc("source_total", "A source's own counters.", "source", "queue", "counter"),
-		hookPackets: desc("hook_packets_total", "Packets that a hook counted.", "hook", "counter"),
-		hookBytes:   desc("hook_bytes_total", "Bytes that a hook counted.", "hook", "counter"),
-		feed:        desc("feed_total", "What sources of events have told, and what became of it.", "outcome"),
-		translated:  desc("translations_total", "Sessions whose translation by this host was asked for, by what became of the question.", "outcome"),
-		unread:      desc("events_unread_total", "Events that were lost before they could be read from their source, at most."),
-		routesUp:    desc("routes_up", "1 while the kernel's interfaces and routes can be read, 0 while they cannot."),
-		routes:      desc("routes", "The kernel's routes that tell the zone of addresses: all, and the prefixes that are kept of them.", "which"),
-		routeReads:  desc("route_reads_total", "How often the kernel's interfaces and routes were read."),
-		unaccounted: desc("unaccounted", "By how much the sums of the ledger miss; 0 at rest."),
+		sink:          desc("sink_total", "A sink's own counters.", "sink", "counter"),
+		source:        desc("source_total", "A source's own counters.", "source", "queue", "counter"),
+		hookPackets:   desc("hook_packets_total", "Packets that a hook counted.", "hook", "counter"),
+		hookBytes:     desc("hook_bytes_total", "Bytes that a hook counted.", "hook", "counter"),
+		feed:          desc("feed_total", "What sources of events have told, and what became of it.", "outcome"),
+		translated:    desc("translations_total", "Sessions whose translation by this host was asked for, by what became of the question.", "outcome"),
+		unread:        desc("events_unread_total", "Events that were lost before they could be read from their source, at most."),
+		configuration: desc("configuration", "Which configuration runs: 1 is the one that the daemon started with, the next reload makes it 2."),
+		configured:    desc("configuration_since_seconds", "Unix time since when it runs."),
+		notTaken:      desc("configuration_refused", "1 if the last reload was refused, and the configuration before it still runs."),
+		refusals:      desc("configuration_refused_total", "Reloads that were refused."),
+		routesUp:      desc("routes_up", "1 while the kernel's interfaces and routes can be read, 0 while they cannot."),
+		routes:        desc("routes", "The kernel's routes that tell the zone of addresses: all, and the prefixes that are kept of them.", "which"),
+		routeReads:    desc("route_reads_total", "How often the kernel's interfaces and routes were read."),
+		unaccounted:   desc("unaccounted", "By how much the sums of the ledger miss; 0 at rest."),
 	}
 }
 
@@ -189,6 +204,14 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		count(d.translated, n, outcome)
 	}
 	count(d.unread, s.Ledger.Unread)
+	gauge(d.configuration, float64(s.Configuration.Number))
+	gauge(d.configured, float64(s.Configuration.Since.UnixMilli())/1e3)
+	refused := 0.0
+	if s.Configuration.Refused {
+		refused = 1
+	}
+	gauge(d.notTaken, refused)
+	count(d.refusals, uint64(s.Configuration.Refusals))
 	if r := s.Routes; r != nil {
 		up := 0.0
 		if r.Error == "" {

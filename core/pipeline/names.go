@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/rtflow/pipelined/core/feed"
@@ -25,32 +27,43 @@ func (p *Plan) names(b *hook.NameBuilder) *event.Names {
 // Hostname returns the name of this node in log lines.
 func (p *Plan) Hostname() string { return p.host }
 
-// maxLearned is how many names of rules a book learns, policies and filters together.
-const maxLearned = 1 << 13
+const (
+	// maxLearned is how many names of rules a book learns, policies and filters together.
+	maxLearned = 1 << 13
+	// maxNames is how many names of policies, and of filters, a book holds, those of earlier generations among them.
+	maxNames = 1 << 21
+)
 
-// nameBook holds the names of the configuration, and those of rules of another firewall that the feed has learned since. Names
-// are only ever added, so that a generation that knows more of them is one more slice of the same arrays.
+// nameBook holds the names of the configuration, those of its earlier generations, and those of rules of another firewall that the
+// feed has learned. Names are only ever added: what had an id in a record has it for ever. Its methods are safe for concurrent use.
 type nameBook struct {
-	policies map[string]uint32 // what was learned; of the feed's goroutine
-	filters  map[string]uint32
-	next     event.Names // with what is not published yet
-
 	mu          sync.Mutex
-	generations []*event.Names // the first is that of the configuration
+	policies    map[string]uint32 // what was learned
+	filters     map[string]uint32
+	next        event.Names // with what is not published yet
+	first       uint32      // generation
+	generations []known
 }
+
+// known is how many names a generation knows of all that there are: the first ones.
+type known struct{ policies, filters int }
 
 var _ feed.Names = (*nameBook)(nil)
 
 func newNameBook(n *event.Names) *nameBook {
 	return &nameBook{
-		policies: make(map[string]uint32), filters: make(map[string]uint32), next: *n, generations: []*event.Names{n},
+		policies: make(map[string]uint32), filters: make(map[string]uint32), next: *n, first: n.Generation,
+		generations: []known{{len(n.Policies), len(n.Filters)}},
 	}
 }
 
+// full reports whether no more names are learned. The lock is held.
 func (b *nameBook) full() bool { return len(b.policies)+len(b.filters) >= maxLearned }
 
 // Policy implements [feed.Names].
 func (b *nameBook) Policy(name string) uint32 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	id, ok := b.policies[name]
 	if !ok && !b.full() {
 		id = uint32(len(b.next.Policies))
@@ -62,6 +75,8 @@ func (b *nameBook) Policy(name string) uint32 {
 
 // Filter implements [feed.Names].
 func (b *nameBook) Filter(name string) uint32 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	id, ok := b.filters[name]
 	if !ok && !b.full() {
 		id = uint32(len(b.next.Filters))
@@ -75,30 +90,65 @@ func (b *nameBook) Filter(name string) uint32 {
 func (b *nameBook) Publish() uint32 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	last := b.generations[len(b.generations)-1]
-	if len(last.Policies) == len(b.next.Policies) && len(last.Filters) == len(b.next.Filters) {
-		return last.Generation
+	if b.generations[len(b.generations)-1] == (known{len(b.next.Policies), len(b.next.Filters)}) {
+		return b.newest()
 	}
-	n := b.next
-	n.Generation = last.Generation + 1
-	b.generations = append(b.generations, &n)
-	return n.Generation
+	return b.publish()
 }
 
-// names returns the names of a generation. Safe for concurrent use.
+// publish makes a generation of what is there. The lock is held.
+func (b *nameBook) publish() uint32 {
+	b.generations = append(b.generations, known{len(b.next.Policies), len(b.next.Filters)})
+	return b.newest()
+}
+
+// newest returns the newest generation. The lock is held.
+func (b *nameBook) newest() uint32 { return b.first + uint32(len(b.generations)) - 1 }
+
+// all returns every name that there is, for a builder of the next generation.
+func (b *nameBook) all() *event.Names {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.next
+	return &n
+}
+
+// add makes a generation of what a builder has made of from, which all has returned. It fails with [errLearned] if names were learned
+// since.
+func (b *nameBook) add(from *event.Names, built *hook.NameBuilder) (generation uint32, err error) {
+	var n event.Names
+	built.Fill(&n)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case len(from.Policies) != len(b.next.Policies) || len(from.Filters) != len(b.next.Filters):
+		return 0, errLearned
+	case len(n.Policies) > maxNames || len(n.Filters) > maxNames:
+		return 0, fmt.Errorf("more than %d names of policies or filters since the start: restart", maxNames)
+	}
+	built.Fill(&b.next)
+	return b.publish(), nil
+}
+
+var errLearned = errors.New("names were learned meanwhile")
+
+// names returns the names of a generation, of the first one if there is no such generation.
 func (b *nameBook) names(generation uint32) *event.Names {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	first := b.generations[0].Generation
-	if i := generation - first; i < uint32(len(b.generations)) {
-		return b.generations[i]
+	i := generation - b.first
+	if i >= uint32(len(b.generations)) {
+		i = 0
 	}
-	return b.generations[0]
+	n, k := b.next, b.generations[i]
+	n.Generation = b.first + i
+	n.Policies, n.Filters = n.Policies[:k.policies:k.policies], n.Filters[:k.filters:k.filters]
+	return &n
 }
 
-// latest returns the newest generation. Safe for concurrent use.
+// latest returns the newest generation.
 func (b *nameBook) latest() uint32 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.generations[len(b.generations)-1].Generation
+	return b.newest()
 }

@@ -32,13 +32,23 @@ const grace = time.Second
 // captureSeed keys the hashes of a capture's pipeline: the same capture gives the same events.
 const captureSeed = 0x5eed
 
+// refusal is why a configuration was refused, and how often one was.
+type refusal struct {
+	mu  sync.Mutex
+	why string
+	at  time.Time
+	n   int
+}
+
 // Pipeline is a running pipeline.
 type Pipeline struct {
 	plan       *Plan
 	epoch      uint64
 	started    time.Time
 	sources    []source.Source
-	hooks      []namedHook
+	rules      atomic.Pointer[ruleSet]
+	reloading  sync.Mutex
+	refused    refusal // of another configuration
 	gate       *admission.Gate
 	sessions   *session.Table
 	workers    []*worker.Worker
@@ -104,7 +114,11 @@ type queue struct {
 func (pl *Pipeline) build(queues []queue, streams []feed.Stream) error {
 	p := pl.plan
 	builder := hook.NewNameBuilder()
-	pl.hooks = p.hooks(p.file.Pipeline.Hooks, p.hookEnv(len(queues), builder))
+	set := &ruleSet{plan: p, number: 1, since: pl.started}
+	for _, h := range p.hooks(p.file.Pipeline.Hooks, p.hookEnv(len(queues), builder)) {
+		set.hooks = append(set.hooks, runningHook{namedHook: h})
+	}
+	pl.rules.Store(set)
 	pl.names = newNameBook(p.names(builder))
 
 	lanes := len(queues)
@@ -209,22 +223,11 @@ func (pl *Pipeline) worker(i, n int, q queue, seed uint64) *worker.Worker {
 	p := pl.plan
 	c := worker.Config{
 		Index: i, Workers: n, Source: q.FrameSource, Gate: pl.gate, Zones: p.zones, Apps: p.apps, Sessions: pl.sessions,
-		Separate: p.file.Sessions.Separate, SynCheck: p.file.Sessions.SynCheck,
-		Unlogged: !p.logsSessions(), Complete: !p.live, CloseAtEnd: p.options.CloseAtEnd && !p.live, Seed: seed,
+		Rules:    *pl.rules.Load().rules(),
+		Separate: p.file.Sessions.Separate, Complete: !p.live, CloseAtEnd: p.options.CloseAtEnd && !p.live, Seed: seed,
 	}
 	if q.translated {
 		c.Asker = pl.translated.Asker(i)
-	}
-	for _, h := range pl.hooks {
-		if h.Ingress != nil {
-			c.Ingress = append(c.Ingress, h.Ingress)
-		}
-		if h.Session != nil {
-			c.Session = append(c.Session, h.Session)
-		}
-		if h.Egress != nil {
-			c.Egress = append(c.Egress, h.Egress)
-		}
 	}
 	return worker.New(c)
 }

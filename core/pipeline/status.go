@@ -102,7 +102,7 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		RateLimited: make(map[string]map[string]uint64),
 		Sinks:       make(map[string]metrics.Sink),
 		Sources:     make(map[string][]source.Counter),
-		Hooks:       make(map[string][]hook.Counter),
+		Hooks:       pl.hookCounters(),
 		Feed:        pl.happened(),
 		Routes:      pl.host.status(),
 		Translated:  pl.translations(),
@@ -129,11 +129,8 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		name := pl.plan.sources[i].name
 		s.Sources[name] = append(s.Sources[name], src.Counters()...)
 	}
-	for _, h := range pl.hooks {
-		if h.Counters != nil {
-			s.Hooks[h.name] = append(s.Hooks[h.name], h.Counters()...)
-		}
-	}
+	c := pl.configuration()
+	s.Configuration = metrics.Configuration{Number: c.Number, Since: c.Since, Refused: c.Refused != "", Refusals: c.Refusals}
 	return s
 }
 
@@ -154,12 +151,14 @@ func lag(s replay.State) float64 {
 
 // Status is the state of a pipeline, as /status shows it.
 type Status struct {
-	Epoch   uint64                    `json:"epoch"`
-	Uptime  float64                   `json:"uptime_seconds"`
-	Sources map[string]any            `json:"sources"`
-	Sinks   map[string]SinkStatus     `json:"sinks"`
-	Hooks   map[string][]hook.Counter `json:"hooks,omitempty"`
-	Feed    map[string]uint64         `json:"feed,omitempty"` // what sources of events have told
+	Epoch  uint64  `json:"epoch"`
+	Uptime float64 `json:"uptime_seconds"`
+	// Configuration says which configuration runs.
+	Configuration Configuration             `json:"configuration"`
+	Sources       map[string]any            `json:"sources"`
+	Sinks         map[string]SinkStatus     `json:"sinks"`
+	Hooks         map[string][]hook.Counter `json:"hooks,omitempty"`
+	Feed          map[string]uint64         `json:"feed,omitempty"` // what sources of events have told
 	// Routes says how the kernel's interfaces and routes are followed; absent: they are not.
 	Routes *routes.Status `json:"routes,omitempty"`
 	// Translated is what became of the sessions whose translation was asked for; absent: nobody is asked.
@@ -193,7 +192,7 @@ type SinkStatus struct {
 func (pl *Pipeline) Status() Status {
 	st := Status{
 		Epoch: pl.epoch, Uptime: time.Since(pl.started).Seconds(),
-		Sources: make(map[string]any), Sinks: make(map[string]SinkStatus), Hooks: make(map[string][]hook.Counter),
+		Sources: make(map[string]any), Sinks: make(map[string]SinkStatus),
 		Routes: pl.host.status(),
 	}
 	states := make([]replay.State, len(pl.rings))
@@ -222,11 +221,7 @@ func (pl *Pipeline) Status() Status {
 	for i, src := range pl.sources {
 		st.Sources[pl.plan.sources[i].name] = src.Status()
 	}
-	for _, h := range pl.hooks {
-		if h.Counters != nil {
-			st.Hooks[h.name] = append(st.Hooks[h.name], h.Counters()...)
-		}
-	}
+	st.Hooks, st.Configuration = pl.hookCounters(), pl.configuration()
 	st.Feed = pl.happened()
 	st.Translated = pl.translations()
 	st.Ledger = pl.ledger(states)

@@ -24,7 +24,14 @@ func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error 
 		health = unhealthy.Error()
 	}
 	uptime := time.Duration(st.Uptime * float64(time.Second)).Round(time.Second)
-	fmt.Fprintf(w, "pipelined at %s: %s, up %s, epoch %d\n\n", address, health, uptime, st.Epoch)
+	fmt.Fprintf(w, "pipelined at %s: %s, up %s, epoch %d\n", address, health, uptime, st.Epoch)
+	if c := &st.Configuration; c.Number > 1 {
+		fmt.Fprintf(w, "configuration %d since %s\n", c.Number, c.Since.Format(time.RFC3339))
+	}
+	if c := &st.Configuration; c.Refused != "" {
+		fmt.Fprintf(w, "the last reload was refused at %s: %s\n", c.RefusedAt.Format(time.RFC3339), terminal.Text(c.Refused))
+	}
+	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, name := range slices.Sorted(maps.Keys(st.Sources)) {
 		fmt.Fprintf(t, "source %s\t%s\n", terminal.Text(name), scalars(st.Sources[name]))

@@ -28,7 +28,7 @@ func (t *Table) Quoted(k *Key, h *packet.Headers, now int64, hit *Hit) bool {
 	} else if fatal(h) && e.state&closing == 0 {
 		e.state |= unreachable
 		e.lastSeen = max(e.lastSeen, now)
-		e.timeout = t.seconds.closed
+		e.timeout = t.seconds.Load().closed
 		if e.answered() {
 			e.timeout = max(e.timeout, min(e.idle, errorSilence))
 		}

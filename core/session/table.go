@@ -12,7 +12,7 @@ import (
 type Table struct {
 	shards  [numShards]shard
 	secret  flowhash.Key
-	seconds seconds
+	seconds atomic.Pointer[seconds]
 	turns   []turn // by worker
 	// fullAt is when a session was last refused or given up because the table was full, in ns and to a wheel slot; 0 = never.
 	fullAt atomic.Int64
@@ -22,13 +22,20 @@ type Table struct {
 
 // New builds a table. Its memory, about 171 bytes per session, is reserved at once and touched as sessions come.
 func New(c Config) *Table {
-	t := &Table{secret: flowhash.New(c.Seed), seconds: c.Timeouts.seconds(), turns: make([]turn, max(c.Workers, 1))}
+	t := &Table{secret: flowhash.New(c.Seed), turns: make([]turn, max(c.Workers, 1))}
+	t.SetTimeouts(c.Timeouts)
 	t.dropped = make([]dropped, droppedFlows)
 	for i := range t.turns {
 		t.turns[i].shard = i
 	}
 	t.room(max((c.Max+numShards-1)/numShards, 1), c.Translations)
 	return t
+}
+
+// SetTimeouts sets the timeouts that hold from here on. A session has a new one when its state changes next.
+func (t *Table) SetTimeouts(timeouts Timeouts) {
+	s := timeouts.seconds()
+	t.seconds.Store(&s)
 }
 
 func (t *Table) shard(hash uint64) *shard { return &t.shards[hash>>(64-6)] }

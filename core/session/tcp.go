@@ -11,10 +11,10 @@ func (t *Table) start(e *entry, h *packet.Headers, who uint32) {
 	switch {
 	case h.Proto == packet.ProtoTCP && h.HasL4 && h.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN:
 		e.state |= synSeen
-		e.timeout = t.seconds.tcpInitial
+		e.timeout = t.seconds.Load().tcpInitial
 	case h.Proto == packet.ProtoTCP && who == server && h.HasL4 && h.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK:
 		e.state |= joined
-		e.timeout = t.seconds.tcpInitial
+		e.timeout = t.seconds.Load().tcpInitial
 	case h.Proto == packet.ProtoTCP:
 		// A tap joins in the middle: what begins without a SYN is taken for established.
 		e.state |= joined | established
@@ -32,15 +32,15 @@ func (t *Table) idle(proto uint8, want uint32) uint32 {
 	}
 	switch proto {
 	case packet.ProtoTCP:
-		return t.seconds.tcp
+		return t.seconds.Load().tcp
 	case packet.ProtoUDP:
-		return t.seconds.udp
+		return t.seconds.Load().udp
 	case packet.ProtoICMP, packet.ProtoICMPv6:
-		return t.seconds.icmp
+		return t.seconds.Load().icmp
 	case protoOSPF:
-		return t.seconds.ospf
+		return t.seconds.Load().ospf
 	default:
-		return t.seconds.other
+		return t.seconds.Load().other
 	}
 }
 
@@ -124,9 +124,9 @@ func (t *Table) ending(e *entry, h *packet.Headers, who uint32) (sooner bool) {
 				return t.end(e, event.CloseFIN) // the last ACK came before this FIN
 			}
 			e.setReason(event.CloseFIN)
-			shorter := t.seconds.tcpTimeWait < e.timeout
-			e.timeout = t.seconds.tcpTimeWait
-			return shorter
+			before := e.timeout
+			e.timeout = t.seconds.Load().tcpTimeWait
+			return e.timeout < before
 		}
 		return false
 	}
@@ -144,6 +144,6 @@ func (t *Table) end(e *entry, why event.CloseReason) (sooner bool) {
 	e.state |= closing
 	e.state &^= unreachable
 	e.setReason(why)
-	e.timeout = t.seconds.closed
+	e.timeout = t.seconds.Load().closed
 	return true
 }

@@ -20,7 +20,7 @@ const rememberedHooks = 8
 
 // denials remembers which flows the hooks at the session site have denied lately, so that the packets of a storm cost a
 // lookup each, whatever the policies are. It is a direct-mapped cache of fixed size: a newer flow takes the place of an older
-// one. The hooks of a worker never change during its life, so that what is remembered was decided by the same rules. What
+// one. It is cleared when the worker takes over other rules, so that what is remembered was decided by the same ones. What
 // becomes of a remembered packet is otherwise as if its denial had just been decided.
 type denials struct{ slots [denialSlots]denialSlot }
 
@@ -63,8 +63,8 @@ func (s *denialSlot) remember(k *session.Key, p *hook.Packet, d *denial) {
 // judge finds the zone and the application that the first packet of a flow goes to, and asks the policies about it unless
 // they have denied the flow lately. It returns their denial, valid until they are asked again, or nil.
 func (w *Worker) judge(p *hook.Packet) *denial {
-	s := w.denials.at(w.key)
-	if s.holds(w.key, p) {
+	s, known := w.denials.at(w.key), w.current == w.taken // what is remembered was decided by those
+	if known && s.holds(w.key, p) {
 		p.OutZone, p.App = s.outZone, s.app
 		// A hook that has to see every packet may deny it first.
 		for others := s.denial.others; others != 0; others &= others - 1 {
@@ -79,7 +79,7 @@ func (w *Worker) judge(p *hook.Packet) *denial {
 	if w.decide(p) == hook.Pass {
 		return nil
 	}
-	if w.denial.finding.Remember {
+	if known && w.denial.finding.Remember {
 		s.remember(w.key, p, &w.denial)
 	}
 	return &w.denial

@@ -22,13 +22,14 @@ type late struct {
 type lateEntry struct {
 	packet hook.Packet
 	domain uint32
-	done   bool // carried before its time
-	denied bool // at the session site
+	rules  *Rules // that it was judged by when it came
+	done   bool   // carried before its time
+	denied bool   // at the session site
 	denial denial
 }
 
 // wait keeps a copy of a packet and returns its entry, nil if there is no room. key is the packet's.
-func (l *late) wait(p *hook.Packet, key *session.Key) *lateEntry {
+func (l *late) wait(p *hook.Packet, key *session.Key, rules *Rules) *lateEntry {
 	if l.n == lateSize {
 		return nil
 	}
@@ -36,7 +37,7 @@ func (l *late) wait(p *hook.Packet, key *session.Key) *lateEntry {
 	e := &l.entries[i]
 	l.n++
 	l.waiting++
-	e.packet, e.domain, e.denied, e.done = *p, key.Domain(), false, false
+	e.packet, e.domain, e.rules, e.denied, e.done = *p, key.Domain(), rules, false, false
 	l.hashes[i] = uint32(key.Hash())
 	return e
 }
@@ -52,7 +53,7 @@ func (w *Worker) resolve(now int64) {
 		if !e.done {
 			l.waiting--
 			w.created = 0
-			w.finish(&e.packet, w.decideLate(e))
+			w.carryLate(e)
 			if w.created != 0 {
 				w.follow(&e.packet)
 			}
@@ -79,9 +80,21 @@ func (w *Worker) follow(first *hook.Packet) {
 		if !e.done && (p.SrcPort == first.SrcPort && p.Tuple == first.Tuple || p.SrcPort == reverse.SrcPort && p.Tuple == reverse) {
 			e.done = true
 			l.waiting--
-			w.finish(p, w.decideLate(e))
+			w.carryLate(e)
 		}
 	}
+}
+
+// carryLate carries a packet whose time to wait is over to its end, by the rules that it came under.
+func (w *Worker) carryLate(e *lateEntry) {
+	if e.rules == w.current {
+		w.finish(&e.packet, w.decideLate(e))
+		return
+	}
+	current := w.current
+	w.use(e.rules)
+	w.finish(&e.packet, w.decideLate(e))
+	w.use(current)
 }
 
 // decideLate decides what becomes of a packet whose time to wait is over.

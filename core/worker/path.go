@@ -119,7 +119,7 @@ func (w *Worker) session(p *hook.Packet, last bool) (v hook.Verdict, waits bool)
 	if !answers(p) {
 		return w.firstPacket(p, last)
 	}
-	if !last && w.late.wait(p, w.key) != nil {
+	if !last && w.late.wait(p, w.key, w.current) != nil {
 		return hook.Pass, true
 	}
 	if p.Proto == packet.ProtoTCP && p.TCPFlags&packet.RST != 0 {
@@ -134,7 +134,7 @@ func (w *Worker) session(p *hook.Packet, last bool) (v hook.Verdict, waits bool)
 func (w *Worker) icmpError(p *hook.Packet, last bool) (v hook.Verdict, waits bool) {
 	var hit session.Hit
 	if !w.quoted(p, &hit) {
-		if p.HasInner && !last && w.late.wait(p, w.key) != nil {
+		if p.HasInner && !last && w.late.wait(p, w.key, w.current) != nil {
 			return hook.Pass, true
 		}
 		w.counts[strays]++
@@ -182,7 +182,7 @@ func (w *Worker) firstPacket(p *hook.Packet, last bool) (v hook.Verdict, waits b
 			return hook.Pass, false
 		}
 		if !last && w.couldAnswer(p) {
-			if e := w.late.wait(p, w.key); e != nil {
+			if e := w.late.wait(p, w.key, w.current); e != nil {
 				e.denied, e.denial = true, *d
 				return d.verdict, true
 			}

@@ -50,6 +50,8 @@ type fakeSource struct {
 	lent     bool
 	next     int
 	onEmpty  func() // called when the batches are used up
+	// onReceive, if set, is called at each Receive.
+	onReceive func()
 }
 
 func (s *fakeSource) Receive(_ context.Context, b *packet.Batch, timeout time.Duration) error {
@@ -57,6 +59,9 @@ func (s *fakeSource) Receive(_ context.Context, b *packet.Batch, timeout time.Du
 		s.t.Error("Receive before the last batch was released")
 	}
 	s.waits = append(s.waits, timeout)
+	if s.onReceive != nil {
+		s.onReceive()
+	}
 	if s.next == len(s.batches) {
 		if s.onEmpty != nil {
 			s.onEmpty()

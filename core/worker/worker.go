@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/rtflow/pipelined/core/admission"
@@ -26,15 +27,9 @@ type Config struct {
 	Zones    *zone.Table
 	Apps     *application.Table
 	Sessions *session.Table
-	Ingress  []hook.Hook
-	Session  []hook.SessionHook
-	Egress   []hook.Hook
+	Rules
 	// Separate is what tells flows of the same addresses and ports apart.
 	Separate session.Separate
-	// SynCheck drops TCP packets without SYN that belong to no session. Otherwise they may join one in the middle.
-	SynCheck bool
-	// Unlogged makes sessions that are not told of, neither their beginnings nor their ends.
-	Unlogged bool
 	// Asker asks how new sessions are translated; nil: nobody does.
 	Asker *translate.Asker
 	// Complete makes the worker end every session that is due before it goes on to the next packet, however many, in the
@@ -46,12 +41,26 @@ type Config struct {
 	Seed uint64
 }
 
+// Rules are what packets are judged by: those of one generation of the configuration.
+type Rules struct {
+	Ingress []hook.Hook
+	Session []hook.SessionHook
+	Egress  []hook.Hook
+	// SynCheck drops TCP packets without SYN that belong to no session. Otherwise they may join one in the middle.
+	SynCheck bool
+	// Unlogged makes sessions that are not told of, neither their beginnings nor their ends.
+	Unlogged bool
+}
+
 // idle is how long a worker waits for frames before it looks after sessions and losses.
 const idle = time.Second
 
 // Worker carries the packets of one queue.
 type Worker struct {
 	Config
+	next     atomic.Pointer[Rules] // stored by SetRules
+	taken    *Rules                // that packets come under
+	current  *Rules                // of which Config.Rules is a copy: taken, or those that the packet at hand came under
 	lane     *admission.Lane
 	batch    packet.Batch
 	packets  [packet.BatchSize]hook.Packet
@@ -90,14 +99,30 @@ type Worker struct {
 
 // New returns a worker. It does nothing until Run.
 func New(c Config) *Worker {
-	return &Worker{
-		Config: c, frags: newFragments(c.Seed), denials: new(denials), late: new(late), nextID: uint64(c.Index) + 1, idStride: uint64(c.Workers),
+	w := &Worker{
+		Config: c, current: &c.Rules, taken: &c.Rules, frags: newFragments(c.Seed), denials: new(denials), late: new(late), nextID: uint64(c.Index) + 1, idStride: uint64(c.Workers),
 		events:   make([]admission.Event, 0, admission.MaxBatch),
 		openings: make([]opening, 0, admission.MaxBatch),
 		expired:  make([]session.Session, expireBatch),
 		ends:     make([]end, 0, expireBatch),
 	}
+	w.next.Store(w.taken)
+	return w
 }
+
+// SetRules gives the worker other rules, which must not change any more. It takes them over between two batches: a packet is judged by
+// one set of rules at all call sites, also one that waits. Safe for concurrent use.
+func (w *Worker) SetRules(r *Rules) { w.next.Store(r) }
+
+// take goes over to other rules. What hooks have denied is forgotten: these may not deny it.
+func (w *Worker) take(r *Rules) {
+	w.taken = r
+	w.use(r)
+	*w.denials = denials{}
+}
+
+// use judges by these rules from here on.
+func (w *Worker) use(r *Rules) { w.current, w.Rules = r, *r }
 
 // Run carries packets until the source ends (nil), fails (its error) or ctx ends (nil). It flushes what is pending and
 // announces every loss before it returns.
@@ -133,6 +158,9 @@ func (w *Worker) step(ctx context.Context) error {
 	w.batch.N = 0
 	err := w.Source.Receive(ctx, &w.batch, wait)
 	if w.batch.N > 0 || err == nil {
+		if next := w.next.Load(); next != w.taken {
+			w.take(next)
+		}
 		w.process()
 		w.Source.Release()
 	}

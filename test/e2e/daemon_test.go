@@ -293,6 +293,10 @@ type status struct {
 		LastError string `json:"last_error"`
 		InFlight  uint64 `json:"in_flight"`
 	}
+	Configuration struct {
+		Number  int
+		Refused string
+	}
 	Ledger metrics.Ledger
 }
 

@@ -1,0 +1,87 @@
+package pipeline
+
+import (
+	"slices"
+	"time"
+
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/worker"
+)
+
+// ruleSet is what packets are judged by, one generation of it: the hooks, and what the configuration says beside them.
+type ruleSet struct {
+	plan   *Plan
+	number int // of configurations that ran, from 1
+	since  time.Time
+	hooks  []runningHook
+}
+
+// runningHook is a hook, and what hooks of its name have counted before it.
+type runningHook struct {
+	namedHook
+	// former is the hook in whose place it came, which may still judge packets that came under it; nil: none.
+	former  *hook.Instance
+	counted map[string]hook.Counter // by those before that
+}
+
+// counters returns the counters of a hook. Those of its name before it are in them, as far as it has counters of that name.
+func (h *runningHook) counters() []hook.Counter {
+	if h.Counters == nil {
+		return nil
+	}
+	list := h.Counters()
+	if h.former == nil {
+		return list
+	}
+	before := h.before()
+	for i := range list {
+		c := before[list[i].Name]
+		list[i].Packets += c.Packets
+		list[i].Bytes += c.Bytes
+	}
+	return list
+}
+
+// before returns what hooks of the name have counted until this one came.
+func (h *runningHook) before() map[string]hook.Counter {
+	sum := make(map[string]hook.Counter, len(h.counted))
+	add := func(c hook.Counter) {
+		s := sum[c.Name]
+		sum[c.Name] = hook.Counter{Name: c.Name, Packets: s.Packets + c.Packets, Bytes: s.Bytes + c.Bytes}
+	}
+	for _, c := range h.counted {
+		add(c)
+	}
+	if h.former != nil && h.former.Counters != nil {
+		for _, c := range h.former.Counters() {
+			add(c)
+		}
+	}
+	return sum
+}
+
+// rules returns what workers judge packets by.
+func (r *ruleSet) rules() *worker.Rules {
+	w := &worker.Rules{SynCheck: r.plan.file.Sessions.SynCheck, Unlogged: !r.plan.logsSessions()}
+	for _, h := range r.hooks {
+		if h.Ingress != nil {
+			w.Ingress = append(w.Ingress, h.Ingress)
+		}
+		if h.Session != nil {
+			w.Session = append(w.Session, h.Session)
+		}
+		if h.Egress != nil {
+			w.Egress = append(w.Egress, h.Egress)
+		}
+	}
+	return w
+}
+
+// hook returns the hook of that name, nil if there is none.
+func (r *ruleSet) hook(name string) *runningHook {
+	i := slices.IndexFunc(r.hooks, func(h runningHook) bool { return h.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &r.hooks[i]
+}

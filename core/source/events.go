@@ -86,7 +86,7 @@ type Event struct {
 	// Action is what the rule did: of Denied, Logged and Accepted.
 	Action event.Action
 	// Silent is set for a session that is not to be told of, such as one that began before the source was opened: it is
-	// found a zone and a name, and its end is told.
+	// found a zone and a name, and its end is told. It may begin a second time, and not silently, if it turns out to be new.
 	Silent bool
 	// Answered says of a session that ends whether its server has ever answered.
 	Answered bool

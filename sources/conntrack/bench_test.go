@@ -3,7 +3,9 @@ package conntrack
 import (
 	"encoding/binary"
 	"errors"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/source"
@@ -178,6 +180,9 @@ func BenchmarkKernel(b *testing.B) {
 		}
 		requests = append(requests, together)
 	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var used time.Duration
 	b.ReportAllocs()
 	b.ResetTimer()
 	b.StopTimer()
@@ -191,9 +196,12 @@ func BenchmarkKernel(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StartTimer()
+		start := nettest.ThreadCPU(b)
 		read(func() bool { return s.counters.messages.Load() >= uint64(events+2*entries) })
+		used += nettest.ThreadCPU(b) - start
 		b.StopTimer()
 	}
+	b.ReportMetric(float64(used.Nanoseconds())/float64(s.counters.messages.Load()), "cpu-ns/event")
 	if c := &s.counters; c.lost.Load() != 0 || c.ended.Load() != c.messages.Load()/2 {
 		b.Errorf("%d events, %d lost, %d sessions ended", c.messages.Load(), c.lost.Load(), c.ended.Load())
 	}

@@ -65,7 +65,7 @@ func (pl *Pipeline) reload(next *Plan) error {
 		return &RestartError{changed}
 	}
 	// The zones are the same: what hooks, names and sources know of them is in the table that runs.
-	next.zones, next.apps = running.plan.zones, running.plan.apps
+	next.zones, next.apps, next.checked = running.plan.zones, running.plan.apps, nil
 	set, generation, err := pl.buildRules(running, next)
 	if err != nil {
 		return err
@@ -112,7 +112,8 @@ func (pl *Pipeline) follow(running *ruleSet, next *Plan, names *hook.NameBuilder
 		}
 		h := runningHook{namedHook: next.hooks([]*config.Component{c}, env)[0]}
 		if old != nil && old.plugin == h.plugin {
-			h.former, h.counted = &old.Instance, old.before()
+			former := old.Instance // a pointer into the list would keep the list, and with it all former ones
+			h.former, h.counted = &former, old.before()
 		}
 		set.hooks = append(set.hooks, h)
 	}

@@ -71,6 +71,7 @@ type Pipeline struct {
 func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
 	now := time.Now()
 	pl := &Pipeline{plan: p, started: now, hurry: make(chan struct{})}
+	p.checked = nil // the running hooks are others
 	var err error
 	if pl.epoch, err = pl.reserveEpochs(len(p.sinks)); err != nil {
 		return nil, err

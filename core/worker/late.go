@@ -58,6 +58,7 @@ func (w *Worker) resolve(now int64) {
 				w.follow(&e.packet)
 			}
 		}
+		e.rules = nil
 		l.head = (l.head + 1) % lateSize
 		l.n--
 	}

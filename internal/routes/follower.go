@@ -90,7 +90,10 @@ func open(config Config) (*Follower, error) {
 	if config.Warn == nil {
 		config.Warn = func(string, ...any) {}
 	}
-	f := &Follower{config: config, stopped: make(chan struct{}), closed: make(chan struct{}), links: make(map[uint32]link), last: make(map[uint8]int)}
+	f := &Follower{
+		config: config, stopped: make(chan struct{}), closed: make(chan struct{}),
+		links: make(map[uint32]link), hops: make(map[uint32]hop), last: make(map[uint8]int),
+	}
 	groups := uint32(unix.RTMGRP_LINK)
 	if config.Routes {
 		const nextHops = 1 << (unix.RTNLGRP_NEXTHOP - 1)

@@ -10,12 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Zones of the router in these tests.
 const (
@@ -31,6 +34,7 @@ type router struct {
 	t        *testing.T
 	zones    *zone.Table
 	config   Config // of the follower
+	runs     bool
 	follower *Follower
 	applied  chan struct{}
 	warned   chan string
@@ -64,7 +68,7 @@ func newRouter(t *testing.T, configured ...string) *router {
 	return r
 }
 
-// open opens a follower, which neither reads nor runs. It is closed at the end of the test, when it runs.
+// open opens a follower, which neither reads nor runs. It is closed at the end of the test.
 func (r *router) open() {
 	r.t.Helper()
 	var err error
@@ -81,10 +85,19 @@ func (r *router) open() {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() {
+		r.run()
 		if err := r.follower.Close(); err != nil && !errors.Is(err, os.ErrClosed) { // the test has closed a part of it
 			r.t.Error(err)
 		}
 	})
+}
+
+// run runs the follower, if it does not run.
+func (r *router) run() {
+	if !r.runs {
+		r.runs = true
+		go r.follower.run()
+	}
 }
 
 // follow opens a follower, which reads and runs.
@@ -92,7 +105,7 @@ func (r *router) follow() {
 	r.t.Helper()
 	r.open()
 	r.follower.read(time.Now())
-	go r.follower.run()
+	r.run()
 }
 
 // add adds an interface, whose cable leads to a host of its own.
@@ -291,7 +304,7 @@ func TestOverrun(t *testing.T) {
 		batch += fmt.Sprintf("route add 172.16.%d.%d/32 via 10.0.0.2\n", i/256, i%256)
 	}
 	r.batch(batch + "route add 172.20.0.0/16 via 198.51.100.2\n")
-	go r.follower.run()
+	r.run()
 	r.expect("after all", map[string]uint16{"172.20.1.1": backup, "172.16.7.7": lan, "172.16.7.255": 0})
 	if st := r.follower.Status(); st.Overruns == 0 {
 		t.Errorf("%+v", st)
@@ -318,6 +331,32 @@ func TestFailure(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	if z := r.zoneOf("10.0.0.129"); z != lan {
+		t.Errorf("zone %d", z)
+	}
+}
+
+// TestNothingRead has a follower that could not read anything yet, and is told of changes.
+func TestNothingRead(t *testing.T) {
+	r := newRouter(t)
+	r.open()
+	if err := r.follower.queries.close(); err != nil {
+		t.Fatal(err)
+	}
+	r.follower.read(time.Now())
+	r.ip("nexthop", "add", "id", "7", "via", "10.0.0.3", "dev", "lan0")
+	r.ip("route", "add", "172.28.0.0/16", "nhid", "7")
+	for range 2 {
+		datagram, err := r.follower.changes.receive(time.Now().Add(30 * time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.follower.matter(datagram)
+	}
+	r.run()
+	if st := r.follower.Status(); st.Error == "" || st.Reads != 0 || !st.Updated.IsZero() {
+		t.Errorf("%+v", st)
+	}
+	if z := r.zoneOf("172.28.0.1"); z != 0 {
 		t.Errorf("zone %d", z)
 	}
 }

@@ -27,6 +27,7 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 	return source.Configured{
 		Live:     true,
 		Incoming: true,
+		Events:   true,
 		Sessions: true,
 		Open: func(context.Context, *zone.Table) (source.Source, error) {
 			return Open(Config{

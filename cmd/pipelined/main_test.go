@@ -359,6 +359,21 @@ func TestCheckFor(t *testing.T) {
 	}
 }
 
+// TestCheckZoneOfSource checks a source that names a zone: one that is configured, as far as the tables of zones can be read.
+func TestCheckZoneOfSource(t *testing.T) {
+	const text = "[pipeline]\nsources = [\"s\"]\nsinks = [\"out\"]\n[sinks.out]\nplugin = \"stdout\"\n[sources.s]\nplugin = \"conntrack\"\n" +
+		"[[sources.s.zone_by_mark]]\nmark = 5\nzone = \"gests\"\n[zones.guests]\nprefixes = [\"10.0.0.0/8\"]\n"
+	const want = `10:1: sources.s.zone_by_mark[0].zone: there is no zone "gests"; did you mean "guests"?`
+	if _, errs, err := invoke(t, "check", "-c", writeFile(t, "p.toml", text)); err == nil || !strings.Contains(errs, want) {
+		t.Errorf("%v: %s", err, errs)
+	}
+	mistaken := strings.Replace(text, "[zones.guests]\nprefixes = [\"10.0.0.0/8\"]", "[zones]\nguests = 5", 1)
+	if _, errs, err := invoke(t, "check", "-c", writeFile(t, "p.toml", mistaken)); err == nil || strings.Contains(errs, "gests") {
+		t.Errorf("%v: %s", err, errs)
+	}
+	mustRun(t, "check", "-c", writeFile(t, "p.toml", strings.Replace(text, "gests", "guests", 1)))
+}
+
 // TestCheckTouchesNothing checks a configuration whose interface and destination do not exist.
 func TestCheckTouchesNothing(t *testing.T) {
 	dir := t.TempDir()

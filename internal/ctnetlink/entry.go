@@ -74,7 +74,7 @@ const (
 const (
 	subsystem = unix.NFNL_SUBSYS_CTNETLINK << 8
 
-	messageNew    = subsystem | 0
+	messageNew    = subsystem
 	messageGet    = subsystem | 1
 	messageDelete = subsystem | 2
 	messageStats  = subsystem | 5

@@ -58,17 +58,16 @@ var (
 type cursor struct {
 	datagrams, next int // how many there are, and which one follows
 	rest            []byte
-	more            bool // the socket may have more
 }
 
-// take receives, when the cursor has gone through everything.
+// take receives more, when the cursor has gone through everything.
 func (c *cursor) take(s socket) (n int, err error) {
 	n, err = s.Receive()
-	*c = cursor{datagrams: n, more: n > 0}
+	*c = cursor{datagrams: n}
 	return n, err
 }
 
-// message returns the next message; nil of a malformed rest of a datagram. ok is false at the end.
+// message fills m with the next message; it is not well formed where the rest of a datagram is passed over. ok is false at the end.
 func (c *cursor) message(s socket, m *nfnetlink.Message) (wellFormed, ok bool) {
 	for len(c.rest) == 0 {
 		if c.next == c.datagrams {

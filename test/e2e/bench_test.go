@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -102,35 +103,43 @@ func BenchmarkBesideConntrack(b *testing.B) {
 	}
 }
 
-// BenchmarkConntrackRate makes sessions as fast as the kernel forwards their packets, with an answer each, while the daemon writes two
-// records of each to a file. It reports how many there were a second, and the daemon's CPU time per event. It fails if anything is lost.
+// BenchmarkConntrackRate makes sessions as fast as the kernel forwards their packets, with an answer each and without, while the daemon
+// writes two records of each to a file. It reports how many there were a second, and the daemon's CPU time per event: beginning,
+// answer and end. It fails if anything is lost.
 func BenchmarkConntrackRate(b *testing.B) {
-	r := benchRouter(b, trackedRules)
-	g := newGenerator(b, r)
 	config := strings.Replace(besideConfig, "SOURCE", `plugin = "conntrack", buffer = "64MiB"`, 1)
-	d := startWith(&network{t: b, tap: r.Host}, config, "")
-	const table, room = 1 << 16, 16 << 20
-	measure := watch(b, map[string]int{"pipelined": d.cmd.Process.Pid})
-	for i := range b.N {
-		g.open(true)
-		if i%256 == 255 {
-			g.await(room)
-		}
-		if i%table == table-1 {
+	const table, halfFull = 1 << 15, 32 << 20 // sessions whose ends fit into the buffer at once, and bytes in it
+	for _, answered := range []bool{true, false} {
+		b.Run(fmt.Sprintf("answered=%v", answered), func(b *testing.B) {
+			r := benchRouter(b, trackedRules)
+			g := newGenerator(b, r)
+			d := startWith(&network{t: b, tap: r.Host}, config, "")
+			measure := watch(b, map[string]int{"pipelined": d.cmd.Process.Pid})
+			for i := range b.N {
+				g.open(answered)
+				if i%256 == 255 {
+					g.await(halfFull)
+				}
+				if i%table == table-1 {
+					g.flush()
+				}
+			}
 			g.flush()
-		}
+			g.await(0)
+			ends := func() uint64 { return d.status().Ledger.Events["session-close"].Offered }
+			eventually(b, "the daemon has told of every session", func() bool { return ends() >= uint64(b.N) })
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "sessions/s")
+			events := 2
+			if answered {
+				events = 3
+			}
+			measure(map[string]int{"pipelined": events})
+			if n := d.status().Ledger.Unread; n != 0 {
+				b.Fatalf("%d events were lost", n)
+			}
+			d.stop()
+		})
 	}
-	g.flush()
-	g.await(0)
-	ends := func() uint64 { return d.status().Ledger.Events["session-close"].Offered }
-	eventually(b, "the daemon has told of every session", func() bool { return ends() >= uint64(b.N) })
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "sessions/s")
-	measure(map[string]int{"pipelined": 3})
-	s := d.status()
-	if s.Ledger.Unread != 0 {
-		b.Fatalf("%d events were lost", s.Ledger.Unread)
-	}
-	d.stop()
 }
 
 func benchRouter(b *testing.B, rules string) *nettest.Router {

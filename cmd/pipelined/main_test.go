@@ -359,7 +359,7 @@ func TestCheckFor(t *testing.T) {
 	}
 }
 
-// TestCheckZoneOfSource checks a source that names a zone: one that is configured, as far as the tables of zones can be read.
+// TestCheckZoneOfSource checks a source that names a zone: one that is configured, unless the tables of zones are misspelled.
 func TestCheckZoneOfSource(t *testing.T) {
 	const text = "[pipeline]\nsources = [\"s\"]\nsinks = [\"out\"]\n[sinks.out]\nplugin = \"stdout\"\n[sources.s]\nplugin = \"conntrack\"\n" +
 		"[[sources.s.zone_by_mark]]\nmark = 5\nzone = \"gests\"\n[zones.guests]\nprefixes = [\"10.0.0.0/8\"]\n"
@@ -367,7 +367,7 @@ func TestCheckZoneOfSource(t *testing.T) {
 	if _, errs, err := invoke(t, "check", "-c", writeFile(t, "p.toml", text)); err == nil || !strings.Contains(errs, want) {
 		t.Errorf("%v: %s", err, errs)
 	}
-	mistaken := strings.Replace(text, "[zones.guests]\nprefixes = [\"10.0.0.0/8\"]", "[zones]\nguests = 5", 1)
+	mistaken := strings.Replace(text, "[zones.guests]", "[zone.guests]", 1)
 	if _, errs, err := invoke(t, "check", "-c", writeFile(t, "p.toml", mistaken)); err == nil || strings.Contains(errs, "gests") {
 		t.Errorf("%v: %s", err, errs)
 	}

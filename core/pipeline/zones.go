@@ -58,7 +58,7 @@ func (p *Plan) planZones() {
 	p.zones = zone.New(p.file.Zones, extra, ids)
 }
 
-// zoneID returns the id of a configured zone. Where the tables of zones have mistakes it knows every name.
+// zoneID returns the id of a configured zone. Where tables of zones may be missing for a mistake, it knows every name.
 func (p *Plan) zoneID(name string) (uint16, error) {
 	var names []string
 	for _, z := range p.file.Zones {

@@ -21,7 +21,6 @@ type fakeEvents struct {
 	sync.Mutex
 	fd   int
 	next chan source.Event // closed: it ends
-	kept []*source.Kept
 	live []source.Event
 	lost uint64
 }

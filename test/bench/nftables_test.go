@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -23,12 +22,7 @@ import (
 // connection tracking and forwarding cost without rules.
 func BenchmarkGrowthNftables(b *testing.B) {
 	nettest.Require(b)
-	if _, err := exec.LookPath("nft"); err != nil {
-		if os.Getenv("PIPELINED_REQUIRE_XDP") == "1" {
-			b.Fatal(err)
-		}
-		b.Skip("needs nftables: make needs")
-	}
+	nettest.RequireCommands(b, "nft")
 	for _, n := range []int{10, 100, 1000, 10_000} {
 		for _, traffic := range []string{"first", "denied"} {
 			for _, form := range []string{"none", "chain", "map"} {

@@ -144,7 +144,6 @@ func BenchmarkConntrackRate(b *testing.B) {
 
 func benchRouter(b *testing.B, rules string) *nettest.Router {
 	b.Helper()
-	nettest.Require(b)
 	r := nettest.NewRouter(b)
 	r.Set("netfilter/nf_conntrack_acct", "1")
 	r.Rules(rules)

@@ -52,8 +52,8 @@ func (f *firewall) synFIN() {
 
 // TestRouterExample does with a router what README.md tells: the configuration that is shipped, as it is, and the lines of nft in it.
 func TestRouterExample(t *testing.T) {
-	nettest.Require(t)
 	r := nettest.NewRouter(t)
+	nettest.RequireCommands(t, "curl")
 	f := &firewall{network: &network{t: t, client: r.LAN, server: r.WAN, attacker: r.WAN, tap: r.Host}, Router: r}
 	r.Rules(ownRules)
 	for _, h := range []*nettest.Host{r.WAN, r.DMZ} {

@@ -61,8 +61,8 @@ table ip nat {
 // newFirewall makes the router with its rules, and servers: HTTP on port 80 and DNS in wan, HTTP in dmz, and iperf3 in wan.
 func newFirewall(t testing.TB) *firewall {
 	t.Helper()
-	nettest.Require(t)
 	r := nettest.NewRouter(t)
+	nettest.RequireCommands(t, "curl", "iperf3", "ss")
 	f := &firewall{network: &network{t: t, client: r.LAN, server: r.WAN, attacker: r.WAN, tap: r.Host}, Router: r}
 	for _, name := range []string{"nf_conntrack_acct", "nf_conntrack_timestamp"} {
 		r.Set("netfilter/"+name, "1")

@@ -40,7 +40,6 @@ table inet filter {
 // say that something was lost, what has ended meanwhile is closed once, what lives on is not told again, and nothing is held
 // for ever.
 func TestRouterOverrun(t *testing.T) {
-	nettest.Require(t)
 	const (
 		each        = 50
 		flood       = 200_000

@@ -2,6 +2,7 @@ package nettest
 
 import (
 	"os"
+	"os/exec"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -12,14 +13,28 @@ import (
 // PIPELINED_REQUIRE_XDP=1): there it fails, so that a broken runner cannot pass for a green one.
 func Require(t testing.TB) {
 	t.Helper()
-	reason := missing()
-	if reason == "" {
-		return
+	if reason := missing(); reason != "" {
+		skip(t, "namespaces and AF_XDP: "+reason)
 	}
+}
+
+// RequireCommands makes sure that the test may run commands, in the same way.
+func RequireCommands(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := exec.LookPath(name); err != nil {
+			skip(t, name+" (make needs)")
+		}
+	}
+}
+
+// skip ends a test that lacks something.
+func skip(t testing.TB, what string) {
+	t.Helper()
 	if os.Getenv("PIPELINED_REQUIRE_XDP") == "1" || os.Getenv("CI") == "true" {
-		t.Fatalf("this environment must be able to run AF_XDP tests: %s", reason)
+		t.Fatalf("this environment must have what tests need: %s", what)
 	}
-	t.Skipf("needs namespaces and AF_XDP: %s", reason)
+	t.Skipf("needs %s", what)
 }
 
 // missing returns what stands in the way, or "".

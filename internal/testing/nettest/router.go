@@ -24,9 +24,11 @@ const (
 )
 
 // NewRouter makes the router and its hosts. The hosts in lan and dmz have default routes to it; that in wan knows the way to their
-// IPv6 prefixes, but not to their IPv4 addresses.
+// IPv6 prefixes, but not to their IPv4 addresses. The test is skipped where it may not have them, see [Require] and [RequireCommands].
 func NewRouter(t testing.TB) *Router {
 	t.Helper()
+	Require(t)
+	RequireCommands(t, "nft", "conntrack")
 	r := &Router{Host: NewHost(t), LAN: NewHost(t), WAN: NewHost(t), DMZ: NewHost(t)}
 	for _, n := range []struct {
 		name                 string

@@ -6,6 +6,7 @@
 package hook
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/rtflow/pipelined/core/application"
@@ -168,7 +169,7 @@ func NewNameBuilder() *NameBuilder {
 // the same id. Several policies of one name keep their ids in the order in which they are asked for.
 func NextNames(n *event.Names) *NameBuilder {
 	b := &NameBuilder{
-		policies: n.Policies[:len(n.Policies):len(n.Policies)], filters: n.Filters[:len(n.Filters):len(n.Filters)],
+		policies: slices.Clip(n.Policies), filters: slices.Clip(n.Filters),
 		former: make(map[string][]uint32, len(n.Policies)), formerly: make(map[string][]uint32, len(n.Filters)),
 	}
 	for id, name := range n.Policies[1:] {

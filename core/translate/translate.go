@@ -143,13 +143,16 @@ func (t *Translation) Counts() map[string]uint64 {
 func (t *Translation) Run(ctx context.Context) {
 	ticker := time.NewTicker(period)
 	defer ticker.Stop()
-	start := time.Now()
+	var start time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
-			t.step(time.Since(start))
+		case now := <-ticker.C:
+			if start.IsZero() {
+				start = now
+			}
+			t.step(now.Sub(start))
 		}
 	}
 }

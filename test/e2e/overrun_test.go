@@ -69,6 +69,12 @@ func TestRouterOverrun(t *testing.T) {
 	}
 	eventually(t, "the sessions are told of", func() bool { return with(opened, ends) == each && with(opened, lives) == each })
 
+	for _, one := range d.records(opened) {
+		if from, to := one.Observer.Ingress.Zone, one.Observer.Egress.Zone; one.Source.IP == loadClient && (from != "lan" || to != "wan") {
+			t.Errorf("a session from %q to %q", from, to)
+		}
+	}
+
 	d.signal(syscall.SIGSTOP)
 	eventually(t, "the daemon is stopped", func() bool { return stopped(t, d.cmd.Process.Pid) })
 	g.sent = 20 * loadPorts

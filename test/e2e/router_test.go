@@ -150,3 +150,24 @@ func closeReason(f flow) string {
 		return "unset"
 	}
 }
+
+// TestRouterZones leaves the log of the rules out: the router's routes alone tell the zones of a session, behind every translation.
+func TestRouterZones(t *testing.T) {
+	f := newFirewall(t)
+	d := startWith(f.network, strings.Replace(routerConfig, `["sessions", "rules", "packets"]`, `["sessions"]`, 1), "")
+	f.curl(f.LAN, "http://"+nettest.WANHost+"/")
+	f.curl(f.LAN, "http://["+nettest.WANHost6+"]/")
+	f.curl(f.LAN, "http://"+nettest.DMZHost+"/")
+	f.curl(f.WAN, "http://"+nettest.WANRouter+":8080/")
+	eventually(t, "the connections are closed", func() bool { return len(d.records(ended)) == 4 })
+	d.stop()
+	for _, r := range d.records(opened, ended) {
+		one := r.flow(t)
+		if from, to := zoneOf(one.client), zoneOf(serverOf(one)); r.Observer.Ingress.Zone != from || r.Observer.Egress.Zone != to {
+			t.Errorf("%s %s: from %q to %q, want %q and %q", r.Event.Action, one.key(), r.Observer.Ingress.Zone, r.Observer.Egress.Zone, from, to)
+		}
+		if r.Rule.Name != "" {
+			t.Errorf("%s has the rule %q, which nobody has told", one.key(), r.Rule.Name)
+		}
+	}
+}

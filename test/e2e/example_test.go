@@ -78,12 +78,17 @@ func TestRouterExample(t *testing.T) {
 	}
 	r.Run("sh", "-c", rest[1])
 
+	for _, line := range regexp.MustCompile(`(?m)^ +sudo (nft add .*)$`).FindAllStringSubmatch(readFile(t, "../../docs/sources.md"), -1) {
+		r.Run("sh", "-c", line[1]) // keeps connections on lo untracked
+	}
+
 	var out, errs logbuffer.Buffer
 	daemon := exec.Command(program, "run", "--config", "../../router.toml")
 	daemon.Stdout, daemon.Stderr = &out, &errs
 	before := subscribers(t, r.Host)
 	r.Start(daemon)
 	eventually(t, "the daemon listens", func() bool { return strings.Contains(errs.String(), "msg=running") && subscribers(t, r.Host) > before })
+	r.Run("curl", "--silent", "--fail", "http://127.0.0.1:9464/healthz")
 	f.curl(r.LAN, "http://"+nettest.WANHost+"/")
 	f.curl(r.WAN, "http://"+nettest.WANRouter+":8080/")
 	f.resolve(nettest.WANHost)
@@ -101,6 +106,9 @@ func TestRouterExample(t *testing.T) {
 		pattern = regexp.MustCompile(`\d+`).ReplaceAllString(strings.ReplaceAll(pattern, " ", ` +`), `\d+`)
 		printed := regexp.MustCompile(`(?m)^` + pattern + `$`)
 		eventually(t, "it prints "+pattern+"; so far\n"+out.String(), func() bool { return printed.MatchString(out.String()) })
+	}
+	if n := count(out.String(), "127.0.0.1"); n != 0 {
+		t.Errorf("%d lines about connections on lo", n)
 	}
 	if n := count(out.String(), " open ", "> "+nettest.WANHost+":80 "); n != 1 {
 		t.Errorf("one connection began %d times", n)

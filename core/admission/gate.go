@@ -90,9 +90,18 @@ func (g *Gate) Lane(ctx context.Context, i int) *Lane {
 	return l
 }
 
-// SetRates sets how many events each zone may make from here on. What a bucket has let through before counts. Safe for concurrent use.
+// SetRates sets how many events each zone may make from here on. Where a zone has used up its rate it may go on at the new one. Safe for
+// concurrent use with lanes; calls must not overlap.
 func (g *Gate) SetRates(o Options) error { return g.limiter.set(o.rates()) }
 
 // SetGeneration sets the generation stamped on every record from here on. It must know every name that an earlier one knows,
-// for the same id: events that were offered before may get it. Safe for concurrent use.
-func (g *Gate) SetGeneration(generation uint32) { g.generation.Store(generation) }
+// for the same id: events that were offered before may get it. One that is lower than the present one changes nothing. Safe for
+// concurrent use.
+func (g *Gate) SetGeneration(generation uint32) {
+	for {
+		now := g.generation.Load()
+		if generation <= now || g.generation.CompareAndSwap(now, generation) {
+			return
+		}
+	}
+}

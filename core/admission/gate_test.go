@@ -682,3 +682,20 @@ func TestP5LimiterLossOfSeveralLanes(t *testing.T) {
 		checkP1(t, r)
 	}
 }
+
+// The generation on records never goes back: what a later one knows may be in a record already.
+func TestGenerationGoesUp(t *testing.T) {
+	ring, err := replay.New(replay.Limits{Slots: 64, Telemetry: 16, PerKind: 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := New(Config{Lanes: 1, Generation: 1, Sinks: []Sink{{Name: "s", Ring: ring, Only: event.AllKinds}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.SetGeneration(3) // the feed has learned a name
+	g.SetGeneration(2) // a reload that was numbered before
+	if got := g.generation.Load(); got != 3 {
+		t.Errorf("generation %d", got)
+	}
+}

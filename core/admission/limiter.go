@@ -16,6 +16,7 @@ type Rate struct {
 type params struct {
 	interval  int64 // emission interval, rounded up: a bucket never lets through more than its rate; 0: no limit
 	tolerance int64 // interval × (burst − 1)
+	change    int64 // how often the rates were changed before
 }
 
 func (r Rate) params() (params, error) {
@@ -31,8 +32,9 @@ func (r Rate) params() (params, error) {
 
 // bucket is one theoretical arrival time, alone on its cache lines so that two zones never slow each other down.
 type bucket struct {
-	tat atomic.Int64
-	_   [120]byte
+	tat    atomic.Int64
+	change atomic.Int64 // of the rate that it was used with last
+	_      [112]byte
 }
 
 // allow decides on one event at now and moves the theoretical arrival time if it conforms. A refusal is one load and one
@@ -40,6 +42,9 @@ type bucket struct {
 func (b *bucket) allow(now int64, p params) bool {
 	if p.interval == 0 {
 		return true
+	}
+	if change := b.change.Load(); change != p.change && b.change.CompareAndSwap(change, p.change) {
+		b.forgive(now + p.tolerance)
 	}
 	for {
 		tat := b.tat.Load()
@@ -52,12 +57,24 @@ func (b *bucket) allow(now int64, p params) bool {
 	}
 }
 
+// forgive moves the theoretical arrival time back to what a new rate allows at most: what was let through at the old rate must not
+// keep the bucket closed for as long as that would have.
+func (b *bucket) forgive(latest int64) {
+	for {
+		tat := b.tat.Load()
+		if tat <= latest || b.tat.CompareAndSwap(tat, latest) {
+			return
+		}
+	}
+}
+
 // limiter holds one bucket per (class, zone), and per class one more for every zone it was not told of. Zones are
 // addressed by slot, not by id: [limiter.slot] translates. It is safe for concurrent use.
 type limiter struct {
 	slotOf  []uint16 // by zone id; 0 is the slot of unknown zones
 	zones   int      // slots in use
 	classes atomic.Pointer[[]params]
+	changes int64    // calls of set
 	buckets []bucket // class × zones + slot
 }
 
@@ -84,7 +101,7 @@ func newLimiter(rates []Rate, zones []uint16) (*limiter, error) {
 	return t, t.set(rates)
 }
 
-// set sets the rate of each class. What a bucket has let through counts on.
+// set sets the rate of each class. A bucket that was full is full. Calls must not overlap.
 func (t *limiter) set(rates []Rate) error {
 	classes := make([]params, len(rates))
 	for i, r := range rates {
@@ -92,7 +109,9 @@ func (t *limiter) set(rates []Rate) error {
 		if classes[i], err = r.params(); err != nil {
 			return err
 		}
+		classes[i].change = t.changes
 	}
+	t.changes++
 	t.classes.Store(&classes)
 	return nil
 }

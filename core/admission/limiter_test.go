@@ -142,3 +142,42 @@ func TestNoLimit(t *testing.T) {
 		}
 	}
 }
+
+// TestRaisedRate: a higher rate lets events through at once, whatever the former rate owes.
+func TestRaisedRate(t *testing.T) {
+	tab := one(t, Rate{PerSecond: 10, Burst: 1000})
+	now := int64(1e18)
+	for tab.allow(0, 1, now) {
+	}
+	if err := tab.set([]Rate{{PerSecond: 1000, Burst: 1000}}); err != nil {
+		t.Fatal(err)
+	}
+	now += 2e9 // 2000 events at the new rate
+	if !tab.allow(0, 1, now) {
+		for !tab.allow(0, 1, now) {
+			now += 1e9
+		}
+		t.Errorf("nothing is let through for %d s after the change", (now-int64(1e18))/1e9)
+	}
+}
+
+// TestLoweredRate closes a bucket for no longer than its new rate would, and lets through no more than that afterwards.
+func TestLoweredRate(t *testing.T) {
+	tab := one(t, Rate{PerSecond: 1000, Burst: 1000})
+	now := int64(1e18)
+	for tab.allow(0, 1, now) {
+	}
+	if err := tab.set([]Rate{{PerSecond: 10, Burst: 2}}); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for range 1000 {
+		now += 10e6
+		if tab.allow(0, 1, now) {
+			n++
+		}
+	}
+	if n < 99 || n > 102 {
+		t.Errorf("%d events in ten seconds at 10/s, burst 2", n)
+	}
+}

@@ -45,7 +45,7 @@ func passes(tb testing.TB) (events int, pass func()) {
 		rules.batch = append(rules.batch, source.Event{What: source.Accepted, Flow: s.Flow, Rule: rule, In: lan0, Out: wan0})
 	}
 	r := newRig(tb, roomy, noLimit, sessions, rules)
-	r.lane = r.gate.Lane(tb.Context(), 0)
+	r.begin()
 	return len(sessions.batch) + len(rules.batch), func() {
 		if _, err := r.pass(); err != nil {
 			tb.Fatal(err)

@@ -1,6 +1,8 @@
 package feed
 
 import (
+	"math"
+
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/source"
@@ -39,9 +41,11 @@ func (f *Feed) began(e *source.Event) {
 		kept = &f.nothing
 	}
 	*kept = source.Kept{
-		InZone: e.Zone, OutZone: f.Zones.ByPrefix(&e.Reply.Src, e.Reply.Family), App: f.Apps.Service(e.Flow.Proto, e.Flow.DstPort),
+		Carried: true, Silent: e.Silent, InZone: e.Zone, OutZone: f.Zones.ByPrefix(&e.Reply.Src, e.Reply.Family), App: f.Apps.Service(e.Flow.Proto, e.Flow.DstPort),
 	}
-	f.join(kept, e)
+	if !e.Silent { // else its rule has logged before it could be read; one that waits is for the session's second beginning
+		f.join(kept, e, math.MaxInt64)
+	}
 	if kept.InZone == zone.Unknown {
 		kept.InZone = f.Zones.ByPrefix(&e.Flow.Src, e.Flow.Family)
 	}
@@ -62,12 +66,20 @@ func (f *Feed) began(e *source.Event) {
 	kept.Waits = uint16(len(f.openings))
 }
 
-// join takes over what the rule that has let a session through tells of it.
-func (f *Feed) join(kept *source.Kept, e *source.Event) {
+// joinLate is join for a session that was told of before its rule. One that began before its source was opened has none, and a packet
+// that was let through later than a rule waits begins another session of the same addresses and ports.
+func (f *Feed) joinLate(kept *source.Kept, e *source.Event) {
+	if kept.Policy == 0 && !kept.Silent {
+		f.join(kept, e, e.Created+joinFor)
+	}
+}
+
+// join takes over what the rule that has let a session through tells of it. The packet was let through at that Unix time or before.
+func (f *Feed) join(kept *source.Kept, e *source.Event, until int64) {
 	if f.joins == nil {
 		return
 	}
-	entry := f.joins.take(e, f.now)
+	entry := f.joins.take(e, f.now, until)
 	if entry == nil {
 		return
 	}
@@ -90,9 +102,7 @@ func (f *Feed) answered(e *source.Event) {
 	if e.Kept == nil {
 		return
 	}
-	if e.Kept.Policy == 0 {
-		f.join(e.Kept, e)
-	}
+	f.joinLate(e.Kept, e)
 	switch {
 	case e.Kept.Owed:
 		f.opened(e, e.Kept)
@@ -114,18 +124,20 @@ func (f *Feed) opened(e *source.Event, kept *source.Kept) {
 	}
 }
 
-// ended offers the close record of a session. An open record that is still owed is refused for good.
+// ended offers the close record of a session. An open record that is still owed is offered before it if the session was answered, else
+// refused for good.
 func (f *Feed) ended(e *source.Event) {
 	kept := e.Kept
 	if kept == nil {
 		return
 	}
-	if kept.Policy == 0 {
-		f.join(kept, e)
-	}
+	f.joinLate(kept, e)
 	kept.Ended = true
 	slot := f.lane.Slot(kept.InZone)
-	if kept.Owed {
+	switch {
+	case kept.Owed && e.Answered:
+		f.opened(e, kept)
+	case kept.Owed:
 		kept.Owed = false
 		f.lane.Refuse(event.SessionOpen, slot, f.now)
 	}

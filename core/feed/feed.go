@@ -112,9 +112,8 @@ func New(c Config) (*Feed, error) {
 // Run carries events until every stream has ended (nil), one fails (its error) or ctx ends (nil). It announces every loss before
 // it returns.
 func (f *Feed) Run(ctx context.Context) error {
-	f.lane = f.Gate.Lane(ctx, f.Lane)
-	var err error
-	if f.waiter, err = newWaiter(ctx, f.Streams); err != nil {
+	err := f.begin(ctx)
+	if err != nil {
 		return err
 	}
 	paused, woken := false, false
@@ -136,6 +135,13 @@ func (f *Feed) Run(ctx context.Context) error {
 	if errors.Is(err, io.EOF) || ctx.Err() != nil {
 		return nil
 	}
+	return err
+}
+
+// begin prepares the first pass.
+func (f *Feed) begin(ctx context.Context) (err error) {
+	f.lane = f.Gate.Lane(ctx, f.Lane)
+	f.waiter, err = newWaiter(ctx, f.Streams)
 	return err
 }
 
@@ -170,7 +176,9 @@ func (f *Feed) read(r *reader) {
 		r.batch.N = 0
 		return
 	}
-	r.again, r.err = r.Read(r.batch, f.now, f.wall)
+	if r.again, r.err = r.Read(r.batch, f.now, f.wall); r.err != nil {
+		f.waiter.forgetFD(r.FD())
+	}
 }
 
 // next returns what [Feed.pass] returns.

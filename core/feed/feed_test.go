@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -186,16 +187,16 @@ func TestJoinsAreBounded(t *testing.T) {
 	if lost != 10 || len(j.byFlow) != maxJoins {
 		t.Errorf("%d lost, %d kept; want 10, %d", lost, len(j.byFlow), maxJoins)
 	}
-	if j.take(session(9), 2) != nil {
+	if j.take(session(9), 2, math.MaxInt64) != nil {
 		t.Error("what made room is joined")
 	}
-	if e := j.take(session(10), 2); e == nil || e.flow != flow(10) {
+	if e := j.take(session(10), 2, math.MaxInt64); e == nil || e.flow != flow(10) {
 		t.Errorf("the oldest that is left is %v", e)
 	}
-	if j.take(session(10), 2) != nil {
+	if j.take(session(10), 2, math.MaxInt64) != nil {
 		t.Error("a rule is joined twice")
 	}
-	if j.take(session(11), 1+joinFor) != nil {
+	if j.take(session(11), 1+joinFor, math.MaxInt64) != nil {
 		t.Error("a rule of a former time is joined")
 	}
 	for i := range maxJoins {
@@ -435,7 +436,7 @@ func TestNext(t *testing.T) {
 	a.end, a.again = nil, 300*time.Millisecond
 	b.end, b.again = nil, -1
 	r := newRig(t, roomy, noLimit, a, b)
-	r.lane = r.gate.Lane(t.Context(), 0)
+	r.begin()
 	if wait, err := r.pass(); wait != 300*time.Millisecond || err != nil {
 		t.Errorf("waits %v, %v", wait, err)
 	}
@@ -524,6 +525,55 @@ func TestP1P5Random(t *testing.T) {
 				t.Fatalf("seed %d, %v: %d offered, %d admitted, %d queued, %d over budget; %d told, %d lost", seed, k,
 					led.Offered[k], led.Admitted[k], sink.Queued[k], sink.OverBudget[k], told[k], lost[k])
 			}
+		}
+	}
+}
+
+// A session whose open record is owed, and of which only its end says that it was answered, is told of.
+func TestP3AnsweredAtItsEnd(t *testing.T) {
+	kept := make([]source.Kept, 2)
+	first, second := masqueraded(&kept[0]), masqueraded(&kept[1])
+	first.Flow.SrcPort, second.Session = 1, 78
+	r := newRig(t, roomy, admission.Rate{PerSecond: 1, Burst: 1},
+		&keeper{script: newScript(t, []source.Event{first, second}, []source.Event{as(second, source.Ended)})})
+	opens := 0
+	for _, rec := range r.run() {
+		if rec.Kind() == event.SessionOpen && rec.SessionID() == 78 {
+			opens++
+		}
+	}
+	if opens != 1 {
+		t.Errorf("%d open records of an answered session", opens)
+	}
+}
+
+// The rule of a packet that begins a session anew is that of the new session, not of the one of the same tuple that ended just before.
+func TestJoinOfReusedTuple(t *testing.T) {
+	kept := make([]source.Kept, 2)
+	old := masqueraded(&kept[0])
+	old.Silent = true
+	renewed := masqueraded(&kept[1])
+	renewed.Session = 78
+	rule := source.Event{What: source.Accepted, Action: event.ActionPermit, Flow: old.Flow, In: lan0, Out: wan0, Rule: &source.Rule{Name: "web"}, Time: begin}
+	sessions := &keeper{script: newScript(t, []source.Event{old}, []source.Event{as(old, source.Ended), renewed})}
+	rules := newScript(t)
+	rules.onRead = func(n int) {
+		if n == 2 {
+			rules.batches = [][]source.Event{{rule}}
+		}
+	}
+	rules.end = nil
+	rules.again = -1
+	r := newRig(t, roomy, noLimit, sessions, rules)
+	r.begin()
+	for range 3 {
+		if _, err := r.pass(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, rec := range r.records() {
+		if rec.Kind() == event.SessionOpen && rec.Policy() == 0 || rec.Kind() == event.SessionClose && rec.Policy() != 0 {
+			t.Error("the rule is that of the session before")
 		}
 	}
 }

@@ -26,6 +26,7 @@ type joinEntry struct {
 	flow    packet.Tuple
 	rule    *source.Rule // nil: taken
 	in, out uint32       // the kernel's numbers of the interfaces
+	packet  int64        // when it was let through, Unix time
 	at      int64        // on the feed's clock
 }
 
@@ -35,46 +36,47 @@ func newJoins() *joins { return &joins{byFlow: make(map[packet.Tuple]uint32, max
 // for it.
 func (j *joins) put(e *source.Event, now int64) (lost bool) {
 	slot := &j.ring[j.next%maxJoins]
-	if slot.rule != nil && j.byFlow[slot.flow] == j.next-maxJoins {
+	if i, waits := j.byFlow[slot.flow]; waits && slot.rule != nil && i == j.next-maxJoins {
 		delete(j.byFlow, slot.flow)
 		lost = now-slot.at < joinFor
 	}
 	flow := joinKey(e.Flow)
-	*slot = joinEntry{flow: flow, rule: e.Rule, in: e.In, out: e.Out, at: now}
+	*slot = joinEntry{flow: flow, rule: e.Rule, in: e.In, out: e.Out, packet: e.Time, at: now}
 	j.byFlow[flow] = j.next
 	j.next++
 	return lost
 }
 
-// take returns the entry of the rule that has let the first packet of a session through, nil if none is known, and forgets it.
+// take returns the entry of the rule that has let the first packet of a session through, until that Unix time, nil if none is known,
+// and forgets it.
 //
 // The rule has seen the packet before a translation of the source, but for rules behind it, and after a translation of the
 // destination, but for rules before it.
-func (j *joins) take(e *source.Event, now int64) *joinEntry {
+func (j *joins) take(e *source.Event, now, until int64) *joinEntry {
 	behind := e.Reply.Reverse() // what the server receives
 	between := e.Flow
 	between.Dst, between.DstPort = behind.Dst, behind.DstPort
-	if entry := j.takeFlow(joinKey(between), now); entry != nil {
+	if entry := j.takeFlow(joinKey(between), now, until); entry != nil {
 		return entry
 	}
 	if between != e.Flow {
-		if entry := j.takeFlow(joinKey(e.Flow), now); entry != nil {
+		if entry := j.takeFlow(joinKey(e.Flow), now, until); entry != nil {
 			return entry
 		}
 	}
 	if between != behind {
-		return j.takeFlow(joinKey(behind), now)
+		return j.takeFlow(joinKey(behind), now, until)
 	}
 	return nil
 }
 
-func (j *joins) takeFlow(flow packet.Tuple, now int64) *joinEntry {
+func (j *joins) takeFlow(flow packet.Tuple, now, until int64) *joinEntry {
 	i, ok := j.byFlow[flow]
-	if !ok {
+	entry := &j.ring[i%maxJoins]
+	if !ok || entry.packet > until {
 		return nil
 	}
 	delete(j.byFlow, flow)
-	entry := &j.ring[i%maxJoins]
 	if now-entry.at >= joinFor {
 		return nil
 	}

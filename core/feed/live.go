@@ -18,6 +18,9 @@ func (f *Feed) Sessions() iter.Seq[*event.Record] {
 				return
 			}
 			r.lister.Sessions(func(e *source.Event) bool {
+				if !e.Kept.Carried {
+					return true // it was read, and its record is still to come
+				}
 				open := sessionEvent(event.SessionOpen, e, e.Kept)
 				open.Time = e.Created
 				open.Encode(&rec)

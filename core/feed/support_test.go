@@ -153,6 +153,19 @@ func newRig(t testing.TB, limits replay.Limits, unanswered admission.Rate, strea
 	return r
 }
 
+// begin prepares passes of the test's own.
+func (r *rig) begin() {
+	r.t.Helper()
+	if err := r.Feed.begin(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() {
+		if err := r.waiter.close(); err != nil {
+			r.t.Error(err)
+		}
+	})
+}
+
 // run runs the feed until its streams have ended, and returns the records that are in the ring.
 func (r *rig) run() []event.Record {
 	r.t.Helper()

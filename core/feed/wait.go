@@ -46,6 +46,15 @@ func (w *waiter) wait(timeout time.Duration, paused bool) (woken bool, err error
 	return n > 0, nil
 }
 
+// forgetFD waits no longer for the descriptor of a stream that has ended.
+func (w *waiter) forgetFD(fd int) {
+	for i := range w.polled[1:] {
+		if w.polled[1+i].Fd == int32(fd) {
+			w.polled[1+i].Fd = -1
+		}
+	}
+}
+
 // interrupt ends the wait, and every later one.
 func (w *waiter) interrupt() {
 	w.mu.Lock()

@@ -101,7 +101,7 @@ func TestFeed(t *testing.T) {
 	r := newRig(t, true)
 	r.events = newFakeEvents(t)
 	flow := packet.Tuple{Proto: packet.ProtoUDP, Family: packet.IPv4, Src: packet.Addr{10, 0, 0, 1}, Dst: packet.Addr{192, 0, 2, 1}, SrcPort: 1, DstPort: 2}
-	live := source.Event{What: source.Began, Flow: flow, Reply: flow.Reverse(), Session: 4, Created: 1e18, Kept: new(source.Kept)}
+	live := source.Event{What: source.Began, Flow: flow, Reply: flow.Reverse(), Session: 4, Created: 1e18, Kept: &source.Kept{Carried: true}}
 	r.events.live = []source.Event{live}
 	for i := range 20 {
 		r.events.next <- source.Event{What: source.Denied, Flow: flow, Rule: &source.Rule{Name: fmt.Sprintf("rule-%d", i)}}

@@ -303,3 +303,39 @@ func TestP1P13ReloadUnderLoad(t *testing.T) {
 		t.Errorf("configuration %+v", c)
 	}
 }
+
+// A session that a sink lists has the name of its policy, also one of a later configuration.
+func TestReloadListedSessions(t *testing.T) {
+	const flows = 10
+	q := &fakeQueue{flows: flows, stuck: make(chan struct{})}
+	r := &reloads{rig: newRig(t, true, q)}
+	r.sinks["good"] = deliverAll
+	pl, err := r.plan(reloadable).Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- pl.Run(ctx) }()
+	if err := pl.Reload(r.plan(change(t, reloadable, `policies = ["c"]`, `policies = ["new"]`))); err != nil {
+		t.Fatal(err)
+	}
+	close(q.stuck)
+	for pl.Ledger().Packets.Received < flows {
+		runtime.Gosched()
+	}
+	n := 0
+	for rec := range pl.liveSessions() {
+		n++
+		if name := pl.names.names(rec.Generation).Policy(rec.Policy()); name != "new" {
+			t.Fatalf("policy %d of generation %d is %q", rec.Policy(), rec.Generation, name)
+		}
+	}
+	if n != flows {
+		t.Errorf("%d sessions", n)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}

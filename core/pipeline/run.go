@@ -23,7 +23,7 @@ import (
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// generation numbers the configuration. There is one as long as the daemon runs.
+// generation is the first generation of names, see [nameBook].
 const generation = 1
 
 // grace is how long Run of a sink may take to return after its context has ended.
@@ -202,7 +202,7 @@ func (pl *Pipeline) liveSessions() iter.Seq[*event.Record] {
 				continue
 			}
 			worker.EncodeLive(s, offset, &rec)
-			rec.Generation = generation
+			rec.Generation = pl.names.latest()
 			if !yield(&rec) {
 				return
 			}
@@ -210,9 +210,8 @@ func (pl *Pipeline) liveSessions() iter.Seq[*event.Record] {
 		if pl.feed == nil {
 			return
 		}
-		latest := pl.names.latest() // it knows the names of all sessions, and a sink sends fewer sets of names for one generation
 		for rec := range pl.feed.Sessions() {
-			rec.Generation = latest
+			rec.Generation = pl.names.latest()
 			if !yield(rec) {
 				return
 			}

@@ -138,6 +138,6 @@ type Kept struct {
 	App             uint16
 	// Waits is which of the open records that wait for their way to the rings is that of the session, from 1; 0 = none.
 	Waits uint16
-	// Owed says that the record of its beginning is owed.
-	Owed, Ended bool
+	// Carried says that the feed has carried its beginning, Silent that it is not told of, Owed that the record of it is owed.
+	Carried, Silent, Owed, Ended bool
 }

@@ -56,11 +56,12 @@ func tryBindQueue(index, queue, frameSize int, l *layout, flags uint16) (*bindin
 
 	xdp.DefaultSocketFlags = flags
 	socket, err := xdp.NewSocket(index, queue, &xdp.SocketOptions{
-		NumFrames:              l.frames,
+		NumFrames:              l.frames + l.transmitFrames,
 		FrameSize:              frameSize,
 		FillRingNumDescs:       l.frames,
 		CompletionRingNumDescs: l.completionFrames,
 		RxRingNumDescs:         l.frames,
+		TxRingNumDescs:         l.transmitFrames,
 	})
 	if err != nil {
 		return nil, errors.Join(bindError(err), unmapOrphans(l))
@@ -87,7 +88,7 @@ func (b *binding) close() error {
 
 // umem returns all packet buffers of the socket.
 func (b *binding) umem(frameSize int) []byte {
-	return b.socket.GetFrame(xdp.Desc{Len: uint32(b.layout.frames * frameSize)})
+	return b.socket.GetFrame(xdp.Desc{Len: uint32((b.layout.frames + b.layout.transmitFrames) * frameSize)})
 }
 
 // bindError types an error of asavie/xdp, which keeps only the text of the system's error.

@@ -35,7 +35,7 @@ type Config struct {
 	Interface string // name
 	Attach    Mode
 
-	// Frames is the number of packet buffers per queue, a power of two from 64 to 65,536; default 4,096. It is how many
+	// Frames is the number of packet buffers per queue, and of those to send from, a power of two from 64 to 65,536; default 4,096. It is how many
 	// packets may arrive while the reader does something else: 4,096 at 3 million packets/s are 1.4 ms.
 	Frames int
 	// FrameSize is the size of one buffer in bytes, 2,048 or 4,096. 256 bytes of it belong to the kernel; a longer
@@ -46,6 +46,12 @@ type Config struct {
 	// two VLAN tags. A port is looked for in the first fragment of a packet only. While there is any pass port, IPv6
 	// neighbour discovery stays with the kernel too: without it nothing could connect to the port.
 	PassPorts []uint16
+
+	// Bridge takes every frame from the kernel, whatever is in it, but those of PassTypes, and opens the transmit side of the
+	// sockets: see [Socket.Transmit].
+	Bridge bool
+	// PassTypes are the Ethernet types, of the outermost header, that stay with the kernel of a bridge.
+	PassTypes []uint16
 
 	// Promiscuous lets the interface receive what is addressed to other stations. It is undone when the interface is
 	// closed or the process ends.
@@ -113,6 +119,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	return c, nil
 }
+
+// MaxMTU returns the largest MTU whose packets fit packet buffers of a size, with two VLAN tags.
+func MaxMTU(frameSize int) int { return frameSize - headroom - linkOverhead }
 
 // FrameSizeFor returns the frame size that [Open] chooses for an MTU.
 func FrameSizeFor(mtu int) int {

@@ -1,4 +1,4 @@
-// Package xsk receives packets through AF_XDP sockets: all receive queues of one network interface, or none.
+// Package xsk receives and sends packets through AF_XDP sockets: all receive queues of one network interface, or none.
 //
 // # What happens to packets
 //
@@ -8,6 +8,10 @@
 // neither IPv4 nor IPv6 (ARP, LLDP), the destination ports of [Config.PassPorts], and the packets of a queue that has
 // no socket. Nothing is transmitted.
 //
+// With [Config.Bridge] it takes every frame but those of [Config.PassTypes], and [Socket.Transmit] sends: copies of frames, in
+// packet buffers of the sending socket. Frames of one socket can so be sent by another, of another interface, without the two
+// having to share memory.
+//
 // # Life
 //
 // [Open] attaches the program, which at first passes everything, then opens one socket per queue and puts it into the
@@ -15,7 +19,7 @@
 // bpf_link: when the process ends, however it ends, the kernel takes the program off the interface.
 //
 // One goroutine reads one [Socket]: [Socket.Wait], [Socket.Receive], [Socket.Release], again. Everything else may be
-// called from anywhere. One goroutine per interface watches the link; none is started per call.
+// called from anywhere: so may [Socket.Transmit], which takes a lock for a batch. One goroutine per interface watches the link; none is started per call.
 //
 // # What asavie/xdp does
 //
@@ -27,13 +31,13 @@
 //   - It returns the text of a system error instead of the error; bindError types it by that text.
 //   - It never unmaps the rings, neither at a close nor after a failed open, and a mapping keeps the queue busy; leftover.go finds
 //     the mappings in /proc/self/maps and unmaps them.
-//   - Its rings are accessed without atomic operations and do not know need_wakeup; rings.go maps the fill and receive rings once
-//     more and is the only code that touches them. The completion ring is there because the kernel demands one.
+//   - Its rings are accessed without atomic operations and do not know need_wakeup; rings.go maps the rings once
+//     more and is the only code that touches them. A socket that only receives has a completion ring because the kernel demands one.
 //   - Its XDP program is not used: ours is bpf/tap.c, loaded by code that bpf2go generates from it (program.go, `go generate`).
 //
 // The addresses and layouts of the kernel's AF_XDP interface never leave this package, and it imports no other package of the
 // project.
 //
 // It needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF, a limit of locked memory (or CAP_IPC_LOCK) that covers
-// Frames × FrameSize for each queue, and Linux 5.9.
+// Frames × FrameSize for each queue, twice that for a bridge, and Linux 5.9.
 package xsk

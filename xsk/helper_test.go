@@ -145,6 +145,13 @@ func sum(t testing.TB, i *Interface) Stats {
 		total.RxInvalidDescs += one.RxInvalidDescs
 		total.RxRingFull += one.RxRingFull
 		total.FillRingEmpty += one.FillRingEmpty
+		total.Transmit.Sent += one.Transmit.Sent
+		total.Transmit.NoRoom += one.Transmit.NoRoom
+		total.Transmit.TooLong += one.Transmit.TooLong
+		total.Transmit.Down += one.Transmit.Down
+		total.Transmit.Wakeups += one.Transmit.Wakeups
+		total.Transmit.Unsent += one.Transmit.Unsent
+		total.Transmit.InvalidDescs += one.Transmit.InvalidDescs
 	}
 	return total
 }

@@ -29,8 +29,8 @@ type Interface struct {
 	closeErr error
 }
 
-// Open opens all receive queues of an interface, or none. From then on the interface's IPv4 and IPv6 packets belong to
-// the caller: see the package comment.
+// Open opens all receive queues of an interface, or none. From then on the interface's packets, of a tap only those of IPv4 and
+// IPv6, belong to the caller: see the package comment.
 //
 // It works on the network namespace of the calling thread, and what it opens stays there. An interface that is down is
 // opened; its packets come when it is up. The errors of this package say why an interface is refused; a program that is
@@ -67,7 +67,7 @@ func (i *Interface) open(config Config) error {
 	}
 	// A driver may change its number of queues when a program is attached, within what the interface was made for.
 	most := max(found.Attrs().NumRxQueues, watch.current().Queues)
-	if i.program, err = loadProgram(most, config.PassPorts); err != nil {
+	if i.program, err = loadProgram(most, config); err != nil {
 		return err
 	}
 	if err := i.attach(config); err != nil {
@@ -87,9 +87,7 @@ func (i *Interface) open(config Config) error {
 	if i.frameSize == 0 {
 		i.frameSize = FrameSizeFor(link.MTU)
 	}
-	if err := i.openSockets(link, &layout{
-		offsets: offsets, frames: config.Frames, completionFrames: completionFrames,
-	}); err != nil {
+	if err := i.openSockets(link, layoutFor(offsets, config.Frames, config.Bridge)); err != nil {
 		return err
 	}
 	i.noteSettings(config, link)
@@ -141,7 +139,7 @@ func (i *Interface) openSockets(link Link, l *layout) error {
 		flags |= unix.XDP_COPY // the driver would fill buffers that no program hands over
 	}
 	for queue := range link.Queues {
-		s, err := openSocket(link.Index, queue, i.frameSize, l, flags, &i.shared)
+		s, err := openSocket(link.Index, queue, i.frameSize, l, flags, &i.shared, i.watch)
 		if err != nil {
 			return err
 		}
@@ -155,7 +153,7 @@ func (i *Interface) openSockets(link Link, l *layout) error {
 	return nil
 }
 
-// noteSettings tells of settings of the interface that spoil what a tap sees.
+// noteSettings tells of settings of the interface that spoil what is seen.
 func (i *Interface) noteSettings(config Config, link Link) {
 	if i.mode == Native && !i.ZeroCopy() {
 		i.note("copy mode: the driver has no zero-copy AF_XDP")
@@ -165,11 +163,15 @@ func (i *Interface) noteSettings(config Config, link Link) {
 		i.note("offloads are unknown: %v", err)
 	}
 	const merged = "packets arrive merged, and what is then too long is dropped"
+	stripped := "the driver may strip VLAN tags, and the VLAN is then unknown"
+	if config.Bridge {
+		stripped = "the driver may strip VLAN tags, and packets then leave the bridge without them"
+	}
 	for _, offload := range []struct {
 		feature, short, effect string
 		harmful                bool // in this mode
 	}{
-		{"rx-vlan-hw-parse", "rxvlan", "the driver may strip VLAN tags, and the VLAN is then unknown", true},
+		{"rx-vlan-hw-parse", "rxvlan", stripped, true},
 		{"rx-gro", "gro", merged, i.mode == Generic}, // in native mode it comes after us
 		{"rx-gro-hw", "rx-gro-hw", merged, true},
 		{"rx-lro", "lro", merged, true},

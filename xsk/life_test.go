@@ -155,7 +155,7 @@ func TestAttachRace(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = second.Close() })
-	if second.program, err = loadProgram(1, nil); err != nil {
+	if second.program, err = loadProgram(1, Config{}); err != nil {
 		t.Fatal(err)
 	}
 	tap.Do(func() { err = second.attach(Config{Interface: "tap"}) })

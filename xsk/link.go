@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,6 +40,10 @@ type linkWatch struct {
 
 	mu   sync.Mutex
 	link Link
+
+	// Of link, for those who ask for each batch.
+	up  atomic.Bool
+	mtu atomic.Int64
 }
 
 // openLinkWatch finds an interface and subscribes to what happens to it. Until start, its
@@ -70,7 +75,8 @@ func (w *linkWatch) open(name string) (found netlink.Link, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("look up %s: %w", name, err)
 	}
-	w.link = w.describe(found)
+	w.set(func(l *Link) { *l = w.describe(found) })
+	<-w.changes // nobody waits for the first
 	return found, nil
 }
 
@@ -155,6 +161,8 @@ func (w *linkWatch) set(change func(*Link)) {
 	w.mu.Lock()
 	before := w.link
 	change(&w.link)
+	w.up.Store(w.link.Up)
+	w.mtu.Store(int64(w.link.MTU))
 	changed := w.link != before
 	w.mu.Unlock()
 	if !changed {

@@ -21,6 +21,7 @@ type Counters struct {
 	PassPort      uint64 `json:"pass_port"`      // to the kernel: a pass port
 	PassNeighbour uint64 `json:"pass_neighbour"` // to the kernel: IPv6 neighbour discovery, while there are pass ports
 	PassNoSocket  uint64 `json:"pass_no_socket"` // to the kernel: nobody reads the queue, as while the interface is opened and closed
+	PassType      uint64 `json:"pass_type"`      // to the kernel, in a bridge: a pass type
 }
 
 // program is our XDP program, loaded, and on an interface from attach to detach.
@@ -30,21 +31,14 @@ type program struct {
 }
 
 // loadProgram loads the program for an interface with at most this many queues.
-func loadProgram(queues int, passPorts []uint16) (*program, error) {
+func loadProgram(queues int, config Config) (*program, error) {
 	spec, err := loadTap()
 	if err != nil {
 		return nil, fmt.Errorf("read the XDP program: %w", err)
 	}
 	spec.Maps[tapMapSockets].MaxEntries = uint32(queues)
-	if len(passPorts) > 0 {
-		var ports [1 << 16 / 64]uint64
-		for _, port := range passPorts {
-			ports[port/64] |= 1 << (port % 64)
-		}
-		err := errors.Join(spec.Variables[tapVarHavePassPorts].Set(uint8(1)), spec.Variables[tapVarPassPorts].Set(ports))
-		if err != nil {
-			return nil, fmt.Errorf("set the pass ports: %w", err)
-		}
+	if err := setVariables(spec, config); err != nil {
+		return nil, err
 	}
 	p := &program{}
 	if err := spec.LoadAndAssign(&p.objects, nil); err != nil {
@@ -54,6 +48,29 @@ func loadProgram(queues int, passPorts []uint16) (*program, error) {
 		return nil, fmt.Errorf("load the XDP program: %w", explain(err))
 	}
 	return p, nil
+}
+
+// setVariables sets what the program is to take.
+func setVariables(spec *ebpf.CollectionSpec, config Config) error {
+	var err error
+	if len(config.PassPorts) > 0 {
+		err = errors.Join(spec.Variables[tapVarHavePassPorts].Set(uint8(1)), spec.Variables[tapVarPassPorts].Set(bitmap(config.PassPorts)))
+	}
+	if config.Bridge {
+		err = errors.Join(err, spec.Variables[tapVarBridge].Set(uint8(1)), spec.Variables[tapVarPassTypes].Set(bitmap(config.PassTypes)))
+	}
+	if err != nil {
+		return fmt.Errorf("set the variables of the XDP program: %w", err)
+	}
+	return nil
+}
+
+// bitmap returns a set of numbers as the program has it.
+func bitmap(numbers []uint16) (set [1 << 16 / 64]uint64) {
+	for _, n := range numbers {
+		set[n/64] |= 1 << (n % 64)
+	}
+	return set
 }
 
 // attach puts the program on an interface, in native or generic mode. Another program there is left alone, and the error
@@ -95,6 +112,7 @@ func (p *program) counters() (Counters, error) {
 		{tapCausePASS_PORT, &c.PassPort},
 		{tapCausePASS_NEIGHBOUR, &c.PassNeighbour},
 		{tapCausePASS_NO_SOCKET, &c.PassNoSocket},
+		{tapCausePASS_TYPE, &c.PassType},
 	} {
 		if err := p.objects.Counters.Lookup(counter.cause, &perCPU); err != nil {
 			return c, fmt.Errorf("read the counters of the XDP program: %w", err)

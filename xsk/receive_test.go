@@ -156,7 +156,7 @@ func TestPass(t *testing.T) {
 
 func TestPassWithoutSocket(t *testing.T) {
 	sender, tap := cable(t, 1)
-	p, err := loadProgram(1, nil)
+	p, err := loadProgram(1, Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,17 @@ import (
 type layout struct {
 	offsets          unix.XDPMmapOffsets
 	frames           int // entries of the fill ring and the receive ring
+	transmitFrames   int // entries of the transmit ring; 0 = there is none
 	completionFrames int // entries of the completion ring, which a socket must have also if it only receives
+}
+
+// layoutFor returns the layout for a number of packet buffers to receive into; a bridge has as many to send from.
+func layoutFor(offsets unix.XDPMmapOffsets, frames int, bridge bool) *layout {
+	l := &layout{offsets: offsets, frames: frames, completionFrames: completionFrames}
+	if bridge {
+		l.transmitFrames, l.completionFrames = frames, frames
+	}
+	return l
 }
 
 const (
@@ -31,11 +41,17 @@ func (l *layout) completionLength() int {
 }
 func (l *layout) receiveLength() int { return int(l.offsets.Rx.Desc) + l.frames*descriptorSize }
 
+func (l *layout) transmitLength() int {
+	return int(l.offsets.Tx.Desc) + l.transmitFrames*descriptorSize
+}
+
 // lengthAt returns the length of the ring that is mapped at a page offset.
 func (l *layout) lengthAt(pageOffset uint64) (length int, ok bool) {
 	switch pageOffset {
 	case unix.XDP_PGOFF_RX_RING:
 		return l.receiveLength(), true
+	case unix.XDP_PGOFF_TX_RING:
+		return l.transmitLength(), true
 	case unix.XDP_UMEM_PGOFF_FILL_RING:
 		return l.fillLength(), true
 	case unix.XDP_UMEM_PGOFF_COMPLETION_RING:
@@ -147,6 +163,91 @@ func (r *receiveRing) at(i int) unix.XDPDesc { return r.descriptors[(r.next+uint
 func (r *receiveRing) consume(n int) {
 	r.next += uint32(n)
 	r.consumer.Store(r.next)
+}
+
+// transmitRing gives packets to the kernel: we produce.
+type transmitRing struct {
+	memory      []byte
+	producer    *atomic.Uint32
+	consumer    *atomic.Uint32
+	flags       *atomic.Uint32
+	descriptors []unix.XDPDesc
+	mask        uint32
+	next        uint32 // our copy of the producer index, and what put has added
+}
+
+func mapTransmitRing(fd int, l *layout) (transmitRing, error) {
+	memory, err := unix.Mmap(fd, unix.XDP_PGOFF_TX_RING, l.transmitLength(),
+		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
+	if err != nil {
+		return transmitRing{}, fmt.Errorf("map the transmit ring: %w", err)
+	}
+	r := transmitRing{
+		memory:      memory,
+		producer:    indexAt(memory, l.offsets.Tx.Producer),
+		consumer:    indexAt(memory, l.offsets.Tx.Consumer),
+		flags:       indexAt(memory, l.offsets.Tx.Flags),
+		descriptors: unsafe.Slice((*unix.XDPDesc)(unsafe.Pointer(&memory[l.offsets.Tx.Desc])), l.transmitFrames),
+		mask:        uint32(l.transmitFrames - 1),
+	}
+	r.next = r.producer.Load()
+	return r, nil
+}
+
+// put adds a packet, which the kernel sees after submit. There is always room: the ring has an entry for every buffer there is.
+func (r *transmitRing) put(address uint64, length int) {
+	r.descriptors[r.next&r.mask] = unix.XDPDesc{Addr: address, Len: uint32(length)}
+	r.next++
+}
+
+func (r *transmitRing) submit() { r.producer.Store(r.next) }
+
+// unsent returns how many packets the kernel has not taken yet.
+func (r *transmitRing) unsent() int { return int(r.next - r.consumer.Load()) }
+
+// needsWakeup reports whether the kernel sends nothing before a system call asks it to.
+func (r *transmitRing) needsWakeup() bool {
+	return r.flags.Load()&unix.XDP_RING_NEED_WAKEUP != 0
+}
+
+// completionRing gives buffers of sent packets back to us: we consume.
+type completionRing struct {
+	memory    []byte
+	producer  *atomic.Uint32
+	consumer  *atomic.Uint32
+	addresses []uint64
+	mask      uint32
+	next      uint32 // our copy of the consumer index
+}
+
+func mapCompletionRing(fd int, l *layout) (completionRing, error) {
+	memory, err := unix.Mmap(fd, unix.XDP_UMEM_PGOFF_COMPLETION_RING, l.completionLength(),
+		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
+	if err != nil {
+		return completionRing{}, fmt.Errorf("map the completion ring: %w", err)
+	}
+	r := completionRing{
+		memory:    memory,
+		producer:  indexAt(memory, l.offsets.Cr.Producer),
+		consumer:  indexAt(memory, l.offsets.Cr.Consumer),
+		addresses: unsafe.Slice((*uint64)(unsafe.Pointer(&memory[l.offsets.Cr.Desc])), l.completionFrames),
+		mask:      uint32(l.completionFrames - 1),
+	}
+	r.next = r.consumer.Load()
+	return r, nil
+}
+
+// take appends the addresses of the buffers in the ring to free, as far as that has room without growing, and takes them out.
+func (r *completionRing) take(free []uint64) []uint64 {
+	n := min(r.producer.Load()-r.next, uint32(cap(free)-len(free)))
+	for i := range n {
+		free = append(free, r.addresses[(r.next+i)&r.mask])
+	}
+	if n > 0 {
+		r.next += n
+		r.consumer.Store(r.next)
+	}
+	return free
 }
 
 func indexAt(memory []byte, offset uint64) *atomic.Uint32 {

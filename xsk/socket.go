@@ -13,8 +13,8 @@ import (
 
 // Socket is one AF_XDP socket: one receive queue of an interface, with packet buffers of its own.
 //
-// Receive, Release and Wait are for one goroutine, the reader. Interrupt, Stats, Queue and ZeroCopy may be called by any
-// goroutine at any time, also after Close.
+// Receive, Release and Wait are for one goroutine, the reader. Transmit, Flush, Interrupt, Stats, Queue and ZeroCopy may be
+// called by any goroutine at any time, also after Close.
 type Socket struct {
 	queue    int
 	zeroCopy bool
@@ -33,6 +33,8 @@ type Socket struct {
 	receive receiveRing
 	held    []uint64 // buffers handed out; never longer than the ring
 	waiter  *Waiter
+
+	transmit transmitter // not open: the socket only receives
 
 	received  atomic.Uint64
 	bytes     atomic.Uint64
@@ -66,10 +68,12 @@ type Stats struct {
 	RxInvalidDescs uint64 `json:"rx_invalid_descriptors"` // we returned a buffer that does not exist: a fault of this package
 	RxRingFull     uint64 `json:"rx_ring_full"`           // no room in the receive ring
 	FillRingEmpty  uint64 `json:"fill_ring_empty"`        // how often there was no buffer; in copy mode each is one of RxDropped
+
+	Transmit TransmitStats `json:"transmit,omitzero"` // of a bridge
 }
 
 // openSocket opens a socket on one queue. flags are those of bind(2).
-func openSocket(index, queue, frameSize int, l *layout, flags uint16, shared *shared) (*Socket, error) {
+func openSocket(index, queue, frameSize int, l *layout, flags uint16, shared *shared, watch *linkWatch) (*Socket, error) {
 	b, err := bindQueue(index, queue, frameSize, l, flags)
 	if err != nil {
 		return nil, fmt.Errorf("queue %d: %w", queue, err)
@@ -78,20 +82,20 @@ func openSocket(index, queue, frameSize int, l *layout, flags uint16, shared *sh
 		queue:   queue,
 		shared:  shared,
 		fd:      b.socket.FD(),
-		umem:    b.umem(frameSize),
+		umem:    b.umem(frameSize)[:l.frames*frameSize],
 		chunk:   ^uint64(frameSize - 1),
 		held:    make([]uint64, 0, l.frames),
 		binding: b,
 		wake:    -1,
 	}
-	if err := s.prepare(l, frameSize); err != nil {
+	if err := s.prepare(l, frameSize, watch); err != nil {
 		return nil, errors.Join(fmt.Errorf("queue %d: %w", queue, err), s.close())
 	}
 	return s, nil
 }
 
 // prepare maps the rings and gives every buffer to the kernel.
-func (s *Socket) prepare(l *layout, frameSize int) (err error) {
+func (s *Socket) prepare(l *layout, frameSize int, watch *linkWatch) (err error) {
 	if s.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 		s.wake = -1
 		return fmt.Errorf("make an eventfd: %w", err)
@@ -102,6 +106,11 @@ func (s *Socket) prepare(l *layout, frameSize int) (err error) {
 	}
 	if s.receive, err = mapReceiveRing(s.fd, l); err != nil {
 		return err
+	}
+	if l.transmitFrames > 0 {
+		if err := s.transmit.prepare(s.fd, s.binding.umem(frameSize), frameSize, l, watch); err != nil {
+			return err
+		}
 	}
 	var options uint32
 	if err := getsockopt(s.fd, unix.XDP_OPTIONS, unsafe.Pointer(&options), unsafe.Sizeof(options)); err != nil {
@@ -212,15 +221,17 @@ func (s *Socket) stats() (Stats, error) {
 		Bytes:     s.bytes.Load(),
 		Malformed: s.malformed.Load(),
 		Wakeups:   s.wakeups.Load(),
+		Transmit:  s.transmit.stats(),
 	}
-	var kernel unix.XDPStatistics
-	if err := getsockopt(s.fd, unix.XDP_STATISTICS, unsafe.Pointer(&kernel), unsafe.Sizeof(kernel)); err != nil {
-		return stats, fmt.Errorf("queue %d: read socket statistics: %w", s.queue, err)
+	kernel, err := readKernelStats(s.fd)
+	if err != nil {
+		return stats, fmt.Errorf("queue %d: %w", s.queue, err)
 	}
 	stats.RxDropped = kernel.Rx_dropped
 	stats.RxInvalidDescs = kernel.Rx_invalid_descs
 	stats.RxRingFull = kernel.Rx_ring_full
 	stats.FillRingEmpty = kernel.Rx_fill_ring_empty_descs
+	stats.Transmit.InvalidDescs = kernel.Tx_invalid_descs
 	return stats, nil
 }
 
@@ -255,11 +266,12 @@ func (s *Socket) close() error {
 		return nil
 	}
 	s.closed = true
+	errs := s.transmit.close()
 
 	// From here on the other goroutines find no descriptors, and do not wait for the kernel.
 	s.admin.Lock()
 	final, err := s.stats()
-	errs := []error{err}
+	errs = append(errs, err)
 	binding, wake := s.binding, s.wake
 	s.final, s.binding, s.wake = final, nil, -1
 	s.admin.Unlock()

@@ -20,7 +20,8 @@ const (
 	tapCausePASS_PORT      tapCause = 2
 	tapCausePASS_NEIGHBOUR tapCause = 3
 	tapCausePASS_NO_SOCKET tapCause = 4
-	tapCauseCAUSES         tapCause = 5
+	tapCausePASS_TYPE      tapCause = 5
+	tapCauseCAUSES         tapCause = 6
 )
 
 // Names of all BPF objects in the ELF.
@@ -30,8 +31,10 @@ const (
 	tapMapCounters      = "counters"
 	tapMapSockets       = "sockets"
 	tapProgTap          = "tap"
+	tapVarBridge        = "bridge"
 	tapVarHavePassPorts = "have_pass_ports"
 	tapVarPassPorts     = "pass_ports"
+	tapVarPassTypes     = "pass_types"
 )
 
 // loadTap returns the embedded CollectionSpec for tap.
@@ -91,8 +94,10 @@ type tapMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tapVariableSpecs struct {
+	Bridge        *ebpf.VariableSpec `ebpf:"bridge"`
 	HavePassPorts *ebpf.VariableSpec `ebpf:"have_pass_ports"`
 	PassPorts     *ebpf.VariableSpec `ebpf:"pass_ports"`
+	PassTypes     *ebpf.VariableSpec `ebpf:"pass_types"`
 }
 
 // tapObjects contains all objects after they have been loaded into the kernel.
@@ -130,8 +135,10 @@ func (m *tapMaps) Close() error {
 //
 // It can be passed to loadTapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tapVariables struct {
+	Bridge        *ebpf.Variable `ebpf:"bridge"`
 	HavePassPorts *ebpf.Variable `ebpf:"have_pass_ports"`
 	PassPorts     *ebpf.Variable `ebpf:"pass_ports"`
+	PassTypes     *ebpf.Variable `ebpf:"pass_types"`
 }
 
 // tapPrograms contains all programs after they have been loaded into the kernel.

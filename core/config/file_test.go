@@ -38,7 +38,7 @@ func TestDefaults(t *testing.T) {
 		}, Unanswered: rate},
 		Replay: ring(8192, 4096, 1024, replay.Refuse),
 		Sessions: session.Options{
-			Max: 262144, Separate: session.ByVLAN, Timeouts: session.Timeouts{
+			Max: 262144, Adopt: 30 * time.Second, Separate: session.ByVLAN, Timeouts: session.Timeouts{
 				TCPInitial: 20 * time.Second, TCP: 30 * time.Minute, TCPTimeWait: 150 * time.Second, Closed: 2 * time.Second,
 				UDP: 60 * time.Second, ICMP: 60 * time.Second, OSPF: 60 * time.Second, Other: 30 * time.Minute,
 			},
@@ -94,7 +94,7 @@ func TestFull(t *testing.T) {
 		{"audit's kinds", f.Sinks[0].Only, event.KindSet(0).With(event.SessionClose).With(event.PolicyDeny).With(event.Loss)},
 		{"siem's kinds", f.Sinks[1].Only, event.AllKinds},
 		{"sessions", f.Sessions, session.Options{
-			Max: 65536, SynCheck: true, Separate: session.ByZone, Timeouts: session.Timeouts{
+			Max: 65536, SynCheck: new(true), Adopt: time.Minute, Separate: session.ByZone, Timeouts: session.Timeouts{
 				TCPInitial: 30 * time.Second, TCP: time.Hour, TCPTimeWait: 2 * time.Minute, Closed: time.Second,
 				UDP: 45 * time.Second, ICMP: 10 * time.Second, OSPF: 50 * time.Second, Other: 720 * time.Hour,
 			},

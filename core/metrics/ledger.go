@@ -28,18 +28,19 @@ type Ledger struct {
 	Unaccounted uint64 `json:"unaccounted"`
 }
 
-// Packets is what became of packets: Received = Forwarded + Dropped + Passed + Refused.
+// Packets is what became of packets: Received = Forwarded + Dropped + Passed + Refused + NotSent.
 type Packets struct {
 	Received  uint64            `json:"received"`
 	Bytes     uint64            `json:"bytes"`
-	Forwarded uint64            `json:"forwarded"` // sent on by the source; always 0, as no source forwards
+	Forwarded uint64            `json:"forwarded"` // sent on by the source: a bridge
 	Dropped   uint64            `json:"dropped"`   // by a hook's verdict (in a tap or a capture: would have been)
 	Passed    uint64            `json:"passed"`    // looked at and let go
 	Refused   uint64            `json:"refused"`   // not decodable
+	NotSent   uint64            `json:"not_sent"`  // let through by a bridge, which had no room for it or no interface that was up
 	Lost      uint64            `json:"lost"`      // beside Received: before they could be read
 	DroppedAt map[string]uint64 `json:"dropped_at"`
 	RefusedAs map[string]uint64 `json:"refused_as"` // by cause
-	NotIP     uint64            `json:"not_ip"`     // of Passed: frames that are neither IPv4 nor IPv6
+	NotIP     uint64            `json:"not_ip"`     // of Passed, in a bridge of Forwarded and NotSent: frames that are neither IPv4 nor IPv6
 	Orphans   uint64            `json:"orphan_fragments"`
 	Strays    uint64            `json:"strays"`
 	// OutOfState is of Dropped: TCP without a SYN and other answers that belong to no session.
@@ -87,7 +88,7 @@ const loss = "loss"
 func (l *Ledger) Check() {
 	diff := func(a, b uint64) uint64 { return max(a, b) - min(a, b) }
 	p := &l.Packets
-	sum := diff(p.Received, p.Forwarded+p.Dropped+p.Passed+p.Refused)
+	sum := diff(p.Received, p.Forwarded+p.Dropped+p.Passed+p.Refused+p.NotSent)
 	sum += diff(l.Sessions.Created, l.Sessions.Closed+l.Sessions.Active)
 	for _, e := range l.Events {
 		sum += diff(e.Offered, e.RateLimited+e.Admitted)
@@ -107,8 +108,8 @@ func (l *Ledger) Check() {
 func (l *Ledger) WriteText(w io.Writer, kinds []string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	p := &l.Packets
-	fmt.Fprintf(t, "packets\treceived\tforwarded\tdropped\tpassed\trefused\t\n")
-	fmt.Fprintf(t, "\t%d\t%d\t%d\t%d\t%d\t\n", p.Received, p.Forwarded, p.Dropped, p.Passed, p.Refused)
+	fmt.Fprintf(t, "packets\treceived\tforwarded\tdropped\tpassed\trefused\tnot sent\t\n")
+	fmt.Fprintf(t, "\t%d\t%d\t%d\t%d\t%d\t%d\t\n", p.Received, p.Forwarded, p.Dropped, p.Passed, p.Refused, p.NotSent)
 	fmt.Fprintf(t, "sessions\tcreated\tclosed\tactive\tgiven up\ttable full\t\n")
 	fmt.Fprintf(t, "\t%d\t%d\t%d\t%d\t%d\t\n", l.Sessions.Created, l.Sessions.Closed, l.Sessions.Active, l.Sessions.GivenUp, l.Sessions.Full)
 	fmt.Fprintf(t, "events\toffered\trate limited\tadmitted\t\n")

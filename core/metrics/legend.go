@@ -8,11 +8,12 @@ import (
 
 // legend says what the words of [Ledger.WriteText] mean. Lines fit 100 columns.
 var legend = []struct{ word, meaning string }{
-	{"received", "packets that were read = forwarded + dropped + passed + refused"},
-	{"forwarded", "sent on by the source; always 0, as no source forwards"},
+	{"received", "packets that were read = forwarded + dropped + passed + refused + not sent"},
+	{"forwarded", "sent on by the source: a bridge"},
 	{"dropped", "by a policy, screen or filter; in a tap or a capture: would have been"},
 	{"passed", "looked at and let go"},
 	{"refused", "could not be decoded; the causes are listed"},
+	{"not sent", "let through, but a bridge had no room, or no interface that was up"},
 	{"created", "sessions that began = closed + active"},
 	{"closed", "sessions that ended"},
 	{"active", "sessions that had not ended"},

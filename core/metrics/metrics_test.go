@@ -20,7 +20,7 @@ import (
 func sample() Ledger {
 	return Ledger{
 		Packets: Packets{
-			Received: 100, Bytes: 6400, Forwarded: 10, Dropped: 20, Passed: 65, Refused: 5,
+			Received: 100, Bytes: 6400, Forwarded: 10, Dropped: 20, Passed: 58, Refused: 5, NotSent: 7,
 			DroppedAt: map[string]uint64{"ingress": 20}, RefusedAs: map[string]uint64{"tcp_short": 5, "ip_short": 0},
 		},
 		Sessions: Sessions{Active: 2, Created: 10, Closed: 8},
@@ -73,8 +73,8 @@ func TestWriteText(t *testing.T) {
 	if err := l.WriteText(&b, []string{"session-open", "policy-deny", "loss"}); err != nil {
 		t.Fatal(err)
 	}
-	const want = `       packets  received     forwarded   dropped    passed     refused
-                     100            10        20        65           5
+	const want = `       packets  received     forwarded   dropped    passed     refused  not sent
+                     100            10        20        58           5         7
       sessions   created        closed    active  given up  table full
                       10             8         2         0           0
         events   offered  rate limited  admitted

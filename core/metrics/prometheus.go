@@ -123,6 +123,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	p := &s.Ledger.Packets
 	count(d.packets, p.Forwarded, "forwarded")
+	count(d.packets, p.NotSent, "not_sent")
 	count(d.packets, p.Dropped, "dropped")
 	count(d.packets, p.Passed, "passed")
 	count(d.packets, p.Refused, "refused")

@@ -16,6 +16,8 @@ type Frame struct {
 	SegmentProto uint8 // protocol of those packets: [ProtoTCP] or [ProtoUDP]
 	Outgoing     bool  // the frame leaves by the interface, and did not come in on it
 	Link         Link  // how Data begins
+	// LeavesBy is the id of the physical interface that a source in the path sends the frame on by; 0 = none, or unknown.
+	LeavesBy uint32
 }
 
 // BatchSize is the largest number of frames that a source hands over at once.

@@ -179,6 +179,12 @@ func (h *Headers) ICMPError() bool {
 	return false
 }
 
+// NeighbourDiscovery reports whether the packet is one of IPv6 neighbour discovery that comes from its own link (RFC 4861
+// section 6 and 7; a fragment is none by RFC 6980).
+func (h *Headers) NeighbourDiscovery() bool {
+	return h.Proto == ProtoICMPv6 && h.HasL4 && h.ICMPType >= 133 && h.ICMPType <= 137 && h.TTL == 255 && !h.Fragment
+}
+
 // Echo reports whether the packet is an ICMP or ICMPv6 echo request or reply.
 func (h *Headers) Echo() bool { return h.EchoRequest() || h.EchoReply() }
 

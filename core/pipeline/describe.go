@@ -30,6 +30,9 @@ func (p *Plan) Describe(w io.Writer) error {
 		case s.Live:
 			mode = "live"
 		}
+		if s.Peer != "" {
+			mode = "live, in the path: what is let through leaves by " + s.Peer
+		}
 		fmt.Fprintf(t, "source\t%s\t%s\t%s\n", s.name, strings.Join(append([]string{s.plugin}, s.Interfaces...), " "), mode)
 	}
 	for _, h := range p.file.Pipeline.Hooks {

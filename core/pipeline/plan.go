@@ -89,6 +89,7 @@ func NewPlan(f *config.File, problems *config.Problems, o Options) *Plan {
 	p.planZones()
 	if o.Input == nil {
 		p.checkWiring()
+		p.checkPeers()
 	}
 	if f.Complete("zones") { // otherwise hooks would miss zones that are there
 		p.checked = p.hooks(f.Hooks, p.hookEnv(1, hook.NewNameBuilder()))

@@ -144,6 +144,7 @@ func (p *Plan) fixed(next *Plan) (changed []string) {
 	differ("pipeline.zones_by_route", now.Pipeline.ZonesByRoute != then.Pipeline.ZonesByRoute)
 	differ("sessions.max", now.Sessions.Max != then.Sessions.Max)
 	differ("sessions.separate", now.Sessions.Separate != then.Sessions.Separate)
+	differ("sessions.adopt", now.Sessions.Adopt != then.Sessions.Adopt)
 	differ("zones", !reflect.DeepEqual(now.Zones, then.Zones))
 	differ("replay", now.Replay != then.Replay)
 	for _, of := range []struct {

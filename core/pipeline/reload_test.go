@@ -177,7 +177,7 @@ func TestReloadRefused(t *testing.T) {
 		{[]string{`drain = "5s"`, `drain = "6s"`}, []string{"service"}},
 		{[]string{`prefixes = ["10.0.0.0/8"]`, `prefixes = ["10.0.0.0/9"]`}, []string{"zones"}},
 		{[]string{`slots = 4096`, `slots = 2048`}, []string{"replay"}},
-		{[]string{"[replay]", "[sessions]\nmax = 2048\nseparate = \"none\"\n[replay]"}, []string{"sessions.max", "sessions.separate"}},
+		{[]string{"[replay]", "[sessions]\nmax = 2048\nseparate = \"none\"\nadopt = \"1s\"\n[replay]"}, []string{"sessions.max", "sessions.separate", "sessions.adopt"}},
 		{[]string{"[replay]", "[node]\nname = \"other\"\n[replay]"}, []string{"node"}},
 		{[]string{`sinks   = ["good"]`, "sinks   = [\"good\", \"more\"]", "[replay]", "[sinks.more]\nplugin = \"fake\"\n[replay]"}, []string{"pipeline.sinks"}},
 		{[]string{"[sinks.good]", "[sinks.good]\nonly = [\"policy-deny\"]"}, []string{"sinks.good"}},

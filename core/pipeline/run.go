@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,6 +100,9 @@ func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
 			streams = append(streams, feed.Stream{Name: s.name, EventStream: src.Stream()})
 		}
 	}
+	if err := pl.pair(); err != nil {
+		return nil, errors.Join(err, pl.closeSources())
+	}
 	if err := pl.build(queues, streams); err != nil {
 		return nil, errors.Join(err, pl.closeSources())
 	}
@@ -109,6 +113,20 @@ func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
 type queue struct {
 	source.FrameSource
 	translated bool // somebody knows how its sessions are translated
+}
+
+// pair tells the sources that send frames on which others do it for them.
+func (pl *Pipeline) pair() error {
+	for i, s := range pl.plan.sources {
+		if s.Peer == "" {
+			continue
+		}
+		peer := slices.IndexFunc(pl.plan.sources, func(other plannedSource) bool { return other.name == s.Peer })
+		if err := pl.sources[i].(source.Paired).Pair(pl.sources[peer]); err != nil {
+			return fmt.Errorf("source %s: %w", s.name, err)
+		}
+	}
+	return nil
 }
 
 // build builds hooks, gate, rings, workers for the queues and a feed for the streams.
@@ -224,7 +242,7 @@ func (pl *Pipeline) worker(i, n int, q queue, seed uint64) *worker.Worker {
 	c := worker.Config{
 		Index: i, Workers: n, Source: q.FrameSource, Gate: pl.gate, Zones: p.zones, Apps: p.apps, Sessions: pl.sessions,
 		Rules:    *pl.rules.Load().rules(),
-		Separate: p.file.Sessions.Separate, Complete: !p.live, CloseAtEnd: p.options.CloseAtEnd && !p.live, Seed: seed,
+		Separate: p.file.Sessions.Separate, Adopt: p.file.Sessions.Adopt, Complete: !p.live, CloseAtEnd: p.options.CloseAtEnd && !p.live, Seed: seed,
 	}
 	if q.translated {
 		c.Asker = pl.translated.Asker(i)

@@ -76,7 +76,7 @@ func (pl *Pipeline) packets() metrics.Packets {
 	for _, w := range pl.workers {
 		sum.Add(w.Counts())
 	}
-	p.Received, p.Bytes, p.Forwarded, p.Passed = sum.Received, sum.Bytes, sum.Forwarded, sum.Passed
+	p.Received, p.Bytes, p.Forwarded, p.NotSent, p.Passed = sum.Received, sum.Bytes, sum.Forwarded, sum.NotSent, sum.Passed
 	p.Orphans, p.Strays, p.NotIP = sum.Orphans, sum.Strays, sum.Causes[packet.NotIP]
 	p.OutOfState, p.Unkept = sum.OutOfState, sum.Unkept
 	p.Refused = sum.Refused()

@@ -6,6 +6,7 @@ import (
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/internal/keypath"
+	"github.com/rtflow/pipelined/internal/spelling"
 )
 
 // loopback is the name of the interface that a host has for itself.
@@ -78,6 +79,45 @@ func (p *Plan) checkReader(c *config.Component, name string, readers map[uint32]
 	readers[index] = reader{c.Name, name}
 	if name == loopback {
 		c.Section.Warnf(key, "lo carries what this host sends to itself, and nothing of the network")
+	}
+}
+
+// checkPeers records sources that send frames on and are no pair with the one that they name.
+func (p *Plan) checkPeers() {
+	for i := range p.sources {
+		s := &p.sources[i]
+		if s.Peer == "" {
+			continue
+		}
+		c := p.file.Sources[slices.IndexFunc(p.file.Sources, func(c *config.Component) bool { return c.Name == s.name })]
+		if s.Peer == s.name {
+			c.Section.Errorf("peer", "a source cannot be its own peer: packets that come in on one interface leave by another")
+			continue
+		}
+		at := slices.IndexFunc(p.file.Sources, func(c *config.Component) bool { return c.Name == s.Peer })
+		if at < 0 {
+			var others []string
+			for _, o := range p.file.Sources {
+				if o != c {
+					others = append(others, o.Name)
+				}
+			}
+			c.Section.Errorf("peer", "%s", spelling.Unknown("source", s.Peer, others))
+			continue
+		}
+		if !slices.Contains(p.file.Pipeline.Sources, p.file.Sources[at]) {
+			c.Section.Errorf("peer", "sources.%s is not in pipeline.sources: packets would have no way out", s.Peer)
+			continue
+		}
+		peer := slices.IndexFunc(p.sources, func(other plannedSource) bool { return other.name == s.Peer })
+		switch {
+		case peer < 0: // of an unknown plugin, already recorded
+		case p.sources[peer].Peer == "" || p.sources[peer].plugin != s.plugin:
+			c.Section.Errorf("peer", "sources.%s does not send on what this source receives: it needs plugin = %q, mode = \"bridge\" and peer = %q",
+				s.Peer, s.plugin, s.name)
+		case p.sources[peer].Peer != s.name:
+			c.Section.Errorf("peer", "the peer of sources.%s is %s: each of a pair names the other", s.Peer, p.sources[peer].Peer)
+		}
 	}
 }
 

@@ -20,17 +20,18 @@ func readers() *Registry {
 			var o struct {
 				Interface  string   `toml:"interface"`
 				Interfaces []string `toml:"interfaces"`
+				Peer       string   `toml:"peer"`
 			}
 			cfg.Decode(&o)
 			if o.Interfaces == nil {
 				o.Interfaces = []string{o.Interface}
 			}
-			return source.Configured{Interfaces: o.Interfaces, Live: live}
+			return source.Configured{Interfaces: o.Interfaces, Live: live, Peer: o.Peer}
 		}
 	}
 	return &Registry{
 		Sources: map[string]source.Plugin{
-			"tap": {Configure: read(true)}, "pcap": {Configure: read(false)},
+			"tap": {Configure: read(true)}, "other": {Configure: read(true)}, "pcap": {Configure: read(false)},
 			"events": {Configure: func(sdk.Config, source.Env) source.Configured { return source.Configured{Live: true, Events: true} }},
 		},
 		Hooks: map[string]hook.Plugin{
@@ -201,5 +202,47 @@ func TestAbsent(t *testing.T) {
 		if got := p.Absent(nil); got != nil {
 			t.Errorf("%s: %q", plugin, got)
 		}
+	}
+}
+
+// Two sources that send each other's frames name each other, are of one plugin and are both chained.
+func TestPeers(t *testing.T) {
+	const chained = "[pipeline]\nsources = ['a', 'b']\n[sources]\n"
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"a pair", chained + "a = { plugin = 'tap', interface = 'lan0', peer = 'b' }\nb = { plugin = 'tap', interface = 'wan0', peer = 'a' }\n", nil},
+		{"two pairs", "[pipeline]\nsources = ['a', 'b', 'c', 'd']\n[sources]\na = { plugin = 'tap', interface = 'e0', peer = 'b' }\n" +
+			"b = { plugin = 'tap', interface = 'e1', peer = 'a' }\nc = { plugin = 'tap', interface = 'e2', peer = 'd' }\nd = { plugin = 'tap', interface = 'e3', peer = 'c' }\n", nil},
+		{"itself", chained + "a = { plugin = 'tap', interface = 'lan0', peer = 'a' }\nb = { plugin = 'tap', interface = 'wan0' }\n", []string{
+			"4:43: sources.a.peer: a source cannot be its own peer: packets that come in on one interface leave by another"}},
+		{"unknown", chained + "a = { plugin = 'tap', interface = 'lan0', peer = 'bb' }\nb = { plugin = 'tap', interface = 'wan0', peer = 'a' }\n", []string{
+			`4:43: sources.a.peer: there is no source "bb"; there are b`, `5:43: sources.b.peer: the peer of sources.a is bb: each of a pair names the other`}},
+		{"not chained", "[pipeline]\nsources = ['a']\n[sources]\na = { plugin = 'tap', interface = 'lan0', peer = 'b' }\nb = { plugin = 'tap', interface = 'wan0', peer = 'a' }\n", []string{
+			"4:43: sources.a.peer: sources.b is not in pipeline.sources: packets would have no way out",
+			"5:1: warning: sources.b: this source is defined but not in pipeline.sources: it does nothing"}},
+		{"modes differ", chained + "a = { plugin = 'tap', interface = 'lan0', peer = 'b' }\nb = { plugin = 'tap', interface = 'wan0' }\n", []string{
+			`4:43: sources.a.peer: sources.b does not send on what this source receives: it needs plugin = "tap", mode = "bridge" and peer = "a"`}},
+		{"plugins differ", chained + "a = { plugin = 'tap', interface = 'lan0', peer = 'b' }\nb = { plugin = 'other', interface = 'wan0', peer = 'a' }\n", []string{
+			`4:43: sources.a.peer: sources.b does not send on what this source receives: it needs plugin = "tap", mode = "bridge" and peer = "a"`,
+			`5:45: sources.b.peer: sources.a does not send on what this source receives: it needs plugin = "other", mode = "bridge" and peer = "b"`}},
+		{"not mutual", "[pipeline]\nsources = ['a', 'b', 'c']\n[sources]\na = { plugin = 'tap', interface = 'e0', peer = 'b' }\n" +
+			"b = { plugin = 'tap', interface = 'e1', peer = 'c' }\nc = { plugin = 'tap', interface = 'e2', peer = 'b' }\n", []string{
+			"4:41: sources.a.peer: the peer of sources.b is c: each of a pair names the other"}},
+		{"one interface", chained + "a = { plugin = 'tap', interface = 'lan0', peer = 'b' }\nb = { plugin = 'tap', interface = 'lan0', peer = 'a' }\n", []string{
+			"5:23: sources.b.interface: lan0 is read by sources.a already: every packet would be seen twice"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file, problems := config.Parse("p.toml", []byte(c.text))
+			NewPlan(file, problems, Options{Registry: readers()})
+			var got []string
+			for _, p := range problems.All() {
+				got = append(got, p.String()[len("p.toml:"):])
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

@@ -12,8 +12,11 @@ import (
 type Options struct {
 	Max int `toml:"max"` // sessions, MinSessions to MaxSessions
 	Timeouts
-	SynCheck bool     `toml:"syn_check"` // drop TCP without SYN that belongs to no session
-	Separate Separate `toml:"separate"`
+	// SynCheck drops TCP without SYN that belongs to no session; nil: in a source that sends frames on.
+	SynCheck *bool `toml:"syn_check"`
+	// Adopt is for how long, from the start, such a source lets sessions go on whose beginning was not seen.
+	Adopt    time.Duration `toml:"adopt"`
+	Separate Separate      `toml:"separate"`
 	// Log says whether the beginnings and ends of the sessions that packets make are told; nil: unless another source tells of
 	// sessions.
 	Log *bool `toml:"log"`
@@ -24,17 +27,21 @@ const (
 	MinSessions = 1 << 10
 	MaxSessions = 1 << 24
 	MinTimeout  = time.Second
+	MaxAdopt    = time.Hour
 )
 
-// DefaultOptions returns what holds where the table sets nothing: 262144 sessions, told apart by VLAN, and
+// DefaultOptions returns what holds where the table sets nothing: 262144 sessions, told apart by VLAN, 30 s to adopt others, and
 // [DefaultTimeouts].
-func DefaultOptions() Options { return Options{Max: 1 << 18, Timeouts: DefaultTimeouts()} }
+func DefaultOptions() Options {
+	return Options{Max: 1 << 18, Adopt: 30 * time.Second, Timeouts: DefaultTimeouts()}
+}
 
 // Read reads the table [sessions] and records its mistakes.
 func Read(s table.Section) Options {
 	o := DefaultOptions()
 	s.Decode(&o)
 	table.InRange(s, "max", o.Max, MinSessions, MaxSessions)
+	table.DurationInRange(s, "adopt", o.Adopt, 0, MaxAdopt)
 	for _, t := range []struct {
 		key     string
 		timeout time.Duration

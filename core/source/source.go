@@ -21,6 +21,26 @@ type FrameSource interface {
 	Release()
 }
 
+// Verdict is what becomes of a frame of a [Forwarder].
+type Verdict uint8
+
+const (
+	Forward Verdict = iota // it is sent on, unchanged
+	Drop                   // it is not, silently
+	Reject                 // nor is this, and the sender is told
+)
+
+// Forwarder is a queue of a source that is in the path of its frames: what it does not send on goes nowhere. The worker decides
+// about all frames of a batch before it receives the next: a frame that waited would be overtaken by its flow, and whoever it is for
+// would wait, too.
+type Forwarder interface {
+	FrameSource
+	// Forward acts on the verdicts about the frames of the last Receive, one for each in their order. The worker calls it once
+	// for each batch with frames, before Release. It returns how many frames that were to be sent on were not, such as for
+	// want of room: they are lost.
+	Forward(verdicts []Verdict) (notSent int)
+}
+
 // Source is an open source: of frames, see [Frames], or of events, see [Events].
 type Source interface {
 	// Status is shown to operators as JSON. Safe for concurrent use; must not block.
@@ -36,6 +56,14 @@ type Frames interface {
 	Source
 	// Queues returns its queues. Each gets a worker.
 	Queues() []FrameSource
+}
+
+// Paired is a source of frames whose queues are Forwarders: see [Configured.Peer].
+type Paired interface {
+	Frames
+	// Pair tells the source which one sends its frames on. It is called once, before the workers start, and returns an error if
+	// the two must not be a pair.
+	Pair(peer Source) error
 }
 
 // Blind is a source that may be unable to read, for a time.
@@ -61,6 +89,9 @@ type Configured struct {
 	Live bool
 	// Incoming is true if it never reads packets as they leave an interface, which would tell the zone that they go to.
 	Incoming bool
+	// Peer is the name of the source that sends on what this one receives, and the other way round; empty: none does, it only
+	// looks. Both are [Paired] and of the same plugin.
+	Peer string
 	// Events is true if it yields events, and no packets.
 	Events bool
 	// Sessions is true if it tells of sessions, as a source of events.

@@ -23,7 +23,7 @@ func outbound(p *hook.Packet, permit *hook.Permit, f *hook.Finding) hook.Verdict
 	return hook.Drop
 }
 
-func synCheck(c *Config, _ *session.Config) { c.SynCheck = true }
+func synCheck(c *Config, _ *session.Config) { c.SynCheck = new(true) }
 
 // TestP12AnswersAreNotDenied carries answers whose question was not seen, or finds them later.
 func TestP12AnswersAreNotDenied(t *testing.T) {

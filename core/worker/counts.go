@@ -15,6 +15,8 @@ const (
 	received counter = iota
 	bytes
 	passed
+	forwarded
+	notSent
 	orphans
 	strays
 	outOfState
@@ -53,16 +55,18 @@ func (w *Worker) Clock() (now, offset int64) {
 	return w.published.now.Load(), w.published.offset.Load()
 }
 
-// Counts is what became of packets: Received = Forwarded + Passed + Dropped (all sites) + Refused (all causes but NotIP,
-// which is part of Passed). Packets that wait, see [late], are in none of them but Bytes.
+// Counts is what became of packets: Received = Forwarded + NotSent + Passed + Dropped (all sites) + Refused (all causes but
+// NotIP, which is part of Passed, or of Forwarded and NotSent). Packets that wait, see [late], are in none of them but Bytes.
 type Counts struct {
-	Received, Bytes, Forwarded, Passed uint64
-	Dropped                            [hook.NumSites]uint64
-	Causes                             [packet.NumCauses]uint64
-	// Orphans are later fragments whose first was not seen or has no session; part of Passed.
+	Received, Bytes, Passed uint64
+	// Forwarded and NotSent are the packets that were let through to a [source.Forwarder], by whether it has sent them on.
+	Forwarded, NotSent uint64
+	Dropped            [hook.NumSites]uint64
+	Causes             [packet.NumCauses]uint64
+	// Orphans are later fragments whose first was not seen or has no session; part of Passed, of a Forwarder part of Dropped.
 	Orphans uint64
-	// Strays are packets that belong to no session and may not begin one: resets (part of Passed) and ICMP errors (part
-	// of Dropped).
+	// Strays are packets that belong to no session and may not begin one: resets (part of Passed, of a Forwarder with SynCheck
+	// part of Dropped) and ICMP errors (part of Dropped).
 	Strays uint64
 	// OutOfState are packets that answer something no session was seen of, and that join none: TCP without SYN or with SYN
 	// and ACK, which no policy permits in either direction or SynCheck refuses, and echo replies; part of Dropped.
@@ -82,7 +86,10 @@ func (w *Worker) Counts() (c Counts) {
 	for i := range c.Causes {
 		c.Causes[i] = n(refused + counter(i))
 	}
-	c.Passed = n(passed) + c.Causes[packet.NotIP]
+	c.Passed, c.Forwarded, c.NotSent = n(passed), n(forwarded), n(notSent)
+	if w.forwarder == nil {
+		c.Passed += c.Causes[packet.NotIP]
+	}
 	c.Orphans, c.Strays, c.OutOfState, c.Unkept = n(orphans), n(strays), n(outOfState), n(unkept)
 	return c
 }
@@ -92,6 +99,7 @@ func (c *Counts) Add(other Counts) {
 	c.Received += other.Received
 	c.Bytes += other.Bytes
 	c.Forwarded += other.Forwarded
+	c.NotSent += other.NotSent
 	c.Passed += other.Passed
 	for i, n := range other.Dropped {
 		c.Dropped[i] += n

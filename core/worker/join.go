@@ -27,7 +27,7 @@ func (w *Worker) flowDropped(p *hook.Packet) {
 // direction, the other one, or both, as the packet tells who is the client, and their refusal is no event. An echo reply
 // alone is worth no session, and a flow of which the first packet was dropped has none.
 func (w *Worker) join(p *hook.Packet) hook.Verdict {
-	if w.SynCheck || p.Proto != packet.ProtoTCP || w.Sessions.IsDropped(w.key, p.Time) {
+	if !w.joinable() || p.Proto != packet.ProtoTCP || w.Sessions.IsDropped(w.key, p.Time) {
 		w.counts[outOfState]++
 		return hook.Drop
 	}
@@ -38,6 +38,15 @@ func (w *Worker) join(p *hook.Packet) hook.Verdict {
 	}
 	w.counts[outOfState]++
 	return hook.Drop
+}
+
+// joinable reports whether a TCP packet without SYN may join a session in the middle.
+func (w *Worker) joinable() bool {
+	check := w.forwarder != nil
+	if w.SynCheck != nil {
+		check = *w.SynCheck
+	}
+	return !check || w.at < w.adoptUntil
 }
 
 // joinAs creates the session of a packet from the client or from the server, if the policies permit it.

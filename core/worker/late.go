@@ -12,7 +12,11 @@ const lateSize = 1024
 // packet of their session can have come: the two directions of a flow may arrive on different workers, and an answer may
 // then be carried before its question. They are carried again in the order in which they came, [session.Late] after they
 // arrived. Nothing allocates; when there is no room a packet is decided at once.
+//
+// Of a [source.Forwarder] no packet waits, and none has to: a question is sent on only after its session is in the table, so
+// that an answer to it cannot be carried before.
 type late struct {
+	room    int // how many may wait: lateSize, or none
 	entries [lateSize]lateEntry
 	hashes  [lateSize]uint32 // of the flows of the entries: see follow
 	head, n int
@@ -30,7 +34,7 @@ type lateEntry struct {
 
 // wait keeps a copy of a packet and returns its entry, nil if there is no room. key is the packet's.
 func (l *late) wait(p *hook.Packet, key *session.Key, rules *Rules) *lateEntry {
-	if l.n == lateSize {
+	if l.n == l.room {
 		return nil
 	}
 	i := (l.head + l.n) % lateSize

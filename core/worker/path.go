@@ -28,28 +28,37 @@ func (w *Worker) decode() {
 	w.Sessions.Prefetch(w.keys[:b.N])
 }
 
-// frame carries one frame of the batch: ingress hooks, session. What finish does follows.
-func (w *Worker) frame(i int) {
+// frame carries one frame of the batch: ingress hooks, session. What finish does follows. It returns what becomes of the frame,
+// for a source that is in its path.
+func (w *Worker) frame(i int) hook.Verdict {
 	p, cause := &w.packets[i], w.causes[i]
 	w.counts[received]++
 	w.counts[bytes] += uint64(w.batch.Frames[i].Wire)
 	if p.Family == 0 {
 		w.counts[refused+counter(cause)]++ // no IP header to judge it by
-		return
+		if cause != packet.NotIP {
+			return hook.Drop
+		}
+		if w.forwarder != nil {
+			w.counts[forwarded]++
+		}
+		return hook.Pass
 	}
 	w.key = &w.keys[i]
-	if w.inspect(w.Ingress, p) != hook.Pass {
+	if v := w.inspect(w.Ingress, p); v != hook.Pass {
 		w.flowDropped(p)
 		w.counts[dropped+counter(hook.Ingress)]++
-		return
+		return v
 	}
 	if cause != packet.OK {
 		w.counts[refused+counter(cause)]++
-		return
+		return hook.Drop
 	}
-	if v, waits := w.session(p, false); !waits {
-		w.finish(p, v)
+	v, waits := w.session(p, false)
+	if waits {
+		return v
 	}
+	return w.finish(p, v)
 }
 
 // locate settles which zone a packet comes from and, if it was seen where it leaves, which it goes to.
@@ -64,6 +73,9 @@ func (w *Worker) locate(f *packet.Frame, p *hook.Packet) {
 	}
 	p.InZone, p.Interface = w.Zones.Ingress(f.Interface, p.VLAN, &p.Src, p.Family)
 	p.Leaves = zone.Unknown
+	if f.LeavesBy != 0 {
+		p.Leaves, _ = w.Zones.Logical(f.LeavesBy, p.VLAN)
+	}
 }
 
 // egress returns the zone that a packet goes to.
@@ -98,10 +110,13 @@ func (w *Worker) session(p *hook.Packet, last bool) (v hook.Verdict, waits bool)
 	if p.ICMPError() {
 		return w.icmpError(p, last)
 	}
+	if w.forwarder != nil && p.NeighbourDiscovery() {
+		return hook.Pass, false // as ARP: without it no other packet would be sent
+	}
 	if !last && p.Fragment && !w.frags.resolve(p) {
 		// A later fragment whose first was not seen: no ports, so no session can be named.
 		w.counts[orphans]++
-		return hook.Pass, false
+		return w.unclaimed(), false
 	}
 	if p.FragOff != 0 && !last { // it has ports now
 		w.Sessions.SetKey(w.key, &p.Tuple, w.key.Domain())
@@ -114,7 +129,7 @@ func (w *Worker) session(p *hook.Packet, last bool) (v hook.Verdict, waits bool)
 	if p.FragOff != 0 {
 		// It begins nothing: the first fragment was denied, or the table had no room.
 		w.counts[orphans]++
-		return hook.Pass, false
+		return w.unclaimed(), false
 	}
 	if !answers(p) {
 		return w.firstPacket(p, last)
@@ -125,9 +140,21 @@ func (w *Worker) session(p *hook.Packet, last bool) (v hook.Verdict, waits bool)
 	if p.Proto == packet.ProtoTCP && p.TCPFlags&packet.RST != 0 {
 		// A reset begins nothing.
 		w.counts[strays]++
-		return hook.Pass, false
+		if w.joinable() {
+			return hook.Pass, false
+		}
+		return w.unclaimed(), false
 	}
 	return w.join(p), false
+}
+
+// unclaimed returns what becomes of a packet that belongs to no session and begins none: where the source is in its path it goes
+// nowhere, since no policy has let it through; elsewhere there is nothing to hold against it.
+func (w *Worker) unclaimed() hook.Verdict {
+	if w.forwarder != nil {
+		return hook.Drop
+	}
+	return hook.Pass
 }
 
 // icmpError lets an ICMP error pass if the session it quotes is there (RFC 792 errors never make a session).
@@ -210,7 +237,7 @@ func (w *Worker) create(p, first *hook.Packet, fromServer bool) bool {
 		ID: w.nextID, Policy: w.permit.Policy, Interface: first.Interface, InZone: first.InZone, OutZone: first.OutZone,
 		App: first.App, Timeout: w.permit.Timeout, LogClose: !w.permit.NoClose,
 		FromServer: fromServer, Exact: !w.coarse(),
-		Doubtful: w.coarse() && p.Proto != packet.ProtoTCP && w.fromService(p),
+		Doubtful: w.coarse() && w.forwarder == nil && p.Proto != packet.ProtoTCP && w.fromService(p),
 	}
 	outcome := w.Sessions.Create(w.key, &p.Headers, p.Time, &params, &w.old)
 	w.replaced(w.at)
@@ -224,17 +251,20 @@ func (w *Worker) create(p, first *hook.Packet, fromServer bool) bool {
 	return outcome == session.Created
 }
 
-// finish carries a packet on that has passed the session site with that verdict: egress hooks.
-func (w *Worker) finish(p *hook.Packet, v hook.Verdict) {
+// finish carries a packet on that has passed the session site with that verdict: egress hooks. It returns the last verdict.
+func (w *Worker) finish(p *hook.Packet, v hook.Verdict) hook.Verdict {
 	if v != hook.Pass {
 		w.counts[dropped+counter(hook.Session)]++
-		return
+		return v
 	}
-	if len(w.Egress) != 0 && w.inspect(w.Egress, p) != hook.Pass {
-		w.counts[dropped+counter(hook.Egress)]++
-		return
+	if len(w.Egress) != 0 {
+		if v = w.inspect(w.Egress, p); v != hook.Pass {
+			w.counts[dropped+counter(hook.Egress)]++
+			return v
+		}
 	}
-	w.counts[passed]++
+	w.counts[w.let]++
+	return v
 }
 
 // offer offers the event of what a hook has found. id is that of the session which a denied packet would have got.

@@ -30,6 +30,8 @@ type Config struct {
 	Rules
 	// Separate is what tells flows of the same addresses and ports apart.
 	Separate session.Separate
+	// Adopt is for how long after its start a worker of a source in the path lets them join nevertheless, see [Rules.SynCheck].
+	Adopt time.Duration
 	// Asker asks how new sessions are translated; nil: nobody does.
 	Asker *translate.Asker
 	// Complete makes the worker end every session that is due before it goes on to the next packet, however many, in the
@@ -46,8 +48,9 @@ type Rules struct {
 	Ingress []hook.Hook
 	Session []hook.SessionHook
 	Egress  []hook.Hook
-	// SynCheck drops TCP packets without SYN that belong to no session. Otherwise they may join one in the middle.
-	SynCheck bool
+	// SynCheck drops TCP packets without SYN that belong to no session; nil: if the source is in their path. Otherwise they may join
+	// one in the middle.
+	SynCheck *bool
 	// Unlogged makes sessions that are not told of, neither their beginnings nor their ends.
 	Unlogged bool
 }
@@ -86,6 +89,13 @@ type Worker struct {
 	nextID   uint64
 	idStride uint64
 	old      session.Replaced
+
+	// Of a source in the path of its frames, what becomes of each.
+	forwarder  source.Forwarder // nil: another source
+	verdicts   [packet.BatchSize]source.Verdict
+	let        counter // what counts packets that are let through
+	adoptUntil int64   // 0 = not started
+
 	// What hooks fill in. As local variables they would be allocated for every call, because a call of an interface may
 	// keep what it is given.
 	finding hook.Finding
@@ -100,13 +110,17 @@ type Worker struct {
 // New returns a worker. It does nothing until Run.
 func New(c Config) *Worker {
 	w := &Worker{
-		Config: c, current: &c.Rules, taken: &c.Rules, frags: newFragments(c.Seed), denials: new(denials), late: new(late), nextID: uint64(c.Index) + 1, idStride: uint64(c.Workers),
+		Config: c, let: passed, current: &c.Rules, taken: &c.Rules, frags: newFragments(c.Seed), denials: new(denials), late: new(late), nextID: uint64(c.Index) + 1, idStride: uint64(c.Workers),
 		events:   make([]admission.Event, 0, admission.MaxBatch),
 		openings: make([]opening, 0, admission.MaxBatch),
 		expired:  make([]session.Session, expireBatch),
 		ends:     make([]end, 0, expireBatch),
 	}
 	w.next.Store(w.taken)
+	w.late.room = lateSize
+	if f, ok := c.Source.(source.Forwarder); ok {
+		w.forwarder, w.let, w.late.room = f, forwarded, 0
+	}
 	return w
 }
 
@@ -173,6 +187,9 @@ func (w *Worker) process() {
 	b := &w.batch
 	w.now = max(w.now, b.Now)
 	w.offset = b.Wall - b.Now
+	if w.adoptUntil == 0 && w.forwarder != nil {
+		w.adoptUntil = w.now + int64(w.Adopt)
+	}
 	w.aged = false
 	w.published.now.Store(w.now) // sessions of this batch may be listed before it is done
 	w.published.offset.Store(w.offset)
@@ -189,7 +206,10 @@ func (w *Worker) process() {
 		if session.Slot(f.Time) != w.slot {
 			w.age(f.Time)
 		}
-		w.frame(i)
+		w.verdicts[i] = verdicts[w.frame(i)]
+	}
+	if w.forwarder != nil && b.N > 0 {
+		w.forward()
 	}
 	w.at = max(w.at, w.now)
 	if w.late.n > 0 && w.late.due() <= w.at {
@@ -200,4 +220,14 @@ func (w *Worker) process() {
 	}
 	w.flush(w.now)
 	w.publish()
+}
+
+// verdicts are those of the hooks as a source has them.
+var verdicts = [...]source.Verdict{hook.Pass: source.Forward, hook.Drop: source.Drop, hook.Reject: source.Reject}
+
+// forward has the source act on the verdicts about the batch.
+func (w *Worker) forward() {
+	lost := uint64(w.forwarder.Forward(w.verdicts[:w.batch.N]))
+	w.counts[forwarded] -= lost // frame has counted them
+	w.counts[notSent] += lost
 }

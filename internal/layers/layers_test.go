@@ -32,7 +32,7 @@ var layers = []layer{
 	{"helpers", []string{"internal/table", "internal/values"}},
 	{"data", []string{"sdk/event", "core/packet", "internal/logverify", "xsk"}},
 	{"parts", []string{
-		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application",
+		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application", "core/answer",
 		"internal/ctnetlink", "internal/statedir",
 	}},
 	{"contracts", []string{

@@ -1,7 +1,8 @@
 // Package xdp is the live source of frames: the receive queues of one network interface, read through AF_XDP.
 //
-// The packets that it reads end here: IPv4 and IPv6 packets of the interface are taken from the kernel, looked at, and their
-// memory is recycled. Package xsk, which does it, says what stays with the kernel. An interface that this host needs is refused.
+// The packets that a tap reads end here: IPv4 and IPv6 packets of the interface are taken from the kernel, looked at, and their
+// memory is recycled. Of a bridge every frame is taken, and what the worker lets through is sent on by the interface of another
+// source, its peer. Package xsk, which does it, says what stays with the kernel. An interface that this host needs is refused.
 //
 // A [Source] outlives its interface. When the interface is deleted, changes its number of queues, or gets an MTU that its
 // packet buffers are too small for, the source closes what is left of it and opens the interface of that name again, as
@@ -17,7 +18,8 @@
 //	options.go   the table: defaults and checks
 //	source.go    one source: opened, followed, opened again
 //	queue.go     what one worker reads
+//	forward.go   what it sends on, and the answers to what it rejects
 //	state.go     condition and counters
 //	status.go    the same for operators and metrics
-//	inuse.go     whether this host needs the packets of an interface
+//	inuse.go     whether an interface will do: what this host needs of it, its MTU, loops
 package xdp

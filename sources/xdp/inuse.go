@@ -16,25 +16,37 @@ import (
 	"github.com/rtflow/pipelined/xsk"
 )
 
-// InUseError says what would stop working if the packets of an interface ended in a tap.
+// InUseError says what would stop working if the packets of an interface were taken.
 type InUseError struct {
 	Interface string
+	Bridge    bool     // they would be for a bridge, and not for a tap
 	Uses      []string // one sentence each, without a full stop
 }
 
 // Error names the uses, and what to do.
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("interface %s is in use, and a tap would take its packets away from this host: %s. Use a port that only listens"+
-		" (a mirror port, or a tap) instead; take_traffic = true opens it nevertheless", e.Interface, strings.Join(e.Uses, "; "))
+	what, instead := "tap", "that only listens (a mirror port, or a tap)"
+	if e.Bridge {
+		what, instead = "bridge", "without an address, which this host uses for nothing else"
+	}
+	return fmt.Sprintf("interface %s is in use, and a %s would take its packets away from this host: %s. Use a port %s instead;"+
+		" take_traffic = true opens it nevertheless", e.Interface, what, strings.Join(e.Uses, "; "), instead)
 }
 
 // ErrNotEthernet says that the frames of an interface have no Ethernet header: a tap could not read them.
 var ErrNotEthernet = errors.New("frames have no Ethernet header, so a tap cannot read them")
 
+// ErrMTU says that the packets of an interface may be longer than a packet buffer.
+var ErrMTU = errors.New("its longest packets do not fit the packet buffers")
+
+// ErrLoop says that what one interface sends comes in by the other.
+var ErrLoop = errors.New("the two interfaces are the ends of one cable, on which packets would go round for ever")
+
 // checkUse returns the index of an interface, [xsk.ErrInterfaceMissing] if there is none of that name, [ErrNotEthernet] if its frames
-// cannot be read, and an [*InUseError] if this host needs it, unless take says that this is meant. It looks in the network namespace of
-// the calling thread.
-func checkUse(name string, take bool) (index int, err error) {
+// cannot be read, [ErrMTU] if they may be too long, and an [*InUseError] if this host needs it, unless the configuration says that this
+// is meant. It looks in the network namespace of the calling thread.
+func checkUse(config *Config) (index int, err error) {
+	name := config.Device.Interface
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return 0, fmt.Errorf("open rtnetlink: %w", err)
@@ -51,17 +63,59 @@ func checkUse(name string, take bool) (index int, err error) {
 	if encap := link.Attrs().EncapType; encap != "ether" && encap != "loopback" {
 		return 0, fmt.Errorf("interface %s (%s, %s): %w", name, link.Type(), encap, ErrNotEthernet)
 	}
-	if take {
-		return index, nil
+	if !config.TakeTraffic {
+		state, err := readHostState(h)
+		if err != nil {
+			return 0, fmt.Errorf("what interface %s is used for: %w", name, err)
+		}
+		if uses := state.usesOf(link); len(uses) > 0 {
+			return 0, &InUseError{Interface: name, Bridge: config.Device.Bridge, Uses: uses}
+		}
 	}
-	state, err := readHostState(h)
+	if link.Attrs().EncapType == "loopback" && !config.Device.Bridge {
+		return index, nil // its MTU of 65536 says little about what is on it
+	}
+	return index, checkMTU(&config.Device, link.Attrs().MTU)
+}
+
+// checkMTU returns an error if packets of that MTU do not fit the packet buffers.
+func checkMTU(device *xsk.Config, mtu int) error {
+	size := device.FrameSize
+	if size == 0 {
+		size = xsk.FrameSizeFor(mtu)
+	}
+	most := xsk.MaxMTU(size)
+	if mtu <= most {
+		return nil
+	}
+	larger := ""
+	if best := xsk.FrameSizeFor(mtu); best > size {
+		larger = fmt.Sprintf(", or frame_size = %d", best)
+	}
+	return fmt.Errorf("interface %s has an MTU of %d, and buffers of %d bytes hold packets of an MTU up to %d: %w. Use: ip link set %s mtu %d%s",
+		device.Interface, mtu, size, most, ErrMTU, device.Interface, most, larger)
+}
+
+// checkLoop returns [ErrLoop] if two interfaces are the ends of one virtual cable. It looks in the network namespace of the calling
+// thread.
+func checkLoop(name, peer string) error {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
-		return 0, fmt.Errorf("what interface %s is used for: %w", name, err)
+		return fmt.Errorf("open rtnetlink: %w", err)
 	}
-	if uses := state.usesOf(link); len(uses) > 0 {
-		return 0, &InUseError{Interface: name, Uses: uses}
+	defer h.Close()
+	link, err := h.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", name, err)
 	}
-	return index, nil
+	other, err := h.LinkByName(peer)
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", peer, err)
+	}
+	if link.Type() == "veth" && link.Attrs().NetNsID < 0 && link.Attrs().ParentIndex == other.Attrs().Index {
+		return fmt.Errorf("%s and %s: %w", name, peer, ErrLoop)
+	}
+	return nil
 }
 
 // tunnels are the types of links with an Ethernet header that are ends of tunnels. ERSPAN is not among them: it carries mirrored

@@ -12,10 +12,12 @@ import (
 type options struct {
 	Interface   string   `toml:"interface"`
 	Mode        mode     `toml:"mode"`
+	Peer        string   `toml:"peer"`
 	Attach      attach   `toml:"attach"`
 	Promiscuous bool     `toml:"promiscuous"`
 	TakeTraffic bool     `toml:"take_traffic"`
 	PassPorts   []uint16 `toml:"pass_ports"`
+	PassTypes   []uint16 `toml:"pass_types"` // nil: the default
 	Frames      int      `toml:"frames"`
 	FrameSize   int      `toml:"frame_size"`
 }
@@ -23,15 +25,29 @@ type options struct {
 // mode says what becomes of the packets.
 type mode uint8
 
-const tap mode = 0 // looked at, and recycled
+const (
+	tap    mode = iota // looked at, and recycled
+	bridge             // sent on by the peer, if they are let through
+)
+
+var modeNames = [...]string{tap: "tap", bridge: "bridge"}
 
 func (m *mode) UnmarshalText(text []byte) error {
-	if string(text) != "tap" {
-		return fmt.Errorf(`want "tap", got %q`, text)
+	for i, name := range modeNames {
+		if string(text) == name {
+			*m = mode(i)
+			return nil
+		}
 	}
-	*m = tap
-	return nil
+	return fmt.Errorf("want %q or %q, got %q", modeNames[tap], modeNames[bridge], text)
 }
+
+const (
+	// pauseFrames is the Ethernet type of MAC control frames, which are for the other end of a cable alone (IEEE 802.3 annex 31A).
+	pauseFrames = 0x8808
+	// firstType is the lowest Ethernet type: what is below is the length of an IEEE 802.3 frame.
+	firstType = 0x0600
+)
 
 // attach says where on the receive path the XDP program runs.
 type attach xsk.Mode
@@ -61,16 +77,47 @@ func decode(cfg sdk.Config) options {
 			cfg.Errorf("pass_ports["+strconv.Itoa(i)+"]", "no packet goes to port 0")
 		}
 	}
+	for i, ethernet := range o.PassTypes {
+		if ethernet < firstType {
+			cfg.Errorf("pass_types["+strconv.Itoa(i)+"]", "an Ethernet type is %#04x or more", firstType)
+		}
+	}
+	if o.Mode == bridge {
+		o.checkBridge(cfg)
+		return o
+	}
+	if o.Peer != "" {
+		cfg.Errorf("peer", `is for mode = "bridge": the packets of a tap end there`)
+	}
+	if o.PassTypes != nil {
+		cfg.Errorf("pass_types", `is for mode = "bridge": a tap takes IPv4 and IPv6 alone`)
+	}
 	if o.TakeTraffic && len(o.PassPorts) == 0 {
 		cfg.Warnf("take_traffic", "takes every IPv4 and IPv6 packet from this host, those of remote logins too; leave some with pass_ports, such as [22]")
 	}
 	return o
 }
 
+// checkBridge checks what a bridge has of its own, and sets its defaults.
+func (o *options) checkBridge(cfg sdk.Config) {
+	if o.Peer == "" {
+		cfg.Errorf("peer", `missing: the name of the source by whose interface packets leave, which has mode = "bridge" and peer = %q`, cfg.Name())
+	}
+	if len(o.PassPorts) > 0 {
+		cfg.Errorf("pass_ports", "is for mode = \"tap\": the hosts behind a bridge would lose these ports. Reach this host by another interface")
+	}
+	if !o.Promiscuous {
+		cfg.Errorf("promiscuous", "a bridge must receive what is addressed to others")
+	}
+	if o.PassTypes == nil {
+		o.PassTypes = []uint16{pauseFrames}
+	}
+}
+
 // device returns what the options say about the interface.
 func (o *options) device() xsk.Config {
 	return xsk.Config{
 		Interface: o.Interface, Attach: xsk.Mode(o.Attach), Frames: o.Frames, FrameSize: o.FrameSize, PassPorts: o.PassPorts,
-		Promiscuous: o.Promiscuous,
+		Promiscuous: o.Promiscuous, Bridge: o.Mode == bridge, PassTypes: o.PassTypes,
 	}
 }

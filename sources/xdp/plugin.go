@@ -16,7 +16,7 @@ var sample string
 func Plugin() source.Plugin {
 	return source.Plugin{
 		Name:      "xdp",
-		Summary:   "taps all queues of a network interface through AF_XDP; the packets end here",
+		Summary:   "taps a network interface through AF_XDP, where its packets end, or bridges two",
 		Sample:    sample,
 		Configure: configure,
 	}
@@ -27,7 +27,8 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 	return source.Configured{
 		Interfaces: []string{o.Interface},
 		Live:       true,
-		Incoming:   true,
+		Incoming:   o.Mode == tap, // a bridge knows the interface by which a packet leaves
+		Peer:       o.Peer,
 		Open: func(_ context.Context, zones *zone.Table) (source.Source, error) {
 			s, err := Open(Config{
 				Device: o.device(), TakeTraffic: o.TakeTraffic, ID: zones.Index(o.Interface), Warn: env.Warn,

@@ -16,12 +16,15 @@ import (
 // Queue is the share of the interface that one worker reads: normally one receive queue; several, or none, while the
 // interface has another number of queues than when the source was opened. Its methods are for one goroutine.
 type Queue struct {
+	number   int    // among those of the source
 	id       uint32 // Frame.Interface; 0 = the kernel's index
 	clock    *monotonic.Clock
 	attached atomic.Pointer[attachment] // stored by the source's goroutine
 
 	views [packet.BatchSize][]byte
 	held  *attachment // what the frames of the last Receive came from
+
+	forwarding *forwarding // nil: a tap
 
 	done   <-chan struct{} // of the context that interrupts this queue
 	forget func() bool     // ends that
@@ -57,6 +60,9 @@ func (q *Queue) attach(a *attachment) {
 func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Duration) error {
 	q.Release() // a worker that forgot would stop the interface from being closed
 	b.N = 0
+	if q.forwarding != nil {
+		timeout = q.forwarding.flush(timeout)
+	}
 	a := q.attached.Load()
 	q.collect(a, b)
 	if b.N == 0 {
@@ -68,8 +74,12 @@ func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Durat
 	}
 	b.Now, b.Wall = q.clock.Read()
 	b.Coarse = true // AF_XDP in copy mode has no receive times
+	leavesBy := uint32(0)
+	if f := q.forwarding; f != nil {
+		f.now, leavesBy = b.Now, f.leavesBy
+	}
 	for i := range b.Frames[:b.N] {
-		b.Frames[i].Time = b.Now
+		b.Frames[i].Time, b.Frames[i].LeavesBy = b.Now, leavesBy
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rtflow/pipelined/internal/monotonic"
@@ -36,12 +37,14 @@ type Source struct {
 	clock     monotonic.Clock
 	namespace namespace.Namespace
 	queues    []*Queue
+	sending   atomic.Pointer[[]*xsk.Socket] // of device: what a peer sends by; nil while waiting
 	stop      chan struct{}
 	stopped   chan struct{}
 	closing   sync.Once
 	closeErr  error
 
 	mu     sync.Mutex
+	peer   string         // interface of the other source of a bridge
 	device *xsk.Interface // nil while waiting
 	state  State
 	past   Stats // of the devices before
@@ -65,8 +68,8 @@ func Open(config Config) (*Source, error) {
 	if s.namespace, err = namespace.Current(); err != nil {
 		return nil, errors.Join(err, device.Close())
 	}
-	for range device.Queues() {
-		s.queues = append(s.queues, &Queue{id: config.ID, clock: &s.clock})
+	for i := range device.Queues() {
+		s.queues = append(s.queues, &Queue{number: i, id: config.ID, clock: &s.clock})
 	}
 	s.use(device)
 	go s.run(device)
@@ -76,7 +79,7 @@ func Open(config Config) (*Source, error) {
 // open opens the interface, unless it is in use.
 func (s *Source) open() (*xsk.Interface, error) {
 	name := s.config.Device.Interface
-	index, err := checkUse(name, s.config.TakeTraffic)
+	index, err := checkUse(&s.config)
 	if err != nil {
 		return nil, err
 	}
@@ -213,6 +216,10 @@ func (s *Source) use(device *xsk.Interface) {
 		shares[i].index = uint32(link.Index)
 		q.attach(&shares[i])
 	}
+	if s.config.Device.Bridge {
+		sockets := device.Queues()
+		s.sending.Store(&sockets)
+	}
 }
 
 // retire closes the present device, if there is one, and keeps its counters.
@@ -220,6 +227,7 @@ func (s *Source) retire(next Condition, reason error) error {
 	s.mu.Lock()
 	device := s.device
 	s.mu.Unlock()
+	s.sending.Store(nil)
 	var err error
 	if device != nil {
 		err = device.Close() // waits for workers: not under the lock

@@ -21,6 +21,7 @@ const (
 // State describes a source for its operator.
 type State struct {
 	Interface string    `json:"interface"`
+	Peer      string    `json:"peer,omitempty"` // of a bridge: the interface by which its packets leave
 	Condition Condition `json:"condition"`
 	Since     time.Time `json:"since"`           // when the condition began
 	Error     string    `json:"error,omitempty"` // while waiting: why the last attempt failed
@@ -48,6 +49,7 @@ func (s *Source) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	state := s.state
+	state.Peer = s.peer
 	if s.device != nil {
 		state.Notes = s.device.Notes()
 	}
@@ -90,6 +92,7 @@ func (a Stats) plus(b Stats) Stats {
 	sum.Program.PassPort += b.Program.PassPort
 	sum.Program.PassNeighbour += b.Program.PassNeighbour
 	sum.Program.PassNoSocket += b.Program.PassNoSocket
+	sum.Program.PassType += b.Program.PassType
 	for _, queues := range [][]xsk.Stats{a.Queues, b.Queues} {
 		for i, q := range queues {
 			to := &sum.Queues[i]
@@ -101,6 +104,14 @@ func (a Stats) plus(b Stats) Stats {
 			to.RxInvalidDescs += q.RxInvalidDescs
 			to.RxRingFull += q.RxRingFull
 			to.FillRingEmpty += q.FillRingEmpty
+			to.Transmit.Sent += q.Transmit.Sent
+			to.Transmit.Bytes += q.Transmit.Bytes
+			to.Transmit.NoRoom += q.Transmit.NoRoom
+			to.Transmit.TooLong += q.Transmit.TooLong
+			to.Transmit.Down += q.Transmit.Down
+			to.Transmit.Wakeups += q.Transmit.Wakeups
+			to.Transmit.Unsent += q.Transmit.Unsent
+			to.Transmit.InvalidDescs += q.Transmit.InvalidDescs
 		}
 	}
 	return sum

@@ -11,7 +11,7 @@ import (
 type plugged struct{ *Source }
 
 var (
-	_ source.Frames = plugged{}
+	_ source.Paired = plugged{}
 	_ source.Blind  = plugged{}
 )
 
@@ -30,7 +30,11 @@ func (p plugged) Blind() error {
 func (p plugged) Queues() []source.FrameSource {
 	var queues []source.FrameSource
 	for _, q := range p.Source.Queues() {
-		queues = append(queues, q)
+		if p.config.Device.Bridge {
+			queues = append(queues, bridged{q})
+		} else {
+			queues = append(queues, q)
+		}
 	}
 	return queues
 }
@@ -39,10 +43,11 @@ func (p plugged) Status() any {
 	stats, err := p.Stats()
 	status := struct {
 		State
-		Kernel     xsk.Counters `json:"kernel"`
-		Sockets    []xsk.Stats  `json:"sockets"`
-		StatsError string       `json:"stats_error,omitempty"`
-	}{State: p.State(), Kernel: stats.Program, Sockets: stats.Queues}
+		Kernel     xsk.Counters   `json:"kernel"`
+		Sockets    []xsk.Stats    `json:"sockets"`
+		Bridge     []ForwardStats `json:"bridge,omitempty"` // by worker
+		StatsError string         `json:"stats_error,omitempty"`
+	}{State: p.State(), Kernel: stats.Program, Sockets: stats.Queues, Bridge: p.forwarded()}
 	if err != nil {
 		status.StatsError = err.Error()
 	}
@@ -73,6 +78,39 @@ func (p plugged) Counters() []source.Counter {
 			source.Counter{Name: "rx_ring_full", Queue: i, Value: q.RxRingFull, Lost: true},
 			source.Counter{Name: "fill_ring_empty", Queue: i, Value: q.FillRingEmpty},
 		)
+		if t := &q.Transmit; p.config.Device.Bridge {
+			counters = append(counters,
+				source.Counter{Name: "sent", Queue: i, Value: t.Sent},
+				source.Counter{Name: "sent_bytes", Queue: i, Value: t.Bytes},
+				source.Counter{Name: "tx_no_room", Queue: i, Value: t.NoRoom},
+				source.Counter{Name: "tx_too_long", Queue: i, Value: t.TooLong},
+				source.Counter{Name: "tx_down", Queue: i, Value: t.Down},
+				source.Counter{Name: "tx_unsent", Queue: i, Value: t.Unsent},
+				source.Counter{Name: "tx_wakeups", Queue: i, Value: t.Wakeups},
+				source.Counter{Name: "tx_invalid_descriptors", Queue: i, Value: t.InvalidDescs},
+			)
+		}
+	}
+	for i, f := range p.forwarded() {
+		counters = append(counters,
+			source.Counter{Name: "not_sent", Queue: i, Value: f.NotSent},
+			source.Counter{Name: "answers", Queue: i, Value: f.Answers},
+			source.Counter{Name: "answers_limited", Queue: i, Value: f.AnswersLimited},
+			source.Counter{Name: "answers_not_sent", Queue: i, Value: f.AnswersNotSent},
+		)
+	}
+	if p.config.Device.Bridge {
+		counters = append(counters, source.Counter{Name: "pass_type", Queue: -1, Value: k.PassType})
 	}
 	return counters
+}
+
+// forwarded returns the counters of the queues of a bridge; none of a tap.
+func (p plugged) forwarded() (list []ForwardStats) {
+	for _, q := range p.queues {
+		if q.forwarding != nil {
+			list = append(list, q.forwarding.stats())
+		}
+	}
+	return list
 }

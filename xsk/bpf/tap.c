@@ -1,8 +1,9 @@
-// The XDP program of an AF_XDP tap.
+// The XDP program of an AF_XDP tap or bridge.
 //
-// It takes IPv4 and IPv6 packets from the kernel and hands them to the AF_XDP socket of their receive queue, also those
-// behind VLAN tags, in PPPoE sessions and behind MPLS labels: what core/packet decodes. Everything else stays with the
-// kernel, and so does everything whose queue has no socket, so that a program without a daemon does not cut off the interface.
+// In a tap it takes IPv4 and IPv6 packets from the kernel and hands them to the AF_XDP socket of their receive queue, also
+// those behind VLAN tags, in PPPoE sessions and behind MPLS labels: what core/packet decodes. Everything else stays with the
+// kernel. In a bridge it takes every frame but those of the pass types. Whatever its mode, the kernel keeps everything whose
+// queue has no socket, so that a program without a daemon does not cut off the interface.
 //
 // Every packet is counted under exactly one of the causes below, so that their sum is what the interface received.
 //
@@ -14,10 +15,11 @@
 // What happened to a packet: its index in counters. The Go constants are generated from it.
 enum cause {
 	REDIRECTED,     // given to the socket of its queue
-	PASS_NOT_IP,    // neither IPv4 nor IPv6 (ARP, LLDP, ...), or too short to tell
+	PASS_NOT_IP,    // neither IPv4 nor IPv6 (ARP, LLDP, ...), or too short to tell; not in a bridge
 	PASS_PORT,      // TCP or UDP to a pass port
 	PASS_NEIGHBOUR, // IPv6 neighbour discovery, while there are pass ports
 	PASS_NO_SOCKET, // nobody reads the queue
+	PASS_TYPE,      // in a bridge: a pass type
 	CAUSES,
 };
 
@@ -39,6 +41,10 @@ struct {
 // a load and no call. have_pass_ports lets the verifier remove the whole inspection when there is nothing to look for.
 volatile const __u8 have_pass_ports = 0;
 volatile const __u64 pass_ports[65536 / 64] = {};
+
+// Set in the same way. bridge is set in a bridge; pass_types has one bit per Ethernet type, and is used in a bridge only.
+volatile const __u8 bridge = 0;
+volatile const __u64 pass_types[65536 / 64] = {};
 
 #define ETHERNET_HEADER 14
 #define VLAN_HEADER 4
@@ -237,6 +243,16 @@ packet:
 	return 0;
 }
 
+// redirect hands a packet to the socket of its queue.
+static __always_inline int redirect(struct xdp_md *ctx)
+{
+	// The last argument is what to do when the queue has no socket.
+	int action = bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_PASS);
+
+	count(action == XDP_REDIRECT ? REDIRECTED : PASS_NO_SOCKET);
+	return action;
+}
+
 SEC("xdp")
 int tap(struct xdp_md *ctx)
 {
@@ -245,11 +261,15 @@ int tap(struct xdp_md *ctx)
 	const __u8 *p = data + ETHERNET_HEADER;
 	enum cause cause = REDIRECTED;
 	__u16 type;
-	int action;
 
 	if (p > end)
-		return pass(PASS_NOT_IP);
+		return bridge ? redirect(ctx) : pass(PASS_NOT_IP);
 	type = load16(p - 2);
+	if (bridge) {
+		if (pass_types[type / 64] >> (type % 64) & 1)
+			return pass(PASS_TYPE);
+		return redirect(ctx);
+	}
 
 #pragma unroll
 	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
@@ -272,8 +292,5 @@ int tap(struct xdp_md *ctx)
 	if (cause != REDIRECTED)
 		return pass(cause);
 
-	// The last argument is what to do when the queue has no socket.
-	action = bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_PASS);
-	count(action == XDP_REDIRECT ? REDIRECTED : PASS_NO_SOCKET);
-	return action;
+	return redirect(ctx);
 }

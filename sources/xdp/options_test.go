@@ -1,0 +1,69 @@
+package xdp
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/internal/table"
+)
+
+// TestOptions reads tables of the source: what they mean, and what is wrong with them.
+func TestOptions(t *testing.T) {
+	for _, c := range []struct {
+		name, table string
+		peer        string
+		incoming    bool
+		want        []string // pieces of the problems, one each
+	}{
+		{"tap", `{"interface": "lan0"}`, "", true, nil},
+		{"bridge", `{"interface": "lan0", "mode": "bridge", "peer": "wan"}`, "wan", false, nil},
+		{"no peer", `{"interface": "lan0", "mode": "bridge"}`, "", false, []string{`peer: missing: the name of the source by whose interface packets leave, which has mode = "bridge" and peer = "live"`}},
+		{"peer of a tap", `{"interface": "lan0", "peer": "wan"}`, "wan", true, []string{`peer: is for mode = "bridge"`}},
+		{"mode", `{"interface": "lan0", "mode": "brigde"}`, "", true, []string{`mode: want "tap" or "bridge", got "brigde"`}},
+		{"pass_ports", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "pass_ports": [22]}`, "wan", false, []string{`pass_ports: is for mode = "tap"`}},
+		{"not promiscuous", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "promiscuous": false}`, "wan", false, []string{"promiscuous: a bridge must receive"}},
+		{"pass_types", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "pass_types": [34825, 1500]}`, "wan", false, []string{"pass_types[1]: an Ethernet type is 0x0600 or more"}},
+		{"pass_types of a tap", `{"interface": "lan0", "pass_types": []}`, "", true, []string{`pass_types: is for mode = "bridge"`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg, err := table.Parse("live", c.table)
+			if err != nil {
+				t.Fatal(err)
+			}
+			configured := Plugin().Configure(cfg, source.Env{})
+			problems := cfg.Problems()
+			if len(problems) != len(c.want) {
+				t.Fatalf("problems %v, want %d", problems, len(c.want))
+			}
+			for i, p := range problems {
+				if !strings.Contains(p.String(), c.want[i]) {
+					t.Errorf("%q, want %q in it", p, c.want[i])
+				}
+			}
+			if !configured.Live || configured.Incoming != c.incoming || configured.Peer != c.peer {
+				t.Errorf("live %v, incoming %v, peer %q", configured.Live, configured.Incoming, configured.Peer)
+			}
+		})
+	}
+}
+
+// Without a list, pause frames alone stay with the host; an empty list leaves it nothing.
+func TestPassTypes(t *testing.T) {
+	for text, want := range map[string][]uint16{
+		`{"interface": "lan0", "mode": "bridge", "peer": "wan"}`:                        {0x8808},
+		`{"interface": "lan0", "mode": "bridge", "peer": "wan", "pass_types": []}`:      {},
+		`{"interface": "lan0", "mode": "bridge", "peer": "wan", "pass_types": [35020]}`: {0x88cc},
+	} {
+		cfg, err := table.Parse("live", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := decode(cfg)
+		if diff := cmp.Diff(want, o.device().PassTypes); diff != "" {
+			t.Errorf("%s: %s", text, diff)
+		}
+	}
+}

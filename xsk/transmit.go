@@ -1,0 +1,182 @@
+package xsk
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// transmitter is the transmit side of a socket, with packet buffers of its own: those behind the buffers to receive into.
+type transmitter struct {
+	// mu is held while frames are queued, never for another lock. It is contended by close, and by other senders where an
+	// interface has fewer queues than the one whose frames it sends.
+	mu   sync.Mutex
+	open bool
+
+	fd         int
+	watch      *linkWatch
+	umem       []byte
+	base       uint64 // address of umem
+	size       uint64 // of one buffer
+	free       []uint64
+	ring       transmitRing
+	completion completionRing
+
+	sent, bytes             atomic.Uint64
+	noRoom, tooLong, isDown atomic.Uint64
+	wakeups                 atomic.Uint64
+	unsent                  atomic.Uint64 // when closed
+}
+
+// transmitBudget is how many packets one system call sends at most, where the kernel lets us say so (Linux 6.17): more than
+// a batch. Elsewhere they are 32.
+const transmitBudget = 256
+
+// prepare maps the rings.
+func (t *transmitter) prepare(fd int, umem []byte, frameSize int, l *layout, watch *linkWatch) (err error) {
+	t.fd, t.watch, t.size = fd, watch, uint64(frameSize)
+	t.base = uint64(l.frames * frameSize)
+	t.umem = umem[t.base:]
+	if t.ring, err = mapTransmitRing(fd, l); err != nil {
+		return err
+	}
+	if t.completion, err = mapCompletionRing(fd, l); err != nil {
+		return err
+	}
+	t.free = make([]uint64, 0, l.transmitFrames)
+	for i := range l.transmitFrames {
+		t.free = append(t.free, t.base+uint64(i*frameSize))
+	}
+	_ = unix.SetsockoptInt(fd, unix.SOL_XDP, unix.XDP_MAX_TX_SKB_BUDGET, min(transmitBudget, l.transmitFrames)) // an older kernel has a default
+	t.open = true
+	return nil
+}
+
+// Transmit queues copies of frames for sending, in their order, and returns how many it has queued. The others are lost: because
+// no buffer was free, because they are longer than the interface takes, or because it is down; [Stats] says which. left is true
+// if the kernel has not taken all frames yet and waits for [Socket.Flush].
+//
+// It makes one system call, and more only where the kernel sends fewer frames per call, and allocates nothing. Safe for
+// concurrent use, also after Close, when it queues nothing.
+func (s *Socket) Transmit(frames [][]byte) (queued int, left bool) {
+	t := &s.transmit
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.open {
+		return 0, false
+	}
+	if !t.watch.up.Load() {
+		t.isDown.Add(uint64(len(frames)))
+		return 0, false
+	}
+	longest := min(int(t.watch.mtu.Load())+linkOverhead, int(t.size))
+	t.free = t.completion.take(t.free)
+	if len(t.free) < len(frames) && t.ring.unsent() > 0 {
+		t.wake()
+	}
+	noRoom, tooLong, size := 0, 0, 0
+	for _, frame := range frames {
+		n := len(t.free)
+		switch {
+		case len(frame) > longest:
+			tooLong++
+		case n == 0:
+			noRoom++
+		default:
+			address := t.free[n-1]
+			t.free = t.free[:n-1]
+			copy(t.umem[address-t.base:][:t.size], frame)
+			t.ring.put(address, len(frame))
+			size += len(frame)
+			queued++
+		}
+	}
+	if queued > 0 {
+		t.ring.submit()
+		t.sent.Add(uint64(queued))
+		t.bytes.Add(uint64(size))
+	}
+	if noRoom > 0 {
+		t.noRoom.Add(uint64(noRoom))
+	}
+	if tooLong > 0 {
+		t.tooLong.Add(uint64(tooLong))
+	}
+	return queued, t.wake()
+}
+
+// Flush asks the kernel again to send what is queued, and reports whether anything is left that it did not take. Safe for
+// concurrent use, also after Close.
+func (s *Socket) Flush() (left bool) {
+	t := &s.transmit
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.open && t.wake()
+}
+
+// wake asks the kernel to send what is queued, if it waits for that, takes back the buffers that it has done with, and reports
+// whether it waits still.
+func (t *transmitter) wake() (left bool) {
+	for unsent := t.ring.unsent(); unsent > 0 && t.ring.needsWakeup(); {
+		_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(t.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
+		t.wakeups.Add(1)
+		before := unsent
+		unsent = t.ring.unsent()
+		// EAGAIN: it has sent as many as one call may, or the driver has no room. Whatever else is wrong is tried again later.
+		if left = unsent > 0; errno != unix.EAGAIN || unsent == before {
+			break
+		}
+	}
+	t.free = t.completion.take(t.free)
+	return left
+}
+
+// close unmaps the rings.
+func (t *transmitter) close() (errs []error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open {
+		t.unsent.Store(uint64(t.ring.unsent()))
+	}
+	t.open = false
+	for _, memory := range [][]byte{t.ring.memory, t.completion.memory} {
+		if memory != nil {
+			errs = append(errs, unix.Munmap(memory))
+		}
+	}
+	t.ring, t.completion, t.umem = transmitRing{}, completionRing{}, nil
+	return errs
+}
+
+// TransmitStats counts frames of the transmit side of a socket since it was opened. Each frame that was handed to Transmit is in
+// Sent, NoRoom, TooLong or Down.
+type TransmitStats struct {
+	Sent    uint64 `json:"sent"`        // queued for the kernel
+	Bytes   uint64 `json:"sent_bytes"`  // in them
+	NoRoom  uint64 `json:"tx_no_room"`  // no buffer was free: the interface is slower than what comes
+	TooLong uint64 `json:"tx_too_long"` // longer than the MTU of the interface allows
+	Down    uint64 `json:"tx_down"`     // the interface was down
+	Wakeups uint64 `json:"tx_wakeups"`  // system calls
+	// Unsent is how many of Sent the kernel had not taken when the socket was closed.
+	Unsent uint64 `json:"tx_unsent"`
+	// InvalidDescs counts descriptors that the kernel refused: a fault of this package; part of Sent.
+	InvalidDescs uint64 `json:"tx_invalid_descriptors"`
+}
+
+func (t *transmitter) stats() TransmitStats {
+	return TransmitStats{
+		Sent: t.sent.Load(), Bytes: t.bytes.Load(), NoRoom: t.noRoom.Load(), TooLong: t.tooLong.Load(), Down: t.isDown.Load(),
+		Wakeups: t.wakeups.Load(), Unsent: t.unsent.Load(),
+	}
+}
+
+// readKernelStats reads the statistics that the kernel has of a socket.
+func readKernelStats(fd int) (stats unix.XDPStatistics, err error) {
+	if err := getsockopt(fd, unix.XDP_STATISTICS, unsafe.Pointer(&stats), unsafe.Sizeof(stats)); err != nil {
+		return stats, fmt.Errorf("read socket statistics: %w", err)
+	}
+	return stats, nil
+}

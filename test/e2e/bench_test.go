@@ -78,9 +78,10 @@ func BenchmarkBesideConntrack(b *testing.B) {
 	for i := range b.N {
 		g.open(true)
 		if i%16 == 15 {
-			g.await(64 << 10)
+			g.awaitOthers(64 << 10)
 		}
 		if i%4096 == 4095 {
+			g.await(0)
 			g.flush()
 		}
 	}

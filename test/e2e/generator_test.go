@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -110,14 +111,26 @@ func (g *generator) sockets() (waiting, dropped int) {
 // await waits until no more than so many bytes wait in any of the router's netfilter sockets.
 func (g *generator) await(bytes int) {
 	g.tb.Helper()
+	g.until(func() bool { waiting, _ := g.sockets(); return waiting <= bytes })
+}
+
+// awaitOthers does so for the sockets that do not listen to all events of connection tracking, as the daemon does.
+func (g *generator) awaitOthers(bytes int) {
+	g.tb.Helper()
+	const all = "00000007"
+	g.until(func() bool {
+		return !slices.ContainsFunc(netfilterSockets(g.tb, g.router.Host), func(s netfilterSocket) bool { return s.groups != all && s.waiting > bytes })
+	})
+}
+
+// until waits for what the readers of netfilter sockets do, for up to a minute.
+func (g *generator) until(ok func() bool) {
+	g.tb.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	late := time.NewTimer(time.Minute)
 	defer late.Stop()
-	for {
-		if waiting, _ := g.sockets(); waiting <= bytes {
-			return
-		}
+	for !ok() {
 		select {
 		case <-tick.C:
 		case <-late.C:

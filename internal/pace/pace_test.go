@@ -40,3 +40,31 @@ func TestPace(t *testing.T) {
 		p.Waited(paused, now, turn.packets)
 	}
 }
+
+// TestLongPause pauses for longer, after waits that are as short as others'.
+func TestLongPause(t *testing.T) {
+	p := Pace{Pause: 5 * Pause}
+	now := int64(time.Hour)
+	for i, turn := range []struct {
+		after   time.Duration
+		packets bool
+		paused  bool
+	}{
+		{after: time.Second, packets: true},
+		{after: 4 * Pause, packets: true},
+		{after: Pause / 2, packets: true},
+		{after: 5 * Pause, packets: true, paused: true},
+		{after: 5 * Pause, packets: false, paused: true},
+		{after: time.Second, packets: true},
+	} {
+		paused, wait := p.Wait(-1)
+		if paused != turn.paused || paused != (wait == 5*Pause) {
+			t.Fatalf("turn %d: paused is %v for %v, want %v", i, paused, wait, turn.paused)
+		}
+		if paused, wait := p.Wait(5 * Pause); paused || wait != 5*Pause {
+			t.Fatalf("turn %d: of a wait for as long as a pause paused is %v for %v", i, paused, wait)
+		}
+		now += int64(turn.after)
+		p.Waited(paused, now, turn.packets)
+	}
+}

@@ -67,9 +67,9 @@ func (s *Stream) isNew(hash uint64, n uint32, e *ctnetlink.Entry) {
 		return
 	}
 	s.counters.repeated.Add(1) // a dump was faster
+	s.unmute(x)
 	if x.has(silent) {
 		x.flags &^= silent
-		s.unmute(x)
 		s.add(source.Began, x, s.at(e))
 	}
 	s.updated(n, e, false)

@@ -217,7 +217,7 @@ func play(t testing.TB, limit int) *player {
 		events: &fakeSocket{k: k, receive: k.event, most: nfnetlink.Datagrams},
 		asking: &fakeSocket{k: k, receive: func() ([]byte, error) { return k.take(&k.answers), nil }, most: maxAsks},
 	}
-	s.resync.opened = startTime
+	s.resync.opened, s.quiet = startTime, startTime
 	s.dumping, _ = dial()
 	return &player{kernel: k, stream: s, clock: 1}
 }

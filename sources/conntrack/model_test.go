@@ -162,6 +162,9 @@ func TestModel(t *testing.T) {
 		if m.lost != uint64(m.drops) || !overruns && m.losses > 0 {
 			t.Errorf("seed %d: %d losses of %d, the kernel has dropped %d", seed, m.losses, m.lost, m.drops)
 		}
+		if c := &m.stream.counters; c.unanswered.Load() != 0 || c.badAnswers.Load() != 0 {
+			t.Errorf("seed %d: %d requests without an answer, %d bad answers", seed, c.unanswered.Load(), c.badAnswers.Load())
+		}
 		losses += m.losses
 		checkSums(t, m.stream)
 		if t.Failed() {

@@ -24,7 +24,6 @@ import (
 type resync struct {
 	dial   func() (socket, error) // opens the socket for dumps again
 	opened int64                  // Unix time
-	quiet  bool                   // the kernel may send no events about entries that were there before
 
 	wanted    bool
 	first     bool  // the next dump, or this one, is that of the start
@@ -32,6 +31,7 @@ type resync struct {
 
 	active      bool // the kernel is dumping
 	stalled     bool // and has nothing to say, for want of memory
+	request     []byte
 	seq         uint32
 	began       int64
 	progress    int64
@@ -113,7 +113,7 @@ func (s *Stream) goOn() {
 			s.gone(n)
 		}
 	}
-	if r.mute > 0 && s.now >= r.muteAt {
+	if !r.active && r.sweep == 0 && r.mute > 0 && s.now >= r.muteAt {
 		r.wanted = true
 	}
 	switch {
@@ -130,7 +130,8 @@ func (s *Stream) startDump() {
 	r := &s.resync
 	r.wanted = false
 	r.seq = s.dumping.NextSeq()
-	if err := s.dumping.Send(ctnetlink.AppendDump(s.requests[:0], r.seq)); err != nil {
+	r.request = ctnetlink.AppendDump(r.request[:0], r.seq)
+	if err := s.dumping.Send(r.request); err != nil {
 		s.dumpFailed()
 		return
 	}
@@ -247,16 +248,15 @@ func (s *Stream) compare(e *ctnetlink.Entry) {
 // foundAs returns what a session is, beside, that a dump brings.
 func (s *Stream) foundAs(e *ctnetlink.Entry) (f flags) {
 	r := &s.resync
-	if !r.first || e.Start > r.opened {
+	switch {
+	case e.Start > r.opened: // there was somebody for the kernel to send events to
 		return 0
-	}
-	if s.atEnd && hasEnded(e) {
+	case !r.first:
+		return mute
+	case s.atEnd && hasEnded(e):
 		return told
 	}
-	if r.quiet {
-		f = mute
-	}
-	return f | silent
+	return mute | silent
 }
 
 // found handles an entry that the kernel was asked for because a dump had it.

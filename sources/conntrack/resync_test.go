@@ -13,7 +13,6 @@ import (
 // TestStart opens a stream on a table with sessions.
 func TestStart(t *testing.T) {
 	p := play(t, 100)
-	p.stream.resync.quiet = true
 	old, replied, ended := tcp(1), udp(2), tcp(3)
 	replied.Status, replied.OrigPackets, replied.Start = ctnetlink.SeenReply, 3, startTime-1e9
 	ended.State, ended.OrigPackets = ctnetlink.TimeWait, 5
@@ -196,4 +195,51 @@ func TestDumpFails(t *testing.T) {
 		t.Errorf("%v, opened %d times, %d failed", whats(ended), p.dials, p.stream.counters.dumpsFailed.Load())
 	}
 	checkSums(t, p.stream)
+}
+
+// TestAskWhileDumpStarts ends a connection in the Read that asks for a dump, too: its counters are asked for all the same.
+func TestAskWhileDumpStarts(t *testing.T) {
+	p := play(t, 100)
+	p.expect("start")
+	e := p.begin(tcp(1))
+	p.kernel.change(e, ctnetlink.SeenReply, ctnetlink.SynRecv)
+	p.expect("began", source.Began, source.Answered)
+	p.kernel.change(e, 0, ctnetlink.TimeWait)
+	p.kernel.overrun, p.kernel.congested = true, true // the queue was full, too
+	p.kernel.drops++
+	p.settle()
+	c := &p.stream.counters
+	if c.gets.Load() != 1 || c.unanswered.Load() != 0 || c.badAnswers.Load() != 0 || c.dumps.Load() != 2 {
+		t.Errorf("gets %d, unanswered %d, bad answers %d, dumps %d", c.gets.Load(), c.unanswered.Load(), c.badAnswers.Load(), c.dumps.Load())
+	}
+}
+
+// TestLossBeforeFirstEvent loses events before one was read.
+func TestLossBeforeFirstEvent(t *testing.T) {
+	p := play(t, 100)
+	p.kernel.room = 1
+	p.begin(udp(1))
+	p.begin(udp(2))
+	for _, e := range p.settle() {
+		if e.What == source.Lost && e.Created < startTime {
+			t.Errorf("lost since %d", e.Created)
+		}
+	}
+}
+
+// TestMuteDumps counts the dumps of a period for the sake of sessions without events.
+func TestMuteDumps(t *testing.T) {
+	p := play(t, 100)
+	e := udp(1)
+	p.kernel.entries = append(p.kernel.entries, e)
+	p.settle()
+	before := p.stream.counters.dumps.Load()
+	if before != 1 {
+		t.Errorf("%d dumps at the start", before)
+	}
+	p.clock = p.stream.resync.muteAt + 1
+	p.settle()
+	if n := p.stream.counters.dumps.Load() - before; n != 1 {
+		t.Errorf("%d dumps in a period", n)
+	}
 }

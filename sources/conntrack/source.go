@@ -79,13 +79,13 @@ func Open(config Config) (_ *Source, err error) {
 		s.status.Max = min(max(most, leastSessions), maxSessions)
 	}
 	s.stream.sessions = newSessions(s.status.Max)
-	quiet := s.settings(config)
+	s.settings(config)
 	if err := s.openEvents(config); err != nil {
 		return nil, err
 	}
 	s.stream.resync = newResync(s.dialDumps)
-	s.stream.resync.quiet = quiet
-	s.stream.resync.opened = time.Now().UnixNano()
+	opened := time.Now().UnixNano()
+	s.stream.resync.opened, s.stream.quiet = opened, opened
 	if s.stream.dumping, err = s.dialDumps(); err != nil {
 		return nil, err
 	}
@@ -179,8 +179,8 @@ func (s *Source) dialDumps() (socket, error) {
 }
 
 // settings looks at the kernel's settings in the namespace of the calling thread, and changes those that the configuration says to
-// change. quiet says that entries which are there already may have no events.
-func (s *Source) settings(config Config) (quiet bool) {
+// change.
+func (s *Source) settings(config Config) {
 	const accounting, timestamps, events = "nf_conntrack_acct", "nf_conntrack_timestamp", "nf_conntrack_events"
 	values := make(map[string]int)
 	for _, c := range []struct{ name, without string }{
@@ -203,7 +203,6 @@ func (s *Source) settings(config Config) (quiet bool) {
 		}
 	}
 	s.status.Accounting, s.status.Timestamps = values[accounting] != 0, values[timestamps] != 0
-	return values[events] != 1
 }
 
 // note tells an operator something when the source is opened, and whenever its status is asked for.

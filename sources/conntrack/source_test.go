@@ -285,3 +285,29 @@ func TestRealAtDestroy(t *testing.T) {
 	}
 	checkSums(t, w.source.stream)
 }
+
+// TestEventsTurnedOn has an entry from before events were turned on, of which the kernel tells nothing: it is found gone.
+func TestEventsTurnedOn(t *testing.T) {
+	r := newRouter(t)
+	r.Set("netfilter/nf_conntrack_events", "0")
+	r.LAN.Run("ping", "-c1", nettest.WANHost)
+	w := watch(t, r.Host, Config{AtEnd: true, Accounting: true})
+	w.one(source.Began, packet.ProtoICMP, 0)
+	r.Run("conntrack", "-D", "-p", "icmp")
+	now := time.Now()
+	ended := 0
+	for i := range 1000 { // a minute on its clock
+		at := now.UnixNano() + int64(i)*int64(60*time.Millisecond)
+		if _, err := w.source.stream.Read(&w.batch, at, at); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range w.batch.Events[:w.batch.N] {
+			if e.What == source.Ended {
+				ended++
+			}
+		}
+	}
+	if ended != 1 || w.source.stream.sessions.live != 0 {
+		t.Errorf("%d ended, %d in the table", ended, w.source.stream.sessions.live)
+	}
+}

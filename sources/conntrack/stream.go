@@ -45,7 +45,7 @@ type Stream struct {
 	resync    resync
 	overrun   bool   // the kernel dropped events, and has not been asked yet how many
 	drops     uint32 // the kernel's count when it was asked last
-	quiet     int64  // Unix time of the last event that was read before the loss
+	quiet     int64  // Unix time of the last event that was read before the loss, at first of the opening
 	failed    error  // of a socket, for ever
 }
 

@@ -35,7 +35,7 @@ const (
 	answered                   // its server has answered
 	silent                     // it was there when the source was opened
 	told                       // its end was told; the entry is still there
-	mute                       // the kernel may send no events about it: it was there before there was a listener
+	mute                       // the kernel may send no events about it: a dump brought it, and no event has followed
 	missing                    // the kernel's table has it no more, and no event has said so yet
 	brought                    // by a dump: no flag of a session, but told to begin
 )

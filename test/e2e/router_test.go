@@ -33,11 +33,13 @@ drain   = "5s"
 
 // TestRouter asks conntrack(8) what a router has done with real traffic, and the counters of its rules what they refused: every
 // session is told with its translation, its packets and bytes, its zones by route, and the rule that let it through; and every packet
-// that was refused is one record with its rule.
+// that was refused is one record with its rule. The daemon has no capability but the two that its sources need.
 func TestRouter(t *testing.T) {
 	f := newFirewall(t)
 	l := f.listen()
-	d := startWith(f.network, routerConfig, "")
+	const two = "-all,+net_admin,+net_raw"
+	d := startWith(f.network, routerConfig, "", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+		"--no-new-privs", "--inh-caps="+two, "--ambient-caps="+two, "--bounding-set="+two)
 	accepted, refused := f.traffic(), f.attempts()
 	tcp := func(flows map[string]flow) (n int) {
 		for _, one := range flows {

@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// KernelMajor and KernelMinor are the oldest release of Linux that [Open] works with.
+const KernelMajor, KernelMinor = 5, 9
+
 // Errors that a caller may want to tell apart, with [errors.Is].
 var (
 	// ErrInterfaceMissing: there is no interface of this name.
@@ -23,7 +26,7 @@ var (
 	// ErrLockedMemory: the packet buffers are more memory than RLIMIT_MEMLOCK lets the user lock.
 	ErrLockedMemory = errors.New("limit of locked memory (RLIMIT_MEMLOCK) is too low")
 	// ErrUnsupported: the kernel is too old, or was built without AF_XDP.
-	ErrUnsupported = errors.New("the kernel does not support this: Linux 5.9 or newer with CONFIG_XDP_SOCKETS is needed")
+	ErrUnsupported = fmt.Errorf("the kernel does not support this: Linux %d.%d or newer with CONFIG_XDP_SOCKETS is needed", KernelMajor, KernelMinor)
 	// ErrClosed: the interface was closed.
 	ErrClosed = errors.New("AF_XDP interface is closed")
 )

@@ -162,28 +162,41 @@ func (i *Interface) noteSettings(config Config, link Link) {
 	if err != nil {
 		i.note("offloads are unknown: %v", err)
 	}
-	const merged = "packets arrive merged, and what is then too long is dropped"
-	stripped := "the driver may strip VLAN tags, and the VLAN is then unknown"
-	if config.Bridge {
-		stripped = "the driver may strip VLAN tags, and packets then leave the bridge without them"
-	}
-	for _, offload := range []struct {
-		feature, short, effect string
-		harmful                bool // in this mode
-	}{
-		{"rx-vlan-hw-parse", "rxvlan", stripped, true},
-		{"rx-gro", "gro", merged, i.mode == Generic}, // in native mode it comes after us
-		{"rx-gro-hw", "rx-gro-hw", merged, true},
-		{"rx-lro", "lro", merged, true},
-	} {
-		if features[offload.feature] && offload.harmful {
-			i.note("%s is on: %s; turn it off with: ethtool -K %s %s off",
-				offload.feature, offload.effect, link.Name, offload.short)
-		}
+	for _, offload := range harmfulOffloads(features, i.mode, config.Bridge) {
+		i.note("%s is on: %s; turn it off with: ethtool -K %s %s off",
+			offload.Feature, offload.Effect, link.Name, offload.Short)
 	}
 	if !config.Promiscuous {
 		i.note("not promiscuous: only packets to the interface's own address are seen, unless something else made it so")
 	}
+}
+
+// Offload is a setting of an interface that spoils what a tap sees, or a bridge sends on.
+type Offload struct {
+	Feature, Short string // its names, of the kernel and of ethtool -K
+	Effect         string
+}
+
+// harmfulOffloads returns the offloads among the features that are on that do harm in a mode, to a
+// bridge or to a tap.
+func harmfulOffloads(on map[string]bool, mode Mode, bridge bool) (list []Offload) {
+	const merged = "packets arrive merged, and what is then too long is dropped"
+	stripped := "the driver may strip VLAN tags, and the VLAN is then unknown"
+	if bridge {
+		stripped = "the driver may strip VLAN tags, and packets then leave the bridge without them"
+	}
+	for _, offload := range []Offload{
+		{"rx-vlan-hw-parse", "rxvlan", stripped},
+		{"rx-gro", "gro", merged},
+		{"rx-gro-hw", "rx-gro-hw", merged},
+		{"rx-lro", "lro", merged},
+	} {
+		afterUs := offload.Feature == "rx-gro" && mode == Native
+		if on[offload.Feature] && !afterUs {
+			list = append(list, offload)
+		}
+	}
+	return list
 }
 
 func (i *Interface) note(format string, args ...any) {

@@ -55,6 +55,7 @@ func FuzzPrinted(f *testing.F) {
 		commands := [][]string{
 			{"status", "--address", address}, {"status", "--json", "--address", address},
 			{"check", "--config", config}, {"check", "--config", raw},
+			{"doctor", "--config", config}, {"doctor", "--config", raw}, {"doctor", "--config", config, s}, {"doctor", "--" + s, s},
 			{"read", "--config", config, raw},
 			{"verify", raw}, {"verify", write("line", []byte("<14>1 2026-03-01T10:15:20Z "+s+" RT_FLOW - RT_FLOW_SESSION_CREATE [x "+s+"=\""+s+"\"]\n"))},
 			{s}, {"--" + s}, {"sample", s}, {"read", s, "--format", s}, {"status", "--address", s},

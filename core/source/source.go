@@ -9,6 +9,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/machine"
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -98,6 +99,9 @@ type Configured struct {
 	Sessions bool
 	// Translator opens what tells how the host translates the sessions of the source's packets; nil: nobody is asked.
 	Translator func() (Translator, error)
+	// Examine finds out whether the machine has what the source needs, as it is configured, and changes nothing. Safe for concurrent
+	// use; nil if it needs nothing of the machine.
+	Examine func(m *machine.Machine) []machine.Finding
 	// Open opens the source. It is not called by `pipelined check`.
 	Open func(ctx context.Context, zones *zone.Table) (Source, error)
 }

@@ -29,8 +29,8 @@ var layers = []layer{
 		"internal/flowhash", "internal/hugepage", "internal/keypath", "internal/memory", "internal/monotonic", "internal/namespace", "internal/nfnetlink", "internal/pace", "internal/rfc5424",
 		"internal/safefile", "internal/spelling", "internal/tally", "internal/terminal", "internal/unpack",
 	}},
-	{"helpers", []string{"internal/table", "internal/values"}},
-	{"data", []string{"sdk/event", "core/packet", "internal/logverify", "xsk"}},
+	{"helpers", []string{"internal/machine", "internal/table", "internal/values"}},
+	{"data", []string{"sdk/event", "core/packet", "internal/logverify", "internal/ruleset", "xsk"}},
 	{"parts", []string{
 		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application", "core/answer",
 		"internal/ctnetlink", "internal/statedir",
@@ -47,7 +47,7 @@ var layers = []layer{
 	}},
 	{"processes", []string{"internal/process"}},
 	{"plugin processes", []string{"internal/pluginhost"}},
-	{"assembly", []string{"core/pipeline", "internal/pluginkit"}},
+	{"assembly", []string{"core/pipeline", "internal/doctor", "internal/pluginkit"}},
 	{"commands", []string{"cmd/pipelined", "cmd/pipelined-sink-nats", "cmd/pipelined-sink-kafka"}},
 }
 
@@ -63,7 +63,7 @@ var only = []struct {
 	{"sinks", []string{"sdk", "internal/inflight", "internal/options", "internal/topic"}},
 	{"core", []string{"core", "sdk", "internal/routes", "internal/statedir"}},
 	{"plugins", []string{"core", "sdk"}},
-	{"sources", []string{"core", "sdk", "xsk", "internal/ctnetlink", "internal/translation"}},
+	{"sources", []string{"core", "sdk", "xsk", "internal/ctnetlink", "internal/ruleset", "internal/translation"}},
 	{"xsk", nil},
 }
 

@@ -21,7 +21,7 @@ type Left struct {
 // Available returns the least that is left of the limit of the Go runtime, of those of the process's control groups, and of
 // the machine's memory. On systems without the file system proc only the first is known.
 func Available() Left {
-	left := ofSystem(os.DirFS("/"))
+	left := OfSystem(os.DirFS("/"))
 	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
 		left = left.or(limit-used(), "GOMEMLIMIT")
 	}
@@ -43,8 +43,8 @@ func used() int64 {
 	return int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
 }
 
-// ofSystem returns what the files of the kernel below root say.
-func ofSystem(root fs.FS) Left {
+// OfSystem returns what the files of the kernel below root say.
+func OfSystem(root fs.FS) Left {
 	left := Left{Bytes: math.MaxInt64}
 	if info, err := fs.ReadFile(root, "proc/meminfo"); err == nil {
 		if kb, ok := field(string(info), "MemAvailable:"); ok {

@@ -61,7 +61,7 @@ func TestOfSystem(t *testing.T) {
 			"sys/fs/cgroup/memory.current": "0",
 		}, Left{Bytes: math.MaxInt64}},
 	} {
-		if got := ofSystem(files(tt.files)); got != tt.want {
+		if got := OfSystem(files(tt.files)); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
 		}
 	}

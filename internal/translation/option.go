@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/internal/ctnetlink"
+	"github.com/rtflow/pipelined/internal/machine"
 )
 
 // Option is the value of `nat` in the table of a source.
@@ -34,4 +36,14 @@ func (o Option) Translator() func() (source.Translator, error) {
 		}
 		return k, nil
 	}
+}
+
+// Examine finds out whether the translator that the option asks for, if any, could be opened.
+func (o Option) Examine(m *machine.Machine) []machine.Finding {
+	if !o {
+		return nil
+	}
+	p := &machine.Part{Name: `nat = "conntrack"`, Needed: true}
+	ctnetlink.Examine(m, p)
+	return p.Findings
 }

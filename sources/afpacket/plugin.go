@@ -6,6 +6,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/machine"
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -29,6 +30,9 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 		Live:       true,
 		Incoming:   o.Direction == in,
 		Translator: o.NAT.Translator(),
+		Examine: func(m *machine.Machine) []machine.Finding {
+			return append(examine(m, o.Interfaces, true), o.NAT.Examine(m)...)
+		},
 		Open: func(_ context.Context, zones *zone.Table) (source.Source, error) {
 			c := Config{
 				Workers: o.Workers, RingSize: int(o.Ring), SnapLength: o.SnapLength, Incoming: o.Direction == in,

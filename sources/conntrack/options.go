@@ -16,6 +16,8 @@ const (
 	maxSessions = 1 << 24
 	minBuffer   = 64 << 10
 	maxBuffer   = 1 << 30
+
+	defaultBuffer = 16 << 20
 )
 
 // options is the table of the source.
@@ -64,7 +66,7 @@ type zoneRule struct {
 
 // decode reads the table and records every mistake in it.
 func decode(cfg sdk.Config, env source.Env) (options, []zoneRule) {
-	o := options{Buffer: 16 << 20}
+	o := options{Buffer: defaultBuffer}
 	cfg.Decode(&o) // what could be read is checked all the same, so that one run shows every mistake
 	if o.Max != 0 && (o.Max < minSessions || o.Max > maxSessions) {
 		cfg.Errorf("max", "%d is not between %d and %d", o.Max, minSessions, maxSessions)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/machine"
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -24,15 +25,13 @@ func Plugin() source.Plugin {
 
 func configure(cfg sdk.Config, env source.Env) source.Configured {
 	o, zones := decode(cfg, env)
+	c := Config{AtEnd: o.Close == atEnd, Max: o.Max, Accounting: o.Accounting, Buffer: int(o.Buffer), zones: zones, Warn: env.Warn}
 	return source.Configured{
 		Live:     true,
 		Incoming: true,
 		Events:   true,
 		Sessions: true,
-		Open: func(context.Context, *zone.Table) (source.Source, error) {
-			return Open(Config{
-				AtEnd: o.Close == atEnd, Max: o.Max, Accounting: o.Accounting, Buffer: int(o.Buffer), zones: zones, Warn: env.Warn,
-			})
-		},
+		Open:     func(context.Context, *zone.Table) (source.Source, error) { return Open(c) },
+		Examine:  func(m *machine.Machine) []machine.Finding { return examine(m, c, true) },
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/internal/ctnetlink"
+	"github.com/rtflow/pipelined/internal/machine"
 	"github.com/rtflow/pipelined/internal/namespace"
 	"github.com/rtflow/pipelined/internal/nfnetlink"
 )
@@ -178,16 +179,29 @@ func (s *Source) dialDumps() (socket, error) {
 	return opened, nil
 }
 
-// settings looks at the kernel's settings in the namespace of the calling thread, and changes those that the configuration says to
-// change.
-func (s *Source) settings(config Config) {
-	const accounting, timestamps, events = "nf_conntrack_acct", "nf_conntrack_timestamp", "nf_conntrack_events"
-	values := make(map[string]int)
-	for _, c := range []struct{ name, without string }{
+// Settings of the kernel, below net.netfilter.
+const (
+	accounting = "nf_conntrack_acct"
+	timestamps = "nf_conntrack_timestamp"
+	events     = "nf_conntrack_events"
+)
+
+// kernelSetting is a setting that is not to be 0, and what is not known without it.
+type kernelSetting struct{ name, without string }
+
+func kernelSettings() []kernelSetting {
+	return []kernelSetting{
 		{accounting, "packets and bytes of sessions are not counted, and are 0 in records"},
 		{timestamps, "sessions begin and end when the daemon reads of it; of those that were there before it, the beginning is not known"},
 		{events, "sessions that begin are not told of"},
-	} {
+	}
+}
+
+// settings looks at the kernel's settings in the namespace of the calling thread, and changes those that the configuration says to
+// change.
+func (s *Source) settings(config Config) {
+	values := make(map[string]int)
+	for _, c := range kernelSettings() {
 		value, err := setting(c.name)
 		if err == nil && value == 0 && config.Accounting {
 			if err = os.WriteFile(settingPath(c.name), []byte("1"), 0); err == nil {
@@ -195,7 +209,7 @@ func (s *Source) settings(config Config) {
 			}
 		}
 		values[c.name] = value
-		switch command := "sysctl -w net.netfilter." + c.name + "=1"; {
+		switch command := machine.Sysctl("net.netfilter."+c.name, 1); {
 		case err != nil && value == 0:
 			s.note(config, fmt.Sprintf("%s: %s cannot be read or set (%v): %s", c.without, c.name, err, command))
 		case value == 0:

@@ -1,17 +1,16 @@
 package nflog
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
 	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rtflow/pipelined/internal/machine"
 	"github.com/rtflow/pipelined/internal/nfnetlink"
 )
 
@@ -102,42 +101,15 @@ func refusal(group uint16, err error) error {
 		return err
 	}
 	// The kernel gives the same answer to a process without the capability, and where another process has the group.
-	port, taken, listErr := owner(group)
-	switch {
-	case listErr != nil && capable():
-		return fmt.Errorf("%w (often ulogd2): stop it, or choose another group", ErrGroupTaken)
-	case !taken:
-		return err
-	}
-	who := fmt.Sprintf("netlink port %s, often ulogd2", port)
-	// The port of the first netlink socket of a process is the number of the process.
-	if name, err := os.ReadFile("/proc/" + port + "/comm"); err == nil {
-		who = fmt.Sprintf("%s, process %s", strings.TrimSpace(string(name)), port)
-	}
-	return fmt.Errorf("%w (%s): stop it, or choose another group", ErrGroupTaken, who)
-}
-
-// capable reports whether the calling thread has the capability that binding a group needs.
-func capable() bool {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	return unix.Capget(&header, &data[0]) == nil && data[0].Effective>>unix.CAP_NET_ADMIN&1 != 0
-}
-
-// owner looks for a group in the kernel's list of those that are bound, which only root can read, and returns the netlink port of
-// its socket.
-func owner(group uint16) (port string, taken bool, err error) {
-	list, err := os.Open("/proc/thread-self/net/netfilter/nfnetlink_log")
-	if err != nil {
-		return "", false, err
-	}
-	defer list.Close()
-	lines := bufio.NewScanner(list)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) > 1 && fields[0] == fmt.Sprint(group) {
-			return fields[1], true, nil
+	owners, listErr := readOwners(os.DirFS("/"))
+	if listErr != nil {
+		if caps, capsErr := machine.Effective(); capsErr == nil && caps.Has(machine.NetAdmin) {
+			return fmt.Errorf("%w (often ulogd2): stop it, or choose another group", ErrGroupTaken)
 		}
 	}
-	return "", false, lines.Err()
+	who, taken := owners[group]
+	if !taken {
+		return err
+	}
+	return fmt.Errorf("%w (%s): stop it, or choose another group", ErrGroupTaken, who)
 }

@@ -23,6 +23,8 @@ const (
 	maxThreshold  = 512
 	minFlush      = flushUnit
 	maxFlush      = time.Minute
+
+	defaultBuffer = 8 << 20
 )
 
 // options is the table of the source.
@@ -39,7 +41,7 @@ type options struct {
 // decode reads the table and records every mistake in it.
 func decode(cfg sdk.Config) Config {
 	o := options{
-		Prefix: defaultPatterns, Action: "log", Buffer: 8 << 20, SnapLength: 192, QueueThreshold: 1, Flush: 100 * time.Millisecond,
+		Prefix: defaultPatterns, Action: "log", Buffer: defaultBuffer, SnapLength: 192, QueueThreshold: 1, Flush: 100 * time.Millisecond,
 	}
 	cfg.Decode(&o) // what could be read is checked all the same, so that one run shows every mistake
 	c := Config{

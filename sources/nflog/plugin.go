@@ -6,6 +6,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/machine"
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -29,6 +30,7 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 		Live:     true,
 		Incoming: true,
 		Events:   true,
+		Examine:  func(m *machine.Machine) []machine.Finding { return examine(m, c.Groups, c.Buffer, true) },
 		Open: func(context.Context, *zone.Table) (source.Source, error) {
 			s, err := Open(c)
 			if err != nil {

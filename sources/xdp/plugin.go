@@ -6,6 +6,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/machine"
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -24,15 +25,17 @@ func Plugin() source.Plugin {
 
 func configure(cfg sdk.Config, env source.Env) source.Configured {
 	o := decode(cfg)
+	c := Config{Device: o.device(), TakeTraffic: o.TakeTraffic, Warn: env.Warn}
 	return source.Configured{
 		Interfaces: []string{o.Interface},
 		Live:       true,
 		Incoming:   o.Mode == tap, // a bridge knows the interface by which a packet leaves
 		Peer:       o.Peer,
+		Examine:    func(m *machine.Machine) []machine.Finding { return examine(m, c, true) },
 		Open: func(_ context.Context, zones *zone.Table) (source.Source, error) {
-			s, err := Open(Config{
-				Device: o.device(), TakeTraffic: o.TakeTraffic, ID: zones.Index(o.Interface), Warn: env.Warn,
-			})
+			named := c
+			named.ID = zones.Index(o.Interface)
+			s, err := Open(named)
 			if err != nil {
 				return nil, err
 			}

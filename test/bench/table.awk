@@ -22,6 +22,9 @@ END {
   bare = cpu["BenchmarkPacketPathAFPacket/bare"]; path = cpu["BenchmarkPacketPathAFPacket/pipeline"]
   if (bare > 0)
     row("the same on a veth over AF_PACKET, CPU per packet; bare receive loop beside it", path " ns; " bare " ns, ratio " sprintf("%.2f", path / bare))
+  bare = cpu["BenchmarkPacketPathBridge/bare"]; path = cpu["BenchmarkPacketPathBridge/pipeline"]
+  if (bare > 0)
+    row("the same in a bridge, CPU per packet; bare forward loop beside it", path " ns; " bare " ns, " sprintf("%.2f of its rate", bare / path))
   beside = ourCPU["BenchmarkBesideConntrack"]
   if (beside > 0)
     row("conntrack to a file, CPU per event; conntrack(8); ulogd", sprintf("%.2f µs; %.2f µs, %.1f times; %.2f µs, %.1f times", beside / 1000, conntrackCPU / 1000, conntrackCPU / beside, ulogdCPU / 1000, ulogdCPU / beside))

@@ -206,7 +206,9 @@ func (w *Worker) process() {
 		if session.Slot(f.Time) != w.slot {
 			w.age(f.Time)
 		}
-		w.verdicts[i] = verdicts[w.frame(i)]
+		if v := w.frame(i); w.forwarder != nil {
+			w.verdicts[i] = verdicts[v]
+		}
 	}
 	if w.forwarder != nil && b.N > 0 {
 		w.forward()

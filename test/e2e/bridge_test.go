@@ -362,5 +362,15 @@ func TestBridgeRestarted(t *testing.T) {
 	d = startWith(n, bridgeConfig, "")
 	talk("after")
 	eventually(t, "a session that was joined", func() bool { return d.status().Ledger.Sessions.Active > 0 })
+
+	// What cannot leave is counted, and the connection goes on when it can.
+	n.tap.SetDown("wan0")
+	eventually(t, "the interface is down", func() bool { return d.status().Sources["wan"].Condition == "down" })
+	_, err := conn.Write([]byte("again"))
+	n.must(err)
+	eventually(t, "packets that were not sent", func() bool { return d.status().Ledger.Packets.NotSent > 0 })
+	n.tap.SetUp("wan0")
+	_, err = io.ReadFull(conn, make([]byte, len("again")))
+	n.must(err)
 	d.stop()
 }

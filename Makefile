@@ -110,6 +110,7 @@ install: ## install what make build has built, and the systemd unit
 	install -D -m 0644 dist/pipelined.sysusers $(DESTDIR)/usr/lib/sysusers.d/pipelined.conf
 	install -D -m 0644 -b pipeline.toml $(DESTDIR)/etc/pipelined/pipeline.toml.example
 	install -D -m 0644 -b router.toml $(DESTDIR)/etc/pipelined/router.toml.example
+	install -D -m 0644 -b bridge.toml $(DESTDIR)/etc/pipelined/bridge.toml.example
 
 clean: ## remove what was built
 	rm -rf bin

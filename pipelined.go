@@ -12,3 +12,8 @@ var Sample string
 //
 //go:embed router.toml
 var Router string
+
+// Bridge is bridge.toml: a configuration for a firewall between two interfaces.
+//
+//go:embed bridge.toml
+var Bridge string

@@ -419,9 +419,9 @@ func TestSamplesLoad(t *testing.T) {
 		if name == "pipeline" {
 			continue // checked by TestCheck
 		}
-		if name == "router" {
-			if _, errs, err := invoke(t, "check", "--for", "run", "--config", writeFile(t, "router.toml", text)); err != nil || strings.Contains(errs, "warning") {
-				t.Errorf("sample router: %v\n%s", err, errs)
+		if name == "router" || name == "bridge" {
+			if _, errs, err := invoke(t, "check", "--for", "run", "--config", writeFile(t, name+".toml", text)); err != nil || strings.Contains(errs, "warning") {
+				t.Errorf("sample %s: %v\n%s", name, err, errs)
 			}
 			continue
 		}

@@ -50,7 +50,7 @@ func allSamples() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	samples := map[string]string{"pipeline": pipelined.Sample, "router": pipelined.Router}
+	samples := map[string]string{"pipeline": pipelined.Sample, "router": pipelined.Router, "bridge": pipelined.Bridge}
 	for name, p := range r.Sources {
 		samples[name] = p.Sample
 	}

@@ -248,7 +248,7 @@ func isOwnProgram(id uint32) bool {
 	if err != nil {
 		return false
 	}
-	defer attached.Close()
+	defer func() { _ = attached.Close() }()
 	info, err := attached.Info()
 	return err == nil && info.Type == ebpf.XDP && info.Name == spec.Programs["tap"].Name
 }

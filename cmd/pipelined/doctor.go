@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -58,10 +59,8 @@ interfaces are those of this network namespace.`,
 }
 
 func examine(cmd *cobra.Command, interfaces []string, o doctorOptions) error {
-	for _, name := range interfaces {
-		if name == "" {
-			return &usageError{errors.New("the name of an interface is empty")}
-		}
+	if slices.Contains(interfaces, "") {
+		return &usageError{errors.New("the name of an interface is empty")}
 	}
 	m := machine.This()
 	configuration, needs, err := examineConfiguration(cmd, m, interfaces, o.config)

@@ -48,7 +48,7 @@ func (m *Machine) contains(name string, is func(line string) bool) bool {
 	if err != nil {
 		return false
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was only read
 	for lines := bufio.NewReader(file); ; {
 		line, err := lines.ReadString('\n')
 		if is(line) {

@@ -1,0 +1,60 @@
+package afpacket
+
+import (
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rtflow/pipelined/internal/machine"
+	"github.com/rtflow/pipelined/internal/testing/nettest"
+)
+
+// verdicts returns the verdict about each subject of each part.
+func verdicts(findings []machine.Finding) map[string]machine.Verdict {
+	list := make(map[string]machine.Verdict)
+	for _, f := range findings {
+		list[f.Part+": "+f.Subject] = f.Verdict
+	}
+	return list
+}
+
+// TestExamine looks at machines of files.
+func TestExamine(t *testing.T) {
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	root := fstest.MapFS{
+		"proc/sys/kernel/osrelease":      file("4.20.0\n"),
+		"proc/thread-self/net/protocols": file("protocol size\nPACKET 1\n"),
+		"proc/thread-self/status":        file("CapEff:\t2000\n"),
+	}
+	want := map[string]machine.Verdict{"AF_PACKET: kernel": machine.OK, "AF_PACKET: sockets": machine.OK, "AF_PACKET: capabilities": machine.OK}
+	if diff := cmp.Diff(want, verdicts(Examine(&machine.Machine{Root: root}))); diff != "" {
+		t.Error(diff)
+	}
+	root["proc/sys/kernel/osrelease"] = file("4.19.7\n")
+	root["proc/thread-self/net/protocols"] = file("UDP 1\n")
+	root["proc/thread-self/status"] = file("CapEff:\t1000\n") // CAP_NET_ADMIN does not do
+	want = map[string]machine.Verdict{"AF_PACKET: kernel": machine.Missing, "AF_PACKET: sockets": machine.Missing, "AF_PACKET: capabilities": machine.Missing}
+	if diff := cmp.Diff(want, verdicts(Examine(&machine.Machine{Root: root}))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestExamineInterfaces looks at interfaces of a namespace, and at one that it does not have.
+func TestExamineInterfaces(t *testing.T) {
+	nettest.Require(t)
+	a, b := nettest.NewHost(t), nettest.NewHost(t)
+	nettest.Cable(a, "lan0", b, "eth0", 1)
+	nettest.Cable(a, "off0", b, "eth1", 1)
+	a.SetDown("off0")
+	a.Do(func() {
+		got := verdicts(Examine(machine.This(), "lan0", "off0", "none0"))
+		want := map[string]machine.Verdict{
+			"AF_PACKET: kernel": machine.OK, "AF_PACKET: sockets": machine.OK, "AF_PACKET: capabilities": machine.OK,
+			"interface lan0: link": machine.OK, "interface off0: link": machine.Warning, "interface none0: link": machine.Missing,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}

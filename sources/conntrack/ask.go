@@ -20,7 +20,7 @@ type ask struct {
 	seq     uint32
 	session uint32            // of forCounters and whetherGone
 	hash    uint64            // of whetherThere
-	flags   flags             // of whetherThere: of the session that it becomes
+	first   bool              // of whetherThere: by the dump of the start
 	reason  event.CloseReason // of forCounters
 	at      int64             // the same: when it ended
 }
@@ -61,7 +61,20 @@ func (s *Stream) answerAll() {
 		left -= s.receiveAnswers()
 	}
 	s.counters.unanswered.Add(uint64(left))
+	if left > 0 {
+		s.askAgain()
+	}
 	s.asks, s.requests = s.asks[:0], s.requests[:0]
+}
+
+// askAgain has another dump settle what a dump wanted to know, and was not answered.
+func (s *Stream) askAgain() {
+	for i := range s.asks {
+		if a := &s.asks[i]; !a.done && a.why != forCounters {
+			s.resync.wanted, s.resync.notBefore = true, s.now+retryPeriod
+			return
+		}
+	}
 }
 
 // receiveAnswers returns how many requests were answered.
@@ -110,7 +123,7 @@ func (s *Stream) answer(a *ask, m *nfnetlink.Message) {
 	}
 	if a.why == whetherThere {
 		if there {
-			s.found(a.hash, e, a.flags)
+			s.found(a.hash, e, a.first)
 		}
 		return
 	}
@@ -120,12 +133,12 @@ func (s *Stream) answer(a *ask, m *nfnetlink.Message) {
 	}
 	same := there && x.entry() == e.ID
 	switch {
-	case a.why == forCounters && same && !x.has(told):
+	case a.why == forCounters && same && !x.has(told) && hasEnded(e):
 		s.end(x, e, a.reason, a.at)
 	case a.why == whetherGone && same:
-		s.updated(a.session, e, true)
+		s.there(a.session, e)
 	case a.why == whetherGone:
 		s.resync.miss(x, a.session) // an event may be on its way
 	}
-	// Otherwise its entry was destroyed, and the event that says so is on its way.
+	// Otherwise its entry was destroyed, though the next one may have its number, and the event that says so is on its way.
 }

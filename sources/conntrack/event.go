@@ -41,13 +41,19 @@ func (s *Stream) event(m *nfnetlink.Message, wellFormed bool) {
 			s.counters.unknown.Add(1)
 			return
 		}
-		s.unmute(&s.sessions.slots[n])
+		s.confirmed(&s.sessions.slots[n])
 		s.updated(n, e, false)
 	case ctnetlink.Destroy:
 		s.counters.destroys.Add(1)
 		s.resync.changed(hash)
 		if !known {
 			s.counters.unknown.Add(1)
+			return
+		}
+		if x := &s.sessions.slots[n]; x.has(byAnswer) && x.emptied == s.emptied {
+			// The entry that was destroyed may be one before it, of the same number, which the answer was faster than.
+			s.counters.unknown.Add(1)
+			s.resync.wanted = true
 			return
 		}
 		s.destroyed(n, e, m.Port != 0)
@@ -61,21 +67,36 @@ func (s *Stream) isNew(hash uint64, n uint32, e *ctnetlink.Entry) {
 		return
 	}
 	x := &s.sessions.slots[n]
-	if x.entry() != e.ID || x.has(told) { // the end of the older one was lost
+	if x.entry() != e.ID || !s.awaitsNew(x) { // the end of the older one was lost
 		s.gone(n)
 		s.begin(hash, e, 0)
 		return
 	}
 	s.counters.repeated.Add(1) // a dump was faster
-	s.unmute(x)
+	s.confirmed(x)
 	if x.has(silent) {
 		x.flags &^= silent
 		s.add(source.Began, x, s.at(e))
+		if x.has(answered) {
+			s.add(source.Answered, x, s.at(e))
+		}
 	}
 	s.updated(n, e, false)
 }
 
-// begin makes a session of an entry, and tells of it. f are its flags beside live, and [brought].
+// awaitsNew reports whether the event of the beginning of a session, which a dump or an answer brought, may yet come. The kernel
+// uses the number of an entry again, often for the next one of the same tuple: a later event is about that one.
+func (s *Stream) awaitsNew(x *session) bool {
+	return x.has(brought) && x.emptied == s.emptied && !(x.has(told) && x.has(silent)) // that one has not been told to begin
+}
+
+// confirmed notes that an event is about a session.
+func (s *Stream) confirmed(x *session) {
+	x.flags &^= brought | byAnswer
+	s.unmute(x)
+}
+
+// begin makes a session of an entry, and tells of it. f are its flags beside live.
 func (s *Stream) begin(hash uint64, e *ctnetlink.Entry, f flags) {
 	n := s.sessions.add(hash, e)
 	x := &s.sessions.slots[n] // of no session, if the table is full: the first
@@ -90,10 +111,12 @@ func (s *Stream) begin(hash uint64, e *ctnetlink.Entry, f flags) {
 	if e.Start != 0 {
 		x.created = e.Start
 	}
-	x.id = uint64(x.created/1e9)<<32 | uint64(e.ID)
+	s.serial++
+	x.id = uint64(s.serial)<<32 | uint64(e.ID)
+	x.emptied = s.emptied
 	x.zone = s.zone(e)
 	x.round = s.resync.round
-	x.flags |= f &^ brought
+	x.flags |= f
 	x.count(e)
 	switch {
 	case n == 0:

@@ -119,6 +119,9 @@ func (f *fakeSocket) Receive() (int, error) {
 }
 
 func (f *fakeSocket) Send(b []byte) error {
+	if f.k.disturb != nil {
+		f.k.disturb()
+	}
 	for m, rest, ok := nfnetlink.NextMessage(b); ok; m, rest, ok = nfnetlink.NextMessage(rest) {
 		if m.Flags&unix.NLM_F_DUMP == unix.NLM_F_DUMP {
 			f.k.startDump(m.Seq)

@@ -17,7 +17,7 @@ import (
 //
 //   - An entry that is not known becomes a session. If there was an event about an entry of that tuple since the dump began, the
 //     kernel is asked for it, since the dump may be older than the event.
-//   - A session that is known is brought up to date.
+//   - A session that is known is brought up to date; if there was an event about another entry of its tuple, by asking, too.
 //   - When the dump is through, the kernel is asked for each session that the dump did not have, and that no event was about. The
 //     kernel sends the event of its end before it removes an entry: the event about a session whose entry is gone has been lost, if it
 //     is not among those that can be read then.
@@ -226,16 +226,17 @@ func (s *Stream) compare(e *ctnetlink.Entry) {
 	hash := s.sessions.hash(&e.Orig, e.ICMPType, e.ICMPCode, e.Zone)
 	n := s.sessions.find(hash, e)
 	if n == 0 {
-		f := s.foundAs(e)
 		if r.mayBeChanged(hash) {
-			s.ask(e, ask{why: whetherThere, hash: hash, flags: f})
+			s.ask(e, ask{why: whetherThere, hash: hash, first: r.first})
 		} else {
-			s.begin(hash, e, f|brought)
+			s.begin(hash, e, s.foundAs(e, r.first)|brought)
 		}
 		return
 	}
 	x := &s.sessions.slots[n]
 	switch {
+	case x.entry() == e.ID && (r.mayBeChanged(hash) || isNext(x, e)): // or the dump is older
+		s.askFor(n, ask{why: whetherGone})
 	case x.entry() == e.ID:
 		s.updated(n, e, true)
 	case x.round != r.round: // an older entry of the same tuple; its end, and the beginning of this one, may be on their way
@@ -245,29 +246,44 @@ func (s *Stream) compare(e *ctnetlink.Entry) {
 	// Otherwise it is the dump that is older.
 }
 
-// foundAs returns what a session is, beside, that a dump brings.
-func (s *Stream) foundAs(e *ctnetlink.Entry) (f flags) {
-	r := &s.resync
+// foundAs returns what a session is, beside, that a dump brings; first says that it is the dump of the start.
+func (s *Stream) foundAs(e *ctnetlink.Entry, first bool) flags {
 	switch {
-	case e.Start > r.opened: // there was somebody for the kernel to send events to
+	case e.Start > s.resync.opened: // there was somebody for the kernel to send events to
 		return 0
-	case !r.first:
+	case !first:
 		return mute
 	case s.atEnd && hasEnded(e):
-		return told
+		return told | silent
 	}
 	return mute | silent
 }
 
 // found handles an entry that the kernel was asked for because a dump had it.
-func (s *Stream) found(hash uint64, e *ctnetlink.Entry, f flags) {
+func (s *Stream) found(hash uint64, e *ctnetlink.Entry, first bool) {
 	n := s.sessions.find(hash, e)
 	switch {
 	case n == 0:
-		s.begin(hash, e, f|brought)
+		s.begin(hash, e, s.foundAs(e, first)|brought|byAnswer)
 	case s.sessions.slots[n].entry() == e.ID:
-		s.updated(n, e, true)
+		s.there(n, e)
 	}
+}
+
+// there handles an answer about a session: an entry of its number.
+func (s *Stream) there(n uint32, e *ctnetlink.Entry) {
+	x := &s.sessions.slots[n]
+	if isNext(x, e) { // events may be on their way
+		s.resync.wanted = true
+		s.resync.miss(x, n)
+		return
+	}
+	s.updated(n, e, true)
+}
+
+// isNext reports whether the entry of a connection that has ended is known to be another one, which the kernel gave the same number.
+func isNext(x *session, e *ctnetlink.Entry) bool {
+	return x.has(told) && (e.Start != 0 && e.Start != x.created || !hasEnded(e))
 }
 
 // sweepOn looks for sessions that the dump did not have.

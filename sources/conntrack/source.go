@@ -86,7 +86,7 @@ func Open(config Config) (_ *Source, err error) {
 	}
 	s.stream.resync = newResync(s.dialDumps)
 	opened := time.Now().UnixNano()
-	s.stream.resync.opened, s.stream.quiet = opened, opened
+	s.stream.resync.opened, s.stream.quiet, s.stream.serial = opened, opened, uint32(opened/1e9)
 	if s.stream.dumping, err = s.dialDumps(); err != nil {
 		return nil, err
 	}

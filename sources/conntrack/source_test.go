@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -309,5 +310,33 @@ func TestEventsTurnedOn(t *testing.T) {
 	}
 	if ended != 1 || w.source.stream.sessions.live != 0 {
 		t.Errorf("%d ended, %d in the table", ended, w.source.stream.sessions.live)
+	}
+}
+
+// TestSessionIDs has sessions of one tuple follow each other: the kernel gives their entries one number.
+func TestSessionIDs(t *testing.T) {
+	r := newRouter(t)
+	serve(t, r.WAN, ":443")
+	w := watch(t, r.Host, Config{AtEnd: true, Accounting: true})
+	for range 8 {
+		r.LAN.Do(func() {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{Port: 45678}, Control: func(_, _ string, c syscall.RawConn) error {
+				return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
+			}}
+			c, err := d.Dial("tcp", nettest.WANHost+":443")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = c.(*net.TCPConn).SetLinger(0)
+			_ = c.Close()
+		})
+	}
+	w.until("all", func() bool { return len(w.of(source.Ended, packet.ProtoTCP, 443)) >= 8 })
+	ids := make(map[uint64]int)
+	for _, e := range w.of(source.Began, packet.ProtoTCP, 443) {
+		ids[e.Session]++
+	}
+	if len(ids) != 8 {
+		t.Errorf("%d ids of 8 sessions: %x", len(ids), ids)
 	}
 }

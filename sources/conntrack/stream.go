@@ -40,6 +40,8 @@ type Stream struct {
 	entry     ctnetlink.Entry // the message in hand
 	cursor    cursor          // of the events
 	drained   bool            // the events were read until there were no more
+	emptied   uint32          // how often they were
+	serial    uint32          // of the session that began last
 	asks      []ask
 	requests  []byte
 	resync    resync
@@ -142,6 +144,7 @@ func (s *Stream) readEvents() {
 			return
 		case n == 0:
 			s.drained = true
+			s.emptied++
 			return
 		}
 	}

@@ -14,7 +14,7 @@ type session struct {
 	kept        source.Kept
 	orig, reply packet.Tuple
 	created     int64
-	id          uint64 // of the session: that of the entry below, the second of its beginning above
+	id          uint64 // of the session: that of the entry below, its serial number above
 	// Counters as they were told when the session ended, before that as last seen.
 	clientPackets, clientBytes uint64
 	serverPackets, serverBytes uint64
@@ -24,7 +24,8 @@ type session struct {
 	zone               uint16 // of the event
 	icmpType, icmpCode uint8
 	flags              flags
-	round              uint8 // in which it was seen, see resync
+	round              uint8  // in which it was seen, see resync
+	emptied            uint32 // of the stream, when it began
 }
 
 // flags are what is known of a session.
@@ -37,7 +38,8 @@ const (
 	told                       // its end was told; the entry is still there
 	mute                       // the kernel may send no events about it: a dump brought it, and no event has followed
 	missing                    // the kernel's table has it no more, and no event has said so yet
-	brought                    // by a dump: no flag of a session, but told to begin
+	brought                    // by a dump or an answer; no event has been about it since
+	byAnswer                   // brought, by an answer
 )
 
 func (s *session) has(f flags) bool { return s.flags&f != 0 }

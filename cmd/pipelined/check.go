@@ -17,7 +17,7 @@ var purposes = []string{"run", "read"}
 
 func newCheck() *cobra.Command {
 	var path, purpose string
-	var plugins bool
+	var plugins, tests bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Find every mistake in a configuration, and say what pipeline it is",
@@ -56,6 +56,18 @@ checksum and how it is to run. With --plugins it is started, and looks at its ow
 			if err := errors.Join(p.down, p.host.Close()); err != nil {
 				return err
 			}
+			if tests {
+				r, err := p.Explainer().Tests(p.file.Tests)
+				if err != nil {
+					return err
+				}
+				if err := writeReport(forPeople(cmd), r, false); err != nil {
+					return fmt.Errorf("standard output: %w", err)
+				}
+				if len(r.Failed) > 0 {
+					return errReported
+				}
+			}
 			if err := p.Describe(forPeople(cmd)); err != nil {
 				return fmt.Errorf("standard output: %w", err)
 			}
@@ -66,6 +78,7 @@ checksum and how it is to run. With --plugins it is started, and looks at its ow
 	cmd.Flags().StringVar(&purpose, "for", "", "the `COMMAND` that the configuration is for: run, or read, which needs no source and no sink. "+
 		"Without it, that for which a file without any source and sink can only be")
 	fixedCompletions(cmd, map[string][]string{"for": purposes})
+	cmd.Flags().BoolVar(&tests, "tests", false, "also run the tests of the configuration, as the command test does")
 	cmd.Flags().BoolVar(&plugins, "plugins", false, "also start the executables of plugins, and let them check their own options")
 	return cmd
 }

@@ -87,8 +87,8 @@ Start with 'pipelined read CAPTURE' to see the events of a capture, or with 'pip
 	}
 	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRun(), newRead(), newReceive(), newStatus(), newCheck(), newDoctor(), newVerify(), newPlugins(), newPlugin(), newSample(),
-		newVersion())
+	root.AddCommand(newRun(), newRead(), newReceive(), newStatus(), newCheck(), newDoctor(), newExplain(), newTest(), newVerify(), newPlugins(), newPlugin(),
+		newSample(), newVersion())
 	return root
 }
 

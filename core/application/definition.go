@@ -170,18 +170,18 @@ func (b *builder) term(name, prefix string, d *TermDefinition) []Term {
 	}
 	if !hasPorts(proto) {
 		if d.SourcePort != nil {
-			reject("source-port", "%s has no ports", protocolText(proto))
+			reject("source-port", "%s has no ports", ProtocolText(proto))
 		}
 		if d.DestinationPort != nil {
-			reject("destination-port", "%s has no ports", protocolText(proto))
+			reject("destination-port", "%s has no ports", ProtocolText(proto))
 		}
 	}
 	if !packet.IsICMP(proto) {
 		if d.ICMPType != nil {
-			reject("icmp-type", "%s has no ICMP type", protocolText(proto))
+			reject("icmp-type", "%s has no ICMP type", ProtocolText(proto))
 		}
 		if d.ICMPCode != nil {
-			reject("icmp-code", "%s has no ICMP code", protocolText(proto))
+			reject("icmp-code", "%s has no ICMP code", ProtocolText(proto))
 		}
 	} else if d.ICMPCode != nil && d.ICMPType == nil {
 		reject("icmp-code", "an ICMP code means nothing without icmp-type")

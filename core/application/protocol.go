@@ -28,8 +28,8 @@ func ParseProtocol(name string) (uint8, bool) {
 // ProtocolNames returns the names that [ParseProtocol] knows, sorted.
 func ProtocolNames() []string { return slices.Sorted(maps.Keys(protocolNames)) }
 
-// protocolText returns the protocol as a message shows it.
-func protocolText(proto uint8) string {
+// ProtocolText returns the protocol as a message shows it.
+func ProtocolText(proto uint8) string {
 	for name, p := range protocolNames {
 		if p == proto {
 			return name

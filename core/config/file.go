@@ -24,6 +24,8 @@ type File struct {
 	// All that are defined, in the order of the file, chained or not.
 	Sources, Hooks, Sinks []*Component
 
+	Tests []Test // in the order of the files
+
 	pipeline   *Section        // nil if there is none
 	parsed     bool            // every file could be parsed
 	misspelled map[string]bool // tables whose name is similar to that of an unknown table
@@ -60,6 +62,7 @@ func (t *tables) file() *File {
 	f.Sources = readComponents(sourceFamily(), t.named["sources"])
 	f.Hooks = readComponents(hookFamily(), t.named["hooks"])
 	f.Sinks = readSinks(t.named["sinks"], f.Replay)
+	f.Tests = readTests(t.tests)
 	f.readPipeline()
 	return f
 }

@@ -212,7 +212,7 @@ func TestOneMistake(t *testing.T) {
 		name, text string
 		want       []string
 	}{
-		{"byte order mark", "\ufeffx = 1", []string{"1:1: x: unknown key; the tables are: admission, hooks, node, pipeline, replay, service, sessions, sinks, sources, zones"}},
+		{"byte order mark", "\ufeffx = 1", []string{"1:1: x: unknown key; the tables are: admission, hooks, node, pipeline, replay, service, sessions, sinks, sources, test, zones"}},
 		{"not UTF-8", "# ü\n#ü\xff", []string{"2:3: not UTF-8"}},
 		{"not UTF-8 after a replacement character", "#\ufffd\xff", []string{"1:3: not UTF-8"}},
 		{"UTF-16", "\xff\xfe[\x00", []string{"1:1: not UTF-8"}},

@@ -12,6 +12,7 @@ type tables struct {
 	single     map[string]*Section   // [node], [service] …: in one file only
 	named      map[string][]*Section // [sinks.NAME] …: a name in one file only; in the order of the files
 	first      map[string]*Section   // the same by path
+	tests      []*Section            // [[test]], of all files
 	parsed     bool                  // every file could be parsed
 	misspelled map[string]bool       // tables whose name is similar to that of an unknown table
 	limit      sizeLimit             // of files that are read
@@ -46,6 +47,8 @@ func (t *tables) add(file, text string, problems *Problems) {
 			t.addSingle(root.table(key))
 		case slices.Contains(namedTables(), key):
 			t.addNamed(root.table(key))
+		case key == testTable:
+			t.tests = append(t.tests, root.elements(key)...)
 		default:
 			t.unknownTable(root, key)
 		}
@@ -61,7 +64,7 @@ func (t *tables) section(name string) *Section {
 }
 
 func (t *tables) unknownTable(root *Section, key string) {
-	valid := append(singleTables(), namedTables()...)
+	valid := append(append(singleTables(), namedTables()...), testTable)
 	what := "key"
 	if root.Sub(key) != nil {
 		what = "table"

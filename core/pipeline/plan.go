@@ -59,8 +59,10 @@ type Plan struct {
 	apps    *application.Table
 	sources []plannedSource
 	sinks   []plannedSink
-	checked []namedHook // every hook, chained or not, as it was checked; it runs no packets
-	live    bool
+	checked []namedHook // every hook, chained or not, as it was checked; no worker calls it
+	// checkedNames are what the ids of checked stand for.
+	checkedNames *hook.NameBuilder
+	live         bool
 }
 
 type plannedSource struct {
@@ -92,12 +94,16 @@ func NewPlan(f *config.File, problems *config.Problems, o Options) *Plan {
 		p.checkPeers()
 	}
 	if f.Complete("zones") { // otherwise hooks would miss zones that are there
-		p.checked = p.hooks(f.Hooks, p.hookEnv(1, hook.NewNameBuilder()))
+		p.checkedNames = hook.NewNameBuilder()
+		p.checked = p.hooks(f.Hooks, p.hookEnv(1, p.checkedNames))
 		p.checkHooks(p.checked)
 	} else if len(f.Hooks) > 0 {
 		f.Hooks[0].Section.Warnf("", "hooks are checked when the tables of zones are right")
 	}
 	p.planSinks()
+	if problems.Err() == nil { // otherwise the hooks may not be used
+		p.checkTests()
+	}
 	return p
 }
 

@@ -36,7 +36,7 @@ var layers = []layer{
 		"internal/ctnetlink", "internal/statedir",
 	}},
 	{"contracts", []string{
-		"core/admission", "core/hook", "core/source", "sdk/sinktest", "sdk/sinkplugin", "internal/framefile", "internal/inflight", "internal/topic",
+		"core/admission", "core/hook", "core/source", "core/packettext", "sdk/sinktest", "sdk/sinkplugin", "internal/framefile", "internal/inflight", "internal/topic",
 		"internal/options", "internal/routes",
 	}},
 	{"configuration, metrics and translation", []string{"core/config", "core/metrics", "core/translate", "internal/translation"}},
@@ -45,6 +45,7 @@ var layers = []layer{
 		"sources/afpacket", "sources/capture", "sources/conntrack", "sources/nflog", "sources/xdp",
 		"sinks/file", "sinks/syslog", "sinks/unixsock", "sinks/nats", "sinks/kafka",
 	}},
+	{"explanation", []string{"core/explain"}},
 	{"processes", []string{"internal/process"}},
 	{"plugin processes", []string{"internal/pluginhost"}},
 	{"assembly", []string{"core/pipeline", "internal/doctor", "internal/pluginkit"}},

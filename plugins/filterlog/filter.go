@@ -14,6 +14,7 @@ type filter struct {
 	id     uint32
 	family packet.Family // 0 = any
 	*matcher
+	names   []string // of the terms
 	actions []termActions
 	quiet   []uint64    // the terms that accept and do nothing else, as bits
 	tally   *hook.Tally // by the counters that terms name, in the order of the terms
@@ -27,7 +28,7 @@ type termActions struct {
 }
 
 func newFilter(o options, id uint32, workers int) *filter {
-	f := &filter{id: id, matcher: newMatcher(o.Terms)}
+	f := &filter{id: id, matcher: newMatcher(o.Terms), names: o.names()}
 	switch o.Family {
 	case "inet":
 		f.family = packet.IPv4

@@ -44,7 +44,7 @@ func compile(o *options, cfg *trackedConfig, env hook.Env) *engine {
 		names: make(map[string]int, len(o.Policies)),
 	}
 	c.known = c.apps.Known()
-	c.engine = &engine{apps: c.apps, workers: make([]worker, env.Workers)}
+	c.engine = &engine{apps: c.apps, zones: env.Zones, workers: make([]worker, env.Workers)}
 	if len(o.Policies) > maxPolicies {
 		cfg.Errorf("policy", "%d policies, at most %d", len(o.Policies), maxPolicies)
 		return c.engine

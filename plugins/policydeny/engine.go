@@ -4,6 +4,7 @@ import (
 	"github.com/rtflow/pipelined/core/application"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -11,6 +12,7 @@ import (
 // safe for concurrent use by workers that differ in Packet.Worker.
 type engine struct {
 	apps      *application.Table
+	zones     *zone.Table
 	index     *index
 	policies  []policy
 	decisions []decision // by policy; behind them that of the default

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rtflow/pipelined/core/explain"
+)
+
+var (
+	consoleBlock = regexp.MustCompile("(?s)```console\n\\$ pipelined ((?:explain|test)[^\n]*)\n(.*?)```")
+	argument     = regexp.MustCompile(`'[^']*'|\S+`)
+)
+
+// TestExplainPages holds what the pages show of explain and test against what the program prints.
+func TestExplainPages(t *testing.T) {
+	for _, page := range []string{"README.md", "docs/policy-testing.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := consoleBlock.FindAllStringSubmatch(string(text), -1)
+		if len(found) == 0 {
+			t.Errorf("%s shows nothing", page)
+		}
+		for _, f := range found {
+			var args []string
+			for _, a := range argument.FindAllString(f[1], -1) {
+				args = append(args, strings.Trim(a, "'"))
+			}
+			if diff := cmp.Diff(f[2], mustRun(t, args...)); diff != "" {
+				t.Errorf("%s: pipelined %s (-page +program):\n%s", page, f[1], diff)
+			}
+		}
+	}
+}
+
+func TestExplainCapture(t *testing.T) {
+	var a explain.Answer
+	out := mustRun(t, "explain", "--capture", edge, "--packet", "100", "--json")
+	if err := json.Unmarshal([]byte(out), &a); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(a.Packet, "100 of "+edge+": ") || len(a.Steps) == 0 || a.Verdict == "" {
+		t.Errorf("%s", out)
+	}
+	if _, _, err := invoke(t, "explain", "--capture", edge, "--packet", "1000000"); err == nil || !strings.Contains(err.Error(), "there is no packet 1000000; it has ") {
+		t.Errorf("a packet that is not there: %v", err)
+	}
+}
+
+func TestExplainMistakes(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"explain"}, "either a packet or --capture"},
+		{[]string{"explain", "--capture", edge, "tcp"}, "either a packet or --capture"},
+		{[]string{"explain", "--capture", edge, "--packet", "0"}, "packets are numbered from 1"},
+		{
+			[]string{"explain", "udp 10.0.1.5:4 > 192.0.2.80:4 flgs a"},
+			"at character 31: there is no word \"flgs\"; did you mean \"flags\"?\n  udp 10.0.1.5:4 > 192.0.2.80:4 flgs a\n                                ^",
+		},
+	} {
+		_, _, err := invoke(t, c.args...)
+		var use *usageError
+		if !errors.As(err, &use) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: %v", c.args, err)
+		}
+	}
+	_, _, err := invoke(t, "explain", "udp 10.0.1.5:4 > 192.0.2.80:4 in lna0")
+	if err == nil || !strings.Contains(err.Error(), `there is no interface "lna0"; did you mean "lan0"?`) {
+		t.Errorf("an unknown interface: %v", err)
+	}
+}
+
+const testedZones = `
+[zones.trust]
+interfaces = ["lan0"]
+prefixes = ["10.0.0.0/8"]
+[zones.untrust]
+interfaces = ["wan0"]
+prefixes = ["0.0.0.0/0"]
+[pipeline]
+hooks = ["policies"]
+[hooks.policies]
+plugin = "policydeny"
+[[hooks.policies.policy]]
+name = "out"
+from = "trust"
+to = "untrust"
+application = "junos-https"
+then = "permit"
+[[hooks.policies.policy]]
+name = "unused"
+from = "trust"
+to = "trust"
+then = "permit"
+`
+
+func TestFailingTest(t *testing.T) {
+	path := writeFile(t, "p.toml", testedZones+`
+[[test]]
+name = "web"
+packet = "tcp 10.0.0.1:1 > 198.51.100.1:443 in lan0"
+expect = { verdict = "pass", policy = "out", log = ["session-open", "session-close"] }
+[[test]]
+packet = "tcp 10.0.0.1:1 > 198.51.100.1:80 in lan0"
+expect = { verdict = "pass", policy = "out", log = [], to_zone = "trust" }
+`)
+	for _, args := range [][]string{{"test", "-c", path}, {"check", "--tests", "-c", path}} {
+		out, _, err := invoke(t, args...)
+		if !errors.Is(err, errReported) {
+			t.Errorf("%v: %v", args, err)
+		}
+		for _, want := range []string{
+			"FAIL " + path + ":28:3: tcp 10.0.0.1:1 > 198.51.100.1:80 in lan0\n",
+			"     verdict: expected pass, got drop\n", "     to_zone: expected trust, got untrust\n",
+			"     policy: expected out, got default-deny\n", "     log: expected none, got policy-deny\n",
+			"nearest: policy out at " + path + ":12:18 would permit it, but for\n",
+			"application: tcp port 80 is not in junos-https (" + path + ":16:1)\n",
+			"tests: 1 passed, 1 failed\n",
+		} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%v does not print %q:\n%s", args, want, out)
+			}
+		}
+		if unhit := "no test hits policy unused at " + path + ":18:18 of hooks.policies\n"; strings.Contains(out, unhit) != (args[0] == "test") {
+			t.Errorf("%v:\n%s", args, out)
+		}
+	}
+}
+
+func TestMistakesInTests(t *testing.T) {
+	path := writeFile(t, "p.toml", testedZones+`
+[[test]]
+packet = "tcp 10.0.0.1:1 > 198.51.100.1:443 in lan1"
+expect = { policy = "uot", zone = "trsut", term = "x", filter = "y" }
+`)
+	_, errs, err := invoke(t, "check", "-c", path)
+	if !errors.Is(err, errReported) {
+		t.Error(err)
+	}
+	for _, want := range []string{
+		`:25:1: test[0].packet: there is no interface "lan1"; did you mean "lan0"?`,
+		`:26:12: test[0].expect.policy: there is no policy "uot"; did you mean "out"?`,
+		`:26:28: test[0].expect.zone: there is no zone "trsut"; did you mean "trust"?`,
+		`:26:56: test[0].expect.filter: there is no filter "y"`,
+	} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("check does not print %q:\n%s", want, errs)
+		}
+	}
+}

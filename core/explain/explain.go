@@ -1,0 +1,201 @@
+package explain
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/application"
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/core/packettext"
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/core/session"
+	"github.com/rtflow/pipelined/core/worker"
+	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/spelling"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// Config is the configuration whose verdicts are explained.
+type Config struct {
+	Zones    *zone.Table
+	Apps     *application.Table
+	Names    *event.Names // that the ids of Hooks stand for
+	Hooks    []Hook       // in the order of the chain, for one worker, and for nobody else
+	Sinks    []Sink
+	Sessions session.Options
+	Unlogged bool     // see [worker.Rules]
+	Notes    []string // what is said with every answer
+}
+
+// Hook is a hook of the chain.
+type Hook struct {
+	Name, Plugin string
+	hook.Instance
+	// Place returns where a key of the hook's table stands.
+	Place func(key string) (file string, line, column int)
+}
+
+// Sink is a sink, and the kinds of records that it takes.
+type Sink struct {
+	Name string
+	Only event.KindSet
+}
+
+// Explainer explains packets, one at a time. It is not safe for concurrent use.
+type Explainer struct{ Config }
+
+// New returns an explainer.
+func New(c Config) *Explainer { return &Explainer{c} }
+
+// start is the time of a packet that is described in words.
+const start = int64(time.Second)
+
+// Text explains the packet that a text describes.
+func (x *Explainer) Text(p *packettext.Packet) (*Answer, error) {
+	f, err := x.FrameOf(p)
+	if err != nil {
+		return nil, err
+	}
+	return x.Frame(&f, p.Text)
+}
+
+// FrameOf returns the frame of a packet that is described in words. The error says that its interface is not one of the configuration.
+func (x *Explainer) FrameOf(p *packettext.Packet) (packet.Frame, error) {
+	f := packet.Frame{Time: start, Outgoing: p.Out != ""}
+	name := p.In + p.Out
+	tag := uint16(0)
+	if name != "" {
+		var parent string
+		parent, tag = zone.SplitVLAN(name)
+		if f.Interface = x.Zones.Index(parent); f.Interface == 0 {
+			tag = 0
+			f.Interface = x.Zones.Index(name)
+		}
+		if f.Interface == 0 {
+			return f, fmt.Errorf("%s", spelling.Unknown("interface", name, x.Zones.InterfaceNames()))
+		}
+	}
+	f.Data = p.Frame(tag)
+	f.Wire = len(f.Data)
+	return f, nil
+}
+
+// room is what the ring holds: a packet makes a few records.
+var room = replay.Limits{Slots: 256, Telemetry: 128, PerKind: 64}
+
+// Frame explains a frame; text is what the answer calls it.
+func (x *Explainer) Frame(f *packet.Frame, text string) (*Answer, error) {
+	ring, err := replay.New(room)
+	if err != nil {
+		return nil, err
+	}
+	g := admission.Config{Lanes: 1, Sinks: []admission.Sink{{Name: "explain", Ring: ring, Only: event.AllKinds}}}
+	for _, z := range x.Zones.Zones() {
+		g.Zones = append(g.Zones, z.ID)
+	}
+	gate, err := admission.New(g)
+	if err != nil {
+		return nil, err
+	}
+	w := &walk{explainer: x, answer: Answer{Packet: text, Steps: []Step{}, Log: []Record{}, Notes: slices.Clone(x.Notes)}}
+	packet.DecodeLink(f.Link, f.Data, f.Wire, &w.headers)
+	wk := worker.New(worker.Config{
+		Workers: 1, Source: &oneFrame{frame: *f}, Gate: gate, Zones: x.Zones, Apps: x.Apps,
+		Sessions: session.New(session.Config{Max: 1, Workers: 1, Timeouts: x.Sessions.Timeouts}),
+		Rules:    w.rules(), Separate: x.Sessions.Separate, Complete: true, CloseAtEnd: true,
+	})
+	if err := wk.Run(context.Background()); err != nil {
+		return nil, err
+	}
+	w.conclude(wk.Counts())
+	for run := ring.Next(math.MaxInt); run != nil; run = ring.Next(math.MaxInt) {
+		for i := range run {
+			w.answer.Log = append(w.answer.Log, x.record(&run[i]))
+		}
+		if err := ring.Ack(run[len(run)-1].Seq()); err != nil {
+			return nil, err
+		}
+	}
+	return &w.answer, nil
+}
+
+// record describes a record.
+func (x *Explainer) record(r *event.Record) Record {
+	out := Record{Kind: r.Kind().String(), Sinks: []string{}}
+	for _, s := range x.Sinks {
+		if s.Only.Has(r.Kind()) {
+			out.Sinks = append(out.Sinks, s.Name)
+		}
+	}
+	switch r.Kind() {
+	case event.SessionOpen, event.SessionClose:
+		out.Policy = x.Names.Policy(r.Policy())
+		return out
+	case event.PolicyDeny:
+		out.Policy = x.Names.Policy(r.Policy())
+	case event.ScreenDrop:
+		out.Screen = r.Screen().String()
+	case event.FilterLog:
+		out.Filter, out.Term = x.Names.Term(r.Filter(), r.Term())
+	}
+	out.Action = [...]string{event.ActionDeny: "deny", event.ActionPermit: "permit", event.ActionReject: "reject"}[r.Action()]
+	return out
+}
+
+// Rules returns the rules of all hooks that may decide on a packet, by hook, in the order of the chain.
+func (x *Explainer) Rules() (hooks []string, rules [][]Rule) {
+	for i := range x.Hooks {
+		h := &x.Hooks[i]
+		for _, at := range []any{h.Session, h.Ingress, h.Egress} {
+			if e, ok := at.(hook.Explainer); ok {
+				var list []Rule
+				for _, r := range e.Rules() {
+					list = append(list, h.rule(r))
+				}
+				hooks, rules = append(hooks, h.Name), append(rules, list)
+				break // all that a hook has say the same
+			}
+		}
+	}
+	return hooks, rules
+}
+
+// rule returns a rule of the hook with its place.
+func (h *Hook) rule(r hook.Rule) Rule {
+	return Rule{Sort: r.Sort, Name: r.Name, Then: r.Then, Place: h.place(r.Key)}
+}
+
+// place returns where a key of the hook's table stands, nil if there is no key.
+func (h *Hook) place(key string) *Place {
+	if h.Place == nil || key == "" {
+		return nil
+	}
+	file, line, column := h.Place(key)
+	return &Place{file, line, column}
+}
+
+// oneFrame is a source of one frame.
+type oneFrame struct {
+	frame packet.Frame
+	done  bool
+}
+
+// Receive implements [source.FrameSource].
+func (s *oneFrame) Receive(_ context.Context, b *packet.Batch, _ time.Duration) error {
+	if s.done {
+		return io.EOF
+	}
+	s.done = true
+	b.Frames[0], b.N = s.frame, 1
+	b.Now, b.Wall = s.frame.Time, s.frame.Time
+	return nil
+}
+
+// Release implements [source.FrameSource].
+func (s *oneFrame) Release() {}

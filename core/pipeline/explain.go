@@ -1,0 +1,96 @@
+package pipeline
+
+import (
+	"slices"
+
+	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/explain"
+	"github.com/rtflow/pipelined/internal/spelling"
+)
+
+// Explainer returns what explains the verdicts of the plan's chain. It opens nothing, and is not to be called after Open.
+func (p *Plan) Explainer() *explain.Explainer {
+	c := explain.Config{Zones: p.zones, Apps: p.apps, Sessions: p.file.Sessions, Unlogged: !p.logsSessions()}
+	for _, of := range p.file.Pipeline.Hooks {
+		i := slices.IndexFunc(p.checked, func(h namedHook) bool { return h.name == of.Name })
+		if i < 0 {
+			continue // of an unknown plugin, already recorded
+		}
+		h := &p.checked[i]
+		c.Hooks = append(c.Hooks, explain.Hook{Name: h.name, Plugin: h.plugin, Instance: h.Instance, Place: of.Section.PlaceOf})
+	}
+	c.Names = p.names(p.checkedNames)
+	for _, s := range p.sinks {
+		c.Sinks = append(c.Sinks, explain.Sink{Name: s.name, Only: s.only})
+	}
+	if p.zonesByRoute() {
+		c.Notes = append(c.Notes, "routes of the kernel are not looked at: an address outside all prefixes of zones is of an unknown zone here")
+	}
+	return explain.New(c)
+}
+
+// checkTests looks for mistakes in the tests: names that the chain does not have.
+func (p *Plan) checkTests() {
+	if len(p.file.Tests) == 0 || !p.file.Complete("zones") {
+		return
+	}
+	x := p.Explainer()
+	for i := range p.file.Tests {
+		t := &p.file.Tests[i]
+		if t.Packet.Text == "" {
+			continue // cannot be read, already recorded
+		}
+		if _, err := x.FrameOf(&t.Packet); err != nil {
+			t.Section.Errorf("packet", "%v", err)
+		}
+	}
+	known := newTestNames(x)
+	zones := p.zones.ZoneNames()
+	for i := range p.file.Tests {
+		t := &p.file.Tests[i]
+		checkName(t.Section, "expect.zone", "zone", t.Expect.Zone, zones)
+		checkName(t.Section, "expect.to_zone", "zone", t.Expect.ToZone, zones)
+		checkName(t.Section, "expect.policy", "policy", t.Expect.Policy, known.policies)
+		checkName(t.Section, "expect.filter", "filter", t.Expect.Filter, known.filters)
+		terms := known.terms[t.Expect.Filter]
+		if t.Expect.Filter == "" {
+			terms = known.terms[""]
+		}
+		if t.Expect.Filter == "" || slices.Contains(known.filters, t.Expect.Filter) {
+			checkName(t.Section, "expect.term", "term", t.Expect.Term, terms)
+		}
+	}
+}
+
+// testNames are the names of rules that tests may expect.
+type testNames struct {
+	policies, filters []string
+	terms             map[string][]string // by filter, those of all under ""
+}
+
+func newTestNames(x *explain.Explainer) testNames {
+	n := testNames{terms: make(map[string][]string)}
+	hooks, rules := x.Rules()
+	for i, name := range hooks {
+		for _, r := range rules[i] {
+			switch r.Sort {
+			case "policy", "default":
+				n.policies = append(n.policies, r.Name)
+			case "term":
+				if !slices.Contains(n.filters, name) {
+					n.filters = append(n.filters, name)
+				}
+				n.terms[name] = append(n.terms[name], r.Name)
+				n.terms[""] = append(n.terms[""], r.Name)
+			}
+		}
+	}
+	return n
+}
+
+// checkName records a name that is not one of the known ones; "" is not given.
+func checkName(s *config.Section, key, what, name string, known []string) {
+	if name != "" && !slices.Contains(known, name) {
+		s.Errorf(key, "%s", spelling.Unknown(what, name, known))
+	}
+}

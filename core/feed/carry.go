@@ -37,18 +37,14 @@ func (f *Feed) carry(e *source.Event) {
 func (f *Feed) began(e *source.Event) {
 	kept := e.Kept
 	if kept == nil {
-		f.nothing = source.Kept{}
 		kept = &f.nothing
 	}
-	*kept = source.Kept{
-		Carried: true, Silent: e.Silent, InZone: e.Zone, OutZone: f.Zones.ByPrefix(&e.Reply.Src, e.Reply.Family), App: f.Apps.Service(e.Flow.Proto, e.Flow.DstPort),
-	}
+	f.place(kept, e)
+	kept.Carried, kept.Silent = true, e.Silent
 	if !e.Silent { // else its rule has logged before it could be read; one that waits is for the session's second beginning
 		f.join(kept, e, math.MaxInt64)
 	}
-	if kept.InZone == zone.Unknown {
-		kept.InZone = f.Zones.ByPrefix(&e.Flow.Src, e.Flow.Family)
-	}
+	f.locate(kept, e)
 	if e.Silent {
 		f.counts[silent]++
 		return
@@ -64,6 +60,20 @@ func (f *Feed) began(e *source.Event) {
 	open.Unanswered = true
 	f.openings = append(f.openings, opening{event: e, slot: slot, index: len(f.events) - 1})
 	kept.Waits = uint16(len(f.openings))
+}
+
+// place sets what the addresses and ports of a session tell, in an empty kept, but for where it comes from.
+func (f *Feed) place(kept *source.Kept, e *source.Event) {
+	*kept = source.Kept{
+		InZone: e.Zone, OutZone: f.Zones.ByPrefix(&e.Reply.Src, e.Reply.Family), App: f.Apps.Service(e.Flow.Proto, e.Flow.DstPort),
+	}
+}
+
+// locate sets where a session comes from, if nothing else has told it.
+func (f *Feed) locate(kept *source.Kept, e *source.Event) {
+	if kept.InZone == zone.Unknown {
+		kept.InZone = f.Zones.ByPrefix(&e.Flow.Src, e.Flow.Family)
+	}
 }
 
 // joinLate is join for a session that was told of before its rule. One that began before its source was opened has none, and a packet
@@ -128,8 +138,10 @@ func (f *Feed) opened(e *source.Event, kept *source.Kept) {
 // refused for good.
 func (f *Feed) ended(e *source.Event) {
 	kept := e.Kept
-	if kept == nil {
-		return
+	if kept == nil { // its source had no room for it: what only its beginning knew is not told
+		kept = &f.nothing
+		f.place(kept, e)
+		f.locate(kept, e)
 	}
 	f.joinLate(kept, e)
 	kept.Ended = true

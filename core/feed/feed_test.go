@@ -339,16 +339,19 @@ func TestP3Owed(t *testing.T) {
 	}
 }
 
-// TestUnkept tells of a session that its source has no room for, and of nothing else of it.
+// TestUnkept tells of the beginning of a session that its source has no room for, if the limiter lets it, and of its end.
 func TestUnkept(t *testing.T) {
 	s := masqueraded(nil)
 	r := newRig(t, roomy, admission.Rate{PerSecond: 1, Burst: 1},
 		&keeper{script: newScript(t, []source.Event{s, s, as(s, source.Answered), as(s, source.Ended)})})
 	got := r.run()
-	if ks := kinds(got); !slices.Equal(ks, []event.Kind{event.SessionOpen, event.Loss}) {
-		t.Errorf("records %v", ks)
+	if ks := kinds(got); !slices.Equal(ks, []event.Kind{event.SessionOpen, event.SessionClose, event.Loss}) {
+		t.Fatalf("records %v", ks)
 	}
-	if led := r.gate.Ledger(); led.Offered[event.SessionOpen] != 2 || led.RateLimited[event.SessionOpen] != 1 || led.Offered[event.SessionClose] != 0 {
+	if c := &got[1]; c.InZone() != trust || c.OutZone() != untrust || c.ServerBytes() != 5000 || c.SessionID() != 77 {
+		t.Errorf("close: zones %d to %d, %d bytes, session %d", c.InZone(), c.OutZone(), c.ServerBytes(), c.SessionID())
+	}
+	if led := r.gate.Ledger(); led.Offered[event.SessionOpen] != 2 || led.RateLimited[event.SessionOpen] != 1 || led.Offered[event.SessionClose] != 1 {
 		t.Errorf("%d opens offered, %d limited", led.Offered[event.SessionOpen], led.RateLimited[event.SessionOpen])
 	}
 }

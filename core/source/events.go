@@ -110,8 +110,8 @@ type Event struct {
 	Created int64 // of a session, the same
 	Session uint64
 	// Kept is what the feed keeps with a session from its beginning to its end: memory of the source, the same for every
-	// event of the session, and valid until the next Read. nil if the source has no room for the session: then the other events of
-	// it are not told.
+	// event of the session, and valid until the next Read. nil if the source has no room for the session: then of the others only
+	// its end is told.
 	Kept *Kept
 
 	// Of Ended.

@@ -177,3 +177,16 @@ func TestNoAllocations(t *testing.T) {
 		}
 	}
 }
+
+// TestNotCounted leaves out of JSON what nobody has counted: a session has a packet at least.
+func TestNotCounted(t *testing.T) {
+	e := newEncoder(t, format.Options{Format: "json"})
+	for packets, want := range map[uint64]bool{0: false, 1: true} {
+		r := flow(event.SessionClose, "23.500", 6, "10.0.1.5:40000", "192.0.2.80:443")
+		r.SetClose(packets, 40*packets, 0, 0, uint32(r.Time()/1e9), event.CloseFIN)
+		line := string(e.Append(nil, r, names()))
+		if has := strings.Contains(line, `"bytes"`) && strings.Contains(line, `"packets"`); has != want {
+			t.Errorf("%d packets: %s", packets, line)
+		}
+	}
+}

@@ -66,7 +66,7 @@ func (e *end) append(b []byte, r *event.Record) []byte {
 	if hasPorts(r) {
 		b = appendNumber(b, `"port":`, uint64(e.port))
 	}
-	if r.Kind() == event.SessionClose {
+	if counted(r) {
 		b = appendNumber(b, `"bytes":`, e.bytes)
 		b = appendNumber(b, `"packets":`, e.packets)
 	}
@@ -78,6 +78,11 @@ func (e *end) append(b []byte, r *event.Record) []byte {
 		b = endObject(b)
 	}
 	return endObject(b)
+}
+
+// counted reports whether it is known what a session has carried: each has a packet at least.
+func counted(r *event.Record) bool {
+	return r.Kind() == event.SessionClose && r.ClientPackets()|r.ServerPackets() != 0
 }
 
 func session(r *event.Record) bool {
@@ -109,7 +114,7 @@ func appendNetwork(b []byte, r *event.Record) []byte {
 	case event.FamilyIPv6:
 		b = append(b, `"type":"ipv6",`...)
 	}
-	if r.Kind() == event.SessionClose {
+	if counted(r) {
 		b = appendNumber(b, `"bytes":`, saturatingAdd(r.ClientBytes(), r.ServerBytes()))
 		b = appendNumber(b, `"packets":`, saturatingAdd(r.ClientPackets(), r.ServerPackets()))
 	}

@@ -65,6 +65,8 @@ func TestDoctorRouter(t *testing.T) {
 	nettest.Require(t)
 	t.Chdir(t.TempDir())
 	config := writeFile(t, "router.toml", pipelined.Router)
+	// A rule in another namespace has the kernel load its modules, where it has not.
+	nettest.NewRouter(t).Rules("table inet load { chain track { type filter hook forward priority 0; ct state new; }; }")
 	r := nettest.NewRouter(t)
 	look := func(args ...string) (doctor.Report, int) {
 		var out string

@@ -43,6 +43,14 @@ func newReceiver(datagrams, size int) receiver {
 // nothing. Fewer than the socket was opened for say that nothing more was there. It returns [ErrOverrun] after the kernel dropped
 // messages, and may be called again then; any other error is permanent.
 func (s *Socket) Receive() (n int, err error) {
+	if s.overrun {
+		s.overrun = false
+		return 0, ErrOverrun
+	}
+	return s.receive()
+}
+
+func (s *Socket) receive() (n int, err error) {
 	clear(s.lengths)
 	for i := range s.headers {
 		s.headers[i].Namelen = unix.SizeofSockaddrNetlink

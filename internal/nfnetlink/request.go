@@ -41,19 +41,20 @@ func (m *Message) Errno() unix.Errno {
 }
 
 // Execute sends one request that asks for an acknowledgement (NLM_F_ACK), and waits for it up to a time. It returns the kernel's
-// error, [ErrPermission] where that is EPERM. It is for the time before a socket is used: what else is received meanwhile is handed
-// to other, which may be nil, and is valid only until it returns.
+// error, [ErrPermission] where that is EPERM. It is for the time before a socket is used: what else is received meanwhile, or before,
+// is handed to other, which may be nil, and is valid only until it returns. An overrun is left to the next [Socket.Receive].
 func (s *Socket) Execute(request []byte, wait time.Duration, other func(Message)) error {
 	sent, _, ok := NextMessage(request)
 	if !ok {
 		return errors.New("malformed netlink request")
 	}
-	if err := s.Send(request); err != nil {
-		return err
-	}
 	deadline := time.Now().Add(wait)
-	for {
-		n, err := s.Receive()
+	for asked := false; ; {
+		n, err := s.receive()
+		if errors.Is(err, ErrOverrun) {
+			s.overrun = true
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -73,7 +74,14 @@ func (s *Socket) Execute(request []byte, wait time.Duration, other func(Message)
 		if answered {
 			return err
 		}
-		if n > 0 {
+		if !asked && n < len(s.headers) { // the socket is empty: there is room for the answer
+			if err := s.Send(request); err != nil {
+				return err
+			}
+			asked = true
+			continue
+		}
+		if n > 0 && time.Now().Before(deadline) {
 			continue
 		}
 		ready, err := s.wait(time.Until(deadline))

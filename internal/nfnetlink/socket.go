@@ -25,6 +25,7 @@ type Socket struct {
 	fd      int
 	seq     uint32
 	skipped atomic.Uint64
+	overrun bool // found by Execute: Receive has yet to return it
 	receiver
 }
 

@@ -207,3 +207,26 @@ func TestReceiveDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestExecuteAfterOverrun has the kernel carry a request out though the socket was full of what a group was sent.
+func TestExecuteAfterOverrun(t *testing.T) {
+	host, s := open(t, 4, 4096)
+	if _, err := s.SetBuffer(1); err != nil { // the kernel's least
+		t.Fatal(err)
+	}
+	if err := s.Join(unix.NFNLGRP_NFTABLES); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		host.Run("nft", "add table inet x; delete table inet x")
+	}
+	if err := s.Execute(get(s, unix.NLM_F_ACK), 10*time.Second, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Receive(); !errors.Is(err, ErrOverrun) {
+		t.Errorf("received with %v", err)
+	}
+	if n, err := s.Receive(); n != 0 || err != nil {
+		t.Errorf("received %d, %v", n, err)
+	}
+}

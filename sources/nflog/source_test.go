@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -188,12 +187,7 @@ func TestBeforeSession(t *testing.T) {
 // TestIptables logs by the target NFLOG.
 func TestIptables(t *testing.T) {
 	nettest.Require(t)
-	if _, err := exec.LookPath("iptables"); err != nil {
-		if os.Getenv("PIPELINED_REQUIRE_XDP") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("needs iptables: make needs")
-	}
+	nettest.RequireCommands(t, "iptables")
 	h := nettest.NewHost(t)
 	h.Run("iptables", "-A", "OUTPUT", "-p", "udp", "--dport", "9", "-j", "NFLOG", "--nflog-group", "5", "--nflog-prefix", "Shorewall:fw2net:DROP:")
 	s := open(t, h, `{"groups": [5]}`)

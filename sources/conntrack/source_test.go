@@ -213,7 +213,10 @@ func TestRealOverrun(t *testing.T) {
 				t.Errorf("told again: %+v", e)
 			}
 		case source.Lost:
-			lost += e.Lost.Total()
+			lost += e.Lost[event.SessionClose]
+			if e.Lost != (event.LossCounts{event.SessionOpen: e.Lost[event.SessionClose], event.SessionClose: e.Lost[event.SessionClose]}) {
+				t.Errorf("%+v", e)
+			}
 		}
 	}
 	c := &w.source.stream.counters

@@ -124,13 +124,17 @@ func (s *Stream) Read(b *source.EventBatch, now, wall int64) (again time.Duratio
 	return s.resync.again(now), nil
 }
 
+// readAtATime is how many events one Read reads, at most: many of them take no room in the batch.
+const readAtATime = 4096
+
 // readEvents reads events while there is room for what they make.
 func (s *Stream) readEvents() {
 	s.drained = false
 	var m nfnetlink.Message
-	for s.room() {
+	for read := 0; read < readAtATime && s.room(); {
 		wellFormed, ok := s.cursor.message(s.events, &m)
 		if ok {
+			read++
 			s.event(&m, wellFormed)
 			continue
 		}
@@ -163,7 +167,7 @@ func (s *Stream) tellLoss() {
 	lost = max(lost, 1) // messages that the kernel had no memory for are not counted
 	e := s.batch.Add()
 	e.What, e.Time, e.Created = source.Lost, s.wall, s.quiet
-	e.Lost[event.SessionClose] = uint64(lost)
+	e.Lost[event.SessionOpen], e.Lost[event.SessionClose] = uint64(lost), uint64(lost) // nobody knows which they were
 	s.quiet = s.wall
 }
 

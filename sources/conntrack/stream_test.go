@@ -257,3 +257,20 @@ func TestSameTuple(t *testing.T) {
 	p.expect("begun", source.Began, source.Began, source.Began, source.Began)
 	checkSums(t, p.stream)
 }
+
+// TestReadIsBounded reads events that take no room in a batch.
+func TestReadIsBounded(t *testing.T) {
+	p := play(t, 100)
+	p.expect("start")
+	for range readAtATime + 1 {
+		p.kernel.change(udp(1), 0, ctnetlink.NoState) // of no session that is known
+	}
+	before := p.stream.counters.messages.Load()
+	if _, again := p.step(); again != 0 || p.stream.counters.messages.Load()-before != readAtATime {
+		t.Errorf("again in %v, %d messages", again, p.stream.counters.messages.Load()-before)
+	}
+	p.expect("the rest")
+	if read := p.stream.counters.messages.Load() - before; read != readAtATime+1 {
+		t.Errorf("%d messages", read)
+	}
+}

@@ -51,8 +51,9 @@ It is carried alone: there is no session before it, no rate and no scan.`,
 		Example: `  pipelined explain 'tcp 10.0.1.5:40000 > 192.0.2.80:443 in lan0'
   pipelined explain --json 'icmp 198.51.100.7 > 192.0.2.80 in wan0 length 1400'
   pipelined explain --capture edge.pcapng.gz --packet 17`,
-		Args: arguments(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+		Args:              arguments(cobra.MaximumNArgs(1)),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	configFlag(cmd, &o.config)
 	f := cmd.Flags()

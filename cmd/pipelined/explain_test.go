@@ -158,3 +158,26 @@ expect = { policy = "uot", zone = "trsut", term = "x", filter = "y" }
 		}
 	}
 }
+
+// TestReadWithTests: tests of interfaces that only the sources of the configuration name are no mistake for read, which leaves those
+// sources alone.
+func TestReadWithTests(t *testing.T) {
+	path := writeFile(t, "p.toml", `
+[zones.all]
+prefixes = ["0.0.0.0/0", "::/0"]
+[pipeline]
+sources = ["live"]
+sinks = ["out"]
+[sources.live]
+plugin = "afpacket"
+interfaces = ["tap0"]
+[sinks.out]
+plugin = "stdout"
+[[test]]
+packet = "tcp 10.0.0.1:1 > 198.51.100.1:443 in tap0"
+expect = { verdict = "pass", zone = "all" }
+`)
+	mustRun(t, "test", "-c", path)
+	mustRun(t, "read", "-c", path, edge)
+	mustRun(t, "explain", "-c", path, "--capture", edge)
+}

@@ -100,9 +100,9 @@ func (ps *parser) check() error {
 	p := &ps.p
 	ip4 := p.Src.Addr().Is4()
 	for _, c := range []struct {
-		word  string
-		wrong bool
-		text  string
+		word   string
+		misfit bool
+		text   string
 	}{
 		{"flags", p.Proto != packet.ProtoTCP, "only TCP has flags"},
 		{"flags", p.fragOffset > 0, "a later fragment has no flags"},
@@ -114,7 +114,7 @@ func (ps *parser) check() error {
 		{"option", !ip4, "options are of IPv4"},
 		{"length", p.given["length"].text != "" && p.length < p.shortest(), fmt.Sprintf("the packet is at least %d bytes long", p.shortest())},
 	} {
-		if t, given := p.given[c.word]; given && c.wrong {
+		if t, given := p.given[c.word]; given && c.misfit {
 			return ps.errorf(t.offset, "%s", c.text)
 		}
 	}

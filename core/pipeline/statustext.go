@@ -35,7 +35,7 @@ func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error 
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, name := range slices.Sorted(maps.Keys(st.Sources)) {
 		fmt.Fprintf(t, "source %s\t%s\n", terminal.Text(name), scalars(st.Sources[name]))
-		for _, text := range interfaces(st.Sources[name]) {
+		for _, text := range lists(st.Sources[name]) {
 			fmt.Fprintf(t, "\t%s\n", text)
 		}
 	}
@@ -89,12 +89,17 @@ func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error 
 	return st.Ledger.WriteText(w, kindNames)
 }
 
-// interfaces returns the scalars of each of a source's interfaces, if it has a list of them.
-func interfaces(source any) (texts []string) {
+// lists returns the scalars of each object of a source's lists, such as its interfaces or its groups, in the order of the names of the
+// lists.
+func lists(source any) (texts []string) {
 	members, _ := source.(map[string]any)
-	list, _ := members["interfaces"].([]any)
-	for _, one := range list {
-		texts = append(texts, scalars(one))
+	for _, key := range slices.Sorted(maps.Keys(members)) {
+		list, _ := members[key].([]any)
+		for _, one := range list {
+			if text := scalars(one); text != "" {
+				texts = append(texts, text)
+			}
+		}
 	}
 	return texts
 }

@@ -6,10 +6,11 @@ import (
 	"testing"
 )
 
-// TestStatusOfInterfaces has a source with a list of interfaces: each has a row of its own.
-func TestStatusOfInterfaces(t *testing.T) {
+// TestStatusOfLists has sources with lists of interfaces and of groups: each element has a row of its own.
+func TestStatusOfLists(t *testing.T) {
 	var st Status
-	dec := json.NewDecoder(strings.NewReader(`{"sources": {"live": {"workers": 2, "interfaces": [
+	dec := json.NewDecoder(strings.NewReader(`{"sources": {"fw": {"buffer": 9, "lost": 2, "groups": [{"group": 5, "denied": 7, "missing": 2},
+		{"group": 6, "denied": 0}], "names": ["a"], "none": [{}, 1]}, "live": {"workers": 2, "interfaces": [
 		{"interface": "lan0", "condition": "up", "index": 3}, {"interface": "wan0", "condition": "down", "error": ""}]}}}`))
 	dec.UseNumber()
 	if err := dec.Decode(&st); err != nil {
@@ -19,7 +20,8 @@ func TestStatusOfInterfaces(t *testing.T) {
 	if err := st.WriteText(&b, "127.0.0.1:9464", nil); err != nil {
 		t.Fatal(err)
 	}
-	want := "\nsource live  workers=2\n             condition=up index=3 interface=lan0\n             condition=down interface=wan0\n"
+	want := "\nsource fw    buffer=9 lost=2 names=a\n             denied=7 group=5 missing=2\n             denied=0 group=6\n" +
+		"source live  workers=2\n             condition=up index=3 interface=lan0\n             condition=down interface=wan0\n"
 	if !strings.Contains(b.String(), want) {
 		t.Errorf("%s\ndoes not contain\n%s", b.String(), want)
 	}

@@ -27,6 +27,7 @@ type File struct {
 	Tests []Test // in the order of the files
 
 	pipeline   *Section        // nil if there is none
+	sessions   *Section        // the same
 	parsed     bool            // every file could be parsed
 	misspelled map[string]bool // tables whose name is similar to that of an unknown table
 	zones      map[string]*Section
@@ -39,6 +40,12 @@ func (f *File) Complete(tables string) bool { return f.parsed && !f.misspelled[t
 // Zone returns the table of a zone, nil if there is no such zone.
 func (f *File) Zone(name string) *Section { return f.zones[name] }
 
+// SessionsTable returns the table [sessions], nil if there is none.
+func (f *File) SessionsTable() *Section { return f.sessions }
+
+// PipelineTable returns the table [pipeline], nil if there is none.
+func (f *File) PipelineTable() *Section { return f.pipeline }
+
 // Parse reads a configuration from one text; name stands in front of its problems. The File is never nil.
 func Parse(name string, data []byte) (*File, *Problems) {
 	problems := new(Problems)
@@ -49,7 +56,7 @@ func Parse(name string, data []byte) (*File, *Problems) {
 
 // file validates the tables.
 func (t *tables) file() *File {
-	f := &File{Files: t.files, pipeline: t.single["pipeline"], parsed: t.parsed, misspelled: t.misspelled, zones: make(map[string]*Section)}
+	f := &File{Files: t.files, pipeline: t.single["pipeline"], sessions: t.single["sessions"], parsed: t.parsed, misspelled: t.misspelled, zones: make(map[string]*Section)}
 	f.Node = readNode(t.section("node"))
 	f.Service = readService(t.section("service"))
 	f.Admission = admission.Read(t.section("admission"))

@@ -172,7 +172,6 @@ func TestWarnings(t *testing.T) {
 	wantProblems(t, problems,
 		"1:10: warning: sources.a: this source is defined but not in pipeline.sources: it does nothing",
 		"5:8: warning: sinks.c: this sink is defined but not in pipeline.sinks: it does nothing",
-		"9:8: warning: zones.z: neither interfaces nor prefixes: no packet belongs to this zone",
 	)
 	f.RequireRun(problems)
 	if problems.Err() == nil {

@@ -59,7 +59,8 @@ type Plan struct {
 	apps    *application.Table
 	sources []plannedSource
 	sinks   []plannedSink
-	checked []namedHook // every hook, chained or not, as it was checked; no worker calls it
+	named   map[string]bool // zones that chained sources name
+	checked []namedHook     // every hook, chained or not, as it was checked; no worker calls it
 	// checkedNames are what the ids of checked stand for.
 	checkedNames *hook.NameBuilder
 	live         bool
@@ -83,12 +84,13 @@ func NewPlan(f *config.File, problems *config.Problems, o Options) *Plan {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Plan{file: f, options: o, host: f.Node.Name, apps: application.Predefined()}
+	p := &Plan{file: f, options: o, host: f.Node.Name, apps: application.Predefined(), named: make(map[string]bool)}
 	if p.host == "" {
 		p.host = o.Hostname
 	}
 	p.planSources()
 	p.planZones()
+	p.checkZones(problems)
 	if o.Input == nil {
 		p.checkWiring()
 		p.checkPeers()
@@ -126,8 +128,12 @@ func (p *Plan) planSources() {
 			unknownPlugin(c, "source", slices.Sorted(maps.Keys(p.options.Registry.Sources)), "")
 			continue
 		}
-		s := plugin.Configure(c.Section, source.Env{Warn: p.warner("source", c.Name), Zone: p.zoneID})
-		if !slices.Contains(p.file.Pipeline.Sources, c) {
+		chained := slices.Contains(p.file.Pipeline.Sources, c)
+		s := plugin.Configure(c.Section, source.Env{Warn: p.warner("source", c.Name), Zone: func(name string) (uint16, error) {
+			p.named[name] = p.named[name] || chained
+			return p.zoneID(name)
+		}})
+		if !chained {
 			continue
 		}
 		p.sources = append(p.sources, plannedSource{name: c.Name, plugin: c.Plugin, Configured: s})

@@ -16,6 +16,7 @@ const loopback = "lo"
 // sources of the configuration.
 func (p *Plan) checkWiring() {
 	p.checkEvents()
+	p.checkShared()
 	readers := make(map[uint32]reader)
 	known := len(p.sources) > 0 && p.live && p.file.Complete("pipeline") && p.file.Complete("sources")
 	for _, c := range p.file.Pipeline.Sources {
@@ -51,6 +52,38 @@ func (p *Plan) checkEvents() {
 	}
 	for _, c := range p.file.Pipeline.Hooks {
 		c.Section.Warnf("", "no source in pipeline.sources reads packets: this hook has nothing to judge")
+	}
+}
+
+// checkShared records what two sources read of which one can be read once, or is to be.
+func (p *Plan) checkShared() {
+	sessions, packets := "", false // names of the sources
+	owners := make(map[string]string)
+	for _, c := range p.file.Pipeline.Sources {
+		i := slices.IndexFunc(p.sources, func(s plannedSource) bool { return s.name == c.Name })
+		if i < 0 {
+			continue // of an unknown plugin, already recorded
+		}
+		s := &p.sources[i]
+		packets = packets || !s.Events
+		switch {
+		case !s.Sessions:
+		case sessions == "":
+			sessions = c.Name
+		default:
+			c.Section.Errorf("", "sources.%s tells of the sessions of this host already: every session would be told twice", sessions)
+		}
+		for _, e := range s.Exclusive {
+			owner, taken := owners[e.What]
+			if !taken {
+				owners[e.What] = c.Name
+			} else if owner != c.Name { // the source finds what its own list has twice
+				c.Section.Errorf(e.Key, "sources.%s reads %s already: it has one reader", owner, e.What)
+			}
+		}
+	}
+	if log := p.file.Sessions.Log; log != nil && *log && sessions != "" && packets {
+		p.file.SessionsTable().Warnf("log", "sources.%s tells of sessions: those that packets make are told beside them, each a second time", sessions)
 	}
 }
 

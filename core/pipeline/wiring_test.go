@@ -9,6 +9,7 @@ import (
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -32,7 +33,24 @@ func readers() *Registry {
 	return &Registry{
 		Sources: map[string]source.Plugin{
 			"tap": {Configure: read(true)}, "other": {Configure: read(true)}, "pcap": {Configure: read(false)},
-			"events": {Configure: func(sdk.Config, source.Env) source.Configured { return source.Configured{Live: true, Events: true} }},
+			"events": {Configure: func(cfg sdk.Config, env source.Env) source.Configured {
+				var o struct {
+					Sessions bool     `toml:"sessions"`
+					Reads    []string `toml:"reads"`
+					Zone     string   `toml:"zone"`
+				}
+				cfg.Decode(&o)
+				if o.Zone != "" {
+					if _, err := env.Zone(o.Zone); err != nil {
+						cfg.Errorf("zone", "%v", err)
+					}
+				}
+				c := source.Configured{Live: true, Events: true, Sessions: o.Sessions}
+				for i, what := range o.Reads {
+					c.Exclusive = append(c.Exclusive, source.Exclusive{Key: keypath.Element("reads", i), What: what})
+				}
+				return c
+			}},
 		},
 		Hooks: map[string]hook.Plugin{
 			"judge": {Configure: func(sdk.Config, hook.Env) hook.Instance {
@@ -76,6 +94,31 @@ func TestWiring(t *testing.T) {
 			"7:1: warning: hooks.c: no source in pipeline.sources reads packets: this hook has nothing to judge"}},
 		{"packets, too", "[pipeline]\nsources = ['a', 'b']\nhooks = ['c']\n[sources]\na = { plugin = 'events' }\nb = { plugin = 'tap', interface = 'lan0' }\n" +
 			"[hooks]\nc = { plugin = 'look' }\n", nil},
+		{"sessions told twice", "[pipeline]\nsources = ['a', 'b', 'c']\n[sources]\na = { plugin = 'events', sessions = true }\nb = { plugin = 'events' }\n" +
+			"c = { plugin = 'events', sessions = true }\nd = { plugin = 'events', sessions = true }\n", []string{
+			"6:1: sources.c: sources.a tells of the sessions of this host already: every session would be told twice",
+			"7:1: warning: sources.d: this source is defined but not in pipeline.sources: it does nothing"}},
+		{"sessions of packets, too", "[pipeline]\nsources = ['b', 'a']\n[sources]\na = { plugin = 'events', sessions = true }\nb = { plugin = 'tap', interface = 'lan0' }\n" +
+			"[sessions]\nlog = true\n", []string{
+			"7:1: warning: sessions.log: sources.a tells of sessions: those that packets make are told beside them, each a second time"}},
+		{"sessions of packets alone", "[pipeline]\nsources = ['a', 'b']\n[sources]\na = { plugin = 'events' }\nb = { plugin = 'tap', interface = 'lan0' }\n" +
+			"[sessions]\nlog = true\n", nil},
+		{"no packets to make sessions", "[pipeline]\nsources = ['a']\n[sources]\na = { plugin = 'events', sessions = true }\n[sessions]\nlog = true\n", nil},
+		{"one reader", "[pipeline]\nsources = ['a', 'b']\n[sources]\na = { plugin = 'events', reads = ['group 5', 'group 5'] }\n" +
+			"b = { plugin = 'events', reads = ['group 6', 'group 5'] }\nc = { plugin = 'events', reads = ['group 6'] }\n", []string{
+			"5:46: sources.b.reads[1]: sources.a reads group 5 already: it has one reader",
+			"6:1: warning: sources.c: this source is defined but not in pipeline.sources: it does nothing"}},
+		{"empty zones", "[pipeline]\nsources = ['a']\n[sources]\na = { plugin = 'events', zone = 'named' }\nb = { plugin = 'events', zone = 'other' }\n" +
+			"[zones.named]\n[zones.other]\n", []string{
+			"5:1: warning: sources.b: this source is defined but not in pipeline.sources: it does nothing",
+			"7:8: warning: zones.other: neither interfaces nor prefixes: no packet belongs to this zone"}},
+		{"empty zone without sources", "[zones.z]\n", []string{
+			"1:8: warning: zones.z: neither interfaces nor prefixes: no packet belongs to this zone"}},
+		{"zones by address", "[pipeline]\nsources = ['a']\nzones_by_route = false\n[sources]\na = { plugin = 'events', sessions = true, zone = 'named' }\n" +
+			"[zones]\nlan = { interfaces = ['lan0'] }\ndmz = { prefixes = ['10.0.0.0/8'] }\nwan = { interfaces = ['wan0'] }\nnamed = { interfaces = ['g0'] }\n", []string{
+			"3:1: warning: pipeline.zones_by_route: sources.a tells of addresses and of no interfaces: without routes, its sessions are in none of the zones that have no prefixes: lan, wan"}},
+		{"zones by route", "[pipeline]\nsources = ['a']\n[sources]\na = { plugin = 'events', sessions = true }\n[zones]\nlan = { interfaces = ['lan0'] }\n", nil},
+		{"zones of packets", "[pipeline]\nsources = ['a']\nzones_by_route = false\n[sources]\na = { plugin = 'tap', interface = 'lan0' }\n[zones]\nlan = { interfaces = ['lan0'] }\n", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file, problems := config.Parse("p.toml", []byte(c.text))

@@ -2,8 +2,10 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/internal/spelling"
@@ -56,6 +58,29 @@ func (p *Plan) planZones() {
 	}
 	p.checkZoneInterfaces(ids)
 	p.zones = zone.New(p.file.Zones, extra, ids)
+}
+
+// checkZones warns of zones that nothing is in. With a mistake, such as in the name of a plugin, too little is known of them.
+func (p *Plan) checkZones(problems *config.Problems) {
+	if problems.Err() != nil {
+		return
+	}
+	var addressed []string // zones that sessions are in by address alone, and that have no addresses
+	for _, z := range p.file.Zones {
+		switch {
+		case p.named[z.Name] || len(z.Prefixes) > 0:
+		case len(z.Interfaces) == 0:
+			p.file.Zone(z.Name).Warnf("", "neither interfaces nor prefixes: no packet belongs to this zone")
+		default:
+			addressed = append(addressed, z.Name)
+		}
+	}
+	i := slices.IndexFunc(p.sources, func(s plannedSource) bool { return s.Sessions })
+	if i < 0 || p.file.Pipeline.ZonesByRoute || len(addressed) == 0 {
+		return
+	}
+	p.file.PipelineTable().Warnf("zones_by_route", "sources.%s tells of addresses and of no interfaces: without routes, its sessions are in none of the zones that have no prefixes: %s",
+		p.sources[i].name, strings.Join(addressed, ", "))
 }
 
 // zoneID returns the id of a configured zone. Where tables of zones may be missing for a mistake, it knows every name.

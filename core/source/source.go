@@ -95,8 +95,10 @@ type Configured struct {
 	Peer string
 	// Events is true if it yields events, and no packets.
 	Events bool
-	// Sessions is true if it tells of sessions, as a source of events.
+	// Sessions is true if it tells of sessions, as a source of events: of all that the host has. One source of a pipeline does.
 	Sessions bool
+	// Exclusive is what no other source can read meanwhile.
+	Exclusive []Exclusive
 	// Translator opens what tells how the host translates the sessions of the source's packets; nil: nobody is asked.
 	Translator func() (Translator, error)
 	// Examine finds out whether the machine has what the source needs, as it is configured, and changes nothing. Safe for concurrent
@@ -105,6 +107,10 @@ type Configured struct {
 	// Open opens the source. It is not called by `pipelined check`.
 	Open func(ctx context.Context, zones *zone.Table) (Source, error)
 }
+
+// Exclusive is something that has one reader, and the key of the source's table that names it. What is the same text for the same
+// thing, such as "NFLOG group 5".
+type Exclusive struct{ Key, What string }
 
 // Plugin is a plugin that offers a source.
 type Plugin = sdk.Plugin[Env, Configured]

@@ -96,9 +96,6 @@ func (r *reader) read(s table.Section) Zone {
 		claim(s, keypath.Element("prefixes", i), "prefix "+p.String(), p.Prefix, r.prefixes)
 		z.Prefixes = append(z.Prefixes, p.Prefix)
 	}
-	if len(o.Interfaces) == 0 && len(o.Prefixes) == 0 {
-		s.Warnf("", "neither interfaces nor prefixes: no packet belongs to this zone")
-	}
 	return z
 }
 

@@ -81,3 +81,12 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// TestExclusive names what no other source can read, at the key.
+func TestExclusive(t *testing.T) {
+	c, _ := configureTable(t, `{"groups": [5, 0]}`)
+	want := []source.Exclusive{{Key: "groups[0]", What: "NFLOG group 5"}, {Key: "groups[1]", What: "NFLOG group 0"}}
+	if !slices.Equal(c.Exclusive, want) {
+		t.Errorf("%+v, want %+v", c.Exclusive, want)
+	}
+}

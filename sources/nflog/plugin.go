@@ -3,6 +3,7 @@ package nflog
 import (
 	"context"
 	_ "embed"
+	"fmt"
 
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/zone"
@@ -26,11 +27,16 @@ func Plugin() source.Plugin {
 func configure(cfg sdk.Config, env source.Env) source.Configured {
 	c := decode(cfg)
 	c.Warn = env.Warn
+	groups := make([]source.Exclusive, len(c.Groups))
+	for i, group := range c.Groups {
+		groups[i] = source.Exclusive{Key: fmt.Sprintf("groups[%d]", i), What: fmt.Sprintf("NFLOG group %d", group)}
+	}
 	return source.Configured{
-		Live:     true,
-		Incoming: true,
-		Events:   true,
-		Examine:  func(m *machine.Machine) []machine.Finding { return examine(m, c.Groups, c.Buffer, true) },
+		Live:      true,
+		Incoming:  true,
+		Events:    true,
+		Exclusive: groups,
+		Examine:   func(m *machine.Machine) []machine.Finding { return examine(m, c.Groups, c.Buffer, true) },
 		Open: func(context.Context, *zone.Table) (source.Source, error) {
 			s, err := Open(c)
 			if err != nil {

@@ -127,7 +127,7 @@ func (o *explainOptions) ofCapture(ctx context.Context, x *explain.Explainer) (*
 	if err != nil {
 		return nil, err
 	}
-	defer src.Close()
+	defer func() { _ = src.Close() }() // it was only read
 	var b packet.Batch
 	for passed := 0; ; {
 		b.N = 0

@@ -103,7 +103,7 @@ func (s *Section) elements(key string) (list []*Section) {
 	items := reflect.ValueOf(raw)
 	for i := range items.Len() {
 		at := s.at.key(key).index(i)
-		values, ok := items.Index(i).Interface().(map[string]any)
+		values, ok := reflect.TypeAssert[map[string]any](items.Index(i))
 		if !ok {
 			s.doc.report(at, Error, "must be a table, not "+table.Describe(items.Index(i).Interface()))
 			continue

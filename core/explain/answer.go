@@ -86,17 +86,18 @@ type Record struct {
 
 // String returns what the record says, for people.
 func (r Record) String() string {
-	text := r.Kind
+	words := []string{r.Kind}
 	if r.Kind == event.SessionClose.String() {
-		text += " when the session ends,"
+		words = append(words, "when the session ends,")
 	}
 	for _, part := range []struct{ name, value string }{
 		{"policy", r.Policy}, {"screen", r.Screen}, {"filter", r.Filter}, {"term", r.Term}, {"action", r.Action},
 	} {
 		if part.value != "" {
-			text += " " + part.name + " " + part.value
+			words = append(words, part.name, part.value)
 		}
 	}
+	text := strings.Join(words, " ")
 	if len(r.Sinks) == 0 {
 		return text + ", to no sink"
 	}

@@ -3,6 +3,7 @@ package packettext
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/rtflow/pipelined/core/application"
 	"github.com/rtflow/pipelined/core/packet"
@@ -32,14 +33,14 @@ func Describe(f *packet.Frame) string {
 
 // flagsText returns TCP flags as the word flags takes them.
 func flagsText(flags uint8) string {
-	text := ""
+	var names []string
 	for _, name := range []string{"fin", "syn", "rst", "psh", "ack", "urg"} {
 		if flags&flagBits[name] != 0 {
-			text += "," + name
+			names = append(names, name)
 		}
 	}
-	if text == "" {
+	if len(names) == 0 {
 		return "none"
 	}
-	return text[1:]
+	return strings.Join(names, ",")
 }

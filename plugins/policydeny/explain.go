@@ -110,13 +110,13 @@ func (e *engine) fails(q *policy, p *hook.Packet) (fails []hook.Fail) {
 }
 
 // contains reports whether an address is one that the side wants.
-func (s *side) contains(a *packet.Addr, f packet.Family) bool {
+func (p *side) contains(a *packet.Addr, f packet.Family) bool {
 	ip := a.Netip(f)
-	if s.families&familyOf(ip) == 0 {
+	if p.families&familyOf(ip) == 0 {
 		return false
 	}
-	listed := slices.ContainsFunc(s.sets, func(set *set) bool { return set.ranges().Contains(ip) })
-	return listed != s.excluded
+	listed := slices.ContainsFunc(p.sets, func(set *set) bool { return set.ranges().Contains(ip) })
+	return listed != p.excluded
 }
 
 // zone returns the name of a zone for people.

@@ -46,6 +46,10 @@ func (s *Stream) event(m *nfnetlink.Message, wellFormed bool) {
 	case ctnetlink.Destroy:
 		s.counters.destroys.Add(1)
 		s.resync.changed(hash)
+		if !known && s.unkept > 0 {
+			s.unkeptEnds(e, m.Port != 0)
+			return
+		}
 		if !known {
 			s.counters.unknown.Add(1)
 			return
@@ -106,13 +110,17 @@ func (s *Stream) begin(hash uint64, e *ctnetlink.Entry, f flags) {
 			return // nobody knows whether it was told
 		}
 		*x = session{orig: e.Orig, reply: e.Reply}
+		s.unkept++
 	}
 	x.created = s.at(e)
 	if e.Start != 0 {
 		x.created = e.Start
 	}
-	s.serial++
-	x.id = uint64(s.serial)<<32 | uint64(e.ID)
+	x.id = uint64(e.ID)
+	if n != 0 {
+		s.serial++
+		x.id |= uint64(s.serial) << 32
+	}
 	x.emptied = s.emptied
 	x.zone = s.zone(e)
 	x.round = s.resync.round
@@ -189,7 +197,28 @@ func (s *Stream) destroyed(n uint32, e *ctnetlink.Entry, requested bool) {
 		s.remove(n)
 		return
 	}
-	reason := event.CloseNone
+	reason, at := s.howEnded(e, requested)
+	s.end(x, e, reason, at)
+	s.remove(n)
+}
+
+// unkeptEnds tells the end of a session that the table had no room for: all that it says is in the event.
+func (s *Stream) unkeptEnds(e *ctnetlink.Entry, requested bool) {
+	s.unkept--
+	s.counters.endedUnkept.Add(1)
+	x := &s.sessions.slots[0]
+	*x = session{orig: e.Orig, reply: e.Reply, id: uint64(e.ID), zone: s.zone(e)}
+	reason, at := s.howEnded(e, requested)
+	x.created = at
+	s.end(x, e, reason, at).Kept = nil
+}
+
+// howEnded says why and when an entry has ended that was destroyed.
+func (s *Stream) howEnded(e *ctnetlink.Entry, requested bool) (reason event.CloseReason, at int64) {
+	at = s.at(e)
+	if e.Stop != 0 {
+		at = e.Stop
+	}
 	if e.Orig.Proto == packet.ProtoTCP {
 		reason = tcpReason(e.State)
 	}
@@ -200,12 +229,7 @@ func (s *Stream) destroyed(n uint32, e *ctnetlink.Entry, requested bool) {
 	default:
 		reason = event.CloseTimeout
 	}
-	at := s.at(e)
-	if e.Stop != 0 {
-		at = e.Stop
-	}
-	s.end(x, e, reason, at)
-	s.remove(n)
+	return reason, at
 }
 
 // since returns how much a counter has grown, 0 if it was set back.
@@ -217,7 +241,7 @@ func since(now, then uint64) uint64 {
 }
 
 // end tells that a session has ended, with the counters of e.
-func (s *Stream) end(x *session, e *ctnetlink.Entry, reason event.CloseReason, at int64) {
+func (s *Stream) end(x *session, e *ctnetlink.Entry, reason event.CloseReason, at int64) *source.Event {
 	x.count(e)
 	if e.Start != 0 {
 		x.created = e.Start
@@ -225,10 +249,10 @@ func (s *Stream) end(x *session, e *ctnetlink.Entry, reason event.CloseReason, a
 	if e.Status&ctnetlink.SeenReply != 0 {
 		x.flags |= answered // the event that said so is not read where another state of TCP came with it
 	}
-	s.tellEnd(x, reason, at)
+	return s.tellEnd(x, reason, at)
 }
 
-func (s *Stream) tellEnd(x *session, reason event.CloseReason, at int64) {
+func (s *Stream) tellEnd(x *session, reason event.CloseReason, at int64) *source.Event {
 	x.flags |= told
 	s.unmute(x)
 	s.counters.ended.Add(1)
@@ -236,6 +260,7 @@ func (s *Stream) tellEnd(x *session, reason event.CloseReason, at int64) {
 	ended.Reason = reason
 	ended.ClientPackets, ended.ClientBytes = x.clientPackets, x.clientBytes
 	ended.ServerPackets, ended.ServerBytes = x.serverPackets, x.serverBytes
+	return ended
 }
 
 // gone handles a session whose entry is gone, without an event that said so: its counters are those that were seen last.

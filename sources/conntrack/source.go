@@ -197,26 +197,35 @@ func kernelSettings() []kernelSetting {
 	}
 }
 
-// settings looks at the kernel's settings in the namespace of the calling thread, and changes those that the configuration says to
-// change.
+// settings changes the kernel's settings in the namespace of the calling thread, if the configuration says so, and tells an operator
+// what is not known because of them.
 func (s *Source) settings(config Config) {
-	values := make(map[string]int)
 	for _, c := range kernelSettings() {
-		value, err := setting(c.name)
-		if err == nil && value == 0 && config.Accounting {
-			if err = os.WriteFile(settingPath(c.name), []byte("1"), 0); err == nil {
-				value = 1
-			}
+		if value, err := setting(c.name); err != nil || value != 0 || !config.Accounting {
+			continue
 		}
-		values[c.name] = value
-		switch command := machine.Sysctl("net.netfilter."+c.name, 1); {
-		case err != nil && value == 0:
-			s.note(config, fmt.Sprintf("%s: %s cannot be read or set (%v): %s", c.without, c.name, err, command))
-		case value == 0:
-			s.note(config, c.without+": "+command)
+		if err := os.WriteFile(settingPath(c.name), []byte("1"), 0); err != nil {
+			config.Warn(fmt.Sprintf("%s cannot be set (%v)", c.name, err))
 		}
 	}
-	s.status.Accounting, s.status.Timestamps = values[accounting] != 0, values[timestamps] != 0
+	for _, missing := range missingSettings() {
+		config.Warn(missing)
+	}
+}
+
+// missingSettings says what is not known because of the kernel's settings, with the commands that change it, in the namespace of the
+// calling thread.
+func missingSettings() (texts []string) {
+	for _, c := range kernelSettings() {
+		command := machine.Sysctl("net.netfilter."+c.name, 1)
+		switch value, err := setting(c.name); {
+		case err != nil:
+			texts = append(texts, fmt.Sprintf("%s: %s cannot be read (%v): %s", c.without, c.name, err, command))
+		case value == 0:
+			texts = append(texts, c.without+": "+command)
+		}
+	}
+	return texts
 }
 
 // note tells an operator something when the source is opened, and whenever its status is asked for.

@@ -343,3 +343,23 @@ func TestSessionIDs(t *testing.T) {
 		t.Errorf("%d ids of 8 sessions: %x", len(ids), ids)
 	}
 }
+
+// TestSettingsOfNow has the status say what the kernel's settings are, not what they were at the opening.
+func TestSettingsOfNow(t *testing.T) {
+	r := newRouter(t)
+	w := watch(t, r.Host, Config{})
+	status := func() Status { return w.source.Status().(Status) }
+	if s := status(); s.Accounting || s.Timestamps || len(s.Notes) != 2 || w.source.Blind() != nil {
+		t.Fatalf("at the opening: %+v, %v", s, w.source.Blind())
+	}
+	for _, name := range []string{accounting, timestamps} {
+		r.Set("netfilter/"+name, "1")
+	}
+	if s := status(); !s.Accounting || !s.Timestamps || len(s.Notes) != 0 {
+		t.Errorf("with both: %+v", s)
+	}
+	r.Set("netfilter/"+events, "0")
+	if s, err := status(), w.source.Blind(); err == nil || len(s.Notes) != 1 || !strings.Contains(err.Error(), "sysctl -w net.netfilter.nf_conntrack_events=1") {
+		t.Errorf("without events: %+v, %v", s, err)
+	}
+}

@@ -1,9 +1,13 @@
 package conntrack
 
 import (
+	"errors"
+	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/internal/machine"
 )
 
 // counters are those of a stream.
@@ -14,6 +18,7 @@ type counters struct {
 	repeated                                           atomic.Uint64 // new ones that a dump had brought
 
 	began, found, foundEnded, full atomic.Uint64 // what became of entries that were not known
+	endedUnkept                    atomic.Uint64 // of ended: sessions that there was no room for
 	answered, ended, closedUnseen  atomic.Uint64
 	latePackets, lateBytes         atomic.Uint64
 	sessions                       atomic.Uint64
@@ -33,11 +38,41 @@ type Status struct {
 	Notes      []string `json:"notes,omitempty"` // what keeps it from seeing more, with the command that mends it
 }
 
-// Status returns a [Status], with the settings of the kernel as they were when the source was opened.
+// Status returns a [Status], with the settings of the kernel as they are.
 func (s *Source) Status() any {
 	status := s.status
-	status.Sessions = s.stream.counters.sessions.Load()
+	status.Notes = slices.Clone(status.Notes)
+	c := &s.stream.counters
+	status.Sessions = c.sessions.Load()
+	if full := c.full.Load(); full > 0 {
+		status.Notes = append(status.Notes, fmt.Sprintf("there was no room for %d sessions: the rules that let them through are not known at their end; raise max, which is %d",
+			full, status.Max))
+	}
+	if err := s.namespace.Run(func() {
+		status.Accounting, status.Timestamps = isOn(accounting), isOn(timestamps)
+		status.Notes = append(status.Notes, missingSettings()...)
+	}); err != nil {
+		status.Notes = append(status.Notes, "the settings of the kernel cannot be read: "+err.Error())
+	}
 	return status
+}
+
+// Blind implements [source.Blind].
+func (s *Source) Blind() (blind error) {
+	err := s.namespace.Run(func() {
+		if value, err := setting(events); err == nil && value == 0 {
+			blind = fmt.Errorf("sessions that begin are not told of: %s", machine.Sysctl("net.netfilter."+events, 1))
+		}
+	})
+	return errors.Join(blind, err)
+}
+
+var _ source.Blind = (*Source)(nil)
+
+// isOn reports whether a setting of the kernel is not 0, in the namespace of the calling thread.
+func isOn(name string) bool {
+	value, err := setting(name)
+	return err == nil && value != 0
 }
 
 // Counters returns what was read, what became of it, and what was lost.
@@ -50,7 +85,7 @@ func (s *Source) Counters() []source.Counter {
 	}{
 		{"messages", &c.messages}, {"new", &c.new}, {"updates", &c.updates}, {"destroys", &c.destroys}, {"other", &c.other},
 		{"malformed", &c.malformed}, {"unknown", &c.unknown}, {"repeated", &c.repeated},
-		{"began", &c.began}, {"found", &c.found}, {"found_ended", &c.foundEnded}, {"table_full", &c.full},
+		{"began", &c.began}, {"found", &c.found}, {"found_ended", &c.foundEnded}, {"table_full", &c.full}, {"ended_unkept", &c.endedUnkept},
 		{"answered", &c.answered}, {"ended", &c.ended}, {"closed_unseen", &c.closedUnseen},
 		{"late_packets", &c.latePackets}, {"late_bytes", &c.lateBytes},
 		{"overruns", &c.overruns}, {"dumps", &c.dumps}, {"dumps_failed", &c.dumpsFailed}, {"dumped", &c.dumped},

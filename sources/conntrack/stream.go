@@ -42,6 +42,7 @@ type Stream struct {
 	drained   bool            // the events were read until there were no more
 	emptied   uint32          // how often they were
 	serial    uint32          // of the session that began last
+	unkept    uint64          // sessions that the table had no room for, and whose end was not read yet
 	asks      []ask
 	requests  []byte
 	resync    resync

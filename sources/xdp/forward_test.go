@@ -101,8 +101,6 @@ func (p *pair) work(t testing.TB, judge func(f *packet.Frame) source.Verdict) (s
 	return stop
 }
 
-func forwardAll(*packet.Frame) source.Verdict { return source.Forward }
-
 // next returns the next frame on a wire; nil if there is none.
 func next(w *nettest.Wire) []byte { return w.Receive(int(patience.Milliseconds())) }
 

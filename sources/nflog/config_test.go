@@ -2,6 +2,8 @@ package nflog
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -23,7 +25,7 @@ func TestGroupTaken(t *testing.T) {
 		}
 		c.Groups = []uint16{6, 5}
 		_, err = Open(c)
-		if !errors.Is(err, ErrGroupTaken) || !strings.Contains(err.Error(), "NFLOG group 5: another process reads the group (") ||
+		if !errors.Is(err, ErrGroupTaken) || !strings.Contains(err.Error(), fmt.Sprintf("NFLOG group 5: another process reads the group (nflog.test, process %d)", os.Getpid())) ||
 			!strings.HasSuffix(err.Error(), "): stop it, or choose another group") {
 			t.Errorf("opened with %v", err)
 		}

@@ -24,6 +24,14 @@ func examine(m *machine.Machine, groups []uint16, buffer int, needed bool) []mac
 	return p.Findings
 }
 
+// showOwner returns the command that shows an owner.
+func showOwner(who owner) string {
+	if who.pid == "" {
+		return "sudo ss -f netlink -p"
+	}
+	return "ps -fp " + machine.Shell(who.pid)
+}
+
 // daemon is the name of our own process.
 const daemon = "pipelined"
 
@@ -54,7 +62,7 @@ func examineGroups(m *machine.Machine, p *machine.Part, groups []uint16) {
 		case who.process == daemon:
 			p.OK(subject, "%v, has it: a daemon runs, and another one could not read it", who)
 		default:
-			p.Missing(subject, "ps -fp "+machine.Shell(who.port), "%v (%v): stop it, or choose another group", ErrGroupTaken, who)
+			p.Missing(subject, showOwner(who), "%v (%v): stop it, or choose another group", ErrGroupTaken, who)
 		}
 		switch {
 		case rules.Groups[group]:

@@ -1,6 +1,8 @@
 package nflog
 
 import (
+	"io/fs"
+	"maps"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -42,7 +44,7 @@ func TestExamine(t *testing.T) {
 	want := []string{
 		"missing group 5: another process reads the group (ulogd\x1b, process 812): stop it, or choose another group; ps -fp 812", none("5"),
 		"ok group 6: pipelined, process 900, has it: a daemon runs, and another one could not read it; ", none("6"),
-		"missing group 7: another process reads the group (netlink port 4294963013, often ulogd2): stop it, or choose another group; ps -fp 4294963013", none("7"),
+		"missing group 7: another process reads the group (netlink port 4294963013, often ulogd2): stop it, or choose another group; sudo ss -f netlink -p", none("7"),
 		"ok group 9: free; ", none("9"),
 	}
 	if diff := cmp.Diff(want, part(examine(m, []uint16{5, 6, 7, 9}, defaultBuffer, true))); diff != "" {
@@ -55,6 +57,35 @@ func TestExamine(t *testing.T) {
 	delete(root, ownersPath)
 	if got := part(examine(m, []uint16{5}, defaultBuffer, true)); len(got) != 1 || !strings.HasPrefix(got[0], "unknown groups: which groups are taken is not known") {
 		t.Errorf("without a list: %q", got)
+	}
+}
+
+// TestOwners finds processes by the sockets that they have open, and by the port.
+func TestOwners(t *testing.T) {
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	link := func(to string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(to), Mode: fs.ModeSymlink} }
+	root := fstest.MapFS{
+		ownersPath: file("    5 2342086127 0 2 192 1 1\n    6 812 0 2 192 1 1\n    7 900 0 2 192 1 1\n    8 2342086128 0 2 192 1 1\n"),
+		netlinkPath: file("sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n" +
+			"0000000000000000 12  2342086127 00000000 0        0        0     2        0        4711    \n" +
+			"0000000000000000 0   2342086128 00000000 0        0        0     2        0        4712    \n" +
+			"0000000000000000 12  900        00000000 0        0        0     2        0        4713    \n\n"),
+		"proc/77/comm":  file("ulogd\n"),
+		"proc/77/fd/0":  link("/dev/null"),
+		"proc/77/fd/3":  link("socket:[4711]"),
+		"proc/77/fd/4":  link("socket:[4712]"), // of another protocol
+		"proc/812/comm": file("ulogd\n"),
+		"proc/900/comm": file("bash\n"), // has come after the owner's process had that number
+		"proc/901/comm": file("pipelined\n"),
+		"proc/901/fd/9": link("socket:[4713]"),
+		"proc/self":     link("77"),
+	}
+	got, err := readOwners(root)
+	want := map[uint16]owner{
+		5: {"2342086127", "77", "ulogd"}, 6: {"812", "812", "ulogd"}, 7: {"900", "901", "pipelined"}, 8: {port: "2342086128"},
+	}
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("%+v, want %+v (%v)", got, want, err)
 	}
 }
 

@@ -41,11 +41,13 @@ var words = map[string]outcome{
 // defaultPatterns are tried in this order.
 var defaultPatterns = []string{
 	// "DROP:fwd-web ", "reject wan in: "
-	`^(?P<action>[[:alpha:]]+)(?:[:\s]\s*(?P<rule>.*?))?[:\s]*$`,
+	`^(?P<action>[[:alpha:]]+)(?:[:\s]\s*(?P<rule>.*?))??:?(?:\sIN=)?[:\s]*$`,
 	// "[UFW BLOCK] "
-	`^\[(?P<rule>.+)\s(?P<action>[[:alpha:]]+)\]\s*$`,
-	// "filter_FWD_public_REJECT: ", "Shorewall:net2fw:DROP:", "net-fw DROP "
-	`^(?:Shorewall6?:)?(?P<rule>.+?)[:_\s-](?P<action>[[:alpha:]]+)[:\s]*$`,
+	`^\[(?P<rule>.+)\s(?P<action>[[:alpha:]]+)\](?:\sIN=)?\s*$`,
+	// "filter_FWD_public_REJECT: ", "Shorewall:net2fw:DROP:", "net-fw DROP ", "FW-INPUT-DROP IN="
+	`^(?:Shorewall6?:)?(?P<rule>.+?)[:_\s-](?P<action>[[:alpha:]]+):?(?:\sIN=)?[:\s]*$`,
+	// "drop_invalid ", "REJECT-smtp: "; without words that begin other names, such as log and pass
+	`^(?P<action>(?i:drop(?:ped)?|den(?:y|ied)|block(?:ed)?|discard(?:ed)?|reject(?:ed)?|accept(?:ed)?|allow(?:ed)?))[_-](?P<rule>.+?):?(?:\sIN=)?[:\s]*$`,
 }
 
 // Pattern finds the name and the action of a rule in its prefix.
@@ -72,6 +74,7 @@ type prefixes struct {
 	known    map[string]verdict
 	rules    map[string]*source.Rule // by name
 	other    verdict                 // of those that there is no room for
+	unsaid   func(prefix string)     // is told of the first that names no action; nil: it was, or nobody is
 
 	count    atomic.Int64  // how many are known
 	overflow atomic.Uint64 // packets whose prefix there was no room for
@@ -93,7 +96,11 @@ func (p *prefixes) find(prefix []byte) verdict {
 		p.overflow.Add(1)
 		return p.other
 	}
-	name, outcome := p.read(string(prefix))
+	name, outcome, said := p.read(string(prefix))
+	if !said && p.unsaid != nil {
+		p.unsaid(string(prefix))
+		p.unsaid = nil
+	}
 	v := verdict{p.ruleOf(name), outcome}
 	p.known[string(prefix)] = v
 	p.count.Store(int64(len(p.known)))
@@ -110,8 +117,9 @@ func (p *prefixes) ruleOf(name string) *source.Rule {
 	return r
 }
 
-// read applies the patterns to a prefix. One whose action is none of the words does not match.
-func (p *prefixes) read(prefix string) (name string, o outcome) {
+// read applies the patterns to a prefix, and reports whether it says an action. A pattern whose action is none of the words does not
+// match.
+func (p *prefixes) read(prefix string) (name string, o outcome, said bool) {
 	prefix = strings.ToValidUTF8(prefix, "\uFFFD")
 	whole := strings.TrimSpace(prefix)
 	if trimmed := strings.TrimRight(whole, ": "); trimmed != "" {
@@ -122,25 +130,26 @@ func (p *prefixes) read(prefix string) (name string, o outcome) {
 		if m == nil {
 			continue
 		}
-		name, o := "", p.outcome
+		name, o, said := "", p.outcome, false
 		if pattern.rule >= 0 {
 			name = strings.TrimSpace(m[pattern.rule])
 		}
 		if pattern.action >= 0 && m[pattern.action] != "" {
-			said, ok := words[strings.ToLower(m[pattern.action])]
+			word, ok := words[strings.ToLower(m[pattern.action])]
 			if !ok {
 				continue
 			}
-			if said != numVerdicts {
-				o = said
+			said = true
+			if word != numVerdicts {
+				o = word
 			}
 		}
 		if name == "" {
 			name = whole
 		}
-		return name, o
+		return name, o, said
 	}
-	return whole, p.outcome
+	return whole, p.outcome, false
 }
 
 // groupRule returns the rule of packets without a prefix.

@@ -2,6 +2,7 @@ package nflog
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -50,6 +51,25 @@ func TestDefaultPatterns(t *testing.T) {
 		{"Shorewall:logflags:DROP:", "logflags", denied},
 		{"Shorewall6:net2fw:3:DROP:", "net2fw:3", denied},
 		{"net-fw DROP ", "net-fw", denied},
+		// iptables, as in its pages and in forums; some have what the kernel's log writes behind a prefix
+		{"FW-INPUT-DROP IN=", "FW-INPUT", denied},
+		{"FW-INPUT-DROP: IN=", "FW-INPUT", denied},
+		{"DROP IN=", "DROP", denied},
+		{"DROP:wan: IN= ", "wan", denied},
+		{"[UFW BLOCK] IN=", "UFW", denied},
+		{"IPTables-FORWARD-REJECTED ", "IPTables-FORWARD", rejected},
+		{"iptables_INPUT_denied: ", "iptables_INPUT", denied},
+		{"IPT_ACCEPT", "IPT", accepted},
+		{"drop_it now", "it now", denied},
+		{"DROP-INVALID: ", "INVALID", denied},
+		{"DROPPED_scan IN=", "scan", denied},
+		{"Reject-smtp ", "smtp", rejected},
+		{"BLOCK-TOR-ACCEPT ", "BLOCK-TOR", accepted}, // the word at the end, as firewalld and Shorewall write it
+		{"accept-lan", "lan", accepted},
+		{"pass-through", "pass-through", logged},
+		{"log-martians", "log-martians", logged},
+		{"dropbox_sync", "dropbox_sync", logged},
+		{"PLUGIN=", "PLUGIN=", logged},
 		// neither
 		{"guest wifi", "guest wifi", logged},
 		{"  x  ", "x", logged},
@@ -91,6 +111,31 @@ func TestOwnPatterns(t *testing.T) {
 	}
 	if p.find([]byte("r1=permit")).rule != p.find([]byte("r1=REJECT")).rule {
 		t.Error("a rule of one name is two")
+	}
+}
+
+// TestUnsaid tells of the first prefix that names no action, where it counts as logged.
+func TestUnsaid(t *testing.T) {
+	for table, want := range map[string][]string{
+		`{"groups": [5]}`:                     {"guest wifi"},
+		`{"groups": [5], "action": "accept"}`: nil,
+	} {
+		var told []string
+		c := config(t, table)
+		c.Warn = func(msg string, args ...any) {
+			if !strings.HasPrefix(msg, "a prefix names no action: ") {
+				t.Errorf("warned of %q", msg)
+			}
+			told = append(told, args[1].(string))
+		}
+		var r reader
+		r.init(nil, &c, 0)
+		for _, prefix := range []string{"DROP:x", "LOG:x", "audit", "guest wifi", "guest wifi", "another"} {
+			r.prefixes.find([]byte(prefix))
+		}
+		if !slices.Equal(told, want) {
+			t.Errorf("%s: told of %q, want %q", table, told, want)
+		}
 	}
 }
 

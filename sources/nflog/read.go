@@ -52,6 +52,12 @@ type group struct {
 func (r *reader) init(socket receiver, c *Config, wall int64) {
 	r.socket, r.last = socket, wall
 	r.prefixes = newPrefixes(c.Patterns, c.Outcome)
+	if c.Warn != nil && c.Outcome == logged {
+		r.prefixes.unsaid = func(prefix string) {
+			c.Warn("a prefix names no action: its packets, and those of other such prefixes, are told of as logged and accepted", "prefix", prefix,
+				"example", "DROP:name", "option", "action")
+		}
+	}
 	r.losses.threshold = uint64(c.QueueThreshold)
 	r.groups = make([]group, len(c.Groups))
 	for i, number := range c.Groups {

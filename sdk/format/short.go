@@ -258,14 +258,13 @@ func appendShortZones(b []byte, r *event.Record, n *event.Names) []byte {
 	return appendWord(b, to)
 }
 
+// appendShortNAT appends the translated ends, without what protocols that have no ports have in their place.
 func appendShortNAT(b []byte, r *event.Record) []byte {
 	if src, ok := r.NATSrc(); ok {
-		b = append(b, " snat "...)
-		b = src.AppendTo(b)
+		b = appendShortEnd(append(b, " snat "...), src, true, !isICMP(r) && src.Port() != 0)
 	}
 	if dst, ok := r.NATDst(); ok {
-		b = append(b, " dnat "...)
-		b = dst.AppendTo(b)
+		b = appendShortEnd(append(b, " dnat "...), dst, true, !isICMP(r) && dst.Port() != 0)
 	}
 	return b
 }

@@ -61,6 +61,27 @@ func TestShortUnits(t *testing.T) {
 	}
 }
 
+// TestShortNAT shows translated ends with a port where the protocol has ports.
+func TestShortNAT(t *testing.T) {
+	for _, c := range []struct {
+		proto    uint8
+		src, dst string
+		want     string
+	}{
+		{6, "10.0.1.20:51002", "198.51.100.10:443", " snat 203.0.113.1:51002 dnat 10.0.2.80:443"},
+		{47, "10.0.1.20:0", "198.51.100.10:0", " snat 203.0.113.1 dnat 10.0.2.80"},
+		{50, "10.0.1.20:0", "198.51.100.10:0", " snat 203.0.113.1 dnat 10.0.2.80"},
+		{1, "10.0.1.20:7", "198.51.100.10:1", " snat 203.0.113.1 dnat 10.0.2.80"},
+	} {
+		r := flow(event.SessionOpen, "20", c.proto, c.src, c.dst)
+		src, dst := [16]byte{203, 0, 113, 1}, [16]byte{10, 0, 2, 80}
+		r.SetNAT(&src, &dst, r.SrcPort(), r.DstPort())
+		if line := string(newEncoder(t, format.Options{Format: format.Text}).Append(nil, r, nil)); !strings.HasSuffix(line, c.want) {
+			t.Errorf("protocol %d: %q does not end with %q", c.proto, line, c.want)
+		}
+	}
+}
+
 // TestShortColour holds that colour adds nothing but colour.
 func TestShortColour(t *testing.T) {
 	plain, coloured := newEncoder(t, format.Options{Format: format.Text}), newEncoder(t, format.Options{Format: format.Text, Colour: true})

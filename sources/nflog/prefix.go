@@ -121,7 +121,7 @@ func (p *prefixes) ruleOf(name string) *source.Rule {
 // match.
 func (p *prefixes) read(prefix string) (name string, o outcome, said bool) {
 	prefix = strings.ToValidUTF8(prefix, "\uFFFD")
-	whole := strings.TrimSpace(prefix)
+	whole := strings.TrimSuffix(strings.TrimSpace(prefix), " IN=")
 	if trimmed := strings.TrimRight(whole, ": "); trimmed != "" {
 		whole = trimmed
 	}

@@ -75,6 +75,7 @@ func TestDefaultPatterns(t *testing.T) {
 		{"  x  ", "x", logged},
 		{":", ":", logged},
 		{"audit", "audit", logged},
+		{"guest wifi IN=", "guest wifi", logged},
 		{"caf\xe9 ", "caf\uFFFD", logged},
 	} {
 		p := newPrefixes(config(t, `{"groups": [5]}`).Patterns, logged)

@@ -51,15 +51,20 @@ func (r *reloader) reload(ctx context.Context, pl *pipeline.Pipeline) {
 	notifyReloading(r.log)
 	defer notify(r.log, daemon.SdNotifyReady)
 	before := pl.Status().Configuration.Number
-	if err := r.try(ctx, pl); err != nil {
+	changed, err := r.try(ctx, pl)
+	if err != nil {
 		r.log.Error("the configuration is not taken over; the former one goes on", "config", r.path, "err", err, "number", before)
+		return
+	}
+	if !changed {
+		r.log.Info("nothing has changed in the configuration: the one that runs goes on", "config", r.path, "number", before)
 		return
 	}
 	r.log.Info("the configuration is taken over", "config", r.path, "number", pl.Status().Configuration.Number)
 }
 
-func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline) error {
-	err := func() error {
+func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline) (changed bool, err error) {
+	err = func() error {
 		if info, err := os.Stat(r.path); err != nil {
 			return err
 		} else if !info.Mode().IsRegular() {
@@ -69,7 +74,7 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline) error {
 	}()
 	if err != nil {
 		pl.Refuse(err)
-		return err
+		return false, err
 	}
 	p, err := plan(ctx, r.problems, planOptions{path: r.path, daemon: true}, pipeline.Options{Log: r.log, LookupInterface: lookupInterface})
 	if err != nil {
@@ -77,9 +82,10 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline) error {
 			err = errors.New("it has mistakes, see above; pipelined check shows them")
 		}
 		pl.Refuse(err)
-		return err
+		return false, err
 	}
-	return errors.Join(pl.Reload(p.Plan), p.host.Close())
+	changed, err = pl.Reload(p.Plan)
+	return changed, errors.Join(err, p.host.Close())
 }
 
 // notifyReloading tells the service manager that the configuration is read again, since when (sd_notify(3)).

@@ -39,16 +39,27 @@ const attempts = 5
 // log of [sessions]. Each worker takes it over between two batches, and decides packets that wait by the configuration that they came
 // under. Hooks whose tables have not changed stay as they are, with what they remember; of others the counters go on. Sessions live on.
 //
-// next is a plan without a mistake. If it changes anything else, nothing is changed, and the error is a [RestartError]. Safe for
-// concurrent use.
-func (pl *Pipeline) Reload(next *Plan) error {
+// next is a plan without a mistake. If it changes anything else, nothing is changed, and the error is a [RestartError]. If it changes
+// nothing at all, the one that runs goes on, and Reload reports that nothing has changed. Safe for concurrent use.
+func (pl *Pipeline) Reload(next *Plan) (changed bool, err error) {
 	pl.reloading.Lock()
 	defer pl.reloading.Unlock()
-	err := pl.reload(next)
-	if err != nil {
-		pl.Refuse(err)
+	if pl.rules.Load().plan.same(next) {
+		pl.accept()
+		return false, nil
 	}
-	return err
+	if err := pl.reload(next); err != nil {
+		pl.Refuse(err)
+		return false, err
+	}
+	return true, nil
+}
+
+// accept forgets for the status that another configuration was refused.
+func (pl *Pipeline) accept() {
+	pl.refused.mu.Lock()
+	defer pl.refused.mu.Unlock()
+	pl.refused.why, pl.refused.at = "", time.Time{}
 }
 
 // Refuse notes for the status that another configuration was not taken over, such as one with mistakes. Safe for concurrent use.
@@ -81,9 +92,7 @@ func (pl *Pipeline) reload(next *Plan) error {
 		w.SetRules(rules)
 	}
 	pl.rules.Store(set)
-	pl.refused.mu.Lock()
-	pl.refused.why, pl.refused.at = "", time.Time{}
-	pl.refused.mu.Unlock()
+	pl.accept()
 	return nil
 }
 
@@ -129,6 +138,15 @@ func tableOf(chain []*config.Component, name string) *config.Section {
 		return nil
 	}
 	return chain[i].Section
+}
+
+// same reports whether another configuration says the same of all that runs.
+func (p *Plan) same(next *Plan) bool {
+	now, then := p.file, next.file
+	return len(p.fixed(next)) == 0 && reflect.DeepEqual(now.Files, then.Files) && reflect.DeepEqual(now.Admission, then.Admission) &&
+		reflect.DeepEqual(now.Sessions, then.Sessions) && slices.EqualFunc(now.Pipeline.Hooks, then.Pipeline.Hooks, func(a, b *config.Component) bool {
+		return a.Name == b.Name && a.Section.Equal(b.Section)
+	})
 }
 
 // fixed returns what another configuration changes that cannot be changed while the pipeline runs.

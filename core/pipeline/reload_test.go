@@ -129,7 +129,7 @@ func TestReloadNames(t *testing.T) {
 		}
 		return 0
 	}
-	if err := pl.Reload(r.plan(change(t, reloadable, `["a", "b", "a"]`, `["new", "a", "a", "a"]`))); err != nil {
+	if _, err := pl.Reload(r.plan(change(t, reloadable, `["a", "b", "a"]`, `["new", "a", "a", "a"]`))); err != nil {
 		t.Fatal(err)
 	}
 	if running("second") != second {
@@ -148,7 +148,7 @@ func TestReloadNames(t *testing.T) {
 	if latest.Generation != 2 || latest.Policy(2) != "b" || latest.Policy(5) != "new" || old.Policy(5) != "" || old.Policy(2) != "b" || old.Generation != 1 {
 		t.Errorf("generation %d: %q; before %q", latest.Generation, latest.Policies, old.Policies)
 	}
-	if err := pl.Reload(r.plan(change(t, reloadable, `["a", "b", "a"]`, `["b"]`, `hooks   = ["first", "second"]`, `hooks   = ["second", "first"]`))); err != nil {
+	if _, err := pl.Reload(r.plan(change(t, reloadable, `["a", "b", "a"]`, `["b"]`, `hooks   = ["first", "second"]`, `hooks   = ["second", "first"]`))); err != nil {
 		t.Fatal(err)
 	}
 	if third := running("first"); !slices.Equal(third.policies, []uint32{2}) || counted("first", "asked") != 16 || counted("first", "b") != 2 {
@@ -186,7 +186,7 @@ func TestReloadRefused(t *testing.T) {
 		{[]string{`drain = "5s"`, `drain = "6s"`, `["c"]`, `["d"]`}, []string{"service"}},
 	} {
 		var restart *RestartError
-		err := pl.Reload(r.plan(change(t, reloadable, c.change...)))
+		_, err := pl.Reload(r.plan(change(t, reloadable, c.change...)))
 		if !errors.As(err, &restart) || !slices.Equal(restart.Changed, c.want) {
 			t.Errorf("%q: %v, want %v", c.change, err, c.want)
 		}
@@ -194,8 +194,40 @@ func TestReloadRefused(t *testing.T) {
 			t.Errorf("%q: configuration %+v", c.change, st)
 		}
 	}
-	if err := pl.Reload(r.plan(reloadable)); err != nil || pl.Status().Configuration.Refused != "" {
-		t.Errorf("the same configuration: %v, %+v", err, pl.Status().Configuration)
+	if changed, err := pl.Reload(r.plan(reloadable)); err != nil || changed || pl.Status().Configuration.Refused != "" || pl.rules.Load() != before {
+		t.Errorf("the same configuration: %v, %v, %+v", changed, err, pl.Status().Configuration)
+	}
+	if err := pl.closeSources(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReloadSame counts configurations that change something, and no others.
+func TestReloadSame(t *testing.T) {
+	r := &reloads{rig: newRig(t, true)}
+	pl, err := r.plan(reloadable).Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, last := 1, ""
+	for _, text := range []string{
+		reloadable, "# a remark\n" + reloadable, change(t, reloadable, `["c"]`, `["d"]`), change(t, reloadable, `["c"]`, `["d"]`),
+		change(t, reloadable, `hooks   = ["first", "second"]`, `hooks   = ["second", "first"]`), change(t, reloadable, `hooks   = ["first", "second"]`, `hooks   = ["first"]`),
+		reloadable + "[sessions]\nudp_timeout = \"9s\"\n", reloadable + "[sessions]\nlog = false\n", reloadable + "[sessions]\nlog = false\n",
+		reloadable + "[admission]\nrate = 5000\n", reloadable,
+	} {
+		same := text == reloadable && n == 1 || strings.HasPrefix(text, "#") || last == text
+		changed, err := pl.Reload(r.plan(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !same {
+			n++
+		}
+		if number := pl.Status().Configuration.Number; changed == same || number != n {
+			t.Errorf("changed %v, number %d, want %v, %d, by\n%s", changed, number, !same, n, text)
+		}
+		last = text
 	}
 	if err := pl.closeSources(); err != nil {
 		t.Error(err)
@@ -221,7 +253,7 @@ func TestReloadWhileNamesAreLearned(t *testing.T) {
 	}()
 	taken := 0
 	for i := range 100 {
-		err := pl.Reload(r.plan(change(t, reloadable, `["c"]`, fmt.Sprintf(`["c-%d"]`, i))))
+		_, err := pl.Reload(r.plan(change(t, reloadable, `["c"]`, fmt.Sprintf(`["c-%d"]`, i))))
 		if err == nil {
 			taken++
 		} else if !errors.Is(err, errLearned) {
@@ -273,7 +305,7 @@ func TestP1P13ReloadUnderLoad(t *testing.T) {
 		if i%2 == 0 {
 			text = change(t, reloadable, `policies = ["c"]`, "policies = [\"denied\"]\ndeny = true")
 		}
-		if err := pl.Reload(r.plan(text)); err != nil {
+		if _, err := pl.Reload(r.plan(text)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -317,7 +349,7 @@ func TestReloadListedSessions(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- pl.Run(ctx) }()
-	if err := pl.Reload(r.plan(change(t, reloadable, `policies = ["c"]`, `policies = ["new"]`))); err != nil {
+	if _, err := pl.Reload(r.plan(change(t, reloadable, `policies = ["c"]`, `policies = ["new"]`))); err != nil {
 		t.Fatal(err)
 	}
 	close(q.stuck)

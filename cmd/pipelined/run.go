@@ -98,6 +98,7 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 		defer func() { _ = state.Close() }() // nothing is written any more
 		p.UseState(state)
 	}
+	warnAbsent(p.Plan, interfaceNames(), log)
 	pl, err := p.Open(ctx)
 	if err != nil {
 		return err
@@ -124,6 +125,13 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 		err = errors.Join(err, metrics.WriteLegend(cmd.ErrOrStderr()))
 	}
 	return errors.Join(err, led.WriteText(cmd.ErrOrStderr(), kindNames()))
+}
+
+// warnAbsent says which interfaces of the configuration are not among those of the host.
+func warnAbsent(p *pipeline.Plan, host []string, log *slog.Logger) {
+	for _, note := range p.Absent(host) {
+		log.Warn("an interface of the configuration is not there; it may come later", "note", note)
+	}
 }
 
 // stateDir returns the directory of the configuration, or the first that the service manager has made, "" for none.

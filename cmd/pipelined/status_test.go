@@ -189,3 +189,21 @@ func TestStatusOfPipeline(t *testing.T) {
 		}
 	}
 }
+
+// TestWarnAbsent says at the start which interfaces are not there, each once.
+func TestWarnAbsent(t *testing.T) {
+	const file = "[sources.fw]\nplugin = \"nflog\"\ngroups = [5]\n[zones.lan]\ninterfaces = [\"lan0\", \"lan1\"]\n[zones.wan]\ninterfaces = [\"wan0\"]\n" +
+		"[sinks.out]\nplugin = \"stdout\"\n[pipeline]\nsources = [\"fw\"]\nsinks = [\"out\"]\n"
+	p, err := plan(t.Context(), io.Discard, planOptions{path: writeFile(t, "p.toml", file), daemon: true}, pipeline.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	warnAbsent(p.Plan, []string{"lan0", "wan1"}, slog.New(slog.NewTextHandler(&log, nil)))
+	if text := log.String(); strings.Count(text, "level=WARN") != 2 || strings.Count(text, `no interface \"lan1\"`) != 1 || strings.Count(text, `no interface \"wan0\"`) != 1 {
+		t.Errorf("logged\n%s", text)
+	}
+	if err := p.host.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -76,3 +76,20 @@ func TestVerify(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestVerifyJSON says of lines of JSON once that they are no syslog.
+func TestVerifyJSON(t *testing.T) {
+	lines := mustRun(t, "read", "-f", "json", edge)
+	path := writeFile(t, "b.json", lines)
+	out, _, err := invoke(t, "verify", path)
+	n := strings.Count(lines, "\n")
+	want := fmt.Sprintf("%s:1:1: JSON, and not syslog: verify reads the messages of the formats rfc5424 and rfc3164, and JSON behind a syslog header. "+
+		"Further lines of JSON are only counted\n%9d lines of JSON, not checked\n%d messages, %d deviate\n", path, n, n, n)
+	if out != want || !errors.Is(err, errReported) {
+		t.Errorf("%v:\n%s\nwant\n%s", err, out, want)
+	}
+	out, _, err = invoke(t, "verify", writeFile(t, "broken.json", "{\"a\": 1\n"))
+	if !strings.Contains(out, "not RFC 5424") || err == nil {
+		t.Errorf("what only begins as JSON: %v: %s", err, out)
+	}
+}

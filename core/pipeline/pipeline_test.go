@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -215,6 +216,39 @@ func TestHealth(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// TestStatusOfDrain looks at a pipeline that stops: it says so, and not that its sources, which are closed, cannot read.
+func TestStatusOfDrain(t *testing.T) {
+	r := newRig(t, true, &fakeQueue{flows: 10})
+	var pl *Pipeline
+	drained := false
+	r.sinks["other"] = deliverAll
+	r.sinks["good"] = func(ctx context.Context, s sdk.Stream) error {
+		err := deliverAll(ctx, s)
+		if !drained {
+			drained = true
+			r.source.blind.Store(true) // closed
+			if err := pl.Losses(); err != nil || !pl.Status().Stopping {
+				t.Errorf("meanwhile: %v, stopping %v", err, pl.Status().Stopping)
+			}
+		}
+		return err
+	}
+	pl = r.open(twoSinks)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- pl.Run(ctx) }()
+	for pl.Ledger().Packets.Received < 10 {
+		runtime.Gosched()
+	}
+	if pl.Status().Stopping {
+		t.Error("stopping while it runs")
+	}
+	cancel()
+	if err := <-done; err != nil || !drained || pl.Status().Stopping {
+		t.Errorf("at the end: %v, drained %v, stopping %v", err, drained, pl.Status().Stopping)
+	}
 }
 
 // TestStatusAndSnapshot looks at a pipeline while it runs.

@@ -64,6 +64,7 @@ type Pipeline struct {
 	hurry      chan struct{}
 	hurryOnce  sync.Once
 	ended      atomic.Bool // the workers have
+	draining   atomic.Bool // and what is in flight is being delivered
 	carried    carried
 	host       host // the kernel's interfaces and routes
 }
@@ -268,6 +269,8 @@ func (pl *Pipeline) Run(ctx context.Context) error {
 	go func() { defer close(forgotten); pl.forgetAnnounced(forgetCtx) }()
 	err := pl.runWorkers(ctx)
 	pl.ended.Store(true)
+	pl.draining.Store(true)
+	defer pl.draining.Store(false)
 	err = errors.Join(err, pl.closeSources())
 	pl.drain(ctx, err != nil || pl.plan.live, &sinks, stopSinks)
 	stopWatching()

@@ -153,6 +153,8 @@ func lag(s replay.State) float64 {
 type Status struct {
 	Epoch  uint64  `json:"epoch"`
 	Uptime float64 `json:"uptime_seconds"`
+	// Stopping says that the workers have ended, and that what is in flight is being delivered.
+	Stopping bool `json:"stopping,omitempty"`
 	// Configuration says which configuration runs.
 	Configuration Configuration             `json:"configuration"`
 	Sources       map[string]any            `json:"sources"`
@@ -191,7 +193,7 @@ type SinkStatus struct {
 // Status reads the status. Safe for concurrent use.
 func (pl *Pipeline) Status() Status {
 	st := Status{
-		Epoch: pl.epoch, Uptime: time.Since(pl.started).Seconds(),
+		Epoch: pl.epoch, Uptime: time.Since(pl.started).Seconds(), Stopping: pl.draining.Load(),
 		Sources: make(map[string]any), Sinks: make(map[string]SinkStatus),
 		Routes: pl.host.status(),
 	}
@@ -244,9 +246,13 @@ func (pl *Pipeline) translations() map[string]uint64 {
 	return pl.translated.Counts()
 }
 
-// Losses returns an error while a ring overflows, or a source loses packets or cannot read. Safe for concurrent use.
+// Losses returns an error while a ring overflows, or a source loses packets or cannot read; the sources of a pipeline that stops are
+// closed, and not asked. Safe for concurrent use.
 func (pl *Pipeline) Losses() error {
 	errs := []error{pl.watch.health()}
+	if pl.ended.Load() {
+		return errs[0]
+	}
 	for i, src := range pl.sources {
 		if b, ok := src.(source.Blind); ok {
 			if err := b.Blind(); err != nil {

@@ -23,6 +23,12 @@ func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error 
 	if unhealthy != nil {
 		health = unhealthy.Error()
 	}
+	if st.Stopping {
+		health = "stopping"
+		if unhealthy != nil {
+			health += ", " + unhealthy.Error()
+		}
+	}
 	uptime := time.Duration(st.Uptime * float64(time.Second)).Round(time.Second)
 	fmt.Fprintf(w, "pipelined at %s: %s, up %s, epoch %d\n", address, health, uptime, st.Epoch)
 	if c := &st.Configuration; c.Number > 1 {

@@ -26,3 +26,21 @@ func TestStatusOfLists(t *testing.T) {
 		t.Errorf("%s\ndoes not contain\n%s", b.String(), want)
 	}
 }
+
+// TestStatusOfStop shows a pipeline that stops as such.
+func TestStatusOfStop(t *testing.T) {
+	for _, c := range []struct {
+		st        Status
+		unhealthy error
+		want      string
+	}{
+		{Status{}, nil, "pipelined at a:1: healthy, up"},
+		{Status{Stopping: true}, nil, "pipelined at a:1: stopping, up"},
+		{Status{Stopping: true}, errBroken, "pipelined at a:1: stopping, " + errBroken.Error() + ", up"},
+	} {
+		var b strings.Builder
+		if err := c.st.WriteText(&b, "a:1", c.unhealthy); err != nil || !strings.HasPrefix(b.String(), c.want) {
+			t.Errorf("%s (%v), want %s", b.String(), err, c.want)
+		}
+	}
+}

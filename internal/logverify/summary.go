@@ -1,6 +1,7 @@
 package logverify
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ type Report func(line int, p Problem)
 type Result struct {
 	Messages int
 	Problems int // messages with at least one
+	JSON     int // of them, lines of JSON and no syslog: the first alone is reported
 	checker  *Checker
 }
 
@@ -32,6 +34,14 @@ func All(r io.Reader, o Options, report Report) (Result, error) {
 			return res, err
 		}
 		res.Messages++
+		if isJSON(msg) {
+			res.Problems++
+			if res.JSON++; res.JSON == 1 {
+				report(line, Problem{1, "JSON, and not syslog: verify reads the messages of the formats rfc5424 and rfc3164, and JSON behind a syslog header. " +
+					"Further lines of JSON are only counted"})
+			}
+			continue
+		}
 		problems := c.Check(msg)
 		if len(problems) > 0 {
 			res.Problems++
@@ -41,6 +51,9 @@ func All(r io.Reader, o Options, report Report) (Result, error) {
 		}
 	}
 }
+
+// isJSON reports whether a message is a JSON object.
+func isJSON(msg []byte) bool { return len(msg) > 0 && msg[0] == '{' && json.Valid(msg) }
 
 // WriteText writes how many messages of which kind there were, and what their sequence numbers say.
 func (r *Result) WriteText(w io.Writer) error {
@@ -54,6 +67,9 @@ func (r *Result) WriteText(w io.Writer) error {
 	for _, epoch := range slices.Sorted(maps.Keys(r.checker.seq)) {
 		s := r.checker.seq[epoch]
 		fmt.Fprintf(&b, "epoch %s: sequence %d to %d, %d missing, %d repeated\n", epoch, s.first(), s.last(), s.lost(), s.repeated)
+	}
+	if r.JSON > 0 {
+		fmt.Fprintf(&b, "%9d lines of JSON, not checked\n", r.JSON)
 	}
 	fmt.Fprintf(&b, "%d messages, %d deviate\n", r.Messages, r.Problems)
 	_, err := io.WriteString(w, b.String())

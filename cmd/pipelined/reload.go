@@ -41,7 +41,9 @@ func (r *reloader) run(ctx context.Context, pl *pipeline.Pipeline) {
 		case <-ctx.Done():
 			return
 		case <-r.wanted:
-			r.reload(ctx, pl)
+			if ctx.Err() == nil {
+				r.reload(ctx, pl)
+			}
 		}
 	}
 }
@@ -49,7 +51,11 @@ func (r *reloader) run(ctx context.Context, pl *pipeline.Pipeline) {
 // reload reads the configuration and hands it to the pipeline. Whatever is wrong with it, the pipeline goes on with the one that it has.
 func (r *reloader) reload(ctx context.Context, pl *pipeline.Pipeline) {
 	notifyReloading(r.log)
-	defer notify(r.log, daemon.SdNotifyReady)
+	defer func() {
+		if ctx.Err() == nil { // else it is stopping, which the service manager has been told
+			notify(r.log, daemon.SdNotifyReady)
+		}
+	}()
 	before := pl.Status().Configuration.Number
 	changed, err := r.try(ctx, pl)
 	if err != nil {
@@ -85,7 +91,10 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline) (changed bool
 		return false, err
 	}
 	changed, err = pl.Reload(p.Plan)
-	return changed, errors.Join(err, p.host.Close())
+	if closeErr := p.host.Close(); closeErr != nil {
+		r.log.Warn("plugins leave something behind", "err", closeErr)
+	}
+	return changed, err
 }
 
 // notifyReloading tells the service manager that the configuration is read again, since when (sd_notify(3)).

@@ -126,6 +126,8 @@ type Params struct {
 	LogClose  bool
 	// FromServer is set if the packet comes from the server: it answers a first packet that was not seen.
 	FromServer bool
+	// DropIfFull says that the packet is dropped if there is no room, so that [Table.Unkept] has no answer to it to know.
+	DropIfFull bool
 	// Doubtful is set if the packet could be an answer and Exact is not set: for [Late], a packet of the other direction is
 	// taken for the first one.
 	Doubtful bool
@@ -180,7 +182,9 @@ func (t *Table) Create(k *Key, h *packet.Headers, now int64, p *Params, old *Rep
 		t.notKept(now)
 		if !s.giveUp(&t.secret, now, old) {
 			s.stats.Full++
-			s.keepNot(k.hash, (k.from == 0) == p.FromServer, now)
+			if !p.DropIfFull {
+				s.keepNot(k.hash, (k.from == 0) == p.FromServer, now)
+			}
 			return Full
 		}
 		i = s.alloc()

@@ -65,14 +65,14 @@ type Counts struct {
 	Causes             [packet.NumCauses]uint64
 	// Orphans are later fragments whose first was not seen or has no session; part of Passed, of a Forwarder part of Dropped.
 	Orphans uint64
-	// Strays are packets that belong to no session and may not begin one: resets (part of Passed, of a Forwarder with SynCheck
-	// part of Dropped) and ICMP errors (part of Dropped).
+	// Strays are packets that belong to no session and may not begin one: resets (part of Passed, of a Forwarder part of
+	// Dropped) and ICMP errors (part of Dropped).
 	Strays uint64
 	// OutOfState are packets that answer something no session was seen of, and that join none: TCP without SYN or with SYN
 	// and ACK, which no policy permits in either direction or SynCheck refuses, and echo replies; part of Dropped.
 	OutOfState uint64
 	// Unkept are answers to packets whose session the table had no room for, or gave up, which a policy would have denied;
-	// part of Passed.
+	// part of Passed, of a Forwarder part of Forwarded.
 	Unkept uint64
 }
 

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -190,11 +191,83 @@ func TestAdopt(t *testing.T) {
 		timed{30 * time.Second, tcpFrame(t, client, 1002, server, 443, syn), ""},
 	)
 	r.run()
-	if diff := cmp.Diff([]source.Verdict{fwd, fwd, fwd, drop, fwd, drop, drop, fwd, fwd}, f.verdicts); diff != "" {
+	if diff := cmp.Diff([]source.Verdict{fwd, fwd, fwd, drop, drop, drop, drop, fwd, fwd}, f.verdicts); diff != "" {
 		t.Error(diff)
 	}
 	if c := r.Counts(); c.OutOfState != 2 || c.Strays != 2 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// A reset of no session does not cross, whatever else may join a session in the middle.
+func TestForwardNoStrayReset(t *testing.T) {
+	for name, o := range map[string]option{
+		"adopt":        func(c *Config, _ *session.Config) { c.Adopt = time.Minute },
+		"no syn_check": func(c *Config, _ *session.Config) { c.SynCheck = new(false) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, f := inPath(t, policy(outbound), o)
+			r.batch(
+				timed{time.Second, tcpFrame(t, server, 80, client, 999, rst), "wan0"},
+				timed{time.Second, tcpFrame(t, client, 999, server, 80, rst|ack), ""},
+				timed{time.Second, tcpFrame(t, client, 999, server, 80, ack), ""},
+				timed{time.Second, tcpFrame(t, server, 80, client, 999, rst), "wan0"}, // of a session
+			)
+			r.run()
+			if diff := cmp.Diff([]source.Verdict{drop, drop, fwd, fwd}, f.verdicts); diff != "" {
+				t.Error(diff)
+			}
+			if c := r.Counts(); c.Strays != 2 || c.Dropped[hook.Session] != 2 {
+				t.Errorf("%+v", c)
+			}
+		})
+	}
+}
+
+// What would begin a session that the table has no room for is dropped, and no answer to it crosses: client and server see the same.
+func TestForwardFullTable(t *testing.T) {
+	r, f := inPath(t, policy(outbound), func(c *Config, s *session.Config) { s.Max, c.SynCheck = 1, new(false) })
+	const flows = 1000 // more than there is room for, and answered: none is given up for another
+	for i := range uint16(flows) {
+		at := time.Duration(i) * time.Millisecond
+		r.batch(timed{at, udpFrame(t, client, 1000+i, server, 5000, 8), ""}, timed{at, udpFrame(t, server, 5000, client, 1000+i, 8), "wan0"})
+	}
+	const at = time.Second
+	r.batch(
+		timed{at, tcpFrame(t, client, 40000, server, 80, syn), ""},
+		timed{at, tcpFrame(t, server, 80, client, 40000, syn|ack), "wan0"},
+		timed{at, tcpFrame(t, client, 40001, server, 80, ack), ""}, // joins
+		timed{at, echoFrame(t, client, server, layers.ICMPv4TypeEchoRequest, 5, 1), ""},
+		timed{at, echoFrame(t, server, client, layers.ICMPv4TypeEchoReply, 5, 1), "wan0"},
+		timed{at, udpFrame(t, client, 40000, server, 5000, 8), ""},
+	)
+	records := r.run()
+	last := f.verdicts[2*flows:]
+	if diff := cmp.Diff([]source.Verdict{drop, drop, drop, drop, drop, drop}, last); diff != "" {
+		t.Error(diff)
+	}
+	crossed := 0
+	for i := 0; i < 2*flows; i += 2 {
+		if f.verdicts[i] != f.verdicts[i+1] {
+			t.Fatalf("flow %d: the question %v, the answer %v", i/2, f.verdicts[i], f.verdicts[i+1])
+		}
+		if f.verdicts[i] == fwd {
+			crossed++
+		}
+	}
+	st := r.Sessions.Stats()
+	if crossed == 0 || crossed == flows || st.Created != uint64(crossed) {
+		t.Errorf("%d flows have crossed of %d sessions", crossed, st.Created)
+	}
+	c := r.Counts()
+	refused := uint64(flows-crossed) + 5 // the questions, of each of which Create was asked once; the SYN-ACK is one
+	if st.Full != refused || c.Unkept != 0 || c.NotSent != 0 {
+		t.Errorf("full %d, want %d; %+v", st.Full, refused, c)
+	}
+	for _, l := range lines(records) {
+		if strings.Contains(l, "policy-deny "+client) {
+			t.Errorf("a denial is logged: %s", l)
+		}
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 
 // fragments remembers the ports of first fragments for a while, so that later fragments, which have no transport header,
 // are counted into their session. It is a direct-mapped cache of fixed size: a flood of fragments makes it forget, and
-// the fragments concerned pass without a session.
+// the fragments concerned belong to no session: see [Worker.unclaimed].
 type fragments struct {
 	key   flowhash.Key
 	slots [fragmentSlots]fragmentSlot

@@ -33,11 +33,15 @@ func (w *Worker) join(p *hook.Packet) hook.Verdict {
 	}
 	synAck := p.TCPFlags&packet.SYN != 0
 	fromServer := synAck || w.fromService(p)
-	if w.joinAs(p, fromServer) || !synAck && w.joinAs(p, !fromServer) {
-		return hook.Pass
+	v, permitted := w.joinAs(p, fromServer)
+	if !permitted && !synAck {
+		v, permitted = w.joinAs(p, !fromServer)
 	}
-	w.counts[outOfState]++
-	return hook.Drop
+	if !permitted {
+		w.counts[outOfState]++
+		return hook.Drop
+	}
+	return v
 }
 
 // joinable reports whether a TCP packet without SYN may join a session in the middle.
@@ -49,8 +53,9 @@ func (w *Worker) joinable() bool {
 	return !check || w.at < w.adoptUntil
 }
 
-// joinAs creates the session of a packet from the client or from the server, if the policies permit it.
-func (w *Worker) joinAs(p *hook.Packet, fromServer bool) bool {
+// joinAs creates the session of a packet from the client or from the server, if the policies permit it, and returns what becomes of
+// the packet.
+func (w *Worker) joinAs(p *hook.Packet, fromServer bool) (v hook.Verdict, permitted bool) {
 	first := p
 	if fromServer {
 		first = &w.reverse
@@ -66,18 +71,14 @@ func (w *Worker) joinAs(p *hook.Packet, fromServer bool) bool {
 	}
 	first.App = w.service(first)
 	if w.decide(first) != hook.Pass {
-		return false
+		return hook.Drop, false
 	}
-	isNew := w.create(p, first, fromServer)
-	if isNew && !w.permit.NoOpen {
-		w.opened(first, w.nextID)
-	}
-	w.nextID += w.created * w.idStride
+	v = w.create(p, first, fromServer)
 	p.App = first.App
 	if fromServer {
 		p.OutZone = first.InZone
 	}
-	return true
+	return v, true
 }
 
 // answersDoubtful counts a denied packet, not of TCP, into the session of its flow, if that was created by a packet that could have been

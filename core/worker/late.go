@@ -13,8 +13,8 @@ const lateSize = 1024
 // then be carried before its question. They are carried again in the order in which they came, [session.Late] after they
 // arrived. Nothing allocates; when there is no room a packet is decided at once.
 //
-// Of a [source.Forwarder] no packet waits, and none has to: a question is sent on only after its session is in the table, so
-// that an answer to it cannot be carried before.
+// Of a [source.Forwarder] no packet waits, and none has to: a question is sent on only if its session is in the table, and after
+// that, so that an answer to it cannot be carried before.
 type late struct {
 	room    int // how many may wait: lateSize, or none
 	entries [lateSize]lateEntry

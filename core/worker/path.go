@@ -138,11 +138,8 @@ func (w *Worker) session(p *hook.Packet, last bool) (v hook.Verdict, waits bool)
 		return hook.Pass, true
 	}
 	if p.Proto == packet.ProtoTCP && p.TCPFlags&packet.RST != 0 {
-		// A reset begins nothing.
+		// A reset begins nothing, and joins nothing.
 		w.counts[strays]++
-		if w.joinable() {
-			return hook.Pass, false
-		}
 		return w.unclaimed(), false
 	}
 	return w.join(p), false
@@ -198,11 +195,7 @@ func (w *Worker) lookup(p *hook.Packet, hit *session.Hit) bool {
 func (w *Worker) firstPacket(p *hook.Packet, last bool) (v hook.Verdict, waits bool) {
 	d := w.judge(p)
 	if d == nil {
-		if w.create(p, p, false) && !w.permit.NoOpen {
-			w.opened(p, w.nextID)
-		}
-		w.nextID += w.created * w.idStride
-		return hook.Pass, false
+		return w.create(p, p, false), false
 	}
 	if p.Proto != packet.ProtoTCP { // which says itself what is an answer
 		if w.answersDoubtful(p) || w.answersUnkept(p) {
@@ -227,16 +220,17 @@ func (w *Worker) service(p *hook.Packet) uint16 {
 	return w.Apps.Service(p.Proto, p.DstPort)
 }
 
-// create creates the session of a packet, of whose flow first is the direction of the client, and reports whether it is
-// new. w.created is then 1, and 0 otherwise.
-func (w *Worker) create(p, first *hook.Packet, fromServer bool) bool {
+// create creates the session of a packet, of whose flow first is the direction of the client, and offers its open record.
+// w.created is 1 if the session is new, and 0 otherwise. It returns what becomes of the packet: where the source is in its path,
+// one that the table has no room for is dropped, since what answers it would belong to no session.
+func (w *Worker) create(p, first *hook.Packet, fromServer bool) hook.Verdict {
 	if w.permit.Timeout == 0 {
 		w.permit.Timeout = w.Apps.Timeout(first.App)
 	}
 	params := session.Params{
 		ID: w.nextID, Policy: w.permit.Policy, Interface: first.Interface, InZone: first.InZone, OutZone: first.OutZone,
 		App: first.App, Timeout: w.permit.Timeout, LogClose: !w.permit.NoClose,
-		FromServer: fromServer, Exact: !w.coarse(),
+		FromServer: fromServer, Exact: !w.coarse(), DropIfFull: w.forwarder != nil,
 		Doubtful: w.coarse() && w.forwarder == nil && p.Proto != packet.ProtoTCP && w.fromService(p),
 	}
 	outcome := w.Sessions.Create(w.key, &p.Headers, p.Time, &params, &w.old)
@@ -247,8 +241,15 @@ func (w *Worker) create(p, first *hook.Packet, fromServer bool) bool {
 		if w.Asker != nil {
 			w.Asker.Ask(w.key, w.nextID, &first.Tuple)
 		}
+		if !w.permit.NoOpen {
+			w.opened(first, w.nextID)
+		}
+		w.nextID += w.idStride
 	}
-	return outcome == session.Created
+	if outcome == session.Full && params.DropIfFull {
+		return hook.Drop
+	}
+	return hook.Pass
 }
 
 // finish carries a packet on that has passed the session site with that verdict: egress hooks. It returns the last verdict.

@@ -91,7 +91,7 @@ func (h hierarchy) least(root fs.FS, group string, left Left) Left {
 			stat, _ := fs.ReadFile(root, path.Join(dir, "memory.stat")) // without it nothing can be taken back
 			inactive, _ := field(string(stat), h.inactive)
 			active, _ := field(string(stat), h.active)
-			left = left.or(limit-usage+inactive+active, h.limit+" of the control group "+group)
+			left = left.or(limit-max(usage-inactive-active, 0), h.limit+" of the control group "+group)
 		}
 		if group == "/" {
 			return left

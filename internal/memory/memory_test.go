@@ -54,6 +54,13 @@ func TestOfSystem(t *testing.T) {
 			"sys/fs/cgroup/memory/memory.usage_in_bytes": "2000000\n",
 			"sys/fs/cgroup/memory/memory.stat":           "inactive_file 1\ntotal_inactive_file 900000\ntotal_active_file 90000\n",
 		}, Left{0, "memory.limit_in_bytes of the control group /"}},
+		{"version 1 without a limit, and more page cache than usage", map[string]string{
+			"proc/meminfo":     meminfo,
+			"proc/self/cgroup": "4:memory:/docker/1\n",
+			"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+			"sys/fs/cgroup/memory/memory.usage_in_bytes": "1000000\n",
+			"sys/fs/cgroup/memory/memory.stat":           "total_inactive_file 900000\ntotal_active_file 110000\n",
+		}, machine},
 		{"what is no number", map[string]string{
 			"proc/meminfo":                 "MemAvailable: much\nMemAvailable\n",
 			"proc/self/cgroup":             "0\n0::\n",

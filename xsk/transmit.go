@@ -57,20 +57,21 @@ func (t *transmitter) prepare(fd int, umem []byte, frameSize int, l *layout, wat
 
 // Transmit queues copies of frames for sending, in their order, and returns how many it has queued. The others are lost: because
 // no buffer was free, because they are longer than the interface takes, or because it is down; [Stats] says which. left is true
-// if the kernel has not taken all frames yet and waits for [Socket.Flush].
+// if the kernel has not taken all frames yet and waits for [Socket.Flush]. The error is nil, or [ErrClosed], and then the frames are in no
+// counter.
 //
 // It makes one system call, and more only where the kernel sends fewer frames per call, and allocates nothing. Safe for
 // concurrent use, also after Close, when it queues nothing.
-func (s *Socket) Transmit(frames [][]byte) (queued int, left bool) {
+func (s *Socket) Transmit(frames [][]byte) (queued int, left bool, err error) {
 	t := &s.transmit
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.open {
-		return 0, false
+		return 0, false, ErrClosed
 	}
 	if !t.watch.up.Load() {
 		t.isDown.Add(uint64(len(frames)))
-		return 0, false
+		return 0, false, nil
 	}
 	longest := min(int(t.watch.mtu.Load())+linkOverhead, int(t.size))
 	t.free = t.completion.take(t.free)
@@ -105,16 +106,17 @@ func (s *Socket) Transmit(frames [][]byte) (queued int, left bool) {
 	if tooLong > 0 {
 		t.tooLong.Add(uint64(tooLong))
 	}
-	return queued, t.wake()
+	return queued, t.wake(), nil
 }
 
-// Flush asks the kernel again to send what is queued, and reports whether anything is left that it did not take. Safe for
-// concurrent use, also after Close.
+// Flush asks the kernel again to send what is queued, and reports whether anything is left that it did not take. While the interface is
+// down there is nothing to ask for: what is queued leaves with the next Transmit, or Flush, after it is up again. Safe for concurrent
+// use, also after Close.
 func (s *Socket) Flush() (left bool) {
 	t := &s.transmit
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.open && t.wake()
+	return t.open && t.watch.up.Load() && t.wake()
 }
 
 // wake asks the kernel to send what is queued, if it waits for that, takes back the buffers that it has done with, and reports
@@ -151,8 +153,8 @@ func (t *transmitter) close() (errs []error) {
 	return errs
 }
 
-// TransmitStats counts frames of the transmit side of a socket since it was opened. Each frame that was handed to Transmit is in
-// Sent, NoRoom, TooLong or Down.
+// TransmitStats counts frames of the transmit side of a socket since it was opened. Each frame that was handed to Transmit before
+// Close is in Sent, NoRoom, TooLong or Down.
 type TransmitStats struct {
 	Sent    uint64 `json:"sent"`        // queued for the kernel
 	Bytes   uint64 `json:"sent_bytes"`  // in them

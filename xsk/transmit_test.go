@@ -3,6 +3,7 @@ package xsk
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"runtime"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ func forward(t testing.TB, from, to *Socket, want int) (queued int) {
 			t.Fatal(err)
 		}
 		k := from.Receive(views)
-		q, left := to.Transmit(views[:k])
+		q, left, _ := to.Transmit(views[:k])
 		for left && time.Now().Before(late) {
 			left = to.Flush()
 		}
@@ -137,7 +138,7 @@ func TestTransmitRefuses(t *testing.T) {
 	s := to.Queues()[0]
 
 	long := make([]byte, 1500+linkOverhead+1)
-	if n, _ := s.Transmit([][]byte{long, numbered(1)}); n != 1 {
+	if n, _, _ := s.Transmit([][]byte{long, numbered(1)}); n != 1 {
 		t.Errorf("%d frames were queued", n)
 	}
 	if got := kernelReceives(right); number(got) != 1 {
@@ -145,12 +146,12 @@ func TestTransmitRefuses(t *testing.T) {
 	}
 	middle.SetDown("right")
 	waitForLink(t, to, "down", func(l Link) bool { return !l.Up })
-	if n, left := s.Transmit([][]byte{numbered(2)}); n != 0 || left {
+	if n, left, err := s.Transmit([][]byte{numbered(2)}); n != 0 || left || err != nil {
 		t.Errorf("%d frames were queued", n)
 	}
 	middle.SetUp("right")
 	waitForLink(t, to, "up", func(l Link) bool { return l.Up })
-	if n, _ := s.Transmit([][]byte{numbered(3)}); n != 1 {
+	if n, _, _ := s.Transmit([][]byte{numbered(3)}); n != 1 {
 		t.Errorf("%d frames were queued", n)
 	}
 	await(t, "sent", func() bool {
@@ -166,8 +167,8 @@ func TestTransmitRefuses(t *testing.T) {
 	if err := to.Close(); err != nil {
 		t.Error(err)
 	}
-	if n, left := s.Transmit([][]byte{numbered(4)}); n != 0 || left || s.Flush() {
-		t.Errorf("%d frames were queued after Close", n)
+	if n, left, err := s.Transmit([][]byte{numbered(4)}); n != 0 || left || s.Flush() || !errors.Is(err, ErrClosed) {
+		t.Errorf("%d frames were queued after Close, %v", n, err)
 	}
 	if st := sum(t, to).Transmit; st.Sent != 2 || st.Unsent != 0 {
 		t.Errorf("statistics after Close %+v", st)
@@ -182,7 +183,7 @@ func TestTransmitNoRoom(t *testing.T) {
 	for i := range frames {
 		frames[i] = numbered(i)
 	}
-	if n, _ := to.Queues()[0].Transmit(frames); n != 64 {
+	if n, _, _ := to.Queues()[0].Transmit(frames); n != 64 {
 		t.Errorf("%d frames were queued", n)
 	}
 	if st := sum(t, to).Transmit; st.Sent != 64 || st.NoRoom != 36 {
@@ -215,4 +216,39 @@ func TestTransmitLeavesNothing(t *testing.T) {
 		t.Errorf("%d mappings of sockets are left", n)
 	}
 	await(t, "back to as many goroutines as before", func() bool { return runtime.NumGoroutine() <= goroutines })
+}
+
+// What the kernel did not take before the interface went down is not asked for while it is down, and leaves afterwards.
+func TestFlushDown(t *testing.T) {
+	middle, left, _ := pair(t, 1)
+	wire := left.Wire("wire")
+	i := open(t, middle, Config{Interface: "left", Frames: 64, Bridge: true, Promiscuous: true})
+	s := i.Queues()[0]
+	middle.SetDown("left")
+	waitForLink(t, i, "down", func(l Link) bool { return !l.Up })
+	// As if its going down were not known yet.
+	s.transmit.watch.up.Store(true)
+	n, waits, err := s.Transmit([][]byte{typed(0x1234, 1)})
+	if n != 1 || !waits || err != nil {
+		t.Fatalf("%d frames were queued, left %v, %v", n, waits, err)
+	}
+	s.transmit.watch.up.Store(false)
+	before := s.transmit.stats().Wakeups
+	if s.Flush() || s.transmit.stats().Wakeups != before {
+		t.Error("the kernel was asked to send by an interface that is down")
+	}
+	middle.SetUp("left")
+	waitForLink(t, i, "up", func(l Link) bool { return l.Up })
+	if n, _, err := s.Transmit([][]byte{typed(0x1234, 2)}); n != 1 || err != nil {
+		t.Errorf("%d frames were queued, %v", n, err)
+	}
+	for want := 1; want <= 2; {
+		frame := wire.Receive(2000)
+		if frame == nil {
+			t.Fatalf("frame %d has not come", want)
+		}
+		if bytes.Equal(frame, typed(0x1234, want)) {
+			want++
+		}
+	}
 }

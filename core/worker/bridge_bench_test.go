@@ -49,7 +49,7 @@ func BenchmarkPacketPathBridge(b *testing.B) {
 			if n == 0 {
 				return 0, sockets[0].Wait(100 * time.Millisecond)
 			}
-			queued, _ := sockets[1].Transmit(views[:n])
+			queued, _, _ := sockets[1].Transmit(views[:n])
 			sockets[0].Release()
 			sent += queued
 			return n, nil

@@ -37,7 +37,7 @@ type forwarding struct {
 	headers packet.Headers
 	credit  answerLimit
 
-	notSent                                 atomic.Uint64
+	notSent, peerAway                       atomic.Uint64
 	answers, answersLimited, answersNotSent atomic.Uint64
 }
 
@@ -101,11 +101,14 @@ func (f *forwarding) flush(timeout time.Duration) time.Duration {
 	return timeout
 }
 
-// transmit sends frames by a socket, and returns how many were not taken.
+// transmit sends frames by a socket, and returns how many were not taken. The counters of a socket that is closed do not have them.
 func (f *forwarding) transmit(place int, s *xsk.Socket, frames [][]byte) (lost int) {
-	queued, left := s.Transmit(frames)
+	queued, left, err := s.Transmit(frames)
 	if left {
 		f.unsent[place] = s
+	}
+	if err != nil && place == byPeer {
+		f.peerAway.Add(uint64(len(frames)))
 	}
 	return len(frames) - queued
 }
@@ -137,6 +140,8 @@ func (b bridged) Forward(verdicts []source.Verdict) (notSent int) {
 		notSent = out
 		if sockets := f.peer.sending.Load(); sockets != nil && len(*sockets) > 0 {
 			notSent = f.transmit(byPeer, (*sockets)[b.number%len(*sockets)], f.out[:out])
+		} else {
+			f.peerAway.Add(uint64(out))
 		}
 		f.notSent.Add(uint64(notSent))
 	}
@@ -167,6 +172,7 @@ func (f *forwarding) answer(frame []byte) []byte {
 // ForwardStats counts what a queue of a bridge did with frames.
 type ForwardStats struct {
 	NotSent        uint64 `json:"not_sent"`         // let through, and not taken by the peer's interface
+	PeerAway       uint64 `json:"peer_away"`        // of these, because the peer had no interface open
 	Answers        uint64 `json:"answers"`          // sent to those whose packets were rejected
 	AnswersLimited uint64 `json:"answers_limited"`  // not made, since there were too many
 	AnswersNotSent uint64 `json:"answers_not_sent"` // not taken by the interface
@@ -174,7 +180,8 @@ type ForwardStats struct {
 
 func (f *forwarding) stats() ForwardStats {
 	return ForwardStats{
-		NotSent: f.notSent.Load(), Answers: f.answers.Load(), AnswersLimited: f.answersLimited.Load(), AnswersNotSent: f.answersNotSent.Load(),
+		NotSent: f.notSent.Load(), PeerAway: f.peerAway.Load(), Answers: f.answers.Load(), AnswersLimited: f.answersLimited.Load(),
+		AnswersNotSent: f.answersNotSent.Load(),
 	}
 }
 

@@ -287,7 +287,7 @@ func TestPeerAway(t *testing.T) {
 	if lost := stop(); lost != 2 {
 		t.Errorf("%d frames were not sent, want 2", lost)
 	}
-	if stats := (plugged{p.fromLeft}).forwarded(); stats[0].NotSent != 2 {
+	if stats := (plugged{p.fromLeft}).forwarded(); stats[0].NotSent != 2 || stats[0].PeerAway != 1 {
 		t.Errorf("%+v", stats)
 	}
 }

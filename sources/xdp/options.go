@@ -28,6 +28,8 @@ type mode uint8
 const (
 	tap    mode = iota // looked at, and recycled
 	bridge             // sent on by the peer, if they are let through
+
+	misspelled // which was reported: nothing is known about options that depend on the mode
 )
 
 var modeNames = [...]string{tap: "tap", bridge: "bridge"}
@@ -39,6 +41,7 @@ func (m *mode) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
+	*m = misspelled
 	return fmt.Errorf("want %q or %q, got %q", modeNames[tap], modeNames[bridge], text)
 }
 
@@ -82,10 +85,17 @@ func decode(cfg sdk.Config) options {
 			cfg.Errorf("pass_types["+strconv.Itoa(i)+"]", "an Ethernet type is %#04x or more", firstType)
 		}
 	}
-	if o.Mode == bridge {
+	switch o.Mode {
+	case bridge:
 		o.checkBridge(cfg)
-		return o
+	case tap:
+		o.checkTap(cfg)
 	}
+	return o
+}
+
+// checkTap checks what a tap has of its own, and that it has nothing of a bridge.
+func (o *options) checkTap(cfg sdk.Config) {
 	if o.Peer != "" {
 		cfg.Errorf("peer", `is for mode = "bridge": the packets of a tap end there`)
 	}
@@ -95,7 +105,6 @@ func decode(cfg sdk.Config) options {
 	if o.TakeTraffic && len(o.PassPorts) == 0 {
 		cfg.Warnf("take_traffic", "takes every IPv4 and IPv6 packet from this host, those of remote logins too; leave some with pass_ports, such as [22]")
 	}
-	return o
 }
 
 // checkBridge checks what a bridge has of its own, and sets its defaults.

@@ -50,7 +50,8 @@ type Source struct {
 	past   Stats // of the devices before
 }
 
-// Open opens the interface, with the errors of [xsk.Open], an [*InUseError] or [ErrNotEthernet], and keeps it open. The
+// Open opens the interface, with the errors of [xsk.Open], an [*InUseError], [ErrNotEthernet] or [ErrMTU], and keeps it open, also
+// if its MTU becomes too large. The
 // interface is looked for in the network namespace of the calling thread, now and later.
 func Open(config Config) (*Source, error) {
 	if config.Warn == nil {
@@ -61,7 +62,7 @@ func Open(config Config) (*Source, error) {
 	if s.clock, err = monotonic.New(); err != nil {
 		return nil, err
 	}
-	device, err := s.open()
+	device, err := s.open(false)
 	if err != nil {
 		return nil, err
 	}
@@ -76,10 +77,14 @@ func Open(config Config) (*Source, error) {
 	return s, nil
 }
 
-// open opens the interface, unless it is in use.
-func (s *Source) open() (*xsk.Interface, error) {
+// open opens the interface, unless it is in use or, unless it was open before, its MTU is too large: packets that fit are better
+// than none.
+func (s *Source) open(again bool) (*xsk.Interface, error) {
 	name := s.config.Device.Interface
 	index, err := checkUse(&s.config)
+	if again && errors.Is(err, ErrMTU) {
+		err = nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +135,7 @@ func (s *Source) run(device *xsk.Interface) {
 
 // supervise follows the link until the interface has to be opened again, and returns why; nil means Close.
 func (s *Source) supervise(device *xsk.Interface) (reason error) {
+	mtu := device.Link().MTU
 	for {
 		link := device.Link()
 		if err := s.unusable(device, link); err != nil {
@@ -138,6 +144,11 @@ func (s *Source) supervise(device *xsk.Interface) (reason error) {
 		if s.follow(link) {
 			s.config.Warn("interface is "+string(condition(link)), "interface", link.Name)
 		}
+		if link.MTU != mtu && link.MTU > xsk.MaxMTU(device.FrameSize()) {
+			s.config.Warn("longest packets of the interface are dropped: its MTU was raised", "interface", link.Name,
+				"mtu", link.MTU, "longest_packet", device.MaxPacket())
+		}
+		mtu = link.MTU
 		select {
 		case <-device.Changed():
 		case <-s.stop:
@@ -154,7 +165,8 @@ func (s *Source) unusable(device *xsk.Interface, link xsk.Link) error {
 	if have := len(device.Queues()); have != link.Queues {
 		return fmt.Errorf("%s has %d receive queues now, and had %d", link.Name, link.Queues, have)
 	}
-	if s.config.Device.FrameSize == 0 && xsk.FrameSizeFor(link.MTU) > device.FrameSize() {
+	size := xsk.FrameSizeFor(link.MTU)
+	if s.config.Device.FrameSize == 0 && size > device.FrameSize() && link.MTU <= xsk.MaxMTU(size) {
 		return fmt.Errorf("%s has an MTU of %d now, which needs larger packet buffers", link.Name, link.MTU)
 	}
 	return nil
@@ -165,7 +177,7 @@ func (s *Source) reopen() *xsk.Interface {
 	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
 		var device *xsk.Interface
 		var err error
-		if nsErr := s.namespace.Run(func() { device, err = s.open() }); nsErr != nil {
+		if nsErr := s.namespace.Run(func() { device, err = s.open(true) }); nsErr != nil {
 			err = errors.Join(err, nsErr)
 		}
 		if device != nil {
@@ -187,7 +199,23 @@ func (s *Source) reopen() *xsk.Interface {
 // use makes a device the present one and shares its sockets out to the queues.
 func (s *Source) use(device *xsk.Interface) {
 	link := device.Link()
+	shares := make([]attachment, len(s.queues))
+	for i, socket := range device.Queues() {
+		share := &shares[i%len(shares)]
+		share.sockets = append(share.sockets, socket)
+	}
+	for i, q := range s.queues {
+		shares[i].index = uint32(link.Index)
+		q.attach(&shares[i])
+	}
+	if s.config.Device.Bridge {
+		sockets := device.Queues()
+		s.sending.Store(&sockets)
+	}
+
+	// Last: whoever reads that the interface is up can send by it.
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	again := s.state.Reopened
 	if s.state.Condition != "" {
 		again++
@@ -204,21 +232,6 @@ func (s *Source) use(device *xsk.Interface) {
 		MTU:       link.MTU,
 		FrameSize: device.FrameSize(),
 		Queues:    len(device.Queues()),
-	}
-	s.mu.Unlock()
-
-	shares := make([]attachment, len(s.queues))
-	for i, socket := range device.Queues() {
-		share := &shares[i%len(shares)]
-		share.sockets = append(share.sockets, socket)
-	}
-	for i, q := range s.queues {
-		shares[i].index = uint32(link.Index)
-		q.attach(&shares[i])
-	}
-	if s.config.Device.Bridge {
-		sockets := device.Queues()
-		s.sending.Store(&sockets)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -311,6 +312,38 @@ func TestLargerMTU(t *testing.T) {
 	payload = binary.BigEndian.AppendUint32(payload, 8)
 	sender.Wire("wire").Send(nettest.UDP{}.Frame(payload))
 	if f := w.next(); f.number != 8 {
+		t.Errorf("frame %+v", f)
+	}
+}
+
+// A running source goes on with the buffers that it has when its MTU is raised above what any could take, and when the interface is
+// made again with such an MTU.
+func TestMTUBecomesTooLarge(t *testing.T) {
+	sender, tap := cable(t, 1)
+	warn, wait := conditions(t)
+	s := open(t, tap, Config{Warn: warn, Device: xsk.Config{Attach: xsk.Generic}})
+	w := work(t, s)
+	large := func() {
+		sender.SetMTU("wire", 9000)
+		tap.SetMTU("tap", 9000)
+	}
+	large()
+	wait(s, "told of the MTU", func(st State) bool { return st.MTU == 9000 })
+	st := s.State()
+	if st.Condition != Up || st.Reopened != 0 || st.FrameSize != 2048 || !slices.ContainsFunc(st.Notes, func(n string) bool { return strings.Contains(n, "MTU of tap is 9000") }) {
+		t.Errorf("%+v", st)
+	}
+	sender.Wire("wire").Send(nettest.UDP{}.Frame(binary.BigEndian.AppendUint32([]byte("number"), 8)))
+	if f := w.next(); f.number != 8 {
+		t.Errorf("frame %+v", f)
+	}
+
+	tap.Delete("tap")
+	nettest.Cable(sender, "wire", tap, "tap", 1)
+	large()
+	wait(s, "open again", func(st State) bool { return st.Reopened > 0 && st.Condition == Up && st.MTU == 9000 })
+	sender.Wire("wire").Send(nettest.UDP{}.Frame(binary.BigEndian.AppendUint32([]byte("number"), 9)))
+	if f := w.next(); f.number != 9 {
 		t.Errorf("frame %+v", f)
 	}
 }

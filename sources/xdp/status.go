@@ -94,6 +94,7 @@ func (p plugged) Counters() []source.Counter {
 	for i, f := range p.forwarded() {
 		counters = append(counters,
 			source.Counter{Name: "not_sent", Queue: i, Value: f.NotSent},
+			source.Counter{Name: "peer_away", Queue: i, Value: f.PeerAway},
 			source.Counter{Name: "answers", Queue: i, Value: f.Answers},
 			source.Counter{Name: "answers_limited", Queue: i, Value: f.AnswersLimited},
 			source.Counter{Name: "answers_not_sent", Queue: i, Value: f.AnswersNotSent},

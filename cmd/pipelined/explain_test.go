@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -133,6 +135,65 @@ expect = { verdict = "pass", policy = "out", log = [], to_zone = "trust" }
 		}
 		if unhit := "no test hits policy unused at " + path + ":18:18 of hooks.policies\n"; strings.Contains(out, unhit) != (args[0] == "test") {
 			t.Errorf("%v:\n%s", args, out)
+		}
+	}
+}
+
+// TestExplainAlone carries hundreds of packets of one source that would fire every screen that counts, if one of them knew another.
+func TestExplainAlone(t *testing.T) {
+	text := testedZones + `
+[hooks.screens]
+plugin = "screendrop"
+zones  = ["trust"]
+tcp  = { port-scan = true, tcp-sweep = true, syn-flood = true }
+udp  = { flood = true, port-scan = true, udp-sweep = true }
+icmp = { ip-sweep = true, flood = true }
+ip   = { tear-drop = true }
+`
+	text = strings.Replace(text, `hooks = ["`, `hooks = ["screens", "`, 1)
+	const packets = 300
+	for i := range packets {
+		for packet, expect := range map[string]string{
+			fmt.Sprintf("tcp 10.0.0.9:40000 > 198.51.100.1:%d in lan0", 2000+i):  `verdict = "drop", policy = "default-deny"`,
+			fmt.Sprintf("tcp 10.0.0.9:%d > 198.51.100.%d:443 in lan0", i+1, i%9): `verdict = "pass", policy = "out"`,
+			fmt.Sprintf("udp 10.0.0.9:40000 > 198.51.100.1:%d in lan0", 2000+i):  `verdict = "drop", policy = "default-deny"`,
+			fmt.Sprintf("icmp 10.0.0.9 > 198.51.100.%d in lan0", i%250):          `verdict = "drop", policy = "default-deny"`,
+		} {
+			text += fmt.Sprintf("[[test]]\npacket = %q\nexpect = { %s }\n", packet, expect)
+		}
+	}
+	out, _, err := invoke(t, "test", "-c", writeFile(t, "p.toml", text))
+	if want := fmt.Sprintf("tests: %d passed, 0 failed", 4*packets); err != nil || !strings.Contains(out, want) {
+		t.Errorf("%v: %.2000s", err, out)
+	}
+}
+
+// TestExplainBridge explains what a bridge does, which is not always what a tap does.
+func TestExplainBridge(t *testing.T) {
+	if out, problems, err := invoke(t, "test", "-c", "bridge.toml"); err != nil {
+		t.Fatalf("%v\n%s%s", err, out, problems)
+	}
+	for _, c := range []struct{ packet, verdict, why string }{
+		{"icmp6 fe80::1 > ff02::1:ff00:2 type 135 ttl 255 in wan0", "pass", ""},
+		{"icmp6 fe80::1 > ff02::1:ff00:2 type 135 ttl 64 in wan0", "drop", ""},
+		{"udp 10.0.0.5 > 198.51.100.1 fragment 1480 in lan0", "drop", "a later fragment belongs to the session of the first one"},
+		{"tcp 10.0.0.5:1 > 198.51.100.1:443 flags ack in lan0", "drop", "it answers a packet that was not seen"},
+		{"tcp 10.0.0.5:1 > 198.51.100.1:443 flags rst in lan0", "drop", "it belongs to no session"},
+	} {
+		out, _, err := invoke(t, "explain", "--json", "-c", "bridge.toml", c.packet)
+		if err != nil {
+			t.Errorf("%s: %v", c.packet, err)
+			continue
+		}
+		var a struct {
+			Verdict, Why string
+			Notes        []string
+		}
+		if err := json.Unmarshal([]byte(out), &a); err != nil {
+			t.Fatal(err)
+		}
+		if a.Verdict != c.verdict || !strings.Contains(a.Why, c.why) || slices.ContainsFunc(a.Notes, func(n string) bool { return strings.Contains(n, "routes") }) {
+			t.Errorf("%s: %s", c.packet, out)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/rtflow/pipelined/core/packettext"
 	"github.com/rtflow/pipelined/internal/keypath"
@@ -79,7 +80,10 @@ func (t *Test) check() {
 	one("expect.verdict", "verdict", t.Expect.Verdict, Verdicts())
 	one("expect.screen", "screen", t.Expect.Screen, screenNames())
 	for i, name := range t.Expect.Log {
-		one(keypath.Element("expect.log", i), "kind of event", name, kindNames())
+		one(keypath.Element("expect.log", i), "kind of event", name, packetKinds())
+		if slices.Contains(t.Expect.Log[:i], name) {
+			s.Errorf(keypath.Element("expect.log", i), "%q is listed twice", name)
+		}
 	}
 }
 
@@ -117,4 +121,9 @@ func (s *Section) elements(key string) (list []*Section) {
 func (s *Section) PlaceOf(key string) (file string, line, column int) {
 	line, column = s.doc.lineAt(s.at.follow(key).offset)
 	return s.doc.file, line, column
+}
+
+// packetKinds returns the kinds of events that a packet can make.
+func packetKinds() []string {
+	return slices.DeleteFunc(kindNames(), func(name string) bool { return name == event.Loss.String() })
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/rtflow/pipelined/core/packettext"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/session"
+	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/worker"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/internal/spelling"
@@ -29,8 +30,10 @@ type Config struct {
 	Hooks    []Hook       // in the order of the chain, for one worker, and for nobody else
 	Sinks    []Sink
 	Sessions session.Options
-	Unlogged bool     // see [worker.Rules]
-	Notes    []string // what is said with every answer
+	Unlogged bool // see [worker.Rules]
+	// Peers are the interfaces that a bridge sends on what others receive, each as [packet.Frame] has it, by those others.
+	Peers map[uint32]uint32
+	Notes []string // what is said with every answer
 }
 
 // Hook is a hook of the chain.
@@ -103,10 +106,25 @@ func (x *Explainer) Frame(f *packet.Frame, text string) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &walk{explainer: x, answer: Answer{Packet: text, Steps: []Step{}, Log: []Record{}, Notes: slices.Clone(x.Notes)}}
+	w := &walk{explainer: x, hooks: slices.Clone(x.Hooks), answer: Answer{Packet: text, Steps: []Step{}, Log: []Record{}}}
+	for i := range w.hooks {
+		if h := &w.hooks[i]; h.Fresh != nil {
+			h.Instance = h.Fresh()
+		}
+	}
 	packet.DecodeLink(f.Link, f.Data, f.Wire, &w.headers)
+	one := &oneFrame{frame: *f}
+	var src source.FrameSource = one
+	if !f.Outgoing {
+		one.frame.LeavesBy = x.Peers[f.Interface]
+	}
+	if one.frame.LeavesBy != 0 {
+		src = inPath{one}
+	} else {
+		w.answer.Notes = append(w.answer.Notes, x.Notes...) // a bridge needs none to know where a packet goes
+	}
 	wk := worker.New(worker.Config{
-		Workers: 1, Source: &oneFrame{frame: *f}, Gate: gate, Zones: x.Zones, Apps: x.Apps,
+		Workers: 1, Source: src, Gate: gate, Zones: x.Zones, Apps: x.Apps,
 		Sessions: session.New(session.Config{Max: 1, Workers: 1, Timeouts: x.Sessions.Timeouts}),
 		Rules:    w.rules(), Separate: x.Sessions.Separate, Complete: true, CloseAtEnd: true,
 	})
@@ -199,3 +217,11 @@ func (s *oneFrame) Receive(_ context.Context, b *packet.Batch, _ time.Duration) 
 
 // Release implements [source.FrameSource].
 func (s *oneFrame) Release() {}
+
+// inPath is a source of one frame that a bridge would send on.
+type inPath struct{ *oneFrame }
+
+var _ source.Forwarder = inPath{}
+
+// Forward implements [source.Forwarder]. It sends nothing.
+func (inPath) Forward([]source.Verdict) (notSent int) { return 0 }

@@ -12,6 +12,7 @@ import (
 // walk is the way of one packet.
 type walk struct {
 	explainer *Explainer
+	hooks     []Hook         // of the explainer; those that judge by earlier packets have seen none
 	headers   packet.Headers // as the frame has them
 	answer    Answer
 	rejected  bool // the last hook that did not let it pass rejected it
@@ -24,8 +25,8 @@ func (w *walk) rules() worker.Rules {
 		Ingress: []hook.Hook{seen{w, false}}, Session: []hook.SessionHook{begun{w}}, Egress: []hook.Hook{seen{w, true}},
 		SynCheck: x.Sessions.SynCheck, Unlogged: x.Unlogged,
 	}
-	for i := range x.Hooks {
-		h := &x.Hooks[i]
+	for i := range w.hooks {
+		h := &w.hooks[i]
 		if h.Ingress != nil {
 			r.Ingress = append(r.Ingress, tracedHook{w, h, hook.Ingress, h.Ingress})
 		}

@@ -167,6 +167,8 @@ func (ps *parser) end(t token) (netip.AddrPort, error) {
 	switch {
 	case err != nil:
 		return end, ps.errorf(t.offset, "%s is no address with a port, such as 192.0.2.80:443 or [2001:db8::80]:443", spelling.Quote(t.text))
+	case end.Addr().Zone() != "":
+		return end, ps.errorf(t.offset, "an address has no interface here; write in %s", end.Addr().Zone())
 	case !ps.p.hasPorts:
 		return end, ps.errorf(t.offset, "%s has no ports", application.ProtocolText(ps.p.Proto))
 	case !ports:

@@ -54,8 +54,11 @@ func (p *Packet) readFlags(value string) error {
 	return nil
 }
 
+// maxLength is the length of the longest IP packet.
+const maxLength = 65535
+
 func (p *Packet) readLength(value string) error {
-	n, err := number(value, 65535)
+	n, err := number(value, maxLength)
 	p.length = int(n)
 	return err
 }
@@ -130,8 +133,10 @@ func (ps *parser) check() error {
 	if p.length == 0 {
 		p.length = p.shortest()
 	}
-	if p.more && (p.length-p.headers())%8 != 0 {
-		p.length += 8 - (p.length-p.headers())%8 // of all fragments but the last the length is a multiple of 8
+	if rest := (p.length - p.headers()) % 8; p.more && rest != 0 { // of all fragments but the last the length is a multiple of 8
+		if p.length += 8 - rest; p.length > maxLength {
+			return ps.errorf(p.given["length"].offset, "a fragment that is not the last is at most %d bytes long here", p.length-8)
+		}
 	}
 	return nil
 }

@@ -23,6 +23,20 @@ func (p *Plan) Explainer() *explain.Explainer {
 	for _, s := range p.sinks {
 		c.Sinks = append(c.Sinks, explain.Sink{Name: s.name, Only: s.only})
 	}
+	for _, s := range p.sources {
+		i := slices.IndexFunc(p.sources, func(other plannedSource) bool { return other.name == s.Peer })
+		if i < 0 {
+			continue
+		}
+		if c.Peers == nil {
+			c.Peers = make(map[uint32]uint32)
+		}
+		for _, name := range s.Interfaces {
+			for _, peer := range p.sources[i].Interfaces {
+				c.Peers[p.zones.Index(name)] = p.zones.Index(peer)
+			}
+		}
+	}
 	if p.zonesByRoute() {
 		c.Notes = append(c.Notes, "routes of the kernel are not looked at: an address outside all prefixes of zones is of an unknown zone here")
 	}

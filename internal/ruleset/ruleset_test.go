@@ -2,7 +2,6 @@ package ruleset
 
 import (
 	"errors"
-	"os/exec"
 	"testing"
 	"testing/fstest"
 
@@ -34,9 +33,7 @@ func TestRead(t *testing.T) {
 				r.Rules(tt.rules)
 			}
 			for _, args := range tt.iptables {
-				if _, err := exec.LookPath("iptables-nft"); err != nil {
-					t.Skip("no iptables-nft here")
-				}
+				nettest.RequireCommands(t, "iptables-nft")
 				r.Run("iptables-nft", args...)
 			}
 			r.Do(func() {

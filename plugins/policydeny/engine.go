@@ -53,7 +53,7 @@ func (e *engine) Decide(p *hook.Packet, permit *hook.Permit, f *hook.Finding) ho
 // Denied implements [hook.SessionHook].
 func (e *engine) Denied(p *hook.Packet, f *hook.Finding) { e.tally.Count(p, int(f.Rule)) }
 
-// answerable reports whether a rejected packet is answered: TCP with a RST, UDP with port unreachable, everything else is
+// answerable reports whether a rejected packet is answered: TCP with a RST, UDP with an ICMP error, everything else is
 // dropped silently (Junos), and so is a fragment without its transport header (RFC 1122 section 3.2.2).
 func answerable(h *packet.Headers) bool {
 	return h.HasHead && (h.Proto == packet.ProtoTCP || h.Proto == packet.ProtoUDP)

@@ -21,8 +21,13 @@ func Plugin() hook.Plugin {
 }
 
 func configure(cfg sdk.Config, env hook.Env) hook.Instance {
-	s := newScreens(decode(cfg, env.Zones), env)
-	inst := hook.Instance{Ingress: s, Counters: s.counters}
+	return instance(decode(cfg, env.Zones), env)
+}
+
+// instance returns screens that have seen no packet.
+func instance(o options, env hook.Env) hook.Instance {
+	s := newScreens(o, env)
+	inst := hook.Instance{Ingress: s, Counters: s.counters, Fresh: func() hook.Instance { return instance(o, env) }}
 	if s.udpScan != nil || s.udpSweep != nil {
 		inst.Session = beginnings{s}
 	}

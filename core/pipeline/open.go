@@ -1,0 +1,198 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/deliver"
+	"github.com/rtflow/pipelined/core/feed"
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/core/session"
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/translate"
+	"github.com/rtflow/pipelined/core/worker"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// Open opens the sources and builds everything behind them. The caller then calls Run once.
+func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
+	now := time.Now()
+	pl := &Pipeline{plan: p, started: now, hurry: make(chan struct{})}
+	p.checked = nil // the running hooks are others
+	var err error
+	if pl.epoch, err = pl.reserveEpochs(len(p.sinks)); err != nil {
+		return nil, err
+	}
+	pl.followHost()
+	var queues []queue
+	var streams []feed.Stream
+	for _, s := range p.sources {
+		src, err := s.Open(ctx, p.zones)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("source %s: %w", s.name, err), pl.closeSources())
+		}
+		if s.Translator != nil && pl.translator == nil {
+			if pl.translator, err = s.Translator(); err != nil {
+				return nil, errors.Join(fmt.Errorf("source %s: %w", s.name, err), src.Close(), pl.closeSources())
+			}
+		}
+		pl.sources = append(pl.sources, src)
+		switch src := src.(type) {
+		case source.Frames:
+			for _, q := range src.Queues() {
+				queues = append(queues, queue{q, s.Translator != nil})
+			}
+		case source.Events:
+			streams = append(streams, feed.Stream{Name: s.name, EventStream: src.Stream()})
+		}
+	}
+	if err := pl.pair(); err != nil {
+		return nil, errors.Join(err, pl.closeSources())
+	}
+	if err := pl.build(queues, streams); err != nil {
+		return nil, errors.Join(err, pl.closeSources())
+	}
+	return pl, nil
+}
+
+// pair tells the sources that send frames on which others do it for them.
+func (pl *Pipeline) pair() error {
+	for i, s := range pl.plan.sources {
+		if s.Peer == "" {
+			continue
+		}
+		peer := slices.IndexFunc(pl.plan.sources, func(other plannedSource) bool { return other.name == s.Peer })
+		if err := pl.sources[i].(source.Paired).Pair(pl.sources[peer]); err != nil {
+			return fmt.Errorf("source %s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// build builds hooks, gate, rings, workers for the queues and a feed for the streams.
+func (pl *Pipeline) build(queues []queue, streams []feed.Stream) error {
+	p := pl.plan
+	builder := hook.NewNameBuilder()
+	set := &ruleSet{plan: p, number: 1, since: pl.started}
+	for _, h := range p.hooks(p.file.Pipeline.Hooks, p.hookEnv(len(queues), builder)) {
+		set.hooks = append(set.hooks, runningHook{namedHook: h})
+	}
+	pl.rules.Store(set)
+	pl.names = newNameBook(p.names(builder))
+
+	lanes := len(queues)
+	if len(streams) > 0 {
+		lanes++
+	}
+	gate := admission.Config{Options: p.file.Admission, Lanes: lanes, Wait: !p.live, Generation: generation}
+	for _, z := range p.file.Zones {
+		gate.Zones = append(gate.Zones, z.ID)
+	}
+	for i, s := range p.sinks {
+		ring, err := replay.New(s.replay.Limits)
+		if err != nil {
+			return fmt.Errorf("sink %s: %w", s.name, err)
+		}
+		pl.rings = append(pl.rings, ring)
+		d := deliver.Config{
+			Name: s.name, Sink: s.sink, Ring: ring, Epoch: pl.epoch + uint64(i), Log: p.options.Log,
+			Names: pl.names.names,
+		}
+		if s.only.Has(event.SessionOpen) {
+			d.Sessions = pl.liveSessions
+		}
+		delivery := deliver.New(d)
+		pl.deliveries = append(pl.deliveries, delivery)
+		gate.Sinks = append(gate.Sinks, admission.Sink{
+			Name: s.name, Ring: ring, Only: s.only, Overflow: s.replay.Overflow, Connected: delivery.Connected,
+		})
+	}
+	var err error
+	if pl.gate, err = admission.New(gate); err != nil {
+		return err
+	}
+	sinks := make([]string, len(p.sinks))
+	for i, s := range p.sinks {
+		sinks[i] = s.name
+	}
+	pl.watch = newWatch(p.options.Log, sinks, pl.losses)
+	if err := pl.announceCarried(); err != nil {
+		return err
+	}
+	seed := uint64(captureSeed)
+	if p.live {
+		seed = rand.Uint64()
+	}
+	o := p.file.Sessions
+	pl.sessions = session.New(session.Config{
+		Max: o.Max, Timeouts: o.Timeouts, Seed: seed, Workers: max(len(queues), 1), Translations: pl.translator != nil,
+	})
+	if pl.translator != nil {
+		pl.translated = translate.New(pl.translator, pl.sessions, len(queues), func(err error) {
+			p.options.Log.Warn("how sessions are translated cannot be found out; it is tried again", "err", err)
+		})
+	}
+	for i, q := range queues {
+		pl.workers = append(pl.workers, pl.worker(i, len(queues), q, seed))
+	}
+	if len(streams) > 0 {
+		pl.feed, err = feed.New(feed.Config{
+			Streams: streams, Gate: pl.gate, Lane: len(queues), Zones: p.zones, Apps: p.apps, Names: pl.names,
+		})
+	}
+	return err
+}
+
+// liveSessions iterates over the sessions whose end will be told, as records: a receiver would keep the others for ever.
+func (pl *Pipeline) liveSessions() iter.Seq[*event.Record] {
+	return func(yield func(*event.Record) bool) {
+		// Workers on one machine share a clock; a capture has one worker. The latest counts: a worker that has received
+		// nothing yet has none, and if none has one there are no sessions.
+		var now, offset int64
+		for _, w := range pl.workers {
+			if n, o := w.Clock(); n > now {
+				now, offset = n, o
+			}
+		}
+		var rec event.Record
+		for s := range pl.sessions.All(now) {
+			if !s.LogClose {
+				continue
+			}
+			worker.EncodeLive(s, offset, &rec)
+			rec.Generation = pl.names.latest()
+			if !yield(&rec) {
+				return
+			}
+		}
+		if pl.feed == nil {
+			return
+		}
+		for rec := range pl.feed.Sessions() {
+			rec.Generation = pl.names.latest()
+			if !yield(rec) {
+				return
+			}
+		}
+	}
+}
+
+func (pl *Pipeline) worker(i, n int, q queue, seed uint64) *worker.Worker {
+	p := pl.plan
+	c := worker.Config{
+		Index: i, Workers: n, Source: q.FrameSource, Gate: pl.gate, Zones: p.zones, Apps: p.apps, Sessions: pl.sessions,
+		Rules:    *pl.rules.Load().rules(),
+		Separate: p.file.Sessions.Separate, Adopt: p.file.Sessions.Adopt, Complete: !p.live, CloseAtEnd: p.options.CloseAtEnd && !p.live, Seed: seed,
+	}
+	if q.translated {
+		c.Asker = pl.translated.Asker(i)
+	}
+	return worker.New(c)
+}

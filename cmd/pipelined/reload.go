@@ -56,7 +56,7 @@ func (r *reloader) reload(ctx context.Context, pl *pipeline.Pipeline) {
 			notify(r.log, daemon.SdNotifyReady)
 		}
 	}()
-	before := pl.Status().Configuration.Number
+	before := pl.Configuration().Number
 	changed, err := r.try(ctx, pl)
 	if err != nil {
 		r.log.Error("the configuration is not taken over; the former one goes on", "config", r.path, "err", err, "number", before)
@@ -66,7 +66,7 @@ func (r *reloader) reload(ctx context.Context, pl *pipeline.Pipeline) {
 		r.log.Info("nothing has changed in the configuration: the one that runs goes on", "config", r.path, "number", before)
 		return
 	}
-	r.log.Info("the configuration is taken over", "config", r.path, "number", pl.Status().Configuration.Number)
+	r.log.Info("the configuration is taken over", "config", r.path, "number", pl.Configuration().Number)
 }
 
 func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline) (changed bool, err error) {

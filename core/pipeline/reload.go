@@ -179,8 +179,8 @@ func (p *Plan) fixed(next *Plan) (changed []string) {
 	return changed
 }
 
-// configuration says which configuration runs.
-func (pl *Pipeline) configuration() Configuration {
+// Configuration says which configuration runs. Safe for concurrent use.
+func (pl *Pipeline) Configuration() Configuration {
 	r := pl.rules.Load()
 	pl.refused.mu.Lock()
 	defer pl.refused.mu.Unlock()

@@ -64,12 +64,12 @@ func (pl *Pipeline) ledger(states []replay.State) metrics.Ledger {
 		}
 		led.Sinks[s.Name] = kinds
 	}
-	_, led.Unread = pl.unread()
+	led.Packets.Lost, led.Unread = pl.unread()
 	led.Check()
 	return led
 }
 
-// packets adds up the workers.
+// packets adds up the workers. What they could not read is not in it.
 func (pl *Pipeline) packets() metrics.Packets {
 	p := metrics.Packets{DroppedAt: make(map[string]uint64), RefusedAs: make(map[string]uint64)}
 	var sum worker.Counts
@@ -80,7 +80,6 @@ func (pl *Pipeline) packets() metrics.Packets {
 	p.Orphans, p.Strays, p.NotIP = sum.Orphans, sum.Strays, sum.Causes[packet.NotIP]
 	p.OutOfState, p.Unkept = sum.OutOfState, sum.Unkept
 	p.Refused = sum.Refused()
-	p.Lost, _ = pl.unread()
 	for i, n := range sum.Dropped {
 		p.Dropped += n
 		p.DroppedAt[hook.Site(i).String()] = n
@@ -129,7 +128,7 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		name := pl.plan.sources[i].name
 		s.Sources[name] = append(s.Sources[name], src.Counters()...)
 	}
-	c := pl.configuration()
+	c := pl.Configuration()
 	s.Configuration = metrics.Configuration{Number: c.Number, Since: c.Since, Refused: c.Refused != "", Refusals: c.Refusals}
 	return s
 }
@@ -223,7 +222,7 @@ func (pl *Pipeline) Status() Status {
 	for i, src := range pl.sources {
 		st.Sources[pl.plan.sources[i].name] = src.Status()
 	}
-	st.Hooks, st.Configuration = pl.hookCounters(), pl.configuration()
+	st.Hooks, st.Configuration = pl.hookCounters(), pl.Configuration()
 	st.Feed = pl.happened()
 	st.Translated = pl.translations()
 	st.Ledger = pl.ledger(states)

@@ -11,10 +11,10 @@ import (
 // The objects and their loader are committed, and the same on every machine: this compiler, no path of this machine. Both
 // header directories are named because each architecture of Debian has its own and a missing one is ignored.
 //
-//go:generate go tool -modfile=../tools/go.mod bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel,bpfeb -type cause tap bpf/tap.c -- -mcpu=v2 -Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
+//go:generate go tool -modfile=../tools/go.mod bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel,bpfeb -type cause tap bpf/tap.c -- -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
 
 // Counters says what the XDP program did with the packets of the interface since it was opened: their sum is what it has
-// seen, for each packet is in exactly one of them.
+// seen, for each packet is in exactly one of them; CarriedBytes is beside them.
 type Counters struct {
 	Redirected    uint64 `json:"redirected"`     // given to a socket of ours; see [Stats] for what became of it
 	PassNotIP     uint64 `json:"pass_not_ip"`    // to the kernel: neither IPv4 nor IPv6
@@ -22,6 +22,21 @@ type Counters struct {
 	PassNeighbour uint64 `json:"pass_neighbour"` // to the kernel: IPv6 neighbour discovery, while there are pass ports
 	PassNoSocket  uint64 `json:"pass_no_socket"` // to the kernel: nobody reads the queue, as while the interface is opened and closed
 	PassType      uint64 `json:"pass_type"`      // to the kernel, in a bridge: a pass type
+	Carried       uint64 `json:"carried"`        // of the flow table: to the peer in a bridge, ended in a tap
+	CarriedBytes  uint64 `json:"carried_bytes"`  // in those
+}
+
+// Plus adds counters.
+func (c Counters) Plus(other Counters) Counters {
+	c.Redirected += other.Redirected
+	c.PassNotIP += other.PassNotIP
+	c.PassPort += other.PassPort
+	c.PassNeighbour += other.PassNeighbour
+	c.PassNoSocket += other.PassNoSocket
+	c.PassType += other.PassType
+	c.Carried += other.Carried
+	c.CarriedBytes += other.CarriedBytes
+	return c
 }
 
 // program is our XDP program, loaded, and on an interface from attach to detach.
@@ -113,6 +128,8 @@ func (p *program) counters() (Counters, error) {
 		{tapCausePASS_NEIGHBOUR, &c.PassNeighbour},
 		{tapCausePASS_NO_SOCKET, &c.PassNoSocket},
 		{tapCausePASS_TYPE, &c.PassType},
+		{tapCauseCARRIED, &c.Carried},
+		{tapCauseCARRIED_BYTES, &c.CarriedBytes},
 	} {
 		if err := p.objects.Counters.Lookup(counter.cause, &perCPU); err != nil {
 			return c, fmt.Errorf("read the counters of the XDP program: %w", err)

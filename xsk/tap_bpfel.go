@@ -8,6 +8,7 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"structs"
 
 	"github.com/cilium/ebpf"
 )
@@ -21,18 +22,45 @@ const (
 	tapCausePASS_NEIGHBOUR tapCause = 3
 	tapCausePASS_NO_SOCKET tapCause = 4
 	tapCausePASS_TYPE      tapCause = 5
-	tapCauseCAUSES         tapCause = 6
+	tapCauseCARRIED        tapCause = 6
+	tapCauseCAUSES         tapCause = 7
+	tapCauseCARRIED_BYTES  tapCause = 7
+	tapCauseCOUNTERS       tapCause = 8
 )
+
+type tapFlow struct {
+	_            structs.HostLayout
+	Word         uint64
+	Seen         uint64
+	End          uint32
+	Acknowledged uint32
+	Daemon       [5]uint64
+}
+
+type tapFlowKey struct {
+	_               structs.HostLayout
+	Source          [4]uint32
+	Destination     [4]uint32
+	SourcePort      uint16
+	DestinationPort uint16
+	Tags            [2]uint16
+	Protocol        uint32
+}
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	tapMapCounters      = "counters"
+	tapMapFlows         = "flows"
+	tapMapPeer          = "peer"
+	tapMapRecords       = "records"
 	tapMapSockets       = "sockets"
 	tapProgTap          = "tap"
 	tapVarBridge        = "bridge"
 	tapVarHavePassPorts = "have_pass_ports"
+	tapVarLongest       = "longest"
+	tapVarOffload       = "offload"
 	tapVarPassPorts     = "pass_ports"
 	tapVarPassTypes     = "pass_types"
 )
@@ -87,6 +115,9 @@ type tapProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type tapMapSpecs struct {
 	Counters *ebpf.MapSpec `ebpf:"counters"`
+	Flows    *ebpf.MapSpec `ebpf:"flows"`
+	Peer     *ebpf.MapSpec `ebpf:"peer"`
+	Records  *ebpf.MapSpec `ebpf:"records"`
 	Sockets  *ebpf.MapSpec `ebpf:"sockets"`
 }
 
@@ -96,6 +127,8 @@ type tapMapSpecs struct {
 type tapVariableSpecs struct {
 	Bridge        *ebpf.VariableSpec `ebpf:"bridge"`
 	HavePassPorts *ebpf.VariableSpec `ebpf:"have_pass_ports"`
+	Longest       *ebpf.VariableSpec `ebpf:"longest"`
+	Offload       *ebpf.VariableSpec `ebpf:"offload"`
 	PassPorts     *ebpf.VariableSpec `ebpf:"pass_ports"`
 	PassTypes     *ebpf.VariableSpec `ebpf:"pass_types"`
 }
@@ -121,12 +154,18 @@ func (o *tapObjects) Close() error {
 // It can be passed to loadTapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tapMaps struct {
 	Counters *ebpf.Map `ebpf:"counters"`
+	Flows    *ebpf.Map `ebpf:"flows"`
+	Peer     *ebpf.Map `ebpf:"peer"`
+	Records  *ebpf.Map `ebpf:"records"`
 	Sockets  *ebpf.Map `ebpf:"sockets"`
 }
 
 func (m *tapMaps) Close() error {
 	return _TapClose(
 		m.Counters,
+		m.Flows,
+		m.Peer,
+		m.Records,
 		m.Sockets,
 	)
 }
@@ -137,6 +176,8 @@ func (m *tapMaps) Close() error {
 type tapVariables struct {
 	Bridge        *ebpf.Variable `ebpf:"bridge"`
 	HavePassPorts *ebpf.Variable `ebpf:"have_pass_ports"`
+	Longest       *ebpf.Variable `ebpf:"longest"`
+	Offload       *ebpf.Variable `ebpf:"offload"`
 	PassPorts     *ebpf.Variable `ebpf:"pass_ports"`
 	PassTypes     *ebpf.Variable `ebpf:"pass_types"`
 }

@@ -86,13 +86,7 @@ func deviceStats(device *xsk.Interface) (Stats, error) {
 
 // plus adds, into memory of its own.
 func (a Stats) plus(b Stats) Stats {
-	sum := Stats{Program: a.Program, Queues: make([]xsk.Stats, max(len(a.Queues), len(b.Queues)))}
-	sum.Program.Redirected += b.Program.Redirected
-	sum.Program.PassNotIP += b.Program.PassNotIP
-	sum.Program.PassPort += b.Program.PassPort
-	sum.Program.PassNeighbour += b.Program.PassNeighbour
-	sum.Program.PassNoSocket += b.Program.PassNoSocket
-	sum.Program.PassType += b.Program.PassType
+	sum := Stats{Program: a.Program.Plus(b.Program), Queues: make([]xsk.Stats, max(len(a.Queues), len(b.Queues)))}
 	for _, queues := range [][]xsk.Stats{a.Queues, b.Queues} {
 		for i, q := range queues {
 			to := &sum.Queues[i]

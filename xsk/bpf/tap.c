@@ -5,11 +5,15 @@
 // kernel. In a bridge it takes every frame but those of the pass types. Whatever its mode, the kernel keeps everything whose
 // queue has no socket, so that a program without a daemon does not cut off the interface.
 //
+// What the daemon has decided about it carries itself: packets of the flow table are counted, and in a bridge go to the peer at
+// once; in a tap they end. Everything about a flow that is not an ordinary packet of it comes up to the socket all the same.
+//
 // Every packet is counted under exactly one of the causes below, so that their sum is what the interface received.
 //
 // There is no license section: no helper used here is reserved to GPL programs.
 
 #include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 // What happened to a packet: its index in counters. The Go constants are generated from it.
@@ -20,7 +24,11 @@ enum cause {
 	PASS_NEIGHBOUR, // IPv6 neighbour discovery, while there are pass ports
 	PASS_NO_SOCKET, // nobody reads the queue
 	PASS_TYPE,      // in a bridge: a pass type
+	CARRIED,        // of a flow in the table: forwarded to the peer in a bridge, ended in a tap
 	CAUSES,
+
+	CARRIED_BYTES = CAUSES, // of the frames in CARRIED: no cause, and counted beside them
+	COUNTERS,
 };
 
 struct {
@@ -32,10 +40,59 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, CAUSES);
+	__uint(max_entries, COUNTERS);
 	__type(key, __u32);
 	__type(value, __u64);
 } counters SEC(".maps");
+
+// Where frames of a bridge go: the interface of the peer, under key 0. Empty while there is none.
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} peer SEC(".maps");
+
+// The packets of one direction of a flow: what they all have in common. There is no padding.
+struct flow_key {
+	__u32 source[4], destination[4];     // in network order, an IPv4 address as ::ffff:a.b.c.d
+	__u16 source_port, destination_port; // in network order
+	__u16 tags[2];                       // VLAN ids, the outer one first; 0 = none
+	__u32 protocol;                      // PROTOCOL_TCP or PROTOCOL_UDP
+};
+
+// Which record is that of a flow. The daemon alone writes to it.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1); // the loader sets the number of records
+	__type(key, struct flow_key);
+	__type(value, __u32);
+} flows SEC(".maps");
+
+// What the program and the daemon, which has them mapped, know of a flow: a cache line. The word is
+//
+//	bit 63     the program carries the packets
+//	bit 62     not yet: they come up, and the rest of the word counts them
+//	bits 36-61 packets that were carried
+//	bits 0-35  bytes of IP in them
+//
+// and changes by comparing and swapping only, so that a packet is counted exactly if it is carried, whenever the daemon takes the
+// counts out or ends the carrying. When one of the counts has reached half of its room, packets come up until that was done.
+struct flow {
+	__u64 word;
+	__u64 seen;              // when a packet was carried last: CLOCK_MONOTONIC in ns, to a tick
+	__u32 end, acknowledged; // TCP: the highest sequence number behind a packet, and the last that a packet acknowledges
+	__u64 daemon[5];         // the daemon's own
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); // the loader sets it
+	__type(key, __u32);
+	__type(value, struct flow);
+} records SEC(".maps");
 
 // Set by the loader before the program is verified. One bit per destination port; a frozen map, so a test of one bit is
 // a load and no call. have_pass_ports lets the verifier remove the whole inspection when there is nothing to look for.
@@ -45,6 +102,12 @@ volatile const __u64 pass_ports[65536 / 64] = {};
 // Set in the same way. bridge is set in a bridge; pass_types has one bit per Ethernet type, and is used in a bridge only.
 volatile const __u8 bridge = 0;
 volatile const __u64 pass_types[65536 / 64] = {};
+
+// Set in the same way if there is a flow table.
+volatile const __u8 offload = 0;
+
+// How long a frame may be that the peer takes, in bytes; 0 = it takes none. Set while the program runs.
+volatile __u32 longest = 0;
 
 #define ETHERNET_HEADER 14
 #define VLAN_HEADER 4
@@ -81,17 +144,35 @@ volatile const __u64 pass_types[65536 / 64] = {};
 #define PROTOCOL_ICMPV6 58
 #define PROTOCOL_DESTINATION_OPTIONS 60
 
+#define MIN_HOPS 2 // left, of packets that are carried
+#define TCP_HEADER 20
+#define UDP_HEADER 8
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+#define TCP_URG 0x20
+#define TCP_SLACK (1 << 20) // how far a sequence number may be from the last
+
+#define FLOW_ACTIVE (1ULL << 63)
+#define FLOW_PENDING (1ULL << 62)
+#define FLOW_PACKET (1ULL << 36)
+#define FLOW_HALF_FULL (1ULL << 61 | 1ULL << 35)
+#define FLOW_TRIES 4 // to change a word that other processors change, too
+
 #define ICMPV6_ROUTER_SOLICITATION 133
 #define ICMPV6_REDIRECT 137
 
-static __always_inline void count(enum cause cause)
+static __always_inline void add(enum cause cause, __u64 more)
 {
 	__u32 key = cause;
 	__u64 *n = bpf_map_lookup_elem(&counters, &key);
 
 	if (n)
-		(*n)++; // per CPU, and XDP is not preempted by XDP
+		*n += more; // per CPU, and XDP is not preempted by XDP
 }
+
+static __always_inline void count(enum cause cause) { add(cause, 1); }
 
 static __always_inline int pass(enum cause cause)
 {
@@ -102,6 +183,14 @@ static __always_inline int pass(enum cause cause)
 static __always_inline __u16 load16(const __u8 *p)
 {
 	return (__u16)p[0] << 8 | p[1];
+}
+
+static __always_inline __u32 load32(const __u8 *p)
+{
+	__u32 n;
+
+	__builtin_memcpy(&n, p, 4);
+	return bpf_ntohl(n);
 }
 
 // pass_transport reports whether the kernel gets a TCP or UDP segment that starts at p.
@@ -253,6 +342,192 @@ static __always_inline int redirect(struct xdp_md *ctx)
 	return action;
 }
 
+// What an ordinary packet of a flow says of itself.
+struct segment {
+	struct flow_key key;
+	__u32 bytes;                       // of IP
+	__u32 sequence, end, acknowledged; // TCP
+	__u8 ends;                         // TCP: it begins or ends a connection, and is not carried
+};
+
+// read_transport reads the TCP or UDP header at p, of a packet with so many bytes behind its IP header, all of them in the frame.
+static __always_inline int read_transport(struct segment *s, const __u8 *p, const __u8 *end, __u32 bytes)
+{
+	if (s->key.protocol == PROTOCOL_TCP) {
+		__u32 header;
+		__u8 flags;
+
+		if (p + TCP_HEADER > end || bytes < TCP_HEADER)
+			return 0;
+		header = (p[12] >> 4) * 4;
+		flags = p[13];
+		if (header < TCP_HEADER || header > bytes)
+			return 0;
+		s->ends = (flags & (TCP_FIN | TCP_SYN | TCP_RST)) != 0;
+		if ((flags & TCP_URG) || (!(flags & TCP_ACK) && !s->ends))
+			return 0;
+		s->sequence = load32(p + 4);
+		s->end = s->sequence + (bytes - header);
+		s->acknowledged = load32(p + 8);
+	} else if (s->key.protocol == PROTOCOL_UDP) {
+		__u32 length;
+
+		if (p + UDP_HEADER > end || bytes < UDP_HEADER)
+			return 0;
+		length = load16(p + 4);
+		if (length < UDP_HEADER || length > bytes)
+			return 0;
+	} else {
+		return 0;
+	}
+	__builtin_memcpy(&s->key.source_port, p, 4);
+	return 1;
+}
+
+// read_ipv4 reads a packet without options that is whole, is no fragment and has hops left.
+static __always_inline int read_ipv4(struct segment *s, const __u8 *ip, const __u8 *end)
+{
+	if (ip + IPV4_HEADER > end || ip[0] != 0x45 || (load16(ip + 6) & 0xbfff) || ip[8] < MIN_HOPS)
+		return 0;
+	s->bytes = load16(ip + 2);
+	if (s->bytes < IPV4_HEADER || s->bytes > end - ip)
+		return 0;
+	s->key.protocol = ip[9];
+	s->key.source[2] = s->key.destination[2] = bpf_htonl(0xffff);
+	__builtin_memcpy(&s->key.source[3], ip + 12, 4);
+	__builtin_memcpy(&s->key.destination[3], ip + 16, 4);
+	return read_transport(s, ip + IPV4_HEADER, end, s->bytes - IPV4_HEADER);
+}
+
+// read_ipv6 is the same for IPv6. Addresses that are IPv4-mapped are nobody's on a wire.
+static __always_inline int read_ipv6(struct segment *s, const __u8 *ip, const __u8 *end)
+{
+	__u32 payload;
+
+	if (ip + IPV6_HEADER > end || ip[0] >> 4 != 6 || ip[7] < MIN_HOPS)
+		return 0;
+	payload = load16(ip + 4);
+	if (payload == 0 || payload > end - ip - IPV6_HEADER)
+		return 0;
+	s->bytes = payload + IPV6_HEADER;
+	s->key.protocol = ip[6];
+	__builtin_memcpy(s->key.source, ip + 8, 16);
+	__builtin_memcpy(s->key.destination, ip + 24, 16);
+	if (s->key.source[0] == 0 && s->key.source[1] == 0)
+		return 0;
+	return read_transport(s, ip + IPV6_HEADER, end, payload);
+}
+
+// read_segment reads a frame with up to two VLAN tags. It returns 0 if it is nothing that is carried, nor ends what is.
+static __always_inline int read_segment(struct segment *s, const __u8 *data, const __u8 *end)
+{
+	const __u8 *p = data + ETHERNET_HEADER;
+	__u16 type;
+
+	if (p > end)
+		return 0;
+	type = load16(p - 2);
+#pragma unroll
+	for (int i = 0; i < 2; i++) {
+		if (!is_tag(type))
+			break;
+		p += VLAN_HEADER;
+		if (p > end)
+			return 0;
+		s->key.tags[i] = load16(p - 4) & 0x0fff;
+		type = load16(p - 2);
+	}
+	if (type == TYPE_IPV4)
+		return read_ipv4(s, p, end);
+	if (type == TYPE_IPV6)
+		return read_ipv6(s, p, end);
+	return 0;
+}
+
+// comes_up counts a packet of a flow that is to be carried soon as coming up. It reports false if it is carried by now.
+static __always_inline int comes_up(struct flow *f, __u64 word)
+{
+	for (int i = 0; i < FLOW_TRIES; i++) {
+		__u64 before;
+
+		if (!(word & FLOW_PENDING))
+			return !(word & FLOW_ACTIVE);
+		before = __sync_val_compare_and_swap(&f->word, word, word + 1);
+		if (before == word)
+			return 1;
+		word = before;
+	}
+	__sync_fetch_and_and(&f->word, ~FLOW_PENDING); // nobody knows how many: the daemon begins again
+	return 1;
+}
+
+// count_flow counts a packet into its flow if that is carried at this moment, and reports whether it is.
+static __always_inline int count_flow(struct flow *f, __u32 bytes)
+{
+	__u64 word = *(volatile __u64 *)&f->word;
+
+	for (int i = 0; i < FLOW_TRIES; i++) {
+		__u64 before;
+
+		if (!(word & FLOW_ACTIVE) || (word & FLOW_HALF_FULL))
+			return 0;
+		before = __sync_val_compare_and_swap(&f->word, word, word + FLOW_PACKET + bytes);
+		if (before == word)
+			return 1;
+		word = before;
+	}
+	return 0;
+}
+
+// carry carries the packet if the daemon has said so, and returns the action; -1 if it has not.
+static __always_inline int carry(struct xdp_md *ctx)
+{
+	const __u8 *data = (void *)(long)ctx->data;
+	const __u8 *end = (void *)(long)ctx->data_end;
+	struct segment s = {};
+	int action = XDP_DROP;
+	struct flow *f;
+	__u32 *index;
+	__u64 word;
+
+	if (!read_segment(&s, data, end))
+		return -1;
+	index = bpf_map_lookup_elem(&flows, &s.key);
+	if (!index)
+		return -1;
+	f = bpf_map_lookup_elem(&records, index);
+	if (!f)
+		return -1;
+	if (s.ends) {
+		// What follows must not overtake it.
+		__sync_fetch_and_and(&f->word, ~(FLOW_ACTIVE | FLOW_PENDING));
+		return -1;
+	}
+	word = *(volatile __u64 *)&f->word;
+	if (!(word & FLOW_ACTIVE) && comes_up(f, word))
+		return -1;
+	if (s.key.protocol == PROTOCOL_TCP && s.sequence - f->end + TCP_SLACK > 2 * TCP_SLACK)
+		return -1; // forged, or so much was lost: the daemon knows more
+	if (bridge) {
+		if (end - data > longest)
+			return -1;
+		action = bpf_redirect_map(&peer, 0, XDP_ABORTED);
+		if (action != XDP_REDIRECT)
+			return -1;
+	}
+	if (!count_flow(f, s.bytes))
+		return -1;
+	f->seen = bpf_ktime_get_coarse_ns();
+	if (s.key.protocol == PROTOCOL_TCP) {
+		if ((__s32)(s.end - f->end) > 0)
+			f->end = s.end;
+		f->acknowledged = s.acknowledged;
+	}
+	count(CARRIED);
+	add(CARRIED_BYTES, end - data);
+	return action;
+}
+
 SEC("xdp")
 int tap(struct xdp_md *ctx)
 {
@@ -262,6 +537,12 @@ int tap(struct xdp_md *ctx)
 	enum cause cause = REDIRECTED;
 	__u16 type;
 
+	if (offload) {
+		int action = carry(ctx);
+
+		if (action >= 0)
+			return action;
+	}
 	if (p > end)
 		return bridge ? redirect(ctx) : pass(PASS_NOT_IP);
 	type = load16(p - 2);

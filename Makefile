@@ -7,6 +7,9 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 ROOT    := $(shell [ $$(id -u) = 0 ] && echo yes)
 EVENTS  := bin/events.log
 CAPTURE := testdata/edge.pcapng.gz
+# What is built, tested and linted is compiled once, as it ships: without C, and without the paths of this machine.
+export CGO_ENABLED := 0
+export GOFLAGS     := -trimpath
 # What tests and generators use beside Go, as COMMAND:DEBIAN-PACKAGE.
 NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps nft:nftables iptables:iptables conntrack:conntrack curl:curl iperf3:iperf3 gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler
 
@@ -18,7 +21,7 @@ help: ## list the targets
 build: ## build bin/pipelined, and the sinks that are executables of their own
 	@mkdir -p bin
 	@set -- cmd/*; i=0; for command; do i=$$((i + 1)); echo "building bin/$${command#cmd/} ($$i of $$#)"; \
-	  CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./$$command || exit 1; done
+	  $(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./$$command || exit 1; done
 
 run: build ## run the shipped pipeline over the shipped capture: first lines of each kind, and the ledger
 	@rm -f $(EVENTS)
@@ -39,7 +42,7 @@ test: $(if $(ROOT),needs) ## run every test; the AF_XDP ones too where this is r
 RACED = $$($(GO) list ./... | grep -v /test/e2e$$)
 race: $(if $(ROOT),needs) ## run every test but the end-to-end ones under the race detector
 	$(COLLECTORS)
-	@set -o pipefail; $(GO) test -race $(RACED) 2>&1 | test/progress.sh $$(echo $(RACED) | wc -w)
+	@set -o pipefail; CGO_ENABLED=1 $(GO) test -race -vet=off $(RACED) 2>&1 | test/progress.sh $$(echo $(RACED) | wc -w)
 
 SEEDS ?= 2000
 sim: ## simulate SEEDS schedules of faults under virtual time, or tell all that happens in one: SEED=17

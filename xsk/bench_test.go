@@ -17,7 +17,7 @@ func TestAllocations(t *testing.T) {
 	i := open(t, tap, Config{Interface: "tap", Frames: 256})
 	wire := sender.Wire("wire")
 	s := i.Queues()[0]
-	views := make([][]byte, 64)
+	views := make([]Packet, 64)
 	packets := 0
 	frame := numbered(1)
 	turn := func() {
@@ -50,7 +50,7 @@ func BenchmarkReceiveDrop(b *testing.B) {
 	sender, tap := cable(b, 1)
 	i := open(b, tap, Config{Interface: "tap", Attach: Native})
 	s := i.Queues()[0]
-	views := make([][]byte, 64)
+	views := make([]Packet, 64)
 	b.ReportAllocs()
 	nettest.Drive(b, sender, nettest.Flood{Device: "wire", Flows: 1024}, func() (int, error) {
 		n := s.Receive(views)
@@ -68,7 +68,7 @@ func BenchmarkReceiveRelease(b *testing.B) {
 	_, tap := cable(b, 1)
 	i := open(b, tap, Config{Interface: "tap", Attach: Native})
 	s := i.Queues()[0]
-	views := make([][]byte, 64)
+	views := make([]Packet, 64)
 	for k := range s.receive.descriptors {
 		s.receive.descriptors[k].Addr, s.receive.descriptors[k].Len = uint64(k*i.FrameSize()+headroom), 64
 	}

@@ -31,6 +31,7 @@ type binding struct {
 	socket *xdp.Socket
 	inode  uint64
 	layout *layout
+	flags  uint16 // of bind(2)
 }
 
 // bindQueue binds a socket to one queue. flags are those of bind(2).
@@ -68,7 +69,7 @@ func tryBindQueue(index, queue, frameSize int, l *layout, flags uint16) (*bindin
 	}
 	unix.CloseOnExec(socket.FD())
 
-	b := &binding{socket: socket, layout: l}
+	b := &binding{socket: socket, layout: l, flags: flags}
 	var stat unix.Stat_t
 	if err := unix.Fstat(socket.FD(), &stat); err != nil {
 		// Without the inode the mappings are found as those of a failed open are.

@@ -39,7 +39,8 @@ type Config struct {
 	// packets may arrive while the reader does something else: 4,096 at 3 million packets/s are 1.4 ms.
 	Frames int
 	// FrameSize is the size of one buffer in bytes, 2,048 or 4,096. 256 bytes of it belong to the kernel; a longer
-	// packet is dropped and counted (Stats.RxDropped). Default: 2,048, or 4,096 where the MTU needs it.
+	// packet takes several buffers where the MTU allows it when the interface is opened, and the kernel can do it ([MultiBuffer]). Else it is
+	// dropped and counted (Stats.RxDropped). Default: 2,048, or 4,096 where the MTU needs it.
 	FrameSize int
 
 	// PassPorts are the TCP and UDP destination ports that stay with the kernel, over IPv4 and IPv6, also behind one or
@@ -120,8 +121,45 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// MaxMTU returns the largest MTU whose packets fit packet buffers of a size, with two VLAN tags.
+// maxLength is the length of the longest packet there can be: no MTU is larger than that of the loopback interface.
+const maxLength = 1<<16 + linkOverhead
+
+// MaxMTU returns the largest MTU whose packets fit packet buffers of a size, one each, with two VLAN tags.
 func MaxMTU(frameSize int) int { return frameSize - headroom - linkOverhead }
+
+// LargestMTU returns the largest MTU whose packets can be received, and sent if it is for a bridge, by an interface that is opened
+// with that configuration; multi is [MultiBuffer].
+func (c Config) LargestMTU(multi bool) int {
+	size := c.FrameSize
+	if size == 0 {
+		size = largeFrame
+	}
+	switch {
+	case !multi:
+		return MaxMTU(size)
+	case c.Bridge:
+		return min(maxLength, maxSend(size, true)) - linkOverhead
+	}
+	return maxLength - linkOverhead
+}
+
+// BuffersFor returns the size of the buffers that [Open] chooses for an MTU, and whether packets take several of them; multi
+// is [MultiBuffer].
+func (c Config) BuffersFor(mtu int, multi bool) (frameSize int, several bool) {
+	frameSize = c.FrameSize
+	if frameSize == 0 {
+		frameSize = FrameSizeFor(mtu)
+	}
+	return frameSize, multi && mtu > MaxMTU(frameSize)
+}
+
+// maxSend returns the length of the longest packet that can be sent.
+func maxSend(frameSize int, several bool) int {
+	if several {
+		return maxSegments * frameSize
+	}
+	return frameSize
+}
 
 // FrameSizeFor returns the frame size that [Open] chooses for an MTU.
 func FrameSizeFor(mtu int) int {

@@ -12,6 +12,8 @@
 // packet buffers of the sending socket. Frames of one socket can so be sent by another, of another interface, without the two
 // having to share memory.
 //
+// With an MTU whose packets do not fit a buffer, a [Packet] has several, in both directions, where the kernel can do that ([MultiBuffer]).
+//
 // # Life
 //
 // [Open] attaches the program, which at first passes everything, then opens one socket per queue and puts it into the

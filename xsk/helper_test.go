@@ -1,8 +1,10 @@
 package xsk
 
 import (
+	"bytes"
 	"encoding/binary"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,7 +90,7 @@ func collect(t testing.TB, i *Interface, want int) map[int]int {
 func receive(t testing.TB, i *Interface, want int, look func(queue int, packet []byte)) {
 	t.Helper()
 	waiter := NewWaiter(i.Queues()...)
-	views := make([][]byte, 32)
+	views := make([]Packet, 32)
 	n := 0
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		timeout := patience
@@ -102,7 +104,7 @@ func receive(t testing.TB, i *Interface, want int, look func(queue int, packet [
 		for _, s := range i.Queues() {
 			k := s.Receive(views)
 			for _, packet := range views[:k] {
-				look(s.Queue(), packet)
+				look(s.Queue(), whole(packet))
 			}
 			s.Release()
 			n += k
@@ -114,6 +116,23 @@ func receive(t testing.TB, i *Interface, want int, look func(queue int, packet [
 	if n < want {
 		t.Fatalf("received %d packets, want %d", n, want)
 	}
+}
+
+// whole returns a packet in one piece.
+func whole(p Packet) []byte {
+	if len(p.Rest) == 0 {
+		return p.Data
+	}
+	return append(slices.Clone(p.Data), bytes.Join(p.Rest, nil)...)
+}
+
+// inOne returns packets of one buffer each.
+func inOne(frames ...[]byte) []Packet {
+	packets := make([]Packet, len(frames))
+	for i, frame := range frames {
+		packets[i].Data = frame
+	}
+	return packets
 }
 
 // waitForLink waits until the link is as a test wants it.
@@ -146,6 +165,7 @@ func sum(t testing.TB, i *Interface) Stats {
 		total.RxRingFull += one.RxRingFull
 		total.FillRingEmpty += one.FillRingEmpty
 		total.Transmit.Sent += one.Transmit.Sent
+		total.Transmit.Bytes += one.Transmit.Bytes
 		total.Transmit.NoRoom += one.Transmit.NoRoom
 		total.Transmit.TooLong += one.Transmit.TooLong
 		total.Transmit.Down += one.Transmit.Down

@@ -15,6 +15,7 @@ import (
 type Interface struct {
 	mode      Mode
 	frameSize int
+	several   bool // a packet may take several buffers
 	notes     []string
 	sockets   []*Socket
 	watch     *linkWatch
@@ -67,7 +68,8 @@ func (i *Interface) open(config Config) error {
 	}
 	// A driver may change its number of queues when a program is attached, within what the interface was made for.
 	most := max(found.Attrs().NumRxQueues, watch.current().Queues)
-	if i.program, err = loadProgram(most, config); err != nil {
+	i.frameSize, i.several = config.BuffersFor(watch.current().MTU, MultiBuffer())
+	if i.program, err = loadProgram(most, config, i.several); err != nil {
 		return err
 	}
 	if err := i.attach(config); err != nil {
@@ -83,10 +85,6 @@ func (i *Interface) open(config Config) error {
 		return ErrInterfaceGone
 	}
 	link := watch.current()
-	i.frameSize = config.FrameSize
-	if i.frameSize == 0 {
-		i.frameSize = FrameSizeFor(link.MTU)
-	}
 	if err := i.openSockets(link, layoutFor(offsets, config.Frames, config.Bridge)); err != nil {
 		return err
 	}
@@ -118,6 +116,10 @@ func (i *Interface) attach(config Config) error {
 	if errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("%w: %w", ErrInterfaceGone, err)
 	}
+	if err != nil && config.Attach == Native && i.several && worthFallingBack(err) {
+		return fmt.Errorf("%w (its driver may not take an MTU of %d in native mode: attach in mode auto or generic, or set an MTU of %d)",
+			err, i.watch.current().MTU, MaxMTU(i.frameSize))
+	}
 	return err
 }
 
@@ -137,6 +139,9 @@ func (i *Interface) openSockets(link Link, l *layout) error {
 	flags := uint16(unix.XDP_USE_NEED_WAKEUP)
 	if i.mode == Generic {
 		flags |= unix.XDP_COPY // the driver would fill buffers that no program hands over
+	}
+	if i.several {
+		flags |= unix.XDP_USE_SG
 	}
 	for queue := range link.Queues {
 		s, err := openSocket(link.Index, queue, i.frameSize, l, flags, &i.shared, i.watch)
@@ -223,8 +228,16 @@ func (i *Interface) ZeroCopy() bool {
 // FrameSize returns the size of one packet buffer in bytes.
 func (i *Interface) FrameSize() int { return i.frameSize }
 
+// Several reports whether a packet may take several buffers.
+func (i *Interface) Several() bool { return i.several }
+
 // MaxPacket returns the length of the longest packet that can be received, in bytes from the Ethernet header on.
-func (i *Interface) MaxPacket() int { return i.frameSize - headroom }
+func (i *Interface) MaxPacket() int {
+	if i.several {
+		return maxLength
+	}
+	return i.frameSize - headroom
+}
 
 // Link returns the present state of the interface, about a second old at most.
 func (i *Interface) Link() Link { return i.watch.current() }

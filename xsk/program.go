@@ -6,6 +6,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // The objects and their loader are committed, and the same on every machine: this compiler, no path of this machine. Both
@@ -45,13 +46,17 @@ type program struct {
 	link    link.Link
 }
 
-// loadProgram loads the program for an interface with at most this many queues.
-func loadProgram(queues int, config Config) (*program, error) {
+// loadProgram loads the program for an interface with at most this many queues. several says that a packet may take several buffers:
+// the program then looks at the first, where the headers are.
+func loadProgram(queues int, config Config, several bool) (*program, error) {
 	spec, err := loadTap()
 	if err != nil {
 		return nil, fmt.Errorf("read the XDP program: %w", err)
 	}
 	spec.Maps[tapMapSockets].MaxEntries = uint32(queues)
+	if several {
+		spec.Programs["tap"].Flags |= unix.BPF_F_XDP_HAS_FRAGS
+	}
 	if err := setVariables(spec, config); err != nil {
 		return nil, err
 	}

@@ -156,7 +156,7 @@ func TestPass(t *testing.T) {
 
 func TestPassWithoutSocket(t *testing.T) {
 	sender, tap := cable(t, 1)
-	p, err := loadProgram(1, Config{})
+	p, err := loadProgram(1, Config{}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,58 +178,78 @@ func TestPassWithoutSocket(t *testing.T) {
 	}
 }
 
-// Every length from the shortest to one byte too many arrives whole, or is counted.
+// Every length from the shortest to one byte too many arrives whole, or is counted: in one buffer, as the interface is opened with an
+// MTU that is raised later, and in several.
 func TestEveryLength(t *testing.T) {
 	for _, size := range []int{smallFrame, largeFrame} {
 		for _, mode := range []Mode{Native, Generic} {
 			t.Run(fmt.Sprintf("%v/%d", mode, size), func(t *testing.T) {
-				sender, tap := cable(t, 1)
-				mtu := 9000
-				if mode == Native {
-					mtu = 3500 // the veth driver refuses more
-				}
-				sender.SetMTU("wire", mtu)
-				tap.SetMTU("tap", mtu)
-				i := open(t, tap, Config{Interface: "tap", Attach: mode, FrameSize: size, Frames: 256})
-				limit := min(i.MaxPacket(), mtu+14)
-				wire := sender.Wire("wire")
-				sent := 0
-				for length := 60; length <= limit; length += step(length, limit) {
-					payload := make([]byte, length-42)
-					for k := range payload {
-						payload[k] = byte(length + k)
-					}
-					frame := nettest.UDP{}.Frame(payload)
-					wire.Send(frame)
-					sent++
-					receive(t, i, 1, func(_ int, packet []byte) {
-						if string(packet) != string(frame) {
-							t.Fatalf("%d bytes were received as %d", len(frame), len(packet))
-						}
-					})
-				}
-				if limit != i.MaxPacket() {
-					return
-				}
-				wire.Send(nettest.UDP{}.Frame(make([]byte, limit+1-42)))
-				wire.Send(numbered(1)) // behind it, on the same queue
-				if got := collect(t, i, 1); got[1] != 1 || len(got) != 1 {
-					t.Errorf("received %v", got)
-				}
-				if s := sum(t, i); s.RxDropped != 1 || s.Received != uint64(sent)+1 {
-					t.Errorf("statistics %+v after %d packets", s, sent)
-				}
+				testEveryLength(t, Config{Interface: "tap", Attach: mode, FrameSize: size, Frames: 256}, false)
+			})
+			t.Run(fmt.Sprintf("%v/%d/several", mode, size), func(t *testing.T) {
+				testEveryLength(t, Config{Interface: "tap", Attach: mode, FrameSize: size, Frames: 256}, true)
 			})
 		}
 	}
 }
 
-// step makes the lengths dense where something could be off by one.
-func step(length, limit int) int {
-	if length < 70 || length > limit-4 {
+func testEveryLength(t *testing.T, config Config, several bool) {
+	sender, tap := cable(t, 1)
+	mtu := 9000
+	if !several && config.Attach == Native {
+		mtu = 3500 // the veth driver refuses more
+	}
+	setMTU := func(mtu int) {
+		sender.SetMTU("wire", mtu)
+		tap.SetMTU("tap", mtu)
+	}
+	if several {
+		setMTU(mtu)
+	} else {
+		setMTU(min(mtu, MaxMTU(config.FrameSize)))
+	}
+	i := open(t, tap, config)
+	setMTU(mtu)
+	if i.Several() != several {
+		t.Fatalf("a packet takes several buffers: %v", i.Several())
+	}
+	limit := min(i.MaxPacket(), mtu+14)
+	wire := sender.Wire("wire")
+	sent := 0
+	for length := 60; length <= limit; length += step(length, limit, config.FrameSize-headroom) {
+		payload := make([]byte, length-42)
+		for k := range payload {
+			payload[k] = byte(length + k)
+		}
+		frame := nettest.UDP{}.Frame(payload)
+		wire.Send(frame)
+		sent++
+		receive(t, i, 1, func(_ int, packet []byte) {
+			if string(packet) != string(frame) {
+				t.Fatalf("%d bytes were received as %d", len(frame), len(packet))
+			}
+		})
+	}
+	if limit != i.MaxPacket() {
+		return
+	}
+	wire.Send(nettest.UDP{}.Frame(make([]byte, limit+1-42)))
+	wire.Send(numbered(1)) // behind it, on the same queue
+	if got := collect(t, i, 1); got[1] != 1 || len(got) != 1 {
+		t.Errorf("received %v", got)
+	}
+	if s := sum(t, i); s.RxDropped != 1 || s.Received != uint64(sent)+1 {
+		t.Errorf("statistics %+v after %d packets", s, sent)
+	}
+}
+
+// step makes the lengths dense where something could be off by one: at the ends, and where one more buffer is needed.
+func step(length, limit, buffer int) int {
+	const near = 2
+	if beyond := length % buffer; length < 70 || length >= limit-near || beyond <= near || beyond >= buffer-near {
 		return 1
 	}
-	return min(37, limit-4-length+1)
+	return min(101, limit-near-length, buffer-near-length%buffer)
 }
 
 func TestRingsWrap(t *testing.T) {
@@ -299,7 +319,7 @@ func TestSlowReader(t *testing.T) {
 	}
 	await(t, "dropped for want of buffers", dropped(sent-frames))
 	s := i.Queues()[0]
-	views := make([][]byte, sent)
+	views := make([]Packet, sent)
 	n := 0
 	await(t, "given all that there are buffers for", func() bool { // without Release between
 		n += s.Receive(views[n:])
@@ -314,8 +334,8 @@ func TestSlowReader(t *testing.T) {
 	}
 	await(t, "dropped while the reader holds all buffers", dropped(sent))
 	for k, packet := range views[:n] {
-		if number(packet) != k {
-			t.Fatalf("packet %d in the place of %d", number(packet), k)
+		if number(packet.Data) != k {
+			t.Fatalf("packet %d in the place of %d", number(packet.Data), k)
 		}
 	}
 	s.Release()
@@ -349,13 +369,13 @@ func TestFloodBalances(t *testing.T) {
 		sent, floodErr = sender.Flood(t.Context(), nettest.Flood{Device: "wire", Flows: 64, Count: 1 << 19})
 	}()
 	waiter := NewWaiter(i.Queues()...)
-	views := make([][]byte, 64)
+	views := make([]Packet, 64)
 	last := make(map[int]uint64)
 	turn := func() (n int) {
 		for _, s := range i.Queues() {
 			k := s.Receive(views)
 			for _, packet := range views[:k] {
-				sequence := binary.LittleEndian.Uint64(packet[42:]) + 1
+				sequence := binary.LittleEndian.Uint64(packet.Data[42:]) + 1
 				if sequence <= last[s.Queue()] {
 					t.Errorf("queue %d: packet %d after %d", s.Queue(), sequence, last[s.Queue()])
 				}

@@ -1,6 +1,7 @@
 package xsk
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"unsafe"
@@ -73,6 +74,17 @@ func queryOffsets() (unix.XDPMmapOffsets, error) {
 		return offsets, fmt.Errorf("read ring offsets: %w", err)
 	}
 	return offsets, nil
+}
+
+// MultiBuffer reports whether the kernel spreads packets over several buffers (XDP_USE_SG, Linux 6.6).
+func MultiBuffer() bool {
+	fd, err := unix.Socket(unix.AF_XDP, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(fd) }() // it is bound to nothing
+	// No interface has the number 0. A kernel that does not know the flag says so before it looks for one.
+	return errors.Is(unix.Bind(fd, &unix.SockaddrXDP{Flags: unix.XDP_USE_SG}), unix.ENODEV)
 }
 
 func getsockopt(fd, option int, value unsafe.Pointer, size uintptr) error {
@@ -194,16 +206,31 @@ func mapTransmitRing(fd int, l *layout) (transmitRing, error) {
 	return r, nil
 }
 
-// put adds a packet, which the kernel sees after submit. There is always room: the ring has an entry for every buffer there is.
-func (r *transmitRing) put(address uint64, length int) {
-	r.descriptors[r.next&r.mask] = unix.XDPDesc{Addr: address, Len: uint32(length)}
+// put adds a buffer of a packet, which the kernel sees after submit; more says that another one follows. There is always room: the
+// ring has an entry for every buffer there is.
+func (r *transmitRing) put(address uint64, length int, more bool) {
+	d := unix.XDPDesc{Addr: address, Len: uint32(length)}
+	if more {
+		d.Options = unix.XDP_PKT_CONTD
+	}
+	r.descriptors[r.next&r.mask] = d
 	r.next++
 }
 
 func (r *transmitRing) submit() { r.producer.Store(r.next) }
 
-// unsent returns how many packets the kernel has not taken yet.
+// unsent returns how many buffers the kernel has not taken yet.
 func (r *transmitRing) unsent() int { return int(r.next - r.consumer.Load()) }
+
+// unsentPackets returns how many packets the kernel has not taken yet, or not all of.
+func (r *transmitRing) unsentPackets() (n int) {
+	for i := r.consumer.Load(); i != r.next; i++ {
+		if r.descriptors[i&r.mask].Options&unix.XDP_PKT_CONTD == 0 {
+			n++
+		}
+	}
+	return n
+}
 
 // needsWakeup reports whether the kernel sends nothing before a system call asks it to.
 func (r *transmitRing) needsWakeup() bool {

@@ -32,6 +32,7 @@ type Socket struct {
 	fill    fillRing
 	receive receiveRing
 	held    []uint64 // buffers handed out; never longer than the ring
+	rest    [][]byte // of the packets handed out, what is not in their first buffers; never grows
 	waiter  *Waiter
 
 	transmit transmitter // not open: the socket only receives
@@ -64,12 +65,29 @@ type Stats struct {
 
 	// The kernel's own, of this socket.
 
-	RxDropped      uint64 `json:"rx_dropped"`             // too long for a buffer, or there was no buffer: the reader is too slow
+	RxDropped      uint64 `json:"rx_dropped"`             // too long, or there was no buffer: the reader is too slow
 	RxInvalidDescs uint64 `json:"rx_invalid_descriptors"` // we returned a buffer that does not exist: a fault of this package
 	RxRingFull     uint64 `json:"rx_ring_full"`           // no room in the receive ring
 	FillRingEmpty  uint64 `json:"fill_ring_empty"`        // how often there was no buffer; in copy mode each is one of RxDropped
 
 	Transmit TransmitStats `json:"transmit,omitzero"` // of a bridge
+}
+
+// Packet is a packet in one or more buffers, in their order.
+type Packet struct {
+	// Data is the packet, or the beginning of one that is longer than a buffer.
+	Data []byte
+	// Rest are the other buffers of a longer one.
+	Rest [][]byte
+}
+
+// Len returns the length of the whole packet in bytes.
+func (p *Packet) Len() int {
+	n := len(p.Data)
+	for _, data := range p.Rest {
+		n += len(data)
+	}
+	return n
 }
 
 // openSocket opens a socket on one queue. flags are those of bind(2).
@@ -85,6 +103,7 @@ func openSocket(index, queue, frameSize int, l *layout, flags uint16, shared *sh
 		umem:    b.umem(frameSize)[:l.frames*frameSize],
 		chunk:   ^uint64(frameSize - 1),
 		held:    make([]uint64, 0, l.frames),
+		rest:    make([][]byte, 0, l.frames),
 		binding: b,
 		wake:    -1,
 	}
@@ -111,6 +130,7 @@ func (s *Socket) prepare(l *layout, frameSize int, watch *linkWatch) (err error)
 		if err := s.transmit.prepare(s.fd, s.binding.umem(frameSize), frameSize, l, watch); err != nil {
 			return err
 		}
+		s.transmit.longest = maxSend(frameSize, s.binding.flags&unix.XDP_USE_SG != 0)
 	}
 	var options uint32
 	if err := getsockopt(s.fd, unix.XDP_OPTIONS, unsafe.Pointer(&options), unsafe.Sizeof(options)); err != nil {
@@ -135,27 +155,35 @@ func (s *Socket) ZeroCopy() bool { return s.zeroCopy }
 // call. The packets start with the Ethernet header; they are views on memory that the kernel will write to again, valid
 // until [Socket.Release]; nobody may write to them. Receive may be called again before Release, until there is nothing
 // left for the kernel to receive into. After Close it returns 0.
-func (s *Socket) Receive(into [][]byte) int {
+func (s *Socket) Receive(into []Packet) int {
 	if !s.enter() {
 		return 0
 	}
-	ready := min(s.receive.ready(), len(into))
-	n, size := 0, uint64(0)
-	for i := range ready {
-		d := s.receive.at(i)
-		end := d.Addr + uint64(d.Len)
-		if end > uint64(len(s.umem)) || d.Addr > end {
-			// Its buffer is lost, which is better than to guess which one it was.
-			s.malformed.Add(1)
+	ready := s.receive.ready()
+	n, taken, size := 0, 0, uint64(0)
+	for n < len(into) && taken < ready {
+		d := s.receive.at(taken)
+		if d.Options&unix.XDP_PKT_CONTD != 0 {
+			k := s.chain(taken, ready)
+			if k == 0 {
+				break // its end has not come yet
+			}
+			if s.gather(taken, k, &into[n]) {
+				size += uint64(into[n].Len())
+				n++
+			}
+			taken += k
 			continue
 		}
-		into[n] = s.umem[d.Addr:end:end]
-		s.held = append(s.held, d.Addr&s.chunk)
-		size += uint64(d.Len)
-		n++
+		taken++
+		if data := s.buffer(d); data != nil {
+			into[n] = Packet{Data: data}
+			size += uint64(d.Len)
+			n++
+		}
 	}
-	if ready > 0 {
-		s.receive.consume(ready)
+	if taken > 0 {
+		s.receive.consume(taken)
 		s.received.Add(uint64(n))
 		s.bytes.Add(size)
 	}
@@ -165,6 +193,46 @@ func (s *Socket) Receive(into [][]byte) int {
 	}
 	s.reading.Unlock()
 	return n
+}
+
+// buffer takes the buffer of a descriptor, and returns what is in it; nil if it is none of ours. That buffer is lost, which is better
+// than to guess which one it was.
+func (s *Socket) buffer(d unix.XDPDesc) []byte {
+	end := d.Addr + uint64(d.Len)
+	if end > uint64(len(s.umem)) || d.Addr > end {
+		s.malformed.Add(1)
+		return nil
+	}
+	s.held = append(s.held, d.Addr&s.chunk)
+	return s.umem[d.Addr:end:end]
+}
+
+// chain returns how many descriptors from the i-th on are one packet, 0 if the last of them is not among those that are ready. One
+// that fills the ring can have no end: it is taken as a packet.
+func (s *Socket) chain(i, ready int) int {
+	for k := i; k < ready; k++ {
+		if s.receive.at(k).Options&unix.XDP_PKT_CONTD == 0 {
+			return k - i + 1
+		}
+	}
+	if ready-i == len(s.receive.descriptors) {
+		return ready - i
+	}
+	return 0
+}
+
+// gather makes a packet of k descriptors from the i-th on. It reports false if one of them is malformed: then the packet is lost, and
+// its buffers are taken.
+func (s *Socket) gather(i, k int, into *Packet) bool {
+	*into = Packet{Data: s.buffer(s.receive.at(i))}
+	whole, start := into.Data != nil, len(s.rest)
+	for j := 1; j < k; j++ {
+		data := s.buffer(s.receive.at(i + j))
+		whole = whole && data != nil
+		s.rest = append(s.rest, data)
+	}
+	into.Rest = s.rest[start:len(s.rest):len(s.rest)]
+	return whole
 }
 
 // Release gives all packets of the calls to Receive since the last Release back to the kernel. It makes a system call
@@ -180,7 +248,7 @@ func (s *Socket) Release() {
 
 func (s *Socket) giveBack() {
 	s.fill.add(s.held)
-	s.held = s.held[:0]
+	s.held, s.rest = s.held[:0], s.rest[:0]
 	if s.fill.needsWakeup() {
 		// The call only makes the driver look at the ring. Its result is of no use: it fails while the interface is down.
 		_, _, _ = unix.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)

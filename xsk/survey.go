@@ -31,9 +31,10 @@ type Surveyed struct {
 
 // Bits of the XDP features of a driver (linux/netdev.h).
 const (
-	xdpBasic    = 1 << 0
-	xdpRedirect = 1 << 1
-	xdpZeroCopy = 1 << 3
+	xdpBasic     = 1 << 0
+	xdpRedirect  = 1 << 1
+	xdpZeroCopy  = 1 << 3
+	xdpFragments = 1 << 5 // packets in several buffers
 )
 
 // Survey looks at an interface in the network namespace of the calling thread, and changes nothing.
@@ -57,10 +58,8 @@ func Survey(found netlink.Link) (*Surveyed, error) {
 
 // FrameSize returns the size of the packet buffers that [Open] would use.
 func (s *Surveyed) FrameSize(c Config) int {
-	if c.FrameSize != 0 {
-		return c.FrameSize
-	}
-	return FrameSizeFor(s.MTU)
+	size, _ := c.BuffersFor(s.MTU, false)
+	return size
 }
 
 // Report adds what stands in the way of [Open], and what it would miss.
@@ -85,13 +84,30 @@ func (s *Surveyed) Report(p *machine.Part, c Config) {
 	} else {
 		p.OK("offloads", "none that spoils what AF_XDP sees")
 	}
-	switch size, most := s.FrameSize(c), MaxMTU(s.FrameSize(c)); {
+	s.reportMTU(p, c, mode, MultiBuffer())
+}
+
+// reportMTU tells whether the longest packets fit. multi is [MultiBuffer].
+func (s *Surveyed) reportMTU(p *machine.Part, c Config, mode Mode, multi bool) {
+	const subject = "MTU"
+	size, several := c.BuffersFor(s.MTU, multi)
+	one, most := MaxMTU(size), c.LargestMTU(multi)
+	switch {
 	case s.MTU > most && s.loopback && !c.Bridge:
-		p.OK("MTU", "%d, which says little about what is on it; AF_XDP buffers of %d bytes hold packets of an MTU up to %d", s.MTU, size, most)
+		p.OK(subject, "%d, which says little about what is on it; AF_XDP buffers of %d bytes hold packets of an MTU up to %d", s.MTU, size, one)
 	case s.MTU > most:
-		p.Lacks("MTU", fmt.Sprintf("ip link set dev %s mtu %d", name, most), "it is %d, and AF_XDP buffers of %d bytes hold packets of an MTU up to %d", s.MTU, size, most)
+		why := ""
+		if !multi {
+			why = "; Linux 6.6 and newer spread longer packets over several"
+		}
+		p.Lacks(subject, fmt.Sprintf("ip link set dev %s mtu %d", machine.Shell(s.Name), most), "it is %d, and AF_XDP buffers of %d bytes hold packets of an MTU up to %d%s", s.MTU, size, most, why)
+	case several && mode == Native && s.featuresErr == nil && s.features&xdpFragments == 0:
+		p.Warn(subject, fmt.Sprintf("ip link set dev %s mtu %d", machine.Shell(s.Name), one),
+			"%d; packets take several AF_XDP buffers of %d bytes, which the driver may refuse in native mode: up to %d they take one", s.MTU, size, one)
+	case several:
+		p.OK(subject, "%d; packets take several AF_XDP buffers of %d bytes", s.MTU, size)
 	default:
-		p.OK("MTU", "%d; AF_XDP buffers of %d bytes hold packets of an MTU up to %d", s.MTU, size, most)
+		p.OK(subject, "%d; AF_XDP buffers of %d bytes hold packets of an MTU up to %d", s.MTU, size, one)
 	}
 }
 

@@ -84,9 +84,33 @@ func TestSurvey(t *testing.T) {
 	a.SetMTU("mirror0", 9000)
 	a.Do(func() {
 		about := report(t, "mirror0", Config{})
-		expect(t, about, "MTU", machine.Missing, "it is 9000, and AF_XDP buffers of 4096 bytes hold packets of an MTU up to 3818", "ip link set dev mirror0 mtu 3818")
-		about = report(t, "mirror0", Config{FrameSize: 2048})
-		expect(t, about, "MTU", machine.Missing, "up to 1770", "ip link set dev mirror0 mtu 1770")
+		expect(t, about, "MTU", machine.OK, "9000; packets take several AF_XDP buffers of 4096 bytes", "")
+		found, err := netlink.LinkByName("mirror0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Survey(found)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			config        Config
+			text, command string
+		}{
+			{Config{}, "it is 9000, and AF_XDP buffers of 4096 bytes hold packets of an MTU up to 3818; Linux 6.6", "ip link set dev mirror0 mtu 3818"},
+			{Config{FrameSize: 2048}, "up to 1770", "ip link set dev mirror0 mtu 1770"},
+		} {
+			p := &machine.Part{Needed: true}
+			s.reportMTU(p, c.config, Native, false) // as on an older kernel
+			if f := p.Findings[0]; f.Verdict != machine.Missing || !strings.Contains(f.Text, c.text) || f.Command != c.command {
+				t.Errorf("%+v", f)
+			}
+		}
+		s.features = xdpBasic | xdpRedirect
+		p := &machine.Part{Needed: true}
+		if s.reportMTU(p, Config{}, Native, true); p.Findings[0].Verdict != machine.Warning || p.Findings[0].Command != "ip link set dev mirror0 mtu 3818" {
+			t.Errorf("%+v", p.Findings)
+		}
 	})
 	a.SetMTU("mirror0", 1500)
 	a.Do(func() {

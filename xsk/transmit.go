@@ -21,6 +21,7 @@ type transmitter struct {
 	umem       []byte
 	base       uint64 // address of umem
 	size       uint64 // of one buffer
+	longest    int    // packet that may be sent, in bytes
 	free       []uint64
 	ring       transmitRing
 	completion completionRing
@@ -31,7 +32,10 @@ type transmitter struct {
 	unsent                  atomic.Uint64 // when closed
 }
 
-// transmitBudget is how many packets one system call sends at most, where the kernel lets us say so (Linux 6.17): more than
+// maxSegments is how many buffers one packet may take: as many fragments as a packet of the kernel has at least (MAX_SKB_FRAGS).
+const maxSegments = 17
+
+// transmitBudget is how many buffers one system call sends at most, where the kernel lets us say so (Linux 6.17): more than
 // a batch. Elsewhere they are 32.
 const transmitBudget = 256
 
@@ -55,14 +59,14 @@ func (t *transmitter) prepare(fd int, umem []byte, frameSize int, l *layout, wat
 	return nil
 }
 
-// Transmit queues copies of frames for sending, in their order, and returns how many it has queued. The others are lost: because
-// no buffer was free, because they are longer than the interface takes, or because it is down; [Stats] says which. left is true
-// if the kernel has not taken all frames yet and waits for [Socket.Flush]. The error is nil, or [ErrClosed], and then the frames are in no
-// counter.
+// Transmit queues copies of packets for sending, in their order, and returns how many it has queued. The others are lost: because
+// too few buffers were free, because they are longer than the interface takes, or because it is down; [Stats] says which. left is true
+// if the kernel has not taken all packets yet and waits for [Socket.Flush]. The error is nil, or [ErrClosed], and then the packets are in
+// no counter.
 //
-// It makes one system call, and more only where the kernel sends fewer frames per call, and allocates nothing. Safe for
+// It makes one system call, and more only where the kernel sends fewer packets per call, and allocates nothing. Safe for
 // concurrent use, also after Close, when it queues nothing.
-func (s *Socket) Transmit(frames [][]byte) (queued int, left bool, err error) {
+func (s *Socket) Transmit(packets []Packet) (queued int, left bool, err error) {
 	t := &s.transmit
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -70,28 +74,30 @@ func (s *Socket) Transmit(frames [][]byte) (queued int, left bool, err error) {
 		return 0, false, ErrClosed
 	}
 	if !t.watch.up.Load() {
-		t.isDown.Add(uint64(len(frames)))
+		t.isDown.Add(uint64(len(packets)))
 		return 0, false, nil
 	}
-	longest := min(int(t.watch.mtu.Load())+linkOverhead, int(t.size))
+	longest := min(int(t.watch.mtu.Load())+linkOverhead, t.longest)
 	t.free = t.completion.take(t.free)
-	if len(t.free) < len(frames) && t.ring.unsent() > 0 {
+	if len(t.free) < len(packets)*t.buffersFor(longest) && t.ring.unsent() > 0 {
 		t.wake()
 	}
 	noRoom, tooLong, size := 0, 0, 0
-	for _, frame := range frames {
-		n := len(t.free)
-		switch {
-		case len(frame) > longest:
+	for i := range packets {
+		p := &packets[i]
+		length := p.Len()
+		switch need := t.buffersFor(length); {
+		case length > longest:
 			tooLong++
-		case n == 0:
+		case need > len(t.free):
 			noRoom++
 		default:
-			address := t.free[n-1]
-			t.free = t.free[:n-1]
-			copy(t.umem[address-t.base:][:t.size], frame)
-			t.ring.put(address, len(frame))
-			size += len(frame)
+			if need == 1 && len(p.Rest) == 0 {
+				t.put(p.Data)
+			} else {
+				t.scatter(p, length)
+			}
+			size += length
 			queued++
 		}
 	}
@@ -107,6 +113,41 @@ func (s *Socket) Transmit(frames [][]byte) (queued int, left bool, err error) {
 		t.tooLong.Add(uint64(tooLong))
 	}
 	return queued, t.wake(), nil
+}
+
+// put queues a packet of one buffer.
+func (t *transmitter) put(data []byte) {
+	address := t.takeBuffer()
+	copy(t.umem[address-t.base:][:t.size], data)
+	t.ring.put(address, len(data), false)
+}
+
+// scatter queues a packet, of that length, that comes from several buffers or needs several.
+func (t *transmitter) scatter(p *Packet, length int) {
+	from, rest := p.Data, p.Rest
+	for length > 0 {
+		address, n := t.takeBuffer(), min(length, int(t.size))
+		for to := t.umem[address-t.base:][:n]; len(to) > 0; {
+			if len(from) == 0 {
+				from, rest = rest[0], rest[1:]
+			}
+			k := copy(to, from)
+			to, from = to[k:], from[k:]
+		}
+		length -= n
+		t.ring.put(address, n, length > 0)
+	}
+}
+
+// buffersFor returns how many buffers a packet takes.
+func (t *transmitter) buffersFor(length int) int { return max(1, (length+int(t.size)-1)/int(t.size)) }
+
+// takeBuffer returns the address of a buffer. There must be one.
+func (t *transmitter) takeBuffer() uint64 {
+	last := len(t.free) - 1
+	address := t.free[last]
+	t.free = t.free[:last]
+	return address
 }
 
 // Flush asks the kernel again to send what is queued, and reports whether anything is left that it did not take. While the interface is
@@ -141,7 +182,7 @@ func (t *transmitter) close() (errs []error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.open {
-		t.unsent.Store(uint64(t.ring.unsent()))
+		t.unsent.Store(uint64(t.ring.unsentPackets()))
 	}
 	t.open = false
 	for _, memory := range [][]byte{t.ring.memory, t.completion.memory} {
@@ -153,12 +194,12 @@ func (t *transmitter) close() (errs []error) {
 	return errs
 }
 
-// TransmitStats counts frames of the transmit side of a socket since it was opened. Each frame that was handed to Transmit before
+// TransmitStats counts packets of the transmit side of a socket since it was opened. Each packet that was handed to Transmit before
 // Close is in Sent, NoRoom, TooLong or Down.
 type TransmitStats struct {
 	Sent    uint64 `json:"sent"`        // queued for the kernel
 	Bytes   uint64 `json:"sent_bytes"`  // in them
-	NoRoom  uint64 `json:"tx_no_room"`  // no buffer was free: the interface is slower than what comes
+	NoRoom  uint64 `json:"tx_no_room"`  // too few buffers were free: the interface is slower than what comes
 	TooLong uint64 `json:"tx_too_long"` // longer than the MTU of the interface allows
 	Down    uint64 `json:"tx_down"`     // the interface was down
 	Wakeups uint64 `json:"tx_wakeups"`  // system calls

@@ -26,7 +26,7 @@ func pair(t testing.TB, queues int) (middle, left, right *nettest.Host) {
 // that has queued.
 func forward(t testing.TB, from, to *Socket, want int) (queued int) {
 	t.Helper()
-	views := make([][]byte, 64)
+	views := make([]Packet, 64)
 	late := time.Now().Add(patience)
 	for n := 0; n < want; {
 		if err := from.Wait(patience); err != nil {
@@ -121,8 +121,8 @@ func TestTransmitAllocations(t *testing.T) {
 	for i := range frames {
 		frames[i] = numbered(i)
 	}
-	s := to.Queues()[0]
-	if n := testing.AllocsPerRun(20, func() { s.Transmit(frames) }); n > 0 {
+	s, packets := to.Queues()[0], inOne(frames...)
+	if n := testing.AllocsPerRun(20, func() { s.Transmit(packets) }); n > 0 {
 		t.Errorf("%v allocations per batch", n)
 	}
 	if st := sum(t, to).Transmit; st.Sent != 21*64 || st.Wakeups > 21*2 {
@@ -138,7 +138,7 @@ func TestTransmitRefuses(t *testing.T) {
 	s := to.Queues()[0]
 
 	long := make([]byte, 1500+linkOverhead+1)
-	if n, _, _ := s.Transmit([][]byte{long, numbered(1)}); n != 1 {
+	if n, _, _ := s.Transmit(inOne(long, numbered(1))); n != 1 {
 		t.Errorf("%d frames were queued", n)
 	}
 	if got := kernelReceives(right); number(got) != 1 {
@@ -146,12 +146,12 @@ func TestTransmitRefuses(t *testing.T) {
 	}
 	middle.SetDown("right")
 	waitForLink(t, to, "down", func(l Link) bool { return !l.Up })
-	if n, left, err := s.Transmit([][]byte{numbered(2)}); n != 0 || left || err != nil {
+	if n, left, err := s.Transmit(inOne(numbered(2))); n != 0 || left || err != nil {
 		t.Errorf("%d frames were queued", n)
 	}
 	middle.SetUp("right")
 	waitForLink(t, to, "up", func(l Link) bool { return l.Up })
-	if n, _, _ := s.Transmit([][]byte{numbered(3)}); n != 1 {
+	if n, _, _ := s.Transmit(inOne(numbered(3))); n != 1 {
 		t.Errorf("%d frames were queued", n)
 	}
 	await(t, "sent", func() bool {
@@ -167,7 +167,7 @@ func TestTransmitRefuses(t *testing.T) {
 	if err := to.Close(); err != nil {
 		t.Error(err)
 	}
-	if n, left, err := s.Transmit([][]byte{numbered(4)}); n != 0 || left || s.Flush() || !errors.Is(err, ErrClosed) {
+	if n, left, err := s.Transmit(inOne(numbered(4))); n != 0 || left || s.Flush() || !errors.Is(err, ErrClosed) {
 		t.Errorf("%d frames were queued after Close, %v", n, err)
 	}
 	if st := sum(t, to).Transmit; st.Sent != 2 || st.Unsent != 0 {
@@ -183,7 +183,7 @@ func TestTransmitNoRoom(t *testing.T) {
 	for i := range frames {
 		frames[i] = numbered(i)
 	}
-	if n, _, _ := to.Queues()[0].Transmit(frames); n != 64 {
+	if n, _, _ := to.Queues()[0].Transmit(inOne(frames...)); n != 64 {
 		t.Errorf("%d frames were queued", n)
 	}
 	if st := sum(t, to).Transmit; st.Sent != 64 || st.NoRoom != 36 {
@@ -199,7 +199,7 @@ func TestTransmitLeavesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		i.Queues()[0].Transmit([][]byte{numbered(1)})
+		i.Queues()[0].Transmit(inOne(numbered(1)))
 		if err := i.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +228,7 @@ func TestFlushDown(t *testing.T) {
 	waitForLink(t, i, "down", func(l Link) bool { return !l.Up })
 	// As if its going down were not known yet.
 	s.transmit.watch.up.Store(true)
-	n, waits, err := s.Transmit([][]byte{typed(0x1234, 1)})
+	n, waits, err := s.Transmit(inOne(typed(0x1234, 1)))
 	if n != 1 || !waits || err != nil {
 		t.Fatalf("%d frames were queued, left %v, %v", n, waits, err)
 	}
@@ -239,7 +239,7 @@ func TestFlushDown(t *testing.T) {
 	}
 	middle.SetUp("left")
 	waitForLink(t, i, "up", func(l Link) bool { return l.Up })
-	if n, _, err := s.Transmit([][]byte{typed(0x1234, 2)}); n != 1 || err != nil {
+	if n, _, err := s.Transmit(inOne(typed(0x1234, 2))); n != 1 || err != nil {
 		t.Errorf("%d frames were queued, %v", n, err)
 	}
 	for want := 1; want <= 2; {

@@ -42,7 +42,7 @@ func BenchmarkPacketPathBridge(b *testing.B) {
 			b.Cleanup(func() { _ = device.Close() })
 			sockets[i] = device.Queues()[0]
 		}
-		views := make([][]byte, 64)
+		views := make([]xsk.Packet, 64)
 		sent := 0
 		nettest.Drive(b, sender, flood, func() (int, error) {
 			n := sockets[0].Receive(views)

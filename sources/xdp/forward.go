@@ -31,8 +31,8 @@ type forwarding struct {
 	// unsent are the sockets, of the peer and of the queue itself, that hold frames which the kernel did not take yet; nil: none.
 	unsent [2]*xsk.Socket
 
-	out     [packet.BatchSize][]byte // frames to send on
-	replies [packet.BatchSize][]byte // answers to rejected ones, in buffer
+	out     [packet.BatchSize]xsk.Packet // frames to send on
+	replies [packet.BatchSize]xsk.Packet // answers to rejected ones, in buffer
 	buffer  []byte
 	headers packet.Headers
 	credit  answerLimit
@@ -102,7 +102,7 @@ func (f *forwarding) flush(timeout time.Duration) time.Duration {
 }
 
 // transmit sends frames by a socket, and returns how many were not taken. The counters of a socket that is closed do not have them.
-func (f *forwarding) transmit(place int, s *xsk.Socket, frames [][]byte) (lost int) {
+func (f *forwarding) transmit(place int, s *xsk.Socket, frames []xsk.Packet) (lost int) {
 	queued, left, err := s.Transmit(frames)
 	if left {
 		f.unsent[place] = s
@@ -130,8 +130,8 @@ func (b bridged) Forward(verdicts []source.Verdict) (notSent int) {
 			f.out[out] = b.views[i]
 			out++
 		case source.Reject:
-			if reply := f.answer(b.views[i]); reply != nil {
-				f.replies[replies] = reply
+			if reply := f.answer(&b.views[i]); reply != nil {
+				f.replies[replies] = xsk.Packet{Data: reply}
 				replies++
 			}
 		}
@@ -154,10 +154,10 @@ func (b bridged) Forward(verdicts []source.Verdict) (notSent int) {
 }
 
 // answer returns the answer to a rejected frame; nil if there is to be none.
-func (f *forwarding) answer(frame []byte) []byte {
-	packet.Decode(frame, len(frame), &f.headers)
+func (f *forwarding) answer(frame *xsk.Packet) []byte {
+	packet.Decode(frame.Data, frame.Len(), &f.headers)
 	start := len(f.buffer)
-	buffer := answer.Append(f.buffer, frame, &f.headers)
+	buffer := answer.Append(f.buffer, frame.Data, &f.headers)
 	if len(buffer) == start {
 		return nil
 	}

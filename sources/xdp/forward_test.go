@@ -6,7 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,16 +31,41 @@ type pair struct {
 
 func newPair(t testing.TB, queues int) *pair {
 	t.Helper()
+	p := cables(t, queues)
+	p.start(t)
+	return p
+}
+
+// newPairOf returns a pair whose cables have an MTU.
+func newPairOf(t testing.TB, mtu int) *pair {
+	t.Helper()
+	p := cables(t, 1)
+	for _, h := range []*nettest.Host{p.left, p.right} {
+		h.SetMTU("wire", mtu)
+	}
+	for _, name := range []string{"left", "right"} {
+		p.middle.SetMTU(name, mtu)
+	}
+	p.start(t)
+	return p
+}
+
+func cables(t testing.TB, queues int) *pair {
+	t.Helper()
 	nettest.Require(t)
 	p := &pair{left: nettest.NewHost(t), right: nettest.NewHost(t), middle: nettest.NewHost(t)}
 	p.warn, p.wait = conditions(t)
 	nettest.Cable(p.left, "wire", p.middle, "left", queues)
 	nettest.Cable(p.right, "wire", p.middle, "right", queues)
+	return p
+}
+
+func (p *pair) start(t testing.TB) {
+	t.Helper()
 	p.fromLeft, p.fromRight = p.open(t, "left", 1), p.open(t, "right", 2)
 	if err := errors.Join(plugged{p.fromLeft}.Pair(plugged{p.fromRight}), plugged{p.fromRight}.Pair(plugged{p.fromLeft})); err != nil {
 		t.Fatal(err)
 	}
-	return p
 }
 
 func (p *pair) open(t testing.TB, name string, id uint32) *Source {
@@ -152,6 +179,82 @@ func TestForward(t *testing.T) {
 	}
 }
 
+// Frames of any length cross a bridge of jumbo frames, in several buffers or in one, and are counted once; what hooks see of one is
+// its first buffer and its whole length.
+func TestForwardJumbo(t *testing.T) {
+	p := newPairOf(t, 9000)
+	left, right := p.left.Wire("wire"), p.right.Wire("wire")
+	var wire atomic.Uint64
+	stop := p.work(t, func(f *packet.Frame) source.Verdict {
+		var h packet.Headers
+		if cause := packet.Decode(f.Data, f.Wire, &h); f.Data[12] == 8 && f.Data[13] == 0 && (cause != packet.OK || int(h.IPLen)+14 != f.Wire) {
+			t.Errorf("%v in a frame of %d bytes, %d in its first buffer: %+v", cause, f.Wire, len(f.Data), h)
+		}
+		wire.Add(uint64(f.Wire))
+		return source.Forward
+	})
+	frames, size := 0, 0
+	for length := 14; length <= 9014; {
+		for _, direction := range []struct{ from, to *nettest.Wire }{{left, right}, {right, left}} {
+			frame := patterned(length)
+			direction.from.Send(frame)
+			if got := next(direction.to); !bytes.Equal(got, frame) {
+				t.Fatalf("%d bytes came as %d", len(frame), len(got))
+			}
+			frames, size = frames+1, size+length
+		}
+		// Near what one buffer more is needed for, to receive into or to send from, every one.
+		switch near := min(nearest(length, 4096-256), nearest(length, 4096)); {
+		case length < 80 || length > 9000 || near <= 2:
+			length++
+		default:
+			length += min(near-2, 151)
+		}
+	}
+	if lost := stop(); lost != 0 {
+		t.Errorf("%d frames were not sent", lost)
+	}
+	if got := sent(t, p.fromLeft).Sent + sent(t, p.fromRight).Sent; got != uint64(frames) || wire.Load() != uint64(size) {
+		t.Errorf("%d frames of %d bytes; sent %d, and judged %d bytes", frames, size, got, wire.Load())
+	}
+}
+
+// nearest returns how far it is from n to the nearest multiple of m.
+func nearest(n, m int) int { return min(n%m, m-n%m) }
+
+// patterned returns a frame of a length: UDP if it has room for it.
+func patterned(length int) []byte {
+	frame := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x88, 0xb5}, make([]byte, max(length-14, 0))...)
+	if length >= 42 {
+		frame = nettest.UDP{}.Frame(make([]byte, length-42))
+	}
+	for i := 42; i < length; i++ {
+		frame[i] = byte(i * i >> 5)
+	}
+	return frame
+}
+
+// What is longer than the other interface takes does not cross, in part or whole, and is counted.
+func TestForwardJumboTooLong(t *testing.T) {
+	p := newPairOf(t, 9000)
+	p.middle.SetMTU("right", 1500)
+	p.wait(p.fromRight, "of a smaller MTU", func(st State) bool { return st.MTU == 1500 })
+	left, right := p.left.Wire("wire"), p.right.Wire("wire")
+	stop := p.work(t, func(*packet.Frame) source.Verdict { return source.Forward })
+	left.Send(patterned(9014))
+	left.Send(patterned(1523))
+	left.Send(patterned(1522))
+	if got := next(right); !bytes.Equal(got, patterned(1522)) {
+		t.Errorf("a frame of %d bytes", len(got))
+	}
+	if lost := stop(); lost != 2 {
+		t.Errorf("%d frames were not sent", lost)
+	}
+	if s := sent(t, p.fromRight); s.Sent != 1 || s.TooLong != 2 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // sent adds up what the sockets of a source have sent.
 func sent(t testing.TB, s *Source) (sum xsk.TransmitStats) {
 	t.Helper()
@@ -235,11 +338,11 @@ func TestAnswerLimit(t *testing.T) {
 	f := forwarding{buffer: make([]byte, 0, packet.BatchSize*answerRoom)}
 	for range answerBurst {
 		f.buffer = f.buffer[:0]
-		if f.answer(tcp(2)) == nil {
+		if f.answer(&xsk.Packet{Data: tcp(2)}) == nil {
 			t.Fatal("no answer")
 		}
 	}
-	if f.answer(tcp(2)) != nil || f.stats().AnswersLimited != 1 {
+	if f.answer(&xsk.Packet{Data: tcp(2)}) != nil || f.stats().AnswersLimited != 1 {
 		t.Errorf("%+v", f.stats())
 	}
 }
@@ -309,8 +412,6 @@ func TestLoop(t *testing.T) {
 // An interface whose packets do not fit is refused with what to do, in a tap and in a bridge.
 func TestLongPacketsRefused(t *testing.T) {
 	sender, tap := cable(t, 1)
-	sender.SetMTU("wire", 9000)
-	tap.SetMTU("tap", 9000)
 	try := func(device xsk.Config) (err error) {
 		device.Interface = "tap"
 		tap.Do(func() {
@@ -321,20 +422,38 @@ func TestLongPacketsRefused(t *testing.T) {
 		})
 		return err
 	}
-	for _, bridge := range []bool{false, true} {
-		err := try(xsk.Config{Bridge: bridge})
-		if !errors.Is(err, ErrMTU) || err.Error() != "interface tap has an MTU of 9000, and buffers of 4096 bytes hold packets of an MTU up to 3818: "+
-			ErrMTU.Error()+". Use: ip link set tap mtu 3818" {
-			t.Errorf("got %v", err)
+	for _, c := range []struct {
+		device xsk.Config
+		mtu    int
+		multi  bool // the kernel spreads packets over several buffers
+		want   string
+	}{
+		{device: xsk.Config{}, mtu: 9000, want: "interface tap has an MTU of 9000, and buffers of 4096 bytes hold packets of an MTU up to 3818: " +
+			ErrMTU.Error() + ". Use: ip link set tap mtu 3818, or Linux 6.6 or newer, which spreads longer packets over several buffers"},
+		{device: xsk.Config{FrameSize: 2048}, mtu: 3000, want: "mtu 1770, or frame_size = 4096, or Linux 6.6"},
+		{device: xsk.Config{FrameSize: 2048, Bridge: true}, mtu: 65535, multi: true, want: "an MTU up to 34794"},
+		{device: xsk.Config{}, mtu: 3818},
+		{device: xsk.Config{FrameSize: 2048}, mtu: 65536, multi: true},
+		{device: xsk.Config{Bridge: true}, mtu: 65536, multi: true},
+	} {
+		c.device.Interface = "tap"
+		err := checkMTU(&c.device, c.mtu, c.multi)
+		if c.want == "" && err == nil {
+			continue
+		}
+		if c.want == "" || !errors.Is(err, ErrMTU) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: got %v", c, err)
 		}
 	}
-	sender.SetMTU("wire", 3000)
-	tap.SetMTU("tap", 3000)
-	if err := try(xsk.Config{FrameSize: 2048}); !errors.Is(err, ErrMTU) || !bytes.Contains([]byte(err.Error()), []byte("mtu 1770, or frame_size = 4096")) {
+	sender.SetMTU("wire", 40000)
+	tap.SetMTU("tap", 40000)
+	if err := try(xsk.Config{FrameSize: 2048, Bridge: true}); !errors.Is(err, ErrMTU) {
 		t.Errorf("got %v", err)
 	}
-	if err := try(xsk.Config{}); err != nil {
-		t.Error(err)
+	for _, bridge := range []bool{false, true} {
+		if err := try(xsk.Config{Bridge: bridge}); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -75,25 +75,25 @@ func checkUse(config *Config) (index int, err error) {
 	if link.Attrs().EncapType == "loopback" && !config.Device.Bridge {
 		return index, nil // its MTU of 65536 says little about what is on it
 	}
-	return index, checkMTU(&config.Device, link.Attrs().MTU)
+	return index, checkMTU(&config.Device, link.Attrs().MTU, xsk.MultiBuffer())
 }
 
-// checkMTU returns an error if packets of that MTU do not fit the packet buffers.
-func checkMTU(device *xsk.Config, mtu int) error {
-	size := device.FrameSize
-	if size == 0 {
-		size = xsk.FrameSizeFor(mtu)
-	}
-	most := xsk.MaxMTU(size)
+// checkMTU returns an error if packets of that MTU do not fit the packet buffers. multi is [xsk.MultiBuffer].
+func checkMTU(device *xsk.Config, mtu int, multi bool) error {
+	most := device.LargestMTU(multi)
 	if mtu <= most {
 		return nil
 	}
-	larger := ""
+	size, _ := device.BuffersFor(mtu, multi)
+	instead := ""
 	if best := xsk.FrameSizeFor(mtu); best > size {
-		larger = fmt.Sprintf(", or frame_size = %d", best)
+		instead = fmt.Sprintf(", or frame_size = %d", best)
+	}
+	if !multi {
+		instead += ", or Linux 6.6 or newer, which spreads longer packets over several buffers"
 	}
 	return fmt.Errorf("interface %s has an MTU of %d, and buffers of %d bytes hold packets of an MTU up to %d: %w. Use: ip link set %s mtu %d%s",
-		device.Interface, mtu, size, most, ErrMTU, device.Interface, most, larger)
+		device.Interface, mtu, size, most, ErrMTU, device.Interface, most, instead)
 }
 
 // checkLoop returns [ErrLoop] if two interfaces are the ends of one virtual cable. It looks in the network namespace of the calling

@@ -21,7 +21,7 @@ type Queue struct {
 	clock    *monotonic.Clock
 	attached atomic.Pointer[attachment] // stored by the source's goroutine
 
-	views [packet.BatchSize][]byte
+	views [packet.BatchSize]xsk.Packet
 	held  *attachment // what the frames of the last Receive came from
 
 	forwarding *forwarding // nil: a tap
@@ -107,9 +107,10 @@ func (q *Queue) collect(a *attachment, b *packet.Batch) {
 			a.next = 0
 		}
 		n := s.Receive(q.views[b.N:])
-		for i, view := range q.views[b.N : b.N+n] {
-			f := &b.Frames[b.N+i]
-			f.Data, f.Wire, f.Interface = view, len(view), id
+		for i := range n {
+			// What hooks and sessions look at is in the first buffer.
+			f, view := &b.Frames[b.N+i], &q.views[b.N+i]
+			f.Data, f.Wire, f.Interface = view.Data, view.Len(), id
 		}
 		b.N += n
 	}

@@ -144,7 +144,7 @@ func (s *Source) supervise(device *xsk.Interface) (reason error) {
 		if s.follow(link) {
 			s.config.Warn("interface is "+string(condition(link)), "interface", link.Name)
 		}
-		if link.MTU != mtu && link.MTU > xsk.MaxMTU(device.FrameSize()) {
+		if link.MTU != mtu && link.MTU > xsk.MaxMTU(device.FrameSize()) && !device.Several() {
 			s.config.Warn("longest packets of the interface are dropped: its MTU was raised", "interface", link.Name,
 				"mtu", link.MTU, "longest_packet", device.MaxPacket())
 		}
@@ -165,9 +165,11 @@ func (s *Source) unusable(device *xsk.Interface, link xsk.Link) error {
 	if have := len(device.Queues()); have != link.Queues {
 		return fmt.Errorf("%s has %d receive queues now, and had %d", link.Name, link.Queues, have)
 	}
-	size := xsk.FrameSizeFor(link.MTU)
-	if s.config.Device.FrameSize == 0 && size > device.FrameSize() && link.MTU <= xsk.MaxMTU(size) {
-		return fmt.Errorf("%s has an MTU of %d now, which needs larger packet buffers", link.Name, link.MTU)
+	multi := xsk.MultiBuffer()
+	size, several := s.config.Device.BuffersFor(link.MTU, multi)
+	better := size > device.FrameSize() || several && !device.Several()
+	if better && link.MTU <= s.config.Device.LargestMTU(multi) {
+		return fmt.Errorf("%s has an MTU of %d now, which needs larger packet buffers, or several for a packet", link.Name, link.MTU)
 	}
 	return nil
 }
@@ -231,6 +233,7 @@ func (s *Source) use(device *xsk.Interface) {
 		Index:     link.Index,
 		MTU:       link.MTU,
 		FrameSize: device.FrameSize(),
+		Several:   device.Several(),
 		Queues:    len(device.Queues()),
 	}
 }

@@ -71,6 +71,7 @@ type workers struct {
 type received struct {
 	queue     int
 	number    int
+	wire      int
 	device    uint32
 	time      int64
 	now, wall int64
@@ -92,7 +93,7 @@ func work(t testing.TB, s *Source) *workers {
 					return
 				}
 				for _, f := range b.Frames[:b.N] {
-					w.frames <- received{i, number(f.Data), f.Interface, f.Time, b.Now, b.Wall}
+					w.frames <- received{i, number(f.Data), f.Wire, f.Interface, f.Time, b.Now, b.Wall}
 				}
 				q.Release()
 			}
@@ -156,9 +157,12 @@ func conditions(t testing.TB) (warn func(string, ...any), wait func(s *Source, w
 	return warn, func(s *Source, what string, good func(State) bool) {
 		t.Helper()
 		limit := time.After(patience)
+		tick := time.NewTicker(time.Millisecond) // not everything is told
+		defer tick.Stop()
 		for !good(s.State()) {
 			select {
 			case <-told:
+			case <-tick.C:
 			case <-limit:
 				t.Fatalf("not %s: %+v", what, s.State())
 			}
@@ -314,6 +318,17 @@ func TestLargerMTU(t *testing.T) {
 	if f := w.next(); f.number != 8 {
 		t.Errorf("frame %+v", f)
 	}
+
+	// What no buffer holds takes several.
+	sender.SetMTU("wire", 3500)
+	tap.SetMTU("tap", 9000)
+	wait(s, "with several buffers", func(st State) bool { return st.Reopened == 2 && st.MTU == 9000 && len(st.Notes) > 0 })
+	sender.SetMTU("wire", 9000)
+	frame := nettest.UDP{}.Frame(append(binary.BigEndian.AppendUint32([]byte("number"), 9), make([]byte, 8900)...))
+	sender.Wire("wire").Send(frame)
+	if f := w.next(); f.number != 9 || f.wire != len(frame) {
+		t.Errorf("frame %+v of %d bytes", f, len(frame))
+	}
 }
 
 // A running source goes on with the buffers that it has when its MTU is raised above what any could take, and when the interface is
@@ -321,16 +336,17 @@ func TestLargerMTU(t *testing.T) {
 func TestMTUBecomesTooLarge(t *testing.T) {
 	sender, tap := cable(t, 1)
 	warn, wait := conditions(t)
-	s := open(t, tap, Config{Warn: warn, Device: xsk.Config{Attach: xsk.Generic}})
+	const mtu = 40000 // a packet sent is spread over 17 buffers at most
+	s := open(t, tap, Config{Warn: warn, Device: xsk.Config{Attach: xsk.Generic, Bridge: true, FrameSize: 2048}})
 	w := work(t, s)
 	large := func() {
-		sender.SetMTU("wire", 9000)
-		tap.SetMTU("tap", 9000)
+		sender.SetMTU("wire", mtu)
+		tap.SetMTU("tap", mtu)
 	}
 	large()
-	wait(s, "told of the MTU", func(st State) bool { return st.MTU == 9000 })
+	wait(s, "told of the MTU", func(st State) bool { return st.MTU == mtu })
 	st := s.State()
-	if st.Condition != Up || st.Reopened != 0 || st.FrameSize != 2048 || !slices.ContainsFunc(st.Notes, func(n string) bool { return strings.Contains(n, "MTU of tap is 9000") }) {
+	if st.Condition != Up || st.Reopened != 0 || st.FrameSize != 2048 || !slices.ContainsFunc(st.Notes, func(n string) bool { return strings.Contains(n, "MTU of tap is 40000") }) {
 		t.Errorf("%+v", st)
 	}
 	sender.Wire("wire").Send(nettest.UDP{}.Frame(binary.BigEndian.AppendUint32([]byte("number"), 8)))
@@ -341,7 +357,7 @@ func TestMTUBecomesTooLarge(t *testing.T) {
 	tap.Delete("tap")
 	nettest.Cable(sender, "wire", tap, "tap", 1)
 	large()
-	wait(s, "open again", func(st State) bool { return st.Reopened > 0 && st.Condition == Up && st.MTU == 9000 })
+	wait(s, "open again", func(st State) bool { return st.Reopened > 0 && st.Condition == Up && st.MTU == mtu })
 	sender.Wire("wire").Send(nettest.UDP{}.Frame(binary.BigEndian.AppendUint32([]byte("number"), 9)))
 	if f := w.next(); f.number != 9 {
 		t.Errorf("frame %+v", f)

@@ -34,7 +34,8 @@ type State struct {
 	Index     int      `json:"index"` // the kernel's
 	MTU       int      `json:"mtu"`
 	FrameSize int      `json:"frame_size"`
-	Queues    int      `json:"queues"` // receive queues that are read
+	Several   bool     `json:"several_buffers"` // a packet that is longer than a buffer takes several
+	Queues    int      `json:"queues"`          // receive queues that are read
 	Notes     []string `json:"notes,omitempty"`
 }
 

@@ -87,7 +87,7 @@ Start with 'pipelined read CAPTURE' to see the events of a capture, or with 'pip
 	}
 	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRun(), newRead(), newReceive(), newStatus(), newCheck(), newDoctor(), newExplain(), newTest(), newVerify(), newPlugins(), newPlugin(),
+	root.AddCommand(newRun(), newRead(), newReceive(), newStatus(), newReload(), newCheck(), newDoctor(), newExplain(), newTest(), newVerify(), newPlugins(), newPlugin(),
 		newSample(), newVersion())
 	return root
 }

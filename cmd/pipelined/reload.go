@@ -1,18 +1,81 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"strings"
+	"sync"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/rtflow/pipelined/core/control"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/internal/terminal"
 )
+
+func newReload() *cobra.Command {
+	var d daemonFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "reload",
+		Short: "Have a running pipeline read its configuration again, and say what came of it",
+		Long: `reload has a running pipelined reopen its files and read its configuration again, as SIGHUP does, waits for the outcome, and
+prints it. A configuration with a mistake, or with a change that needs a restart, is refused: the former one goes on, and the exit
+status is 1.`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return askReload(cmd, d, asJSON) },
+	}
+	d.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the outcome as JSON")
+	return cmd
+}
+
+// askReload has the daemon read its configuration again.
+func askReload(cmd *cobra.Command, d daemonFlags, asJSON bool) error {
+	client, _, err := d.find(cmd.Context(), cmd)
+	if err != nil {
+		return err
+	}
+	o, err := client.Reload(cmd.Context())
+	if err != nil {
+		return err
+	}
+	out := forPeople(cmd)
+	if asJSON {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(o)
+	} else {
+		err = writeOutcome(out, o)
+	}
+	if !o.Taken {
+		err = errors.Join(err, fmt.Errorf("refused, configuration %d goes on: %s", o.Number, terminal.Text(o.Error)))
+	}
+	return err
+}
+
+// writeOutcome says what came of a reload that was not refused, and what is wrong with the configuration.
+func writeOutcome(w io.Writer, o control.Outcome) (err error) {
+	for _, problem := range o.Problems {
+		fmt.Fprintln(w, problem)
+	}
+	switch {
+	case !o.Taken:
+	case !o.Changed:
+		_, err = fmt.Fprintf(w, "nothing has changed: configuration %d goes on\n", o.Number)
+	default:
+		_, err = fmt.Fprintf(w, "configuration %d runs now\n", o.Number)
+	}
+	return err
+}
 
 // reloader reads the configuration again for the pipeline that runs.
 type reloader struct {
@@ -20,11 +83,17 @@ type reloader struct {
 	problems io.Writer // of the configuration
 	log      *slog.Logger
 	wanted   chan struct{} // a token for each request, and for those that come before it is served
+	ended    chan struct{} // closed when none is served any more
+
+	mu   sync.Mutex
+	asks []chan control.Outcome // those who wait for the outcome of the next
 }
 
 func newReloader(path string, problems io.Writer, log *slog.Logger) *reloader {
-	return &reloader{path: path, problems: problems, log: log, wanted: make(chan struct{}, 1)}
+	return &reloader{path: path, problems: problems, log: log, wanted: make(chan struct{}, 1), ended: make(chan struct{})}
 }
+
+var errStopping = errors.New("the pipeline is stopping: its configuration is not read any more")
 
 // request has the configuration read again, from the beginning if it is being read.
 func (r *reloader) request() {
@@ -34,42 +103,78 @@ func (r *reloader) request() {
 	}
 }
 
+// ask is request, and waits for what comes of it.
+func (r *reloader) ask(ctx context.Context) (control.Outcome, error) {
+	select {
+	case <-r.ended:
+		return control.Outcome{}, errStopping
+	default:
+	}
+	outcome := make(chan control.Outcome, 1)
+	r.mu.Lock()
+	r.asks = append(r.asks, outcome)
+	r.mu.Unlock()
+	r.request()
+	select {
+	case o := <-outcome:
+		return o, nil
+	case <-r.ended:
+		return control.Outcome{}, errStopping
+	case <-ctx.Done():
+		return control.Outcome{}, ctx.Err()
+	}
+}
+
 // run serves requests until ctx ends.
 func (r *reloader) run(ctx context.Context, pl *pipeline.Pipeline) {
+	defer close(r.ended)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.wanted:
-			if ctx.Err() == nil {
-				r.reload(ctx, pl)
+			r.mu.Lock()
+			asks := r.asks
+			r.asks = nil
+			r.mu.Unlock()
+			if ctx.Err() != nil {
+				return
+			}
+			outcome := r.reload(ctx, pl)
+			for _, ask := range asks {
+				ask <- outcome
 			}
 		}
 	}
 }
 
 // reload reads the configuration and hands it to the pipeline. Whatever is wrong with it, the pipeline goes on with the one that it has.
-func (r *reloader) reload(ctx context.Context, pl *pipeline.Pipeline) {
+func (r *reloader) reload(ctx context.Context, pl *pipeline.Pipeline) (o control.Outcome) {
 	notifyReloading(r.log)
 	defer func() {
 		if ctx.Err() == nil { // else it is stopping, which the service manager has been told
 			notify(r.log, daemon.SdNotifyReady)
 		}
 	}()
-	before := pl.Configuration().Number
-	changed, err := r.try(ctx, pl)
-	if err != nil {
-		r.log.Error("the configuration is not taken over; the former one goes on", "config", r.path, "err", err, "number", before)
-		return
+	var problems bytes.Buffer
+	changed, err := r.try(ctx, pl, io.MultiWriter(r.problems, &problems))
+	o = control.Outcome{Taken: err == nil, Changed: changed, Number: pl.Configuration().Number}
+	for line := range strings.Lines(problems.String()) {
+		o.Problems = append(o.Problems, strings.TrimSuffix(line, "\n"))
 	}
-	if !changed {
-		r.log.Info("nothing has changed in the configuration: the one that runs goes on", "config", r.path, "number", before)
-		return
+	switch {
+	case err != nil:
+		o.Error = err.Error()
+		r.log.Error("the configuration is not taken over; the former one goes on", "config", r.path, "err", err, "number", o.Number)
+	case !changed:
+		r.log.Info("nothing has changed in the configuration: the one that runs goes on", "config", r.path, "number", o.Number)
+	default:
+		r.log.Info("the configuration is taken over", "config", r.path, "number", o.Number)
 	}
-	r.log.Info("the configuration is taken over", "config", r.path, "number", pl.Configuration().Number)
+	return o
 }
 
-func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline) (changed bool, err error) {
+func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.Writer) (changed bool, err error) {
 	err = func() error {
 		if info, err := os.Stat(r.path); err != nil {
 			return err
@@ -82,7 +187,7 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline) (changed bool
 		pl.Refuse(err)
 		return false, err
 	}
-	p, err := plan(ctx, r.problems, planOptions{path: r.path, daemon: true}, pipeline.Options{Log: r.log, LookupInterface: lookupInterface})
+	p, err := plan(ctx, problems, planOptions{path: r.path, daemon: true}, pipeline.Options{Log: r.log, LookupInterface: lookupInterface})
 	if err != nil {
 		if errors.Is(err, errReported) {
 			err = errors.New("it has mistakes, see above; pipelined check shows them")

@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -17,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/vishvananda/netlink"
 
-	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -109,12 +106,18 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 		return errors.Join(err, pl.Run(ctx))
 	}
 	defer stopHTTP()
+	reloads := newReloader(path, cmd.ErrOrStderr(), log)
+	stopControl, err := serveControl(&p.file.Service, path, pl, reloads, log)
+	if err != nil {
+		cancel()
+		return errors.Join(err, pl.Run(ctx))
+	}
+	defer stopControl()
 
 	done := make(chan error, 1)
 	go func() { done <- pl.Run(ctx) }()
 	notify(log, daemon.SdNotifyReady)
 	log.Info("running", "config", path, "version", version)
-	reloads := newReloader(path, cmd.ErrOrStderr(), log)
 	var reloading sync.WaitGroup
 	reloading.Go(func() { reloads.run(ctx, pl) })
 	err = supervise(pl, signals, done, cancel, reloads, log)
@@ -189,38 +192,6 @@ func notify(log *slog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		log.Warn("systemd cannot be notified", "err", err)
 	}
-}
-
-// serve serves metrics, health and status over HTTP until stop is called.
-func serve(service *config.Service, names []string, pl *pipeline.Pipeline, log *slog.Logger) (stop func(), err error) {
-	if service.Metrics == "" {
-		return func() {}, nil
-	}
-	token, err := service.Token()
-	if err != nil {
-		return nil, err
-	}
-	l, err := net.Listen("tcp", service.Metrics)
-	if err != nil {
-		return nil, fmt.Errorf("service.metrics: %w", err)
-	}
-	srv := metrics.NewServer(metrics.NewCollector(pl.Snapshot), func() any { return pl.Status() }, pl.Health, metrics.ServerOptions{
-		Hosts: append(service.HostNames(), names...), Token: token, Log: log, Losses: pl.Losses,
-	})
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := srv.Serve(l); err != nil {
-			log.Error("metrics are not served any longer", "err", err)
-		}
-	}()
-	log.Info("serving metrics, health and status", "address", l.Addr().String())
-	return func() {
-		if err := srv.Close(); err != nil {
-			log.Warn("metrics server", "err", err)
-		}
-		<-ended
-	}, nil
 }
 
 func kindNames() (names []string) {

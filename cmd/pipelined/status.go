@@ -7,23 +7,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/control"
 	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/internal/terminal"
 )
 
 type statusOptions struct {
-	config, address, tokenFile string
-	json                       bool
+	daemonFlags
+
+	address, tokenFile string
+	json               bool
 }
 
 func newStatus() *cobra.Command {
@@ -31,14 +32,15 @@ func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show how a running pipeline is doing",
-		Long: `status asks a running pipelined for its status, at the address that service.metrics of the configuration names, and prints
-sources, sinks and the ledger. The exit status is 1 if it cannot be reached or is not healthy.`,
+		Long: `status asks a running pipelined for its status, at its control socket, and prints sources, sinks and the ledger. Where it has
+none, or this user may not connect, it is asked at the address that service.metrics of the configuration names. The exit status is 1 if
+it cannot be reached or is not healthy.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return status(cmd, o) },
 	}
-	configFlag(cmd, &o.config)
+	o.add(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.address, "address", "a", "", "`HOST:PORT` to ask, instead of what the configuration says")
+	f.StringVarP(&o.address, "address", "a", "", "`HOST:PORT` to ask over HTTP, instead of the control socket")
 	f.StringVar(&o.tokenFile, "token-file", "", "`FILE` with the token to bring, instead of what the configuration says")
 	f.BoolVar(&o.json, "json", false, "print the status as the JSON it comes as")
 	return cmd
@@ -48,32 +50,30 @@ sources, sinks and the ledger. The exit status is 1 if it cannot be reached or i
 const maxStatus = 64 << 20
 
 func status(cmd *cobra.Command, o statusOptions) error {
-	address, token, err := statusAddress(cmd, o)
+	ctx, cancel := context.WithTimeout(cmd.Context(), 10*time.Second)
+	defer cancel()
+	at, ask, err := o.asks(ctx, cmd)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), 10*time.Second)
-	defer cancel()
-	code, body, err := get(ctx, "http://"+address+"/status", token)
-	var unreachable net.Error
-	switch {
-	case errors.As(err, &unreachable):
-		return fmt.Errorf("no pipelined can be reached at %s: is it running, and is this its service.metrics? (%w)", address, unreachable)
-	case err != nil:
-		return fmt.Errorf("%s: %w", address, err)
-	}
-	if code == http.StatusUnauthorized {
-		return fmt.Errorf("what answers at %s wants another token: see service.metrics_token of its configuration, or give --token-file", address)
+	code, body, err := ask("/status")
+	if err != nil {
+		return err
 	}
 	var st pipeline.Status
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
-	if code != http.StatusOK || dec.Decode(&st) != nil || st.Epoch == 0 {
-		return fmt.Errorf("what answers at %s is no pipelined (HTTP status %d)", address, code)
+	switch {
+	case code == http.StatusUnauthorized:
+		return fmt.Errorf("what answers at %s wants another token: see service.metrics_token of its configuration, or give --token-file", at)
+	case code == http.StatusForbidden:
+		return fmt.Errorf("%s: %s", at, terminal.Text(control.Refusal(code, body)))
+	case code != http.StatusOK || dec.Decode(&st) != nil || st.Epoch == 0:
+		return fmt.Errorf("what answers at %s is no pipelined (HTTP status %d)", at, code)
 	}
-	code, health, err := get(ctx, "http://"+address+"/healthz?strict", token)
+	code, health, err := ask("/healthz?strict")
 	if err != nil {
-		return fmt.Errorf("%s: %w", address, err)
+		return err
 	}
 	var unhealthy error
 	if code != http.StatusOK {
@@ -82,43 +82,68 @@ func status(cmd *cobra.Command, o statusOptions) error {
 	if o.json {
 		_, err = forPeople(cmd).Write(body)
 	} else {
-		err = st.WriteText(forPeople(cmd), address, unhealthy)
+		err = st.WriteText(forPeople(cmd), at, unhealthy)
 	}
 	return errors.Join(err, unhealthy)
 }
 
-// statusAddress returns the address of the daemon and the bearer token, "" for none.
-func statusAddress(cmd *cobra.Command, o statusOptions) (address, token string, err error) {
-	if o.tokenFile != "" {
-		given := config.Service{TokenFile: o.tokenFile}
-		if token, err = given.Token(); err != nil {
-			return "", "", fmt.Errorf("--token-file: %w", err)
-		}
-	}
+// asking fetches a page of a daemon.
+type asking func(target string) (code int, body []byte, err error)
+
+// asks returns where the daemon is asked, and how: at its control socket, else over HTTP.
+func (o *statusOptions) asks(ctx context.Context, cmd *cobra.Command) (at string, ask asking, err error) {
 	if o.address != "" {
 		if _, _, err := net.SplitHostPort(o.address); err != nil {
-			return "", "", &usageError{fmt.Errorf("--address: must be host:port such as 127.0.0.1:9464, not %q", o.address)}
+			return "", nil, &usageError{fmt.Errorf("--address: must be host:port such as 127.0.0.1:9464, not %q", o.address)}
 		}
-		return o.address, token, nil
+		var token string
+		if o.tokenFile != "" {
+			given := config.Service{TokenFile: o.tokenFile}
+			if token, err = given.Token(); err != nil {
+				return "", nil, fmt.Errorf("--token-file: %w", err)
+			}
+		}
+		return o.address, overHTTP(ctx, o.address, token, nil), nil
 	}
-	// A missing file is an error only if the user has named it. Otherwise file holds the defaults.
-	_, err = os.Stat(o.config)
-	file, problems := config.Load(o.config)
-	if problems.Err() != nil && (!errors.Is(err, fs.ErrNotExist) || cmd.Flags().Changed("config")) {
-		for _, problem := range problems.All() {
-			fmt.Fprintln(cmd.ErrOrStderr(), problem)
+	client, file, err := o.find(ctx, cmd)
+	if err == nil {
+		if _, err = client.Daemon(ctx); err == nil || file == nil {
+			return client.Path(), func(target string) (int, []byte, error) { return client.Get(ctx, target) }, nil
 		}
-		return "", "", errors.New("the address is not known: mend the configuration, or give --address")
+	}
+	if file == nil {
+		return "", nil, err
 	}
 	if file.Service.Metrics == "" {
-		return "", "", fmt.Errorf("%s: service.metrics is empty: this pipelined tells no status", o.config)
+		return "", nil, fmt.Errorf("no pipelined can be asked: %w; and service.metrics of %s is empty", err, o.config)
 	}
-	if o.tokenFile == "" {
-		if token, err = file.Service.Token(); err != nil {
-			return "", "", fmt.Errorf("%s: service.metrics_token_file: %w", o.config, err)
+	service := file.Service
+	if o.tokenFile != "" {
+		service.TokenFile = o.tokenFile
+	}
+	token, tokenErr := service.Token()
+	if tokenErr != nil {
+		return "", nil, fmt.Errorf("service.metrics_token_file: %w", tokenErr)
+	}
+	return service.Metrics, overHTTP(ctx, service.Metrics, token, err), nil
+}
+
+// overHTTP asks at an address. noSocket is why the control socket was not asked, nil if it was not wanted.
+func overHTTP(ctx context.Context, address, token string, noSocket error) asking {
+	return func(target string) (int, []byte, error) {
+		code, body, err := get(ctx, "http://"+address+target, token)
+		if unreachable, ok := errors.AsType[net.Error](err); ok {
+			err = fmt.Errorf("no pipelined can be reached at %s: is it running, and is this its service.metrics? (%w)", address, unreachable)
+			if noSocket != nil {
+				err = fmt.Errorf("%w; nor at a control socket: %w", err, noSocket)
+			}
+			return 0, nil, err
 		}
+		if err != nil {
+			return 0, nil, fmt.Errorf("%s: %w", address, err)
+		}
+		return code, body, nil
 	}
-	return file.Service.Metrics, token, nil
 }
 
 // get fetches a page. An error of the network is a [net.Error].

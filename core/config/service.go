@@ -2,13 +2,17 @@ package config
 
 import (
 	"net"
+	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/internal/table"
+	"github.com/rtflow/pipelined/internal/unixsocket"
+	"github.com/rtflow/pipelined/internal/values"
 )
 
 // Node is [node].
@@ -23,6 +27,11 @@ type Service struct {
 	Hosts     []string `toml:"metrics_hosts"`
 	AuthToken string   `toml:"metrics_token"`      // what requests bring as "Authorization: Bearer"; default "": nothing
 	TokenFile string   `toml:"metrics_token_file"` // a file that holds it instead
+
+	// Control is the path of the control socket, "" for none; default nil: the caller finds a place, or there is none.
+	Control      *string      `toml:"control"`
+	ControlGroup string       `toml:"control_group"` // name or number of the group of that socket; default "": the daemon's
+	ControlMode  *values.Mode `toml:"control_mode"`  // permissions of that socket; default nil: the caller's choice
 
 	Drain time.Duration `toml:"drain"` // how long to deliver what is in flight at stop, at most MaxDrain; default 5 s
 
@@ -67,6 +76,7 @@ func readService(s *Section) Service {
 	} else {
 		checkAccess(s, &c)
 	}
+	checkControl(s, &c)
 	table.DurationInRange(s, "drain", c.Drain, 0, MaxDrain)
 	if c.PluginDir != "" && !filepath.IsAbs(c.PluginDir) {
 		s.Errorf("plugin_dir", "must be an absolute path, or \"\" for none, not %s", spelling.Quote(c.PluginDir))
@@ -79,6 +89,50 @@ func readService(s *Section) Service {
 	}
 	return c
 }
+
+// checkControl records what is wrong with the control socket.
+func checkControl(s *Section, c *Service) {
+	if c.Control != nil {
+		switch path := *c.Control; {
+		case path == "":
+			for _, key := range []string{"control_group", "control_mode"} {
+				if s.Has(key) {
+					s.Warnf(key, "means nothing here: service.control is empty, so there is no control socket")
+				}
+			}
+		case !filepath.IsAbs(path):
+			s.Errorf("control", "must be an absolute path, or \"\" for none, not %s", spelling.Quote(path))
+		case len(path) > unixsocket.MaxPath:
+			s.Errorf("control", "must be at most %d bytes long: it is the path of a socket", unixsocket.MaxPath)
+		case slices.Contains(sharedDirs(), filepath.Dir(filepath.Clean(path))):
+			s.Errorf("control", "must not be in %s: it is everybody's", filepath.Dir(filepath.Clean(path)))
+		}
+	}
+	if c.ControlMode != nil && *c.ControlMode&0o007 != 0 {
+		s.Warnf("control_mode", "every user of this host may read what passes, and have the configuration read again")
+	}
+	if _, err := c.ControlGroupID(); err != nil {
+		s.Warnf("control_group", "this host does not know it: %v", err)
+	}
+}
+
+// ControlGroupID returns the number of the group of the control socket, -1 for that of the process.
+func (c *Service) ControlGroupID() (int, error) {
+	if c.ControlGroup == "" {
+		return -1, nil
+	}
+	if id, err := strconv.ParseUint(c.ControlGroup, 10, 31); err == nil {
+		return int(id), nil
+	}
+	g, err := user.LookupGroup(c.ControlGroup)
+	if err != nil {
+		return -1, err
+	}
+	return strconv.Atoi(g.Gid)
+}
+
+// sharedDirs are directories that every user may write to, and that are swept of old files.
+func sharedDirs() []string { return []string{"/tmp", "/var/tmp", "/dev/shm"} }
 
 // checkAddress says what is wrong with an address to listen on, "" if nothing is.
 func checkAddress(address string) string {
@@ -110,7 +164,7 @@ func checkRuntimeDir(dir string) string {
 	case len(clean) > maxRuntimeDir:
 		return "must be at most " + strconv.Itoa(maxRuntimeDir) + " bytes long: the path of a socket in it has to fit"
 	}
-	for _, shared := range []string{"/tmp", "/var/tmp", "/dev/shm"} {
+	for _, shared := range sharedDirs() {
 		if clean == shared || strings.HasPrefix(clean, shared+"/") {
 			return "must not be in " + shared + ": it is everybody's, and swept of old files"
 		}

@@ -39,8 +39,9 @@ func Handler(c *Collector, status func() any, health func() error, others ...pro
 	return mux
 }
 
-// strict answers /healthz?strict by health and losses, and leaves all other requests to next.
-func strict(next http.Handler, health, losses func() error) http.Handler {
+// Strict returns a handler that answers /healthz?strict by health and losses, and leaves all other requests to next. losses may be
+// nil: then next answers all of them.
+func Strict(next http.Handler, health, losses func() error) http.Handler {
 	if losses == nil {
 		return next
 	}

@@ -198,7 +198,7 @@ func TestStrictHealth(t *testing.T) {
 	lossy := errors.New("the ring of sink a overflows")
 	var losses error
 	well := func() error { return nil }
-	h := strict(Handler(NewCollector(snapshot), func() any { return 1 }, well), well, func() error { return losses })
+	h := Strict(Handler(NewCollector(snapshot), func() any { return 1 }, well), well, func() error { return losses })
 	for _, c := range []struct {
 		path   string
 		losses error

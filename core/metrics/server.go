@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/rtflow/pipelined/internal/httpconns"
 )
 
 // MaxConnections is how many HTTP connections are open at a time.
@@ -38,7 +40,7 @@ type ServerOptions struct {
 // Server serves HTTP to a bounded number of connections.
 type Server struct {
 	http  http.Server
-	conns conns
+	conns *httpconns.Conns
 }
 
 // NewServer returns a server of [Handler] with its own metrics among the others. The caller calls Serve, once.
@@ -46,12 +48,12 @@ func NewServer(c *Collector, status func() any, health func() error, o ServerOpt
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{conns: conns{limit: MaxConnections}}
+	s := &Server{conns: httpconns.New(MaxConnections)}
 	s.http = http.Server{
-		Handler:           guard(strict(Handler(c, status, health, &s.conns), health, o.Losses), o),
+		Handler:           guard(Strict(Handler(c, status, health, conns{s.conns}), health, o.Losses), o),
 		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
-		ConnState:      s.conns.changed,
+		ConnState:      s.conns.Changed,
 		ErrorLog:       slog.NewLogLogger(o.Log.With("listener", "metrics").Handler(), slog.LevelWarn),
 	}
 	return s

@@ -26,10 +26,10 @@ type layer struct {
 // own, and helpers. Packages that are not listed serve tests alone.
 var layers = []layer{
 	{"basic helpers", []string{
-		"internal/flowhash", "internal/hugepage", "internal/keypath", "internal/memory", "internal/monotonic", "internal/namespace", "internal/nfnetlink", "internal/pace", "internal/rfc5424",
+		"internal/flowhash", "internal/httpconns", "internal/hugepage", "internal/keypath", "internal/memory", "internal/monotonic", "internal/namespace", "internal/nfnetlink", "internal/pace", "internal/rfc5424",
 		"internal/safefile", "internal/spelling", "internal/tally", "internal/terminal", "internal/unpack",
 	}},
-	{"helpers", []string{"internal/machine", "internal/table", "internal/values"}},
+	{"helpers", []string{"internal/machine", "internal/table", "internal/unixsocket", "internal/values"}},
 	{"data", []string{"sdk/event", "core/packet", "internal/logverify", "internal/ruleset", "xsk"}},
 	{"parts", []string{
 		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application", "core/answer",
@@ -41,7 +41,7 @@ var layers = []layer{
 	}},
 	{"configuration, metrics and translation", []string{"core/config", "core/metrics", "core/translate", "internal/translation"}},
 	{"loops and plugins", []string{
-		"core/worker", "core/feed", "core/deliver", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog",
+		"core/worker", "core/feed", "core/deliver", "core/control", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog",
 		"sources/afpacket", "sources/capture", "sources/conntrack", "sources/nflog", "sources/xdp",
 		"sinks/file", "sinks/syslog", "sinks/unixsock", "sinks/nats", "sinks/kafka",
 	}},

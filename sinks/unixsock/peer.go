@@ -1,16 +1,14 @@
 package unixsock
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os/user"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/rtflow/pipelined/internal/unixsocket"
 )
 
 // Peers are whom a connection may lead to: processes of these users, or of these primary groups, by name or number. The zero
@@ -23,7 +21,7 @@ func (p *Peers) check(conn net.Conn) error {
 	if len(p.Users)+len(p.Groups) == 0 {
 		return nil
 	}
-	cred, err := credentials(conn)
+	cred, err := unixsocket.Credentials(conn)
 	if err != nil {
 		return fmt.Errorf("unixsock: who is at the other end cannot be told: %w", err)
 	}
@@ -72,26 +70,9 @@ func groupID(name string) (string, error) {
 	return g.Gid, nil
 }
 
-// credentials returns who is at the other end of a Unix socket (SO_PEERCRED of unix(7)).
-func credentials(conn net.Conn) (*unix.Ucred, error) {
-	sc, ok := conn.(syscall.Conn)
-	if !ok {
-		return nil, errors.New("it is not a socket")
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var cred *unix.Ucred
-	ctrlErr := raw.Control(func(fd uintptr) {
-		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	return cred, errors.Join(ctrlErr, err)
-}
-
 // peerOf names the process at the other end, "" if that cannot be told.
 func peerOf(conn net.Conn) string {
-	cred, err := credentials(conn)
+	cred, err := unixsocket.Credentials(conn)
 	if err != nil {
 		return ""
 	}

@@ -1,4 +1,4 @@
-package eventstream
+package unixsocket
 
 import (
 	"context"
@@ -14,14 +14,22 @@ import (
 	"github.com/rtflow/pipelined/internal/safefile"
 )
 
-// MaxSocketPath is the longest path of a Unix socket in bytes: sun_path of unix(7) with its NUL.
-const MaxSocketPath = 107
+// MaxPath is the longest path of a Unix socket in bytes: sun_path of unix(7) with its NUL.
+const MaxPath = 107
 
-// listenUnix makes a Unix stream socket, see [ListenUnix]. It also returns its file, nil for an abstract one, which stays when the
+// Options say who may connect to a socket that has a file.
+type Options struct {
+	Mode  fs.FileMode // permissions of the file
+	Group int         // of the file; -1 is that of the process
+	// Shared accepts a directory that others may write to: they can put a socket of theirs in the place of this one.
+	Shared bool
+}
+
+// make makes a Unix stream socket, see [Listen]. It also returns its file, nil for an abstract one, which stays when the
 // listener is closed.
-func listenUnix(path string, mode fs.FileMode) (*net.UnixListener, fs.FileInfo, error) {
-	if path == "" || len(path) > MaxSocketPath {
-		return nil, nil, fmt.Errorf("eventstream: the path of a socket has 1 to %d bytes, not %d: %q", MaxSocketPath, len(path), path)
+func (o *Options) make(path string) (*net.UnixListener, fs.FileInfo, error) {
+	if path == "" || len(path) > MaxPath {
+		return nil, nil, fmt.Errorf("the path of a socket has 1 to %d bytes, not %d: %q", MaxPath, len(path), path)
 	}
 	if strings.HasPrefix(path, "@") {
 		l, err := net.Listen("unix", path)
@@ -30,7 +38,7 @@ func listenUnix(path string, mode fs.FileMode) (*net.UnixListener, fs.FileInfo, 
 		}
 		return l.(*net.UnixListener), nil, nil
 	}
-	p, err := openPlace(path)
+	p, err := openPlace(path, o.Shared)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -38,10 +46,15 @@ func listenUnix(path string, mode fs.FileMode) (*net.UnixListener, fs.FileInfo, 
 	if err := p.removeStale(); err != nil {
 		return nil, nil, err
 	}
-	// Linux makes the file with the permissions of the descriptor, less the umask: nobody gets in before Chmod.
+	// Linux makes the file with the permissions of the descriptor, less the umask: nobody gets in before Chmod. A group gets in when
+	// it is the right one.
+	first := o.Mode.Perm()
+	if o.Group >= 0 {
+		first &^= 0o077
+	}
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var chmodErr error
-		err := raw.Control(func(fd uintptr) { chmodErr = syscall.Fchmod(int(fd), uint32(mode.Perm())) })
+		err := raw.Control(func(fd uintptr) { chmodErr = syscall.Fchmod(int(fd), uint32(first)) })
 		return errors.Join(err, chmodErr)
 	}}
 	// The path itself: it is what the kernel shows as the address.
@@ -50,8 +63,13 @@ func listenUnix(path string, mode fs.FileMode) (*net.UnixListener, fs.FileInfo, 
 		return nil, nil, err
 	}
 	l := made.(*net.UnixListener)
-	l.SetUnlinkOnClose(false)                                  // the file may be another's by then
-	if err := p.ChmodSocket(p.name, mode.Perm()); err != nil { // whatever the umask
+	l.SetUnlinkOnClose(false) // the file may be another's by then
+	if o.Group >= 0 {
+		if err := p.Chown(p.name, -1, o.Group); err != nil {
+			return nil, nil, errors.Join(err, l.Close(), p.Remove(p.name))
+		}
+	}
+	if err := p.ChmodSocket(p.name, o.Mode.Perm()); err != nil { // whatever the umask
 		return nil, nil, errors.Join(err, l.Close())
 	}
 	file, err := p.stat()
@@ -69,12 +87,12 @@ type place struct {
 	path, name string
 }
 
-func openPlace(path string) (place, error) {
+func openPlace(path string, shared bool) (place, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return place{}, err
 	}
-	dir, err := safefile.OpenDir(filepath.Dir(abs), safefile.Options{Shared: true})
+	dir, err := safefile.OpenDir(filepath.Dir(abs), safefile.Options{Shared: shared})
 	return place{dir, path, filepath.Base(abs)}, err
 }
 
@@ -90,10 +108,10 @@ func (p place) removeStale() error {
 	case err != nil:
 		return err
 	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("eventstream: %s is there and is not a socket", p.path)
+		return fmt.Errorf("%s is there and is not a socket", p.path)
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() != 0 && int(st.Uid) != os.Geteuid() {
-		return fmt.Errorf("eventstream: %s is there and belongs to another user: uid %d", p.path, st.Uid)
+		return fmt.Errorf("%s is there and belongs to another user: uid %d", p.path, st.Uid)
 	}
 	// A datagram socket cannot connect to a stream socket. The error says whether somebody is there, who does not notice.
 	conn, err := net.Dial("unixgram", p.FDPath(p.name))
@@ -105,5 +123,5 @@ func (p place) removeStale() error {
 	case !errors.Is(err, syscall.EPROTOTYPE):
 		return err
 	}
-	return fmt.Errorf("eventstream: %s: somebody listens there: %w", p.path, syscall.EADDRINUSE)
+	return fmt.Errorf("%s: somebody listens there: %w", p.path, syscall.EADDRINUSE)
 }

@@ -1,4 +1,4 @@
-package eventstream
+package unixsocket
 
 import (
 	"errors"
@@ -12,11 +12,11 @@ import (
 // checkSocket is how often a listener looks whether its socket can still be found.
 const checkSocket = time.Second
 
-// renewingListener listens on a Unix socket, and makes it again if somebody removes the file: nobody could connect any more, and
+// listener listens on a Unix socket, and makes it again if somebody removes the file: nobody could connect any more, and
 // nothing would say so. Accept is for one goroutine.
-type renewingListener struct {
+type listener struct {
 	path string
-	mode fs.FileMode
+	o    Options
 
 	mu     sync.Mutex
 	l      *net.UnixListener
@@ -24,14 +24,14 @@ type renewingListener struct {
 	closed bool
 }
 
-var _ net.Listener = (*renewingListener)(nil)
+var _ net.Listener = (*listener)(nil)
 
-// ListenUnix makes a Unix stream socket with those permissions and listens on it. A socket that a dead process has left
-// at path is removed; one that somebody listens on, and a file of another kind, are an error. The socket is made again
-// when somebody removes it, and closing the listener removes it if it is still this one. A path that begins with "@" is an
-// abstract name: it has no file and no permissions. The connections are of type [*net.UnixConn].
-func ListenUnix(path string, mode fs.FileMode) (net.Listener, error) {
-	w := &renewingListener{path: path, mode: mode}
+// Listen makes a Unix stream socket and listens on it. A socket that a dead process has left at path is removed; one that somebody
+// listens on, and a file of another kind, are an error, as is a symbolic link. The socket is made again when somebody removes it, and
+// closing the listener removes it if it is still this one. A path that begins with "@" is an abstract name: it has no file and no
+// permissions. The connections are of type [*net.UnixConn].
+func Listen(path string, o Options) (net.Listener, error) {
+	w := &listener{path: path, o: o}
 	if err := w.open(); err != nil {
 		return nil, err
 	}
@@ -39,8 +39,8 @@ func ListenUnix(path string, mode fs.FileMode) (net.Listener, error) {
 }
 
 // open makes the socket.
-func (w *renewingListener) open() error {
-	l, file, err := listenUnix(w.path, w.mode)
+func (w *listener) open() error {
+	l, file, err := w.o.make(w.path)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (w *renewingListener) open() error {
 }
 
 // Accept waits for a connection.
-func (w *renewingListener) Accept() (net.Conn, error) {
+func (w *listener) Accept() (net.Conn, error) {
 	for {
 		w.mu.Lock()
 		l := w.l
@@ -67,7 +67,7 @@ func (w *renewingListener) Accept() (net.Conn, error) {
 }
 
 // check makes the socket again if it is gone.
-func (w *renewingListener) check() error {
+func (w *listener) check() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -81,7 +81,7 @@ func (w *renewingListener) check() error {
 }
 
 // there reports whether the file at path is the socket.
-func (w *renewingListener) there() bool {
+func (w *listener) there() bool {
 	if w.file == nil {
 		return true
 	}
@@ -90,7 +90,7 @@ func (w *renewingListener) there() bool {
 }
 
 // Close ends Accept and removes the file, if it is still the socket.
-func (w *renewingListener) Close() error {
+func (w *listener) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
@@ -101,11 +101,11 @@ func (w *renewingListener) Close() error {
 }
 
 // remove removes the file, if it is still the socket.
-func (w *renewingListener) remove() error {
+func (w *listener) remove() error {
 	if w.file == nil {
 		return nil
 	}
-	p, err := openPlace(w.path)
+	p, err := openPlace(w.path, w.o.Shared)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the directory is gone
 	}
@@ -120,4 +120,4 @@ func (w *renewingListener) remove() error {
 }
 
 // Addr returns the address of the socket.
-func (w *renewingListener) Addr() net.Addr { return &net.UnixAddr{Name: w.path, Net: "unix"} }
+func (w *listener) Addr() net.Addr { return &net.UnixAddr{Name: w.path, Net: "unix"} }

@@ -1,0 +1,137 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// maxAnswer limits the bytes that are read of an answer.
+const maxAnswer = 64 << 20
+
+// Client asks the daemon at a socket. Safe for concurrent use.
+type Client struct {
+	path string
+	http http.Client
+}
+
+// NewClient returns a client of the daemon at a path. Nothing is asked yet.
+func NewClient(path string) *Client {
+	return &Client{path: path, http: http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			conn, err := d.DialContext(ctx, "unix", path)
+			return conn, dialError(path, err)
+		},
+	}}}
+}
+
+// DialError says that no daemon can be asked at a path.
+type DialError struct {
+	Path string
+	Why  string
+	Err  error
+}
+
+func (e *DialError) Error() string { return e.Path + ": " + e.Why }
+
+// Unwrap returns the error of the system.
+func (e *DialError) Unwrap() error { return e.Err }
+
+func dialError(path string, err error) error {
+	why := ""
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		why = "there is no such socket: is pipelined running, and is this its service.control?"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		why = "nobody listens there: pipelined has ended and left it behind"
+	case errors.Is(err, fs.ErrPermission):
+		why = fmt.Sprintf("user %d may not connect: become root, or a member of the group of the socket (service.control_group)", os.Geteuid())
+	default:
+		why = err.Error()
+	}
+	return &DialError{path, why, err}
+}
+
+// Path returns where the daemon is asked.
+func (c *Client) Path() string { return c.path }
+
+// Do sends a request without a body. The caller closes the answer's body. What nobody can be asked for is a [*DialError].
+func (c *Client) Do(ctx context.Context, method, target string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://pipelined"+target, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if dial, ok := errors.AsType[*DialError](err); ok {
+			return nil, dial
+		}
+		return nil, fmt.Errorf("%s: %w", c.path, err)
+	}
+	return resp, nil
+}
+
+// Get returns the code and the body of an answer.
+func (c *Client) Get(ctx context.Context, target string) (code int, body []byte, err error) {
+	return c.body(c.Do(ctx, http.MethodGet, target))
+}
+
+func (c *Client) body(resp *http.Response, err error) (int, []byte, error) {
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return 0, nil, fmt.Errorf("%s: %w", c.path, err)
+	}
+	return resp.StatusCode, body, nil
+}
+
+// Daemon asks which daemon has the socket.
+func (c *Client) Daemon(ctx context.Context) (id Identity, err error) {
+	code, body, err := c.Get(ctx, "/daemon")
+	return id, c.decode(code, body, err, &id)
+}
+
+// Reload has the configuration read again, and returns what came of it.
+func (c *Client) Reload(ctx context.Context) (o Outcome, err error) {
+	code, body, err := c.body(c.Do(ctx, http.MethodPost, "/reload"))
+	return o, c.decode(code, body, err, &o)
+}
+
+func (c *Client) decode(code int, body []byte, err error, into any) error {
+	if err != nil {
+		return err
+	}
+	if code != http.StatusOK {
+		return fmt.Errorf("%s: %s", c.path, Refusal(code, body))
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if err := dec.Decode(into); err != nil {
+		return fmt.Errorf("%s: what answers there is no pipelined: %w", c.path, err)
+	}
+	return nil
+}
+
+// Refusal words an answer other than 200.
+func Refusal(code int, body []byte) string {
+	text := strings.TrimSpace(string(body))
+	if text == "" {
+		text = http.StatusText(code)
+	}
+	return text
+}

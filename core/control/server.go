@@ -1,0 +1,123 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/rtflow/pipelined/internal/httpconns"
+)
+
+// MaxConnections is how many connections are open at a time. The oldest that asks nothing is closed for one more.
+const MaxConnections = 64
+
+// Limits of a request and of a connection that waits for one.
+const (
+	readTimeout    = 5 * time.Second
+	writeTimeout   = 10 * time.Second
+	idleTimeout    = time.Minute
+	reloadTimeout  = 2 * time.Minute
+	maxHeaderBytes = 16 << 10
+)
+
+// Daemon is what a daemon lets an operator ask. Its functions are called concurrently.
+type Daemon struct {
+	Version string
+	Config  string       // path of the configuration
+	Pages   http.Handler // answers what this package does not: status, health, metrics
+	// Reload has the configuration read again, and returns what came of it, or an error if ctx or the daemon ended before that.
+	Reload func(ctx context.Context) (Outcome, error)
+	Log    *slog.Logger // nil discards
+}
+
+// Identity says which daemon has the socket.
+type Identity struct {
+	PID     int    `json:"pid"`
+	Version string `json:"version"`
+	Config  string `json:"config"` // absolute path of its configuration
+}
+
+// Outcome is what came of a reload.
+type Outcome struct {
+	Taken   bool   `json:"taken"`           // what was read is what runs now
+	Changed bool   `json:"changed"`         // and it differs from what ran before
+	Number  int    `json:"number"`          // of the configuration that runs now
+	Error   string `json:"error,omitempty"` // why what was read was not taken over
+	// Problems are mistakes and warnings of the configuration, each with its place.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// Server answers at a socket.
+type Server struct {
+	http  http.Server
+	conns *httpconns.Conns
+}
+
+// NewServer returns a server for a daemon. The caller calls Serve, once.
+func NewServer(d Daemon) *Server {
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{conns: httpconns.New(MaxConnections)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /daemon", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, Identity{PID: os.Getpid(), Version: d.Version, Config: d.Config})
+	})
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) { reload(w, r, d.Reload) })
+	if d.Pages != nil {
+		mux.Handle("/", d.Pages)
+	}
+	s.http = http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeaderBytes,
+		ConnState:      s.conns.Changed,
+		ErrorLog:       slog.NewLogLogger(d.Log.With("listener", "control").Handler(), slog.LevelWarn),
+	}
+	return s
+}
+
+// Serve accepts connections until Close, and then returns nil. It closes the listener.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Close ends Serve and closes all connections.
+func (s *Server) Close() error { return s.http.Close() }
+
+func reload(w http.ResponseWriter, r *http.Request, do func(context.Context) (Outcome, error)) {
+	ctx, cancel := context.WithTimeout(r.Context(), reloadTimeout)
+	defer cancel()
+	if err := patience(w, reloadTimeout+writeTimeout); err != nil {
+		return // the peer has gone
+	}
+	outcome, err := do(ctx)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	answer(w, http.StatusOK, outcome)
+}
+
+// patience lets an answer take so long. The end of a request's time to arrive would end it as well.
+func patience(w http.ResponseWriter, d time.Duration) error {
+	rc := http.NewResponseController(w)
+	return errors.Join(rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Now().Add(d)))
+}
+
+// answer writes an answer. An error means that the peer has gone.
+func answer(w http.ResponseWriter, code int, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(value)
+}

@@ -41,9 +41,10 @@ var classOf = [event.NumKinds]Class{
 
 // counter counts the credits in use below one ceiling. It has cache lines of its own.
 type counter struct {
-	used atomic.Int64
-	max  int64
-	_    [112]byte
+	used    atomic.Int64 // retired ones among them
+	max     atomic.Int64 // only raised, by one goroutine at a time
+	retired atomic.Int64 // taken to lower the ceiling; changed by the same
+	_       [104]byte
 }
 
 // take takes up to n and returns how many it got. It never goes above max, not even for a moment: an overshoot that is
@@ -51,7 +52,7 @@ type counter struct {
 func (c *counter) take(n int) int {
 	for {
 		used := c.used.Load()
-		got := min(int64(n), c.max-used)
+		got := min(int64(n), c.max.Load()-used)
 		if got <= 0 {
 			return 0
 		}
@@ -65,6 +66,27 @@ func (c *counter) give(n int) {
 	if n != 0 {
 		c.used.Add(-int64(n))
 	}
+}
+
+// inUse returns how many credits are held.
+func (c *counter) inUse() int64 { return c.used.Load() - c.retired.Load() }
+
+// ceiling returns how many there can be.
+func (c *counter) ceiling() int64 { return c.max.Load() - c.retired.Load() }
+
+// limit moves the ceiling towards to, and reports whether it is there: up at once, down as far as there are free credits, which it
+// takes. A lower max alone would not do: whoever has read the higher one may still take what it allows. Calls must not overlap.
+func (c *counter) limit(to int64) (there bool) {
+	switch more := to - c.ceiling(); {
+	case more > 0:
+		back := min(more, c.retired.Load())
+		c.retired.Add(-back)
+		c.give(int(back))
+		c.max.Add(more - back)
+	case more < 0:
+		c.retired.Add(int64(c.take(int(-more))))
+	}
+	return c.ceiling() == to
 }
 
 // credits say how many records may be in flight: in all, of the telemetry classes together, and of one such class. They
@@ -82,13 +104,19 @@ func newCredits(l Limits) (*credits, error) {
 		return nil, fmt.Errorf("replay: need 1 <= per kind (%d) <= telemetry (%d) < slots (%d)", l.PerKind, l.Telemetry, l.Slots)
 	}
 	c := new(credits)
-	c.all.max = int64(l.Slots)
-	c.announcement.max = int64(announcements(l))
-	c.telemetry.max = int64(l.Telemetry)
-	for i := range c.class {
-		c.class[i].max = int64(l.PerKind)
-	}
+	c.all.limit(int64(l.Slots))
+	c.limit(l)
 	return c, nil
+}
+
+// limit moves the ceilings below that of all records towards those limits, and reports whether they are there, see [counter.limit].
+func (c *credits) limit(l Limits) (there bool) {
+	there = c.announcement.limit(int64(announcements(l)))
+	there = c.telemetry.limit(int64(l.Telemetry)) && there
+	for i := range c.class {
+		there = c.class[i].limit(int64(l.PerKind)) && there
+	}
+	return there
 }
 
 // acquire takes up to n credits of the class and returns how many it got.
@@ -152,19 +180,19 @@ func (c *credits) announce(class Class) {
 }
 
 // aboveCeiling reports whether there are more loss records than their ceiling.
-func (c *credits) aboveCeiling() bool { return c.announcement.used.Load() > c.announcement.max }
+func (c *credits) aboveCeiling() bool { return c.announcement.used.Load() > c.announcement.max.Load() }
 
 // full reports whether a class has reached a ceiling of its own, and whether telemetry has reached the one of all its
 // classes.
 func (c *credits) full(class Class) (own, telemetry bool) {
 	t, o := &c.telemetry, &c.class[class-firstTelemetry]
-	return o.used.Load() >= o.max, t.used.Load() >= t.max
+	return o.used.Load() >= o.max.Load(), t.used.Load() >= t.max.Load()
 }
 
 // inFlight returns the credits in use: of all classes, and of the telemetry classes together.
 func (c *credits) inFlight() (all, telemetry int) {
-	return int(c.all.used.Load()), int(c.telemetry.used.Load())
+	return int(c.all.inUse()), int(c.telemetry.inUse())
 }
 
 // of returns the credits of a telemetry class in use.
-func (c *credits) of(class Class) int { return int(c.class[class-firstTelemetry].used.Load()) }
+func (c *credits) of(class Class) int { return int(c.class[class-firstTelemetry].inUse()) }

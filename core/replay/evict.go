@@ -95,8 +95,8 @@ func (r *Ring) evict(from classes, n int, slots bool) bool {
 	var byClass [numClasses]int
 	end := r.floor // behind the last victim
 	moves, made := 0, 0
-	for p := r.floor; made < n && r.published[p&r.mask].Load() == p; p++ {
-		class := classIn(r.states[p&r.mask])
+	for p := r.floor; made < n && r.published(p); p++ {
+		class := classIn(*r.state(p))
 		if p == r.marker || from&(1<<class) == 0 || from != everyClass && r.seqAt(p) <= r.handed {
 			if end == r.floor {
 				moves++
@@ -133,7 +133,7 @@ func (r *Ring) findMarker() {
 		r.marker = 0
 	}
 	for p := r.floor; p < r.marker; p++ {
-		if r.published[p&r.mask].Load() != p {
+		if !r.published(p) {
 			r.marker = 0
 		}
 	}
@@ -142,18 +142,17 @@ func (r *Ring) findMarker() {
 // giveUp counts the record at p as evicted and reports whether that frees its slot and its credit: not, if the slot
 // becomes the loss record, nor if the credit is kept for one.
 func (r *Ring) giveUp(p uint64) (free bool) {
-	i := p & r.mask
-	state := r.states[i]
+	state := *r.state(p)
 	r.released.Evicted[kindOf(state)]++
 	l := r.owed
 	if r.marker != 0 {
-		m := &r.records[r.marker&r.mask]
+		m := r.record(r.marker)
 		l = loss{counts: m.LossCounts(), since: m.LossSince(), until: m.Time()}
 	}
-	l.include(&r.records[i])
+	l.include(r.record(p))
 	switch {
 	case r.marker != 0:
-		r.records[r.marker&r.mask].SetLoss(event.LossEvicted, 0, &l.counts, l.since, l.until)
+		r.record(r.marker).SetLoss(event.LossEvicted, 0, &l.counts, l.since, l.until)
 	case r.seqAt(p) > r.handed:
 		r.mark(p, l)
 		return false
@@ -162,25 +161,24 @@ func (r *Ring) giveUp(p uint64) (free bool) {
 		if !r.owes.Swap(true) {
 			// The slot is freed, and its credit is kept.
 			r.credits.announce(classIn(state))
-			r.states[i] = evicted
+			*r.state(p) = evicted
 			return false
 		}
 	}
-	r.states[i] = evicted
+	*r.state(p) = evicted
 	return true
 }
 
 // mark makes the record at p, which is given up, the loss record for what is evicted.
 func (r *Ring) mark(p uint64, l loss) {
-	i := p & r.mask
-	rec := &r.records[i]
+	rec := r.record(p)
 	generation, seq := rec.Generation, rec.Seq()
-	r.credits.announce(classIn(r.states[i]))
+	r.credits.announce(classIn(*r.state(p)))
 	rec.Reset(event.Loss)
 	rec.Generation = generation
 	rec.SetSeq(seq)
 	rec.SetLoss(event.LossEvicted, 0, &l.counts, l.since, l.until)
-	r.states[i] = uint8(event.Loss)
+	*r.state(p) = uint8(event.Loss)
 	r.marker = p
 	r.released.Announced++
 	if r.owes.Swap(false) {
@@ -196,21 +194,19 @@ func (r *Ring) closeGaps(end uint64) {
 	var m event.Record
 	marker := r.marker
 	if marker != 0 {
-		m = r.records[marker&r.mask]
+		m = *r.record(marker)
 	}
 	to := end
 	place := func(rec *event.Record, state uint8, number bool) {
 		to--
-		i := to & r.mask
-		r.records[i], r.states[i] = *rec, state
+		*r.record(to), *r.state(to) = *rec, state
 		if number {
-			r.records[i].SetSeq(event.Seq(to))
+			r.record(to).SetSeq(event.Seq(to))
 		}
 	}
 	for p := end; p > r.floor; {
 		p--
-		i := p & r.mask
-		if r.states[i] == evicted || p == marker {
+		if *r.state(p) == evicted || p == marker {
 			continue
 		}
 		had := r.seqAt(p) <= r.handed
@@ -221,7 +217,7 @@ func (r *Ring) closeGaps(end uint64) {
 		if to-1 == p {
 			to--
 		} else {
-			place(&r.records[i], r.states[i], !had)
+			place(r.record(p), *r.state(p), !had)
 		}
 	}
 	if m.Seq() != 0 {
@@ -244,14 +240,15 @@ func (r *Ring) AnnounceOwed(generation uint32) {
 		return
 	}
 	p := uint64(r.Claim(1))
-	i := p & r.mask
-	rec := &r.records[i]
+	s := r.at(p)
+	i := p & s.mask
+	rec := &s.records[i]
 	rec.Reset(event.Loss)
 	rec.Generation = generation
 	rec.SetSeq(event.Seq(p))
 	rec.SetLoss(event.LossEvicted, 0, &r.owed.counts, r.owed.since, r.owed.until)
-	r.states[i] = uint8(event.Loss)
-	r.published[i].Store(p)
+	s.states[i] = uint8(event.Loss)
+	s.published[i].Store(p)
 	r.owed = loss{}
 	r.marker = p
 	r.released.Announced++

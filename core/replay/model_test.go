@@ -11,7 +11,9 @@ import (
 
 // model is the ring as a slice: what is held, oldest first.
 type model struct {
-	limits Limits
+	limits Limits // the ceilings, but for those of one kind
+	target Limits // those that they move to
+	ceilings
 	held   []item
 	lent   int // of held, handed out in the present run
 	next   event.Seq
@@ -60,11 +62,11 @@ func (m *model) fits(c Class) bool {
 		if m.owes() {
 			n++
 		}
-		return n < announcements(m.limits)
+		return n < m.announce
 	case !c.Telemetry():
 		return true
 	}
-	return m.of(Class.Telemetry) < m.limits.Telemetry && m.is(c) < m.limits.PerKind
+	return m.of(Class.Telemetry) < m.limits.Telemetry && m.is(c) < m.perKind[c]
 }
 
 func (m *model) push(c Class, k event.Kind, counts event.LossCounts) {
@@ -81,7 +83,7 @@ func (m *model) evict(c Class) bool {
 		victim, slots := func(Class) bool { return true }, true
 		if c.Telemetry() {
 			slots = m.of(Class.Telemetry) < m.limits.Telemetry
-			if victim = Class.Telemetry; m.is(c) >= m.limits.PerKind {
+			if victim = Class.Telemetry; m.is(c) >= m.perKind[c] {
 				victim, slots = func(o Class) bool { return o == c }, false
 			}
 		}
@@ -166,6 +168,7 @@ func (m *model) ack(through event.Seq) bool {
 	if through > m.handed {
 		return false
 	}
+	before := len(m.held)
 	for len(m.held) > 0 && m.held[0].seq <= through {
 		if m.held[0].rejected {
 			m.rel.Rejected[m.held[0].kind]++
@@ -174,6 +177,9 @@ func (m *model) ack(through event.Seq) bool {
 		}
 		m.held = m.held[1:]
 		m.lent = max(m.lent-1, 0)
+	}
+	if len(m.held) < before {
+		m.settle()
 	}
 	return true
 }
@@ -198,37 +204,41 @@ func FuzzModel(f *testing.F) {
 
 func runModel(seed uint64, steps int) error {
 	rng := rand.New(rand.NewPCG(seed, 3))
-	l := Limits{Slots: 1 << (2 + rng.IntN(7))}
-	l.Telemetry = 1 + rng.IntN(l.Slots-1)
-	l.PerKind = 1 + rng.IntN(l.Telemetry)
+	l := randomLimits(rng)
 	r, err := New(l)
 	if err != nil {
 		return err
 	}
-	m := &model{limits: l, next: 1}
+	m := &model{limits: l, target: l, next: 1, ceilings: ceilingsOf(l)}
 	said := map[event.Seq]string{}
 	burst := 1 + l.Slots/16
 	for step := range steps {
 		var err error
-		switch op := rng.IntN(10); {
-		case op < 4: // append, refusing or evicting
+		switch op := rng.IntN(21); {
+		case op < 8: // append, refusing or evicting
 			c, evicting := Class(rng.IntN(int(numClasses))), rng.IntN(2) == 0
 			for range 1 + rng.IntN(burst) {
 				if err = appendBoth(r, m, c, evicting, rng); err != nil {
 					break
 				}
 			}
-		case op < 7: // read
+		case op < 14: // read
 			limit := 1 + rng.IntN(2*burst)
 			err = compareRun(r.Next(limit), m, limit, said)
-		case op < 8: // acknowledge, sometimes what was never handed out, sometimes backwards
+		case op < 16: // acknowledge, sometimes what was never handed out, sometimes backwards
 			through := event.Seq(rng.Uint64N(uint64(m.next) + 2))
 			if ok := r.Ack(through) == nil; ok != m.ack(through) {
 				err = fmt.Errorf("ack of %d: %v", through, ok)
 			}
-		case op < 9:
+		case op < 18:
 			r.Rewind()
 			m.lent = 0
+		case op < 19:
+			l := randomLimits(rng)
+			if err = r.Resize(l); err == nil {
+				m.target = l
+				m.settle()
+			}
 		default: // reject something
 			seq := event.Seq(rng.Uint64N(uint64(m.next) + 1))
 			want := false
@@ -311,8 +321,11 @@ func kindFor(c Class, rng *rand.Rand) event.Kind {
 
 func compareRun(run []event.Record, m *model, limit int, said map[event.Seq]string) error {
 	first := int(m.next) - len(m.held) + m.lent
-	toWrap := m.limits.Slots - first&(m.limits.Slots-1)
-	want := min(len(m.held)-m.lent, limit, toWrap)
+	size, toEnd := m.size, len(m.held)
+	if first < m.from {
+		size, toEnd = m.former, m.from-first
+	}
+	want := min(len(m.held)-m.lent, limit, size-first&(size-1), toEnd)
 	if len(run) != want {
 		return fmt.Errorf("read %d records, want %d", len(run), want)
 	}
@@ -359,6 +372,8 @@ func compareState(r *Ring, m *model) error {
 		return fmt.Errorf("in flight %v, of them %d unanswered, want %v and %d", s.InFlight, s.Unanswered, inFlight, m.is(Unanswered))
 	case s.Released != m.rel:
 		return fmt.Errorf("released %+v, want %+v", s.Released, m.rel)
+	case m.settled() != settled(r):
+		return fmt.Errorf("settled: %v, want %v: %+v", settled(r), m.settled(), m.ceilings)
 	case all != m.inFlight() || tel != m.of(Class.Telemetry):
 		return fmt.Errorf("credits %d and %d in use for %d records", all, tel, len(m.held))
 	}

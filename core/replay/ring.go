@@ -42,13 +42,10 @@ func classIn(state uint8) Class {
 
 // Ring is one sink's ring. Workers append to it, and one goroutine, the reader, takes records out. Methods say who may call them.
 type Ring struct {
-	records   []event.Record
-	published []atomic.Uint64 // the position published in the slot
-	states    []uint8         // kind and state of the slot's record; written before it is published, then under mu
-	mask      uint64
-	credits   *credits
-	closed    atomic.Bool
-	owes      atomic.Bool // owed is not all zero
+	store   atomic.Pointer[store] // replaced under mu
+	credits *credits
+	closed  atomic.Bool
+	owes    atomic.Bool // owed is not all zero
 
 	_    [64]byte
 	next atomic.Uint64 // next position to claim
@@ -69,6 +66,8 @@ type Ring struct {
 	room     chan struct{} // closed when credits come back; nil if nobody waits
 	released Released
 	untold   counts
+	limits   Limits // those that it has, or will have when there is room
+	resizing bool   // it does not have them yet
 }
 
 // Released counts the records that left the ring, by kind, by why they left. Announced counts the loss records that
@@ -81,25 +80,25 @@ type Released struct {
 
 // New returns an empty ring whose first record will have sequence number 1.
 func New(l Limits) (*Ring, error) {
-	if l.Slots < 2 || l.Slots&(l.Slots-1) != 0 {
-		return nil, fmt.Errorf("replay: %d slots, want a power of two", l.Slots)
+	if err := checkSize(l.Slots); err != nil {
+		return nil, err
 	}
 	credits, err := newCredits(l)
 	if err != nil {
 		return nil, err
 	}
 	r := &Ring{
-		records:   make([]event.Record, l.Slots),
-		published: make([]atomic.Uint64, l.Slots),
-		states:    make([]uint8, l.Slots),
-		mask:      uint64(l.Slots - 1),
-		credits:   credits,
-		wake:      make(chan struct{}, 1),
-		drain:     make(chan struct{}),
-		floor:     1,
-		sent:      1,
+		credits: credits,
+		wake:    make(chan struct{}, 1),
+		drain:   make(chan struct{}),
+		floor:   1,
+		sent:    1,
+		limits:  l,
 	}
 	r.next.Store(1)
+	s := newStore(l.Slots)
+	s.from.Store(1)
+	r.store.Store(s)
 	return r, nil
 }
 
@@ -146,15 +145,16 @@ func (r *Ring) Claim(n int) event.Seq { return event.Seq(r.next.Add(uint64(n)) -
 // Put writes a copy of rec, for which the caller holds a credit of the class, at a claimed position and publishes it.
 // Called only by workers.
 func (r *Ring) Put(pos event.Seq, c Class, rec *event.Record) {
-	i := uint64(pos) & r.mask
-	r.records[i] = *rec
-	r.records[i].SetSeq(pos)
+	s := r.at(uint64(pos))
+	i := uint64(pos) & s.mask
+	s.records[i] = *rec
+	s.records[i].SetSeq(pos)
 	state := uint8(rec.Kind())
 	if c == Unanswered {
 		state |= unanswered
 	}
-	r.states[i] = state
-	r.published[i].Store(uint64(pos))
+	s.states[i] = state
+	s.published[i].Store(uint64(pos))
 }
 
 // Wake wakes the sink if it sleeps. Workers call it once per batch, after their last Put.
@@ -200,9 +200,10 @@ func (r *Ring) Next(limit int) []event.Record {
 	defer r.mu.Unlock()
 	r.sent = max(r.sent, r.floor) // what was evicted is skipped
 	lo := r.sent
-	hi := min(lo+uint64(limit), (lo|r.mask)+1)
+	s := r.at(lo)
+	hi := min(lo+uint64(limit), (lo|s.mask)+1, r.behind(s))
 	end := lo
-	for end < hi && r.published[end&r.mask].Load() == end {
+	for end < hi && s.published[end&s.mask].Load() == end {
 		end++
 	}
 	if end == lo {
@@ -210,7 +211,7 @@ func (r *Ring) Next(limit int) []event.Record {
 	}
 	r.sent = end
 	r.handed = max(r.handed, r.seqAt(end-1))
-	return r.records[lo&r.mask : lo&r.mask+(end-lo)]
+	return s.records[lo&s.mask : lo&s.mask+(end-lo)]
 }
 
 // Sleep tells the ring that the reader is about to wait on the returned channel. It returns false if there is something
@@ -219,7 +220,7 @@ func (r *Ring) Sleep() (<-chan struct{}, bool) {
 	r.waiting.Store(true)
 	r.mu.Lock()
 	sent := max(r.sent, r.floor)
-	ready := r.published[sent&r.mask].Load() == sent || r.drained()
+	ready := r.published(sent) || r.drained()
 	r.mu.Unlock()
 	if ready {
 		r.waiting.Store(false)
@@ -256,7 +257,7 @@ func (r *Ring) seqAt(p uint64) uint64 {
 	if p >= r.straight {
 		return p
 	}
-	return uint64(r.records[p&r.mask].Seq())
+	return uint64(r.record(p).Seq())
 }
 
 // after returns the first position held whose sequence number is greater than seq, which was handed out.
@@ -276,7 +277,7 @@ func (r *Ring) release(end uint64, count *[event.NumKinds]uint64) {
 	}
 	var byClass [numClasses]int
 	for p := r.floor; p < end; p++ {
-		state := r.states[p&r.mask]
+		state := *r.state(p)
 		k := kindOf(state)
 		byClass[classIn(state)]++
 		if state&rejected != 0 {
@@ -289,6 +290,7 @@ func (r *Ring) release(end uint64, count *[event.NumKinds]uint64) {
 	for class, n := range byClass {
 		r.credits.release(Class(class), n)
 	}
+	r.resize()
 	r.roomMade()
 }
 
@@ -301,10 +303,10 @@ func (r *Ring) Reject(seq event.Seq) bool {
 		return false
 	}
 	p := r.after(uint64(seq)) - 1
-	if p < r.floor || r.seqAt(p) != uint64(seq) || r.states[p&r.mask]&rejected != 0 {
+	if p < r.floor || r.seqAt(p) != uint64(seq) || *r.state(p)&rejected != 0 {
 		return false
 	}
-	r.states[p&r.mask] |= rejected
+	*r.state(p) |= rejected
 	return true
 }
 

@@ -10,9 +10,8 @@ func (r *Ring) Abandon() {
 	r.closed.Store(true)
 	end := r.next.Load()
 	for p := r.floor; p < end; p++ {
-		i := p & r.mask
-		if k := kindOf(r.states[i]); k == event.Loss {
-			r.untold.add(r.records[i].LossCounts())
+		if k := kindOf(*r.state(p)); k == event.Loss {
+			r.untold.add(r.record(p).LossCounts())
 		} else {
 			r.untold[k]++
 		}
@@ -64,15 +63,15 @@ func (r *Ring) State() State {
 		r.mu.Lock()
 		end := min(p+stateChunk, next)
 		for p = max(p, r.floor); p < end; p++ {
-			i := p & r.mask
-			if r.published[i].Load() != p {
+			if !r.published(p) {
 				continue
 			}
 			if s.OldestTime == 0 {
-				s.OldestTime = r.records[i].Time()
+				s.OldestTime = r.record(p).Time()
 			}
-			s.InFlight[kindOf(r.states[i])]++
-			if r.states[i]&unanswered != 0 {
+			state := *r.state(p)
+			s.InFlight[kindOf(state)]++
+			if state&unanswered != 0 {
 				s.Unanswered++
 			}
 		}

@@ -1,0 +1,133 @@
+package replay
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// store is the memory of a ring of one size. A ring that has been resized has two until it has released the last record of the former.
+type store struct {
+	records   []event.Record
+	published []atomic.Uint64 // the position published in the slot
+	states    []uint8         // kind and state of the slot's record; written before it is published, then under Ring.mu
+	mask      uint64
+	from      atomic.Uint64 // the first position that is in it; 0: it is not known yet
+	former    *store        // of the positions before; nil: none of them is held. Changed under Ring.mu
+}
+
+func newStore(slots int) *store {
+	return &store{
+		records: make([]event.Record, slots), published: make([]atomic.Uint64, slots), states: make([]uint8, slots), mask: uint64(slots - 1),
+	}
+}
+
+// at returns the store of a position that is held, claimed or next. Safe for concurrent use.
+func (r *Ring) at(p uint64) *store {
+	s := r.store.Load()
+	from := s.from.Load()
+	if from == 0 {
+		from = r.begin(s)
+	}
+	if p < from {
+		return s.former
+	}
+	return s
+}
+
+// begin settles from which position on a new store is used, and returns it. Whoever comes first settles it: all who have claimed a
+// position while the former store was the ring's have claimed it before that.
+func (r *Ring) begin(s *store) uint64 {
+	s.from.CompareAndSwap(0, r.next.Load())
+	return s.from.Load()
+}
+
+// behind returns the first position behind those of a store.
+func (r *Ring) behind(s *store) uint64 {
+	if newest := r.store.Load(); newest != s {
+		return newest.from.Load()
+	}
+	return ^uint64(0)
+}
+
+// record returns the record at a position. The lock is held.
+func (r *Ring) record(p uint64) *event.Record {
+	s := r.at(p)
+	return &s.records[p&s.mask]
+}
+
+// state returns the state of the record at a position. The lock is held.
+func (r *Ring) state(p uint64) *uint8 {
+	s := r.at(p)
+	return &s.states[p&s.mask]
+}
+
+// published reports whether the record at a position is there to be read. The lock is held.
+func (r *Ring) published(p uint64) bool {
+	s := r.at(p)
+	return s.published[p&s.mask].Load() == p
+}
+
+// checkSize returns an error if no ring can have so many slots.
+func checkSize(slots int) error {
+	if slots < 2 || slots&(slots-1) != 0 {
+		return fmt.Errorf("replay: %d slots, want a power of two", slots)
+	}
+	return nil
+}
+
+// Resize gives the ring other limits. It keeps every record, and its sequence. Where a limit is raised it counts at once. Where one is
+// lowered, it comes down with what is acknowledged: until then the ring is full, and one that evicts gives up a record for each that
+// comes. It is an error if no ring can have those limits. Safe for concurrent use.
+func (r *Ring) Resize(l Limits) error {
+	if err := checkSize(l.Slots); err != nil {
+		return err
+	}
+	if _, err := newCredits(l); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.limits, r.resizing = l, true
+	r.resize()
+	r.roomMade()
+	return nil
+}
+
+// Limits returns the limits that the ring has or is to have, and whether it has them. Safe for concurrent use.
+func (r *Ring) Limits() (l Limits, settled bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.limits, !r.resizing
+}
+
+// resize goes on with a change of the limits, and forgets a store whose records are all released. The lock is held.
+func (r *Ring) resize() {
+	s := r.store.Load()
+	if s.former != nil && r.floor >= s.from.Load() {
+		s.former = nil
+	}
+	if !r.resizing {
+		return
+	}
+	slots, now := int64(r.limits.Slots), int64(len(s.records))
+	there := r.credits.limit(r.limits)
+	fits := r.credits.all.limit(min(slots, now))
+	if slots != now && fits && s.former == nil {
+		// No more credits are held, or can be taken, than the new store has slots; if it is larger, more are given only now.
+		r.replace(newStore(r.limits.Slots))
+		now = slots
+		r.credits.all.limit(slots)
+	}
+	r.resizing = !there || !fits || slots != now
+}
+
+// replace makes another store that of the positions that are claimed from here on. The lock is held.
+func (r *Ring) replace(s *store) {
+	s.former = r.store.Load()
+	r.store.Store(s)
+	if r.floor >= r.begin(s) {
+		s.former = nil
+	}
+}

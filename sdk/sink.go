@@ -21,7 +21,10 @@ import (
 // A sink that implements [io.Closer] is closed once, after its last Run. It closes what it has kept open between two runs:
 // a listener, a process.
 //
-// A sink may implement [Reopener], [Reporter], [CounterReporter], [Exclusive] and [Waiter]; a stream may implement
+// When the sink's options are changed while the daemon runs, the run is told that its stream is drained, the sink is closed, and another
+// one takes over its ring and its stream where it has acknowledged.
+//
+// A sink may implement [Reopener], [Reporter], [CounterReporter], [Exclusive], [Waiter] and [Successor]; a stream may implement
 // [DrainNotifier] and [SessionLister].
 type Sink interface {
 	Run(ctx context.Context, s Stream) error
@@ -35,7 +38,8 @@ type Stream interface {
 	// returns an empty batch when there was none. A record in the batch is valid until the next call of Next, or until it
 	// is acknowledged.
 	//
-	// The only error is ctx's, and [ErrDrained] when the pipeline is stopping and every record has been handed out.
+	// The only error is ctx's, and [ErrDrained] when every record has been handed out and the pipeline is stopping, or when another
+	// sink is to have the rest.
 	Next(ctx context.Context, wait time.Duration) (Batch, error)
 
 	// Ack says that the destination has every record up to and including through. It is cumulative; going backwards has
@@ -97,7 +101,11 @@ type Exclusive interface{ Exclusive() string }
 // does not count as up. Waiting is called from any goroutine and must not block.
 type Waiter interface{ Waiting() bool }
 
-// DrainNotifier is implemented by streams that tell when the pipeline begins to stop, so that a sink that waits for its
+// Successor is implemented by sinks that take something over from the one that had their stream before, whose options were others.
+// Succeed is called at most once, before the first Run, when former, which may be of another type, has been closed.
+type Successor interface{ Succeed(former Sink) }
+
+// DrainNotifier is implemented by streams that tell when the pipeline begins to stop, or another sink to take over, so that a sink that waits for its
 // destination to appear need not wait any longer. The daemon's streams implement it.
 type DrainNotifier interface {
 	// Draining returns a channel that is closed then. Safe for concurrent use.

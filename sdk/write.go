@@ -11,7 +11,7 @@ type Error string
 
 func (e Error) Error() string { return string(e) }
 
-// ErrDrained is returned by [Stream.Next] when the pipeline is stopping and nothing is left to hand out. The sink flushes,
+// ErrDrained is returned by [Stream.Next] when nothing is left to hand out: the pipeline is stopping, or another sink takes over. The sink flushes,
 // acknowledges what it can and returns.
 const ErrDrained = Error("sdk: stream drained")
 

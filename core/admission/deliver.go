@@ -55,13 +55,15 @@ func (g *grants) total() (n int) {
 func (l *Lane) deliverAll(events []Event, wall int64) (owed int) {
 	l.batch.begin(events)
 	all := true
-	for i, s := range l.gate.sinks {
-		all = l.deliver(s, &l.perSink[i], &l.grants[i], wall) && all
+	for i := range l.view.targets {
+		t := &l.view.targets[i]
+		all = l.deliver(t, &l.perSink[t.index], &l.grants[i], wall) && all
 	}
 	if !all {
 		owed = l.takeBack()
-		for i, s := range l.gate.sinks {
-			l.account(s, &l.perSink[i], &l.grants[i], wall)
+		for i := range l.view.targets {
+			t := &l.view.targets[i]
+			l.account(t, &l.perSink[t.index], &l.grants[i], wall)
 		}
 	}
 	l.batch.end()
@@ -70,7 +72,7 @@ func (l *Lane) deliverAll(events []Event, wall int64) (owed int) {
 
 // deliver brings the batch to one ring, as many of each row as it has credits for, and says in grant how many that were. It
 // reports whether that was all of the batch.
-func (l *Lane) deliver(s *sink, c *sinkCounts, grant *grants, wall int64) (all bool) {
+func (l *Lane) deliver(s *target, c *sinkCounts, grant *grants, wall int64) (all bool) {
 	// The credit for a loss record comes first: when the ring is full of session records, events would take every credit
 	// that comes back, and the loss would never be told.
 	announce := 0
@@ -79,7 +81,7 @@ func (l *Lane) deliver(s *sink, c *sinkCounts, grant *grants, wall int64) (all b
 	}
 	*grant = grants{}
 	total, short := 0, 0
-	for rows := l.batch.rows & wantedRows(s.Only); rows != 0; rows &= rows - 1 {
+	for rows := l.batch.rows & wantedRows(s.only); rows != 0; rows &= rows - 1 {
 		r := rows.first()
 		n := l.batch.count[r]
 		got := l.acquire(s, classOf[r], n)
@@ -92,7 +94,7 @@ func (l *Lane) deliver(s *sink, c *sinkCounts, grant *grants, wall int64) (all b
 		s.returnAll(grant, announce)
 		l.deliverWaiting(s, c, wall)
 		*grant = l.batch.count // all of it is accounted for
-		return l.batch.rows&^wantedRows(s.Only) == 0
+		return l.batch.rows&^wantedRows(s.only) == 0
 	}
 	if total > 0 && announce == 0 && s.missing.Load() != 0 {
 		if announce = l.makeRoomForLoss(s, grant); announce == 0 {
@@ -113,12 +115,12 @@ func (l *Lane) deliver(s *sink, c *sinkCounts, grant *grants, wall int64) (all b
 }
 
 // sessions reports whether records of answered sessions that the sink wants are in the batch.
-func (l *Lane) sessions(s *sink) bool { return l.batch.rows&answeredRows&rowSet(s.Only) != 0 }
+func (l *Lane) sessions(s *target) bool { return l.batch.rows&answeredRows&rowSet(s.only) != 0 }
 
 // makeRoomForLoss gets the credit for a loss record that is owed, in a ring that evicts: by giving up one more record of
 // the class that one of the granted events has, or, where there is none, one of these events. It returns how many it got.
-func (l *Lane) makeRoomForLoss(s *sink, grant *grants) int {
-	if s.Overflow != replay.Evict {
+func (l *Lane) makeRoomForLoss(s *target, grant *grants) int {
+	if s.overflow != replay.Evict {
 		return 0
 	}
 	for r, n := range grant {
@@ -157,7 +159,7 @@ func (s *sink) returnAll(grant *grants, announce int) {
 }
 
 // append puts the first events of each row into a ring, as many as were granted, and wakes the sink.
-func (l *Lane) append(s *sink, c *sinkCounts, grant grants, total int) {
+func (l *Lane) append(s *target, c *sinkCounts, grant grants, total int) {
 	b := &l.batch
 	for rows := b.rows; rows != 0; rows &= rows - 1 {
 		r := rows.first()
@@ -175,8 +177,8 @@ func (l *Lane) append(s *sink, c *sinkCounts, grant grants, total int) {
 }
 
 // acquire takes credits in the way of the sink: a ring that evicts makes room.
-func (l *Lane) acquire(s *sink, c replay.Class, n int) int {
-	if s.Overflow == replay.Evict && !l.gate.wait {
+func (l *Lane) acquire(s *target, c replay.Class, n int) int {
+	if s.overflow == replay.Evict && !l.gate.wait {
 		return s.Ring.AcquireEvicting(c, n)
 	}
 	return s.Ring.Acquire(c, n)
@@ -190,8 +192,8 @@ func (l *Lane) takeBack() int {
 		return 0
 	}
 	most, wanted := 0, false
-	for i, s := range l.gate.sinks {
-		if s.Only.Has(event.SessionOpen) {
+	for i := range l.view.targets {
+		if l.view.targets[i].wants(event.SessionOpen) {
 			wanted = true
 			most = max(most, l.grants[i][unansweredOpen])
 		}
@@ -205,13 +207,13 @@ func (l *Lane) takeBack() int {
 }
 
 // account counts what a sink did not want, and what its ring had no credits for, which is noted for the next loss record.
-func (l *Lane) account(s *sink, c *sinkCounts, grant *grants, wall int64) {
+func (l *Lane) account(s *target, c *sinkCounts, grant *grants, wall int64) {
 	var lost event.LossCounts
 	short := 0
 	for rows := l.batch.rows; rows != 0; rows &= rows - 1 {
 		r := rows.first()
 		k, n := kindOf[r], l.batch.count[r]
-		if !s.Only.Has(k) {
+		if !s.wants(k) {
 			c.filtered[k] += uint64(n)
 			continue
 		}
@@ -238,13 +240,13 @@ func (l *Lane) account(s *sink, c *sinkCounts, grant *grants, wall int64) {
 
 // deliverWaiting brings the batch to a ring event by event and waits for a credit where there is none. When the
 // lane's context has ended nothing more goes in, so that no record stands behind a gap that is not announced.
-func (l *Lane) deliverWaiting(s *sink, c *sinkCounts, wall int64) {
+func (l *Lane) deliverWaiting(s *target, c *sinkCounts, wall int64) {
 	var missed event.LossCounts
 	for i := range l.batch.events {
 		r := l.batch.events[i].row()
 		k := kindOf[r]
 		switch {
-		case !s.Only.Has(k):
+		case !s.wants(k):
 		case missed.Total() > 0 || !l.waitFor(s, classOf[r]):
 			c.closed[k]++
 			missed[k]++
@@ -260,7 +262,7 @@ func (l *Lane) deliverWaiting(s *sink, c *sinkCounts, wall int64) {
 }
 
 // waitFor waits for one credit. It returns false when the ring closes or the lane's context ends.
-func (l *Lane) waitFor(s *sink, c replay.Class) bool {
+func (l *Lane) waitFor(s *target, c replay.Class) bool {
 	for {
 		room := s.Ring.Room()
 		if s.Ring.Acquire(c, 1) == 1 {
@@ -280,7 +282,7 @@ func (l *Lane) waitFor(s *sink, c replay.Class) bool {
 
 // announceMissing puts loss records before the records that fit again: for what the ring has evicted and not told, and
 // for what it missed. The lane holds that many credits for the latter.
-func (l *Lane) announceMissing(s *sink, c *sinkCounts, credits int) {
+func (l *Lane) announceMissing(s *target, c *sinkCounts, credits int) {
 	if s.Ring.Owes() {
 		s.Ring.AnnounceOwed(l.gate.generation.Load())
 	}

@@ -42,7 +42,7 @@ func TestLossCreditEvictsNothing(t *testing.T) {
 	if sum := st.Released.Evicted; sum != [event.NumKinds]uint64{} {
 		t.Errorf("evicted %v from a ring with room", sum)
 	}
-	if r.gate.sinks[0].missing.Load() != 0 || st.InFlight[event.Loss] != 5 || st.InFlight[event.SessionOpen] != 1 {
+	if r.gate.view.Load().sinks[0].missing.Load() != 0 || st.InFlight[event.Loss] != 5 || st.InFlight[event.SessionOpen] != 1 {
 		t.Errorf("in flight %v, want five loss records and the session", st.InFlight)
 	}
 	checkP1(t, r)
@@ -91,7 +91,7 @@ func TestP5LossBeforeWhatFitsAgain(t *testing.T) {
 		r := newRig(t, 1, []replay.Limits{half}, sixZones, rate(1, 4), opt)
 		now := fiveStorms(r)
 		l := r.lanes[0]
-		s := r.gate.sinks[0]
+		s := r.gate.view.Load().sinks[0]
 		if s.missing.Load() == 0 {
 			t.Fatal("no loss is owed")
 		}

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -37,17 +38,13 @@ type Config struct {
 // LossWindow is how long the gate collects what the limiter refused before it puts out a loss record, in nanoseconds.
 const LossWindow = int64(1e9)
 
-// Gate limits events and brings them to the rings of all sinks.
+// Gate limits events and brings them to the rings of all sinks. Sinks, zones and lanes come and go while it works; methods that
+// change it must not overlap.
 type Gate struct {
-	limiter    *limiter
-	zones      []uint16 // zone id by limiter slot
-	sinks      []*sink
-	lanes      []*Lane
-	limited    []limitedLoss // limit × slots + slot
-	slots      int
+	view       atomic.Pointer[view] // what lanes take over at Sync
+	lanes      atomic.Pointer[[]*Lane]
 	wait       bool
 	generation atomic.Uint32
-	last       []atomic.Uint64 // loss records of AnnounceMissing, by sink
 }
 
 // limitedLoss is the open window of one bucket.
@@ -64,35 +61,41 @@ func New(c Config) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{
-		limiter: table, slots: table.slots(), wait: c.Wait,
-		zones:   append([]uint16{0}, c.Zones...),
-		limited: make([]limitedLoss, numLimits*table.slots()),
-		last:    make([]atomic.Uint64, len(c.Sinks)),
-	}
+	g := &Gate{wait: c.Wait}
 	g.generation.Store(c.Generation)
-	for i := range g.limited {
-		g.limited[i].since.Store(never)
-	}
+	v := &view{limiter: table, limited: newLimited(table.slots())}
 	for _, s := range c.Sinks {
-		g.sinks = append(g.sinks, &sink{Sink: s})
+		v.add(s)
 	}
-	for range c.Lanes {
-		g.lanes = append(g.lanes, newLane(g))
-	}
+	g.view.Store(v)
+	g.lanes.Store(new([]*Lane))
+	g.AddLanes(c.Lanes)
 	return g, nil
 }
 
-// Lane returns the lane of a worker. ctx ends its waiting for room.
+// AddLanes adds lanes behind those that there are.
+func (g *Gate) AddLanes(n int) {
+	lanes := slices.Clone(*g.lanes.Load())
+	for range n {
+		lanes = append(lanes, newLane(g))
+	}
+	g.lanes.Store(&lanes)
+}
+
+// Lane returns the lane of a worker, which has it until [Lane.Finish]. ctx ends its waiting for room.
 func (g *Gate) Lane(ctx context.Context, i int) *Lane {
-	l := g.lanes[i]
+	l := (*g.lanes.Load())[i]
 	l.ctx = ctx
+	for l.at.Load() != g.view.Load() { // who waits for a view to be left either finds it here, or is seen to have replaced it
+		l.at.Store(g.view.Load())
+	}
+	l.take(l.at.Load())
 	return l
 }
 
 // SetRates sets how many events each zone may make from here on. Where a zone has used up its rate it may go on at the new one. Safe for
 // concurrent use with lanes; calls must not overlap.
-func (g *Gate) SetRates(o Options) error { return g.limiter.set(o.rates()) }
+func (g *Gate) SetRates(o Options) error { return g.view.Load().limiter.set(o.rates()) }
 
 // SetGeneration sets the generation stamped on every record from here on. It must know every name that an earlier one knows,
 // for the same id: events that were offered before may get it. One that is lower than the present one changes nothing. Safe for

@@ -3,7 +3,7 @@ package admission
 import (
 	"context"
 	"math"
-	"slices"
+	"sync/atomic"
 
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -22,16 +22,18 @@ const MaxBatch = 256
 type Lane struct {
 	gate *Gate
 	ctx  context.Context
+	view *view
+	at   atomic.Pointer[view] // the same while a worker has the lane, else nil
 
 	batch  batch
-	grants []grants // by sink: what it has taken of the batch
+	grants []grants // by target: what it has taken of the batch
 
 	offered  [event.NumKinds]uint64
 	changed  event.KindSet // kinds whose counters have changed since they were published
-	limited  []uint64      // limit × slots + slot
+	limited  []uint64      // by slot and limit
 	since    []int64       // when limited first grew since the last Flush, or never
 	anyNew   bool          // some limited has grown since the last Flush
-	perSink  []sinkCounts
+	perSink  []sinkCounts  // by index of the sink
 	nextTick int64
 	loss     [maxAnnounced]event.Record
 
@@ -44,27 +46,56 @@ type sinkCounts struct {
 }
 
 func newLane(g *Gate) *Lane {
-	return &Lane{
-		gate:      g,
-		nextTick:  never,
-		ctx:       context.Background(),
-		grants:    make([]grants, len(g.sinks)),
-		limited:   make([]uint64, len(g.limited)),
-		since:     slices.Repeat([]int64{never}, len(g.limited)),
-		perSink:   make([]sinkCounts, len(g.sinks)),
-		published: newPublished(len(g.limited), len(g.sinks)),
+	l := &Lane{gate: g, view: new(view), nextTick: never, ctx: context.Background()}
+	l.published.init()
+	l.take(g.view.Load())
+	return l
+}
+
+// Sync takes over what has changed in the gate: sinks, and what they want, and zones. The worker calls it between two batches, when
+// it has flushed.
+func (l *Lane) Sync() {
+	if v := l.gate.view.Load(); v != l.view {
+		l.take(v)
+		l.at.Store(v)
 	}
 }
 
+func (l *Lane) take(v *view) {
+	if l.anyNew {
+		l.noteLimited()
+	}
+	for range len(v.limited) - len(l.limited) {
+		l.limited = append(l.limited, 0)
+		l.since = append(l.since, never)
+	}
+	for range len(v.sinks) - len(l.perSink) {
+		l.perSink = append(l.perSink, sinkCounts{})
+	}
+	l.published.grow(len(l.limited), len(l.perSink))
+	l.publish()
+	for i := range v.sinks {
+		was, is := l.view.target(i) != nil, v.target(i) != nil
+		switch {
+		case is && !was:
+			l.comes(i)
+		case was && !is:
+			l.leaves(i)
+		}
+	}
+	l.grants = make([]grants, len(v.targets))
+	l.view = v
+}
+
 // Slot returns the limiter's slot of a zone id, for Offer.
-func (l *Lane) Slot(zone uint16) int { return l.gate.limiter.slot(zone) }
+func (l *Lane) Slot(zone uint16) int { return l.view.limiter.slot(zone) }
 
 // Offer asks the limiter about one event of the kind, from the ingress zone of that slot, at now on the worker's clock. If it
 // returns true, the event must be handed to the next Flush, in the order of the offers. Session events are not limited.
 func (l *Lane) Offer(k event.Kind, slot int, now int64) bool {
 	l.offered[k]++
 	l.changed |= 1 << k
-	if limit := limitOf[k]; limit >= 0 && !l.gate.limiter.allow(int(limit), slot, now) {
+	if limit := limitOf[k]; limit >= 0 && !l.view.limiter.allow(int(limit), slot, now) {
 		l.refused(int(limit), slot, now)
 		return false
 	}
@@ -83,7 +114,7 @@ func (l *Lane) OfferUnanswered(k event.Kind, slot int, now int64) bool {
 // TryUnanswered is OfferUnanswered but for an event that the limiter refuses: it does not count as offered, and the
 // caller owes it. It is offered when the session is answered, or refused with Refuse when the session ends.
 func (l *Lane) TryUnanswered(k event.Kind, slot int, now int64) bool {
-	if !l.gate.limiter.allow(int(bucketOf[limitOf[unansweredRow(k)]]), slot, now) {
+	if !l.view.limiter.allow(int(bucketOf[limitOf[unansweredRow(k)]]), slot, now) {
 		return false
 	}
 	l.offered[k]++
@@ -99,7 +130,7 @@ func (l *Lane) Refuse(k event.Kind, slot int, now int64) {
 }
 
 func (l *Lane) refused(limit, slot int, now int64) {
-	i := limit*l.gate.slots + slot
+	i := slot*numLimits + limit
 	l.limited[i]++
 	if l.since[i] == never {
 		l.since[i] = now
@@ -132,10 +163,12 @@ func (l *Lane) Flush(now, wall int64, events []Event) (owed int) {
 // packet gets the same stream from the same packets, however they are cut into batches.
 func (l *Lane) Due(now int64) bool { return now >= l.nextTick }
 
-// Finish announces what the limiter refused, however young. The worker has flushed, and stops after it. What a full ring
+// Finish announces what the limiter refused, however young. The worker has flushed, and
+// does not use the lane any more. What a full ring
 // missed is left to [Gate.AnnounceMissing].
 func (l *Lane) Finish(now, wall int64) {
 	l.Flush(now, wall, nil)
 	l.announceLimited(now, wall, true)
 	l.publish()
+	l.at.Store(nil)
 }

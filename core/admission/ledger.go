@@ -1,6 +1,9 @@
 package admission
 
 import (
+	"slices"
+	"sync/atomic"
+
 	"github.com/rtflow/pipelined/internal/tally"
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -9,25 +12,91 @@ import (
 // batch: an atomic store per event would cost more than a refusal does.
 type published struct {
 	offered [event.NumKinds]tally.Number
-	limited []tally.Number
-	perSink []publishedSink
+	limited atomic.Pointer[[]*tally.Number] // by slot and limit
+	perSink atomic.Pointer[[]*publishedSink]
 }
 
 type publishedSink struct {
 	filtered, queued, overBudget, disconnected, closed [event.NumKinds]tally.Number
+
+	// absent counts what was admitted while the sink was not there: before it came the last time, if here is set; else before it
+	// left, when the lane had admitted left.
+	here         atomic.Bool
+	absent, left [event.NumKinds]tally.Number
 }
 
-func newPublished(limited, sinks int) published {
-	return published{limited: make([]tally.Number, limited), perSink: make([]publishedSink, sinks)}
+func (p *published) init() {
+	p.limited.Store(new([]*tally.Number))
+	p.perSink.Store(new([]*publishedSink))
+}
+
+// grow makes room for more counters. Those that there are stay where they are.
+func (p *published) grow(limited, sinks int) {
+	if now := *p.limited.Load(); len(now) < limited {
+		next := slices.Clone(now)
+		for range limited - len(now) {
+			next = append(next, new(tally.Number))
+		}
+		p.limited.Store(&next)
+	}
+	if now := *p.perSink.Load(); len(now) < sinks {
+		next := slices.Clone(now)
+		for range sinks - len(now) {
+			next = append(next, new(publishedSink))
+		}
+		p.perSink.Store(&next)
+	}
+}
+
+// limitedAt returns what the limiter has refused at that slot and limit.
+func (p *published) limitedAt(i int) uint64 {
+	if list := *p.limited.Load(); i < len(list) {
+		return list[i].Load()
+	}
+	return 0
+}
+
+// admitted returns how many events of each kind the lane has let through.
+func (p *published) admitted() (n [event.NumKinds]uint64) {
+	var refused [event.NumKinds]uint64
+	for i, limited := range *p.limited.Load() {
+		refused[limitKind[i%numLimits]] += limited.Load()
+	}
+	for k := range n {
+		n[k] = less(p.offered[k].Load(), refused[k])
+	}
+	return n
+}
+
+// less returns a - b, 0 if b is greater: what was read while a lane published.
+func less(a, b uint64) uint64 { return a - min(a, b) }
+
+// comes notes that a sink gets events from here on. The lane has published.
+func (l *Lane) comes(index int) {
+	p := (*l.published.perSink.Load())[index]
+	for k, n := range l.published.admitted() {
+		p.absent[k].Add(n - p.left[k].Load())
+	}
+	p.here.Store(true)
+}
+
+// leaves notes that a sink gets none any more. The lane has published.
+func (l *Lane) leaves(index int) {
+	p := (*l.published.perSink.Load())[index]
+	for k, n := range l.published.admitted() {
+		p.left[k].Set(n)
+	}
+	p.here.Store(false)
 }
 
 // publish copies the counters of the kinds that have changed.
 func (l *Lane) publish() {
+	perSink := *l.published.perSink.Load()
 	for kinds := l.changed; kinds != 0; kinds &= kinds - 1 {
 		k := kinds.First()
 		l.published.offered[k].Set(l.offered[k])
-		for i := range l.perSink {
-			from, to := &l.perSink[i], &l.published.perSink[i]
+		for i, to := range perSink {
+			from := &l.perSink[i]
 			to.filtered[k].Set(from.filtered[k])
 			to.queued[k].Set(from.queued[k])
 			to.overBudget[k].Set(from.overBudget[k])
@@ -47,48 +116,69 @@ type Ledger struct {
 	Sinks         []SinkLedger
 }
 
-// SinkLedger is what the gate did with the admitted events for one sink. For kinds other than loss, admitted = Filtered
+// SinkLedger is what the gate did with the admitted events for one sink. For kinds other than loss, admitted = Absent + Filtered
 // + Queued + OverBudget + Disconnected + Closed.
 type SinkLedger struct {
-	Name                                               string
-	Filtered, Queued, OverBudget, Disconnected, Closed [event.NumKinds]uint64
+	Name                                                       string
+	Absent, Filtered, Queued, OverBudget, Disconnected, Closed [event.NumKinds]uint64
 }
 
 // Ledger adds up what the lanes have published. At rest it is exact; while workers run, it is exact for each worker at
 // the end of some batch. Safe for concurrent use.
 func (g *Gate) Ledger() Ledger {
-	led := Ledger{LimitedByZone: make(map[event.Kind]map[uint16]uint64), Sinks: make([]SinkLedger, len(g.sinks))}
-	for i, s := range g.sinks {
+	v, lanes := g.view.Load(), *g.lanes.Load()
+	led := Ledger{LimitedByZone: make(map[event.Kind]map[uint16]uint64), Sinks: make([]SinkLedger, len(v.sinks))}
+	for i, s := range v.sinks {
 		led.Sinks[i].Name = s.Name
-		led.Sinks[i].Queued[event.Loss] = g.last[i].Load()
+		led.Sinks[i].Queued[event.Loss] = s.last.Load()
 	}
-	for _, l := range g.lanes {
+	for _, l := range lanes {
+		for i := range led.Sinks {
+			l.published.addSink(&led.Sinks[i], i)
+		}
 		addKinds(&led.Offered, &l.published.offered)
-		for i := range l.published.limited {
-			n := l.published.limited[i].Load()
+		limited := *l.published.limited.Load()
+		zones := g.view.Load().limiter.zones // loaded after it, it has every zone that is in it
+		for i := range limited {
+			n := limited[i].Load()
 			if n == 0 {
 				continue
 			}
-			k, zone := limitKind[i/g.slots], g.zones[i%g.slots]
+			k, zone := limitKind[i%numLimits], zones[i/numLimits]
 			led.RateLimited[k] += n
 			if led.LimitedByZone[k] == nil {
 				led.LimitedByZone[k] = make(map[uint16]uint64)
 			}
 			led.LimitedByZone[k][zone] += n
 		}
-		for i := range l.published.perSink {
-			from, to := &l.published.perSink[i], &led.Sinks[i]
-			addKinds(&to.Filtered, &from.filtered)
-			addKinds(&to.Queued, &from.queued)
-			addKinds(&to.OverBudget, &from.overBudget)
-			addKinds(&to.Disconnected, &from.disconnected)
-			addKinds(&to.Closed, &from.closed)
-		}
 	}
 	for k := range led.Admitted {
-		led.Admitted[k] = led.Offered[k] - led.RateLimited[k]
+		led.Admitted[k] = less(led.Offered[k], led.RateLimited[k])
 	}
 	return led
+}
+
+// addSink adds what a lane has done with events for the sink of an index.
+func (p *published) addSink(to *SinkLedger, index int) {
+	list := *p.perSink.Load()
+	if index >= len(list) { // the lane has not heard of it
+		for k, n := range p.admitted() {
+			to.Absent[k] += n
+		}
+		return
+	}
+	from := list[index]
+	addKinds(&to.Absent, &from.absent)
+	if !from.here.Load() {
+		for k, n := range p.admitted() {
+			to.Absent[k] += less(n, from.left[k].Load())
+		}
+	}
+	addKinds(&to.Filtered, &from.filtered)
+	addKinds(&to.Queued, &from.queued)
+	addKinds(&to.OverBudget, &from.overBudget)
+	addKinds(&to.Disconnected, &from.disconnected)
+	addKinds(&to.Closed, &from.closed)
 }
 
 func addKinds(to *[event.NumKinds]uint64, from *[event.NumKinds]tally.Number) {

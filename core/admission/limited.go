@@ -11,8 +11,8 @@ func (l *Lane) noteLimited() {
 	for i, since := range l.since {
 		if since != never {
 			l.since[i] = never
-			l.published.limited[i].Set(l.limited[i])
-			l.gate.limited[i].since.CompareAndSwap(never, since)
+			(*l.published.limited.Load())[i].Set(l.limited[i])
+			l.view.limited[i].since.CompareAndSwap(never, since)
 		}
 	}
 }
@@ -21,8 +21,7 @@ func (l *Lane) noteLimited() {
 // lane does it for all: the window is taken by compare-and-swap.
 func (l *Lane) announceLimited(now, wall int64, all bool) {
 	g := l.gate
-	for i := range g.limited {
-		w := &g.limited[i]
+	for i, w := range l.view.limited {
 		since := w.since.Load()
 		if since == never || !all && now-since < LossWindow {
 			continue
@@ -34,15 +33,15 @@ func (l *Lane) announceLimited(now, wall int64, all bool) {
 		}
 		if w.since.CompareAndSwap(since, never) {
 			var total uint64
-			for _, lane := range g.lanes {
-				total += lane.published.limited[i].Load()
+			for _, lane := range *g.lanes.Load() {
+				total += lane.published.limitedAt(i)
 			}
 			if n := total - w.reported; n > 0 {
 				w.reported = total
 				var counts event.LossCounts
-				kind := limitKind[i/g.slots]
+				kind := limitKind[i%numLimits]
 				counts[kind] = n
-				l.putLimited(kind, g.zones[i%g.slots], &counts, wall-(now-since), wall)
+				l.putLimited(kind, l.view.limiter.zones[i/numLimits], &counts, wall-(now-since), wall)
 			}
 		}
 		w.mu.Unlock()
@@ -74,15 +73,16 @@ func (l *Lane) putLoss(why event.LossReason, kinds event.KindSet, zone uint16, c
 	rec.Reset(event.Loss)
 	rec.Generation = l.gate.generation.Load()
 	rec.SetLoss(why, zone, counts, since, until)
-	for i, s := range l.gate.sinks {
-		if s.Only&kinds == 0 {
+	for i := range l.view.targets {
+		s := &l.view.targets[i]
+		if s.only&kinds == 0 {
 			continue
 		}
 		switch {
 		case s.Ring.Acquire(replay.Announcement, 1) == 1 || l.gate.wait && l.waitFor(s, replay.Announcement):
 			s.Ring.Put(s.Ring.Claim(1), replay.Announcement, rec)
 			s.Ring.Wake()
-			l.perSink[i].queued[event.Loss]++
+			l.perSink[s.index].queued[event.Loss]++
 			l.changed = l.changed.With(event.Loss)
 		case !s.Ring.Closed():
 			s.miss(why, counts, until)

@@ -3,6 +3,7 @@ package admission
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 )
 
@@ -69,55 +70,73 @@ func (b *bucket) forgive(latest int64) {
 }
 
 // limiter holds one bucket per (class, zone), and per class one more for every zone it was not told of. Zones are
-// addressed by slot, not by id: [limiter.slot] translates. It is safe for concurrent use.
+// addressed by slot, not by id: [limiter.slot] translates. It is safe for concurrent use, and its zones do not change.
 type limiter struct {
 	slotOf  []uint16 // by zone id; 0 is the slot of unknown zones
-	zones   int      // slots in use
-	classes atomic.Pointer[[]params]
-	changes int64    // calls of set
-	buckets []bucket // class × zones + slot
+	zones   []uint16 // by slot; the first is 0
+	rates   *rates
+	buckets []*bucket // by slot and class
+	classes int
+}
+
+// rates are those of all classes.
+type rates struct {
+	params  atomic.Pointer[[]params] // by class
+	changes int64                    // calls of set
 }
 
 // maxZones is the largest number of zones a limiter can tell apart.
 const maxZones = math.MaxUint16 - 1
 
 // newLimiter builds a limiter with one class per rate and a bucket per zone id in zones.
-func newLimiter(rates []Rate, zones []uint16) (*limiter, error) {
-	if len(zones) > maxZones {
-		return nil, fmt.Errorf("admission: %d zones, at most %d", len(zones), maxZones)
+func newLimiter(list []Rate, zones []uint16) (*limiter, error) {
+	t := &limiter{rates: new(rates), classes: len(list)}
+	if err := t.set(list); err != nil {
+		return nil, err
 	}
-	t := &limiter{zones: 1}
+	return t.with(append([]uint16{0}, zones...))
+}
+
+// with returns a limiter with the same buckets, and those of more zones.
+func (t *limiter) with(zones []uint16) (*limiter, error) {
+	if len(t.zones)+len(zones) > maxZones+1 {
+		return nil, fmt.Errorf("admission: %d zones, at most %d", len(t.zones)+len(zones)-1, maxZones)
+	}
+	next := &limiter{rates: t.rates, classes: t.classes, slotOf: slices.Clone(t.slotOf), zones: slices.Clone(t.zones), buckets: slices.Clone(t.buckets)}
+	added := make([]bucket, len(zones)*t.classes)
+	for i := range added {
+		next.buckets = append(next.buckets, &added[i])
+	}
 	for _, id := range zones {
-		for int(id) >= len(t.slotOf) {
-			t.slotOf = append(t.slotOf, 0)
+		for int(id) >= len(next.slotOf) {
+			next.slotOf = append(next.slotOf, 0)
 		}
-		if id == 0 || t.slotOf[id] != 0 {
+		if len(next.zones) > 0 && (id == 0 || next.slotOf[id] != 0) {
 			return nil, fmt.Errorf("admission: zone id %d is 0 or given twice", id)
 		}
-		t.slotOf[id] = uint16(t.zones)
-		t.zones++
+		next.slotOf[id] = uint16(len(next.zones))
+		next.zones = append(next.zones, id)
 	}
-	t.buckets = make([]bucket, len(rates)*t.zones)
-	return t, t.set(rates)
+	return next, nil
 }
 
 // set sets the rate of each class. A bucket that was full is full. Calls must not overlap.
-func (t *limiter) set(rates []Rate) error {
-	classes := make([]params, len(rates))
-	for i, r := range rates {
+func (t *limiter) set(list []Rate) error {
+	classes := make([]params, len(list))
+	for i, r := range list {
 		var err error
 		if classes[i], err = r.params(); err != nil {
 			return err
 		}
-		classes[i].change = t.changes
+		classes[i].change = t.rates.changes
 	}
-	t.changes++
-	t.classes.Store(&classes)
+	t.rates.changes++
+	t.rates.params.Store(&classes)
 	return nil
 }
 
 // slots returns how many slots the limiter has per class, the one for unknown zones included.
-func (t *limiter) slots() int { return t.zones }
+func (t *limiter) slots() int { return len(t.zones) }
 
 // slot returns the slot of a zone id; 0 for a zone the limiter was not told of.
 func (t *limiter) slot(zone uint16) int {
@@ -130,5 +149,5 @@ func (t *limiter) slot(zone uint16) int {
 // allow decides on one event of the class in the zone of that slot at now, in nanoseconds on any clock that does not go
 // back. Both must be in range.
 func (t *limiter) allow(class, slot int, now int64) bool {
-	return t.buckets[class*t.zones+slot].allow(now, (*t.classes.Load())[class])
+	return t.buckets[slot*t.classes+class].allow(now, (*t.rates.params.Load())[class])
 }

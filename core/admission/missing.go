@@ -20,6 +20,8 @@ const maxAnnounced = 4
 type sink struct {
 	Sink
 
+	last atomic.Uint64 // loss records that no lane has put in
+
 	_       [64]byte
 	missing atomic.Uint32 // a bit for each reason that has lost something
 	mu      sync.Mutex
@@ -109,7 +111,7 @@ func (s *sink) announceable() int { return bits.OnesCount32(s.missing.Load()) }
 // when nothing else will come: the lanes have finished. It waits for room until stop is closed. One call per sink, by
 // index, from any goroutine.
 func (g *Gate) AnnounceMissing(i int, stop <-chan struct{}) {
-	s := g.sinks[i]
+	s := g.view.Load().sinks[i]
 	var rec [1]event.Record
 	s.Ring.AnnounceOwed(g.generation.Load())
 	s.Ring.Wake()
@@ -121,7 +123,7 @@ func (g *Gate) AnnounceMissing(i int, stop <-chan struct{}) {
 				return
 			}
 			s.Ring.Put(s.Ring.Claim(1), replay.Announcement, &rec[0])
-			g.last[i].Add(1)
+			s.last.Add(1)
 			s.Ring.Wake()
 			return
 		}
@@ -139,7 +141,7 @@ func (g *Gate) AnnounceMissing(i int, stop <-chan struct{}) {
 // Untold returns what is missing in the stream of a sink whose ring was abandoned, and no loss record that was delivered
 // tells. Safe for concurrent use.
 func (g *Gate) Untold(i int) event.LossCounts {
-	s := g.sinks[i]
+	s := g.view.Load().sinks[i]
 	all := s.Ring.Untold()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -44,7 +44,7 @@ const lastCall = 50 * time.Millisecond
 // Config is what a delivery is built from.
 type Config struct {
 	Name  string
-	Sink  sdk.Sink
+	Sink  sdk.Sink // the first; see [Delivery.Replace]
 	Ring  *replay.Ring
 	Names func(generation uint32) *event.Names
 	// Sessions lists the sessions that live now, see [sdk.SessionLister]; nil lists none.
@@ -61,9 +61,15 @@ type Delivery struct {
 	failing  atomic.Bool   // nothing was acknowledged since the last failure
 	failedAt atomic.Uint64 // floor of the ring at that failure
 
+	replaced chan struct{} // holds a token when there is a successor
+
 	mu         sync.Mutex
 	status     Status
 	nextReject uint64 // log the rejection of this number, if its reason is a new one
+	sink       sdk.Sink
+	successor  *successor        // nil: none
+	over       bool              // it runs no more
+	counted    map[string]uint64 // by the counters of former sinks
 }
 
 // Status is the state of a delivery, for operators.
@@ -80,7 +86,9 @@ type Status struct {
 
 // New returns a delivery. It does nothing until Run.
 func New(c Config) *Delivery {
-	return &Delivery{Config: c, status: Status{Phase: Stopped}}
+	return &Delivery{
+		Config: c, sink: c.Sink, status: Status{Phase: Stopped}, replaced: make(chan struct{}, 1), counted: make(map[string]uint64),
+	}
 }
 
 // Run runs the sink until ctx ends, or until the ring is draining and the sink has acknowledged all of it. A sink that has
@@ -92,6 +100,7 @@ func (d *Delivery) Run(ctx context.Context) {
 	pause.InitialInterval, pause.MaxInterval = firstPause, maxPause
 	draining := d.Ring.Draining()
 	for {
+		d.succeed()
 		d.enter(Running, nil)
 		before := d.Ring.Taken()
 		err := d.runOnce(ctx)
@@ -103,6 +112,9 @@ func (d *Delivery) Run(ctx context.Context) {
 		case d.Ring.Drained():
 			d.enter(Drained, nil)
 			return
+		case d.mustSucceed():
+			pause.Reset()
+			continue
 		}
 		if d.Ring.Taken() != before {
 			// It worked for a while: the next failure is a new one.
@@ -115,6 +127,8 @@ func (d *Delivery) Run(ctx context.Context) {
 		timer := time.NewTimer(pause.NextBackOff())
 		select {
 		case <-timer.C:
+		case <-d.replaced:
+			pause.Reset()
 		case <-draining:
 			draining = nil // there is no time for this pause; the next ones are as long as they are
 			if d.Ring.Drained() {
@@ -128,8 +142,22 @@ func (d *Delivery) Run(ctx context.Context) {
 	}
 }
 
+// close closes the sink, and the one that would have come after it.
 func (d *Delivery) close() {
-	if c, ok := d.Sink.(io.Closer); ok {
+	d.mu.Lock()
+	sinks := []sdk.Sink{d.sink}
+	if d.successor != nil {
+		sinks = append(sinks, d.successor.sink)
+	}
+	d.successor, d.over = nil, true
+	d.mu.Unlock()
+	for _, s := range sinks {
+		d.closeSink(s)
+	}
+}
+
+func (d *Delivery) closeSink(s sdk.Sink) {
+	if c, ok := s.(io.Closer); ok {
 		if err := c.Close(); err != nil {
 			d.Log.Warn("sink does not close", "sink", d.Name, "err", err)
 		}
@@ -138,7 +166,7 @@ func (d *Delivery) close() {
 
 // runOnce calls the sink's Run and turns a panic into an error.
 func (d *Delivery) runOnce(ctx context.Context) (err error) {
-	s := &stream{ring: d.Ring, names: d.Names, sessions: d.Sessions, epoch: d.Epoch, owner: d}
+	s := &stream{ring: d.Ring, names: d.Names, sessions: d.Sessions, epoch: d.Epoch, owner: d, ending: make(chan struct{})}
 	defer s.over.Store(true)
 	defer func() {
 		if p := recover(); p != nil {
@@ -149,22 +177,44 @@ func (d *Delivery) runOnce(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	returned := make(chan struct{})
 	var idle sync.WaitGroup
-	idle.Go(func() { d.endIdle(s, returned, cancel) })
+	idle.Go(func() { d.endRun(s, returned, cancel) })
 	defer func() {
 		close(returned)
 		idle.Wait()
 		cancel()
 	}()
-	return d.Sink.Run(ctx, s)
+	return d.current().Run(ctx, s)
 }
 
-// endIdle ends a run when the ring is draining, holds nothing any more, and the sink does not ask for what there is.
-func (d *Delivery) endIdle(s *stream, returned <-chan struct{}, end func()) {
-	select {
-	case <-d.Ring.Draining():
-	case <-returned:
-		return
+// endRun tells a run that it is to end when the ring is draining or when the sink has a successor, and ends it where it does not end by
+// itself.
+func (d *Delivery) endRun(s *stream, returned <-chan struct{}, end func()) {
+	for {
+		select {
+		case <-d.Ring.Draining():
+			close(s.ending)
+			d.endIdle(s, returned, end, func() bool { return d.Ring.State().Held == 0 })
+			return
+		case <-d.replaced:
+			within, ok := d.patience()
+			if !ok {
+				continue // it runs already
+			}
+			s.leaves.Store(true)
+			close(s.ending)
+			late := time.AfterFunc(within, end)
+			defer late.Stop()
+			d.endIdle(s, returned, end, d.Ring.NothingLent)
+			<-returned
+			return
+		case <-returned:
+			return
+		}
 	}
+}
+
+// endIdle ends a run that is to end when its sink has nothing in hand and does not ask for what there is.
+func (d *Delivery) endIdle(s *stream, returned <-chan struct{}, end func(), idle func() bool) {
 	for {
 		timer := time.NewTimer(lastCall)
 		select {
@@ -177,7 +227,7 @@ func (d *Delivery) endIdle(s *stream, returned <-chan struct{}, end func()) {
 		if s.told.Load() {
 			return
 		}
-		if d.Ring.State().Held == 0 {
+		if idle() {
 			end()
 			return
 		}
@@ -240,7 +290,7 @@ func (d *Delivery) rejected(seq event.Seq, why string) {
 
 // Connected reports whether the sink runs and does not wait for its destination. Safe for concurrent use.
 func (d *Delivery) Connected() bool {
-	w, ok := d.Sink.(sdk.Waiter)
+	w, ok := d.current().(sdk.Waiter)
 	return d.running.Load() && !(ok && w.Waiting())
 }
 

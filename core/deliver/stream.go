@@ -21,8 +21,10 @@ type stream struct {
 	sessions func() iter.Seq[*event.Record]
 	epoch    uint64
 	owner    *Delivery
-	over     atomic.Bool // Run has returned: what its goroutines still do must not change the next run
-	told     atomic.Bool // the sink knows that there is nothing more
+	over     atomic.Bool   // Run has returned: what its goroutines still do must not change the next run
+	told     atomic.Bool   // the sink knows that there is nothing more
+	leaves   atomic.Bool   // the sink has a successor: it gets nothing more
+	ending   chan struct{} // closed when the run is to end
 }
 
 var (
@@ -36,12 +38,17 @@ const errOver = sdk.Error("sdk: the stream ended when Run returned")
 
 func (s *stream) Next(ctx context.Context, wait time.Duration) (sdk.Batch, error) {
 	var timeout <-chan time.Time
+	ending := s.ending
 	for {
 		if err := ctx.Err(); err != nil {
 			return sdk.Batch{}, err
 		}
 		if s.over.Load() {
 			return sdk.Batch{}, errOver // the records are the next run's
+		}
+		if s.leaves.Load() {
+			s.told.Store(true)
+			return sdk.Batch{}, sdk.ErrDrained
 		}
 		if records := s.ring.Next(maxBatch); records != nil {
 			s.owner.handedOut(len(records))
@@ -65,6 +72,8 @@ func (s *stream) Next(ctx context.Context, wait time.Duration) (sdk.Batch, error
 		}
 		select {
 		case <-wake:
+		case <-ending:
+			ending = nil
 		case <-timeout:
 			return sdk.Batch{}, nil
 		case <-ctx.Done():
@@ -98,6 +107,6 @@ func (s *stream) Sessions() iter.Seq[*event.Record] {
 	return s.sessions()
 }
 
-func (s *stream) Draining() <-chan struct{} { return s.ring.Draining() }
+func (s *stream) Draining() <-chan struct{} { return s.ending }
 
 func (s *stream) Epoch() uint64 { return s.epoch }

@@ -94,6 +94,13 @@ func (r *Ring) Floor() event.Seq {
 	return event.Seq(r.seqAt(r.floor))
 }
 
+// NothingLent reports whether every record that was handed out in this run is released. Safe for concurrent use.
+func (r *Ring) NothingLent() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sent <= r.floor
+}
+
 // Taken returns how many records were released because the sink acknowledged them, rejected ones among them. Safe for
 // concurrent use.
 func (r *Ring) Taken() (n uint64) {

@@ -53,6 +53,7 @@ var (
 	_ sdk.CounterReporter = (*Sink)(nil)
 	_ sdk.Exclusive       = (*Sink)(nil)
 	_ sdk.Waiter          = (*Sink)(nil)
+	_ sdk.Successor       = (*Sink)(nil)
 )
 
 // State is what a sink is doing.
@@ -112,6 +113,19 @@ func (k *Sink) Run(ctx context.Context, s sdk.Stream) error {
 
 // Close ends listening.
 func (k *Sink) Close() error { return k.Connector.Close() }
+
+// Succeed takes over what the sink before knows of its receiver. At another socket, or with frames of another layout, there is another
+// receiver, which is told what lives.
+func (k *Sink) Succeed(former sdk.Sink) {
+	f, ok := former.(*Sink)
+	if !ok {
+		return // its first record follows none that this one knows: the receiver is told what lives
+	}
+	k.acked, k.owed, k.highest = f.acked, f.owed, f.highest
+	if f.Path != k.Path || f.Delta != k.Delta {
+		k.highest, k.owed = k.acked, owed{from: k.acked + 1, until: outOfReach}
+	}
+}
 
 // Exclusive returns the socket: a receiver has one producer.
 func (k *Sink) Exclusive() string { return "unix socket " + k.Path }

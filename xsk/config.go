@@ -3,6 +3,7 @@ package xsk
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Mode is where on the receive path the XDP program runs.
@@ -30,6 +31,27 @@ func (m Mode) String() string {
 	return fmt.Sprintf("Mode(%d)", uint8(m))
 }
 
+// Failure is what becomes of the frames of a bridge while nobody reads them.
+type Failure uint8
+
+const (
+	// FailClosed drops them.
+	FailClosed Failure = iota
+	// FailOpen hands them to the peer, as a cable would.
+	FailOpen
+)
+
+// String returns the choice as a configuration file spells it.
+func (f Failure) String() string {
+	if f == FailOpen {
+		return "open"
+	}
+	return "closed"
+}
+
+// DefaultOnFailureAfter is Config.OnFailureAfter where it is 0.
+const DefaultOnFailureAfter = time.Second
+
 // Config says which interface to open, and how.
 type Config struct {
 	Interface string // name
@@ -53,6 +75,17 @@ type Config struct {
 	Bridge bool
 	// PassTypes are the Ethernet types, of the outermost header, that stay with the kernel of a bridge.
 	PassTypes []uint16
+
+	// OnFailure says what becomes of the frames of a bridge while nobody reads them: before the reader of a queue begins and after the
+	// interface was closed, and however the process ends.
+	OnFailure Failure
+	// OnFailureAfter is how long the reader of a queue may not come for frames that wait, until what follows goes past it
+	// (FailOpen): when the process hangs.
+	OnFailureAfter time.Duration
+	// BPFFS is the BPF file system in which the program of a bridge is pinned, so that it outlives the process, such as
+	// [DefaultBPFFS]. If it cannot be, [Interface.Notes] say so, and the program leaves with the process, as it does without BPFFS.
+	// A tap looks there for what a bridge has left on its interface, and removes it.
+	BPFFS string
 
 	// Promiscuous lets the interface receive what is addressed to other stations. It is undone when the interface is
 	// closed or the process ends.
@@ -117,6 +150,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Frames == 0 {
 		c.Frames = DefaultFrames
+	}
+	if c.OnFailureAfter == 0 {
+		c.OnFailureAfter = DefaultOnFailureAfter
 	}
 	return c, nil
 }

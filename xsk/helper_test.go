@@ -55,7 +55,18 @@ func open(t testing.TB, h *nettest.Host, config Config) *Interface {
 			t.Error(err)
 		}
 	})
+	serve(t, i)
 	return i
+}
+
+// serve begins to hand frames to all sockets.
+func serve(t testing.TB, i *Interface) {
+	t.Helper()
+	for _, s := range i.Queues() {
+		if err := i.Serve(s); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func tryOpen(h *nettest.Host, config Config) (i *Interface, err error) {

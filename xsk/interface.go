@@ -3,16 +3,20 @@ package xsk
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
 // Interface is an open network interface: one socket on each of its receive queues. Its methods may be called by any
 // goroutine.
 type Interface struct {
+	config    Config
 	mode      Mode
 	frameSize int
 	several   bool // a packet may take several buffers
@@ -24,6 +28,7 @@ type Interface struct {
 	mu            sync.Mutex
 	program       *program // nil when closed
 	finalCounters Counters // when closed
+	peerNote      string   // what stands in the way of frames to the peer
 	promiscuous   int      // packet socket, or -1
 
 	closing  sync.Once
@@ -41,7 +46,7 @@ func Open(config Config) (_ *Interface, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration of AF_XDP: %w", err)
 	}
-	i := &Interface{promiscuous: -1}
+	i := &Interface{config: config, promiscuous: -1}
 	if err := i.open(config); err != nil {
 		return nil, fmt.Errorf("open %s for AF_XDP: %w", config.Interface, errors.Join(err, i.Close()))
 	}
@@ -63,17 +68,21 @@ func (i *Interface) open(config Config) error {
 	i.watch = watch
 	index := found.Attrs().Index
 
-	if id, attached := attachedProgram(found); attached {
-		return &ProgramAttachedError{Interface: config.Interface, ID: id}
+	pin, former, err := i.findFormer(config, found)
+	if err != nil {
+		return err
 	}
 	// A driver may change its number of queues when a program is attached, within what the interface was made for.
 	most := max(found.Attrs().NumRxQueues, watch.current().Queues)
 	i.frameSize, i.several = config.BuffersFor(watch.current().MTU, MultiBuffer())
-	if i.program, err = loadProgram(most, config, i.several); err != nil {
-		return err
+	if i.program, err = loadProgram(index, most, config, i.several, former); err != nil {
+		return errors.Join(err, abandon(pin, former))
 	}
-	if err := i.attach(config); err != nil {
-		return err
+	i.program.pin = pin
+	if former == nil {
+		if err := i.attach(config, found); err != nil {
+			return err
+		}
 	}
 
 	if config.Promiscuous {
@@ -88,23 +97,150 @@ func (i *Interface) open(config Config) error {
 	if err := i.openSockets(link, layoutFor(offsets, config.Frames, config.Bridge)); err != nil {
 		return err
 	}
+	// The queues are free: nobody reads the interface by the former program.
+	if p := i.program; p.former != nil && (!config.Bridge || i.mode != i.formerMode(found)) {
+		if err := p.replace(watch.queries, config.Bridge); err != nil {
+			return err
+		}
+		if err := i.attach(config, found); err != nil {
+			return err
+		}
+	}
+	if err := i.registerAll(config); err != nil {
+		return err
+	}
 	i.noteSettings(config, link)
 	watch.start(i.goneNow) // last: from here on the watch is its goroutine's
 	return nil
 }
 
-// attach attaches the program in the mode of the configuration. Every packet passes until there are sockets.
-func (i *Interface) attach(config Config) error {
+// findFormer looks for the program of a former run that is pinned for the interface. A bridge gets the directory for its own, nil if it
+// cannot be pinned; a tap gets one if there is something to remove. What it finds is the caller's.
+func (i *Interface) findFormer(config Config, found netlink.Link) (at *pin, former *pinned, err error) {
+	at, err = findPin(config, found.Attrs().Index)
+	switch {
+	case errors.Is(err, ErrInUse):
+		return nil, nil, err
+	case err != nil && config.Bridge:
+		i.note("when the process ends, its XDP program leaves with it, and nothing crosses: it cannot be pinned: %v", err)
+	}
+	if at != nil {
+		if former, err = at.load(); err != nil {
+			at.unlock()
+			return nil, nil, err
+		}
+	}
+	id, attached := attachedProgram(found)
+	if attached && (former == nil || former.program != id) {
+		err := &ProgramAttachedError{Interface: config.Interface, ID: id}
+		return nil, nil, errors.Join(err, abandon(at, former))
+	}
+	if former != nil && former.layout > controlLayout {
+		err := fmt.Errorf("%s %w: its layout is %d, and this version knows %d: take it off with `pipelined detach %s`",
+			at.path, ErrForeignPin, former.layout, controlLayout, config.Interface)
+		return nil, nil, errors.Join(err, abandon(at, former))
+	}
+	if at != nil && !attached { // then what is pinned was of an interface that had this index
+		if former != nil {
+			err = former.close()
+			former = nil
+		}
+		if err = errors.Join(err, at.clear()); err != nil {
+			at.unlock()
+			return nil, nil, err
+		}
+	}
+	if former == nil && at != nil && !config.Bridge {
+		if err := at.remove(); err != nil {
+			return nil, nil, err
+		}
+		at = nil
+	}
+	i.mode = i.formerMode(found)
+	if config.Attach != Auto {
+		i.mode = config.Attach
+	}
+	return at, former, nil
+}
+
+// findPin locks the directory of an interface, which it makes for a bridge. Without an error it may be nil for a tap.
+func findPin(config Config, index int) (*pin, error) {
+	if config.BPFFS == "" {
+		return nil, nil //nolint:nilnil // nothing is to be pinned
+	}
+	name, err := pinName(index)
+	if err != nil {
+		return nil, err
+	}
+	if !config.Bridge {
+		root, err := pinRoot(config.BPFFS)
+		if err != nil {
+			return nil, nil //nolint:nilerr,nilnil // nothing is pinned, as far as this process can know
+		}
+		at, err := lockPin(filepath.Join(root, name), false, busyPatience)
+		if err != nil && !errors.Is(err, ErrInUse) {
+			return nil, nil //nolint:nilerr,nilnil // the same
+		}
+		return at, err
+	}
+	root, err := makePinRoot(config.BPFFS)
+	if err != nil {
+		return nil, err
+	}
+	sweep(root)
+	return lockPin(filepath.Join(root, name), true, busyPatience)
+}
+
+// abandon closes what findFormer has returned, and changes nothing but a directory in which nothing is pinned.
+func abandon(at *pin, former *pinned) error {
+	switch {
+	case former != nil:
+		at.unlock()
+		return former.close()
+	case at != nil:
+		return at.remove()
+	}
+	return nil
+}
+
+// formerMode returns the mode of the program that is on the interface.
+func (i *Interface) formerMode(found netlink.Link) Mode {
+	if x := found.Attrs().Xdp; x != nil && x.AttachMode == nl.XDP_ATTACHED_SKB {
+		return Generic
+	}
+	return Native
+}
+
+// attach attaches the program in the mode of the configuration, and pins that of a bridge, if it can be. Until there are sockets, every
+// packet of a tap passes.
+func (i *Interface) attach(config Config, found netlink.Link) error {
+	if err := i.attachProgram(config); err != nil {
+		return err
+	}
+	p := i.program
+	if !config.Bridge || p.pin == nil {
+		return nil
+	}
+	if err := p.persist(); err != nil {
+		i.note("when the process ends, its XDP program leaves with it, and nothing crosses: it cannot be pinned: %v", explainPin(p.pin.path, err))
+		err = p.pin.remove()
+		p.pin = nil
+		return err
+	}
+	return p.control.keepPromiscuous(found, i.watch.queries)
+}
+
+func (i *Interface) attachProgram(config Config) error {
 	index := i.watch.current().Index
 	i.mode = config.Attach
 	if config.Attach == Auto {
 		i.mode = Native
 	}
-	err := i.program.attach(index, i.mode)
+	err := i.program.attach(i.mode)
 	if err != nil && config.Attach == Auto && worthFallingBack(err) {
 		i.mode = Generic
 		i.note("generic mode, which is slow: the driver refused native mode: %v", err)
-		err = i.program.attach(index, i.mode)
+		err = i.program.attach(i.mode)
 	}
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) {
 		e := &ProgramAttachedError{Interface: config.Interface}
@@ -134,7 +270,7 @@ func worthFallingBack(err error) bool {
 	return true
 }
 
-// openSockets opens one socket per queue, and registers them when all are open.
+// openSockets opens one socket per queue.
 func (i *Interface) openSockets(link Link, l *layout) error {
 	flags := uint16(unix.XDP_USE_NEED_WAKEUP)
 	if i.mode == Generic {
@@ -150,12 +286,83 @@ func (i *Interface) openSockets(link Link, l *layout) error {
 		}
 		i.sockets = append(i.sockets, s)
 	}
+	return nil
+}
+
+// registerAll gives the queues of a tap their sockets. A bridge does it one by one, in Serve.
+func (i *Interface) registerAll(config Config) error {
+	if config.Bridge {
+		for _, s := range i.sockets {
+			s.waiting = i.program.waiting.of(s.queue)
+		}
+		return nil
+	}
 	for _, s := range i.sockets {
 		if err := i.program.register(s); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Serve begins to hand the frames of a queue to its socket. Its reader calls it, before it receives first. In a tap, Open has done
+// it. In a bridge, what comes before is dropped, or goes past: [Config.OnFailure].
+func (i *Interface) Serve(s *Socket) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.program == nil {
+		return ErrClosed
+	}
+	if !i.config.Bridge {
+		return nil
+	}
+	if err := i.program.commit(i.config); err != nil {
+		return err
+	}
+	return i.program.register(s)
+}
+
+// SetPeer says by which interface, of the namespace of the calling thread, frames of a bridge leave that go past; 0 = by none.
+func (i *Interface) SetPeer(index int) error {
+	note := ""
+	if features, err := xdpFeatures(index); i.mode == Native && index != 0 && err == nil && features&xdpTransmit == 0 {
+		note = "frames that nobody reads cannot leave: the driver of the peer takes nothing that XDP redirects. " +
+			`With attach = "generic" they can; a veth takes it while its other end has XDP or GRO on`
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.program == nil {
+		return ErrClosed
+	}
+	i.peerNote = note
+	return i.program.setPeer(index)
+}
+
+// TakenOver reports whether the program of a former run was there, and what it counted after that run had told what it knew.
+func (i *Interface) TakenOver() (unread Unread, ok bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.program == nil {
+		return Unread{}, false
+	}
+	return i.program.inherited, i.program.tookOver
+}
+
+// Bypassed reports whether an operator has said that every frame is to go past: see [Attachment.SetBypass].
+func (i *Interface) Bypassed() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.program != nil && i.config.Bridge && atomic.LoadUint32(&i.program.control.Bypass) != 0
+}
+
+// Pinned returns the directory in which the program of a bridge is pinned; "" if it is not.
+func (i *Interface) Pinned() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.program == nil || i.program.pin == nil {
+		return ""
+	}
+	return i.program.pin.path
 }
 
 // noteSettings tells of settings of the interface that spoil what is seen.
@@ -249,6 +456,11 @@ func (i *Interface) Changed() <-chan struct{} { return i.watch.changes }
 // Notes returns what the operator should hear: why the interface is slower, or sees less, than it could. One sentence each.
 func (i *Interface) Notes() []string {
 	notes := slices.Clone(i.notes)
+	i.mu.Lock()
+	if i.peerNote != "" {
+		notes = append(notes, i.peerNote)
+	}
+	i.mu.Unlock()
 	link := i.Link()
 	if link.MTU+linkOverhead > i.MaxPacket() {
 		notes = append(notes, fmt.Sprintf("packets over %d bytes are dropped, and the MTU of %s is %d",
@@ -270,7 +482,8 @@ func (i *Interface) Counters() (Counters, error) {
 	return i.program.counters()
 }
 
-// Close gives the interface back to the kernel: it takes the program off, then waits for every reader to Release what it
+// Close gives the interface back to the kernel: it takes the program off (that of a bridge that is pinned stays, and does as
+// [Config.OnFailure] says), then waits for every reader to Release what it
 // holds, then closes the sockets. A reader that waits is woken; every later Wait returns [ErrClosed]. The packets that
 // are still in the rings are lost to the reader. Closing twice returns the same error twice.
 func (i *Interface) Close() error {
@@ -280,10 +493,12 @@ func (i *Interface) Close() error {
 
 func (i *Interface) close() error {
 	var errs []error
+	var waiting waitTimes
 	// The program first: packets on their way to a socket that is being closed have crashed kernels. It takes a while,
 	// for which Counters does not have to wait.
 	if i.program != nil {
-		errs = append(errs, i.program.detach())
+		waiting = i.program.waiting
+		errs = append(errs, i.program.leave(i.sockets, i.watch.current().Gone, i.watch.queries))
 		i.mu.Lock()
 		final, err := i.program.counters()
 		errs = append(errs, err, i.program.close())
@@ -298,6 +513,7 @@ func (i *Interface) close() error {
 	for _, s := range i.sockets {
 		errs = append(errs, s.close())
 	}
+	errs = append(errs, waiting.close())
 	if i.promiscuous >= 0 {
 		errs = append(errs, unix.Close(i.promiscuous))
 	}

@@ -155,10 +155,10 @@ func TestAttachRace(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = second.Close() })
-	if second.program, err = loadProgram(1, Config{}, false); err != nil {
+	if second.program, err = loadProgram(tap.Link("tap").Attrs().Index, 1, Config{}, false, nil); err != nil {
 		t.Fatal(err)
 	}
-	tap.Do(func() { err = second.attach(Config{Interface: "tap"}) })
+	tap.Do(func() { err = second.attachProgram(Config{Interface: "tap"}) })
 	var attached *ProgramAttachedError
 	if !errors.As(err, &attached) || attached.ID == 0 {
 		t.Errorf("got %v", err)

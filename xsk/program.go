@@ -3,16 +3,20 @@ package xsk
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // The objects and their loader are committed, and the same on every machine: this compiler, no path of this machine. Both
 // header directories are named because each architecture of Debian has its own and a missing one is ignored.
 //
-//go:generate go tool -modfile=../tools/go.mod bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel,bpfeb -type cause tap bpf/tap.c -- -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
+//go:generate go tool -modfile=../tools/go.mod bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel,bpfeb -type cause -type fate -type settings -type wait tap bpf/tap.c -- -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
 
 // Counters says what the XDP program did with the packets of the interface since it was opened: their sum is what it has
 // seen, for each packet is in exactly one of them; CarriedBytes is beside them.
@@ -25,6 +29,7 @@ type Counters struct {
 	PassType      uint64 `json:"pass_type"`      // to the kernel, in a bridge: a pass type
 	Carried       uint64 `json:"carried"`        // of the flow table: to the peer in a bridge, ended in a tap
 	CarriedBytes  uint64 `json:"carried_bytes"`  // in those
+	Unread
 }
 
 // Plus adds counters.
@@ -37,6 +42,7 @@ func (c Counters) Plus(other Counters) Counters {
 	c.PassType += other.PassType
 	c.Carried += other.Carried
 	c.CarriedBytes += other.CarriedBytes
+	c.Unread = c.Unread.Plus(other.Unread)
 	return c
 }
 
@@ -44,30 +50,74 @@ func (c Counters) Plus(other Counters) Counters {
 type program struct {
 	objects tapObjects
 	link    link.Link
+	index   int // of the interface
+	waiting waitTimes
+	control control
+	// pin is where the program, or another one on the same link, is pinned; nil: nowhere.
+	pin *pin
+	// former is another one, whose link this one takes over in commit; nil: it has its own.
+	former *pinned
+	begun  bool         // commit was called
+	base   unreadCounts // what was told before
+	// Of the former program, once it was taken over.
+	tookOver  bool
+	inherited Unread
 }
 
-// loadProgram loads the program for an interface with at most this many queues. several says that a packet may take several buffers:
-// the program then looks at the first, where the headers are.
-func loadProgram(queues int, config Config, several bool) (*program, error) {
+// loadProgram loads the program for the interface with this index, with at most this many queues. several says that a packet may take
+// several buffers: the program then looks at the first, where the headers are. It goes on with the settings and the counters of a
+// former one, if there is one that it understands.
+func loadProgram(index, queues int, config Config, several bool, former *pinned) (*program, error) {
 	spec, err := loadTap()
 	if err != nil {
 		return nil, fmt.Errorf("read the XDP program: %w", err)
 	}
 	spec.Maps[tapMapSockets].MaxEntries = uint32(queues)
+	spec.Maps[tapMapWaiting].MaxEntries = uint32(queues)
 	if several {
 		spec.Programs["tap"].Flags |= unix.BPF_F_XDP_HAS_FRAGS
 	}
 	if err := setVariables(spec, config); err != nil {
 		return nil, err
 	}
-	p := &program{}
-	if err := spec.LoadAndAssign(&p.objects, nil); err != nil {
+	var options ebpf.CollectionOptions
+	goesOn := config.Bridge && former != nil && former.layout == controlLayout
+	if goesOn {
+		options.MapReplacements = map[string]*ebpf.Map{tapMapControl: former.settings, tapMapUnread: former.unread}
+	}
+	p := &program{index: index}
+	if err := spec.LoadAndAssign(&p.objects, &options); err != nil {
 		if errors.Is(err, ebpf.ErrNotSupported) {
 			return nil, fmt.Errorf("%w: load the XDP program: %w", ErrUnsupported, err)
 		}
 		return nil, fmt.Errorf("load the XDP program: %w", explain(err))
 	}
+	if config.Bridge {
+		if err := p.mapMemory(former, goesOn); err != nil {
+			return nil, errors.Join(err, p.close(), p.waiting.close())
+		}
+	}
+	p.former = former
 	return p, nil
+}
+
+// mapMemory maps what the program of a bridge shares with the daemon.
+func (p *program) mapMemory(former *pinned, goesOn bool) (err error) {
+	if p.control, err = mapControl(p.objects.Control); err != nil {
+		return err
+	}
+	if p.waiting, err = mapWaitTimes(p.objects.Waiting); err != nil {
+		return err
+	}
+	if goesOn {
+		p.base = p.control.told()
+		return nil
+	}
+	p.control.Magic, p.control.Layout = controlMagic, controlLayout
+	if former != nil {
+		p.control.Bypass = atomic.LoadUint32(&former.control.Bypass)
+	}
+	return nil
 }
 
 // setVariables sets what the program is to take.
@@ -95,12 +145,12 @@ func bitmap(numbers []uint16) (set [1 << 16 / 64]uint64) {
 
 // attach puts the program on an interface, in native or generic mode. Another program there is left alone, and the error
 // is then EBUSY or EEXIST.
-func (p *program) attach(index int, mode Mode) error {
+func (p *program) attach(mode Mode) error {
 	flags := link.XDPDriverMode
 	if mode == Generic {
 		flags = link.XDPGenericMode
 	}
-	l, err := link.AttachXDP(link.XDPOptions{Program: p.objects.Tap, Interface: index, Flags: flags})
+	l, err := link.AttachXDP(link.XDPOptions{Program: p.objects.Tap, Interface: p.index, Flags: flags})
 	if errors.Is(err, ebpf.ErrNotSupported) {
 		return fmt.Errorf("%w: attach the XDP program: %w", ErrUnsupported, err)
 	}
@@ -111,11 +161,100 @@ func (p *program) attach(index int, mode Mode) error {
 	return nil
 }
 
+// persist pins the program.
+func (p *program) persist() error {
+	return errors.Join(p.objects.Control.Pin(p.pin.file(pinControl)), p.objects.Unread.Pin(p.pin.file(pinUnread)), p.link.Pin(p.pin.file(pinLink)))
+}
+
+// commit makes the program that of the interface, if another one is there, with its settings as they are configured.
+func (p *program) commit(config Config) error {
+	if p.begun {
+		return nil
+	}
+	jiffy, err := tick()
+	if err != nil {
+		return err
+	}
+	p.control.follow(config, jiffy)
+	if p.former != nil {
+		if err := p.takeOver(); err != nil {
+			return fmt.Errorf("take the XDP program of a former run over: %w", explain(err))
+		}
+		now, err := readUnread(p.objects.Unread)
+		if err != nil {
+			return err
+		}
+		p.tookOver, p.inherited = true, now.since(&p.base)
+	}
+	p.begun = true
+	return nil
+}
+
+// takeOver puts the program in the place of the former, at once: each frame is for one of the two.
+func (p *program) takeOver() error {
+	if err := p.former.link.Update(p.objects.Tap); err != nil {
+		return err
+	}
+	p.link, p.former.link = p.former.link, nil
+	other := p.former.layout != controlLayout
+	err := p.former.close()
+	p.former = nil
+	if other {
+		for name, m := range map[string]*ebpf.Map{pinControl: p.objects.Control, pinUnread: p.objects.Unread} {
+			if e := os.Remove(p.pin.file(name)); e != nil && !errors.Is(e, fs.ErrNotExist) {
+				err = errors.Join(err, e)
+			}
+			err = errors.Join(err, m.Pin(p.pin.file(name)))
+		}
+	}
+	return err
+}
+
+// replace takes the former program off, so that this one can be attached in its place, after a moment without one. It
+// keeps the directory, if this one is to be pinned there.
+func (p *program) replace(queries *netlink.Handle, keep bool) error {
+	err := p.former.detach(queries)
+	err = errors.Join(err, p.former.close())
+	p.former = nil
+	if keep {
+		return errors.Join(err, p.pin.clear())
+	}
+	err = errors.Join(err, p.pin.remove())
+	p.pin = nil
+	return err
+}
+
 // register gives a queue a socket: from now on its packets are redirected.
 func (p *program) register(s *Socket) error {
 	if err := p.objects.Sockets.Put(uint32(s.queue), uint32(s.fd)); err != nil {
 		return fmt.Errorf("register the socket of queue %d: %w", s.queue, err)
 	}
+	return nil
+}
+
+// unregister takes the socket from a queue again.
+func (p *program) unregister(s *Socket) error {
+	err := p.objects.Sockets.Delete(uint32(s.queue))
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("unregister the socket of queue %d: %w", s.queue, err)
+	}
+	return nil
+}
+
+// setPeer makes frames that nobody reads leave by an interface, of the namespace of the calling thread; 0 = by none.
+func (p *program) setPeer(index int) error {
+	var err error
+	if index == 0 {
+		if err = p.objects.Peer.Delete(uint32(0)); errors.Is(err, ebpf.ErrKeyNotExist) {
+			err = nil
+		}
+	} else {
+		err = p.objects.Peer.Put(uint32(0), uint32(index))
+	}
+	if err != nil {
+		return fmt.Errorf("set the peer of the XDP program: %w", err)
+	}
+	atomic.StoreUint32(&p.control.Peer, uint32(index))
 	return nil
 }
 
@@ -143,6 +282,15 @@ func (p *program) counters() (Counters, error) {
 			*counter.total += n
 		}
 	}
+	if !p.begun {
+		return c, nil // what goes past is the former program's
+	}
+	now, err := readUnread(p.objects.Unread)
+	if err != nil {
+		return c, err
+	}
+	c.Unread = now.since(&p.base)
+	p.control.tell(&now)
 	return c, nil
 }
 
@@ -160,6 +308,41 @@ func (p *program) detach() error {
 	return nil
 }
 
+// leave lets the program do without this process: on the interface, where it is pinned, or not at all.
+func (p *program) leave(sockets []*Socket, gone bool, queries *netlink.Handle) error {
+	switch {
+	case p.former != nil:
+		return nil // it is not on the interface
+	case p.pin == nil:
+		return p.detach()
+	case gone || !p.begun:
+		err := p.detach()
+		if !gone {
+			err = errors.Join(err, p.control.restore(p.index, queries))
+		}
+		err = errors.Join(err, p.pin.remove())
+		p.pin = nil
+		return err
+	}
+	var errs []error
+	for _, s := range sockets {
+		errs = append(errs, p.unregister(s))
+	}
+	return errors.Join(errs...)
+}
+
+// close closes what the process has of the program, but for the memory that readers use.
 func (p *program) close() error {
-	return errors.Join(p.detach(), p.objects.Close())
+	errs := []error{p.control.close(), p.objects.Close()}
+	if p.former != nil {
+		errs = append(errs, p.former.close())
+	}
+	if p.link != nil {
+		errs = append(errs, p.link.Close())
+	}
+	if p.pin != nil {
+		p.pin.unlock()
+	}
+	p.former, p.link, p.pin = nil, nil, nil
+	return errors.Join(errs...)
 }

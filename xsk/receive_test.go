@@ -156,15 +156,15 @@ func TestPass(t *testing.T) {
 
 func TestPassWithoutSocket(t *testing.T) {
 	sender, tap := cable(t, 1)
-	p, err := loadProgram(1, Config{}, false)
+	p, err := loadProgram(tap.Link("tap").Attrs().Index, 1, Config{}, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.close() })
-	if err := p.attach(tap.Link("tap").Attrs().Index, Native); err == nil {
+	if err := p.attach(Native); err == nil {
 		t.Fatal("attached to an index of another namespace")
 	}
-	tap.Do(func() { err = p.attach(tap.Link("tap").Attrs().Index, Native) })
+	tap.Do(func() { err = p.attach(Native) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,6 +34,7 @@ type Socket struct {
 	held    []uint64 // buffers handed out; never longer than the ring
 	rest    [][]byte // of the packets handed out, what is not in their first buffers; never grows
 	waiter  *Waiter
+	waiting *atomic.Uint64 // of a bridge: not 0 while frames wait for the reader
 
 	transmit transmitter // not open: the socket only receives
 
@@ -158,6 +159,9 @@ func (s *Socket) ZeroCopy() bool { return s.zeroCopy }
 func (s *Socket) Receive(into []Packet) int {
 	if !s.enter() {
 		return 0
+	}
+	if s.waiting != nil && s.waiting.Load() != 0 {
+		s.waiting.Store(0) // before the look at the ring: what comes after it is waited for again
 	}
 	ready := s.receive.ready()
 	n, taken, size := 0, 0, uint64(0)

@@ -33,6 +33,7 @@ type Surveyed struct {
 const (
 	xdpBasic     = 1 << 0
 	xdpRedirect  = 1 << 1
+	xdpTransmit  = 1 << 2 // what is redirected to it
 	xdpZeroCopy  = 1 << 3
 	xdpFragments = 1 << 5 // packets in several buffers
 )

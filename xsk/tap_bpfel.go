@@ -28,6 +28,16 @@ const (
 	tapCauseCOUNTERS       tapCause = 8
 )
 
+type tapFate uint32
+
+const (
+	tapFatePAST_NO_SOCKET tapFate = 0
+	tapFatePAST_STALLED   tapFate = 1
+	tapFatePAST_BY_HAND   tapFate = 2
+	tapFateUNREAD_DROPPED tapFate = 3
+	tapFateUNREADS        tapFate = 4
+)
+
 type tapFlow struct {
 	_            structs.HostLayout
 	Word         uint64
@@ -47,15 +57,37 @@ type tapFlowKey struct {
 	Protocol        uint32
 }
 
+type tapSettings struct {
+	_           structs.HostLayout
+	Magic       uint32
+	Layout      uint32
+	Bypass      uint32
+	Open        uint32
+	Patience    uint64
+	Peer        uint32
+	Promiscuous uint32
+	Reserved    [4]uint64
+	Told        [4]uint64
+}
+
+type tapWait struct {
+	_       structs.HostLayout
+	Since   uint64
+	Padding [7]uint64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	tapMapControl       = "control"
 	tapMapCounters      = "counters"
 	tapMapFlows         = "flows"
 	tapMapPeer          = "peer"
 	tapMapRecords       = "records"
 	tapMapSockets       = "sockets"
+	tapMapUnread        = "unread"
+	tapMapWaiting       = "waiting"
 	tapProgTap          = "tap"
 	tapVarBridge        = "bridge"
 	tapVarHavePassPorts = "have_pass_ports"
@@ -114,11 +146,14 @@ type tapProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tapMapSpecs struct {
+	Control  *ebpf.MapSpec `ebpf:"control"`
 	Counters *ebpf.MapSpec `ebpf:"counters"`
 	Flows    *ebpf.MapSpec `ebpf:"flows"`
 	Peer     *ebpf.MapSpec `ebpf:"peer"`
 	Records  *ebpf.MapSpec `ebpf:"records"`
 	Sockets  *ebpf.MapSpec `ebpf:"sockets"`
+	Unread   *ebpf.MapSpec `ebpf:"unread"`
+	Waiting  *ebpf.MapSpec `ebpf:"waiting"`
 }
 
 // tapVariableSpecs contains global variables before they are loaded into the kernel.
@@ -153,20 +188,26 @@ func (o *tapObjects) Close() error {
 //
 // It can be passed to loadTapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tapMaps struct {
+	Control  *ebpf.Map `ebpf:"control"`
 	Counters *ebpf.Map `ebpf:"counters"`
 	Flows    *ebpf.Map `ebpf:"flows"`
 	Peer     *ebpf.Map `ebpf:"peer"`
 	Records  *ebpf.Map `ebpf:"records"`
 	Sockets  *ebpf.Map `ebpf:"sockets"`
+	Unread   *ebpf.Map `ebpf:"unread"`
+	Waiting  *ebpf.Map `ebpf:"waiting"`
 }
 
 func (m *tapMaps) Close() error {
 	return _TapClose(
+		m.Control,
 		m.Counters,
 		m.Flows,
 		m.Peer,
 		m.Records,
 		m.Sockets,
+		m.Unread,
+		m.Waiting,
 	)
 }
 

@@ -48,10 +48,8 @@ interfaces are those of this network namespace.`,
 		Example: `  sudo pipelined doctor
   sudo pipelined doctor eth0 eth1
   sudo pipelined doctor --config /etc/pipelined/pipeline.toml --json | jq '.findings[] | select(.verdict == "missing")'`,
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return interfaceNames(), cobra.ShellCompDirectiveNoFileComp
-		},
-		RunE: func(cmd *cobra.Command, args []string) error { return examine(cmd, args, o) },
+		ValidArgsFunction: completeInterfaces,
+		RunE:              func(cmd *cobra.Command, args []string) error { return examine(cmd, args, o) },
 	}
 	configFlag(cmd, &o.config)
 	cmd.Flags().BoolVar(&o.json, "json", false, "print the findings as JSON")

@@ -88,7 +88,7 @@ Start with 'pipelined read CAPTURE' to see the events of a capture, or with 'pip
 	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newRun(), newRead(), newReceive(), newStatus(), newReload(), newCheck(), newDoctor(), newExplain(), newTest(), newVerify(), newPlugins(), newPlugin(),
-		newSample(), newVersion())
+		newBypass(), newDetach(), newSample(), newVersion())
 	return root
 }
 

@@ -477,7 +477,7 @@ func TestUsageErrors(t *testing.T) {
 		want string
 	}{
 		{[]string{"red"}, `there is no command "red"; did you mean "read"?`},
-		{[]string{"frobnicate"}, `there is no command "frobnicate"; there are check, completion, doctor, explain, help, plugin, `},
+		{[]string{"frobnicate"}, `there is no command "frobnicate"; there are bypass, check, completion, detach, doctor, explain, help, plugin, `},
 		{[]string{"read"}, "arg"},
 		{[]string{"read", "--frmat", "x", "y"}, "unknown flag: --frmat; did you mean --format?"},
 		{[]string{"read", "--frobnicate", "y"}, "unknown flag: --frobnicate"},

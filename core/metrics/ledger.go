@@ -38,6 +38,7 @@ type Packets struct {
 	Refused   uint64            `json:"refused"`   // not decodable
 	NotSent   uint64            `json:"not_sent"`  // let through by a bridge, which had no room for it or no interface that was up
 	Lost      uint64            `json:"lost"`      // beside Received: before they could be read
+	Bypassed  uint64            `json:"bypassed"`  // beside Received: sent on by a bridge, and read by nobody
 	DroppedAt map[string]uint64 `json:"dropped_at"`
 	RefusedAs map[string]uint64 `json:"refused_as"` // by cause
 	NotIP     uint64            `json:"not_ip"`     // of Passed, in a bridge of Forwarded and NotSent: frames that are neither IPv4 nor IPv6
@@ -136,6 +137,11 @@ func (l *Ledger) WriteText(w io.Writer, kinds []string) error {
 	}
 	if p.Lost > 0 {
 		if _, err := fmt.Fprintf(w, "%d packets were lost before they could be read\n", p.Lost); err != nil {
+			return err
+		}
+	}
+	if p.Bypassed > 0 {
+		if _, err := fmt.Fprintf(w, "%d packets went past, and nobody judged them\n", p.Bypassed); err != nil {
 			return err
 		}
 	}

@@ -61,7 +61,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // descs are the descriptions of all metrics.
 type descs struct {
-	packets, bytes, refused, droppedAt, unclaimed             *prometheus.Desc
+	packets, bytes, bypassed, refused, droppedAt, unclaimed   *prometheus.Desc
 	sessions, sessionsTotal, events, limited, queue, inFlight *prometheus.Desc
 	sinkUp, sinkRuns, lagRecords, lagSeconds, sink, source    *prometheus.Desc
 	givenUpBefore, feed, unread, translated                   *prometheus.Desc
@@ -74,6 +74,7 @@ func newDescs() descs {
 	return descs{
 		packets:       desc("packets_total", "Packets, by what became of them; the sum is all received.", "outcome"),
 		bytes:         desc("received_bytes_total", "Bytes of all packets received."),
+		bypassed:      desc("packets_bypassed_total", "Packets that a bridge sent on, and that nobody read; not in packets_total."),
 		refused:       desc("packets_refused_total", "Packets that could not be decoded, by cause.", "cause"),
 		droppedAt:     desc("packets_dropped_total", "Packets a hook dropped, by call site.", "site"),
 		unclaimed:     desc("packets_without_session_total", "Packets that belong to no session and begin none, by kind.", "kind"),
@@ -128,6 +129,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	count(d.packets, p.Passed, "passed")
 	count(d.packets, p.Refused, "refused")
 	count(d.bytes, p.Bytes)
+	count(d.bypassed, p.Bypassed)
 	for cause, n := range p.RefusedAs {
 		count(d.refused, n, cause)
 	}

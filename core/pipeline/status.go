@@ -64,7 +64,7 @@ func (pl *Pipeline) ledger(states []replay.State) metrics.Ledger {
 		}
 		led.Sinks[s.Name] = kinds
 	}
-	led.Packets.Lost, led.Unread = pl.unread()
+	led.Packets.Lost, led.Unread, led.Packets.Bypassed = pl.unreadTotals()
 	led.Check()
 	return led
 }

@@ -71,10 +71,10 @@ func (l *loss) lost() uint64 {
 	return l.seen - l.begun
 }
 
-// unread is what a source has lost before it could be read.
+// unread is a counter of what a source has not read.
 type unread struct {
-	n    uint64
-	what *wording
+	source string
+	what   *wording
 }
 
 // wording is how the log tells of a loss: at the beginning, while it lasts, and at the end. counted is what is counted.
@@ -93,28 +93,27 @@ var (
 		"events", "events are lost before they are read: a loss record says how many, at most", "events are still lost before they are read",
 		"no more events are lost before they are read",
 	}
+	ofBypass = wording{
+		"bypassed", "packets go past: they are sent on, and nobody judges them", "packets still go past, unjudged",
+		"no more packets go past",
+	}
 )
 
-// watch says in the log when rings overflow and when packets or events are lost before they are read: at the beginning, every
-// minute while it lasts, and at the end.
+// watch says in the log when rings overflow and when packets or events are lost before they are read, or go past: at the beginning,
+// every minute while it lasts, and at the end.
 type watch struct {
 	log   *slog.Logger
 	sinks []string
-	// read returns what each ring has lost because it was full, and what each source has lost.
-	read func() (rings []uint64, sources map[string]unread)
+	// read returns what each ring has lost because it was full, and what each source has not read.
+	read func() (rings []uint64, sources map[unread]uint64)
 
 	mu      sync.Mutex
 	rings   []loss
-	sources map[string]*sourceLoss
+	sources map[unread]*loss
 }
 
-type sourceLoss struct {
-	loss
-	what *wording
-}
-
-func newWatch(log *slog.Logger, sinks []string, read func() ([]uint64, map[string]unread)) *watch {
-	return &watch{log: log, sinks: sinks, read: read, rings: make([]loss, len(sinks)), sources: make(map[string]*sourceLoss)}
+func newWatch(log *slog.Logger, sinks []string, read func() ([]uint64, map[unread]uint64)) *watch {
+	return &watch{log: log, sinks: sinks, read: read, rings: make([]loss, len(sinks)), sources: make(map[unread]*loss)}
 }
 
 // run looks until ctx ends, and then once more.
@@ -139,13 +138,13 @@ func (w *watch) look(now time.Time) {
 	for i, n := range rings {
 		say(w.log.With("sink", w.sinks[i]), &ofRing, &w.rings[i], now, n)
 	}
-	for name, u := range sources {
-		l := w.sources[name]
+	for u, n := range sources {
+		l := w.sources[u]
 		if l == nil {
-			l = &sourceLoss{what: u.what}
-			w.sources[name] = l
+			l = new(loss)
+			w.sources[u] = l
 		}
-		say(w.log.With("source", name), u.what, &l.loss, now, u.n)
+		say(w.log.With("source", u.source), u.what, l, now, n)
 	}
 }
 
@@ -180,52 +179,59 @@ func (w *watch) health() error {
 			errs = append(errs, fmt.Errorf("the ring of sink %s overflows since %s: %d records lost", w.sinks[i], l.since.Format(time.RFC3339), l.lost()))
 		}
 	}
-	for name, l := range w.sources {
-		if !l.since.IsZero() {
-			errs = append(errs, fmt.Errorf("source %s loses %s since %s: %d lost", name, l.what.counted, l.since.Format(time.RFC3339), l.lost()))
+	for u, l := range w.sources {
+		switch since := l.since.Format(time.RFC3339); {
+		case l.since.IsZero():
+		case u.what == &ofBypass:
+			errs = append(errs, fmt.Errorf("packets go past source %s since %s: %d unjudged", u.source, since, l.lost()))
+		default:
+			errs = append(errs, fmt.Errorf("source %s loses %s since %s: %d lost", u.source, u.what.counted, since, l.lost()))
 		}
 	}
 	return errors.Join(errs...)
 }
 
 // losses reads what the watch watches.
-func (pl *Pipeline) losses() (rings []uint64, sources map[string]unread) {
+func (pl *Pipeline) losses() (rings []uint64, sources map[unread]uint64) {
 	gate := pl.gate.Ledger()
 	for i, r := range pl.rings {
 		rel := r.Released()
 		rings = append(rings, lostInRing(&gate.Sinks[i], &rel))
 	}
-	sources = make(map[string]unread)
+	sources = make(map[unread]uint64)
 	for i, src := range pl.sources {
-		sources[pl.plan.sources[i].name] = unreadBy(src)
+		name, lost := pl.plan.sources[i].name, &ofPackets
+		if _, ok := src.(source.Events); ok {
+			lost = &ofEvents
+		}
+		for _, c := range src.Counters() {
+			switch {
+			case c.Lost:
+				sources[unread{name, lost}] += c.Value
+			case c.Bypassed:
+				sources[unread{name, &ofBypass}] += c.Value
+			}
+		}
 	}
 	return rings, sources
 }
 
-// unread returns how many packets and how many events sources have lost before they could be read.
-func (pl *Pipeline) unread() (packets, events uint64) {
+// unreadTotals returns how many packets and events sources have lost before they could be read, and how many packets went past them.
+func (pl *Pipeline) unreadTotals() (packets, events, bypassed uint64) {
 	for _, src := range pl.sources {
-		u := unreadBy(src)
-		if u.what == &ofEvents {
-			events += u.n
-		} else {
-			packets += u.n
+		_, ofEvents := src.(source.Events)
+		for _, c := range src.Counters() {
+			switch {
+			case c.Bypassed:
+				bypassed += c.Value
+			case c.Lost && ofEvents:
+				events += c.Value
+			case c.Lost:
+				packets += c.Value
+			}
 		}
 	}
-	return packets, events
-}
-
-func unreadBy(src source.Source) unread {
-	u := unread{what: &ofPackets}
-	if _, ok := src.(source.Events); ok {
-		u.what = &ofEvents
-	}
-	for _, c := range src.Counters() {
-		if c.Lost {
-			u.n += c.Value
-		}
-	}
-	return u
+	return packets, events, bypassed
 }
 
 // lostInRing adds up what a ring had no room for.

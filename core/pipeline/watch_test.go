@@ -18,9 +18,9 @@ func TestWatch(t *testing.T) {
 		}
 		return a
 	}}))
-	var refused, dropped uint64
-	w := newWatch(log, []string{"siem"}, func() ([]uint64, map[string]unread) {
-		return []uint64{refused}, map[string]unread{"wan": {dropped, &ofPackets}}
+	var refused, dropped, bypassed uint64
+	w := newWatch(log, []string{"siem"}, func() ([]uint64, map[unread]uint64) {
+		return []uint64{refused}, map[unread]uint64{{"wan", &ofPackets}: dropped, {"lan", &ofBypass}: bypassed}
 	})
 	now := time.Unix(1000, 0)
 	pass := func(seconds int, perSecond uint64) {
@@ -69,6 +69,14 @@ func TestWatch(t *testing.T) {
 	pass(1, 0)
 	expect("when the kernel drops", `"packets are lost before they are read" source=wan packets=7`)
 	if err := w.health(); err == nil || !strings.Contains(err.Error(), "wan") {
+		t.Errorf("health: %v", err)
+	}
+	pass(10, 0)
+	expect("when it no longer does", `"no more packets are lost before they are read" source=wan packets=7 seconds=0`)
+	bypassed = 9
+	pass(1, 0)
+	expect("when packets go past", `"packets go past: they are sent on, and nobody judges them" source=lan bypassed=9`)
+	if err := w.health(); err == nil || !strings.Contains(err.Error(), "packets go past source lan") {
 		t.Errorf("health: %v", err)
 	}
 }

@@ -80,6 +80,8 @@ type Counter struct {
 	Queue int    // -1: of the whole source
 	Value uint64
 	Lost  bool // it counts packets, or events, that were lost before they could be read
+	// Bypassed says that it counts packets that were sent on without having been read.
+	Bypassed bool
 }
 
 // Configured is a source that is configured and not open yet.

@@ -195,7 +195,49 @@ func (p plugged) Pair(peer source.Source) error {
 		return err
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.peer = other.config.Device.Interface
+	p.peer = other.Source
+	p.mu.Unlock()
+	p.connect()
 	return nil
+}
+
+// connect tells the programs of both sources of a bridge by which interface frames leave that nobody reads. It is called whenever
+// either has opened an interface.
+func (s *Source) connect() {
+	s.mu.Lock()
+	peer := s.peer
+	s.mu.Unlock()
+	if peer == nil {
+		return
+	}
+	s.leaveBy(peer)
+	peer.mu.Lock()
+	mutual := peer.peer == s
+	peer.mu.Unlock()
+	if mutual {
+		peer.leaveBy(s)
+	}
+}
+
+// leaveBy has frames that nobody reads leave by the interface of a source. While that has none, what was said before is left: the kernel
+// forgets an interface that goes.
+func (s *Source) leaveBy(peer *Source) {
+	from, to := s.present(), peer.present()
+	if from == nil || to == nil {
+		return
+	}
+	var err error
+	if nsErr := s.namespace.Run(func() { err = from.SetPeer(to.Link().Index) }); nsErr != nil {
+		err = errors.Join(err, nsErr)
+	}
+	if err != nil && !errors.Is(err, xsk.ErrClosed) {
+		s.config.Warn("frames that nobody reads have no way to the peer", "interface", s.config.Device.Interface, "error", err)
+	}
+}
+
+// present returns the interface that is open; nil if none is.
+func (s *Source) present() *xsk.Interface {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.device
 }

@@ -97,8 +97,11 @@ func (p *pair) work(t testing.TB, judge func(f *packet.Frame) source.Verdict) (s
 	for _, s := range []*Source{p.fromLeft, p.fromRight} {
 		for _, q := range (plugged{s}).Queues() {
 			f := q.(source.Forwarder)
+			var b packet.Batch
+			if err := f.Receive(ctx, &b, 0); err != nil || b.N > 0 { // from here on frames are handed over
+				t.Fatalf("%d frames, %v", b.N, err)
+			}
 			running.Go(func() {
-				var b packet.Batch
 				var verdicts [packet.BatchSize]source.Verdict
 				for ctx.Err() == nil {
 					if err := f.Receive(ctx, &b, time.Minute); err != nil {

@@ -2,7 +2,9 @@ package xdp
 
 import (
 	"fmt"
+	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/xsk"
@@ -20,6 +22,10 @@ type options struct {
 	PassTypes   []uint16 `toml:"pass_types"` // nil: the default
 	Frames      int      `toml:"frames"`
 	FrameSize   int      `toml:"frame_size"`
+
+	OnFailure      *onFailure     `toml:"on_failure"`       // nil: closed
+	OnFailureAfter *time.Duration `toml:"on_failure_after"` // nil: the default
+	BPFFS          string         `toml:"bpffs"`
 }
 
 // mode says what becomes of the packets.
@@ -46,6 +52,10 @@ func (m *mode) UnmarshalText(text []byte) error {
 }
 
 const (
+	// Limits of on_failure_after. A worker that is only busy comes back far sooner.
+	minOnFailureAfter = 100 * time.Millisecond
+	maxOnFailureAfter = time.Minute
+
 	// pauseFrames is the Ethernet type of MAC control frames, which are for the other end of a cable alone (IEEE 802.3 annex 31A).
 	pauseFrames = 0x8808
 	// firstType is the lowest Ethernet type: what is below is the length of an IEEE 802.3 frame.
@@ -65,15 +75,31 @@ func (a *attach) UnmarshalText(text []byte) error {
 	return fmt.Errorf("want %q, %q or %q, got %q", xsk.Auto, xsk.Native, xsk.Generic, text)
 }
 
+// onFailure says what becomes of frames that nobody reads.
+type onFailure xsk.Failure
+
+func (f *onFailure) UnmarshalText(text []byte) error {
+	for _, failure := range []xsk.Failure{xsk.FailClosed, xsk.FailOpen} {
+		if string(text) == failure.String() {
+			*f = onFailure(failure)
+			return nil
+		}
+	}
+	return fmt.Errorf("want %q or %q, got %q", xsk.FailOpen, xsk.FailClosed, text)
+}
+
 // decode reads the table and records every mistake in it.
 func decode(cfg sdk.Config) options {
-	o := options{Attach: attach(xsk.Auto), Promiscuous: true, Frames: xsk.DefaultFrames}
+	o := options{Attach: attach(xsk.Auto), Promiscuous: true, Frames: xsk.DefaultFrames, BPFFS: xsk.DefaultBPFFS}
 	cfg.Decode(&o) // what could be read is checked all the same, so that one run shows every mistake
 	if o.Frames == 0 {
 		o.Frames = -1 // not the default: somebody wrote it
 	}
 	for _, mistake := range o.device().Mistakes() {
 		cfg.Errorf(mistake.Option, "%s", mistake.Reason)
+	}
+	if o.BPFFS != "" && !filepath.IsAbs(o.BPFFS) {
+		cfg.Errorf("bpffs", "%q is no absolute path; empty, the program of a bridge leaves with the daemon", o.BPFFS)
 	}
 	for i, port := range o.PassPorts {
 		if port == 0 {
@@ -102,6 +128,11 @@ func (o *options) checkTap(cfg sdk.Config) {
 	if o.PassTypes != nil {
 		cfg.Errorf("pass_types", `is for mode = "bridge": a tap takes IPv4 and IPv6 alone`)
 	}
+	for key, there := range map[string]bool{"on_failure": o.OnFailure != nil, "on_failure_after": o.OnFailureAfter != nil} {
+		if there {
+			cfg.Errorf(key, `is for mode = "bridge": nobody waits for the packets of a tap`)
+		}
+	}
 	if o.TakeTraffic && len(o.PassPorts) == 0 {
 		cfg.Warnf("take_traffic", "takes every IPv4 and IPv6 packet from this host, those of remote logins too; leave some with pass_ports, such as [22]")
 	}
@@ -118,6 +149,13 @@ func (o *options) checkBridge(cfg sdk.Config) {
 	if !o.Promiscuous {
 		cfg.Errorf("promiscuous", "a bridge must receive what is addressed to others")
 	}
+	if after := o.OnFailureAfter; after != nil {
+		if o.OnFailure == nil || xsk.Failure(*o.OnFailure) != xsk.FailOpen {
+			cfg.Errorf("on_failure_after", `is for on_failure = "open": otherwise nothing goes past, however long nobody reads`)
+		} else if *after < minOnFailureAfter || *after > maxOnFailureAfter {
+			cfg.Errorf("on_failure_after", "%v is not between %v and %v", *after, minOnFailureAfter, maxOnFailureAfter)
+		}
+	}
 	if o.PassTypes == nil {
 		o.PassTypes = []uint16{pauseFrames}
 	}
@@ -125,8 +163,15 @@ func (o *options) checkBridge(cfg sdk.Config) {
 
 // device returns what the options say about the interface.
 func (o *options) device() xsk.Config {
-	return xsk.Config{
+	c := xsk.Config{
 		Interface: o.Interface, Attach: xsk.Mode(o.Attach), Frames: o.Frames, FrameSize: o.FrameSize, PassPorts: o.PassPorts,
-		Promiscuous: o.Promiscuous, Bridge: o.Mode == bridge, PassTypes: o.PassTypes,
+		Promiscuous: o.Promiscuous, Bridge: o.Mode == bridge, PassTypes: o.PassTypes, BPFFS: o.BPFFS,
 	}
+	if o.OnFailure != nil {
+		c.OnFailure = xsk.Failure(*o.OnFailure)
+	}
+	if o.OnFailureAfter != nil {
+		c.OnFailureAfter = *o.OnFailureAfter
+	}
+	return c
 }

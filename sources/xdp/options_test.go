@@ -28,6 +28,12 @@ func TestOptions(t *testing.T) {
 		{"not promiscuous", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "promiscuous": false}`, "wan", false, []string{"promiscuous: a bridge must receive"}},
 		{"pass_types", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "pass_types": [34825, 1500]}`, "wan", false, []string{"pass_types[1]: an Ethernet type is 0x0600 or more"}},
 		{"pass_types of a tap", `{"interface": "lan0", "pass_types": []}`, "", true, []string{`pass_types: is for mode = "bridge"`}},
+		{"on_failure", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "on_failure": "open", "on_failure_after": "2s", "bpffs": ""}`, "wan", false, nil},
+		{"on_failure, misspelled", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "on_failure": "opne"}`, "wan", false, []string{`on_failure: want "open" or "closed", got "opne"`}},
+		{"on_failure_after", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "on_failure": "open", "on_failure_after": "1ms"}`, "wan", false, []string{"on_failure_after: 1ms is not between 100ms and 1m0s"}},
+		{"on_failure_after, closed", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "on_failure_after": "1s"}`, "wan", false, []string{`on_failure_after: is for on_failure = "open"`}},
+		{"on_failure of a tap", `{"interface": "lan0", "on_failure": "closed"}`, "", true, []string{`on_failure: is for mode = "bridge"`}},
+		{"bpffs", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "bpffs": "bpf"}`, "wan", false, []string{`bpffs: "bpf" is no absolute path`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg, err := table.Parse("live", c.table)

@@ -32,12 +32,14 @@ type Queue struct {
 
 // attachment is what a queue reads until the source attaches something else. Sockets and interface do not change.
 type attachment struct {
+	device   *xsk.Interface // of the sockets
 	sockets  []*xsk.Socket
 	waiter   *xsk.Waiter // nil if there are no sockets
 	index    uint32      // the kernel's, of the interface
 	ended    bool        // the source is closed: nothing follows
 	replaced chan struct{}
-	next     int // the worker's: the socket whose turn it is
+	next     int  // the worker's: the socket whose turn it is
+	begun    bool // the worker's: the sockets are served
 }
 
 // attach gives a queue something else to read, and wakes a worker that waits for it.
@@ -56,7 +58,7 @@ func (q *Queue) attach(a *attachment) {
 // a silent one. It returns [io.EOF] after [Source.Close]; another error means that the kernel refused to wait, and is
 // permanent. With an error there are no frames.
 //
-// When frames are there, Receive makes no system call and allocates nothing.
+// But for its first call, when frames are there, Receive makes no system call and allocates nothing.
 func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Duration) error {
 	q.Release() // a worker that forgot would stop the interface from being closed
 	b.N = 0
@@ -64,6 +66,11 @@ func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Durat
 		timeout = q.forwarding.flush(timeout)
 	}
 	a := q.attached.Load()
+	if !a.begun {
+		if err := a.begin(); err != nil {
+			return err
+		}
+	}
 	q.collect(a, b)
 	if b.N == 0 {
 		if err := q.wait(ctx, a, timeout); err != nil {
@@ -80,6 +87,17 @@ func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Durat
 	}
 	for i := range b.Frames[:b.N] {
 		b.Frames[i].Time, b.Frames[i].LeavesBy = b.Now, leavesBy
+	}
+	return nil
+}
+
+// begin has the frames of the queues handed to the sockets. Until there is a worker to read them, those of a bridge go without.
+func (a *attachment) begin() error {
+	a.begun = true
+	for _, s := range a.sockets {
+		if err := a.device.Serve(s); err != nil && !errors.Is(err, xsk.ErrClosed) {
+			return fmt.Errorf("begin to read queue %d: %w", s.Queue(), err)
+		}
 	}
 	return nil
 }

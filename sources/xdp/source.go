@@ -27,6 +27,8 @@ type Config struct {
 }
 
 const (
+	bypassPeriod = time.Second // how often it is looked whether the bypass is on
+
 	firstRetry = 50 * time.Millisecond
 	lastRetry  = time.Second // the delay doubles up to here
 )
@@ -44,7 +46,7 @@ type Source struct {
 	closeErr  error
 
 	mu     sync.Mutex
-	peer   string         // interface of the other source of a bridge
+	peer   *Source        // the other source of a bridge
 	device *xsk.Interface // nil while waiting
 	state  State
 	past   Stats // of the devices before
@@ -136,6 +138,13 @@ func (s *Source) run(device *xsk.Interface) {
 // supervise follows the link until the interface has to be opened again, and returns why; nil means Close.
 func (s *Source) supervise(device *xsk.Interface) (reason error) {
 	mtu := device.Link().MTU
+	var look <-chan time.Time // at what no message tells of
+	if s.config.Device.Bridge {
+		ticker := time.NewTicker(bypassPeriod)
+		defer ticker.Stop()
+		look = ticker.C
+	}
+	told, bypassed := false, false
 	for {
 		link := device.Link()
 		if err := s.unusable(device, link); err != nil {
@@ -149,11 +158,29 @@ func (s *Source) supervise(device *xsk.Interface) (reason error) {
 				"mtu", link.MTU, "longest_packet", device.MaxPacket())
 		}
 		mtu = link.MTU
+		if now := device.Bypassed(); now != bypassed {
+			bypassed = now
+			s.tellBypass(link.Name, now)
+		}
+		if unread, ok := device.TakenOver(); ok && !told {
+			told = true
+			s.config.Warn("goes on with the XDP program that a former run has left", "interface", link.Name,
+				"went_past_meanwhile", unread.Past(), "dropped_meanwhile", unread.Dropped)
+		}
 		select {
+		case <-look:
 		case <-device.Changed():
 		case <-s.stop:
 			return nil
 		}
+	}
+}
+
+func (s *Source) tellBypass(name string, on bool) {
+	if on {
+		s.config.Warn("bypass is on: every frame goes to the peer, and nobody judges it", "interface", name, "command", "pipelined bypass off "+name)
+	} else {
+		s.config.Warn("bypass is off: frames are judged again", "interface", name)
 	}
 }
 
@@ -207,7 +234,7 @@ func (s *Source) use(device *xsk.Interface) {
 		share.sockets = append(share.sockets, socket)
 	}
 	for i, q := range s.queues {
-		shares[i].index = uint32(link.Index)
+		shares[i].device, shares[i].index = device, uint32(link.Index)
 		q.attach(&shares[i])
 	}
 	if s.config.Device.Bridge {
@@ -216,6 +243,11 @@ func (s *Source) use(device *xsk.Interface) {
 	}
 
 	// Last: whoever reads that the interface is up can send by it.
+	s.setDevice(device, link)
+	s.connect()
+}
+
+func (s *Source) setDevice(device *xsk.Interface, link xsk.Link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	again := s.state.Reopened
@@ -235,6 +267,10 @@ func (s *Source) use(device *xsk.Interface) {
 		FrameSize: device.FrameSize(),
 		Several:   device.Several(),
 		Queues:    len(device.Queues()),
+		Pinned:    device.Pinned(),
+	}
+	if s.config.Device.Bridge {
+		s.state.OnFailure = s.config.Device.OnFailure.String()
 	}
 }
 

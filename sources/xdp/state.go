@@ -37,6 +37,12 @@ type State struct {
 	Several   bool     `json:"several_buffers"` // a packet that is longer than a buffer takes several
 	Queues    int      `json:"queues"`          // receive queues that are read
 	Notes     []string `json:"notes,omitempty"`
+
+	// Of a bridge.
+
+	OnFailure string `json:"on_failure,omitempty"` // "open" or "closed"
+	Pinned    string `json:"pinned,omitempty"`     // where its program is, so that it outlives the daemon
+	Bypass    bool   `json:"bypass,omitempty"`     // by hand: every frame goes past
 }
 
 // Stats counts packets since the source was opened, over all times that it was opened again.
@@ -50,8 +56,11 @@ func (s *Source) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	state := s.state
-	state.Peer = s.peer
+	if s.peer != nil {
+		state.Peer = s.peer.config.Device.Interface
+	}
 	if s.device != nil {
+		state.Bypass = s.device.Bypassed()
 		state.Notes = s.device.Notes()
 	}
 	return state

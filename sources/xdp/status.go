@@ -15,10 +15,13 @@ var (
 	_ source.Blind  = plugged{}
 )
 
-// Blind returns an error if the interface is not up.
+// Blind returns an error if the interface is not up, or is bypassed.
 func (p plugged) Blind() error {
 	switch s := p.State(); s.Condition {
 	case Up:
+		if s.Bypass {
+			return fmt.Errorf("bypass is on: every frame of %s goes past, unread", s.Interface)
+		}
 		return nil
 	case Waiting:
 		return fmt.Errorf("interface %s is gone or cannot be opened", s.Interface)
@@ -101,7 +104,13 @@ func (p plugged) Counters() []source.Counter {
 		)
 	}
 	if p.config.Device.Bridge {
-		counters = append(counters, source.Counter{Name: "pass_type", Queue: -1, Value: k.PassType})
+		counters = append(counters,
+			source.Counter{Name: "pass_type", Queue: -1, Value: k.PassType},
+			source.Counter{Name: "past_no_socket", Queue: -1, Value: k.PastNoSocket, Bypassed: true},
+			source.Counter{Name: "past_stalled", Queue: -1, Value: k.PastStalled, Bypassed: true},
+			source.Counter{Name: "past_by_hand", Queue: -1, Value: k.PastByHand, Bypassed: true},
+			source.Counter{Name: "unread_dropped", Queue: -1, Value: k.Dropped, Lost: true},
+		)
 	}
 	return counters
 }

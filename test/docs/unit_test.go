@@ -30,8 +30,8 @@ func TestUnit(t *testing.T) {
 	u := unit(t)
 	for key, want := range map[string]string{
 		"User": "pipelined", "Group": "pipelined", "LogsDirectory": "pipelined", "LogsDirectoryMode": "0750",
-		"RuntimeDirectory": "pipelined", "RuntimeDirectoryMode": "0750", "UMask": "0027", "LimitNOFILE": "65536",
-		"ExecStartPre": "/usr/bin/pipelined check --for run --config /etc/pipelined/pipeline.toml",
+		"BindPaths": "-/sys/fs/bpf/pipelined", "RuntimeDirectory": "pipelined", "RuntimeDirectoryMode": "0750", "UMask": "0027", "LimitNOFILE": "65536",
+		"ExecStartPre": "-+/usr/bin/install -d -m 0700 -o pipelined -g pipelined /sys/fs/bpf/pipelined /usr/bin/pipelined check --for run --config /etc/pipelined/pipeline.toml",
 	} {
 		if got := strings.Join(u[key], " "); got != want {
 			t.Errorf("%s is %q, want %q", key, got, want)

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -25,7 +27,7 @@ func bridged(t *testing.T) *network {
 	t.Helper()
 	nettest.Require(t)
 	nettest.RequireCommands(t, "ethtool", "ping")
-	n := &network{t: t, client: nettest.NewHost(t), server: nettest.NewHost(t), tap: nettest.NewHost(t)}
+	n := &network{t: t, client: nettest.NewHost(t), server: nettest.NewHost(t), tap: nettest.NewHost(t), bpffs: nettest.BPFFS(t)}
 	n.attacker = n.server
 	// With several queues a host may send a flow by another of them when it thinks that nothing is on its way.
 	nettest.Cable(n.client, "eth0", n.tap, "lan0", 1)
@@ -60,12 +62,14 @@ interface = "lan0"
 mode      = "bridge"
 peer      = "wan"
 frames    = 1024
+bpffs     = "BPFFS"
 [sources.wan]
 plugin    = "xdp"
 interface = "wan0"
 mode      = "bridge"
 peer      = "lan"
 frames    = 1024
+bpffs     = "BPFFS"
 [hooks.policies]
 plugin = "policydeny"
 [[hooks.policies.policy]]
@@ -289,12 +293,37 @@ func TestBridge(t *testing.T) {
 			t.Errorf("no line with %q in:\n%s", want, events)
 		}
 	}
+	// Without on_failure nothing crosses when the daemon has ended, and the programs see to that.
 	d.stop()
+	if out, err := runIn(n.client, "ping", "-c", "1", "-W", "1", serverIP); err == nil {
+		t.Errorf("a ping has crossed:\n%s", out)
+	}
+	if out := n.command("bypass", "status"); !strings.Contains(out, "closed") || strings.Contains(out, "reads") {
+		t.Errorf("bypass status:\n%s", out)
+	}
+	n.detach()
+}
+
+// command runs pipelined on the host of the daemon with the BPF file system of the network, and returns what it printed.
+func (n *network) command(args ...string) string {
+	n.t.Helper()
+	return n.tap.Run(program, append(args, "--bpffs", n.bpffs)...)
+}
+
+// detach takes off what the daemon has left, and looks that all of it is gone.
+func (n *network) detach() {
+	n.t.Helper()
+	n.command("detach")
 	for _, name := range []string{"lan0", "wan0"} {
 		link := n.tap.Link(name).Attrs()
 		if link.Xdp != nil && link.Xdp.Attached || link.Promisc != 0 {
-			t.Errorf("%s is left with a program (%+v) or promiscuous (%d)", name, link.Xdp, link.Promisc)
+			n.t.Errorf("%s is left with a program (%+v) or promiscuous (%d)", name, link.Xdp, link.Promisc)
 		}
+	}
+	left, err := os.ReadDir(filepath.Join(n.bpffs, "pipelined"))
+	n.must(err)
+	if len(left) > 0 {
+		n.t.Errorf("pins are left: %v", left)
 	}
 }
 
@@ -342,7 +371,9 @@ func TestBridgeRestarted(t *testing.T) {
 		<-ended
 	})
 
-	d := startWith(n, bridgeConfig, "")
+	// Nothing is pinned: the programs go with the process.
+	unpinned := strings.ReplaceAll(bridgeConfig, "BPFFS", "")
+	d := startWith(n, unpinned, "")
 	var conn net.Conn
 	n.client.Do(func() {
 		var err error
@@ -376,7 +407,7 @@ func TestBridgeRestarted(t *testing.T) {
 	if out, err := runIn(n.client, "ping", "-c", "1", "-W", "1", serverIP); err == nil {
 		t.Errorf("a ping has crossed:\n%s", out)
 	}
-	d = startWith(n, bridgeConfig, "")
+	d = startWith(n, unpinned, "")
 	talk("after")
 	eventually(t, "a session that was joined", func() bool { return d.status().Ledger.Sessions.Active > 0 })
 

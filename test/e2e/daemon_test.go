@@ -146,7 +146,7 @@ func startWith(n *network, config, jsonDir string, wrapper ...string) *daemon {
 	if slices.Contains(wrapper, "--reuid=65534") {
 		n.must(os.Chown(d.dir, 65534, 65534))
 	}
-	text := strings.NewReplacer("DIR/", d.dir+"/", "JSON/", jsonDir+"/").Replace(config)
+	text := strings.NewReplacer("DIR/", d.dir+"/", "JSON/", jsonDir+"/", "BPFFS", n.bpffs).Replace(config)
 	n.must(os.WriteFile(path, []byte(text), 0o644))
 
 	socket := filepath.Join(d.dir, "notify")
@@ -275,12 +275,16 @@ type status struct {
 	Sources map[string]struct {
 		Condition string
 		Mode      string
+		Bypass    bool
 		Sessions  int // of conntrack
 		Kernel    struct {
 			Redirected   uint64
 			PassNotIP    uint64 `json:"pass_not_ip"`
 			PassPort     uint64 `json:"pass_port"`
 			PassNoSocket uint64 `json:"pass_no_socket"`
+			PastStalled  uint64 `json:"past_stalled"`
+			PastByHand   uint64 `json:"past_by_hand"`
+			Dropped      uint64 `json:"unread_dropped"`
 		}
 		Sockets []struct {
 			Received   uint64

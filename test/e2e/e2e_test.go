@@ -263,13 +263,20 @@ func TestProgramAttached(t *testing.T) {
 	first.stop()
 }
 
-// TestCapabilities runs the daemon as nobody with the three capabilities that the systemd unit gives it, and no other.
+// asNobody runs a command as nobody with the three capabilities that the systemd unit gives it, and no other.
+var asNobody = func() []string {
+	const three = "-all,+net_admin,+net_raw,+bpf"
+	return []string{
+		"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--inh-caps=" + three, "--ambient-caps=" + three,
+		"--bounding-set=" + three,
+	}
+}()
+
+// TestCapabilities runs the daemon as nobody.
 func TestCapabilities(t *testing.T) {
 	n := newNetwork(t)
 	n.serve()
-	const three = "-all,+net_admin,+net_raw,+bpf"
-	d := start(n, "", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-		"--no-new-privs", "--inh-caps="+three, "--ambient-caps="+three, "--bounding-set="+three)
+	d := start(n, "", asNobody...)
 	n.get(n.client, serverIP)
 	eventually(t, "the session", func() bool { return count(d.events(), "SESSION_CREATE") == 1 })
 	if c := d.status().Sources["tap"].Condition; c != "up" {

@@ -21,6 +21,7 @@ import (
 type network struct {
 	t                                  testing.TB
 	hub, client, server, attacker, tap *nettest.Host
+	bpffs                              string // of a bridge
 }
 
 const (

@@ -2,13 +2,16 @@
 //
 // In a tap it takes IPv4 and IPv6 packets from the kernel and hands them to the AF_XDP socket of their receive queue, also
 // those behind VLAN tags, in PPPoE sessions and behind MPLS labels: what core/packet decodes. Everything else stays with the
-// kernel. In a bridge it takes every frame but those of the pass types. Whatever its mode, the kernel keeps everything whose
-// queue has no socket, so that a program without a daemon does not cut off the interface.
+// kernel, which also keeps everything whose queue has no socket.
+//
+// In a bridge it takes every frame but those of the pass types. It stays on the interface when the daemon ends. Frames that
+// nobody reads go to the peer, or end, as the daemon has left it in control.
 //
 // What the daemon has decided about it carries itself: packets of the flow table are counted, and in a bridge go to the peer at
 // once; in a tap they end. Everything about a flow that is not an ordinary packet of it comes up to the socket all the same.
 //
-// Every packet is counted under exactly one of the causes below, so that their sum is what the interface received.
+// Every packet is counted under exactly one of the causes below, or of those of enum fate, so that their sum is what the
+// interface received.
 //
 // There is no license section: no helper used here is reserved to GPL programs.
 
@@ -22,7 +25,7 @@ enum cause {
 	PASS_NOT_IP,    // neither IPv4 nor IPv6 (ARP, LLDP, ...), or too short to tell; not in a bridge
 	PASS_PORT,      // TCP or UDP to a pass port
 	PASS_NEIGHBOUR, // IPv6 neighbour discovery, while there are pass ports
-	PASS_NO_SOCKET, // nobody reads the queue
+	PASS_NO_SOCKET, // nobody reads the queue; not in a bridge
 	PASS_TYPE,      // in a bridge: a pass type
 	CARRIED,        // of a flow in the table: forwarded to the peer in a bridge, ended in a tap
 	CAUSES,
@@ -44,6 +47,60 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } counters SEC(".maps");
+
+// What happened to a frame of a bridge that no daemon was given: its index in unread. The map outlives the daemon, and the next
+// one tells what is in it.
+enum fate {
+	PAST_NO_SOCKET, // to the peer: nobody reads the queue
+	PAST_STALLED,   // to the peer: whoever reads the queue has not come for too long
+	PAST_BY_HAND,   // to the peer: an operator has said so
+	UNREAD_DROPPED, // nobody reads the queue, and nothing is to go past; or there is no peer
+	UNREADS,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, UNREADS);
+	__type(key, __u32);
+	__type(value, __u64);
+} unread SEC(".maps");
+
+// What daemons and operators tell the program of a bridge, and each other: it outlives the daemon, too. What is in the first
+// twelve bytes is the same in every layout.
+struct settings {
+	__u32 magic;  // the loader sets it, and the layout of this struct and of unread
+	__u32 layout;
+	__u32 bypass; // 1: every frame goes to the peer, by hand
+	__u32 open;   // 1: frames that nobody reads go to the peer
+	__u64 patience;      // in jiffies: how long whoever reads a queue may be away
+	__u32 peer;          // index of the interface under key 0 of the map peer, for people
+	__u32 promiscuous;   // 1: the interface was made so, and is not to stay so
+	__u64 reserved[4];   // the rest of a cache line, so that the program does not share what follows
+	__u64 told[UNREADS]; // of unread, what daemons have told
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct settings);
+} control SEC(".maps");
+
+// Since when frames wait for whoever reads a queue, in jiffies, 0 if none does. The program sets it, and the reader, which has the
+// map mapped, clears it each time it comes: while there are no frames nobody has to do anything. A cache line for each.
+struct wait {
+	__u64 since;
+	__u64 padding[7];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); // the loader sets the number of queues
+	__type(key, __u32);
+	__type(value, struct wait);
+} waiting SEC(".maps");
 
 // Where frames of a bridge go: the interface of the peer, under key 0. Empty while there is none.
 struct {
@@ -332,7 +389,7 @@ packet:
 	return 0;
 }
 
-// redirect hands a packet to the socket of its queue.
+// redirect hands a packet of a tap to the socket of its queue.
 static __always_inline int redirect(struct xdp_md *ctx)
 {
 	// The last argument is what to do when the queue has no socket.
@@ -528,6 +585,66 @@ static __always_inline int carry(struct xdp_md *ctx)
 	return action;
 }
 
+// count_unread is a function of its own, so that the names of the causes are in what the loader is made from.
+static __attribute__((noinline)) void count_unread(enum fate cause)
+{
+	__u32 key = cause;
+	__u64 *n = bpf_map_lookup_elem(&unread, &key);
+
+	if (n)
+		(*n)++;
+}
+
+// past sends a frame to the peer.
+static __always_inline int past(enum fate cause)
+{
+	int action = bpf_redirect_map(&peer, 0, XDP_DROP);
+
+	count_unread(action == XDP_REDIRECT ? cause : UNREAD_DROPPED);
+	return action;
+}
+
+// unread_frame does without whoever should read the queue.
+static __always_inline int unread_frame(struct settings *c)
+{
+	if (c->open)
+		return past(PAST_NO_SOCKET);
+	count_unread(UNREAD_DROPPED);
+	return XDP_DROP;
+}
+
+// forward hands a frame of a bridge to the socket of its queue, unless it is carried, or nobody reads the queue.
+static __always_inline int forward(struct xdp_md *ctx)
+{
+	__u32 first = 0, queue = ctx->rx_queue_index;
+	struct settings *c = bpf_map_lookup_elem(&control, &first);
+	struct wait *w = bpf_map_lookup_elem(&waiting, &queue);
+	__u64 since;
+
+	if (!c || !w)
+		return XDP_ABORTED; // the first is there, and the second, because no queue has a higher number
+	if (c->bypass)
+		return past(PAST_BY_HAND);
+	since = *(volatile __u64 *)&w->since;
+	if (since && c->open && bpf_jiffies64() - since > c->patience)
+		return past(PAST_STALLED);
+	if (offload) {
+		int action;
+
+		if (!bpf_map_lookup_elem(&sockets, &queue))
+			return unread_frame(c); // what was decided does not outlive who decided it
+		action = carry(ctx);
+		if (action >= 0)
+			return action;
+	}
+	if (bpf_redirect_map(&sockets, queue, XDP_ABORTED) != XDP_REDIRECT)
+		return unread_frame(c);
+	if (!since)
+		*(volatile __u64 *)&w->since = bpf_jiffies64();
+	count(REDIRECTED);
+	return XDP_REDIRECT;
+}
+
 SEC("xdp")
 int tap(struct xdp_md *ctx)
 {
@@ -537,19 +654,19 @@ int tap(struct xdp_md *ctx)
 	enum cause cause = REDIRECTED;
 	__u16 type;
 
-	if (offload) {
+	if (offload && !bridge) {
 		int action = carry(ctx);
 
 		if (action >= 0)
 			return action;
 	}
 	if (p > end)
-		return bridge ? redirect(ctx) : pass(PASS_NOT_IP);
+		return bridge ? forward(ctx) : pass(PASS_NOT_IP);
 	type = load16(p - 2);
 	if (bridge) {
 		if (pass_types[type / 64] >> (type % 64) & 1)
 			return pass(PASS_TYPE);
-		return redirect(ctx);
+		return forward(ctx);
 	}
 
 #pragma unroll

@@ -154,7 +154,7 @@ func (w *Wire) TrySend(frame []byte) error {
 func (w *Wire) Receive(wait int) []byte {
 	w.t.Helper()
 	buffer := make([]byte, 1<<16)
-	for {
+	for deadline := time.Now().Add(time.Duration(wait) * time.Millisecond); ; wait = max(0, int(time.Until(deadline).Milliseconds())) {
 		ready := []unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}
 		n, err := unix.Poll(ready, wait)
 		if err == unix.EINTR {
@@ -164,7 +164,7 @@ func (w *Wire) Receive(wait int) []byte {
 			w.t.Fatalf("nettest: poll: %v", err)
 		}
 		if n == 0 {
-			return nil
+			return nil // also if this end has sent all the time
 		}
 		n, from, err := unix.Recvfrom(w.fd, buffer, unix.MSG_DONTWAIT)
 		if err == unix.EAGAIN || err == unix.EINTR || err == unix.ENETDOWN {

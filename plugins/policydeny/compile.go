@@ -5,7 +5,6 @@ import (
 
 	"github.com/rtflow/pipelined/core/application"
 	"github.com/rtflow/pipelined/core/hook"
-	"github.com/rtflow/pipelined/internal/hugepage"
 	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/sdk"
@@ -72,13 +71,10 @@ func compile(o *options, cfg *trackedConfig, env hook.Env) *engine {
 	d := c.defaultDecision(o)
 	c.addDecision(d.decision, d.name)
 	c.engine.tally = hook.NewTally(env.Workers, append(names, d.name))
-	if c.engine.index = newIndex(c.engine.policies); c.engine.index == nil {
+	if c.engine.index = newIndex(c.engine.policies, c.engine.decisions); c.engine.index == nil {
 		cfg.Errorf("policy", "too many applications with ranges of ports that overlap")
 		return c.engine
 	}
-	decisions := hugepage.Make[decision](len(c.engine.decisions))
-	copy(decisions, c.engine.decisions)
-	c.engine.decisions = decisions
 	for i := range c.engine.workers {
 		c.engine.workers[i].scratch = c.engine.index.newScratch()
 	}

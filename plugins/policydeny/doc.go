@@ -27,8 +27,8 @@
 //
 // With very many policies the time goes into reading memory that is in no cache. Of a packet that matches one of 100,000
 // policies, these cache lines are read: the last nodes of the searches for source and destination, at once, each with the
-// label beside the keys; the child of the tree for the source; the entries that agree so far, which lie together; the decision
-// and the counters of the policy, at once. All large arrays are in pages of 2 MiB if the kernel grants them.
+// label beside the keys; the child of the tree for the source; the entries that agree so far, which lie together, each with its decision; the counters of
+// the policy. All large arrays are in pages of 2 MiB if the kernel grants them.
 //
 // README.md is the page for operators.
 package policydeny

@@ -15,7 +15,7 @@ type engine struct {
 	zones     *zone.Table
 	index     *index
 	policies  []policy
-	decisions []decision // by policy; behind them that of the default
+	decisions []decision // by policy; behind them that of the default. The index has a copy beside each policy's conditions
 	firstID   uint32     // in records, of the first policy; those of the others and of the default follow
 
 	workers []worker
@@ -33,8 +33,8 @@ var _ hook.SessionHook = (*engine)(nil)
 // Decide judges the first packet of a flow: first match wins, the policies between the packet's two zones before the
 // global ones, and the default if none matches.
 func (e *engine) Decide(p *hook.Packet, permit *hook.Permit, f *hook.Finding) hook.Verdict {
-	number := e.find(p)
-	d, id := &e.decisions[number], e.firstID+uint32(number)
+	number, d := e.find(p)
+	id := e.firstID + uint32(number)
 	if d.action == event.ActionPermit {
 		e.tally.Count(p, number)
 		*permit = hook.Permit{Policy: id, NoOpen: d.noOpen, NoClose: d.noClose, Timeout: e.timeout(d, number, p)}
@@ -59,13 +59,13 @@ func answerable(h *packet.Headers) bool {
 	return h.HasHead && (h.Proto == packet.ProtoTCP || h.Proto == packet.ProtoUDP)
 }
 
-// find returns the number of the policy that decides, that of the default if none matches.
-func (e *engine) find(p *hook.Packet) int {
-	number := e.index.find(p, &e.workers[p.Worker].scratch)
-	if number == noPolicy {
-		return len(e.policies)
+// find returns the number of the policy that decides and its decision, those of the default if none matches.
+func (e *engine) find(p *hook.Packet) (number int, d *decision) {
+	if found := e.index.find(p, &e.workers[p.Worker].scratch); found != nil {
+		return int(found.policy), &found.decision
 	}
-	return int(number)
+	number = len(e.policies)
+	return number, &e.decisions[number]
 }
 
 // timeout returns the inactivity timeout of a session: the policy's, or that of the application that the packet belongs

@@ -16,7 +16,7 @@ var _ hook.Explainer = (*engine)(nil)
 
 // Explain implements [hook.Explainer].
 func (e *engine) Explain(p *hook.Packet, v hook.Verdict, _ *hook.Finding) hook.Explanation {
-	number := e.find(p)
+	number, _ := e.find(p)
 	x := hook.Explanation{
 		Looked:  fmt.Sprintf("policies from %s to %s, application %s", e.zone(p.InZone), e.zone(p.OutZone), service(&p.Headers)),
 		Matched: []hook.Rule{e.rule(number)},

@@ -23,14 +23,14 @@ func TestFails(t *testing.T) {
 		}
 		alone := make([]*index, len(e.policies))
 		for i := range e.policies {
-			alone[i] = newIndex(e.policies[i : i+1])
+			alone[i] = newIndex(e.policies[i:i+1], e.decisions[i:i+1])
 		}
 		for range 20 {
 			p := randomPacket(r)
 			for i := range e.policies {
 				scratch := alone[i].newScratch()
 				fails := e.fails(&e.policies[i], &p)
-				if found := alone[i].find(&p, &scratch) != noPolicy; found != (len(fails) == 0) {
+				if found := alone[i].find(&p, &scratch) != nil; found != (len(fails) == 0) {
 					t.Fatalf("policy %+v, packet %+v: found %v, fails %v", s.Policies[i], p, found, fails)
 				} else if found {
 					matched++
@@ -38,7 +38,7 @@ func TestFails(t *testing.T) {
 					failed++
 				}
 			}
-			number := e.find(&p)
+			number, _ := e.find(&p)
 			n := e.nearest(&p, number)
 			if n == nil {
 				continue

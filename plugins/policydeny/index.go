@@ -34,21 +34,21 @@ func (x *index) newScratch() scratch {
 	}
 }
 
-// find returns the number of the policy that decides, [noPolicy] if none matches.
-func (x *index) find(p *hook.Packet, s *scratch) uint32 {
+// find returns the entry of the policy that decides, nil if none matches.
+func (x *index) find(p *hook.Packet, s *scratch) *entry {
 	labels := [dimensions][]uint32{
 		dimFrom:        x.from.of(p.InZone),
 		dimTo:          x.to.of(p.OutZone),
 		dimApplication: x.application.of(&p.Headers, s.application),
 	}
 	if len(labels[dimFrom]) == 0 || len(labels[dimTo]) == 0 || len(labels[dimApplication]) == 0 {
-		return noPolicy
+		return nil
 	}
 	source, destination := x.source.seek(&p.Src, p.Family), x.destination.seek(&p.Dst, p.Family)
 	labels[dimSource] = x.source.of(&p.Src, p.Family, source, s.source)
 	labels[dimDestination] = x.destination.of(&p.Dst, p.Family, destination, s.destination)
-	if number := x.named.find(&labels); number != noPolicy {
-		return number
+	if found := x.named.find(&labels); found != nil {
+		return found
 	}
 	return x.global.find(&labels)
 }
@@ -56,9 +56,9 @@ func (x *index) find(p *hook.Packet, s *scratch) uint32 {
 // maxEntries is how many entries a policy may have. One that lists more alternatives gets labels for whole lists.
 const maxEntries = 64
 
-// newIndex returns the index of the policies, which are numbered by their place. It returns nil if their applications
+// newIndex returns the index of the policies, which are numbered by their place, as their decisions are. It returns nil if their applications
 // overlap too much.
-func newIndex(policies []policy) *index {
+func newIndex(policies []policy, decisions []decision) *index {
 	var (
 		from, to      conditions[[]uint16]
 		source, dest  conditions[condition]
@@ -76,9 +76,9 @@ func newIndex(policies []policy) *index {
 			dimApplication: applicationConditions(&applications, p, whole[dimApplication]),
 		}
 		if p.global() {
-			global = appendEntries(global, &lists, uint32(number))
+			global = appendEntries(global, &lists, entry{policy: uint32(number), decision: decisions[number]})
 		} else {
-			named = appendEntries(named, &lists, uint32(number))
+			named = appendEntries(named, &lists, entry{policy: uint32(number), decision: decisions[number]})
 		}
 	}
 	x := &index{
@@ -112,9 +112,8 @@ func (p *policy) wholeLists() (whole [dimensions]bool) {
 	}
 }
 
-// appendEntries adds an entry for every choice of one label of each dimension.
-func appendEntries(to []entry, lists *[dimensions][]uint32, policy uint32) []entry {
-	e := entry{policy: policy}
+// appendEntries adds an entry like e for every choice of one label of each dimension.
+func appendEntries(to []entry, lists *[dimensions][]uint32, e entry) []entry {
 	var choose func(d int)
 	choose = func(d int) {
 		if d == dimensions {

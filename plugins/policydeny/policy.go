@@ -22,7 +22,7 @@ type policy struct {
 // global reports whether the policy is for any zone on at least one side. It is then asked after all that name both.
 func (p *policy) global() bool { return p.from == nil || p.to == nil }
 
-// decision is what one policy, or the default, decides: 8 bytes, so that those of many policies take little of a cache.
+// decision is what one policy, or the default, decides.
 type decision struct {
 	timeout uint32 // of a permit, seconds; 0 = as the predefined application has it
 	action  event.Action

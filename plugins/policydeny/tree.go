@@ -21,14 +21,12 @@ const (
 	dimensions
 )
 
-// noPolicy is the number of no policy. Lower numbers come first.
-const noPolicy = math.MaxUint32
-
-// entry says that packets with these labels, one of each dimension, are the policy's.
+// entry says that packets with these labels, one of each dimension, are the policy's, and what that decides: whoever has read
+// the one has the other. An entry is half a cache line, and lies in one.
 type entry struct {
 	labels [dimensions]uint32
-	policy uint32
-	last   bool // of its run
+	policy uint32 // lower numbers come first
+	decision
 }
 
 func compareEntries(a, b entry) int {
@@ -55,18 +53,28 @@ type node struct {
 	dense  bool   // children have every label from base on, and some are noChild
 }
 
-// child is a node or, with isRun, the first entry of a run.
+// child is a node or, with isRun, a run: its length less one, and below that its first entry.
 type child uint32
 
 const (
-	isRun   child = 1 << 31
-	noChild child = 1<<32 - 1
+	isRun     child = 1 << 31
+	runShift        = 29
+	noChild   child = 1<<32 - 1
+	firstMask       = 1<<runShift - 1
 )
 
 const (
-	fewChildren = 8 // up to so many children a walk beats a lookup in a map
-	fewEntries  = 4 // a run has at most so many: about two cache lines
+	fewChildren = 8                    // up to so many children a walk beats a lookup in a map
+	fewEntries  = 1 << (31 - runShift) // a run has at most so many: two cache lines
 )
+
+func newRun(lo, hi int) child { return isRun | child(hi-lo-1)<<runShift | child(lo) }
+
+// run returns the entries of a run.
+func (t *tree) run(c child) []entry {
+	first, n := uint32(c&firstMask), uint32(c&^isRun>>runShift)+1
+	return t.entries[first : first+n]
+}
 
 // newTree builds the tree of the entries, which it sorts.
 func newTree(entries []entry) tree {
@@ -96,12 +104,12 @@ func newTree(entries []entry) tree {
 					t.labels = append(t.labels, next)
 					t.children = append(t.children, noChild)
 				}
-				c := isRun | child(lo)
+				c := child(below + len(next))
 				if hi-lo > fewEntries {
-					c = child(below + len(next))
 					next = append(next, group{lo, hi})
 				} else {
-					makeRun(entries[lo:hi])
+					slices.SortFunc(entries[lo:hi], func(a, b entry) int { return cmp.Compare(a.policy, b.policy) })
+					c = newRun(lo, hi)
 				}
 				t.labels = append(t.labels, label)
 				t.children = append(t.children, c)
@@ -131,7 +139,7 @@ func (n *node) large() bool { return n.count > fewChildren && !n.dense }
 // newNode returns the node for entries, of which it looks at the label at a depth. Labels that are in use for a quarter of
 // their range are dense: an array of children takes less memory than the map, and no search.
 func newNode(entries []entry, depth int) node {
-	n := node{lowest: noPolicy, base: entries[0].labels[depth]}
+	n := node{lowest: math.MaxUint32, base: entries[0].labels[depth]}
 	different, last := uint32(0), n.base
 	for i := range entries {
 		n.lowest = min(n.lowest, entries[i].policy)
@@ -143,24 +151,18 @@ func newNode(entries []entry, depth int) node {
 	return n
 }
 
-// makeRun makes a run of entries.
-func makeRun(entries []entry) {
-	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.policy, b.policy) })
-	entries[len(entries)-1].last = true
-}
-
-// find returns the lowest policy that has an entry with labels of the packet only, [noPolicy] if there is none.
-func (t *tree) find(packet *[dimensions][]uint32) uint32 {
+// find returns the entry of the lowest policy that has one with labels of the packet only, nil if there is none.
+func (t *tree) find(packet *[dimensions][]uint32) *entry {
 	if len(t.nodes) == 0 {
-		return noPolicy
+		return nil
 	}
-	return t.descend(0, 0, packet, noPolicy)
+	return t.descend(0, 0, packet, nil)
 }
 
-// descend returns the lowest policy below a node, best if that is lower.
-func (t *tree) descend(at uint32, depth int, packet *[dimensions][]uint32, best uint32) uint32 {
+// descend returns the entry of the lowest policy below a node, best if that is lower.
+func (t *tree) descend(at uint32, depth int, packet *[dimensions][]uint32, best *entry) *entry {
 	n := &t.nodes[at]
-	if n.lowest >= best {
+	if best != nil && n.lowest >= best.policy {
 		return best
 	}
 	for _, label := range packet[depth] {
@@ -170,24 +172,25 @@ func (t *tree) descend(at uint32, depth int, packet *[dimensions][]uint32, best 
 		case c&isRun == 0:
 			best = t.descend(uint32(c), depth+1, packet, best)
 		default:
-			best = t.search(c&^isRun, depth+1, packet, best)
+			best = t.search(c, depth+1, packet, best)
 		}
 	}
 	return best
 }
 
-// search returns the policy of the first entry of a run whose labels from a depth on the packet has, best if that is lower.
-func (t *tree) search(run child, depth int, packet *[dimensions][]uint32, best uint32) uint32 {
-	for i := run; ; i++ {
-		switch e := &t.entries[i]; {
-		case e.policy >= best:
-			return best
-		case e.has(packet, depth):
-			return e.policy
-		case e.last:
+// search returns the first entry of a run whose labels from a depth on the packet has, best if that is of a lower policy.
+func (t *tree) search(c child, depth int, packet *[dimensions][]uint32, best *entry) *entry {
+	run := t.run(c)
+	for i := range run {
+		e := &run[i]
+		if best != nil && e.policy >= best.policy {
 			return best
 		}
+		if e.has(packet, depth) {
+			return e
+		}
 	}
+	return best
 }
 
 // has reports whether the packet has the entry's labels from a depth on.

@@ -47,6 +47,9 @@ PACKET describes a packet in words: a protocol, the two ends, and any of these w
   fragment OFFSET[+]    a fragment, "+" if more follow: 0+ is a first one; a later one has no ports
   option NAME           an option of IPv4: record-route, timestamp, security, stream, loose-source-route, strict-source-route, bad
 
+Instead of these words PACKET may be a line of the log, of a session, a denial or a filter, in any format that sinks write: the packet is the
+one that the line tells of.
+
 It is carried alone: there is no session before it, no rate and no scan.`,
 		Example: `  pipelined explain 'tcp 10.0.1.5:40000 > 192.0.2.80:443 in lan0'
   pipelined explain --json 'icmp 198.51.100.7 > 192.0.2.80 in wan0 length 1400'
@@ -100,6 +103,9 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 
 // parsePacket reads the text of a packet. The error shows the place in the text.
 func parsePacket(text string) (*packettext.Packet, error) {
+	if p, err := packettext.ParseLog(text); err == nil {
+		return p, nil
+	}
 	p, err := packettext.Parse(text)
 	if e, ok := errors.AsType[*packettext.Error](err); ok {
 		return nil, fmt.Errorf("%w\n  %s\n  %s^", err, text, strings.Repeat(" ", e.Column-1))

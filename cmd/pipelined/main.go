@@ -22,6 +22,7 @@ import (
 const (
 	exitFailure = 1
 	exitUsage   = 2
+	exitTrouble = 2 // of diff, for which 1 is an answer
 )
 
 // version is set by the linker.
@@ -40,8 +41,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	code := 0
 	var use *usageError
+	var trouble *troubleError
 	switch {
 	case err == nil:
+	case errors.Is(err, errDiffer):
+		code = exitFailure
+	case errors.As(err, &trouble):
+		if !errors.Is(err, errReported) {
+			fmt.Fprintf(errs, "pipelined: %v\n", err)
+		}
+		code = exitTrouble
 	case errors.Is(err, errReported):
 		code = exitFailure
 	case errors.As(err, &use):
@@ -65,6 +74,11 @@ var errReported = errors.New("already reported")
 // usageError is a mistake in the command line.
 type usageError struct{ error }
 
+// troubleError is a failure of a command whose exit code 1 says something else.
+type troubleError struct{ error }
+
+func (e *troubleError) Unwrap() error { return e.error }
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "pipelined",
@@ -87,8 +101,25 @@ Start with 'pipelined read CAPTURE' to see the events of a capture, or with 'pip
 	}
 	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRun(), newRead(), newReceive(), newStatus(), newReload(), newCheck(), newDoctor(), newExplain(), newTest(), newVerify(), newPlugins(), newPlugin(),
-		newBypass(), newDetach(), newSample(), newVersion())
+	root.AddCommand(
+		newRun(),
+		newRead(),
+		newReceive(),
+		newStatus(),
+		newReload(),
+		newCheck(),
+		newDoctor(),
+		newExplain(),
+		newDiff(),
+		newTest(),
+		newVerify(),
+		newPlugins(),
+		newPlugin(),
+		newBypass(),
+		newDetach(),
+		newSample(),
+		newVersion(),
+	)
 	return root
 }
 

@@ -27,9 +27,10 @@ func configFlag(cmd *cobra.Command, path *string) {
 type planned struct {
 	*pipeline.Plan
 
-	file *config.File
-	host *pluginhost.Host // runs the plugins; the caller closes it
-	down error            // plugins that were to be started and did not start
+	file     *config.File
+	problems *config.Problems
+	host     *pluginhost.Host // runs the plugins; the caller closes it
+	down     error            // plugins that were to be started and did not start
 }
 
 // planOptions says what plan does with a configuration.
@@ -67,7 +68,7 @@ func plan(ctx context.Context, w io.Writer, o planOptions, p pipeline.Options) (
 	if p.Registry, err = everything(host, file.Service.PluginDir); err != nil {
 		return nil, err
 	}
-	result := &planned{Plan: pipeline.NewPlan(file, problems, p), file: file, host: host}
+	result := &planned{Plan: pipeline.NewPlan(file, problems, p), file: file, problems: problems, host: host}
 	if o.startPlugins && problems.Err() == nil {
 		if o.loaded != nil {
 			ctx = o.loaded(ctx)

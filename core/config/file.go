@@ -31,6 +31,7 @@ type File struct {
 	parsed     bool            // every file could be parsed
 	misspelled map[string]bool // tables whose name is similar to that of an unknown table
 	zones      map[string]*Section
+	tables     []*Section // all that are read, by path
 }
 
 // Complete reports whether all that is defined in such tables, "zones" or "sinks", is known. More of them may be in a file
@@ -65,6 +66,7 @@ func (t *tables) file() *File {
 	for _, s := range t.named["zones"] {
 		f.zones[s.name] = s
 	}
+	f.tables = t.all()
 	f.Replay = replay.DefaultOptions().Override(t.section("replay"))
 	f.Sources = readComponents(sourceFamily(), t.named["sources"])
 	f.Hooks = readComponents(hookFamily(), t.named["hooks"])

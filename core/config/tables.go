@@ -1,7 +1,9 @@
 package config
 
 import (
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/rtflow/pipelined/internal/spelling"
 )
@@ -53,6 +55,13 @@ func (t *tables) add(file, text string, problems *Problems) {
 			t.unknownTable(root, key)
 		}
 	}
+}
+
+// all returns the tables but those of tests, by path.
+func (t *tables) all() []*Section {
+	list := slices.AppendSeq(slices.Collect(maps.Values(t.single)), maps.Values(t.first))
+	slices.SortFunc(list, func(a, b *Section) int { return strings.Compare(a.Path(), b.Path()) })
+	return list
 }
 
 // section returns the table of that name; one that no file has is empty.

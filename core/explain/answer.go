@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -53,13 +54,7 @@ func (r Rule) String() string {
 }
 
 // Place is where something stands in the configuration.
-type Place struct {
-	File   string `json:"file"`
-	Line   int    `json:"line"`
-	Column int    `json:"column"`
-}
-
-func (p *Place) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column) }
+type Place = config.Place
 
 // Nearest is the rule that comes nearest to letting a denied packet pass.
 type Nearest struct {

@@ -141,7 +141,7 @@ func (x *Explainer) Tests(tests []config.Test) (*Report, error) {
 			continue
 		}
 		file, line, column := t.Section.Place()
-		r.Failed = append(r.Failed, Failure{t.Name, &Place{file, line, column}, differences, a})
+		r.Failed = append(r.Failed, Failure{t.Name, &Place{File: file, Line: line, Column: column}, differences, a})
 	}
 	hooks, rules := x.Rules()
 	for i, name := range hooks {

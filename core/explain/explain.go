@@ -134,7 +134,7 @@ func (x *Explainer) Frame(f *packet.Frame, text string) (*Answer, error) {
 	w.conclude(wk.Counts())
 	for run := ring.Next(math.MaxInt); run != nil; run = ring.Next(math.MaxInt) {
 		for i := range run {
-			w.answer.Log = append(w.answer.Log, x.record(&run[i]))
+			w.answer.Log = append(w.answer.Log, x.Record(&run[i], x.Names))
 		}
 		if err := ring.Ack(run[len(run)-1].Seq()); err != nil {
 			return nil, err
@@ -143,8 +143,8 @@ func (x *Explainer) Frame(f *packet.Frame, text string) (*Answer, error) {
 	return &w.answer, nil
 }
 
-// record describes a record.
-func (x *Explainer) record(r *event.Record) Record {
+// Record describes a record; names are what its ids stand for.
+func (x *Explainer) Record(r *event.Record, names *event.Names) Record {
 	out := Record{Kind: r.Kind().String(), Sinks: []string{}}
 	for _, s := range x.Sinks {
 		if s.Only.Has(r.Kind()) {
@@ -153,14 +153,14 @@ func (x *Explainer) record(r *event.Record) Record {
 	}
 	switch r.Kind() {
 	case event.SessionOpen, event.SessionClose:
-		out.Policy = x.Names.Policy(r.Policy())
+		out.Policy = names.Policy(r.Policy())
 		return out
 	case event.PolicyDeny:
-		out.Policy = x.Names.Policy(r.Policy())
+		out.Policy = names.Policy(r.Policy())
 	case event.ScreenDrop:
 		out.Screen = r.Screen().String()
 	case event.FilterLog:
-		out.Filter, out.Term = x.Names.Term(r.Filter(), r.Term())
+		out.Filter, out.Term = names.Term(r.Filter(), r.Term())
 	}
 	out.Action = [...]string{event.ActionDeny: "deny", event.ActionPermit: "permit", event.ActionReject: "reject"}[r.Action()]
 	return out
@@ -174,7 +174,7 @@ func (x *Explainer) Rules() (hooks []string, rules [][]Rule) {
 			if e, ok := at.(hook.Explainer); ok {
 				var list []Rule
 				for _, r := range e.Rules() {
-					list = append(list, h.rule(r))
+					list = append(list, h.Rule(r))
 				}
 				hooks, rules = append(hooks, h.Name), append(rules, list)
 				break // all that a hook has say the same
@@ -184,8 +184,8 @@ func (x *Explainer) Rules() (hooks []string, rules [][]Rule) {
 	return hooks, rules
 }
 
-// rule returns a rule of the hook with its place.
-func (h *Hook) rule(r hook.Rule) Rule {
+// Rule returns a rule of the hook with its place.
+func (h *Hook) Rule(r hook.Rule) Rule {
 	return Rule{Sort: r.Sort, Name: r.Name, Then: r.Then, Place: h.place(r.Key)}
 }
 
@@ -195,7 +195,7 @@ func (h *Hook) place(key string) *Place {
 		return nil
 	}
 	file, line, column := h.Place(key)
-	return &Place{file, line, column}
+	return &Place{File: file, Line: line, Column: column}
 }
 
 // oneFrame is a source of one frame.

@@ -56,16 +56,25 @@ func (w *walk) add(site hook.Site, h *Hook, judge any, p *hook.Packet, v hook.Ve
 			}
 		}
 		for _, r := range x.Matched {
-			s.Matched = append(s.Matched, h.rule(r))
+			s.Matched = append(s.Matched, h.Rule(r))
 		}
-		if n := x.Nearest; n != nil {
-			s.Nearest = &Nearest{Rule: h.rule(n.Rule)}
-			for _, fail := range n.Fails {
-				s.Nearest.Fails = append(s.Nearest.Fails, Fail{fail.Text, h.place(fail.Key)})
-			}
+		if x.Nearest != nil {
+			s.Nearest = h.nearest(x.Nearest())
 		}
 	}
 	w.answer.Steps = append(w.answer.Steps, s)
+}
+
+// nearest returns that rule with the places of what fails, nil if there is none.
+func (h *Hook) nearest(n *hook.Nearest) *Nearest {
+	if n == nil {
+		return nil
+	}
+	near := &Nearest{Rule: h.Rule(n.Rule)}
+	for _, fail := range n.Fails {
+		near.Fails = append(near.Fails, Fail{fail.Text, h.place(fail.Key)})
+	}
+	return near
 }
 
 func verdictText(v hook.Verdict) string {

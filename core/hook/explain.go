@@ -3,7 +3,7 @@ package hook
 // Explainer is implemented by a [Hook] or [SessionHook] that can say why it judges a packet as it does.
 type Explainer interface {
 	// Explain says what of the hook has judged a packet. Inspect or Decide has just said v and f of it. Explain changes nothing,
-	// and it is not called for hooks that workers use: it may allocate, and take its time.
+	// and it is not called in a daemon: it may allocate, and take its time.
 	Explain(p *Packet, v Verdict, f *Finding) Explanation
 	// Rules lists what may decide, in the order of the configuration.
 	Rules() []Rule
@@ -11,9 +11,11 @@ type Explainer interface {
 
 // Explanation is why a hook has judged a packet as it did, in words for people.
 type Explanation struct {
-	Looked  string   // what the hook has compared the packet with, or why it has not looked at it
-	Matched []Rule   // in the order in which they matched: the last one has decided; none, if no rule has
-	Nearest *Nearest // for a packet that does not pass: the rule that comes nearest to letting it pass; nil: there is none
+	Looked  string // what the hook has compared the packet with, or why it has not looked at it
+	Matched []Rule // in the order in which they matched: the last one has decided; none, if no rule has
+	// Nearest, if set, looks for the rule that comes nearest to letting a packet pass that does not; nil: there is none. It is to be
+	// called, if at all, while the packet is there.
+	Nearest func() *Nearest
 	Notes   []string // what one packet alone cannot show
 }
 
@@ -23,6 +25,13 @@ type Rule struct {
 	Name string
 	Key  string // path of the rule in the hook's table: "policy[3]"; "": the table itself
 	Then string // what it does: "permit", "discard, log"
+}
+
+// Overlapper is implemented by an [Explainer] of which one packet can match several rules.
+type Overlapper interface {
+	// Overlap reports whether one packet may match both rules, which are given by their keys, and then the one that stands first is asked
+	// first. Where that takes too long to find out it says yes.
+	Overlap(a, b string) bool
 }
 
 // Nearest is a rule that would let a packet pass, and what keeps it from that.

@@ -117,7 +117,8 @@ type Instance struct {
 	Permits bool
 	// Counters, if set, returns the hook's own counters by name, for metrics and status. Safe for concurrent use.
 	Counters func() []Counter
-	// Fresh, if set, returns an instance of the same configuration that has seen no packet: of a hook that judges by those before.
+	// Fresh, if set, returns an instance of the same configuration that has seen no packet, for a few packets: of a hook that judges by
+	// those before.
 	Fresh func() Instance
 	// Holds says what was configured, for people: 12 policies.
 	Holds []Held

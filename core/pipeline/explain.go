@@ -20,8 +20,8 @@ func (p *Plan) Explainer() *explain.Explainer {
 		c.Hooks = append(c.Hooks, explain.Hook{Name: h.name, Plugin: h.plugin, Instance: h.Instance, Place: of.Section.PlaceOf})
 	}
 	c.Names = p.names(p.checkedNames)
-	for _, s := range p.sinks {
-		c.Sinks = append(c.Sinks, explain.Sink{Name: s.name, Only: s.only})
+	for _, s := range p.file.Pipeline.Sinks {
+		c.Sinks = append(c.Sinks, explain.Sink{Name: s.Name, Only: s.Only})
 	}
 	for _, s := range p.sources {
 		i := slices.IndexFunc(p.sources, func(other plannedSource) bool { return other.name == s.Peer })

@@ -84,6 +84,9 @@ func (pl *Pipeline) build(queues []queue, streams []feed.Stream) error {
 	for _, h := range p.hooks(p.file.Pipeline.Hooks, p.hookEnv(len(queues), builder)) {
 		set.hooks = append(set.hooks, runningHook{namedHook: h})
 	}
+	if o := p.options.Observer; o != nil {
+		set.observe(o)
+	}
 	pl.rules.Store(set)
 	pl.names = newNameBook(p.names(builder))
 

@@ -36,6 +36,15 @@ type Options struct {
 	Output *Output
 	// CloseAtEnd ends the sessions that are left when a capture ends.
 	CloseAtEnd bool
+	// Observer, if set, sees what the hooks judge.
+	Observer Observer
+}
+
+// Observer sees what the hooks of a pipeline judge. Its hooks stand on the packet path of every worker.
+type Observer interface {
+	Before() hook.Instance                           // before the first hook
+	Hook(name string, h hook.Instance) hook.Instance // in the place of the hook of that name, judging as it does
+	After() hook.Instance                            // behind the last hook
 }
 
 // Input is a source that does not come from the configuration.

@@ -60,6 +60,14 @@ func (h *runningHook) before() map[string]hook.Counter {
 	return sum
 }
 
+// observe lets an observer see what the hooks judge.
+func (r *ruleSet) observe(o Observer) {
+	for i := range r.hooks {
+		r.hooks[i].Instance = o.Hook(r.hooks[i].name, r.hooks[i].Instance)
+	}
+	r.hooks = slices.Concat([]runningHook{{namedHook: namedHook{Instance: o.Before()}}}, r.hooks, []runningHook{{namedHook: namedHook{Instance: o.After()}}})
+}
+
 // rules returns what workers judge packets by.
 func (r *ruleSet) rules() *worker.Rules {
 	w := &worker.Rules{SynCheck: r.plan.file.Sessions.SynCheck, Unlogged: !r.plan.logsSessions()}

@@ -46,6 +46,7 @@ var layers = []layer{
 		"sinks/file", "sinks/syslog", "sinks/unixsock", "sinks/nats", "sinks/kafka",
 	}},
 	{"explanation", []string{"core/explain"}},
+	{"comparison", []string{"core/compare"}},
 	{"processes", []string{"internal/process"}},
 	{"plugin processes", []string{"internal/pluginhost"}},
 	{"assembly", []string{"core/pipeline", "internal/doctor", "internal/pluginkit"}},

@@ -22,7 +22,7 @@ func (e *engine) Explain(p *hook.Packet, v hook.Verdict, _ *hook.Finding) hook.E
 		Matched: []hook.Rule{e.rule(number)},
 	}
 	if v != hook.Pass {
-		x.Nearest = e.nearest(p, number)
+		x.Nearest = func() *hook.Nearest { return e.nearest(p, number) }
 	}
 	return x
 }

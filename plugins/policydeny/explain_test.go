@@ -101,11 +101,11 @@ then = "permit"
 		var f hook.Finding
 		v := in.Decide(&p, new(hook.Permit), &f)
 		x := e.Explain(&p, v, &f)
-		if len(x.Matched) != 1 || x.Matched[0].Name != "no" || x.Nearest == nil || len(x.Nearest.Fails) != 1 {
+		if len(x.Matched) != 1 || x.Matched[0].Name != "no" || x.Nearest == nil || len(x.Nearest().Fails) != 1 {
 			t.Errorf("port %d: %+v", c.port, x)
 			continue
 		}
-		if got := x.Nearest.Name + ": " + x.Nearest.Fails[0].Text; got != c.want {
+		if got := x.Nearest().Name + ": " + x.Nearest().Fails[0].Text; got != c.want {
 			t.Errorf("port %d: %q, want %q", c.port, got, c.want)
 		}
 	}

@@ -21,13 +21,13 @@ func Plugin() hook.Plugin {
 }
 
 func configure(cfg sdk.Config, env hook.Env) hook.Instance {
-	return instance(decode(cfg, env.Zones), env)
+	return instance(decode(cfg, env.Zones), env, large())
 }
 
 // instance returns screens that have seen no packet.
-func instance(o options, env hook.Env) hook.Instance {
-	s := newScreens(o, env)
-	inst := hook.Instance{Ingress: s, Counters: s.counters, Fresh: func() hook.Instance { return instance(o, env) }}
+func instance(o options, env hook.Env, size sizes) hook.Instance {
+	s := newScreens(o, env, size)
+	inst := hook.Instance{Ingress: s, Counters: s.counters, Fresh: func() hook.Instance { return instance(o, env, small()) }}
 	if s.udpScan != nil || s.udpSweep != nil {
 		inst.Session = beginnings{s}
 	}

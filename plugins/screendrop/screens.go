@@ -33,26 +33,33 @@ type screens struct {
 
 var _ hook.Hook = (*screens)(nil)
 
-func newScreens(o options, env hook.Env) *screens {
+// sizes is how many sets the tables of a set of screens have, each a power of two.
+type sizes struct{ rates, scans, datagrams, quiet int }
+
+// large are the sizes for a network, and small those for a few packets.
+func large() sizes { return sizes{rateSets, scanSets, datagramSets, quietSets} }
+func small() sizes { return sizes{1, 1, 1, 1} }
+
+func newScreens(o options, env hook.Env, size sizes) *screens {
 	s := &screens{
 		alarm:      o.AlarmWithoutDrop,
 		signatures: newSignatures(&o),
 		hash:       newHash(env.Live),
-		synSource:  rateOf(o.TCP.SYNFlood.source),
-		synDest:    rateOf(o.TCP.SYNFlood.destination),
-		synPort:    rateOf(o.TCP.SYNFlood.attack),
-		udpFlood:   rateOf(o.UDP.Flood.limit),
-		icmpFlood:  rateOf(o.ICMP.Flood.limit),
-		tcpScan:    scanOf(o.TCP.PortScan.us),
-		tcpSweep:   scanOf(o.TCP.TCPSweep.us),
-		udpScan:    scanOf(o.UDP.PortScan.us),
-		udpSweep:   scanOf(o.UDP.UDPSweep.us),
-		icmpSweep:  scanOf(o.ICMP.IPSweep.us),
-		quiet:      newRateTable(1, quietSets),
+		synSource:  size.rateOf(o.TCP.SYNFlood.source),
+		synDest:    size.rateOf(o.TCP.SYNFlood.destination),
+		synPort:    size.rateOf(o.TCP.SYNFlood.attack),
+		udpFlood:   size.rateOf(o.UDP.Flood.limit),
+		icmpFlood:  size.rateOf(o.ICMP.Flood.limit),
+		tcpScan:    size.scanOf(o.TCP.PortScan.us),
+		tcpSweep:   size.scanOf(o.TCP.TCPSweep.us),
+		udpScan:    size.scanOf(o.UDP.PortScan.us),
+		udpSweep:   size.scanOf(o.UDP.UDPSweep.us),
+		icmpSweep:  size.scanOf(o.ICMP.IPSweep.us),
+		quiet:      newRateTable(1, size.quiet),
 		tally:      hook.NewTally(env.Workers, screenNames()),
 	}
 	if o.IP.TearDrop {
-		s.tearDrop = newDatagramTable(datagramSets)
+		s.tearDrop = newDatagramTable(size.datagrams)
 	}
 	for _, name := range o.Zones {
 		id, _ := env.Zones.Lookup(name)
@@ -78,18 +85,18 @@ func (s *screens) counters() []hook.Counter {
 	return slices.DeleteFunc(s.tally.Counters(), func(c hook.Counter) bool { return c.Packets == 0 })
 }
 
-func rateOf(limit uint64) *rateTable {
+func (s sizes) rateOf(limit uint64) *rateTable {
 	if limit == 0 {
 		return nil
 	}
-	return newRateTable(limit, rateSets)
+	return newRateTable(limit, s.rates)
 }
 
-func scanOf(us int64) *scanTable {
+func (s sizes) scanOf(us int64) *scanTable {
 	if us == 0 {
 		return nil
 	}
-	return newScanTable(us, scanSets)
+	return newScanTable(us, s.scans)
 }
 
 // Inspect implements [hook.Hook]. The first screen that fires decides; those after it do not see the packet.

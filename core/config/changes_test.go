@@ -1,0 +1,127 @@
+package config
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// changesOf returns the changes between two texts, one a line.
+func changesOf(t *testing.T, old, now string) (list []string) {
+	t.Helper()
+	a, _ := Parse("old.toml", []byte(old))
+	b, _ := Parse("new.toml", []byte(now))
+	for _, c := range a.Changes(b) {
+		text := c.What + " " + c.Path
+		if c.From+c.To != "" {
+			text += ": " + c.From + " -> " + c.To
+		}
+		for _, at := range []*Place{c.Old, c.New} {
+			if at != nil {
+				text += " " + at.String()
+			}
+		}
+		for _, x := range c.Crossed {
+			text += " crossed " + x.Name + " " + x.Key
+		}
+		list = append(list, text)
+	}
+	return list
+}
+
+func TestChanges(t *testing.T) {
+	for _, c := range []struct {
+		name, old, new string
+		want           []string
+	}{
+		{"nothing", "[zones.a]\nid = 1\n", "# the same\n[zones.a]\n  id = 0x1\n", nil},
+		{"a value", "[node]\nhostname = \"a\"\n", "[node]\nhostname = \"b\"\n", []string{`changed node.hostname: "a" -> "b" old.toml:2:1 new.toml:2:1`}},
+		{"a key less", "[node]\nhostname = \"a\"\n", "[node]\n", []string{`removed node.hostname: "a" ->  old.toml:2:1`}},
+		{"a table more", "", "[sinks.x]\nplugin = \"file\"\n", []string{`added sinks.x new.toml:1:8`}},
+		{
+			"elements of an array", "[zones.a]\ninterfaces = [\"a\", \"d\"]\n", "[zones.a]\ninterfaces = [\"b\", \"c\", \"d\"]\n",
+			[]string{`changed zones.a.interfaces: ["a"] -> ["b","c"] old.toml:2:1 new.toml:2:1`},
+		},
+		{
+			"their order", "[zones.a]\ninterfaces = [\"a\", \"d\"]\n", "[zones.a]\ninterfaces = [\"d\", \"a\"]\n",
+			[]string{`changed zones.a.interfaces: ["a","d"] -> ["d","a"] old.toml:2:1 new.toml:2:1`},
+		},
+		{
+			"rules by name", "[hooks.p]\npolicy = [{ name = \"a\", then = \"permit\" }, { name = \"b\" }]\n",
+			"[hooks.p]\npolicy = [{ name = \"c\" }, { name = \"a\", then = \"deny\" }]\n",
+			[]string{
+				"removed hooks.p.policy[b] old.toml:2:44",
+				"added hooks.p.policy[c] new.toml:2:11",
+				`changed hooks.p.policy[a].then: "permit" -> "deny" old.toml:2:25 new.toml:2:41`,
+			},
+		},
+		{
+			"rules in another order", "[hooks.p]\npolicy = [{ name = \"a\" }, { name = \"b\" }, { name = \"c\" }]\n", "[hooks.p]\npolicy = [{ name = \"c\" }, { name = \"a\" }, { name = \"b\" }]\n",
+			[]string{"moved hooks.p.policy[c] old.toml:2:43 new.toml:2:11 crossed a policy[1] crossed b policy[2]"},
+		},
+		{
+			"names that are there twice are no names", "[hooks.p]\npolicy = [{ name = \"a\" }, { name = \"a\" }]\n", "[hooks.p]\npolicy = [{ name = \"a\" }]\n",
+			[]string{"changed hooks.p.policy old.toml:2:1 new.toml:2:1"},
+		},
+	} {
+		if got := changesOf(t, c.old, c.new); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+		}
+	}
+}
+
+// Rules in any other order: those that are not said to have moved stand in the order in which they were, and every pair whose order has changed
+// is told exactly once.
+func TestChangesOfOrder(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	text := func(order []int) string {
+		var b strings.Builder
+		b.WriteString("[hooks.p]\n")
+		for _, i := range order {
+			fmt.Fprintf(&b, "[[hooks.p.policy]]\nname = \"p%d\"\n", i)
+		}
+		return b.String()
+	}
+	for range 300 {
+		n := 1 + r.IntN(9)
+		order := r.Perm(n)
+		was := make([]int, n)
+		for i := range was {
+			was[i] = i
+		}
+		a, _ := Parse("a", []byte(text(was)))
+		b, _ := Parse("b", []byte(text(order)))
+		told := make(map[[2]string]int)
+		moved := make(map[string]bool)
+		for _, c := range a.Changes(b) {
+			name := strings.TrimSuffix(strings.TrimPrefix(c.Path, "hooks.p.policy["), "]")
+			moved[name] = true
+			for _, x := range c.Crossed {
+				told[[2]string{min(name, x.Name), max(name, x.Name)}]++
+			}
+		}
+		last := -1
+		for _, i := range order {
+			if !moved[fmt.Sprintf("p%d", i)] {
+				if i < last {
+					t.Fatalf("%v: %v have moved, and %d stands behind %d", order, moved, i, last)
+				}
+				last = i
+			}
+		}
+		for i := range order {
+			for j := range i {
+				pair := [2]string{fmt.Sprintf("p%d", min(order[i], order[j])), fmt.Sprintf("p%d", max(order[i], order[j]))}
+				want := 0
+				if order[j] > order[i] {
+					want = 1
+				}
+				if told[pair] != want {
+					t.Fatalf("%v: %v is told %d times, want %d", order, pair, told[pair], want)
+				}
+			}
+		}
+	}
+}

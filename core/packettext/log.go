@@ -1,0 +1,243 @@
+package packettext
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/rtflow/pipelined/core/application"
+	"github.com/rtflow/pipelined/core/packet"
+)
+
+// ErrNoRecord is the error of [ParseLog] for a line that does not tell enough of a packet: another program's, a record of lost events,
+// and that of a screen, which looks at flags, options and rates.
+var ErrNoRecord = errors.New("no record of a session, of a denial or of a filter")
+
+// ParseLog reads a line of a log and returns the packet that the record in it tells of, of a session the one that began it. The
+// line is what a sink writes in any of its formats, or a device that logs the same: syslog with structured data or without, JSON,
+// or the short line for people. A record holds no flags, lengths and options, and most hold no ICMP type: they are those that
+// [Parse] takes where a text says nothing. The error is [ErrNoRecord] or wraps that of [Parse].
+func ParseLog(line string) (*Packet, error) {
+	for _, read := range []func(line string) (record, bool){structured, jsonRecord, flowText, filterText, shortLine} {
+		if r, ok := read(line); ok {
+			text, err := r.text()
+			if err != nil {
+				return nil, err
+			}
+			return Parse(text)
+		}
+	}
+	return nil, ErrNoRecord
+}
+
+// record is what a line says of a packet.
+type record struct {
+	proto            string // number or name
+	src, dst         string
+	srcPort, dstPort string
+	icmpType         string // "": not said
+	in               string // interface, "": not said
+}
+
+// text returns the packet in the words of the language.
+func (r *record) text() (string, error) {
+	proto, ok := application.ParseProtocol(r.proto)
+	if !ok {
+		return "", fmt.Errorf("the record is of an unknown protocol, %q", r.proto)
+	}
+	ends := [2]string{r.src, r.dst}
+	if proto == packet.ProtoTCP || proto == packet.ProtoUDP || proto == packet.ProtoSCTP {
+		for i, port := range []string{r.srcPort, r.dstPort} {
+			addr, err := netip.ParseAddr(ends[i])
+			if err != nil {
+				return "", fmt.Errorf("the record's address: %w", err)
+			}
+			n, err := strconv.ParseUint(port, 10, 16)
+			if err != nil {
+				return "", fmt.Errorf("the record's port: %w", err)
+			}
+			ends[i] = netip.AddrPortFrom(addr, uint16(n)).String()
+		}
+	}
+	text := fmt.Sprintf("%s %s > %s", application.ProtocolText(proto), ends[0], ends[1])
+	if r.icmpType != "" && packet.IsICMP(proto) {
+		text += " type " + r.icmpType
+	}
+	if r.in != "" && r.in != "N/A" && r.in != "UNKNOWN" && !strings.ContainsAny(r.in, " \t") {
+		text += " in " + r.in
+	}
+	return text, nil
+}
+
+// structured reads the structured data of RFC 5424.
+func structured(line string) (r record, ok bool) {
+	value := func(name string) string {
+		_, rest, found := strings.Cut(line, " "+name+`="`)
+		if !found {
+			return ""
+		}
+		text, _, _ := strings.Cut(rest, `"`)
+		return text
+	}
+	r = record{
+		src: value("source-address"), dst: value("destination-address"),
+		srcPort: value("source-port"), dstPort: value("destination-port"), proto: value("protocol-id"), in: value("packet-incoming-interface"),
+	}
+	if r.src == "" || r.dst == "" || strings.Contains(line, "RT_SCREEN_") {
+		return r, false
+	}
+	if r.proto == "" { // of a filter
+		r.proto, r.in = value("protocol-name"), value("interface-name")
+	}
+	if strings.Contains(line, "_DENY ") {
+		r.icmpType = value("icmp-type")
+	}
+	return r, true
+}
+
+// jsonRecord reads a JSON object, also behind a header of syslog.
+func jsonRecord(line string) (r record, ok bool) {
+	at := strings.IndexByte(line, '{')
+	if at < 0 {
+		return r, false
+	}
+	type end struct {
+		IP   string `json:"ip"`
+		Port uint16 `json:"port"`
+	}
+	var v struct {
+		Source      end `json:"source"`
+		Destination end `json:"destination"`
+		Event       struct {
+			Kind string `json:"kind"`
+		} `json:"event"`
+		Network struct {
+			Number string `json:"iana_number"`
+		} `json:"network"`
+		Observer struct {
+			Ingress struct {
+				Interface struct {
+					Name string `json:"name"`
+				} `json:"interface"`
+			} `json:"ingress"`
+		} `json:"observer"`
+	}
+	if json.Unmarshal([]byte(line[at:]), &v) != nil || v.Source.IP == "" || v.Destination.IP == "" || v.Event.Kind == "alert" {
+		return r, false
+	}
+	return record{
+		proto: v.Network.Number, src: v.Source.IP, dst: v.Destination.IP,
+		srcPort: strconv.Itoa(int(v.Source.Port)), dstPort: strconv.Itoa(int(v.Destination.Port)), in: v.Observer.Ingress.Interface.Name,
+	}, true
+}
+
+// flowText reads a record of RT_FLOW without structured data: "… session denied A/P->B/P 0x0 APP 6(0) …".
+func flowText(line string) (r record, ok bool) {
+	tag, rest, ok := strings.Cut(line, ": session ")
+	if !ok || !strings.Contains(tag, "RT_FLOW_SESSION_") {
+		return r, false
+	}
+	words := strings.Fields(rest)
+	for i, word := range words {
+		from, to, isFlow := strings.Cut(word, "->")
+		if !isFlow {
+			continue
+		}
+		if r.src == "" {
+			r.src, r.srcPort, _ = strings.Cut(from, "/")
+			r.dst, r.dstPort, _ = strings.Cut(to, "/")
+		}
+		words = words[i+1:]
+		break
+	}
+	// Of a denial the protocol has the ICMP type behind it, "1(8)". Of a session it is a number alone, behind the translated ends.
+	for _, word := range words {
+		number, icmpType, denial := strings.Cut(strings.TrimSuffix(word, ")"), "(")
+		n, err := strconv.ParseUint(number, 10, 8)
+		switch {
+		case err != nil || r.proto != "":
+		case denial:
+			r.proto = strconv.FormatUint(n, 10)
+			if _, err := strconv.ParseUint(icmpType, 10, 8); err == nil {
+				r.icmpType = icmpType
+			}
+		case !denial && !strings.Contains(word, "("):
+			r.proto = word
+		}
+	}
+	for i, word := range words { // the interface follows the user and the roles, "N/A(N/A)"
+		if strings.HasSuffix(word, ")") && strings.Contains(word, "(") && (word[0] < '0' || word[0] > '9') && i+1 < len(words) {
+			r.in = words[i+1]
+		}
+	}
+	return r, r.src != "" && r.proto != ""
+}
+
+// splitEnd splits "A:P" or "A"; of an address of IPv6 without brackets the last part is the port.
+func splitEnd(text string) (addr, port string) {
+	if end, err := netip.ParseAddrPort(text); err == nil {
+		return end.Addr().String(), strconv.Itoa(int(end.Port()))
+	}
+	if _, err := netip.ParseAddr(text); err == nil {
+		return text, ""
+	}
+	if at := strings.LastIndexByte(text, ':'); at > 0 {
+		return text[:at], text[at+1:]
+	}
+	return "", ""
+}
+
+// filterText reads a record of a filter without structured data: "… FW: I D tcp A B P P (1 packets)".
+func filterText(line string) (r record, ok bool) {
+	_, rest, ok := strings.Cut(line, "PFE_FW_SYSLOG_IP")
+	if !ok {
+		return r, false
+	}
+	if _, rest, ok = strings.Cut(rest, ": FW: "); !ok {
+		return r, false
+	}
+	words := strings.Fields(rest)
+	if len(words) < 7 {
+		return r, false
+	}
+	r = record{in: words[0], proto: words[2], src: words[3], dst: words[4], srcPort: words[5], dstPort: words[6]}
+	if r.proto == "icmp" || r.proto == "icmp6" {
+		r.icmpType = r.srcPort
+	}
+	return r, true
+}
+
+// shortLine reads the line for people: "10:15:21.003 deny A:P > B:P telnet POLICY FROM>TO".
+func shortLine(line string) (r record, ok bool) {
+	words := strings.Fields(line)
+	if len(words) < 6 || words[3] != ">" || words[1] == "screen" || words[1] == "alarm" {
+		return r, false
+	}
+	r.src, r.srcPort = splitEnd(words[2])
+	r.dst, r.dstPort = splitEnd(words[4])
+	if r.src == "" || r.dst == "" {
+		return r, false
+	}
+	r.proto = strings.TrimPrefix(words[5], "ip-")
+	if _, known := application.ParseProtocol(r.proto); known {
+		if n, _, _ := strings.Cut(words[min(6, len(words)-1)], "/"); packetHasType(r.proto) && isNumber(n) {
+			r.icmpType = n
+		}
+	} else if terms, known := application.Predefined().Resolve("junos-" + words[5]); known && len(terms) > 0 {
+		r.proto = strconv.Itoa(int(terms[0].Proto))
+	}
+	if words[1] == "filter" {
+		r.in = words[len(words)-1]
+	}
+	return r, true
+}
+
+func packetHasType(proto string) bool { return strings.HasPrefix(proto, "icmp") }
+
+func isNumber(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 8)
+	return err == nil
+}

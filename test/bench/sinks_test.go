@@ -108,6 +108,19 @@ var destinations = []struct {
 	sink func(*testing.B) sdk.Sink
 	bare func(*testing.B) io.WriteCloser
 }{
+	{ // what the program itself takes: the kernel takes next to nothing to throw bytes away
+		"null",
+		func(b *testing.B) sdk.Sink {
+			return sinkcheck.New(b, file.Plugin(), "path = \"/dev/null\"\nsync = \"none\"")
+		},
+		func(b *testing.B) io.WriteCloser {
+			f, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return f
+		},
+	},
 	{
 		"file",
 		func(b *testing.B) sdk.Sink {

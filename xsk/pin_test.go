@@ -14,6 +14,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 
+	"github.com/rtflow/pipelined/internal/machine"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
@@ -459,5 +460,50 @@ func TestNotPinned(t *testing.T) {
 			t.Error("a frame has crossed")
 		}
 		p.nothingLeft()
+	}
+}
+
+// The doctor tells what is pinned, and what it does.
+func TestReportPins(t *testing.T) {
+	p := newInPath(t)
+	finding := func(verdict machine.Verdict, text, command string) {
+		t.Helper()
+		p.middle.Do(func() { expect(t, report(t, "left", p.config(FailOpen)), "XDP program", verdict, text, command) })
+	}
+	finding(machine.OK, "none", "")
+	i := p.open(p.config(FailOpen))
+	serve(t, i)
+	finding(machine.OK, "a daemon reads", "")
+	p.close(i)
+	finding(machine.OK, "the next goes on with it; meanwhile it sends what nobody reads to its peer", "")
+	tap := Config{Interface: "left", BPFFS: p.bpffs}
+	p.middle.Do(func() {
+		expect(t, report(t, "left", tap), "XDP program", machine.Warning, "the daemon of a bridge has left it", "pipelined detach left")
+	})
+	if err := p.attachment().SetBypass(true); err != nil {
+		t.Fatal(err)
+	}
+	finding(machine.Warning, "bypassed by hand", "pipelined bypass off left")
+
+	of := func(bpffs string, needed bool) map[string]machine.Finding {
+		part := &machine.Part{Name: "AF_XDP", Needed: needed}
+		p.middle.Do(func() { ReportPins(part, bpffs, needed) })
+		about := make(map[string]machine.Finding)
+		for _, f := range part.Findings {
+			about[f.Subject] = f
+		}
+		return about
+	}
+	none := t.TempDir()
+	expect(t, of(none, true), "BPF file system", machine.Warning, "is no BPF file system", "mount -t bpf bpf "+none)
+	expect(t, of(none, false), "BPF file system", machine.OK, "only a bridge", "")
+	expect(t, of(p.bpffs, true), "BPF file system", machine.OK, p.bpffs, "")
+	p.middle.Delete("left")
+	expect(t, of(p.bpffs, true), "pins", machine.Warning, "an interface that is gone", "pipelined detach")
+	if err := p.detach(p.attachments()[0], false); err != nil {
+		t.Error(err)
+	}
+	if list := p.attachments(); len(list) != 0 {
+		t.Errorf("attached: %+v", list)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -69,6 +70,7 @@ func (s *Surveyed) Report(p *machine.Part, c Config) {
 	switch id := fmt.Sprint(s.program); {
 	case s.program == 0:
 		p.OK("XDP program", "none")
+	case s.reportAttachment(p, c):
 	case s.own:
 		p.OK("XDP program", "program id %s is one of pipelined: a daemon reads the interface, and another one could not", id)
 	default:
@@ -109,6 +111,63 @@ func (s *Surveyed) reportMTU(p *machine.Part, c Config, mode Mode, multi bool) {
 		p.OK(subject, "%d; packets take several AF_XDP buffers of %d bytes", s.MTU, size)
 	default:
 		p.OK(subject, "%d; AF_XDP buffers of %d bytes hold packets of an MTU up to %d", s.MTU, size, one)
+	}
+}
+
+// reportAttachment tells of the program of a bridge that is pinned for the interface, and reports whether there is one.
+func (s *Surveyed) reportAttachment(p *machine.Part, c Config) bool {
+	if c.BPFFS == "" {
+		return false
+	}
+	list, err := Attachments(c.BPFFS, s.Name)
+	if err != nil {
+		return false // the machine's part tells of it
+	}
+	i := slices.IndexFunc(list, func(a *Attachment) bool { return a.Index == s.Index })
+	if i < 0 {
+		return false
+	}
+	const subject = "XDP program"
+	name := machine.Shell(s.Name)
+	does := "drops what nobody reads"
+	if list[i].OnFailure == FailOpen {
+		does = "sends what nobody reads to its peer"
+	}
+	switch a := list[i]; {
+	case a.Err != nil:
+		p.Lacks(subject, "pipelined detach --force "+name, "one is pinned that this version does not understand: %v", a.Err)
+	case a.Bypass:
+		p.Warn(subject, "pipelined bypass off "+name, "that of a bridge, which is bypassed by hand: every frame goes past")
+	case a.Read:
+		p.OK(subject, "that of a bridge, which a daemon reads: another one could not")
+	case c.Bridge:
+		p.OK(subject, "a former daemon has left it, and the next goes on with it; meanwhile it %s", does)
+	default:
+		p.Warn(subject, "pipelined detach "+name, "the daemon of a bridge has left it: it %s", does)
+	}
+	return true
+}
+
+// ReportPins tells whether the programs of bridges can outlive the daemon, and of what is left of interfaces that are gone. needed says
+// that there is to be a bridge.
+func ReportPins(p *machine.Part, bpffs string, needed bool) {
+	const subject = "BPF file system"
+	list, err := Attachments(bpffs)
+	switch {
+	case err == nil:
+		p.OK(subject, "%s", bpffs)
+	case !needed:
+		p.OK(subject, "%v; only a bridge that is to outlive its daemon needs it", err)
+	case errors.Is(err, ErrNoBPFFS):
+		p.Warn(subject, "mount -t bpf bpf "+machine.Shell(bpffs), "%v: a bridge does not outlive its daemon, and nothing crosses then", err)
+	default:
+		p.Warn(subject, "", "%v: a bridge does not outlive its daemon, and nothing crosses then", err)
+	}
+	for _, a := range list {
+		if a.Interface == "" {
+			p.Warn("pins", "pipelined detach", "%s is left of an interface that is gone", a.Pinned)
+			return
+		}
 	}
 }
 

@@ -11,11 +11,11 @@ import (
 // Examine finds out whether AF_XDP can be used on the machine, and on these interfaces.
 func Examine(m *machine.Machine, interfaces ...string) []machine.Finding {
 	if len(interfaces) == 0 {
-		return examineMachine(m, xsk.Config{}, nil, false)
+		return examineMachine(m, xsk.Config{BPFFS: xsk.DefaultBPFFS}, nil, false)
 	}
 	var findings []machine.Finding
 	for _, name := range interfaces {
-		findings = append(findings, examine(m, Config{Device: xsk.Config{Interface: name}}, false)...)
+		findings = append(findings, examine(m, Config{Device: xsk.Config{Interface: name, BPFFS: xsk.DefaultBPFFS}}, false)...)
 	}
 	return findings
 }
@@ -69,6 +69,9 @@ func examineMachine(m *machine.Machine, device xsk.Config, survey *xsk.Surveyed,
 		p.OK("BTF", "the kernel has its types")
 	} else {
 		p.OK("BTF", "the kernel does not tell its types; this program does not need them")
+	}
+	if device.BPFFS != "" {
+		xsk.ReportPins(p, device.BPFFS, device.Bridge)
 	}
 	queues, frameSize := 1, device.FrameSize
 	if survey != nil {

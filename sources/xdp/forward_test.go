@@ -27,6 +27,9 @@ type pair struct {
 	fromLeft, fromRight *Source
 	warn                func(string, ...any)
 	wait                func(s *Source, what string, good func(State) bool)
+	// Of both sources; not pinned, and closed, if they are not set.
+	bpffs     string
+	onFailure xsk.Failure
 }
 
 func newPair(t testing.TB, queues int) *pair {
@@ -73,7 +76,10 @@ func (p *pair) open(t testing.TB, name string, id uint32) *Source {
 	var s *Source
 	var err error
 	p.middle.Do(func() {
-		s, err = Open(Config{ID: id, Warn: p.warn, Device: xsk.Config{Interface: name, Frames: 256, Bridge: true, Promiscuous: true, PassTypes: []uint16{pauseFrames}}})
+		s, err = Open(Config{ID: id, Warn: p.warn, Device: xsk.Config{
+			Interface: name, Frames: 256, Bridge: true, Promiscuous: true, PassTypes: []uint16{pauseFrames},
+			OnFailure: p.onFailure, OnFailureAfter: 50 * time.Millisecond, BPFFS: p.bpffs,
+		}})
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -478,6 +478,8 @@ func TestUsageErrors(t *testing.T) {
 	}{
 		{[]string{"red"}, `there is no command "red"; did you mean "read"?`},
 		{[]string{"frobnicate"}, `there is no command "frobnicate"; there are bypass, check, completion, detach, doctor, explain, help, plugin, `},
+		{[]string{"bypass"}, "on, off or status?"},
+		{[]string{"bypass", "of"}, `did you mean "off"?`},
 		{[]string{"read"}, "arg"},
 		{[]string{"read", "--frmat", "x", "y"}, "unknown flag: --frmat; did you mean --format?"},
 		{[]string{"read", "--frobnicate", "y"}, "unknown flag: --frobnicate"},

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -134,6 +135,23 @@ func (d *daemon) reads() {
 	eventually(d.t, "the daemon forwards", func() bool { return d.status().Ledger.Packets.Forwarded > before })
 }
 
+// stopped waits until all threads of the daemon have stopped.
+func (d *daemon) stopped() {
+	d.t.Helper()
+	eventually(d.t, "the daemon has stopped", func() bool {
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", d.cmd.Process.Pid))
+		d.net.must(err)
+		for _, task := range tasks {
+			text, err := os.ReadFile(task)
+			d.net.must(err)
+			if _, state, _ := strings.Cut(string(text), ") "); !strings.HasPrefix(state, "T") {
+				return false
+			}
+		}
+		return len(tasks) > 0
+	})
+}
+
 // kills is how often the daemon is killed: more often with PIPELINED_KILLS.
 func kills(t *testing.T) int {
 	t.Helper()
@@ -182,6 +200,7 @@ func TestFailOpen(t *testing.T) {
 
 	// It hangs.
 	d.signal(syscall.SIGSTOP)
+	d.stopped()
 	s.flows("past a daemon that hangs")
 	d.signal(syscall.SIGCONT)
 	d.reads()

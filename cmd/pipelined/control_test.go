@@ -22,6 +22,16 @@ type controlled struct {
 	*pipeline.Pipeline
 
 	path, socket string
+	ran          bool
+}
+
+// run carries the capture through the pipeline.
+func (c *controlled) run(t *testing.T) {
+	t.Helper()
+	c.ran = true
+	if err := c.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // configure writes the configuration: the shipped one, with replacements.
@@ -54,7 +64,7 @@ func controlPipeline(t *testing.T) *controlled {
 	}
 	log := slog.New(slog.DiscardHandler)
 	reloads := newReloader(c.path, io.Discard, log)
-	stop, err := serveControl(&p.file.Service, c.path, c.Pipeline, reloads, log)
+	stop, err := serveControl(&p.file.Service, c.path, "edge-1", c.Pipeline, reloads, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +77,9 @@ func controlPipeline(t *testing.T) *controlled {
 			t.Errorf("a reload after the end: %v", err)
 		}
 		stop()
-		_ = c.Run(ctx) // closes what Open has opened
+		if !c.ran {
+			_ = c.Run(ctx) // closes what Open has opened
+		}
 		if err := p.host.Close(); err != nil {
 			t.Error(err)
 		}

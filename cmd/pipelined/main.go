@@ -107,6 +107,7 @@ Start with 'pipelined read CAPTURE' to see the events of a capture, or with 'pip
 		newReceive(),
 		newStatus(),
 		newReload(),
+		newTail(),
 		newCheck(),
 		newDoctor(),
 		newExplain(),

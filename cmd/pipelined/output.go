@@ -21,9 +21,12 @@ var colours = []string{"auto", "always", "never"}
 type eventFlags struct{ format, profile, colour string }
 
 // add adds the flags to a command.
-func (e *eventFlags) add(cmd *cobra.Command) {
+func (e *eventFlags) add(cmd *cobra.Command) { e.addAs(cmd, "f") }
+
+// addAs adds the flags, with a letter for the format.
+func (e *eventFlags) addAs(cmd *cobra.Command, letter string) {
 	f := cmd.Flags()
-	f.StringVarP(&e.format, "format", "f", "", "text, rfc5424, rfc3164, json or frames; without it text on a terminal, else rfc5424")
+	f.StringVarP(&e.format, "format", letter, "", "text, rfc5424, rfc3164, json or frames; without it text on a terminal, else rfc5424")
 	f.StringVar(&e.colour, "colour", "auto", "colours in the format text: auto (on a terminal, unless NO_COLOR is set), always or never")
 	f.StringVar(&e.profile, "profile", format.Junos20, "releases that syslog lines imitate: "+strings.Join(format.Profiles(), ", "))
 	fixedCompletions(cmd, map[string][]string{"format": format.Names(), "profile": format.Profiles(), "colour": colours})

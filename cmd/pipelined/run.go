@@ -107,7 +107,7 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 	}
 	defer stopHTTP()
 	reloads := newReloader(path, cmd.ErrOrStderr(), log)
-	stopControl, err := serveControl(&p.file.Service, path, pl, reloads, log)
+	stopControl, err := serveControl(&p.file.Service, path, p.Hostname(), pl, reloads, log)
 	if err != nil {
 		cancel()
 		return errors.Join(err, pl.Run(ctx))

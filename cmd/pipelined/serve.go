@@ -66,7 +66,7 @@ func pages(pl *pipeline.Pipeline) http.Handler {
 }
 
 // serveControl serves the control socket until stop is called. A socket that the configuration does not ask for is no reason not to run.
-func serveControl(service *config.Service, configPath string, pl *pipeline.Pipeline, reloads *reloader, log *slog.Logger) (stop func(), err error) {
+func serveControl(service *config.Service, configPath, hostname string, pl *pipeline.Pipeline, reloads *reloader, log *slog.Logger) (stop func(), err error) {
 	o := control.ListenOptions{Path: control.DefaultPath(), Make: true, Mode: control.DefaultMode, Log: log}
 	if service.Control != nil {
 		o.Path, o.Make = *service.Control, false
@@ -95,6 +95,7 @@ func serveControl(service *config.Service, configPath string, pl *pipeline.Pipel
 	}
 	srv := control.NewServer(control.Daemon{
 		Version: version, Config: absolute, Pages: pages(pl), Log: log,
+		Events: &control.Events{Tail: pl.Tail(), Names: pl.Names, Latest: pl.LatestNames, Hostname: hostname},
 		Reload: func(ctx context.Context) (control.Outcome, error) {
 			log.Info("reopening files and reading the configuration: asked for at the control socket")
 			pl.Reopen()

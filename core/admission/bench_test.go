@@ -8,6 +8,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/core/tail"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -68,28 +69,45 @@ func BenchmarkGateRefuse(b *testing.B) {
 // would acknowledge, here the worker does it between batches: 8.5 ns of the figure.
 func BenchmarkGateAdmit(b *testing.B) {
 	for _, size := range []int{1, batchSize} {
+		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) { benchmarkAdmit(b, newRig(b, 1, []replay.Limits{large}), size) })
+	}
+}
+
+// BenchmarkGateTail is BenchmarkGateAdmit while somebody looks: most events are left out, as the interval has room for a few.
+func BenchmarkGateTail(b *testing.B) {
+	for _, size := range []int{1, batchSize} {
 		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
-			r := newRig(b, 1, []replay.Limits{large})
-			l := r.gate.Lane(context.Background(), 0)
-			found, passed := denials(size), 0
-			slot, ring := l.Slot(1), r.rings[0]
-			b.ReportAllocs()
-			n := uint32(0)
-			for b.Loop() {
-				if l.Offer(event.PolicyDeny, slot, 1) {
-					passed++
-				}
-				if n++; n%uint32(size) == 0 {
-					l.Flush(1, 1, found[:passed])
-					passed = 0
-				}
-				if n%2048 == 0 {
-					for run := ring.Next(4096); run != nil; run = ring.Next(4096) {
-						_ = ring.Ack(run[len(run)-1].Seq())
-					}
-				}
+			shown := tail.New()
+			r := newRig(b, 1, []replay.Limits{large}, func(c *Config) { c.Tail = shown })
+			w, err := shown.Watch()
+			if err != nil {
+				b.Fatal(err)
 			}
+			defer w.Close()
+			benchmarkAdmit(b, r, size)
 		})
+	}
+}
+
+func benchmarkAdmit(b *testing.B, r *rig, size int) {
+	l := r.gate.Lane(context.Background(), 0)
+	found, passed := denials(size), 0
+	slot, ring := l.Slot(1), r.rings[0]
+	b.ReportAllocs()
+	n := uint32(0)
+	for b.Loop() {
+		if l.Offer(event.PolicyDeny, slot, 1) {
+			passed++
+		}
+		if n++; n%uint32(size) == 0 {
+			l.Flush(1, 1, found[:passed])
+			passed = 0
+		}
+		if n%2048 == 0 {
+			for run := ring.Next(4096); run != nil; run = ring.Next(4096) {
+				_ = ring.Ack(run[len(run)-1].Seq())
+			}
+		}
 	}
 }
 

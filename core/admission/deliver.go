@@ -66,8 +66,33 @@ func (l *Lane) deliverAll(events []Event, wall int64) (owed int) {
 			l.account(t, &l.perSink[t.index], &l.grants[i], wall)
 		}
 	}
+	l.show(owed)
 	l.batch.end()
 	return owed
+}
+
+// show shows the batch to those who look, less the opens that are owed.
+func (l *Lane) show(owed int) {
+	b := &l.batch
+	room := l.tail.Begin(len(b.events) - owed)
+	if room == 0 {
+		return
+	}
+	opens := b.count[unansweredOpen]
+	for i := range b.events {
+		if b.events[i].row() == unansweredOpen {
+			if opens == 0 {
+				continue
+			}
+			opens--
+		}
+		if room == 0 {
+			break
+		}
+		room--
+		l.tail.Put(b.record(i, l.gate.generation.Load()))
+	}
+	l.tail.End()
 }
 
 // deliver brings the batch to one ring, as many of each row as it has credits for, and says in grant how many that were. It

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/core/tail"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -31,6 +32,8 @@ type Config struct {
 	Lanes int
 	// Wait makes lanes wait for room in a ring instead of refusing events: for captures, which are not live.
 	Wait bool
+	// Tail is shown what is admitted; nil: nobody is.
+	Tail *tail.Tail
 	// Generation is the configuration generation stamped on every record, until SetGeneration.
 	Generation uint32
 }
@@ -44,6 +47,7 @@ type Gate struct {
 	view       atomic.Pointer[view] // what lanes take over at Sync
 	lanes      atomic.Pointer[[]*Lane]
 	wait       bool
+	tail       *tail.Tail
 	generation atomic.Uint32
 }
 
@@ -61,7 +65,10 @@ func New(c Config) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{wait: c.Wait}
+	g := &Gate{wait: c.Wait, tail: c.Tail}
+	if g.tail == nil {
+		g.tail = tail.New()
+	}
 	g.generation.Store(c.Generation)
 	v := &view{limiter: table, limited: newLimited(table.slots())}
 	for _, s := range c.Sinks {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"sync/atomic"
 
+	"github.com/rtflow/pipelined/core/tail"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -27,6 +28,7 @@ type Lane struct {
 
 	batch  batch
 	grants []grants // by target: what it has taken of the batch
+	tail   *tail.Lane
 
 	offered  [event.NumKinds]uint64
 	changed  event.KindSet // kinds whose counters have changed since they were published
@@ -46,7 +48,7 @@ type sinkCounts struct {
 }
 
 func newLane(g *Gate) *Lane {
-	l := &Lane{gate: g, view: new(view), nextTick: never, ctx: context.Background()}
+	l := &Lane{gate: g, tail: g.tail.Add(), view: new(view), nextTick: never, ctx: context.Background()}
 	l.published.init()
 	l.take(g.view.Load())
 	return l

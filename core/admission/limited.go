@@ -73,6 +73,10 @@ func (l *Lane) putLoss(why event.LossReason, kinds event.KindSet, zone uint16, c
 	rec.Reset(event.Loss)
 	rec.Generation = l.gate.generation.Load()
 	rec.SetLoss(why, zone, counts, since, until)
+	if l.tail.Begin(1) == 1 {
+		l.tail.Put(rec)
+		l.tail.End()
+	}
 	for i := range l.view.targets {
 		s := &l.view.targets[i]
 		if s.only&kinds == 0 {

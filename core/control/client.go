@@ -113,6 +113,19 @@ func (c *Client) Reload(ctx context.Context) (o Outcome, err error) {
 	return o, c.decode(code, body, err, &o)
 }
 
+// Events asks for events, as they are admitted. The caller reads the lines and closes them; those that begin with [Comment] are none.
+func (c *Client) Events(ctx context.Context, q *EventQuery) (io.ReadCloser, error) {
+	resp, err := c.Do(ctx, http.MethodGet, "/events?"+q.Values().Encode())
+	if err == nil && resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
+	}
+	code, body, err := c.body(resp, err)
+	if err == nil {
+		err = errors.New(Refusal(code, body))
+	}
+	return nil, err
+}
+
 func (c *Client) decode(code int, body []byte, err error, into any) error {
 	if err != nil {
 		return err

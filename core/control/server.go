@@ -32,6 +32,7 @@ type Daemon struct {
 	Pages   http.Handler // answers what this package does not: status, health, metrics
 	// Reload has the configuration read again, and returns what came of it, or an error if ctx or the daemon ended before that.
 	Reload func(ctx context.Context) (Outcome, error)
+	Events *Events
 	Log    *slog.Logger // nil discards
 }
 
@@ -69,6 +70,9 @@ func NewServer(d Daemon) *Server {
 		answer(w, http.StatusOK, Identity{PID: os.Getpid(), Version: d.Version, Config: d.Config})
 	})
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) { reload(w, r, d.Reload) })
+	if d.Events != nil {
+		mux.HandleFunc("GET /events", d.Events.events)
+	}
 	if d.Pages != nil {
 		mux.Handle("/", d.Pages)
 	}

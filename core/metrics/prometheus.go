@@ -23,6 +23,8 @@ type Snapshot struct {
 	Routes        *routes.Status    // how the kernel's routes are followed; nil: they are not
 	Configuration Configuration
 	Translated    map[string]uint64 // what became of the sessions whose translation was asked for
+	Watchers      int               // who look at what is admitted
+	NotShown      uint64            // events that one of them, or all, did not get to see
 }
 
 // Configuration is which configuration runs.
@@ -68,6 +70,7 @@ type descs struct {
 	hookPackets, hookBytes, unaccounted                       *prometheus.Desc
 	configuration, configured, notTaken, refusals             *prometheus.Desc
 	routesUp, routes, routeReads                              *prometheus.Desc
+	watchers, notShown                                        *prometheus.Desc
 }
 
 func newDescs() descs {
@@ -106,6 +109,8 @@ func newDescs() descs {
 		routesUp:      desc("routes_up", "1 while the kernel's interfaces and routes can be read, 0 while they cannot."),
 		routes:        desc("routes", "The kernel's routes that tell the zone of addresses: all, and the prefixes that are kept of them.", "which"),
 		routeReads:    desc("route_reads_total", "How often the kernel's interfaces and routes were read."),
+		watchers:      desc("watchers", "Who look at events at the control socket."),
+		notShown:      desc("events_not_shown_total", "Events that somebody who looked did not get to see: they were too many at a time."),
 		unaccounted:   desc("unaccounted", "By how much the sums of the ledger miss; 0 at rest."),
 	}
 }
@@ -207,6 +212,8 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		count(d.translated, n, outcome)
 	}
 	count(d.unread, s.Ledger.Unread)
+	gauge(d.watchers, float64(s.Watchers))
+	count(d.notShown, s.NotShown)
 	gauge(d.configuration, float64(s.Configuration.Number))
 	gauge(d.configured, float64(s.Configuration.Since.UnixMilli())/1e3)
 	refused := 0.0

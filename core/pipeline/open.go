@@ -16,6 +16,7 @@ import (
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/tail"
 	"github.com/rtflow/pipelined/core/translate"
 	"github.com/rtflow/pipelined/core/worker"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -94,7 +95,8 @@ func (pl *Pipeline) build(queues []queue, streams []feed.Stream) error {
 	if len(streams) > 0 {
 		lanes++
 	}
-	gate := admission.Config{Options: p.file.Admission, Lanes: lanes, Wait: !p.live, Generation: generation}
+	pl.tail = tail.New()
+	gate := admission.Config{Options: p.file.Admission, Lanes: lanes, Tail: pl.tail, Wait: !p.live, Generation: generation}
 	for _, z := range p.file.Zones {
 		gate.Zones = append(gate.Zones, z.ID)
 	}

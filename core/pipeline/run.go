@@ -14,6 +14,7 @@ import (
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/tail"
 	"github.com/rtflow/pipelined/core/translate"
 	"github.com/rtflow/pipelined/core/worker"
 	"github.com/rtflow/pipelined/sdk"
@@ -46,6 +47,7 @@ type Pipeline struct {
 	reloading  sync.Mutex
 	refused    refusal // of another configuration
 	gate       *admission.Gate
+	tail       *tail.Tail // of what the gate admits
 	sessions   *session.Table
 	workers    []*worker.Worker
 	feed       *feed.Feed // nil: no source of events

@@ -128,6 +128,7 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		name := pl.plan.sources[i].name
 		s.Sources[name] = append(s.Sources[name], src.Counters()...)
 	}
+	s.Watchers, s.NotShown = pl.tail.Watchers()
 	c := pl.Configuration()
 	s.Configuration = metrics.Configuration{Number: c.Number, Since: c.Since, Refused: c.Refused != "", Refusals: c.Refusals}
 	return s

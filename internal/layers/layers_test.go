@@ -32,7 +32,7 @@ var layers = []layer{
 	{"helpers", []string{"internal/machine", "internal/table", "internal/unixsocket", "internal/values"}},
 	{"data", []string{"sdk/event", "core/packet", "internal/logverify", "internal/ruleset", "xsk"}},
 	{"parts", []string{
-		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/zone", "core/application", "core/answer",
+		"sdk", "sdk/format", "sdk/eventstream", "sdk/sinkplugin/sinkv1", "core/replay", "core/session", "core/tail", "core/zone", "core/application", "core/answer",
 		"internal/ctnetlink", "internal/statedir",
 	}},
 	{"contracts", []string{

@@ -24,7 +24,7 @@ import (
 // When the sink's options are changed while the daemon runs, the run is told that its stream is drained, the sink is closed, and another
 // one takes over its ring and its stream where it has acknowledged.
 //
-// A sink may implement [Reopener], [Reporter], [CounterReporter], [Exclusive], [Waiter] and [Successor]; a stream may implement
+// A sink may implement [Reopener], [Reporter], [CounterReporter], [Exclusive], [Waiter], [Successor] and [Keeper]; a stream may implement
 // [DrainNotifier] and [SessionLister].
 type Sink interface {
 	Run(ctx context.Context, s Stream) error
@@ -53,8 +53,8 @@ type Stream interface {
 	// Names returns the names for the ids in records of that configuration generation.
 	Names(generation uint32) *event.Names
 
-	// Epoch identifies this stream: no other has the same, be it of another sink or of another run of the daemon. The pair of
-	// epoch and sequence number identifies a record for ever.
+	// Epoch identifies this stream: no other has the same, be it of another sink or of another run of the daemon, unless that run goes on
+	// with the stream. The pair of epoch and sequence number identifies a record for ever.
 	Epoch() uint64
 }
 
@@ -104,6 +104,16 @@ type Waiter interface{ Waiting() bool }
 // Successor is implemented by sinks that take something over from the one that had their stream before, whose options were others.
 // Succeed is called at most once, before the first Run, when former, which may be of another type, has been closed.
 type Successor interface{ Succeed(former Sink) }
+
+// Keeper is implemented by sinks that know more of their stream than their ring does. A run of the daemon that goes on where the last one
+// stopped, with the same epoch and the next number, hands it to the sink of the same name and plugin.
+type Keeper interface {
+	// Keep returns what the sink knows, in a layout of its own. It is called after the last Run.
+	Keep() []byte
+	// TakeOver takes over what the sink of the last run has kept. It is called before the first Run. After an error it is as if nothing
+	// were kept.
+	TakeOver(state []byte) error
+}
 
 // DrainNotifier is implemented by streams that tell when the pipeline begins to stop, or another sink to take over, so that a sink that waits for its
 // destination to appear need not wait any longer. The daemon's streams implement it.

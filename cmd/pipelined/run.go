@@ -68,7 +68,7 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 	}
 	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), planOptions{
 		path: path, daemon: true, startPlugins: true, pluginPatience: pluginPatience, loaded: loaded,
-	}, pipeline.Options{Log: log, LookupInterface: lookupInterface, FollowHost: true})
+	}, pipeline.Options{Log: log, LookupInterface: lookupInterface, FollowHost: true, ReceivedPackets: receivedPackets})
 	if err != nil {
 		return err
 	}
@@ -209,6 +209,15 @@ func lookupInterface(name string) (index uint32, names []string, ok bool) {
 	}
 	attrs := link.Attrs()
 	return uint32(attrs.Index), append([]string{attrs.Name}, attrs.AltNames...), true
+}
+
+// receivedPackets returns how many packets the kernel has received by a network interface.
+func receivedPackets(name string) (n uint64, ok bool) {
+	link, err := netlink.LinkByName(name)
+	if err != nil || link.Attrs().Statistics == nil {
+		return 0, false
+	}
+	return link.Attrs().Statistics.RxPackets, true
 }
 
 // interfaceNames returns all names of all network interfaces, none if they cannot be listed.

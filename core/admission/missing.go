@@ -10,11 +10,11 @@ import (
 )
 
 // reasons is one more than the highest of the reasons that a gate has for a loss.
-const reasons = event.LossUnread + 1
+const reasons = event.LossRestart + 1
 
-// maxAnnounced is how many loss records tell what a ring has missed, one per reason: what the limiter refused, or a source could
-// not read, and found no room to say, and what the ring refused itself, connected or not.
-const maxAnnounced = 4
+// maxAnnounced is how many loss records tell what a ring has missed, one per reason: what the limiter refused, a source could
+// not read, or happened while no daemon ran, and found no room to say, and what the ring refused itself, connected or not.
+const maxAnnounced = 5
 
 // sink is a Sink and what it could not take since the last loss record.
 type sink struct {
@@ -40,14 +40,19 @@ func (s *sink) connected() bool { return s.Connected == nil || s.Connected() }
 // miss notes events that are lost and not told yet.
 func (s *sink) miss(why event.LossReason, counts *event.LossCounts, wall int64) {
 	s.mu.Lock()
-	m := &s.lost[why]
-	if m.counts.Total() == 0 {
-		m.since = wall
-	}
-	m.until = wall
-	addLoss(&m.counts, counts)
-	s.missing.Store(s.missing.Load() | 1<<why)
+	s.add(why, counts, wall, wall)
 	s.mu.Unlock()
+}
+
+// add notes what is lost from since to until. The lock is held.
+func (s *sink) add(why event.LossReason, counts *event.LossCounts, since, until int64) {
+	m, missing := &s.lost[why], s.missing.Load()
+	if missing>>why&1 == 0 || since < m.since {
+		m.since = since
+	}
+	m.until = max(m.until, until)
+	addLoss(&m.counts, counts)
+	s.missing.Store(missing | 1<<why)
 }
 
 func addLoss(to, from *event.LossCounts) {
@@ -86,11 +91,10 @@ func (s *sink) merge() {
 	reason := event.LossOverBudget
 	for why := range s.lost {
 		m := &s.lost[why]
-		n := m.counts.Total()
-		if n == 0 {
+		if s.missing.Load()>>why&1 == 0 {
 			continue
 		}
-		if n > most {
+		if n := m.counts.Total(); n > most {
 			most, reason = n, event.LossReason(why)
 		}
 		if all.since == 0 || m.since < all.since {
@@ -138,8 +142,8 @@ func (g *Gate) AnnounceMissing(i int, stop <-chan struct{}) {
 	}
 }
 
-// Untold returns what is missing in the stream of a sink whose ring was abandoned, and no loss record that was delivered
-// tells. Safe for concurrent use.
+// Untold returns what is missing in the stream of a sink if its ring is abandoned, or was, and no loss record that was delivered
+// tells. The lanes have finished. Safe for concurrent use.
 func (g *Gate) Untold(i int) event.LossCounts {
 	s := g.view.Load().sinks[i]
 	all := s.Ring.Untold()

@@ -1,6 +1,8 @@
 package admission
 
 import (
+	"math/bits"
+
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -16,4 +18,39 @@ func (g *Gate) AnnounceFirst(i int, rec *event.Record) bool {
 	s.Ring.Put(s.Ring.Claim(1), replay.Announcement, rec)
 	s.last.Add(1)
 	return true
+}
+
+// Owed is what a sink's stream lacks and no record in its ring tells, for one reason, from Since to Until in Unix nanoseconds.
+type Owed struct {
+	Reason event.LossReason `json:"reason"`
+	Counts event.LossCounts `json:"counts"`
+	Since  int64            `json:"since"`
+	Until  int64            `json:"until"`
+}
+
+// Owed returns what is owed to a sink, by index. The lanes have finished. Safe for concurrent use.
+func (g *Gate) Owed(i int) (owed []Owed) {
+	s := g.view.Load().sinks[i]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for missing := s.missing.Load(); missing != 0; missing &= missing - 1 {
+		why := event.LossReason(bits.TrailingZeros32(missing))
+		m := &s.lost[why]
+		owed = append(owed, Owed{why, m.counts, m.since, m.until})
+	}
+	return owed
+}
+
+// Owe makes the gate tell a sink, by index, when there is room, what an earlier run owed it. A reason that this gate does not have is
+// told as [event.LossAbandoned]. Safe for concurrent use.
+func (g *Gate) Owe(i int, owed ...Owed) {
+	s := g.view.Load().sinks[i]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range owed {
+		if o.Reason >= reasons {
+			o.Reason = event.LossAbandoned
+		}
+		s.add(o.Reason, &o.Counts, o.Since, o.Until)
+	}
 }

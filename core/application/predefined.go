@@ -10,7 +10,7 @@ const (
 	protoPersist = 255 // what Junos gives persistent NAT, a number that no packet should have
 )
 
-// Ids of service names that are no application a policy could name, and of no service at all.
+// IDs of service names that are no application a policy could name, and of no service at all.
 const (
 	None   = 0
 	ICMP   = 1 // "icmp"
@@ -35,7 +35,7 @@ type predefinedSet struct {
 }
 
 // predefinedApps are the predefined applications of Junos. Where several have a port, the first one is the service name.
-// Ids follow from this order. junos-smtps is port 465 (RFC 8314 section 3); lists of predefined applications differ.
+// IDs follow from this order. junos-smtps is port 465 (RFC 8314 section 3); lists of predefined applications differ.
 var predefinedApps = [...]predefinedApp{
 	{"junos-ftp-data", tcp(20)},
 	{"junos-ftp", tcp(21)},

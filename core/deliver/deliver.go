@@ -300,3 +300,11 @@ func (d *Delivery) Status() Status {
 	defer d.mu.Unlock()
 	return d.status
 }
+
+// Keep returns what the sink knows for the next run of the daemon, see [sdk.Keeper]; nil if that is nothing. Run has returned.
+func (d *Delivery) Keep() []byte {
+	if k, ok := d.current().(sdk.Keeper); ok {
+		return k.Keep()
+	}
+	return nil
+}

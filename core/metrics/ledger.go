@@ -50,13 +50,14 @@ type Packets struct {
 	Unkept uint64 `json:"unkept_answers"`
 }
 
-// Sessions is what became of sessions: Created = Closed + Active.
+// Sessions is what became of sessions: Created + TakenOver = Closed + Active.
 type Sessions struct {
-	Active  uint64 `json:"active"`
-	Created uint64 `json:"created"`
-	Closed  uint64 `json:"closed"`
-	GivenUp uint64 `json:"given_up"`   // of Closed: unanswered sessions that made room in a full table
-	Full    uint64 `json:"table_full"` // not created because the table was full
+	Active    uint64 `json:"active"`
+	Created   uint64 `json:"created"`
+	TakenOver uint64 `json:"taken_over"` // from the run before this one
+	Closed    uint64 `json:"closed"`
+	GivenUp   uint64 `json:"given_up"`   // of Closed: unanswered sessions that made room in a full table
+	Full      uint64 `json:"table_full"` // not created because the table was full
 }
 
 // Events is what the gate did with the events of a kind: Offered = RateLimited + Admitted.
@@ -67,8 +68,8 @@ type Events struct {
 }
 
 // Queue is what became of the admitted events of a kind at one sink: admitted = Filtered + Queued + OverBudget +
-// Disconnected + Closed, and Queued = Acknowledged + Rejected + Evicted + Abandoned + InFlight. Loss records are made at
-// the sink: only the second sum holds for them.
+// Disconnected + Closed, and Queued + TakenOver = Acknowledged + Rejected + Evicted + Abandoned + Kept + InFlight. Loss records are made
+// at the sink: only the second sum holds for them.
 type Queue struct {
 	Filtered     uint64 `json:"filtered"`
 	Queued       uint64 `json:"queued"`
@@ -79,7 +80,9 @@ type Queue struct {
 	Rejected     uint64 `json:"rejected"`
 	Evicted      uint64 `json:"evicted"`
 	Abandoned    uint64 `json:"abandoned"`
+	Kept         uint64 `json:"kept"` // for the next run
 	InFlight     uint64 `json:"in_flight"`
+	TakenOver    uint64 `json:"taken_over"` // from the run before this one, which has kept them
 }
 
 // loss is the kind whose records are made at the sinks.
@@ -90,7 +93,7 @@ func (l *Ledger) Check() {
 	diff := func(a, b uint64) uint64 { return max(a, b) - min(a, b) }
 	p := &l.Packets
 	sum := diff(p.Received, p.Forwarded+p.Dropped+p.Passed+p.Refused+p.NotSent)
-	sum += diff(l.Sessions.Created, l.Sessions.Closed+l.Sessions.Active)
+	sum += diff(l.Sessions.Created+l.Sessions.TakenOver, l.Sessions.Closed+l.Sessions.Active)
 	for _, e := range l.Events {
 		sum += diff(e.Offered, e.RateLimited+e.Admitted)
 	}
@@ -99,7 +102,7 @@ func (l *Ledger) Check() {
 			if kind != loss {
 				sum += diff(l.Events[kind].Admitted, q.Filtered+q.Queued+q.OverBudget+q.Disconnected+q.Closed)
 			}
-			sum += diff(q.Queued, q.Acknowledged+q.Rejected+q.Evicted+q.Abandoned+q.InFlight)
+			sum += diff(q.Queued+q.TakenOver, q.Acknowledged+q.Rejected+q.Evicted+q.Abandoned+q.Kept+q.InFlight)
 		}
 	}
 	l.Unaccounted = sum
@@ -124,7 +127,7 @@ func (l *Ledger) WriteText(w io.Writer, kinds []string) error {
 		for _, k := range kinds {
 			q := l.Sinks[name][k]
 			fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", k, q.Queued, q.Acknowledged, q.Filtered, q.OverBudget, q.Disconnected,
-				q.Closed+q.Rejected+q.Evicted+q.Abandoned, q.InFlight)
+				q.Closed+q.Rejected+q.Evicted+q.Abandoned+q.Kept, q.InFlight)
 		}
 	}
 	if err := t.Flush(); err != nil {
@@ -150,8 +153,23 @@ func (l *Ledger) WriteText(w io.Writer, kinds []string) error {
 			return err
 		}
 	}
+	if sessions, records := l.Sessions.TakenOver, l.takenOver(); sessions+records > 0 {
+		if _, err := fmt.Fprintf(w, "%d sessions and %d records of the run before are among these\n", sessions, records); err != nil {
+			return err
+		}
+	}
 	_, err := fmt.Fprintf(w, "%d unaccounted for\n", l.Unaccounted)
 	return err
+}
+
+// takenOver returns how many records the sinks have of the run before.
+func (l *Ledger) takenOver() (n uint64) {
+	for _, kinds := range l.Sinks {
+		for _, q := range kinds {
+			n += q.TakenOver
+		}
+	}
+	return n
 }
 
 const (

@@ -86,7 +86,7 @@ func newDescs() descs {
 		events:        desc("events_total", "Events at the gate: offered = rate_limited + admitted.", "kind", "outcome"),
 		limited:       desc("events_rate_limited_total", "Events the limiter refused, by ingress zone.", "kind", "zone"),
 		queue: desc("sink_records_total",
-			"Admitted events at a sink: admitted = filtered + queued + over_budget + disconnected + closed, and queued = acknowledged + rejected + evicted + abandoned + in flight.",
+			"Admitted events at a sink: admitted = filtered + queued + over_budget + disconnected + closed, and queued + taken_over = acknowledged + rejected + evicted + abandoned + kept + in flight.",
 			"sink", "kind", "outcome"),
 		inFlight:   desc("sink_in_flight_records", "Records in a sink's ring that are not acknowledged.", "sink", "kind"),
 		sinkUp:     desc("sink_up", "1 while the sink runs, 0 while it waits to be run again.", "sink"),
@@ -147,6 +147,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	count(d.unclaimed, p.Unkept, "unkept_answer")
 	gauge(d.sessions, float64(s.Ledger.Sessions.Active))
 	count(d.sessionsTotal, s.Ledger.Sessions.Created, "created")
+	count(d.sessionsTotal, s.Ledger.Sessions.TakenOver, "taken_over")
 	count(d.sessionsTotal, s.Ledger.Sessions.Closed, "closed")
 	count(d.sessionsTotal, s.Ledger.Sessions.GivenUp, "given_up")
 	count(d.sessionsTotal, s.Ledger.Sessions.Full, "table_full")
@@ -171,6 +172,8 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 			count(d.queue, q.Rejected, sink, kind, "rejected")
 			count(d.queue, q.Evicted, sink, kind, "evicted")
 			count(d.queue, q.Abandoned, sink, kind, "abandoned")
+			count(d.queue, q.Kept, sink, kind, "kept")
+			count(d.queue, q.TakenOver, sink, kind, "taken_over")
 			gauge(d.inFlight, float64(q.InFlight), sink, kind)
 		}
 	}

@@ -12,19 +12,50 @@ import (
 )
 
 // carried is the account that runs hand to each other: what a stop gives up is announced by the next run, as the first record
-// of the sink's stream. Safe for concurrent use.
+// of the sink's stream. What a stop hands over is in the account, too, until the next run has delivered it: a run that is killed before
+// that gives it up. Safe for concurrent use.
 type carried struct {
 	dir *statedir.Dir // nil: there is none
 
 	mu        sync.Mutex
-	losses    statedir.Losses    // what the file holds: not announced yet, or the announcement not acknowledged
+	losses    statedir.Losses    // what the file holds: not announced yet, or what it is about is not acknowledged
 	announced []event.LossCounts // of the sinks, by index; not changed after the pipeline was opened
+	// settled are the numbers, by sink, whose acknowledgement takes a sink's losses out of the file.
+	settled []event.Seq
 }
 
-// reserveEpochs returns the first of n epochs, one for each sink. It is an error if the epochs of earlier runs are not known.
+// chooseEpochs sets the epochs of the streams: those that are taken over, and new ones. It is an error if the epochs of earlier runs are
+// not known.
+func (pl *Pipeline) chooseEpochs(before *handedOver) error {
+	pl.epochs = make([]uint64, len(pl.plan.sinks))
+	fresh := 0
+	for i := range pl.epochs {
+		if s := before.sink(i); s != nil {
+			pl.epochs[i] = s.Epoch
+		} else {
+			fresh++
+		}
+	}
+	next, err := pl.reserveEpochs(fresh)
+	if err != nil {
+		return err
+	}
+	if pl.epoch = next; before != nil {
+		pl.epoch = before.Epoch
+	}
+	for i := range pl.epochs {
+		if pl.epochs[i] == 0 {
+			pl.epochs[i] = next
+			next++
+		}
+	}
+	return nil
+}
+
+// reserveEpochs returns the first of n epochs that no run has used. It is an error if the epochs of earlier runs are not known.
 func (pl *Pipeline) reserveEpochs(n int) (uint64, error) {
 	now, dir := uint64(pl.started.UnixNano()), pl.plan.options.State
-	if dir == nil {
+	if dir == nil || n == 0 {
 		return now, nil
 	}
 	epoch, err := dir.ReserveEpochs(now, n)
@@ -37,10 +68,10 @@ func (pl *Pipeline) reserveEpochs(n int) (uint64, error) {
 	return epoch, nil
 }
 
-// announceCarried puts what the last run has given up in front of every sink's stream.
-func (pl *Pipeline) announceCarried() error {
+// announceCarried puts what the last run has given up in front of every sink's stream, but for those that are taken over: they hold it.
+func (pl *Pipeline) announceCarried(before *handedOver) error {
 	c := &pl.carried
-	c.dir, c.announced = pl.plan.options.State, make([]event.LossCounts, len(pl.rings))
+	c.dir, c.announced, c.settled = pl.plan.options.State, make([]event.LossCounts, len(pl.rings)), make([]event.Seq, len(pl.rings))
 	if c.dir == nil {
 		return nil
 	}
@@ -52,6 +83,10 @@ func (pl *Pipeline) announceCarried() error {
 	for i, s := range pl.plan.sinks {
 		loss, ok := c.losses[s.name]
 		if !ok {
+			continue
+		}
+		if c.settled[i] = 1; before.sink(i) != nil {
+			c.settled[i] = pl.rings[i].Last()
 			continue
 		}
 		var rec event.Record
@@ -97,17 +132,17 @@ func (pl *Pipeline) hasSink(name string) bool {
 	return false
 }
 
-// forgetAnnounced takes losses out of the file when their records are acknowledged, until ctx ends.
+// forgetAnnounced takes losses out of the file when what they are about is acknowledged, until ctx ends.
 func (pl *Pipeline) forgetAnnounced(ctx context.Context) {
 	var wg sync.WaitGroup
 	for i, s := range pl.plan.sinks {
-		if pl.carried.announced[i].Total() == 0 {
+		if pl.carried.settled[i] == 0 {
 			continue
 		}
 		wg.Go(func() {
 			for r := pl.rings[i]; ; {
 				room := r.Room()
-				if r.Taken() > 0 {
+				if r.Acked() >= pl.carried.settled[i] {
 					pl.carried.set(pl, s.name, nil)
 					return
 				}
@@ -139,28 +174,23 @@ func (c *carried) set(pl *Pipeline, sink string, loss *statedir.Loss) {
 	}
 }
 
-// giveUp abandons what a ring still holds, and notes it and what else no delivered loss record tells. The sink has been told to
-// stop.
-func (pl *Pipeline) giveUp(i int) {
-	name, r, log := pl.plan.sinks[i].name, pl.rings[i], pl.plan.options.Log
-	held := r.State()
-	acknowledged := r.Taken() > 0 // what the last run has given up
-	r.Abandon()
-	if held.Held > 0 {
-		log.Warn("records abandoned", "sink", name, "records", held.Held)
-	}
-	untold := pl.gate.Untold(i)
+// account notes what is lost of a sink's stream if its ring is given up: what it holds, and what else no delivered loss record tells.
+// The sink has been told to stop. It returns how many events that are.
+func (pl *Pipeline) account(i int) uint64 {
+	name, r := pl.plan.sinks[i].name, pl.rings[i]
+	held, untold := r.State(), pl.gate.Untold(i)
+	settled := r.Acked() >= pl.carried.settled[i]
 	if untold.Total() == 0 {
-		if pl.carried.announced[i].Total() > 0 {
+		if settled {
 			pl.carried.set(pl, name, nil)
 		}
-		return
+		return 0
 	}
 	loss := statedir.Loss{Since: held.OldestTime, Events: make(map[string]uint64)}
 	if loss.Since <= 0 {
 		loss.Since = pl.started.UnixNano()
 	}
-	if pl.carried.announced[i].Total() > 0 && !acknowledged {
+	if pl.carried.settled[i] > 0 && !settled {
 		loss.Since = min(loss.Since, pl.carried.since(name))
 	}
 	loss.Until = max(loss.Since, time.Now().UnixNano())
@@ -169,12 +199,26 @@ func (pl *Pipeline) giveUp(i int) {
 			loss.Events[event.Kind(k).String()] = n
 		}
 	}
-	switch {
-	case pl.carried.dir != nil:
+	if pl.carried.dir != nil {
 		pl.carried.set(pl, name, &loss)
-		log.Warn("the next run will announce the events that are given up", "sink", name, "events", untold.Total())
+	}
+	return untold.Total()
+}
+
+// giveUp abandons what a ring still holds, which is accounted for.
+func (pl *Pipeline) giveUp(i int, untold uint64) {
+	name, r, log := pl.plan.sinks[i].name, pl.rings[i], pl.plan.options.Log
+	held := r.State().Held
+	r.Abandon()
+	if held > 0 {
+		log.Warn("records abandoned", "sink", name, "records", held)
+	}
+	switch {
+	case untold == 0:
+	case pl.carried.dir != nil:
+		log.Warn("the next run will announce the events that are given up", "sink", name, "events", untold)
 	case pl.plan.live:
-		log.Warn("nothing will announce the events that are given up: service.state is not set", "sink", name, "events", untold.Total())
+		log.Warn("nothing will announce the events that are given up: service.state is not set", "sink", name, "events", untold)
 	}
 }
 

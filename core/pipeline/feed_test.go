@@ -156,7 +156,7 @@ func TestFeed(t *testing.T) {
 
 // TestNameBook pins that a generation never changes, and that there is an end to learning.
 func TestNameBook(t *testing.T) {
-	b := newNameBook(&event.Names{Generation: 1, Policies: []string{"", "first"}, Filters: []event.Filter{{}}})
+	b := newNameBook(&event.Names{Generation: 1, Policies: []string{"", "first"}, Filters: []event.Filter{{}}}, nil)
 	if g := b.Publish(); g != 1 {
 		t.Errorf("generation %d without news", g)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/feed"
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/kept"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -18,7 +19,7 @@ func (p *Plan) Names() *event.Names {
 }
 
 func (p *Plan) names(b *hook.NameBuilder) *event.Names {
-	n := &event.Names{Generation: generation, Applications: p.apps.Names()}
+	n := &event.Names{Generation: firstGeneration, Applications: p.apps.Names()}
 	n.Zones, n.Interfaces = p.zones.NameMaps()
 	b.Fill(n)
 	return n
@@ -37,23 +38,23 @@ const (
 // nameBook holds the names of the configuration, those of its earlier generations, and those of rules of another firewall that the
 // feed has learned. Names are only ever added: what had an id in a record has it for ever. Its methods are safe for concurrent use.
 type nameBook struct {
+	former []kept.Names // of the earlier runs that records in the rings come from; does not change
+
 	mu          sync.Mutex
 	policies    map[string]uint32 // what was learned
 	filters     map[string]uint32
 	next        event.Names // with what is not published yet
 	first       uint32      // generation
-	generations []known
+	generations []kept.Known
 }
-
-// known is how many names a generation knows of all that there are: the first ones.
-type known struct{ policies, filters int }
 
 var _ feed.Names = (*nameBook)(nil)
 
-func newNameBook(n *event.Names) *nameBook {
+func newNameBook(n *event.Names, former []kept.Names) *nameBook {
 	return &nameBook{
+		former:   former,
 		policies: make(map[string]uint32), filters: make(map[string]uint32), next: *n, first: n.Generation,
-		generations: []known{{len(n.Policies), len(n.Filters)}},
+		generations: []kept.Known{{Policies: len(n.Policies), Filters: len(n.Filters)}},
 	}
 }
 
@@ -90,15 +91,20 @@ func (b *nameBook) Filter(name string) uint32 {
 func (b *nameBook) Publish() uint32 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.generations[len(b.generations)-1] == (known{len(b.next.Policies), len(b.next.Filters)}) {
+	if b.generations[len(b.generations)-1] == b.known() {
 		return b.newest()
 	}
 	return b.publish()
 }
 
+// known returns how many names there are. The lock is held.
+func (b *nameBook) known() kept.Known {
+	return kept.Known{Policies: len(b.next.Policies), Filters: len(b.next.Filters)}
+}
+
 // publish makes a generation of what is there. The lock is held.
 func (b *nameBook) publish() uint32 {
-	b.generations = append(b.generations, known{len(b.next.Policies), len(b.next.Filters)})
+	b.generations = append(b.generations, b.known())
 	return b.newest()
 }
 
@@ -136,14 +142,39 @@ var errLearned = errors.New("names were learned meanwhile")
 func (b *nameBook) names(generation uint32) *event.Names {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	i := generation - b.first
-	if i >= uint32(len(b.generations)) {
-		i = 0
+	own := b.own()
+	if own.Has(generation) {
+		return own.Of(generation)
 	}
-	n, k := b.next, b.generations[i]
-	n.Generation = b.first + i
-	n.Policies, n.Filters = n.Policies[:k.policies:k.policies], n.Filters[:k.filters:k.filters]
-	return &n
+	for i := range b.former {
+		if b.former[i].Has(generation) {
+			return b.former[i].Of(generation)
+		}
+	}
+	return own.Of(own.First)
+}
+
+// own returns the names of this run. The lock is held.
+func (b *nameBook) own() kept.Names {
+	return kept.Names{
+		First: b.first, Generations: b.generations, Zones: b.next.Zones, Policies: b.next.Policies, Filters: b.next.Filters,
+		Interfaces: b.next.Interfaces, Apps: b.next.Applications,
+	}
+}
+
+// keep returns the names that the next run needs: of the runs that have generations among those in records, and of this one, the last.
+func (b *nameBook) keep(generations map[uint32]bool) (list []kept.Names) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.former {
+		for g := range generations {
+			if b.former[i].Has(g) {
+				list = append(list, b.former[i])
+				break
+			}
+		}
+	}
+	return append(list, b.own())
 }
 
 // latest returns the newest generation.

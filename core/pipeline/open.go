@@ -13,7 +13,6 @@ import (
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/feed"
 	"github.com/rtflow/pipelined/core/hook"
-	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/tail"
@@ -23,12 +22,25 @@ import (
 )
 
 // Open opens the sources and builds everything behind them. The caller then calls Run once.
-func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
+func (p *Plan) Open(ctx context.Context) (_ *Pipeline, err error) {
 	now := time.Now()
 	pl := &Pipeline{plan: p, started: now, hurry: make(chan struct{})}
 	p.checked = nil // the running hooks are others
-	var err error
-	if pl.epoch, err = pl.reserveEpochs(len(p.sinks)); err != nil {
+	before, err := pl.takeState()
+	if err != nil {
+		return nil, fmt.Errorf("service.state: what the last run has kept cannot be read: %w", err)
+	}
+	if before != nil {
+		defer func() {
+			if err != nil { // nothing of it was used
+				err = errors.Join(err, before.PutBack())
+			}
+			if closeErr := before.Close(); closeErr != nil {
+				p.options.Log.Warn("what was taken over cannot be removed; it is not used again", "err", closeErr)
+			}
+		}()
+	}
+	if err := pl.chooseEpochs(before); err != nil {
 		return nil, err
 	}
 	pl.followHost()
@@ -57,7 +69,11 @@ func (p *Plan) Open(ctx context.Context) (*Pipeline, error) {
 	if err := pl.pair(); err != nil {
 		return nil, errors.Join(err, pl.closeSources())
 	}
-	if err := pl.build(queues, streams); err != nil {
+	err = pl.build(queues, streams, before)
+	if err == nil {
+		err = pl.takeOver(before)
+	}
+	if err != nil {
 		return nil, errors.Join(err, pl.closeSources())
 	}
 	return pl, nil
@@ -77,19 +93,22 @@ func (pl *Pipeline) pair() error {
 	return nil
 }
 
-// build builds hooks, gate, rings, workers for the queues and a feed for the streams.
-func (pl *Pipeline) build(queues []queue, streams []feed.Stream) error {
+// build builds hooks, gate, rings, workers for the queues and a feed for the streams, with what is kept of an earlier run.
+func (pl *Pipeline) build(queues []queue, streams []feed.Stream, before *handedOver) error {
 	p := pl.plan
 	builder := hook.NewNameBuilder()
 	set := &ruleSet{plan: p, number: 1, since: pl.started}
 	for _, h := range p.hooks(p.file.Pipeline.Hooks, p.hookEnv(len(queues), builder)) {
-		set.hooks = append(set.hooks, runningHook{namedHook: h})
+		set.hooks = append(set.hooks, runningHook{namedHook: h, counted: before.counted(&h)})
 	}
 	if o := p.options.Observer; o != nil {
 		set.observe(o)
 	}
 	pl.rules.Store(set)
-	pl.names = newNameBook(p.names(builder))
+	former, generation := before.names()
+	names := p.names(builder)
+	names.Generation = generation
+	pl.names = newNameBook(names, former)
 
 	lanes := len(queues)
 	if len(streams) > 0 {
@@ -101,13 +120,13 @@ func (pl *Pipeline) build(queues []queue, streams []feed.Stream) error {
 		gate.Zones = append(gate.Zones, z.ID)
 	}
 	for i, s := range p.sinks {
-		ring, err := replay.New(s.replay.Limits)
+		ring, err := before.ring(i, s.replay.Limits)
 		if err != nil {
 			return fmt.Errorf("sink %s: %w", s.name, err)
 		}
 		pl.rings = append(pl.rings, ring)
 		d := deliver.Config{
-			Name: s.name, Sink: s.sink, Ring: ring, Epoch: pl.epoch + uint64(i), Log: p.options.Log,
+			Name: s.name, Sink: s.sink, Ring: ring, Epoch: pl.epochs[i], Log: p.options.Log,
 			Names: pl.names.names,
 		}
 		if s.only.Has(event.SessionOpen) {
@@ -128,16 +147,21 @@ func (pl *Pipeline) build(queues []queue, streams []feed.Stream) error {
 		sinks[i] = s.name
 	}
 	pl.watch = newWatch(p.options.Log, sinks, pl.losses)
-	if err := pl.announceCarried(); err != nil {
+	if err := pl.announceCarried(before); err != nil {
 		return err
 	}
-	seed := uint64(captureSeed)
-	if p.live {
-		seed = rand.Uint64()
+	before.owe(pl)
+	switch {
+	case before != nil:
+		pl.seed = before.Seed
+	case p.live:
+		pl.seed = rand.Uint64()
+	default:
+		pl.seed = captureSeed
 	}
 	o := p.file.Sessions
 	pl.sessions = session.New(session.Config{
-		Max: o.Max, Timeouts: o.Timeouts, Seed: seed, Workers: max(len(queues), 1), Translations: pl.translator != nil,
+		Max: o.Max, Timeouts: o.Timeouts, Seed: pl.seed, Workers: max(len(queues), 1), Translations: pl.translator != nil,
 	})
 	if pl.translator != nil {
 		pl.translated = translate.New(pl.translator, pl.sessions, len(queues), func(err error) {
@@ -145,7 +169,7 @@ func (pl *Pipeline) build(queues []queue, streams []feed.Stream) error {
 		})
 	}
 	for i, q := range queues {
-		pl.workers = append(pl.workers, pl.worker(i, len(queues), q, seed))
+		pl.workers = append(pl.workers, pl.worker(i, len(queues), q, before))
 	}
 	if len(streams) > 0 {
 		pl.feed, err = feed.New(feed.Config{
@@ -189,12 +213,15 @@ func (pl *Pipeline) liveSessions() iter.Seq[*event.Record] {
 	}
 }
 
-func (pl *Pipeline) worker(i, n int, q queue, seed uint64) *worker.Worker {
+func (pl *Pipeline) worker(i, n int, q queue, before *handedOver) *worker.Worker {
 	p := pl.plan
 	c := worker.Config{
 		Index: i, Workers: n, Source: q.FrameSource, Gate: pl.gate, Zones: p.zones, Apps: p.apps, Sessions: pl.sessions,
 		Rules:    *pl.rules.Load().rules(),
-		Separate: p.file.Sessions.Separate, Adopt: p.file.Sessions.Adopt, Complete: !p.live, CloseAtEnd: p.options.CloseAtEnd && !p.live, Seed: seed,
+		Separate: p.file.Sessions.Separate, Adopt: p.file.Sessions.Adopt, Complete: !p.live, CloseAtEnd: p.options.CloseAtEnd && !p.live, Seed: pl.seed,
+	}
+	if before != nil {
+		c.FirstID = before.NextID
 	}
 	if q.translated {
 		c.Asker = pl.translated.Asker(i)

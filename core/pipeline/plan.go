@@ -29,8 +29,12 @@ type Options struct {
 	// FollowHost makes a live pipeline follow the interfaces of the kernel, and its routes where the configuration says so.
 	FollowHost bool
 	applied    func() // of tests: called when interfaces and routes have been read
-	// State is where runs keep the account that they hand to each other; nil: nowhere.
+	// State is where runs keep what they hand to each other; nil: nowhere.
 	State *statedir.Dir
+	// Boot names the time since the kernel was started; empty: it is asked for.
+	Boot string
+	// ReceivedPackets returns how many packets the kernel has received by an interface; nil: nobody knows.
+	ReceivedPackets func(name string) (n uint64, ok bool)
 	// Input and Output, if set, take the place of the configuration's sources and sinks, which are then left alone.
 	Input  *Input
 	Output *Output

@@ -21,7 +21,7 @@ type runningHook struct {
 	namedHook
 	// former is the hook in whose place it came, which may still judge packets that came under it; nil: none.
 	former  *hook.Instance
-	counted map[string]hook.Counter // by those before that
+	counted map[string]hook.Counter // by those before that, or in earlier runs
 }
 
 // counters returns the counters of a hook. Those of its name before it are in them, as far as it has counters of that name.
@@ -30,7 +30,7 @@ func (h *runningHook) counters() []hook.Counter {
 		return nil
 	}
 	list := h.Counters()
-	if h.former == nil {
+	if h.former == nil && len(h.counted) == 0 {
 		return list
 	}
 	before := h.before()

@@ -20,8 +20,8 @@ import (
 	"github.com/rtflow/pipelined/sdk"
 )
 
-// generation is the first generation of names, see [nameBook].
-const generation = 1
+// firstGeneration is the first generation of names, see [nameBook], unless there are names of an earlier run.
+const firstGeneration = 1
 
 // grace is how long Run of a sink may take to return after its context has ended.
 const grace = time.Second
@@ -40,7 +40,9 @@ type refusal struct {
 // Pipeline is a running pipeline.
 type Pipeline struct {
 	plan       *Plan
-	epoch      uint64
+	epoch      uint64   // of the pipeline: one of those of its sinks
+	epochs     []uint64 // of the streams, by sink
+	seed       uint64   // of hashes of flows
 	started    time.Time
 	sources    []source.Source
 	rules      atomic.Pointer[ruleSet]
@@ -63,7 +65,11 @@ type Pipeline struct {
 	ended      atomic.Bool // the workers have
 	draining   atomic.Bool // and what is in flight is being delivered
 	carried    carried
-	host       host // the kernel's interfaces and routes
+	takenOver  *TakenOver // from an earlier run; nil: nothing
+	unused     string     // why the state of the last run was not used; empty: it was, or there was none
+	opened     time.Time  // the sources were open; set if something is taken over
+	stopped    time.Time  // nothing is read from then on
+	host       host       // the kernel's interfaces and routes
 }
 
 // queue is a queue of a source of frames.
@@ -89,18 +95,17 @@ func (pl *Pipeline) Run(ctx context.Context) error {
 	forgotten := make(chan struct{})
 	go func() { defer close(forgotten); pl.forgetAnnounced(forgetCtx) }()
 	err := pl.runWorkers(ctx)
+	pl.stopped = time.Now()
 	pl.ended.Store(true)
 	pl.draining.Store(true)
 	defer pl.draining.Store(false)
 	err = errors.Join(err, pl.closeSources())
-	pl.drain(ctx, err != nil || pl.plan.live, &sinks, stopSinks)
+	returned := pl.drain(ctx, err != nil || pl.plan.live, &sinks, stopSinks)
 	stopWatching()
 	watchers.Wait()
 	stopForgetting()
 	<-forgotten
-	for i := range pl.rings {
-		pl.giveUp(i)
-	}
+	pl.handOver(returned)
 	return err
 }
 
@@ -143,8 +148,8 @@ func (pl *Pipeline) runWorkers(ctx context.Context) error {
 
 // drain announces what full rings have missed and delivers what is in flight. It does so for as long as the
 // configuration allows; for a capture that has come to its end, as long as it takes, until the pipeline is told to stop.
-// What is left is abandoned.
-func (pl *Pipeline) drain(ctx context.Context, limited bool, sinks *sync.WaitGroup, stopSinks func()) {
+// What is left is for the next run, or given up. It reports whether every sink has returned.
+func (pl *Pipeline) drain(ctx context.Context, limited bool, sinks *sync.WaitGroup, stopSinks func()) (returned bool) {
 	stop := make(chan struct{})
 	var announcing sync.WaitGroup
 	for i, r := range pl.rings {
@@ -181,8 +186,10 @@ func (pl *Pipeline) drain(ctx context.Context, limited bool, sinks *sync.WaitGro
 	defer last.Stop()
 	select {
 	case <-done:
+		return true
 	case <-last.C:
 		pl.plan.options.Log.Warn("a sink does not return; leaving without it")
+		return false
 	}
 }
 

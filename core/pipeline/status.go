@@ -37,7 +37,7 @@ func (pl *Pipeline) ledger(states []replay.State) metrics.Ledger {
 	}
 	st := pl.sessions.Stats()
 	led.Sessions = metrics.Sessions{
-		Active: uint64(st.Active), Created: st.Created, Closed: st.Closed, GivenUp: st.GivenUp, Full: st.Full,
+		Active: uint64(st.Active), Created: st.Created, TakenOver: st.TakenOver, Closed: st.Closed, GivenUp: st.GivenUp, Full: st.Full,
 	}
 	gate := pl.gate.Ledger()
 	for _, k := range event.Kinds() {
@@ -55,7 +55,7 @@ func (pl *Pipeline) ledger(states []replay.State) metrics.Ledger {
 				Filtered: s.Filtered[k], Queued: s.Queued[k], OverBudget: s.OverBudget[k],
 				Disconnected: s.Disconnected[k], Closed: s.Closed[k],
 				Acknowledged: rel.Acknowledged[k], Rejected: rel.Rejected[k], Evicted: rel.Evicted[k],
-				Abandoned: rel.Abandoned[k], InFlight: states[i].InFlight[k],
+				Abandoned: rel.Abandoned[k], Kept: rel.Kept[k], InFlight: states[i].InFlight[k], TakenOver: states[i].TakenOver[k],
 			}
 			if k == event.Loss {
 				q.Queued += rel.Announced
@@ -156,11 +156,15 @@ type Status struct {
 	// Stopping says that the workers have ended, and that what is in flight is being delivered.
 	Stopping bool `json:"stopping,omitempty"`
 	// Configuration says which configuration runs.
-	Configuration Configuration             `json:"configuration"`
-	Sources       map[string]any            `json:"sources"`
-	Sinks         map[string]SinkStatus     `json:"sinks"`
-	Hooks         map[string][]hook.Counter `json:"hooks,omitempty"`
-	Feed          map[string]uint64         `json:"feed,omitempty"` // what sources of events have told
+	Configuration Configuration `json:"configuration"`
+	// TakenOver is what this run goes on with; absent: it began anew.
+	TakenOver *TakenOver `json:"taken_over,omitempty"`
+	// StateUnused says why it did, though the last run has kept something.
+	StateUnused string                    `json:"state_unused,omitempty"`
+	Sources     map[string]any            `json:"sources"`
+	Sinks       map[string]SinkStatus     `json:"sinks"`
+	Hooks       map[string][]hook.Counter `json:"hooks,omitempty"`
+	Feed        map[string]uint64         `json:"feed,omitempty"` // what sources of events have told
 	// Routes says how the kernel's interfaces and routes are followed; absent: they are not.
 	Routes *routes.Status `json:"routes,omitempty"`
 	// Translated is what became of the sessions whose translation was asked for; absent: nobody is asked.
@@ -195,7 +199,7 @@ func (pl *Pipeline) Status() Status {
 	st := Status{
 		Epoch: pl.epoch, Uptime: time.Since(pl.started).Seconds(), Stopping: pl.draining.Load(),
 		Sources: make(map[string]any), Sinks: make(map[string]SinkStatus),
-		Routes: pl.host.status(),
+		Routes: pl.host.status(), TakenOver: pl.takenOver, StateUnused: pl.unused,
 	}
 	states := make([]replay.State, len(pl.rings))
 	for i, r := range pl.rings {
@@ -203,7 +207,7 @@ func (pl *Pipeline) Status() Status {
 		states[i] = s
 		sink := SinkStatus{
 			Status: pl.deliveries[i].Status(), Sent: s.Sent - 1, Acked: s.Floor - 1, InFlight: s.Held,
-			LagRecords: s.Unsent, LagSeconds: lag(s), Epoch: pl.epoch + uint64(i),
+			LagRecords: s.Unsent, LagSeconds: lag(s), Epoch: pl.epochs[i],
 		}
 		sink.Up = pl.deliveries[i].Connected()
 		sink.OverflowSince, sink.Overflow = pl.watch.overflowing(i)

@@ -34,6 +34,13 @@ func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error 
 	if c := &st.Configuration; c.Number > 1 {
 		fmt.Fprintf(w, "configuration %d since %s\n", c.Number, c.Since.Format(time.RFC3339))
 	}
+	if t := st.TakenOver; t != nil {
+		fmt.Fprintf(w, "goes on where the last run stopped at %s: %d sessions, %d records, %.1f s without a daemon\n",
+			t.Stopped.Format(time.RFC3339), t.Sessions+t.Known, t.Records, t.Gap)
+	}
+	if st.StateUnused != "" {
+		fmt.Fprintf(w, "began anew: what the last run has kept cannot be used: %s\n", terminal.Text(st.StateUnused))
+	}
 	if c := &st.Configuration; c.Refused != "" {
 		fmt.Fprintf(w, "the last reload was refused at %s: %s\n", c.RefusedAt.Format(time.RFC3339), terminal.Text(c.Refused))
 	}

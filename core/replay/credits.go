@@ -142,6 +142,19 @@ func (c *credits) acquire(class Class, n int) int {
 	return got
 }
 
+// hold takes a credit of the class, above a ceiling if need be: what is held already has it.
+func (c *credits) hold(class Class) {
+	c.all.used.Add(1)
+	switch class {
+	case Priority:
+	case Announcement:
+		c.announcement.used.Add(1)
+	default:
+		c.class[class-firstTelemetry].used.Add(1)
+		c.telemetry.used.Add(1)
+	}
+}
+
 // within takes up to n credits below a ceiling and the whole.
 func (c *credits) within(ceiling *counter, n int) int {
 	k := ceiling.take(n)

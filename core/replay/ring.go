@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 	"sync"
@@ -58,6 +59,7 @@ type Ring struct {
 	floor    uint64 // oldest position held
 	sent     uint64 // next position to hand out
 	handed   uint64 // highest sequence number ever handed out
+	acked    uint64 // highest one that was acknowledged to this ring
 	straight uint64 // from this position on, a record's sequence number is its position; before it, at most that
 	marker   uint64 // position of the loss record that counts what is evicted; 0: there is none that may still change
 	owed     loss   // evicted, and no record in the ring says so; one credit is kept for the record that will
@@ -68,12 +70,17 @@ type Ring struct {
 	untold   counts
 	limits   Limits // those that it has, or will have when there is room
 	resizing bool   // it does not have them yet
+	frozen   bool   // what is held stays, for the next run
+	// takenOver are the records of an earlier run, by kind. Not changed after the ring was made.
+	takenOver [event.NumKinds]uint64
 }
 
 // Released counts the records that left the ring, by kind, by why they left. Announced counts the loss records that
 // the ring made itself, for what it evicted.
 type Released struct {
 	Acknowledged, Rejected, Evicted, Abandoned [event.NumKinds]uint64
+
+	Kept [event.NumKinds]uint64 // for the ring of the next run
 
 	Announced uint64
 }
@@ -96,10 +103,14 @@ func New(l Limits) (*Ring, error) {
 		limits:  l,
 	}
 	r.next.Store(1)
-	s := newStore(l.Slots)
-	s.from.Store(1)
-	r.store.Store(s)
+	r.hold(newStore(l.Slots), 1)
 	return r, nil
+}
+
+// hold makes a store that of all positions from the first one on.
+func (r *Ring) hold(s *store, first uint64) {
+	s.from.Store(first)
+	r.store.Store(s)
 }
 
 // Acquire takes up to n credits for records of the class and returns how many it got: 0 from a closed ring. Called only by
@@ -248,6 +259,10 @@ func (r *Ring) Ack(through event.Seq) error {
 	if uint64(through) > r.handed {
 		return fmt.Errorf("replay: acknowledgement of %d, but the last record handed out is %d", through, r.handed)
 	}
+	if r.frozen {
+		return errors.New("replay: the acknowledgement is too late: the next run has the record")
+	}
+	r.acked = max(r.acked, uint64(through))
 	r.release(r.after(uint64(through)), &r.released.Acknowledged)
 	return nil
 }

@@ -6,32 +6,30 @@ import "github.com/rtflow/pipelined/sdk/event"
 func (r *Ring) Abandon() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.roomMade()
-	r.closed.Store(true)
-	end := r.next.Load()
-	for p := r.floor; p < end; p++ {
-		if k := kindOf(*r.state(p)); k == event.Loss {
-			r.untold.add(r.record(p).LossCounts())
-		} else {
-			r.untold[k]++
-		}
-	}
-	r.release(end, &r.released.Abandoned)
-	if r.owes.Swap(false) {
-		r.untold.add(r.owed.counts)
-		r.owed = loss{}
-		r.credits.release(Announcement, 1)
-	}
-	r.sent = r.floor
-	r.signal()
+	r.untold = r.missing()
+	r.close(&r.released.Abandoned)
 }
 
-// Untold returns what an abandoned ring has lost and no delivered loss record tells: what was in it, what the loss
-// records in it counted, and what was evicted and not yet announced. Safe for concurrent use.
+// Untold returns what a ring that nobody appends to any more loses if it is abandoned, or has lost if it was, and no delivered loss
+// record tells: what is in it, what the loss records in it count, and what was evicted and is not announced. Safe for concurrent use.
 func (r *Ring) Untold() event.LossCounts {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return event.LossCounts(r.untold)
+	return event.LossCounts(r.missing())
+}
+
+// missing is Untold. The lock is held.
+func (r *Ring) missing() counts {
+	sum := r.untold
+	for p, end := r.floor, r.next.Load(); p < end; p++ {
+		if k := kindOf(*r.state(p)); k == event.Loss {
+			sum.add(r.record(p).LossCounts())
+		} else {
+			sum[k]++
+		}
+	}
+	sum.add(r.owed.counts)
+	return sum
 }
 
 // State is a snapshot of a ring.
@@ -43,6 +41,8 @@ type State struct {
 	InFlight   [event.NumKinds]uint64 // counted slot by slot, independently of other counters
 	Unanswered uint64                 // of InFlight, the records of unanswered sessions
 	Released   Released
+	// TakenOver are the records of an earlier run that the ring began with.
+	TakenOver [event.NumKinds]uint64
 }
 
 // stateChunk is how many slots State looks at before it releases the lock for a moment.
@@ -56,7 +56,7 @@ func (r *Ring) State() State {
 	floor, sent, next := r.floor, max(r.sent, r.floor), r.next.Load()
 	s := State{
 		Floor: event.Seq(r.seqAt(floor)), Sent: event.Seq(r.seqAt(sent)), Next: event.Seq(next), Released: r.released,
-		Held: next - floor, Unsent: next - sent,
+		Held: next - floor, Unsent: next - sent, TakenOver: r.takenOver,
 	}
 	r.mu.Unlock()
 	for p := floor; p < next; {
@@ -99,6 +99,20 @@ func (r *Ring) NothingLent() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.sent <= r.floor
+}
+
+// Last returns the sequence number of the record that was put in last, 0 if there was none. Called while nobody appends.
+func (r *Ring) Last() event.Seq {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return event.Seq(r.next.Load()) - 1
+}
+
+// Acked returns the highest sequence number that was acknowledged to this ring, 0 if none was. Safe for concurrent use.
+func (r *Ring) Acked() event.Seq {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return event.Seq(r.acked)
 }
 
 // Taken returns how many records were released because the sink acknowledged them, rejected ones among them. Safe for

@@ -41,7 +41,7 @@ type shard struct {
 	active int
 	stats  Stats
 	unkept []unkept // set by room; not read for packets of a session
-	_      [24]byte
+	_      [16]byte
 }
 
 // Stats counts what became of sessions.
@@ -51,6 +51,8 @@ type Stats struct {
 	Closed  uint64
 	GivenUp uint64 // closed early, not mutual, to make room in a full shard; included in Closed
 	Full    uint64 // not created: no room
+	// TakenOver are those of an earlier run, see [Table.TakeOver]: Created + TakenOver = Closed + Active.
+	TakenOver uint64
 }
 
 // room gives each shard room for a number of sessions. The shards share arrays: the allocator rounds up the size of each.

@@ -241,6 +241,7 @@ func (t *Table) Stats() Stats {
 		sum.Closed += s.stats.Closed
 		sum.GivenUp += s.stats.GivenUp
 		sum.Full += s.stats.Full
+		sum.TakenOver += s.stats.TakenOver
 		s.mu.Unlock()
 	}
 	return sum

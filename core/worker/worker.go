@@ -41,6 +41,8 @@ type Config struct {
 	CloseAtEnd bool
 	// Seed keys the worker's own hashes. The same seed and the same packets give the same events.
 	Seed uint64
+	// FirstID is lower than the ids of all sessions that the workers make.
+	FirstID uint64
 }
 
 // Rules are what packets are judged by: those of one generation of the configuration.
@@ -88,6 +90,7 @@ type Worker struct {
 	behind   bool  // more sessions were due than one batch ends
 	nextID   uint64
 	idStride uint64
+	left     []session.Session // of an earlier run, whose end is still to be told
 	old      session.Replaced
 
 	// Of a source in the path of its frames, what becomes of each.
@@ -110,7 +113,7 @@ type Worker struct {
 // New returns a worker. It does nothing until Run.
 func New(c Config) *Worker {
 	w := &Worker{
-		Config: c, let: passed, current: &c.Rules, taken: &c.Rules, frags: newFragments(c.Seed), denials: new(denials), late: new(late), nextID: uint64(c.Index) + 1, idStride: uint64(c.Workers),
+		Config: c, let: passed, current: &c.Rules, taken: &c.Rules, frags: newFragments(c.Seed), denials: new(denials), late: new(late), nextID: c.FirstID + uint64(c.Index) + 1, idStride: uint64(c.Workers),
 		events:   make([]admission.Event, 0, admission.MaxBatch),
 		openings: make([]opening, 0, admission.MaxBatch),
 		expired:  make([]session.Session, expireBatch),
@@ -127,6 +130,12 @@ func New(c Config) *Worker {
 // SetRules gives the worker other rules, which must not change any more. It takes them over between two batches: a packet is judged by
 // one set of rules at all call sites, also one that waits. Safe for concurrent use.
 func (w *Worker) SetRules(r *Rules) { w.next.Store(r) }
+
+// End makes the worker tell, before everything else, that these sessions have ended. It is called before Run.
+func (w *Worker) End(s []session.Session) { w.left = s }
+
+// NextID returns an id that is higher than those of all sessions of the worker. It is called after Run.
+func (w *Worker) NextID() uint64 { return w.nextID }
 
 // take goes over to other rules. What hooks have denied is forgotten: these may not deny it.
 func (w *Worker) take(r *Rules) {
@@ -193,6 +202,10 @@ func (w *Worker) process() {
 	w.aged = false
 	w.published.now.Store(w.now) // sessions of this batch may be listed before it is done
 	w.published.offset.Store(w.offset)
+	if w.left != nil {
+		w.closedAll(w.left, w.now)
+		w.left = nil
+	}
 	w.decode()
 	for i := range b.Frames[:b.N] {
 		f := &b.Frames[i]

@@ -39,7 +39,7 @@ var layers = []layer{
 		"core/admission", "core/hook", "core/source", "core/packettext", "sdk/sinktest", "sdk/sinkplugin", "internal/framefile", "internal/inflight", "internal/topic",
 		"internal/options", "internal/routes",
 	}},
-	{"configuration, metrics and translation", []string{"core/config", "core/metrics", "core/translate", "internal/translation"}},
+	{"configuration, metrics and translation", []string{"core/config", "core/kept", "core/metrics", "core/translate", "internal/translation"}},
 	{"loops and plugins", []string{
 		"core/worker", "core/feed", "core/deliver", "core/control", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog",
 		"sources/afpacket", "sources/capture", "sources/conntrack", "sources/nflog", "sources/xdp",

@@ -114,9 +114,12 @@ const (
 	LossAbandoned    LossReason = 5 // given up when an earlier run stopped: held, refused, or lost and not announced
 	// LossUnread is what the kernel had to tell and dropped, because it was not read in time. It is at most as many.
 	LossUnread LossReason = 6
+	// LossRestart is the time between two runs of the daemon of which the later goes on with the stream of the earlier: nobody knows
+	// what happened, and all counts are 0, but for [Record.LossPackets].
+	LossRestart LossReason = 7
 )
 
-var lossNames = [...]string{"unknown", "rate_limited", "over_budget", "evicted", "disconnected", "abandoned", "unread"}
+var lossNames = [...]string{"unknown", "rate_limited", "over_budget", "evicted", "disconnected", "abandoned", "unread", "restart"}
 
 // String returns the reason as it stands in the ledger.
 func (r LossReason) String() string {

@@ -6,9 +6,11 @@ package event
 //	24  u64  lost PolicyDeny       32  u64  lost ScreenDrop
 //	54  u8   LossReason            56  u64  lost FilterLog
 //	64  u64  time of the first loss, Unix ns (the record's own time is that of the last)
+//	72  u64  packets that nobody has looked at, of LossRestart
 const (
-	offLossReason = offAction
-	offLossSince  = 64
+	offLossReason  = offAction
+	offLossSince   = 64
+	offLossPackets = 72
 )
 
 var offLost = [NumKinds - 1]int{SessionOpen: 8, SessionClose: 16, PolicyDeny: 24, ScreenDrop: 32, FilterLog: 56}
@@ -49,3 +51,10 @@ func (r *Record) LossCounts() (c LossCounts) {
 
 // LossSince returns the time of the first loss in Unix nanoseconds. Valid for loss records.
 func (r *Record) LossSince() int64 { return int64(r.u64(offLossSince)) }
+
+// SetLossPackets makes a loss record of the reason [LossRestart] say how many packets the kernel has counted at the interfaces of the
+// sources meanwhile.
+func (r *Record) SetLossPackets(n uint64) { r.putU64(offLossPackets, n) }
+
+// LossPackets returns how many packets nobody has looked at, 0 if that is not known. Valid for loss records.
+func (r *Record) LossPackets() uint64 { return r.u64(offLossPackets) }

@@ -243,6 +243,9 @@ func (e *jsonEncoder) appendLoss(b []byte, r *event.Record) []byte {
 		b = appendUint(b, lost)
 		b = append(b, ',')
 	}
+	if n := r.LossPackets(); n > 0 {
+		b = appendNumber(b, `"packets":`, n)
+	}
 	b = appendNumber(b, `"total":`, counts.Total())
 	return endObject(endObject(b))
 }

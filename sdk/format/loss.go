@@ -21,5 +21,9 @@ func appendLoss(b []byte, r *event.Record, n *event.Names) []byte {
 		b = append(b, '=')
 		b = appendUint(b, lost)
 	}
+	if n := r.LossPackets(); n > 0 {
+		b = append(b, " packets="...)
+		b = appendUint(b, n)
+	}
 	return b
 }

@@ -151,6 +151,10 @@ func (e *shortEncoder) appendLoss(b []byte, r *event.Record, n *event.Names) []b
 			b = append(b, ' ')
 		}
 	}
+	if n := r.LossPackets(); n > 0 {
+		b = appendUint(b, n)
+		b = append(b, " packets "...)
+	}
 	b = append(b, r.LossReason().String()...)
 	b = appendShortZone(b, r, n)
 	if since := r.LossSince(); since != 0 {

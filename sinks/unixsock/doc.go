@@ -20,6 +20,7 @@
 //	control.go   what the receiver says
 //	skipped.go   records that have no frame in the delta layout
 //	peer.go      who is at the other end
+//	kept.go      what the next run of the daemon goes on with
 //	dial.go      connecting to a receiver that listens
 //	listen.go    waiting for a receiver that dials
 //

@@ -122,7 +122,12 @@ func (k *Sink) Succeed(former sdk.Sink) {
 		return // its first record follows none that this one knows: the receiver is told what lives
 	}
 	k.acked, k.owed, k.highest = f.acked, f.owed, f.highest
-	if f.Path != k.Path || f.Delta != k.Delta {
+	k.moved(f.Path, f.Delta)
+}
+
+// moved notes that the sink whose positions this one has taken over was at that socket, with frames of that layout.
+func (k *Sink) moved(path string, delta bool) {
+	if path != k.Path || delta != k.Delta {
 		k.highest, k.owed = k.acked, owed{from: k.acked + 1, until: outOfReach}
 	}
 }

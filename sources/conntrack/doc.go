@@ -17,5 +17,6 @@
 //	ask.go       asking for single entries, many at a time
 //	resync.go    dumps: at the start, after a loss, and of sessions without events
 //	table.go     the sessions that live
+//	kept.go      what the next run of the daemon goes on with
 //	status.go    counters and notes for operators and metrics
 package conntrack

@@ -18,6 +18,7 @@ type counters struct {
 	repeated                                           atomic.Uint64 // new ones that a dump had brought
 
 	began, found, foundEnded, full atomic.Uint64 // what became of entries that were not known
+	takenOver                      atomic.Uint64 // sessions of an earlier run that had not ended
 	endedUnkept                    atomic.Uint64 // of ended: sessions that there was no room for
 	answered, ended, closedUnseen  atomic.Uint64
 	latePackets, lateBytes         atomic.Uint64
@@ -85,7 +86,7 @@ func (s *Source) Counters() []source.Counter {
 	}{
 		{"messages", &c.messages}, {"new", &c.new}, {"updates", &c.updates}, {"destroys", &c.destroys}, {"other", &c.other},
 		{"malformed", &c.malformed}, {"unknown", &c.unknown}, {"repeated", &c.repeated},
-		{"began", &c.began}, {"found", &c.found}, {"found_ended", &c.foundEnded}, {"table_full", &c.full}, {"ended_unkept", &c.endedUnkept},
+		{"began", &c.began}, {"found", &c.found}, {"found_ended", &c.foundEnded}, {"taken_over", &c.takenOver}, {"table_full", &c.full}, {"ended_unkept", &c.endedUnkept},
 		{"answered", &c.answered}, {"ended", &c.ended}, {"closed_unseen", &c.closedUnseen},
 		{"late_packets", &c.latePackets}, {"late_bytes", &c.lateBytes},
 		{"overruns", &c.overruns}, {"dumps", &c.dumps}, {"dumps_failed", &c.dumpsFailed}, {"dumped", &c.dumped},

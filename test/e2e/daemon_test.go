@@ -301,6 +301,10 @@ type status struct {
 		Number  int
 		Refused string
 	}
+	TakenOver *struct {
+		Sessions, Records int
+		Known             int `json:"source_sessions"`
+	} `json:"taken_over"`
 	Ledger metrics.Ledger
 }
 

@@ -1,0 +1,234 @@
+package pipeline
+
+import (
+	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/kept"
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/internal/statedir"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// handOver keeps what the next run goes on with: sessions, what rings hold and where they stand, what is owed, what hooks have counted.
+// What cannot be kept is given up. Workers, feed and, if returned is true, sinks have ended, and the sources are closed.
+//
+// The account is written first, as if everything were given up: should the state not be found by the next run, or be of no use to it, it
+// announces the loss.
+func (pl *Pipeline) handOver(returned bool) {
+	untold := make([]uint64, len(pl.rings))
+	for i := range pl.rings {
+		untold[i] = pl.account(i)
+	}
+	if dir := pl.carried.dir; dir != nil && pl.plan.live {
+		c := pl.content(returned)
+		tail, err := c.Write(dir)
+		if err == nil {
+			for _, r := range pl.rings {
+				r.Keep()
+			}
+			pl.plan.options.Log.Info("what the next run goes on with is kept", "sessions", tail.Sessions+sum(tail.Ends), "records", tail.Records)
+			return
+		}
+		pl.plan.options.Log.Error("the next run begins anew: what it would go on with cannot be kept", "err", err)
+	}
+	for i := range pl.rings {
+		pl.giveUp(i, untold[i])
+	}
+}
+
+func sum(list []uint64) (n uint64) {
+	for _, one := range list {
+		n += one
+	}
+	return n
+}
+
+// content gathers what is kept.
+func (pl *Pipeline) content(returned bool) *kept.Content {
+	rules := pl.rules.Load()
+	c := &kept.Content{Rings: pl.rings}
+	c.Head = kept.Head{
+		Boot: pl.plan.options.Boot, Stopped: pl.stopped.UnixNano(), Seed: pl.seed, Epoch: pl.epoch, Separate: pl.plan.file.Sessions.Separate.String(),
+		Received: pl.plan.receivedPackets(),
+	}
+	generations := make(map[uint32]bool)
+	for i, s := range pl.plan.sinks {
+		k := kept.Sink{Name: s.name, Plugin: s.plugin, Epoch: pl.epochs[i], Position: pl.rings[i].Freeze(), Owed: pl.gate.Owed(i)}
+		if returned {
+			k.State = pl.deliveries[i].Keep()
+		}
+		pl.rings[i].Held(func(rec *event.Record, _, _ bool) bool {
+			generations[rec.Generation] = true
+			return true
+		})
+		c.Sinks = append(c.Sinks, k)
+	}
+	c.Names = pl.names.keep(generations)
+	for _, w := range pl.workers {
+		now, _ := w.Clock()
+		c.Clock, c.NextID = max(c.Clock, now), max(c.NextID, w.NextID())
+	}
+	if t := pl.takenOver; t != nil { // a worker may have received nothing
+		c.Clock, c.NextID = max(c.Clock, t.clock), max(c.NextID, t.nextID)
+	}
+	if len(pl.workers) > 0 {
+		c.Table = pl.sessions
+	}
+	for i, s := range pl.sources {
+		if keeper, ok := s.(source.Keeper); ok {
+			c.Head.Sources = append(c.Head.Sources, kept.Source{Name: pl.plan.sources[i].name, Plugin: pl.plan.sources[i].plugin})
+			c.Sources = append(c.Sources, keeper)
+		}
+	}
+	for i := range rules.hooks {
+		h := &rules.hooks[i]
+		c.Hooks = append(c.Hooks, kept.Hook{Name: h.name, Plugin: h.plugin, Counters: h.counters()})
+	}
+	return c
+}
+
+// receivedPackets returns what the kernel has counted at the interfaces of sources of packets.
+func (p *Plan) receivedPackets() map[string]uint64 {
+	received := make(map[string]uint64)
+	if p.options.ReceivedPackets == nil {
+		return received
+	}
+	for _, s := range p.sources {
+		for _, name := range s.Interfaces {
+			if n, ok := p.options.ReceivedPackets(name); ok && !s.Events {
+				received[name] = n
+			}
+		}
+	}
+	return received
+}
+
+// handedOver is what an earlier run has kept, and this one goes on with. A nil one is nothing.
+type handedOver struct {
+	*kept.State
+	plan *Plan
+}
+
+// takeState takes over what the last run has kept, or nothing. From then on no other run uses it.
+func (pl *Pipeline) takeState() (*handedOver, error) {
+	p := pl.plan
+	if p.options.State == nil || !p.live {
+		return nil, nil
+	}
+	log := p.options.Log
+	if p.options.Boot == "" {
+		var err error
+		if p.options.Boot, err = statedir.Boot(); err != nil {
+			log.Error("the state of the last run cannot be used, nor can that of this one", "err", err)
+		}
+	}
+	state, why, err := kept.Read(p.options.State, p.options.Boot, pl.started)
+	if why != nil {
+		pl.unused = why.Error()
+	}
+	if state == nil || err != nil {
+		return nil, err
+	}
+	if err := state.Take(); err != nil { // else another run could use it, too
+		log.Error("the state of the last run is not used: it cannot be marked as used", "err", err)
+		pl.unused = err.Error()
+		return nil, state.Close()
+	}
+	return &handedOver{state, p}, nil
+}
+
+// index returns the index of a sink of this run among those of the earlier one, -1 if it is new.
+func (h *handedOver) index(i int) int {
+	if h == nil {
+		return -1
+	}
+	for j := range h.Sinks {
+		if h.Sinks[j].Name == h.plan.sinks[i].name {
+			return j
+		}
+	}
+	return -1
+}
+
+// sink returns what was kept of a sink, by its index in this run, nil if it is new.
+func (h *handedOver) sink(i int) *kept.Sink {
+	if j := h.index(i); j >= 0 {
+		return &h.Sinks[j]
+	}
+	return nil
+}
+
+// ring returns the ring of a sink of this run.
+func (h *handedOver) ring(i int, limits replay.Limits) (*replay.Ring, error) {
+	j := h.index(i)
+	if j < 0 {
+		return replay.New(limits)
+	}
+	r, err := replay.Restore(limits, &h.Sinks[j].Position, h.Held[j])
+	h.Held[j] = nil // the ring has copied it
+	return r, err
+}
+
+// names returns the names of earlier runs, and the first generation of this one.
+func (h *handedOver) names() (former []kept.Names, first uint32) {
+	if h == nil {
+		return nil, firstGeneration
+	}
+	return h.Names, h.Names[len(h.Names)-1].Newest() + 1
+}
+
+// counted returns what a hook of that name and plugin has counted, by the names of its counters.
+func (h *handedOver) counted(of *namedHook) map[string]hook.Counter {
+	if h == nil {
+		return nil
+	}
+	for _, k := range h.Hooks {
+		if k.Name != of.name || k.Plugin != of.plugin {
+			continue
+		}
+		by := make(map[string]hook.Counter, len(k.Counters))
+		for _, c := range k.Counters {
+			by[c.Name] = c
+		}
+		return by
+	}
+	return nil
+}
+
+// owe makes the gate tell what the earlier run owed, and hands the sinks what they have kept.
+func (h *handedOver) owe(pl *Pipeline) {
+	if h == nil {
+		return
+	}
+	for i, s := range h.plan.sinks {
+		k := h.sink(i)
+		if k == nil {
+			continue
+		}
+		pl.gate.Owe(i, k.Owed...)
+		if keeper, ok := s.sink.(sdk.Keeper); ok && k.State != nil && k.Plugin == s.plugin {
+			if err := keeper.TakeOver(k.State); err != nil {
+				h.plan.options.Log.Warn("what a sink has kept cannot be used", "sink", s.name, "err", err)
+			}
+		}
+	}
+}
+
+// announceRestart tells, in every stream that goes on, since when nothing was read.
+func (h *handedOver) announceRestart(pl *Pipeline) {
+	until := max(pl.opened.UnixNano(), h.Stopped)
+	for i := range h.plan.sinks {
+		if h.sink(i) == nil {
+			continue
+		}
+		var rec event.Record
+		rec.Reset(event.Loss)
+		rec.SetLoss(event.LossRestart, 0, new(event.LossCounts), h.Stopped, until)
+		rec.SetLossPackets(pl.takenOver.Packets)
+		if !pl.gate.AnnounceFirst(i, &rec) {
+			pl.gate.Owe(i, admission.Owed{Reason: event.LossRestart, Since: h.Stopped, Until: until})
+		}
+	}
+}

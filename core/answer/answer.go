@@ -1,14 +1,24 @@
 // Package answer makes the packet that tells a sender that its packet was rejected.
 //
-// A TCP segment is answered with a reset (RFC 9293 section 3.10.7.1), everything else with an ICMP or ICMPv6 error,
-// "communication administratively prohibited" (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1). The answer comes from the
-// address that the packet was sent to: whoever rejects it in between needs no address.
+// A policy rejects as a host does whose port is closed ([Closed]): a TCP segment is answered with a reset (RFC 9293 section 3.10.7.1),
+// everything else with an ICMP or ICMPv6 error, "port unreachable" (RFC 1122 section 3.2.2.1, RFC 4443 section 3.1). A packet filter
+// says what it is ([Prohibited]): "communication administratively prohibited" (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1). The answer
+// comes from the address that the packet was sent to: whoever rejects it in between needs no address.
 package answer
 
 import (
 	"encoding/binary"
 
 	"github.com/rtflow/pipelined/core/packet"
+)
+
+// Kind is how a sender is told.
+type Kind uint8
+
+// Kinds.
+const (
+	Closed     Kind = iota // a TCP segment with a reset, all else with an ICMP error: port unreachable
+	Prohibited             // with an ICMP error: administratively prohibited
 )
 
 // MaxLength is the length of the longest answer behind the Ethernet header and its tags.
@@ -27,13 +37,17 @@ const (
 
 	hops = 64
 
-	unreachable         = 3  // ICMP type
-	prohibited          = 13 // ICMP code
-	unreachableV6       = 1
-	prohibitedV6        = 1
+	unreachable         = 3 // ICMP type
+	unreachableV6       = 1 // ICMPv6 type
 	firstQueryV6        = 128 // ICMPv6 types below are errors
 	dontFragment        = 0x40
 	offsetOfTCPChecksum = 16
+)
+
+// Codes of an ICMP and of an ICMPv6 error, by kind.
+var (
+	codes   = [...]byte{Closed: 3, Prohibited: 13}
+	codesV6 = [...]byte{Closed: 4, Prohibited: 1}
 )
 
 // Append appends the frame that answers a rejected one, and returns to as it was if nobody may be answered. h is what was decoded of
@@ -41,7 +55,7 @@ const (
 //
 // Not answered are resets, ICMP errors and echo replies; fragments but the first; what was sent to or by a group of stations or an
 // address that is not that of one host; and what is behind other headers than VLAN tags.
-func Append(to, frame []byte, h *packet.Headers) []byte {
+func Append(to, frame []byte, h *packet.Headers, kind Kind) []byte {
 	if !answerable(frame, h) {
 		return to
 	}
@@ -59,7 +73,7 @@ func Append(to, frame []byte, h *packet.Headers) []byte {
 	if h.Family == packet.IPv6 {
 		proto, most = packet.ProtoICMPv6, maxIPv6-ipv6Header-icmpHeader
 	}
-	if h.Proto == packet.ProtoTCP {
+	if h.Proto == packet.ProtoTCP && kind == Closed {
 		proto = packet.ProtoTCP
 	}
 	if h.Family == packet.IPv6 {
@@ -78,9 +92,9 @@ func Append(to, frame []byte, h *packet.Headers) []byte {
 		to = appendReset(to, h)
 		checksumAt = l4 + offsetOfTCPChecksum
 	case h.Family == packet.IPv6:
-		to = append(to, unreachableV6, prohibitedV6, 0, 0, 0, 0, 0, 0)
+		to = append(to, unreachableV6, codesV6[kind], 0, 0, 0, 0, 0, 0)
 	default:
-		to = append(to, unreachable, prohibited, 0, 0, 0, 0, 0, 0)
+		to = append(to, unreachable, codes[kind], 0, 0, 0, 0, 0, 0)
 	}
 	if proto != packet.ProtoTCP {
 		to = append(to, quoted[:min(len(quoted), most)]...)

@@ -90,10 +90,10 @@ func answered6(proto layers.IPProtocol) []gopacket.SerializableLayer {
 }
 
 // answer decodes a frame and answers it.
-func answer(frame []byte) []byte {
+func answer(frame []byte, kind Kind) []byte {
 	var h packet.Headers
 	packet.Decode(frame, len(frame), &h)
-	return Append(nil, frame, &h)
+	return Append(nil, frame, &h, kind)
 }
 
 func TestAnswers(t *testing.T) {
@@ -113,31 +113,40 @@ func TestAnswers(t *testing.T) {
 	small6, large6 := build(t, append(asked6(layers.IPProtocolUDP), udp(5)...)...), build(t, append(asked6(layers.IPProtocolUDP), udp(1400)...)...)
 	echo := build(t, append(asked4(layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 3, Seq: 4})...)
 	unused := gopacket.Payload{0, 0, 0, 0}
+	port4 := &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(3, 3)}
+	port6 := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(1, 4)}
+	syn4 := build(t, append(asked4(layers.IPProtocolTCP), &layers.TCP{SrcPort: 1000, DstPort: 80, SYN: true})...)
+	syn6 := build(t, append(asked6(layers.IPProtocolTCP), &layers.TCP{SrcPort: 1000, DstPort: 80, SYN: true})...)
 	for _, c := range []struct {
 		name  string
+		kind  Kind
 		frame []byte
 		want  []gopacket.SerializableLayer
 	}{
-		{"SYN", build(t, append(asked4(layers.IPProtocolTCP), &layers.TCP{SrcPort: 1000, DstPort: 80, Seq: 0xffffffff, SYN: true, Window: 100})...),
+		{"SYN", Closed, build(t, append(asked4(layers.IPProtocolTCP), &layers.TCP{SrcPort: 1000, DstPort: 80, Seq: 0xffffffff, SYN: true, Window: 100})...),
 			append(answered4(layers.IPProtocolTCP), &layers.TCP{SrcPort: 80, DstPort: 1000, Ack: 0, RST: true, ACK: true})},
-		{"SYN with data, padded", append(build(t, append(asked4(layers.IPProtocolTCP), &layers.TCP{SrcPort: 1000, DstPort: 80, Seq: 100, SYN: true}, gopacket.Payload("abc"))...), 0, 0, 0),
+		{"SYN with data, padded", Closed, append(build(t, append(asked4(layers.IPProtocolTCP), &layers.TCP{SrcPort: 1000, DstPort: 80, Seq: 100, SYN: true}, gopacket.Payload("abc"))...), 0, 0, 0),
 			append(answered4(layers.IPProtocolTCP), &layers.TCP{SrcPort: 80, DstPort: 1000, Ack: 104, RST: true, ACK: true})},
-		{"ACK", build(t, append(asked6(layers.IPProtocolTCP), &layers.TCP{SrcPort: 1000, DstPort: 80, Seq: 100, Ack: 900, ACK: true, FIN: true})...),
+		{"ACK", Closed, build(t, append(asked6(layers.IPProtocolTCP), &layers.TCP{SrcPort: 1000, DstPort: 80, Seq: 100, Ack: 900, ACK: true, FIN: true})...),
 			append(answered6(layers.IPProtocolTCP), &layers.TCP{SrcPort: 80, DstPort: 1000, Seq: 900, RST: true})},
-		{"FIN", build(t, append(asked6(layers.IPProtocolTCP), &layers.TCP{SrcPort: 1000, DstPort: 80, Seq: 100, FIN: true})...),
+		{"FIN", Closed, build(t, append(asked6(layers.IPProtocolTCP), &layers.TCP{SrcPort: 1000, DstPort: 80, Seq: 100, FIN: true})...),
 			append(answered6(layers.IPProtocolTCP), &layers.TCP{SrcPort: 80, DstPort: 1000, Ack: 101, RST: true, ACK: true})},
-		{"SYN behind tags", build(t, tagged(append(asked6(layers.IPProtocolTCP), &layers.TCP{SrcPort: 1000, DstPort: 80, Seq: 100, SYN: true}))...),
+		{"SYN behind tags", Closed, build(t, tagged(append(asked6(layers.IPProtocolTCP), &layers.TCP{SrcPort: 1000, DstPort: 80, Seq: 100, SYN: true}))...),
 			tagged(append(answered6(layers.IPProtocolTCP), &layers.TCP{SrcPort: 80, DstPort: 1000, Ack: 101, RST: true, ACK: true}))},
-		{"UDP", append(slices.Clone(small4), 0, 0, 0, 0), append(answered4(layers.IPProtocolICMPv4), unreachable4, gopacket.Payload(small4[14:]))},
-		{"long UDP", large4, append(answered4(layers.IPProtocolICMPv4), unreachable4, gopacket.Payload(large4[14:14+548]))},
-		{"UDP over IPv6", small6, append(answered6(layers.IPProtocolICMPv6), unreachable6, gopacket.Payload(slices.Concat(unused, small6[14:])))},
-		{"long UDP over IPv6", large6, append(answered6(layers.IPProtocolICMPv6), unreachable6, gopacket.Payload(slices.Concat(unused, large6[14:14+1232])))},
-		{"echo", echo, append(answered4(layers.IPProtocolICMPv4), unreachable4, gopacket.Payload(echo[14:]))},
-		{"another protocol", build(t, append(asked4(89), gopacket.Payload("hello"))...),
+		{"UDP", Prohibited, append(slices.Clone(small4), 0, 0, 0, 0), append(answered4(layers.IPProtocolICMPv4), unreachable4, gopacket.Payload(small4[14:]))},
+		{"long UDP", Prohibited, large4, append(answered4(layers.IPProtocolICMPv4), unreachable4, gopacket.Payload(large4[14:14+548]))},
+		{"UDP over IPv6", Prohibited, small6, append(answered6(layers.IPProtocolICMPv6), unreachable6, gopacket.Payload(slices.Concat(unused, small6[14:])))},
+		{"long UDP over IPv6", Prohibited, large6, append(answered6(layers.IPProtocolICMPv6), unreachable6, gopacket.Payload(slices.Concat(unused, large6[14:14+1232])))},
+		{"UDP, port", Closed, small4, append(answered4(layers.IPProtocolICMPv4), port4, gopacket.Payload(small4[14:]))},
+		{"UDP, port, over IPv6", Closed, small6, append(answered6(layers.IPProtocolICMPv6), port6, gopacket.Payload(slices.Concat(unused, small6[14:])))},
+		{"SYN, prohibited", Prohibited, syn4, append(answered4(layers.IPProtocolICMPv4), unreachable4, gopacket.Payload(syn4[14:]))},
+		{"SYN, prohibited, over IPv6", Prohibited, syn6, append(answered6(layers.IPProtocolICMPv6), unreachable6, gopacket.Payload(slices.Concat(unused, syn6[14:])))},
+		{"echo", Prohibited, echo, append(answered4(layers.IPProtocolICMPv4), unreachable4, gopacket.Payload(echo[14:]))},
+		{"another protocol", Prohibited, build(t, append(asked4(89), gopacket.Payload("hello"))...),
 			append(answered4(layers.IPProtocolICMPv4), unreachable4, gopacket.Payload(build(t, append(asked4(89), gopacket.Payload("hello"))...)[14:]))},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if diff := cmp.Diff(build(t, c.want...), answer(c.frame)); diff != "" {
+			if diff := cmp.Diff(build(t, c.want...), answer(c.frame, c.kind)); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -205,8 +214,10 @@ func TestNotAnswered(t *testing.T) {
 		"empty":                 {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := answer(frame); got != nil {
-				t.Errorf("answered with %x", got)
+			for _, kind := range []Kind{Closed, Prohibited} {
+				if got := answer(frame, kind); got != nil {
+					t.Errorf("answered with %x", got)
+				}
 			}
 		})
 	}
@@ -225,19 +236,23 @@ func FuzzAppend(f *testing.F) {
 		}
 		var h packet.Headers
 		packet.Decode(frame, len(frame), &h)
-		got := Append(room, frame, &h)
-		if len(got) == 0 {
-			return
-		}
-		if len(got) > int(h.L3)+MaxLength {
-			t.Errorf("an answer of %d bytes", len(got))
-		}
-		var back packet.Headers
-		if cause := packet.Decode(got, len(got), &back); cause != packet.OK || back.Src != h.Dst || back.Dst != h.Src {
-			t.Fatalf("%v: %x", cause, got)
-		}
-		if again := Append(nil, got, &back); again != nil {
-			t.Errorf("%x is answered with %x", got, again)
+		for _, kind := range []Kind{Closed, Prohibited} {
+			got := Append(room, frame, &h, kind)
+			if len(got) == 0 {
+				continue
+			}
+			if len(got) > int(h.L3)+MaxLength {
+				t.Errorf("an answer of %d bytes", len(got))
+			}
+			var back packet.Headers
+			if cause := packet.Decode(got, len(got), &back); cause != packet.OK || back.Src != h.Dst || back.Dst != h.Src {
+				t.Fatalf("%v: %x", cause, got)
+			}
+			for _, kind := range []Kind{Closed, Prohibited} {
+				if again := Append(nil, got, &back, kind); again != nil {
+					t.Errorf("%x is answered with %x", got, again)
+				}
+			}
 		}
 	})
 }

@@ -45,7 +45,7 @@ func (w *walk) add(site hook.Site, h *Hook, judge any, p *hook.Packet, v hook.Ve
 	s := Step{Site: site.String(), Hook: h.Name, Plugin: h.Plugin, Verdict: verdictText(v)}
 	s.Reverse = p.Tuple != w.headers.Tuple && p.Tuple == w.headers.Reverse()
 	if v != hook.Pass {
-		w.rejected = v == hook.Reject
+		w.rejected = v.Rejects()
 	}
 	if e, ok := judge.(hook.Explainer); ok {
 		x := e.Explain(p, v, f)
@@ -78,7 +78,7 @@ func (h *Hook) nearest(n *hook.Nearest) *Nearest {
 }
 
 func verdictText(v hook.Verdict) string {
-	return [...]string{hook.Pass: "pass", hook.Drop: "drop", hook.Reject: "reject"}[v]
+	return [...]string{hook.Pass: "pass", hook.Drop: "drop", hook.Reject: "reject", hook.Prohibit: "reject"}[v]
 }
 
 // conclude sets what became of the packet, by the worker's own count.

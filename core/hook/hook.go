@@ -36,10 +36,14 @@ func (s Site) String() string { return siteNames[s] }
 type Verdict uint8
 
 const (
-	Pass   Verdict = iota // on to the next hook
-	Drop                  // silently
-	Reject                // and tell the sender, where the source can send (a tap and a capture cannot)
+	Pass     Verdict = iota // on to the next hook
+	Drop                    // silently
+	Reject                  // and tell the sender, where the source can send (a tap and a capture cannot), as a host with a closed port does
+	Prohibit                // and tell it that this is administratively prohibited
 )
+
+// Rejects reports whether the sender is told of a packet that does not pass.
+func (v Verdict) Rejects() bool { return v >= Reject }
 
 // Packet is one decoded packet on its way past the hooks. Hooks read it and change only Policy fields that the session
 // site owns.

@@ -26,9 +26,10 @@ type FrameSource interface {
 type Verdict uint8
 
 const (
-	Forward Verdict = iota // it is sent on, unchanged
-	Drop                   // it is not, silently
-	Reject                 // nor is this, and the sender is told
+	Forward  Verdict = iota // it is sent on, unchanged
+	Drop                    // it is not, silently
+	Reject                  // nor is this, and the sender is told as by a host with a closed port
+	Prohibit                // nor is this, and the sender is told that it is administratively prohibited
 )
 
 // Forwarder is a queue of a source that is in the path of its frames: what it does not send on goes nowhere. The worker decides

@@ -238,7 +238,7 @@ func (w *Worker) process() {
 }
 
 // verdicts are those of the hooks as a source has them.
-var verdicts = [...]source.Verdict{hook.Pass: source.Forward, hook.Drop: source.Drop, hook.Reject: source.Reject}
+var verdicts = [...]source.Verdict{hook.Pass: source.Forward, hook.Drop: source.Drop, hook.Reject: source.Reject, hook.Prohibit: source.Prohibit}
 
 // forward has the source act on the verdicts about the batch.
 func (w *Worker) forward() {

@@ -18,6 +18,7 @@ const (
 	accept
 	discard
 	reject
+	resetTCP // reject, and TCP with a reset
 	nextTerm
 )
 
@@ -30,7 +31,7 @@ type action struct {
 
 func (a action) decides() bool { return a.kind != modifier }
 
-var actionNames = []string{"accept", "count NAME", "discard", "log", "next term", "reject", "syslog"}
+var actionNames = []string{"accept", "count NAME", "discard", "log", "next term", "reject", "reject tcp-reset", "syslog"}
 
 // UnmarshalTOML implements toml.Unmarshaler.
 func (a *action) UnmarshalTOML(v any) error {
@@ -57,6 +58,8 @@ func (a *action) parse(text string) error {
 		a.kind = discard
 	case "reject":
 		a.kind = reject
+	case "reject tcp-reset":
+		a.kind = resetTCP
 	case "next term":
 		a.kind = nextTerm
 	case "log", "syslog":

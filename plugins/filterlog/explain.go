@@ -65,7 +65,7 @@ func (f *filter) Rules() []hook.Rule {
 // rule describes the term of that number.
 func (f *filter) rule(i int) hook.Rule {
 	a := &f.actions[i]
-	then := [...]string{accept: "accept", discard: "discard", reject: "reject", nextTerm: "next term"}[a.kind]
+	then := [...]string{accept: "accept", discard: "discard", reject: "reject", resetTCP: "reject tcp-reset", nextTerm: "next term"}[a.kind]
 	if a.log {
 		then += ", log"
 	}

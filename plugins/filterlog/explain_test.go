@@ -19,7 +19,7 @@ func TestExplainPath(t *testing.T) {
 	var found hook.Finding
 	v := in.Inspect(&p, &found)
 	x := in.Explain(&p, v, &found)
-	if v != hook.Reject || len(x.Matched) != 2 || x.Matched[0].Name != "a" || x.Matched[1].Name != "c" ||
+	if v != hook.Prohibit || len(x.Matched) != 2 || x.Matched[0].Name != "a" || x.Matched[1].Name != "c" ||
 		x.Matched[1].Key != "term[2]" || x.Matched[0].Then != "next term, log" || x.Matched[1].Then != "reject" {
 		t.Errorf("verdict %v, %+v", v, x)
 	}

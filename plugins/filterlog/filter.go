@@ -70,8 +70,8 @@ func quiet(actions []termActions, words int) []uint64 {
 
 // verdicts and actions in records, by actionKind.
 var (
-	verdicts = [...]hook.Verdict{accept: hook.Pass, discard: hook.Drop, reject: hook.Reject}
-	recorded = [...]event.Action{accept: event.ActionPermit, discard: event.ActionDeny, reject: event.ActionReject}
+	verdicts = [...]hook.Verdict{accept: hook.Pass, discard: hook.Drop, reject: hook.Prohibit, resetTCP: hook.Prohibit}
+	recorded = [...]event.Action{accept: event.ActionPermit, discard: event.ActionDeny, reject: event.ActionReject, resetTCP: event.ActionReject}
 )
 
 // judge applies the terms in order. What matches none of them is discarded. At most one term is reported: the last of
@@ -106,6 +106,9 @@ terms:
 		*found = hook.Finding{
 			Found: true, Kind: event.FilterLog, Action: recorded[decided], Filter: f.id, Term: uint32(logged), At: at,
 		}
+	}
+	if decided == resetTCP && p.Proto == packet.ProtoTCP {
+		return hook.Reject
 	}
 	return verdicts[decided]
 }

@@ -43,7 +43,7 @@ func naive(s options, p *hook.Packet) (hook.Verdict, hook.Finding) {
 		action := map[actionKind]event.Action{accept: 1, discard: 0, reject: 2}[kind]
 		f = hook.Finding{Found: true, Kind: event.FilterLog, Action: action, Filter: 1, Term: uint32(logged), At: event.FilterInput}
 	}
-	return map[actionKind]hook.Verdict{accept: hook.Pass, discard: hook.Drop, reject: hook.Reject}[kind], f
+	return map[actionKind]hook.Verdict{accept: hook.Pass, discard: hook.Drop, reject: hook.Prohibit}[kind], f
 }
 
 func naiveFrom(f *from, p *hook.Packet) bool {

@@ -165,7 +165,7 @@ func (o *options) checkThen(cfg sdk.Config, key string, then []action) {
 				cfg.Errorf(at, "a term has at most one count")
 			}
 		}
-		if a.kind == reject && o.Attach != nil && len(o.Attach.OutputZone) > 0 {
+		if (a.kind == reject || a.kind == resetTCP) && o.Attach != nil && len(o.Attach.OutputZone) > 0 {
 			cfg.Errorf(at, "reject works on input only; this filter has an output-zone")
 		}
 	}

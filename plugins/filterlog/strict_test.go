@@ -14,10 +14,10 @@ import (
 // TestIsFragmentIsNotTheFirst: the first fragment has ports to filter by, the others are what is-fragment is for.
 func TestIsFragmentIsNotTheFirst(t *testing.T) {
 	inst := load(t, `term = [{ name = "t", from = { is-fragment = true }, then = "reject" }]`)
-	if v, _ := inspect(inst.Ingress, firstFragment(udp(t, 1, 2))); v == hook.Reject {
+	if v, _ := inspect(inst.Ingress, firstFragment(udp(t, 1, 2))); v == hook.Prohibit {
 		t.Error("the first fragment is one")
 	}
-	if v, _ := inspect(inst.Ingress, laterFragment(udp(t, 1, 2))); v != hook.Reject {
+	if v, _ := inspect(inst.Ingress, laterFragment(udp(t, 1, 2))); v != hook.Prohibit {
 		t.Error("a later fragment is none")
 	}
 }
@@ -26,7 +26,7 @@ func TestIsFragmentIsNotTheFirst(t *testing.T) {
 func TestTCPFlagsAreAnExpression(t *testing.T) {
 	inst := load(t, `term = [{ name = "t", from = { tcp-flags = "syn & !ack | rst" }, then = "reject" }]`)
 	for flags, want := range map[uint8]hook.Verdict{
-		packet.SYN: hook.Reject, packet.RST: hook.Reject, packet.RST | packet.ACK: hook.Reject,
+		packet.SYN: hook.Prohibit, packet.RST: hook.Prohibit, packet.RST | packet.ACK: hook.Prohibit,
 		packet.SYN | packet.ACK: hook.Drop, packet.ACK: hook.Drop,
 	} {
 		if v, _ := inspect(inst.Ingress, tcp(t, flags, 80)); v != want {
@@ -62,5 +62,16 @@ func TestLogIsWhatTheTermSays(t *testing.T) {
 				t.Errorf("%s with %s makes no event", action, log)
 			}
 		}
+	}
+}
+
+// TestTCPReset: what is not TCP is told as a plain reject tells it.
+func TestTCPReset(t *testing.T) {
+	inst := load(t, `term = [{ name = "t", then = "reject tcp-reset" }]`)
+	if v, _ := inspect(inst.Ingress, tcp(t, packet.SYN, 80)); v != hook.Reject {
+		t.Errorf("TCP: verdict %d", v)
+	}
+	if v, _ := inspect(inst.Ingress, udp(t, 1, 2)); v != hook.Prohibit {
+		t.Errorf("UDP: verdict %d", v)
 	}
 }

@@ -129,8 +129,8 @@ func (b bridged) Forward(verdicts []source.Verdict) (notSent int) {
 		case source.Forward:
 			f.out[out] = b.views[i]
 			out++
-		case source.Reject:
-			if reply := f.answer(&b.views[i]); reply != nil {
+		case source.Reject, source.Prohibit:
+			if reply := f.answer(&b.views[i], kinds[v]); reply != nil {
 				f.replies[replies] = xsk.Packet{Data: reply}
 				replies++
 			}
@@ -153,11 +153,14 @@ func (b bridged) Forward(verdicts []source.Verdict) (notSent int) {
 	return notSent
 }
 
+// kinds are how senders are told, by verdict.
+var kinds = [...]answer.Kind{source.Reject: answer.Closed, source.Prohibit: answer.Prohibited}
+
 // answer returns the answer to a rejected frame; nil if there is to be none.
-func (f *forwarding) answer(frame *xsk.Packet) []byte {
+func (f *forwarding) answer(frame *xsk.Packet, kind answer.Kind) []byte {
 	packet.Decode(frame.Data, frame.Len(), &f.headers)
 	start := len(f.buffer)
-	buffer := answer.Append(f.buffer, frame.Data, &f.headers)
+	buffer := answer.Append(f.buffer, frame.Data, &f.headers, kind)
 	if len(buffer) == start {
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rtflow/pipelined/core/answer"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
@@ -347,11 +348,11 @@ func TestAnswerLimit(t *testing.T) {
 	f := forwarding{buffer: make([]byte, 0, packet.BatchSize*answerRoom)}
 	for range answerBurst {
 		f.buffer = f.buffer[:0]
-		if f.answer(&xsk.Packet{Data: tcp(2)}) == nil {
+		if f.answer(&xsk.Packet{Data: tcp(2)}, answer.Closed) == nil {
 			t.Fatal("no answer")
 		}
 	}
-	if f.answer(&xsk.Packet{Data: tcp(2)}) != nil || f.stats().AnswersLimited != 1 {
+	if f.answer(&xsk.Packet{Data: tcp(2)}, answer.Closed) != nil || f.stats().AnswersLimited != 1 {
 		t.Errorf("%+v", f.stats())
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // Flood describes a stream of packets that the kernel itself generates, some millions a second from one thread: an XDP
@@ -92,6 +93,7 @@ func (h *Host) AcceptFlood(name string) {
 	h.t.Helper()
 	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name: "pass", Type: ebpf.XDP, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}, // XDP_PASS
+		Flags: unix.BPF_F_XDP_HAS_FRAGS, // whatever the MTU
 	})
 	h.must("load a program", err)
 	h.t.Cleanup(func() { _ = program.Close() })

@@ -37,8 +37,8 @@ const (
 
 	hops = 64
 
-	unreachable         = 3 // ICMP type
-	unreachableV6       = 1 // ICMPv6 type
+	unreachable         = 3   // ICMP type
+	unreachableV6       = 1   // ICMPv6 type
 	firstQueryV6        = 128 // ICMPv6 types below are errors
 	dontFragment        = 0x40
 	offsetOfTCPChecksum = 16

@@ -20,6 +20,7 @@ type Link struct {
 	Name   string // as it is now: an interface can be renamed
 	Index  int
 	MTU    int  // bytes, without the Ethernet header
+	On     bool // switched on
 	Up     bool // switched on, and the carrier is there
 	Queues int  // receive queues in use
 	Gone   bool // deleted or moved away; the rest is what was known last
@@ -180,6 +181,7 @@ func (w *linkWatch) describe(found netlink.Link) Link {
 		Name:   attrs.Name,
 		Index:  attrs.Index,
 		MTU:    attrs.MTU,
+		On:     attrs.Flags&net.FlagUp != 0,
 		Up:     attrs.Flags&net.FlagUp != 0 && attrs.RawFlags&unix.IFF_LOWER_UP != 0,
 		Queues: w.ethtool.receiveQueues(attrs.Name, max(1, attrs.NumRxQueues)),
 	}

@@ -197,8 +197,14 @@ func (p plugged) Pair(peer source.Source) error {
 	if err := p.pair(other.Source); err != nil {
 		return err
 	}
+	other.mu.Lock()
+	shared := other.tie
+	other.mu.Unlock()
+	if shared == nil {
+		shared = new(tie)
+	}
 	p.mu.Lock()
-	p.peer = other.Source
+	p.peer, p.tie = other.Source, shared
 	p.mu.Unlock()
 	p.connect()
 	return nil

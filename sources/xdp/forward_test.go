@@ -26,6 +26,7 @@ import (
 type pair struct {
 	left, right, middle *nettest.Host
 	fromLeft, fromRight *Source
+	propagate           bool // the loss of a carrier
 	warn                func(string, ...any)
 	wait                func(s *Source, what string, good func(State) bool)
 	// Of both sources; not pinned, and closed, if they are not set.
@@ -77,7 +78,7 @@ func (p *pair) open(t testing.TB, name string, id uint32) *Source {
 	var s *Source
 	var err error
 	p.middle.Do(func() {
-		s, err = Open(Config{ID: id, Warn: p.warn, Device: xsk.Config{
+		s, err = Open(Config{ID: id, Warn: p.warn, LinkPropagation: p.propagate, Device: xsk.Config{
 			Interface: name, Frames: 256, Bridge: true, Promiscuous: true, PassTypes: []uint16{pauseFrames},
 			OnFailure: p.onFailure, OnFailureAfter: 50 * time.Millisecond, BPFFS: p.bpffs,
 		}})

@@ -23,6 +23,8 @@ type options struct {
 	Frames      int      `toml:"frames"`
 	FrameSize   int      `toml:"frame_size"`
 
+	LinkPropagation bool `toml:"link_propagation"`
+
 	OnFailure      *onFailure     `toml:"on_failure"`       // nil: closed
 	OnFailureAfter *time.Duration `toml:"on_failure_after"` // nil: the default
 	BPFFS          string         `toml:"bpffs"`
@@ -127,6 +129,9 @@ func (o *options) checkTap(cfg sdk.Config) {
 	}
 	if o.PassTypes != nil {
 		cfg.Errorf("pass_types", `is for mode = "bridge": a tap takes IPv4 and IPv6 alone`)
+	}
+	if o.LinkPropagation {
+		cfg.Errorf("link_propagation", `is for mode = "bridge": a tap has no peer`)
 	}
 	for key, there := range map[string]bool{"on_failure": o.OnFailure != nil, "on_failure_after": o.OnFailureAfter != nil} {
 		if there {

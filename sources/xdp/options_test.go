@@ -33,6 +33,8 @@ func TestOptions(t *testing.T) {
 		{"on_failure_after", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "on_failure": "open", "on_failure_after": "1ms"}`, "wan", false, []string{"on_failure_after: 1ms is not between 100ms and 1m0s"}},
 		{"on_failure_after, closed", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "on_failure_after": "1s"}`, "wan", false, []string{`on_failure_after: is for on_failure = "open"`}},
 		{"on_failure of a tap", `{"interface": "lan0", "on_failure": "closed"}`, "", true, []string{`on_failure: is for mode = "bridge"`}},
+		{"link_propagation", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "link_propagation": true}`, "wan", false, nil},
+		{"link_propagation of a tap", `{"interface": "lan0", "link_propagation": true}`, "", true, []string{`link_propagation: is for mode = "bridge"`}},
 		{"bpffs", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "bpffs": "bpf"}`, "wan", false, []string{`bpffs: "bpf" is no absolute path`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -18,6 +18,8 @@ type Config struct {
 	Device xsk.Config
 	// TakeTraffic opens an interface also if this host needs its packets: see [InUseError].
 	TakeTraffic bool
+	// LinkPropagation takes the interface of a bridge's peer down while this one has no carrier.
+	LinkPropagation bool
 	// ID is the interface of every frame ([packet.Frame.Interface]). 0 stands for the kernel's index of the interface,
 	// which is another one when the interface has been deleted and made again.
 	ID uint32
@@ -45,11 +47,19 @@ type Source struct {
 	closing   sync.Once
 	closeErr  error
 
-	mu     sync.Mutex
-	peer   *Source        // the other source of a bridge
-	device *xsk.Interface // nil while waiting
-	state  State
-	past   Stats // of the devices before
+	// Of the propagation of the link: for the goroutine that follows it, and for Close after that.
+	carrier        carrier
+	lookedForAlias bool
+	declined       bool // nothing is to be taken down for the present loss
+	propagated     atomic.Uint64
+
+	mu      sync.Mutex
+	peer    *Source        // the other source of a bridge
+	tie     *tie           // with it
+	holding bool           // its interface is held down
+	device  *xsk.Interface // nil while waiting
+	state   State
+	past    Stats // of the devices before
 }
 
 // Open opens the interface, with the errors of [xsk.Open], an [*InUseError], [ErrNotEthernet] or [ErrMTU], and keeps it open, also
@@ -75,6 +85,7 @@ func Open(config Config) (*Source, error) {
 		s.queues = append(s.queues, &Queue{number: i, id: config.ID, clock: &s.clock})
 	}
 	s.use(device)
+	s.propagate(device.Link(), false) // it may have its carrier no more when the goroutine first looks
 	go s.run(device)
 	return s, nil
 }
@@ -110,6 +121,12 @@ func (s *Source) Close() error {
 	s.closing.Do(func() {
 		close(s.stop)
 		<-s.stopped
+		s.mu.Lock()
+		peer, tie := s.peer, s.tie
+		s.mu.Unlock()
+		if tie != nil && tie.holder.Load() == s {
+			s.letUp(peer, tie)
+		}
 		s.closeErr = s.retire(Closed, nil)
 		for _, q := range s.queues {
 			q.attach(&attachment{ended: true})
@@ -130,6 +147,9 @@ func (s *Source) run(device *xsk.Interface) {
 		s.config.Warn("interface is closed and will be opened again", "interface", s.config.Device.Interface, "reason", reason)
 		if err := s.retire(Waiting, reason); err != nil {
 			s.config.Warn("closing the interface failed", "interface", s.config.Device.Interface, "error", err)
+		}
+		if errors.Is(reason, xsk.ErrInterfaceGone) {
+			s.propagate(device.Link(), true)
 		}
 		device = s.reopen()
 	}
@@ -153,6 +173,7 @@ func (s *Source) supervise(device *xsk.Interface) (reason error) {
 		if s.follow(link) {
 			s.config.Warn("interface is "+string(condition(link)), "interface", link.Name)
 		}
+		s.propagate(link, false)
 		if link.MTU != mtu && link.MTU > xsk.MaxMTU(device.FrameSize()) && !device.Several() {
 			s.config.Warn("longest packets of the interface are dropped: its MTU was raised", "interface", link.Name,
 				"mtu", link.MTU, "longest_packet", device.MaxPacket())

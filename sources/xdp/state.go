@@ -43,6 +43,8 @@ type State struct {
 	OnFailure string `json:"on_failure,omitempty"` // "open" or "closed"
 	Pinned    string `json:"pinned,omitempty"`     // where its program is, so that it outlives the daemon
 	Bypass    bool   `json:"bypass,omitempty"`     // by hand: every frame goes past
+	// PeerHeldDown is set while the interface of the peer is switched off, since this one has no carrier.
+	PeerHeldDown bool `json:"peer_held_down,omitempty"`
 }
 
 // Stats counts packets since the source was opened, over all times that it was opened again.
@@ -57,7 +59,7 @@ func (s *Source) State() State {
 	defer s.mu.Unlock()
 	state := s.state
 	if s.peer != nil {
-		state.Peer = s.peer.config.Device.Interface
+		state.Peer, state.PeerHeldDown = s.peer.config.Device.Interface, s.holding
 	}
 	if s.device != nil {
 		state.Bypass = s.device.Bypassed()

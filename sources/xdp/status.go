@@ -106,6 +106,7 @@ func (p plugged) Counters() []source.Counter {
 	if p.config.Device.Bridge {
 		counters = append(counters,
 			source.Counter{Name: "pass_type", Queue: -1, Value: k.PassType},
+			source.Counter{Name: "link_propagated", Queue: -1, Value: p.propagated.Load()},
 			source.Counter{Name: "past_no_socket", Queue: -1, Value: k.PastNoSocket, Bypassed: true},
 			source.Counter{Name: "past_stalled", Queue: -1, Value: k.PastStalled, Bypassed: true},
 			source.Counter{Name: "past_by_hand", Queue: -1, Value: k.PastByHand, Bypassed: true},

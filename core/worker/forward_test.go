@@ -168,6 +168,32 @@ func TestForwardAtOnce(t *testing.T) {
 	}
 }
 
+// What a server sends over UDP at the start is the answer to a client of a session that was there before, if a policy permits that client.
+func TestAdoptUDP(t *testing.T) {
+	adopt := func(c *Config, _ *session.Config) { c.Adopt = 30 * time.Second }
+	r, f := inPath(t, adopt, policy(outbound))
+	r.batch(timed{0, arpFrame(t), ""}) // the start
+	r.batch(
+		timed{29 * time.Second, udpFrame(t, server, 53, client, 40000, 10), "wan0"},
+		timed{29 * time.Second, udpFrame(t, client, 40000, server, 53, 10), ""},
+		timed{29 * time.Second, udpFrame(t, server, 53, client, 53, 10), "wan0"},       // by its ports from nobody's server
+		timed{29 * time.Second, udpFrame(t, server, 40000, client, 53, 10), "wan0"},    // to a server
+		timed{29 * time.Second, udpFrame(t, server, 40000, client, 50000, 10), "wan0"}, // nobody knows
+		timed{29 * time.Second, echoFrame(t, server, client, 0, 1, 1), "wan0"},
+	)
+	r.batch(
+		timed{30 * time.Second, udpFrame(t, server, 53, client, 40001, 10), "wan0"},
+		timed{30 * time.Second, udpFrame(t, server, 53, client, 40000, 10), "wan0"},
+	)
+	records := r.run()
+	if diff := cmp.Diff([]source.Verdict{fwd, fwd, fwd, drop, drop, drop, drop, drop, fwd}, f.verdicts); diff != "" {
+		t.Error(diff)
+	}
+	if got := lines(records); len(got) == 0 || got[0] != "29s session-open 192.0.2.10:40000>198.51.100.1:53/17 zones 1>2 if 0 id 1 policy 7 app junos-dns-udp" {
+		t.Errorf("%q", got)
+	}
+}
+
 // Sessions that were there before the start go on; later, TCP begins with a SYN.
 func TestAdopt(t *testing.T) {
 	adopt := func(c *Config, _ *session.Config) { c.Adopt = 30 * time.Second }

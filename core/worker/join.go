@@ -50,8 +50,12 @@ func (w *Worker) joinable() bool {
 	if w.SynCheck != nil {
 		check = *w.SynCheck
 	}
-	return !check || w.at < w.adoptUntil
+	return !check || w.adopting()
 }
+
+// adopting reports whether a packet may belong to a session that was there before the start: not long ago, in the path. What a server
+// sends, by its ports, is then an answer if the policies permit the question.
+func (w *Worker) adopting() bool { return w.at < w.adoptUntil }
 
 // joinAs creates the session of a packet from the client or from the server, if the policies permit it, and returns what becomes of
 // the packet.

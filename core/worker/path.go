@@ -201,6 +201,13 @@ func (w *Worker) firstPacket(p *hook.Packet, last bool) (v hook.Verdict, waits b
 		if w.answersDoubtful(p) || w.answersUnkept(p) {
 			return hook.Pass, false
 		}
+		if w.adopting() && w.fromService(p) {
+			first := *d // the policies are asked again
+			if v, permitted := w.joinAs(p, true); permitted {
+				return v, false
+			}
+			d = &first
+		}
 		if !last && w.couldAnswer(p) {
 			if e := w.late.wait(p, w.key, w.current); e != nil {
 				e.denied, e.denial = true, *d

@@ -266,6 +266,68 @@ func TestForwardJumboTooLong(t *testing.T) {
 	}
 }
 
+// A frame is sent on once for each time that it comes in, whosever address it has, and an answer that comes back is not answered: what a
+// loop around the bridge returns does not become more.
+func TestNoStorm(t *testing.T) {
+	p := newPair(t, 1)
+	left, right := p.left.Wire("wire"), p.right.Wire("wire")
+	stop := p.work(t, func(f *packet.Frame) source.Verdict {
+		if f.Data[35] == 2 {
+			return source.Reject
+		}
+		return source.Forward
+	})
+	ours := [][]byte{p.middle.Link("left").Attrs().HardwareAddr, p.middle.Link("right").Attrs().HardwareAddr}
+	broadcast := bytes.Repeat([]byte{0xff}, 6)
+	frames := uint64(0)
+	for _, from := range ours {
+		for _, to := range append(ours, broadcast) {
+			frame := tcp(1)
+			copy(frame, to)
+			copy(frame[6:], from)
+			// As a loop returns it: what has left by one side comes in by the other.
+			for range 20 {
+				left.Send(frame)
+				if got := next(right); !bytes.Equal(got, frame) {
+					t.Fatalf("got %x, want %x", got, frame)
+				}
+				right.Send(frame)
+				if got := next(left); !bytes.Equal(got, frame) {
+					t.Fatalf("got %x, want %x", got, frame)
+				}
+				frames++
+			}
+		}
+	}
+	rejected := tcp(2)
+	copy(rejected, ours[0])
+	copy(rejected[6:], ours[1])
+	left.Send(rejected)
+	answer := next(left)
+	for range 3 { // it would be rejected, too, but is not answered
+		copy(answer[34:], []byte{0, 2})
+		left.Send(answer)
+		right.Send(answer)
+	}
+	left.Send(tcp(3)) // behind them
+	if got := next(right); !bytes.Equal(got, tcp(3)) {
+		t.Errorf("got %x", got)
+	}
+	right.Send(tcp(3))
+	if got := next(left); !bytes.Equal(got, tcp(3)) {
+		t.Errorf("got %x", got)
+	}
+	stop()
+	for _, w := range []*nettest.Wire{left, right} {
+		if frame := w.Receive(0); frame != nil {
+			t.Errorf("one more: %x", frame)
+		}
+	}
+	if l, r := sent(t, p.fromLeft).Sent, sent(t, p.fromRight).Sent; l != frames+2 || r != frames+1 {
+		t.Errorf("sent %d and %d frames, of %d", l, r, frames)
+	}
+}
+
 // sent adds up what the sockets of a source have sent.
 func sent(t testing.TB, s *Source) (sum xsk.TransmitStats) {
 	t.Helper()

@@ -454,7 +454,7 @@ func TestPeerAway(t *testing.T) {
 	right = p.right.Wire("wire")
 	send(4)
 	if got := number(next(right)); got != 4 {
-		t.Errorf("frame %d", got)
+		t.Errorf("frame %d; sent %+v; %+v, not sent %+v", got, sent(t, p.fromRight), p.fromRight.State(), (plugged{p.fromLeft}).forwarded())
 	}
 	right.Send(numbered(5, 1))
 	if got := number(next(left)); got != 5 {

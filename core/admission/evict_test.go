@@ -330,3 +330,48 @@ func TestUntold(t *testing.T) {
 		checkP1(t, r)
 	}
 }
+
+// TestOwe hands what a gate owes a sink to another gate: it is told before what fits there, each reason with its time.
+func TestOwe(t *testing.T) {
+	r := newRig(t, 1, []replay.Limits{{Slots: 8, Telemetry: 4, PerKind: 2}})
+	l := r.lanes[0]
+	for range 20 {
+		offer(l, event.SessionClose, 1, 5)
+		l.Flush(5, 5)
+	}
+	owed := r.gate.Owed(0)
+	if len(owed) != 1 || owed[0].Reason != event.LossOverBudget || owed[0].Counts[event.SessionClose] != 12 || owed[0].Since != 5 {
+		t.Fatalf("owed: %+v", owed)
+	}
+	next := newRig(t, 1, []replay.Limits{{Slots: 64, Telemetry: 32, PerKind: 32}})
+	next.gate.Owe(0, owed...)
+	next.gate.Owe(0, Owed{Reason: event.LossRestart, Since: 6, Until: 9}, Owed{Reason: 200, Counts: event.LossCounts{event.PolicyDeny: 1}, Since: 3, Until: 4})
+	if n := len(next.gate.Owed(0)); n != 3 {
+		t.Errorf("%d losses owed, want 3", n)
+	}
+	offer(next.lanes[0], event.SessionClose, 1, 10)
+	next.lanes[0].Flush(10, 10)
+	want := []event.LossReason{event.LossOverBudget, event.LossAbandoned, event.LossRestart}
+	records := next.rings[0].Next(10)
+	if len(records) != len(want)+1 {
+		t.Fatalf("%d records, want %d losses and the session", len(records), len(want))
+	}
+	for i, why := range want {
+		if rec := &records[i]; rec.LossReason() != why || rec.LossSince() > rec.Time() {
+			t.Errorf("record %d: %v from %d to %d, want %v", i, rec.LossReason(), rec.LossSince(), rec.Time(), why)
+		}
+	}
+	if n := len(next.gate.Owed(0)); n != 0 {
+		t.Errorf("%d losses are owed still", n)
+	}
+}
+
+// TestOweMerged has room for one loss record: the time without a daemon is within that of the record.
+func TestOweMerged(t *testing.T) {
+	r := newRig(t, 1, []replay.Limits{{Slots: 8, Telemetry: 4, PerKind: 2}})
+	r.gate.Owe(0, Owed{Reason: event.LossRestart, Since: 2, Until: 9}, Owed{Reason: event.LossOverBudget, Counts: event.LossCounts{event.PolicyDeny: 1}, Since: 3, Until: 4})
+	var rec [1]event.Record
+	if n := r.gate.view.Load().sinks[0].takeMissing(rec[:], 1); n != 1 || rec[0].LossSince() != 2 || rec[0].Time() != 9 || rec[0].LossReason() != event.LossOverBudget {
+		t.Errorf("%d records, %v from %d to %d", n, rec[0].LossReason(), rec[0].LossSince(), rec[0].Time())
+	}
+}

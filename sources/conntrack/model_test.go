@@ -231,7 +231,7 @@ func checkSums(t *testing.T, s *Stream) {
 	}
 	open := uint64(0)
 	s.Sessions(func(*source.Event) bool { open++; return true })
-	if begun, sum := c.began.Load()+c.found.Load(), c.ended.Load()-c.endedUnkept.Load()+open; begun != sum {
+	if begun, sum := c.began.Load()+c.found.Load()+c.takenOver.Load(), c.ended.Load()-c.endedUnkept.Load()+open; begun != sum {
 		t.Errorf("%d sessions have begun; %d have ended or are open", begun, sum)
 	}
 	if live := uint64(s.sessions.live); live != c.sessions.Load() || live < open {

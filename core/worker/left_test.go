@@ -1,0 +1,35 @@
+package worker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/session"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// TestLeft gives a worker sessions of an earlier run that have ended: they are told first, in the order of their ends, however many, and the
+// ids of new sessions are higher than theirs.
+func TestLeft(t *testing.T) {
+	r := newRig(t, func(c *Config, _ *session.Config) { c.FirstID = 5000 })
+	const n = 3 * admission.MaxBatch
+	var left []session.Session
+	for i := range n {
+		left = append(left, session.Session{ID: uint64(n - i), Closed: start + int64(i), LogClose: true, Wanted: true, Reason: event.CloseAgeOut})
+	}
+	r.End(left)
+	r.batch(timed{time.Second, udpFrame(t, "192.0.2.1", 1, "198.51.100.1", 53, 10), ""})
+	records := r.run()
+	if len(records) != n+1 {
+		t.Fatalf("%d records, want %d", len(records), n+1)
+	}
+	for i := range n {
+		if rec := &records[i]; rec.Kind() != event.SessionClose || rec.SessionID() != uint64(n-i) || rec.CloseReason() != event.CloseAgeOut {
+			t.Fatalf("record %d: %v of session %d", i, rec.Kind(), rec.SessionID())
+		}
+	}
+	if open := &records[n]; open.Kind() != event.SessionOpen || open.SessionID() <= 5000 || r.NextID() <= open.SessionID() {
+		t.Errorf("%v of session %d, the next one is %d", open.Kind(), open.SessionID(), r.NextID())
+	}
+}

@@ -27,7 +27,7 @@ var legend = []struct{ word, meaning string }{
 	{"filtered", "of a kind that the sink does not want"},
 	{"over budget", "refused because the ring was full: the sink is slower than its events"},
 	{"disconnected", "the same, while the sink had no destination"},
-	{"other", "closed, rejected by the destination, evicted, abandoned or kept for the next run at the stop"},
+	{"other", "closed, rejected, evicted; at the stop abandoned, or kept for the next run"},
 	{"in flight", "queued and not yet acknowledged"},
 	{"unaccounted", "by how much these sums miss; 0 at rest"},
 }

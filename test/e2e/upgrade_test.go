@@ -114,11 +114,12 @@ func (h *hub) received() int {
 	return len(h.records)
 }
 
-// fetch fetches a page over a connection of its own.
-func (f *firewall) fetch() (err error) {
+// fetch fetches a page over a connection of its own, from that port.
+func (f *firewall) fetch(port int) (err error) {
 	f.LAN.Do(func() {
+		from := net.Dialer{LocalAddr: &net.TCPAddr{Port: port}, Timeout: 20 * time.Second}
 		var conn net.Conn
-		if conn, err = net.DialTimeout("tcp", net.JoinHostPort(nettest.WANHost, "80"), 20*time.Second); err != nil {
+		if conn, err = from.Dial("tcp", net.JoinHostPort(nettest.WANHost, "80")); err != nil {
 			return
 		}
 		defer conn.Close()
@@ -133,12 +134,12 @@ func (f *firewall) fetch() (err error) {
 	return err
 }
 
-// fetchAll makes connections one after the other until ctx ends, and returns how many.
-func (f *firewall) fetchAll(ctx context.Context) (n int, err error) {
+// fetchAll makes connections one after the other until ctx ends, and returns how many. No two are from the same port.
+func (f *firewall) fetchAll(ctx context.Context, port int) (n int, err error) {
 	pace := time.NewTicker(2 * time.Millisecond)
 	defer pace.Stop()
 	for ; ctx.Err() == nil; n++ {
-		if err := f.fetch(); err != nil {
+		if err := f.fetch(port + n); err != nil {
 			return n, err
 		}
 		<-pace.C
@@ -178,7 +179,7 @@ func TestUpgrade(t *testing.T) {
 	made, failed := make([]int, 2), make([]error, 2)
 	var clients sync.WaitGroup
 	for i := range made {
-		clients.Go(func() { made[i], failed[i] = f.fetchAll(ctx) })
+		clients.Go(func() { made[i], failed[i] = f.fetchAll(ctx, 2000+15000*i) })
 	}
 	long := f.talk(nil) // lives through all of them
 	for i := range n {

@@ -13,7 +13,7 @@ export GOFLAGS     := -trimpath
 # What tests and generators use beside Go, as COMMAND:DEBIAN-PACKAGE.
 NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps nft:nftables iptables:iptables conntrack:conntrack curl:curl iperf3:iperf3 gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler
 
-.PHONY: help build run test race sim soak fuzz bench bench-growth bench-all lint generate check needs collectors e2e install clean
+.PHONY: help build run test race sim soak fuzz bench bench-growth bench-all lint generate check needs collectors e2e packages packages-test install clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -114,6 +114,24 @@ install: ## install what make build has built, and the systemd unit
 	install -D -m 0644 -b pipeline.toml $(DESTDIR)/etc/pipelined/pipeline.toml.example
 	install -D -m 0644 -b router.toml $(DESTDIR)/etc/pipelined/router.toml.example
 	install -D -m 0644 -b bridge.toml $(DESTDIR)/etc/pipelined/bridge.toml.example
+
+# A version that both package managers take: that of the tag, or one before all others.
+PACKAGE_VERSION ?= $(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --exact-match 2>/dev/null || echo 0.0.0+git$$(git show -s --format=%cd.%h --date=format:%Y%m%d)))
+SOURCE_DATE_EPOCH ?= $(shell git show -s --format=%ct)
+packages: build ## deb and rpm, with man pages, completions, checksums and an SBOM, in bin/packages: the same bytes for the same commit
+	@rm -rf bin/packages bin/man bin/completions && mkdir -p bin/packages bin/man bin/completions
+	@$(GO) test -count=1 -run '^TestManual$$' ./cmd/pipelined -args -manual $(CURDIR)/bin/man > /dev/null && gzip -n9 bin/man/*
+	@bin/pipelined completion bash > bin/completions/pipelined.bash
+	@bin/pipelined completion zsh > bin/completions/_pipelined
+	@bin/pipelined completion fish > bin/completions/pipelined.fish
+	@for packager in deb rpm; do SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) PACKAGE_VERSION='$(PACKAGE_VERSION)' PACKAGE_ARCH=$$($(GO) env GOARCH) \
+	  $(TOOL) nfpm package --config dist/nfpm.yaml --packager $$packager --target bin/packages || exit 1; done
+	@$(TOOL) cyclonedx-gomod app -json -noserial -main cmd/pipelined -output bin/packages/pipelined.cdx.json .
+	@cd bin/packages && sha256sum -- * > ../SHA256SUMS && mv ../SHA256SUMS . && cat SHA256SUMS
+
+packages-test: ## install, start, upgrade and remove the deb in a container with a real systemd (root, Debian)
+	@ls bin/packages/*.deb > /dev/null 2>&1 || $(MAKE) packages
+	@test/packages.sh
 
 clean: ## remove what was built
 	rm -rf bin

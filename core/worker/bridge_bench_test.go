@@ -41,6 +41,9 @@ func BenchmarkPacketPathBridge(b *testing.B) {
 			}
 			b.Cleanup(func() { _ = device.Close() })
 			sockets[i] = device.Queues()[0]
+			if err := device.Serve(sockets[i]); err != nil {
+				b.Fatal(err)
+			}
 		}
 		views := make([]xsk.Packet, 64)
 		sent := 0

@@ -126,7 +126,8 @@ packages: build ## deb and rpm, with man pages, completions, checksums and an SB
 	@bin/pipelined completion fish > bin/completions/pipelined.fish
 	@for packager in deb rpm; do SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) PACKAGE_VERSION='$(PACKAGE_VERSION)' PACKAGE_ARCH=$$($(GO) env GOARCH) \
 	  $(TOOL) nfpm package --config dist/nfpm.yaml --packager $$packager --target bin/packages || exit 1; done
-	@$(TOOL) cyclonedx-gomod app -json -noserial -main cmd/pipelined -output bin/packages/pipelined.cdx.json .
+	@$(TOOL) cyclonedx-gomod bin -json -noserial -output bin/packages/pipelined.cdx.json bin/pipelined
+	@sed -i 's/"timestamp": "[^"]*"/"timestamp": "'$$(date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%dT%H:%M:%SZ)'"/' bin/packages/pipelined.cdx.json
 	@cd bin/packages && sha256sum -- * > ../SHA256SUMS && mv ../SHA256SUMS . && cat SHA256SUMS
 
 packages-test: ## install, start, upgrade and remove the deb in a container with a real systemd (root, Debian)

@@ -87,6 +87,10 @@ type Config struct {
 	// A tap looks there for what a bridge has left on its interface, and removes it.
 	BPFFS string
 
+	// Flows are the flows whose packets the program carries; nil: none. It is the caller's, and may be given to one interface after
+	// another. See also [Interface.Carry].
+	Flows *Flows
+
 	// Promiscuous lets the interface receive what is addressed to other stations. It is undone when the interface is
 	// closed or the process ends.
 	Promiscuous bool

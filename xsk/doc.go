@@ -14,6 +14,9 @@
 //
 // With an MTU whose packets do not fit a buffer, a [Packet] has several, in both directions, where the kernel can do that ([MultiBuffer]).
 //
+// With [Config.Flows] the program carries packets of flows by itself: it counts them, and hands them to the peer of a bridge or ends
+// them in a tap. See [Flows]; bpf/tap.c says what is an ordinary packet of a flow.
+//
 // # Life
 //
 // [Open] attaches the program, which at first passes everything, then opens one socket per queue and puts it into the
@@ -41,5 +44,5 @@
 // project.
 //
 // It needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF, a limit of locked memory (or CAP_IPC_LOCK) that covers
-// Frames × FrameSize for each queue, twice that for a bridge, and Linux 5.9.
+// Frames × FrameSize for each queue, twice that for a bridge, and Linux 5.12.
 package xsk

@@ -325,7 +325,7 @@ func (i *Interface) Serve(s *Socket) error {
 // SetPeer says by which interface, of the namespace of the calling thread, frames of a bridge leave that go past; 0 = by none.
 func (i *Interface) SetPeer(index int) error {
 	note := ""
-	if features, err := xdpFeatures(index); i.mode == Native && index != 0 && err == nil && features&xdpTransmit == 0 {
+	if index != 0 && !i.reaches(index) {
 		note = "frames that nobody reads cannot leave: the driver of the peer takes nothing that XDP redirects. " +
 			`With attach = "generic" they can; a veth takes it while its other end has XDP or GRO on`
 	}
@@ -470,6 +470,30 @@ func (i *Interface) Notes() []string {
 		notes = append(notes, link.Name+" is down")
 	}
 	return notes
+}
+
+// Carry says what is known about the interface of [Interface.SetPeer], in the namespace of the calling thread: whether frames of flows can
+// go straight to it, and how long they may be. Until it is called, and while the interface is down, all frames come up.
+func (i *Interface) Carry(peer Link) error {
+	longest := 0
+	if peer.Up && !peer.Gone && i.reaches(peer.Index) {
+		longest = peer.MTU + 14 + 4 // an Ethernet header and a tag: more is not redirected
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.program == nil {
+		return ErrClosed
+	}
+	return i.program.carry(longest)
+}
+
+// reaches reports whether the driver of another interface takes what the program redirects, as far as the kernel tells.
+func (i *Interface) reaches(index int) bool {
+	if i.mode != Native {
+		return true
+	}
+	features, err := xdpFeatures(index)
+	return err != nil || features&xdpTransmit != 0
 }
 
 // Counters returns what the program did with the packets of the interface; after Close, the last.

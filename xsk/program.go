@@ -77,16 +77,20 @@ func loadProgram(index, queues int, config Config, several bool, former *pinned)
 	if several {
 		spec.Programs["tap"].Flags |= unix.BPF_F_XDP_HAS_FRAGS
 	}
-	if err := setVariables(spec, config); err != nil {
+	replaced := make(map[string]*ebpf.Map)
+	if f := config.Flows; f != nil {
+		sizeFlows(spec, len(f.records))
+		replaced[tapMapFlows], replaced[tapMapRecords] = f.keyMap, f.recordMap
+	}
+	if err := setVariables(spec, config, several); err != nil {
 		return nil, err
 	}
-	var options ebpf.CollectionOptions
 	goesOn := config.Bridge && former != nil && former.layout == controlLayout
 	if goesOn {
-		options.MapReplacements = map[string]*ebpf.Map{tapMapControl: former.settings, tapMapUnread: former.unread}
+		replaced[tapMapControl], replaced[tapMapUnread] = former.settings, former.unread
 	}
 	p := &program{index: index}
-	if err := spec.LoadAndAssign(&p.objects, &options); err != nil {
+	if err := spec.LoadAndAssign(&p.objects, &ebpf.CollectionOptions{MapReplacements: replaced}); err != nil {
 		if errors.Is(err, ebpf.ErrNotSupported) {
 			return nil, fmt.Errorf("%w: load the XDP program: %w", ErrUnsupported, err)
 		}
@@ -121,13 +125,19 @@ func (p *program) mapMemory(former *pinned, goesOn bool) (err error) {
 }
 
 // setVariables sets what the program is to take.
-func setVariables(spec *ebpf.CollectionSpec, config Config) error {
+func setVariables(spec *ebpf.CollectionSpec, config Config, several bool) error {
 	var err error
 	if len(config.PassPorts) > 0 {
 		err = errors.Join(spec.Variables[tapVarHavePassPorts].Set(uint8(1)), spec.Variables[tapVarPassPorts].Set(bitmap(config.PassPorts)))
 	}
 	if config.Bridge {
 		err = errors.Join(err, spec.Variables[tapVarBridge].Set(uint8(1)), spec.Variables[tapVarPassTypes].Set(bitmap(config.PassTypes)))
+	}
+	if config.Flows != nil {
+		err = errors.Join(err, spec.Variables[tapVarOffload].Set(uint8(1)))
+		if several {
+			err = errors.Join(err, spec.Variables[tapVarSeveral].Set(uint8(1)))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("set the variables of the XDP program: %w", err)
@@ -255,6 +265,14 @@ func (p *program) setPeer(index int) error {
 		return fmt.Errorf("set the peer of the XDP program: %w", err)
 	}
 	atomic.StoreUint32(&p.control.Peer, uint32(index))
+	return nil
+}
+
+// carry says how long a frame may be that goes straight to the peer.
+func (p *program) carry(longest int) error {
+	if err := p.objects.Longest.Set(uint32(max(longest, 0))); err != nil {
+		return fmt.Errorf("set a variable of the XDP program: %w", err)
+	}
 	return nil
 }
 

@@ -99,7 +99,17 @@ type Hook interface {
 	Inspect(p *Packet, f *Finding) Verdict
 }
 
-// SessionHook is a hook at the session site.
+// Sparing is a [Hook] that need not see all packets of some sessions. Of a hook that is not, every packet is carried by a worker.
+type Sparing interface {
+	Hook
+	// Spares reports whether the hook would let every packet pass that is like p, and does not count or report it, and need not see it.
+	// Packets are like p that are of the same direction of its session, with the same interface, zones and VLAN, no fragments, and
+	// without IP options or extension headers; of TCP, with ACK, and without SYN, FIN, RST and URG. Anything else of them may be different: their
+	// length, TTL, DSCP, PSH.
+	Spares(p *Packet) bool
+}
+
+// SessionHook is a hook at the session site. It sees the first packet of a session, and none of the others.
 type SessionHook interface {
 	// Decide judges the first packet of a flow. On Pass it fills in permit; otherwise it may set a finding.
 	//

@@ -28,7 +28,8 @@ type Ledger struct {
 	Unaccounted uint64 `json:"unaccounted"`
 }
 
-// Packets is what became of packets: Received = Forwarded + Dropped + Passed + Refused + NotSent.
+// Packets is what became of packets: Received = Forwarded + Dropped + Passed + Refused + NotSent. Those that a source has carried by
+// itself are in the sums.
 type Packets struct {
 	Received  uint64            `json:"received"`
 	Bytes     uint64            `json:"bytes"`
@@ -42,6 +43,7 @@ type Packets struct {
 	DroppedAt map[string]uint64 `json:"dropped_at"`
 	RefusedAs map[string]uint64 `json:"refused_as"` // by cause
 	NotIP     uint64            `json:"not_ip"`     // of Passed, in a bridge of Forwarded and NotSent: frames that are neither IPv4 nor IPv6
+	Offloaded uint64            `json:"offloaded"`  // of Passed, in a bridge of Forwarded: of sessions that the source has carried by itself
 	Orphans   uint64            `json:"orphan_fragments"`
 	Strays    uint64            `json:"strays"`
 	// OutOfState is of Dropped: TCP without a SYN and other answers that belong to no session.
@@ -135,6 +137,11 @@ func (l *Ledger) WriteText(w io.Writer, kinds []string) error {
 	}
 	if refused := refusals(p.RefusedAs); refused != "" {
 		if _, err := fmt.Fprintf(w, "%s%s\n", refusedTitle, refused); err != nil {
+			return err
+		}
+	}
+	if p.Offloaded > 0 {
+		if _, err := fmt.Fprintf(w, "%d packets were offloaded: the source has carried them by itself\n", p.Offloaded); err != nil {
 			return err
 		}
 	}

@@ -63,7 +63,8 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // descs are the descriptions of all metrics.
 type descs struct {
-	packets, bytes, bypassed, refused, droppedAt, unclaimed   *prometheus.Desc
+	packets, offloaded, bytes, bypassed, refused, droppedAt   *prometheus.Desc
+	unclaimed                                                 *prometheus.Desc
 	sessions, sessionsTotal, events, limited, queue, inFlight *prometheus.Desc
 	sinkUp, sinkRuns, lagRecords, lagSeconds, sink, source    *prometheus.Desc
 	givenUpBefore, feed, unread, translated                   *prometheus.Desc
@@ -76,6 +77,7 @@ type descs struct {
 func newDescs() descs {
 	return descs{
 		packets:       desc("packets_total", "Packets, by what became of them; the sum is all received.", "outcome"),
+		offloaded:     desc("packets_offloaded_total", "Packets of sessions that a source has carried by itself; part of those that were forwarded or passed."),
 		bytes:         desc("received_bytes_total", "Bytes of all packets received."),
 		bypassed:      desc("packets_bypassed_total", "Packets that a bridge sent on, and that nobody read; not in packets_total."),
 		refused:       desc("packets_refused_total", "Packets that could not be decoded, by cause.", "cause"),
@@ -133,6 +135,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	count(d.packets, p.Dropped, "dropped")
 	count(d.packets, p.Passed, "passed")
 	count(d.packets, p.Refused, "refused")
+	count(d.offloaded, p.Offloaded)
 	count(d.bytes, p.Bytes)
 	count(d.bypassed, p.Bypassed)
 	for cause, n := range p.RefusedAs {

@@ -59,8 +59,9 @@ func (p *Plan) Open(ctx context.Context) (_ *Pipeline, err error) {
 		pl.sources = append(pl.sources, src)
 		switch src := src.(type) {
 		case source.Frames:
+			carrier := pl.addCarrier(src)
 			for _, q := range src.Queues() {
-				queues = append(queues, queue{q, s.Translator != nil})
+				queues = append(queues, queue{q, s.Translator != nil, carrier})
 			}
 		case source.Events:
 			streams = append(streams, feed.Stream{Name: s.name, EventStream: src.Stream()})
@@ -162,6 +163,7 @@ func (pl *Pipeline) build(queues []queue, streams []feed.Stream, before *handedO
 	o := p.file.Sessions
 	pl.sessions = session.New(session.Config{
 		Max: o.Max, Timeouts: o.Timeouts, Seed: pl.seed, Workers: max(len(queues), 1), Translations: pl.translator != nil,
+		Carriers: pl.sessionCarriers(),
 	})
 	if pl.translator != nil {
 		pl.translated = translate.New(pl.translator, pl.sessions, len(queues), func(err error) {
@@ -219,6 +221,7 @@ func (pl *Pipeline) worker(i, n int, q queue, before *handedOver) *worker.Worker
 		Index: i, Workers: n, Source: q.FrameSource, Gate: pl.gate, Zones: p.zones, Apps: p.apps, Sessions: pl.sessions,
 		Rules:    *pl.rules.Load().rules(),
 		Separate: p.file.Sessions.Separate, Adopt: p.file.Sessions.Adopt, Complete: !p.live, CloseAtEnd: p.options.CloseAtEnd && !p.live, Seed: pl.seed,
+		Carrier: q.carrier,
 	}
 	if before != nil {
 		c.FirstID = before.NextID

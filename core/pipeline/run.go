@@ -51,6 +51,7 @@ type Pipeline struct {
 	gate       *admission.Gate
 	tail       *tail.Tail // of what the gate admits
 	sessions   *session.Table
+	carriers   []source.Carrier // of sources that carry packets of sessions by themselves
 	workers    []*worker.Worker
 	feed       *feed.Feed // nil: no source of events
 	names      *nameBook
@@ -76,6 +77,7 @@ type Pipeline struct {
 type queue struct {
 	source.FrameSource
 	translated bool // somebody knows how its sessions are translated
+	carrier    int  // place of that of its source among the pipeline's, if it has one
 }
 
 // Run runs the pipeline until ctx ends or every source has ended, and takes it down. It returns the error of a source

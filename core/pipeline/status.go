@@ -87,6 +87,7 @@ func (pl *Pipeline) packets() metrics.Packets {
 	for c := packet.NotIP + 1; c < packet.NumCauses; c++ {
 		p.RefusedAs[c.String()] = sum.Causes[c]
 	}
+	pl.addCarried(&p)
 	return p
 }
 

@@ -13,6 +13,8 @@ type Config struct {
 	Timeouts Timeouts
 	// Translations gives every session room for how it is translated.
 	Translations bool
+	// Carriers are the sources that carry packets of sessions by themselves, up to [MaxCarriers].
+	Carriers []Carrier
 }
 
 // Timeouts are how long a session lives without a packet, by protocol and state: whole seconds, at most [MaxTimeout].

@@ -31,6 +31,9 @@ type Session struct {
 // copyTo copies the session of entry i into out, as of one that ends now.
 func (s *shard) copyTo(out *Session, i uint32, now int64) {
 	e, c := &s.entries[i], &s.cold[i]
+	if e.isCarried() {
+		s.take(i)
+	}
 	cPort, sPort := e.aPort(), e.bPort()
 	*out = Session{
 		ID:            c.id,

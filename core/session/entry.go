@@ -48,26 +48,28 @@ type cold struct {
 type state uint32
 
 const (
-	clientIsB   state = 1 << iota // the client is the second end of the key
-	synSeen                       // TCP: the SYN that began it was seen
-	synAckSeen                    // the server has answered the SYN
-	clientACK                     // the client has acknowledged something
-	established                   // the handshake is complete, or its beginning was never seen
-	clientFIN                     // the client has sent a FIN
-	serverFIN                     // the server has sent a FIN
-	clientSeq                     // end and acked of the client are valid
-	serverSeq                     // end and acked of the server are valid
-	clientSent                    // the client has sent something other than a reset
-	serverSent                    // the server has sent something other than a reset
-	clientLost                    // lost is of a segment of the client
-	serverLost                    // lost is of a segment of the server
-	closing                       // the session has ended and waits for stragglers: packets do not refresh it
-	unreachable                   // an ICMP error was the last that was heard of it
-	joined                        // it was created by a packet that begins nothing: the first may still come
-	doubtful                      // its first packet could be an answer, and its source has no receive times
-	exact                         // began is when the packet was received, not when it was read
-	logClose                      // a SessionClose record is wanted
-	openOwed                      // the SessionOpen record was held back until the session is wanted
+	clientIsB     state = 1 << iota // the client is the second end of the key
+	synSeen                         // TCP: the SYN that began it was seen
+	synAckSeen                      // the server has answered the SYN
+	clientACK                       // the client has acknowledged something
+	established                     // the handshake is complete, or its beginning was never seen
+	clientFIN                       // the client has sent a FIN
+	serverFIN                       // the server has sent a FIN
+	clientSeq                       // end and acked of the client are valid
+	serverSeq                       // end and acked of the server are valid
+	clientSent                      // the client has sent something other than a reset
+	serverSent                      // the server has sent something other than a reset
+	clientLost                      // lost is of a segment of the client
+	serverLost                      // lost is of a segment of the server
+	closing                         // the session has ended and waits for stragglers: packets do not refresh it
+	unreachable                     // an ICMP error was the last that was heard of it
+	joined                          // it was created by a packet that begins nothing: the first may still come
+	doubtful                        // its first packet could be an answer, and its source has no receive times
+	exact                           // began is when the packet was received, not when it was read
+	logClose                        // a SessionClose record is wanted
+	openOwed                        // the SessionOpen record was held back until the session is wanted
+	clientCarried                   // a carrier has a flow for packets of the client: it may be carrying them
+	serverCarried                   // a carrier has a flow for packets of the server
 
 	reasonShift = 28
 )
@@ -117,7 +119,7 @@ func (e *entry) over() bool {
 // swap makes the client the server and the server the client.
 func (e *entry) swap() {
 	e.state ^= clientIsB
-	for _, bit := range [...]state{clientFIN, clientSeq, clientSent, clientLost} { // that of the server is the next one
+	for _, bit := range [...]state{clientFIN, clientSeq, clientSent, clientLost, clientCarried} { // that of the server is the next one
 		both := e.state & (bit | bit<<1)
 		if both == bit || both == bit<<1 {
 			e.state ^= bit | bit<<1

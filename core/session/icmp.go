@@ -19,6 +19,9 @@ func (t *Table) Quoted(k *Key, h *packet.Headers, now int64, hit *Hit) bool {
 		return false
 	}
 	e := &s.entries[i]
+	if e.isCarried() {
+		s.take(i)
+	}
 	// The error goes against the direction of the packet it quotes.
 	sender := e.side(k)
 	if h.Inner.Proto == packet.ProtoTCP {

@@ -58,6 +58,9 @@ func (t *Table) Kept(yield func(sessions []byte) bool) {
 
 func (s *shard) appendKept(b []byte, i uint32) []byte {
 	e, c, le := &s.entries[i], &s.cold[i], binary.LittleEndian
+	if e.isCarried() {
+		s.hold(i)
+	}
 	translated := s.nat != nil && s.nat[i].Any()
 	if translated {
 		b = append(b, keptTranslated)
@@ -70,7 +73,7 @@ func (s *shard) appendKept(b []byte, i uint32) []byte {
 		b = le.AppendUint64(b, v)
 	}
 	for _, v := range [...]uint32{
-		e.domain[0], e.domain[1], uint32(e.state), e.policy, e.end[0], e.end[1], e.acked[0], e.acked[1], e.timeout, e.idle, c.iface,
+		e.domain[0], e.domain[1], uint32(e.state &^ anyCarried), e.policy, e.end[0], e.end[1], e.acked[0], e.acked[1], e.timeout, e.idle, c.iface,
 	} {
 		b = le.AppendUint32(b, v)
 	}
@@ -109,7 +112,7 @@ func (k *kept) decode(b []byte) (rest []byte, err error) {
 	*k = kept{}
 	k.aHi, k.aLo, k.bHi, k.bLo, k.rest, k.lastSeen = u64(), u64(), u64(), u64(), u64(), int64(u64())
 	k.packets[0], k.packets[1], k.bytes[0], k.bytes[1], k.began, k.id = u64(), u64(), u64(), u64(), int64(u64()), u64()
-	k.domain[0], k.domain[1], k.state, k.policy = u32(), u32(), state(u32()), u32()
+	k.domain[0], k.domain[1], k.state, k.policy = u32(), u32(), state(u32())&^anyCarried, u32()
 	k.end[0], k.end[1], k.acked[0], k.acked[1], k.timeout, k.idle, k.iface = u32(), u32(), u32(), u32(), u32(), u32(), u32()
 	k.inZone, k.outZone, k.app, k.lost = u16(), u16(), u16(), u16()
 	if translated {

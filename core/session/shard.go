@@ -33,15 +33,16 @@ type shard struct {
 	indexMask uint32 // of a link, the bits of the index
 	_         uint32
 
-	mu     sync.Mutex
-	free   uint32 // list of entries that have been used
-	fresh  uint32 // entries from here on have never been
-	hand   uint32 // where the search for a victim goes on
-	turned int64  // the last wheel slot that was aged
-	active int
-	stats  Stats
-	unkept []unkept // set by room; not read for packets of a session
-	_      [16]byte
+	mu        sync.Mutex
+	free      uint32 // list of entries that have been used
+	fresh     uint32 // entries from here on have never been
+	hand      uint32 // where the search for a victim goes on
+	turned    int64  // the last wheel slot that was aged
+	active    int
+	stats     Stats
+	unkept    []unkept // set by room; not read for packets of a session
+	*carrying          // set by room; nil: there are no carriers
+	_         [8]byte
 }
 
 // Stats counts what became of sessions.
@@ -56,13 +57,17 @@ type Stats struct {
 }
 
 // room gives each shard room for a number of sessions. The shards share arrays: the allocator rounds up the size of each.
-func (t *Table) room(sessions int, translations bool) {
+func (t *Table) room(sessions int, translations bool, carriers []Carrier) {
 	buckets := make([]bucket, numShards*((sessions+perBucket-1)/perBucket))
 	entries := make([]entry, numShards*(sessions+1+unusedEntries))
 	colds := make([]cold, len(entries))
 	var nats []packet.Translation
 	if translations {
 		nats = make([]packet.Translation, len(entries))
+	}
+	var flows [][2]Flow
+	if t.carries = len(carriers) > 0; t.carries {
+		flows = make([][2]Flow, len(entries))
 	}
 	wheels := make([]uint32, numShards*wheelSlots)
 	unkepts := make([]unkept, numShards*max(1<<(bits.Len(uint(sessions))-1)/4, 64))
@@ -75,6 +80,9 @@ func (t *Table) room(sessions int, translations bool) {
 			buckets: part(buckets, i), wheel: part(wheels, i),
 			entries: part(entries, i)[: sessions+1 : sessions+1], cold: part(colds, i)[: sessions+1 : sessions+1],
 			nat: part(nats, i), unkept: part(unkepts, i), indexMask: 1<<bits.Len(uint(sessions)) - 1, fresh: 1,
+		}
+		if t.carries {
+			t.shards[i].carrying = &carrying{carriers: carriers, flows: part(flows, i)}
 		}
 	}
 }
@@ -193,6 +201,10 @@ func (s *shard) giveUp(secret *flowhash.Key, now int64, old *Replaced) bool {
 
 // remove takes a session out of the table and copies it into out.
 func (s *shard) remove(i uint32, hash uint64, now int64, out *Session) {
+	if s.entries[i].isCarried() {
+		s.hold(i)
+		s.forget(i)
+	}
 	s.copyTo(out, i, now)
 	s.unlink(hash, i)
 	s.unfile(i)

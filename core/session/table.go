@@ -13,6 +13,7 @@ type Table struct {
 	shards  [numShards]shard
 	secret  flowhash.Key
 	seconds atomic.Pointer[seconds]
+	carries bool   // there are carriers
 	turns   []turn // by worker
 	// fullAt is when a session was last refused or given up because the table was full, in ns and to a wheel slot; 0 = never.
 	fullAt atomic.Int64
@@ -28,7 +29,7 @@ func New(c Config) *Table {
 	for i := range t.turns {
 		t.turns[i].shard = i
 	}
-	t.room(max((c.Max+numShards-1)/numShards, 1), c.Translations)
+	t.room(max((c.Max+numShards-1)/numShards, 1), c.Translations, c.Carriers)
 	return t
 }
 
@@ -55,11 +56,16 @@ type Hit struct {
 	App        uint16
 	// OpenDue is set once, when a session is wanted whose SessionOpen record is owed, see [Table.OweOpen].
 	OpenDue bool
+	// Flow is what a carrier knows packets like this one by; 0: none does.
+	Flow Flow
+	// Carry is set if a carrier should have packets like this one from now on, if no hook has to see them: see [Table.Carry].
+	Carry bool
 }
 
 // set says what the table knows of a packet that comes from that end of the session.
 func (hit *Hit) set(e *entry, who uint32) {
 	hit.FromClient, hit.OutZone, hit.Policy, hit.App, hit.OpenDue = true, e.outZone, e.policy, e.app, false
+	hit.Flow, hit.Carry = 0, false
 	if who != client {
 		hit.FromClient, hit.OutZone = false, e.inZone
 	}
@@ -79,6 +85,10 @@ func (t *Table) Lookup(k *Key, h *packet.Headers, now int64, hit *Hit) bool {
 	}
 	e := &s.entries[i]
 	who := e.side(k)
+	carried := e.isCarried()
+	if carried {
+		s.take(i)
+	}
 	if e.mayBegin(h, who, now) && s.begins(i, h, who, now) {
 		s.mu.Unlock()
 		return false
@@ -87,6 +97,12 @@ func (t *Table) Lookup(k *Key, h *packet.Headers, now int64, hit *Hit) bool {
 		s.refile(i, now)
 	}
 	hit.set(e, who)
+	if carried {
+		s.seen(i, who)
+	}
+	if t.carries {
+		s.carry(i, who, h, now, hit)
+	}
 	if e.state&openOwed != 0 && e.wanted() {
 		e.state &^= openOwed
 		hit.OpenDue = true
@@ -161,9 +177,16 @@ func (t *Table) Create(k *Key, h *packet.Headers, now int64, p *Params, old *Rep
 	if i := s.find(k); i != 0 {
 		e := &s.entries[i]
 		who := e.side(k)
+		carried := e.isCarried()
+		if carried {
+			s.take(i)
+		}
 		if !s.begins(i, h, who, now) {
 			if t.touch(e, h, who, k.domain, now) {
 				s.refile(i, now)
+			}
+			if carried {
+				s.seen(i, who)
 			}
 			return Exists
 		}

@@ -106,6 +106,9 @@ func (t *Table) expire(s *shard, now int64, out []Session, n *int, steps int) (l
 			}
 			i := *head
 			e := &s.entries[i]
+			if e.isCarried() {
+				s.take(i)
+			}
 			overdue := e.overdue(now)
 			if overdue < 0 {
 				s.refile(i, now) // a slot that is not over: never this one again
@@ -140,6 +143,9 @@ func (s *shard) end(secret *flowhash.Key, now int64, out []Session) []Session {
 		e := &s.entries[i]
 		if s.cold[i].id == 0 {
 			continue
+		}
+		if e.isCarried() {
+			s.take(i)
 		}
 		closed := now
 		if overdue := e.overdue(now); overdue >= 0 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/internal/machine"
 	"github.com/rtflow/pipelined/sdk"
@@ -41,6 +42,44 @@ type Forwarder interface {
 	// for each batch with frames, before Release. It returns how many frames that were to be sent on were not, such as for
 	// want of room: they are lost.
 	Forward(verdicts []Verdict) (notSent int)
+}
+
+// Offloader is a queue of a source that can carry packets by itself: it counts them, and sends them on if it is a [Forwarder], and no
+// worker sees them. A flow is what it carries, see [session.Carrier]. The worker calls it between Receive and Release.
+type Offloader interface {
+	FrameSource
+	// Offload adds a flow of packets that are like one of the last Receive, which has these headers: of one direction of a session. The
+	// flow is held. Offload returns its number; 0 if it cannot, such as for want of room.
+	Offload(h *packet.Headers) (flow uint32)
+	// Resume has the source carry a flow that is held, of which everything was taken. A Forwarder begins when the packets of the flow that
+	// are on their way to the worker were sent.
+	Resume(flow uint32)
+	// CameUp says that a frame of the last Receive, by its place in the batch, is of a flow.
+	CameUp(flow uint32, frame int)
+	// Forget ends a flow that no session has.
+	Forget(flow uint32)
+	// HoldAll holds all flows of the source. Safe for concurrent use.
+	HoldAll()
+}
+
+// Carrying is a source of frames whose queues are [Offloader]s.
+type Carrying interface {
+	Frames
+	// Carrier returns what knows the flows of all queues; nil: nothing is carried.
+	Carrier() Carrier
+}
+
+// Carrier is the carrier of a source.
+type Carrier interface {
+	session.Carrier
+	// Carried counts the packets that were carried. They are in nothing that workers count.
+	Carried() Carried
+}
+
+// Carried counts what a source has carried by itself.
+type Carried struct {
+	Packets, Bytes uint64 // frames, and bytes in them
+	Forwards       bool   // they were sent on: of a bridge
 }
 
 // Source is an open source: of frames, see [Frames], or of events, see [Events].

@@ -32,6 +32,7 @@ func (w *Worker) decode() {
 // for a source that is in its path.
 func (w *Worker) frame(i int) hook.Verdict {
 	p, cause := &w.packets[i], w.causes[i]
+	w.place = i
 	w.counts[received]++
 	w.counts[bytes] += uint64(w.batch.Frames[i].Wire)
 	if p.Family == 0 {
@@ -124,6 +125,9 @@ func (w *Worker) session(p *hook.Packet, last bool) (v hook.Verdict, waits bool)
 	var hit session.Hit
 	if w.lookup(p, &hit) {
 		p.OutZone, p.App = hit.OutZone, hit.App
+		if w.offloader != nil && !last && (hit.Carry || hit.Flow != 0) {
+			w.cameUp(p, &hit)
+		}
 		return hook.Pass, false
 	}
 	if p.FragOff != 0 {

@@ -39,6 +39,8 @@ type Config struct {
 	Complete bool
 	// CloseAtEnd makes the worker end the sessions that are left when the source ends or fails, at the time of the last packet.
 	CloseAtEnd bool
+	// Carrier is the place of the source in [session.Config.Carriers], if it is a [source.Offloader].
+	Carrier int
 	// Seed keys the worker's own hashes. The same seed and the same packets give the same events.
 	Seed uint64
 	// FirstID is lower than the ids of all sessions that the workers make.
@@ -99,6 +101,9 @@ type Worker struct {
 	let        counter // what counts packets that are let through
 	adoptUntil int64   // 0 = not started
 
+	offloader source.Offloader // nil: another source
+	place     int              // of the packet at hand in the batch
+
 	// What hooks fill in. As local variables they would be allocated for every call, because a call of an interface may
 	// keep what it is given.
 	finding hook.Finding
@@ -124,12 +129,19 @@ func New(c Config) *Worker {
 	if f, ok := c.Source.(source.Forwarder); ok {
 		w.forwarder, w.let, w.late.room = f, forwarded, 0
 	}
+	w.offloader, _ = c.Source.(source.Offloader)
 	return w
 }
 
 // SetRules gives the worker other rules, which must not change any more. It takes them over between two batches: a packet is judged by
-// one set of rules at all call sites, also one that waits. Safe for concurrent use.
-func (w *Worker) SetRules(r *Rules) { w.next.Store(r) }
+// one set of rules at all call sites, also one that waits. What the source carries by itself comes to the worker from here on, until these
+// rules spare it. Safe for concurrent use.
+func (w *Worker) SetRules(r *Rules) {
+	w.next.Store(r)
+	if w.offloader != nil {
+		w.offloader.HoldAll()
+	}
+}
 
 // End makes the worker tell, before everything else, that these sessions have ended. It is called before Run.
 func (w *Worker) End(s []session.Session) { w.left = s }
@@ -141,6 +153,9 @@ func (w *Worker) NextID() uint64 { return w.nextID }
 func (w *Worker) take(r *Rules) {
 	w.taken = r
 	w.use(r)
+	if w.offloader != nil {
+		w.offloader.HoldAll() // what the former ones have spared since
+	}
 	*w.denials = denials{}
 }
 

@@ -255,3 +255,76 @@ func randomPacket(rng *rand.Rand) hook.Packet {
 	}
 	return p
 }
+
+// TestSpares compares what a filter spares with what it does with packets that are like one that it has spared.
+func TestSpares(t *testing.T) {
+	rng := rand.New(rand.NewPCG(21, 22))
+	spared := 0
+	for range 400 {
+		body := strings.ReplaceAll(randomFilter(rng), `["syslog", "reject"]`, `"accept"`)
+		inst := load(t, body)
+		for range 250 {
+			p := randomPacket(rng)
+			if p.Proto = pick(rng, []uint8{packet.ProtoTCP, packet.ProtoUDP}); p.Fragment {
+				continue
+			}
+			p.TCPFlags, p.IPFlags, p.ICMPType, p.ICMPCode = packet.ACK, 0, 0, 0
+			if !inst.Ingress.(hook.Sparing).Spares(&p) {
+				continue
+			}
+			spared++
+			before := inst.Counters()
+			for range 20 {
+				like := p
+				if like.TCPFlags |= uint8(rng.IntN(2)) * packet.PSH; p.Proto != packet.ProtoTCP {
+					like.TCPFlags = 0
+				}
+				like.IPLen, like.DSCP, like.TTL = uint32(rng.IntN(65536)), uint8(rng.IntN(64)), uint8(2+rng.IntN(254))
+				if p.Family == packet.IPv4 {
+					like.IPFlags = uint8(rng.IntN(2)) * packet.DontFragment
+				}
+				if v, f := inspect(inst.Ingress, like); v != hook.Pass || f.Found {
+					t.Fatalf("%+v is spared, and of %+v the verdict is %d and the finding %+v, from\n%s", p, like, v, f, body)
+				}
+			}
+			if after := inst.Counters(); !slices.Equal(before, after) {
+				t.Fatalf("%+v is spared, and counted: %v, %v, from\n%s", p, before, after, body)
+			}
+		}
+	}
+	if spared < 1000 {
+		t.Errorf("only %d packets were spared", spared)
+	}
+}
+
+// TestSparesWhat reads filters: what they spare.
+func TestSparesWhat(t *testing.T) {
+	for _, test := range []struct {
+		name, terms string
+		want        bool
+	}{
+		{"everything", `{ name = "a" }`, true},
+		{"nothing", ``, false},
+		{"a counter elsewhere", `{ name = "a", from = { protocol = "udp" }, then = "count c" }, { name = "b" }`, true},
+		{"a counter", `{ name = "a", from = { protocol = "tcp" }, then = "count c" }, { name = "b" }`, false},
+		{"a counter behind", `{ name = "a" }, { name = "b", then = "count c" }`, true},
+		{"a counter in passing", `{ name = "a", then = ["count c", "next term"] }, { name = "b" }`, false},
+		{"a log of beginnings", `{ name = "a", from = { tcp-initial = true }, then = ["log", "accept"] }, { name = "b" }`, true},
+		{"established", `{ name = "a", from = { tcp-established = true } }, { name = "b", then = ["log", "discard"] }`, true},
+		{"a push", `{ name = "a", from = { tcp-flags = "push" }, then = ["log", "accept"] }, { name = "b" }`, false},
+		{"long packets", `{ name = "a", from = { packet-length = "1000-1500" }, then = "discard" }, { name = "b" }`, false},
+		{"long packets that pass", `{ name = "a", from = { packet-length = "1000-1500" } }, { name = "b" }`, true},
+		{"short packets end", `{ name = "a", from = { packet-length = "1000-1500" } }`, false},
+		{"classes", `{ name = "a", from = { dscp = "ef" }, then = ["count c", "accept"] }, { name = "b" }`, false},
+		{"fragments", `{ name = "a", from = { is-fragment = true }, then = "discard" }, { name = "b" }`, true},
+	} {
+		p := tcp(t, packet.ACK, 443)
+		if got := load(t, "term = ["+test.terms+"]").Ingress.(hook.Sparing).Spares(&p); got != test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
+	attached := load(t, "attach = { input = [\"lan0\"] }\nterm = [{ name = \"a\", then = \"count c\" }]")
+	if p := tcp(t, packet.ACK, 443); !attached.Ingress.(hook.Sparing).Spares(&p) {
+		t.Error("a packet of another interface is not spared")
+	}
+}

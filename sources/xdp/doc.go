@@ -18,6 +18,7 @@
 //	options.go   the table: defaults and checks
 //	source.go    one source: opened, followed, opened again
 //	queue.go     what one worker reads
+//	offload.go   what the XDP program carries by itself
 //	forward.go   what it sends on, and the answers to what it rejects
 //	state.go     condition and counters
 //	status.go    the same for operators and metrics

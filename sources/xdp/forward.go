@@ -225,6 +225,7 @@ func (s *Source) connect() {
 	peer.mu.Unlock()
 	if mutual {
 		peer.leaveBy(s)
+		s.carry()
 	}
 }
 

@@ -28,6 +28,9 @@ type options struct {
 	OnFailure      *onFailure     `toml:"on_failure"`       // nil: closed
 	OnFailureAfter *time.Duration `toml:"on_failure_after"` // nil: the default
 	BPFFS          string         `toml:"bpffs"`
+
+	Offload *bool `toml:"offload"`       // nil: in a bridge
+	Flows   *int  `toml:"offload_flows"` // nil: the default
 }
 
 // mode says what becomes of the packets.
@@ -57,6 +60,10 @@ const (
 	// Limits of on_failure_after. A worker that is only busy comes back far sooner.
 	minOnFailureAfter = 100 * time.Millisecond
 	maxOnFailureAfter = time.Minute
+
+	// defaultFlows is how many flows the XDP program carries at most: 64 bytes each of memory that is locked, and as much beside it.
+	defaultFlows = 1 << 16
+	minFlows     = 16
 
 	// pauseFrames is the Ethernet type of MAC control frames, which are for the other end of a cable alone (IEEE 802.3 annex 31A).
 	pauseFrames = 0x8808
@@ -113,6 +120,13 @@ func decode(cfg sdk.Config) options {
 			cfg.Errorf("pass_types["+strconv.Itoa(i)+"]", "an Ethernet type is %#04x or more", firstType)
 		}
 	}
+	switch n := o.Flows; {
+	case n == nil:
+	case *n < minFlows || *n > xsk.MaxFlows:
+		cfg.Errorf("offload_flows", "%d is not between %d and %d", *n, minFlows, xsk.MaxFlows)
+	case o.Mode != misspelled && !o.offload():
+		cfg.Errorf("offload_flows", "is for offload = true: the XDP program carries no flows")
+	}
 	switch o.Mode {
 	case bridge:
 		o.checkBridge(cfg)
@@ -164,6 +178,25 @@ func (o *options) checkBridge(cfg sdk.Config) {
 	if o.PassTypes == nil {
 		o.PassTypes = []uint16{pauseFrames}
 	}
+}
+
+// offload reports whether the XDP program is to carry packets of sessions by itself.
+func (o *options) offload() bool {
+	if o.Offload != nil {
+		return *o.Offload
+	}
+	return o.Mode == bridge
+}
+
+// flows returns how many flows the program may carry.
+func (o *options) flows() int {
+	switch {
+	case !o.offload():
+		return 0
+	case o.Flows != nil:
+		return *o.Flows
+	}
+	return defaultFlows
 }
 
 // device returns what the options say about the interface.

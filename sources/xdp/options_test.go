@@ -36,6 +36,12 @@ func TestOptions(t *testing.T) {
 		{"link_propagation", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "link_propagation": true}`, "wan", false, nil},
 		{"link_propagation of a tap", `{"interface": "lan0", "link_propagation": true}`, "", true, []string{`link_propagation: is for mode = "bridge"`}},
 		{"bpffs", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "bpffs": "bpf"}`, "wan", false, []string{`bpffs: "bpf" is no absolute path`}},
+		{"offload", `{"interface": "lan0", "offload": true, "offload_flows": 1000}`, "", true, nil},
+		{"offload_flows of a bridge", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "offload_flows": 1000}`, "wan", false, nil},
+		{"offload_flows of a tap", `{"interface": "lan0", "offload_flows": 1000}`, "", true, []string{"offload_flows: is for offload = true"}},
+		{"offload_flows of nothing", `{"interface": "lan0", "mode": "bridge", "peer": "wan", "offload": false, "offload_flows": 1000}`, "wan", false, []string{"offload_flows: is for offload = true"}},
+		{"few flows", `{"interface": "lan0", "offload": true, "offload_flows": 15}`, "", true, []string{"offload_flows: 15 is not between 16 and 8388608"}},
+		{"many flows", `{"interface": "lan0", "offload": true, "offload_flows": 8388609}`, "", true, []string{"offload_flows: 8388609 is not between"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg, err := table.Parse("live", c.table)
@@ -56,6 +62,26 @@ func TestOptions(t *testing.T) {
 				t.Errorf("live %v, incoming %v, peer %q", configured.Live, configured.Incoming, configured.Peer)
 			}
 		})
+	}
+}
+
+// A bridge has its packets carried by the XDP program, and a tap has not, unless something else is said.
+func TestOffloadByDefault(t *testing.T) {
+	for text, want := range map[string]int{
+		`{"interface": "lan0"}`:                                                         0,
+		`{"interface": "lan0", "offload": true}`:                                        1 << 16,
+		`{"interface": "lan0", "offload": true, "offload_flows": 99}`:                   99,
+		`{"interface": "lan0", "mode": "bridge", "peer": "wan"}`:                        1 << 16,
+		`{"interface": "lan0", "mode": "bridge", "peer": "wan", "offload": false}`:      0,
+		`{"interface": "lan0", "mode": "bridge", "peer": "wan", "offload_flows": 2000}`: 2000,
+	} {
+		cfg, err := table.Parse("live", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := decode(cfg); o.flows() != want {
+			t.Errorf("%s: %d flows, want %d", text, o.flows(), want)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ func Plugin() source.Plugin {
 
 func configure(cfg sdk.Config, env source.Env) source.Configured {
 	o := decode(cfg)
-	c := Config{Device: o.device(), TakeTraffic: o.TakeTraffic, LinkPropagation: o.LinkPropagation, Warn: env.Warn}
+	c := Config{Device: o.device(), TakeTraffic: o.TakeTraffic, LinkPropagation: o.LinkPropagation, Flows: o.flows(), Warn: env.Warn}
 	return source.Configured{
 		Interfaces: []string{o.Interface},
 		Live:       true,

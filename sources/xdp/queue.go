@@ -25,6 +25,7 @@ type Queue struct {
 	held  *attachment // what the frames of the last Receive came from
 
 	forwarding *forwarding // nil: a tap
+	offloading *offloading // nil: the XDP program carries no packets
 
 	done   <-chan struct{} // of the context that interrupts this queue
 	forget func() bool     // ends that
@@ -111,6 +112,9 @@ func (q *Queue) Release() {
 		s.Release()
 	}
 	q.held = nil
+	if q.offloading != nil {
+		q.offloading.settle()
+	}
 }
 
 // collect takes what is there, from each socket in turn, without waiting.

@@ -23,6 +23,8 @@ type Config struct {
 	// ID is the interface of every frame ([packet.Frame.Interface]). 0 stands for the kernel's index of the interface,
 	// which is another one when the interface has been deleted and made again.
 	ID uint32
+	// Flows is how many flows the XDP program may carry by itself, see [xsk.Flows]; 0 = none.
+	Flows int
 	// Warn is told, from a goroutine of the source, what an operator should know when it happens: a message and pairs of
 	// key and value. May be nil.
 	Warn func(msg string, args ...any)
@@ -41,6 +43,7 @@ type Source struct {
 	clock     monotonic.Clock
 	namespace namespace.Namespace
 	queues    []*Queue
+	flows     *xsk.Flows                    // nil: none
 	sending   atomic.Pointer[[]*xsk.Socket] // of device: what a peer sends by; nil while waiting
 	stop      chan struct{}
 	stopped   chan struct{}
@@ -74,15 +77,24 @@ func Open(config Config) (*Source, error) {
 	if s.clock, err = monotonic.New(); err != nil {
 		return nil, err
 	}
+	if config.Flows > 0 {
+		if s.flows, err = xsk.NewFlows(config.Flows, config.Device.Bridge); err != nil {
+			return nil, fmt.Errorf("open %s for AF_XDP: %w", config.Device.Interface, err)
+		}
+		s.config.Device.Flows = s.flows
+	}
 	device, err := s.open(false)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.closeFlows())
 	}
 	if s.namespace, err = namespace.Current(); err != nil {
-		return nil, errors.Join(err, device.Close())
+		return nil, errors.Join(err, device.Close(), s.closeFlows())
 	}
 	for i := range device.Queues() {
 		s.queues = append(s.queues, &Queue{number: i, id: config.ID, clock: &s.clock})
+	}
+	if s.flows != nil {
+		s.offload()
 	}
 	s.use(device)
 	s.propagate(device.Link(), false) // it may have its carrier no more when the goroutine first looks
@@ -131,9 +143,16 @@ func (s *Source) Close() error {
 		for _, q := range s.queues {
 			q.attach(&attachment{ended: true})
 		}
-		s.closeErr = errors.Join(s.closeErr, s.namespace.Close())
+		s.closeErr = errors.Join(s.closeErr, s.namespace.Close(), s.closeFlows())
 	})
 	return s.closeErr
+}
+
+func (s *Source) closeFlows() error {
+	if s.flows == nil {
+		return nil
+	}
+	return s.flows.Close()
 }
 
 // run keeps the interface open until Close.
@@ -151,6 +170,7 @@ func (s *Source) run(device *xsk.Interface) {
 		if errors.Is(reason, xsk.ErrInterfaceGone) {
 			s.propagate(device.Link(), true)
 		}
+		s.carry()
 		device = s.reopen()
 	}
 }
@@ -179,6 +199,7 @@ func (s *Source) supervise(device *xsk.Interface) (reason error) {
 				"mtu", link.MTU, "longest_packet", device.MaxPacket())
 		}
 		mtu = link.MTU
+		s.carry()
 		if now := device.Bypassed(); now != bypassed {
 			bypassed = now
 			s.tellBypass(link.Name, now)
@@ -304,6 +325,9 @@ func (s *Source) retire(next Condition, reason error) error {
 	var err error
 	if device != nil {
 		err = device.Close() // waits for workers: not under the lock
+	}
+	if s.flows != nil {
+		s.flows.HoldAll() // another device may be another network
 	}
 
 	s.mu.Lock()

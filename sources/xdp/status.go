@@ -33,11 +33,7 @@ func (p plugged) Blind() error {
 func (p plugged) Queues() []source.FrameSource {
 	var queues []source.FrameSource
 	for _, q := range p.Source.Queues() {
-		if p.config.Device.Bridge {
-			queues = append(queues, bridged{q})
-		} else {
-			queues = append(queues, q)
-		}
+		queues = append(queues, q.frameSource(p.config.Device.Bridge))
 	}
 	return queues
 }
@@ -49,8 +45,13 @@ func (p plugged) Status() any {
 		Kernel     xsk.Counters   `json:"kernel"`
 		Sockets    []xsk.Stats    `json:"sockets"`
 		Bridge     []ForwardStats `json:"bridge,omitempty"` // by worker
+		Offload    *xsk.FlowStats `json:"offload,omitempty"`
 		StatsError string         `json:"stats_error,omitempty"`
 	}{State: p.State(), Kernel: stats.Program, Sockets: stats.Queues, Bridge: p.forwarded()}
+	if p.flows != nil {
+		f := p.flows.Stats()
+		status.Offload = &f
+	}
 	if err != nil {
 		status.StatsError = err.Error()
 	}
@@ -68,6 +69,16 @@ func (p plugged) Counters() []source.Counter {
 		{Name: "pass_neighbour", Queue: -1, Value: k.PassNeighbour},
 		{Name: "pass_no_socket", Queue: -1, Value: k.PassNoSocket},
 		{Name: "reopened", Queue: -1, Value: p.State().Reopened},
+	}
+	if p.flows != nil {
+		f := p.flows.Stats()
+		counters = append(counters,
+			source.Counter{Name: "carried", Queue: -1, Value: k.Carried},
+			source.Counter{Name: "carried_bytes", Queue: -1, Value: k.CarriedBytes},
+			source.Counter{Name: "flows_added", Queue: -1, Value: f.Added},
+			source.Counter{Name: "flows_full", Queue: -1, Value: f.Full},
+			source.Counter{Name: "flows_failed", Queue: -1, Value: f.Failed},
+		)
 	}
 	for i := range stats.Queues {
 		q := &stats.Queues[i]

@@ -130,7 +130,8 @@ struct {
 // What the program and the daemon, which has them mapped, know of a flow: a cache line. The word is
 //
 //	bit 63     the program carries the packets
-//	bit 62     not yet: they come up, and the rest of the word counts them
+//	bit 62     not yet: they come up. In a bridge bits 0-31 count them, and each packet has the word, as it is then, before it as
+//	           metadata: when the daemon has sent a packet, and the word is still the same, none is behind it
 //	bits 36-61 packets that were carried
 //	bits 0-35  bytes of IP in them
 //
@@ -162,6 +163,9 @@ volatile const __u64 pass_types[65536 / 64] = {};
 
 // Set in the same way if there is a flow table.
 volatile const __u8 offload = 0;
+
+// Set in the same way if a frame may take several buffers, of which the program sees the first.
+volatile const __u8 several = 0;
 
 // How long a frame may be that the peer takes, in bytes; 0 = it takes none. Set while the program runs.
 volatile __u32 longest = 0;
@@ -501,8 +505,20 @@ static __always_inline int read_segment(struct segment *s, const __u8 *data, con
 	return 0;
 }
 
-// comes_up counts a packet of a flow that is to be carried soon as coming up. It reports false if it is carried by now.
-static __always_inline int comes_up(struct flow *f, __u64 word)
+// stamp puts the word of a flow before a packet of it that comes up. Where the driver has no metadata there is none.
+static __always_inline void stamp(struct xdp_md *ctx, __u64 word)
+{
+	__u64 *meta;
+
+	if (bpf_xdp_adjust_meta(ctx, -(int)sizeof(word)))
+		return;
+	meta = (void *)(long)ctx->data_meta;
+	if ((void *)(meta + 1) <= (void *)(long)ctx->data)
+		*meta = word;
+}
+
+// comes_up counts and stamps a packet of a flow that is to be carried soon. It reports false if it is carried by now.
+static __always_inline int comes_up(struct xdp_md *ctx, struct flow *f, __u64 word)
 {
 	for (int i = 0; i < FLOW_TRIES; i++) {
 		__u64 before;
@@ -510,11 +526,13 @@ static __always_inline int comes_up(struct flow *f, __u64 word)
 		if (!(word & FLOW_PENDING))
 			return !(word & FLOW_ACTIVE);
 		before = __sync_val_compare_and_swap(&f->word, word, word + 1);
-		if (before == word)
+		if (before == word) {
+			stamp(ctx, word + 1);
 			return 1;
+		}
 		word = before;
 	}
-	__sync_fetch_and_and(&f->word, ~FLOW_PENDING); // nobody knows how many: the daemon begins again
+	__sync_fetch_and_and(&f->word, ~FLOW_PENDING); // it is not counted: the daemon begins again
 	return 1;
 }
 
@@ -547,6 +565,8 @@ static __always_inline int carry(struct xdp_md *ctx)
 	__u32 *index;
 	__u64 word;
 
+	if (several && bpf_xdp_get_buff_len(ctx) != (__u64)(end - data))
+		return -1;
 	if (!read_segment(&s, data, end))
 		return -1;
 	index = bpf_map_lookup_elem(&flows, &s.key);
@@ -561,7 +581,7 @@ static __always_inline int carry(struct xdp_md *ctx)
 		return -1;
 	}
 	word = *(volatile __u64 *)&f->word;
-	if (!(word & FLOW_ACTIVE) && comes_up(f, word))
+	if (!(word & FLOW_ACTIVE) && (!bridge || comes_up(ctx, f, word)))
 		return -1;
 	if (s.key.protocol == PROTOCOL_TCP && s.sequence - f->end + TCP_SLACK > 2 * TCP_SLACK)
 		return -1; // forged, or so much was lost: the daemon knows more

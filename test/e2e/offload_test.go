@@ -1,0 +1,269 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rtflow/pipelined/internal/testing/nettest"
+)
+
+const tapOffloadConfig = `
+[pipeline]
+sources = ["tap"]
+hooks   = ["policies"]
+sinks   = ["json"]
+[zones.inside]
+prefixes = ["10.9.1.0/24", "fd00:9:1::/48"]
+[zones.servers]
+prefixes = ["10.9.2.0/24", "fd00:9:2::/48"]
+[sources.tap]
+plugin    = "xdp"
+interface = "tap0"
+offload   = true
+[hooks.policies]
+plugin = "policydeny"
+[[hooks.policies.policy]]
+name = "in-to-servers"
+from = "inside"
+to   = "servers"
+then = "permit"
+[sessions]
+udp_timeout = "2s"
+[sinks.json]
+plugin = "file"
+path   = "DIR/events.json"
+format = "json"
+[service]
+metrics = "127.0.0.1:9464"
+drain   = "5s"
+`
+
+// wire makes a host hand whole packets to its cable, as it would to a real one, and takes care of those that come.
+func (n *network) wire(h *nettest.Host) {
+	n.t.Helper()
+	h.Run("ethtool", "-K", "eth0", "tx", "off", "gso", "off", "tso", "off", "gro", "off")
+}
+
+// counted are the sessions of the test, by the port of the server and the family of the addresses.
+var counted = []struct {
+	protocol string
+	port     int
+	ipv6     bool
+}{{"tcp", 5201, false}, {"tcp", 5201, true}, {"udp", 7, false}, {"udp", 7, true}}
+
+// countPackets makes the kernels of client and server count the packets of each session that arrive: on their way out they may be larger.
+func (n *network) countPackets() {
+	n.t.Helper()
+	for h, end := range map[*nettest.Host]string{n.client: "sport", n.server: "dport"} {
+		var rules strings.Builder
+		rules.WriteString("table inet count {\nchain in {\ntype filter hook input priority 0;\n")
+		for i, s := range counted {
+			family := "ipv4"
+			if s.ipv6 {
+				family = "ipv6"
+			}
+			fmt.Fprintf(&rules, "meta nfproto %s %s %s %d counter comment \"%d\"\n", family, s.protocol, end, s.port, i)
+		}
+		rules.WriteString("}\n}\n")
+		h.Do(func() {
+			cmd := exec.Command("nft", "-f", "-")
+			cmd.Stdin = strings.NewReader(rules.String())
+			if out, err := cmd.CombinedOutput(); err != nil {
+				n.t.Fatalf("nft: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// packetCounts returns what the kernel of a host has counted, of each session.
+func (n *network) packetCounts(h *nettest.Host) []traffic {
+	n.t.Helper()
+	var list struct {
+		Nftables []struct {
+			Rule *struct {
+				Comment string
+				Expr    []struct{ Counter *struct{ Packets, Bytes int } }
+			}
+		}
+	}
+	n.must(json.Unmarshal([]byte(h.Run("nft", "-j", "list", "table", "inet", "count")), &list))
+	counts := make([]traffic, len(counted))
+	for _, e := range list.Nftables {
+		if e.Rule == nil {
+			continue
+		}
+		i, err := strconv.Atoi(e.Rule.Comment)
+		n.must(err)
+		for _, x := range e.Rule.Expr {
+			if c := x.Counter; c != nil {
+				counts[i] = traffic{c.Packets, c.Bytes}
+			}
+		}
+	}
+	return counts
+}
+
+// exchange sends datagrams to the echo server, over one socket, and waits for each answer.
+func (n *network) exchange(address string, count int) {
+	n.t.Helper()
+	n.client.Do(func() {
+		conn, err := net.Dial("udp", net.JoinHostPort(address, "7"))
+		n.must(err)
+		defer conn.Close()
+		for i := range count {
+			n.must(conn.SetDeadline(time.Now().Add(20 * time.Second)))
+			_, err = conn.Write(make([]byte, 1+i%1000))
+			n.must(err)
+			_, err = conn.Read(make([]byte, 1000))
+			n.must(err)
+		}
+	})
+}
+
+// pace runs iperf3 from the client to the server and back, over one connection each, at a pace that nothing on the way loses a packet at.
+func (n *network) pace(address string, more ...string) {
+	n.t.Helper()
+	iperf := exec.Command("iperf3", "--server", "--one-off")
+	n.server.Start(iperf)
+	eventually(n.t, "the server listens", func() bool {
+		out, err := runIn(n.server, "ss", "-Hltn", "sport = :5201")
+		n.must(err)
+		return out != ""
+	})
+	n.client.Run("iperf3", append([]string{"--client", address, "--bytes", "6M", "--bitrate", "300M"}, more...)...)
+	n.must(iperf.Wait())
+}
+
+// sameCounts compares the sessions that were told of with what the kernels of client and server have counted.
+func (d *daemon) sameCounts() {
+	d.t.Helper()
+	sums := make([][2]traffic, len(counted))
+	for _, r := range d.records(ended) {
+		for i, s := range counted {
+			protocol := map[string]string{"tcp": "6", "udp": "17"}[s.protocol]
+			if r.Destination.Port != s.port || r.Network.Number != protocol || strings.Contains(r.Source.IP, ":") != s.ipv6 {
+				continue
+			}
+			for which, end := range []recordEnd{r.Source, r.Destination} {
+				sums[i][which].packets += end.Packets
+				sums[i][which].bytes += end.Bytes
+			}
+		}
+	}
+	for which, h := range []*nettest.Host{d.net.server, d.net.client} {
+		for i, c := range d.net.packetCounts(h) {
+			if c.packets == 0 || sums[i][which] != c {
+				d.t.Errorf("%+v from the %s: the records say %+v, the kernel %+v", counted[i], [...]string{"client", "server"}[which], sums[i][which], c)
+			}
+		}
+	}
+}
+
+// TestOffloadOfTap has the XDP program count what a tap sees of sessions: their records are exact to the packet.
+func TestOffloadOfTap(t *testing.T) {
+	nettest.RequireCommands(t, "iperf3", "ss", "nft", "ethtool")
+	n := newNetwork(t)
+	n.wire(n.client)
+	n.wire(n.server)
+	n.serve()
+	n.countPackets()
+	d := startWith(n, tapOffloadConfig, "")
+	for _, address := range []string{serverIP, serverIP6} {
+		n.pace(address)
+		n.pace(address, "--reverse")
+		n.exchange(address, 300)
+	}
+	// Two connections of each iperf3, which has one beside the transfer, and one exchange.
+	eventually(t, "every session is closed", func() bool { return len(d.records(ended)) >= 10 })
+	s := d.status()
+	p := s.Ledger.Packets
+	if p.Offloaded < p.Received/10 {
+		t.Errorf("%d packets of %d were offloaded", p.Offloaded, p.Received)
+	}
+	for _, socket := range s.Sources["tap"].Sockets {
+		if socket.RxDropped+socket.RxRingFull > 0 {
+			t.Errorf("packets were lost: %+v", socket)
+		}
+	}
+	d.sameCounts()
+	d.stop()
+}
+
+const bridgeOffloadConfig = `
+[pipeline]
+sources = ["lan", "wan"]
+hooks   = ["policies"]
+sinks   = ["json"]
+[zones.inside]
+interfaces = ["lan0"]
+[zones.outside]
+interfaces = ["wan0"]
+[sources.lan]
+plugin    = "xdp"
+interface = "lan0"
+mode      = "bridge"
+peer      = "wan"
+bpffs     = ""
+[sources.wan]
+plugin    = "xdp"
+interface = "wan0"
+mode      = "bridge"
+peer      = "lan"
+bpffs     = ""
+[hooks.policies]
+plugin = "policydeny"
+[[hooks.policies.policy]]
+name = "out"
+from = "inside"
+to   = "outside"
+then = "permit"
+[sessions]
+udp_timeout = "2s"
+[sinks.json]
+plugin = "file"
+path   = "DIR/events.json"
+format = "json"
+[service]
+metrics = "127.0.0.1:9464"
+drain   = "5s"
+`
+
+// TestOffloadOfBridge has the XDP programs of a bridge send packets of sessions to the other side: they cross unchanged and in order, and the
+// records are exact.
+func TestOffloadOfBridge(t *testing.T) {
+	nettest.RequireCommands(t, "iperf3", "ss", "nft")
+	n := bridged(t)
+	n.serve()
+	n.countPackets()
+	d := startWith(n, bridgeOffloadConfig, "")
+	client, server := n.sniff(n.client), n.sniff(n.server)
+	for _, address := range []string{serverIP, serverIP6} {
+		n.pace(address)
+		n.pace(address, "--reverse")
+		n.exchange(address, 300)
+	}
+	var differ []string
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("flows that differ: %q", differ)
+		}
+	})
+	eventually(t, "every session is closed", func() bool { return len(d.records(ended)) >= 10 })
+	eventually(t, "the same frames on both sides", func() bool {
+		client.read()
+		server.read()
+		differ = append(differences(client.sent, server.received), differences(server.sent, client.received)...)
+		return len(differ) == 0
+	})
+	if p := d.status().Ledger.Packets; p.Offloaded < p.Received/10 {
+		t.Errorf("%d packets of %d were offloaded", p.Offloaded, p.Received)
+	}
+	d.sameCounts()
+	d.stop()
+}

@@ -63,7 +63,7 @@ func controlPipeline(t *testing.T) *controlled {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	reloads := newReloader(c.path, io.Discard, log)
+	reloads := newReloader(c.path, io.Discard, p.host, log)
 	stop, err := serveControl(&p.file.Service, c.path, "edge-1", c.Pipeline, reloads, log)
 	if err != nil {
 		t.Fatal(err)

@@ -38,10 +38,13 @@ type planOptions struct {
 	path string
 	text []byte // the configuration itself, instead of what is at path; nil is none
 
-	daemon         bool          // the configuration must have what only the daemon needs
-	daemonIfSinks  bool          // the same, if it has a source or a sink
-	startPlugins   bool          // plugins are started and check their own tables
-	pluginPatience time.Duration // time limit for all plugins together; 0 is none but that of each
+	daemon        bool // the configuration must have what only the daemon needs
+	daemonIfSinks bool // the same, if it has a source or a sink
+	startPlugins  bool // plugins are started and check their own tables
+	// starts, if set, returns the names of the sinks whose plugins are started: all of the chain if not.
+	starts         func(*pipeline.Plan) []string
+	host           *pluginhost.Host // of the plugins; nil: one is made
+	pluginPatience time.Duration    // time limit for all plugins together; 0 is none but that of each
 
 	// loaded, if set, is called when the configuration has been read and before plugins are started. Its result is the
 	// context of their start.
@@ -64,7 +67,11 @@ func plan(ctx context.Context, w io.Writer, o planOptions, p pipeline.Options) (
 	if o.daemon || o.daemonIfSinks && len(file.Sources)+len(file.Sinks) > 0 {
 		file.RequireRun(problems)
 	}
-	host := pluginhost.New(pluginhost.Options{Log: p.Log, RuntimeDir: file.Service.RuntimeDir, Adopt: true})
+	host, closeHost := o.host, func() error { o.host.Drop(); return nil }
+	if host == nil {
+		host = pluginhost.New(pluginhost.Options{Log: p.Log, RuntimeDir: file.Service.RuntimeDir, Adopt: true})
+		closeHost = host.Close
+	}
 	if p.Registry, err = everything(host, file.Service.PluginDir); err != nil {
 		return nil, err
 	}
@@ -73,19 +80,25 @@ func plan(ctx context.Context, w io.Writer, o planOptions, p pipeline.Options) (
 		if o.loaded != nil {
 			ctx = o.loaded(ctx)
 		}
-		host.Sweep()
+		list := names(file.Pipeline.Sinks)
+		if o.starts != nil {
+			list = o.starts(result.Plan)
+		}
+		if o.host == nil {
+			host.Sweep()
+		}
 		if o.pluginPatience > 0 {
 			var cancel func()
 			ctx, cancel = context.WithTimeoutCause(ctx, o.pluginPatience, fmt.Errorf("did not start within %v", o.pluginPatience))
 			defer cancel()
 		}
-		result.down = host.Configure(ctx, names(file.Pipeline.Sinks))
+		result.down = host.Configure(ctx, list)
 	}
 	for _, problem := range problems.All() {
 		fmt.Fprintln(w, problem)
 	}
 	if problems.Err() != nil {
-		return nil, errors.Join(errReported, host.Close())
+		return nil, errors.Join(errReported, closeHost())
 	}
 	return result, nil
 }

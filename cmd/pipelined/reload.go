@@ -16,8 +16,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/control"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/internal/pluginhost"
 	"github.com/rtflow/pipelined/internal/terminal"
 )
 
@@ -72,6 +74,9 @@ func writeOutcome(w io.Writer, o control.Outcome) (err error) {
 	case !o.Changed:
 		_, err = fmt.Fprintf(w, "nothing has changed: configuration %d goes on\n", o.Number)
 	default:
+		for _, c := range o.Changes {
+			fmt.Fprintln(w, terminal.Text(c))
+		}
 		_, err = fmt.Fprintf(w, "configuration %d runs now\n", o.Number)
 	}
 	return err
@@ -81,6 +86,7 @@ func writeOutcome(w io.Writer, o control.Outcome) (err error) {
 type reloader struct {
 	path     string
 	problems io.Writer // of the configuration
+	host     *pluginhost.Host
 	log      *slog.Logger
 	wanted   chan struct{} // a token for each request, and for those that come before it is served
 	ended    chan struct{} // closed when none is served any more
@@ -89,8 +95,8 @@ type reloader struct {
 	asks []chan control.Outcome // those who wait for the outcome of the next
 }
 
-func newReloader(path string, problems io.Writer, log *slog.Logger) *reloader {
-	return &reloader{path: path, problems: problems, log: log, wanted: make(chan struct{}, 1), ended: make(chan struct{})}
+func newReloader(path string, problems io.Writer, host *pluginhost.Host, log *slog.Logger) *reloader {
+	return &reloader{path: path, problems: problems, host: host, log: log, wanted: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
 var errStopping = errors.New("the pipeline is stopping: its configuration is not read any more")
@@ -157,8 +163,10 @@ func (r *reloader) reload(ctx context.Context, pl *pipeline.Pipeline) (o control
 		}
 	}()
 	var problems bytes.Buffer
-	changed, err := r.try(ctx, pl, io.MultiWriter(r.problems, &problems))
+	came, err := r.try(ctx, pl, io.MultiWriter(r.problems, &problems))
+	changed := len(came.Changes) > 0
 	o = control.Outcome{Taken: err == nil, Changed: changed, Number: pl.Configuration().Number}
+	o.Changes = changeLines(came.Changes)
 	for line := range strings.Lines(problems.String()) {
 		o.Problems = append(o.Problems, strings.TrimSuffix(line, "\n"))
 	}
@@ -169,37 +177,59 @@ func (r *reloader) reload(ctx context.Context, pl *pipeline.Pipeline) (o control
 	case !changed:
 		r.log.Info("nothing has changed in the configuration: the one that runs goes on", "config", r.path, "number", o.Number)
 	default:
-		r.log.Info("the configuration is taken over", "config", r.path, "number", o.Number)
+		r.log.Info("the configuration is taken over", "config", r.path, "number", o.Number, "changes", strings.Join(o.Changes, "; "))
 	}
 	return o
 }
 
-func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.Writer) (changed bool, err error) {
-	err = func() error {
-		if info, err := os.Stat(r.path); err != nil {
-			return err
-		} else if !info.Mode().IsRegular() {
-			return fmt.Errorf("%s is no regular file: it was read at the start, and is not read again", r.path)
-		}
-		return nil
-	}()
-	if err != nil {
+func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.Writer) (came pipeline.Outcome, err error) {
+	if err := r.readable(); err != nil {
 		pl.Refuse(err)
-		return false, err
+		return came, err
 	}
-	p, err := plan(ctx, problems, planOptions{path: r.path, daemon: true}, pipeline.Options{Log: r.log, LookupInterface: lookupInterface})
+	next := r.host.Next()
+	p, err := plan(ctx, problems, planOptions{
+		path: r.path, daemon: true, startPlugins: true, pluginPatience: pluginPatience, starts: pl.Starts, host: next,
+	}, pipeline.Options{Log: r.log, LookupInterface: lookupInterface})
 	if err != nil {
 		if errors.Is(err, errReported) {
 			err = errors.New("it has mistakes, see above; pipelined check shows them")
 		}
 		pl.Refuse(err)
-		return false, err
+		return came, err
 	}
-	changed, err = pl.Reload(p.Plan)
-	if closeErr := p.host.Close(); closeErr != nil {
-		r.log.Warn("plugins leave something behind", "err", closeErr)
+	if p.down != nil {
+		r.log.Warn("a plugin does not start; its records wait in the ring", "err", p.down)
 	}
-	return changed, err
+	if came, err = pl.Reload(p.Plan); err != nil {
+		next.Drop()
+		return came, err
+	}
+	r.host.Take(next, came.Sinks)
+	return came, nil
+}
+
+// maxChanges is how many changes an outcome tells one by one.
+const maxChanges = 200
+
+// changeLines says what has changed, without values: they may be secret.
+func changeLines(changes []config.Change) (lines []string) {
+	for i, c := range changes {
+		if i == maxChanges {
+			return append(lines, fmt.Sprintf("and %d more", len(changes)-i))
+		}
+		lines = append(lines, c.What+" "+c.Path)
+	}
+	return lines
+}
+
+// readable returns an error if the configuration cannot be read a second time.
+func (r *reloader) readable() error {
+	info, err := os.Stat(r.path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file: it was read at the start, and is not read again", r.path)
+	}
+	return err
 }
 
 // notifyReloading tells the service manager that the configuration is read again, since when (sd_notify(3)).

@@ -106,7 +106,7 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 		return errors.Join(err, pl.Run(ctx))
 	}
 	defer stopHTTP()
-	reloads := newReloader(path, cmd.ErrOrStderr(), log)
+	reloads := newReloader(path, cmd.ErrOrStderr(), p.host, log)
 	stopControl, err := serveControl(&p.file.Service, path, p.Hostname(), pl, reloads, log)
 	if err != nil {
 		cancel()

@@ -100,8 +100,8 @@ func (g *Gate) Lane(ctx context.Context, i int) *Lane {
 	return l
 }
 
-// SetRates sets how many events each zone may make from here on. Where a zone has used up its rate it may go on at the new one. Safe for
-// concurrent use with lanes; calls must not overlap.
+// SetRates sets how many events each zone may make from here on. Where a zone has used up its rate it may go on at the new one. An
+// error changes nothing. Safe for concurrent use with lanes; calls must not overlap.
 func (g *Gate) SetRates(o Options) error { return g.view.Load().limiter.set(o.rates()) }
 
 // SetGeneration sets the generation stamped on every record from here on. It must know every name that an earlier one knows,

@@ -90,7 +90,8 @@ func TestP1SinksComeAndGo(t *testing.T) {
 					t.Errorf("a ring that was removed got numbers from %d to %d, and holds %d", next, st.Next, st.Held)
 				}
 				total := gone[i]
-				addReleased(&total, ring.Released())
+				rel := ring.Released()
+				total.Add(&rel)
 				gone[i] = total
 				delete(rings, i)
 				break
@@ -121,7 +122,7 @@ func TestP1SinksComeAndGo(t *testing.T) {
 		var inFlight [event.NumKinds]uint64
 		if ring := rings[i]; ring != nil {
 			st := ring.State()
-			addReleased(&rel, st.Released)
+			rel.Add(&st.Released)
 			inFlight = st.InFlight
 		}
 		for k := range event.Kind(event.NumKinds) {
@@ -148,16 +149,6 @@ func closed() <-chan struct{} {
 	c := make(chan struct{})
 	close(c)
 	return c
-}
-
-func addReleased(to *replay.Released, from replay.Released) {
-	for k := range from.Acknowledged {
-		to.Acknowledged[k] += from.Acknowledged[k]
-		to.Rejected[k] += from.Rejected[k]
-		to.Evicted[k] += from.Evicted[k]
-		to.Abandoned[k] += from.Abandoned[k]
-	}
-	to.Announced += from.Announced
 }
 
 // TestSettledWaitsForLanes has a lane that is in the middle of a batch: what was removed is settled only when it has gone over.

@@ -66,6 +66,22 @@ func (f *File) Changes(to *File) []Change {
 	return c.changes
 }
 
+// RunningChanges returns the changes of what runs: those of components that are chained in neither configuration are left out.
+func (f *File) RunningChanges(to *File) []Change {
+	runs := make(map[string]bool)
+	for _, file := range []*File{f, to} {
+		for _, chain := range [][]*Component{file.Pipeline.Sources, file.Pipeline.Hooks, file.Pipeline.Sinks} {
+			for _, c := range chain {
+				runs[c.Section.Path()] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(f.Changes(to), func(c Change) bool {
+		family, _, component := strings.Cut(c.Table, ".")
+		return component && family != "zones" && !runs[c.Table]
+	})
+}
+
 func sections(f *File) map[string]*Section {
 	m := make(map[string]*Section, len(f.tables))
 	for _, s := range f.tables {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 
 	"github.com/rtflow/pipelined/internal/spelling"
@@ -65,6 +66,21 @@ func (s *Section) Equal(other *Section) bool {
 		return s == other
 	}
 	return reflect.DeepEqual(s.values, other.values)
+}
+
+// EqualBut reports whether the tables say the same, wherever they stand, but for those keys. Two nil sections are equal.
+func (s *Section) EqualBut(other *Section, keys ...string) bool {
+	if s == nil || other == nil {
+		return s == other
+	}
+	without := func(values map[string]any) map[string]any {
+		values = maps.Clone(values)
+		for _, key := range keys {
+			delete(values, key)
+		}
+		return values
+	}
+	return reflect.DeepEqual(without(s.values), without(other.values))
 }
 
 // Place returns where the table begins: file, line and column from 1.

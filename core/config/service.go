@@ -4,6 +4,7 @@ import (
 	"net"
 	"os/user"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,6 +40,17 @@ type Service struct {
 	RuntimeDir string `toml:"runtime_dir"` // where the sockets of plugins live; default "": the caller finds a place
 	// State is where runs keep the account that they hand to each other; default "": the caller finds a place, or there is none.
 	State string `toml:"state"`
+}
+
+// Differs returns the keys whose values another table has differently.
+func (s *Service) Differs(other *Service) (keys []string) {
+	a, b := reflect.ValueOf(s).Elem(), reflect.ValueOf(other).Elem()
+	for i := range a.NumField() {
+		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			keys = append(keys, a.Type().Field(i).Tag.Get("toml"))
+		}
+	}
+	return keys
 }
 
 // DefaultPluginDir is where packages put executables of sinks.

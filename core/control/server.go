@@ -49,6 +49,8 @@ type Outcome struct {
 	Changed bool   `json:"changed"`         // and it differs from what ran before
 	Number  int    `json:"number"`          // of the configuration that runs now
 	Error   string `json:"error,omitempty"` // why what was read was not taken over
+	// Changes are the keys that differ from what ran before, without their values: "changed sessions.tcp_timeout".
+	Changes []string `json:"changes,omitempty"`
 	// Problems are mistakes and warnings of the configuration, each with its place.
 	Problems []string `json:"problems,omitempty"`
 }

@@ -152,6 +152,7 @@ func (f *Feed) begin(ctx context.Context) (err error) {
 // ended.
 func (f *Feed) pass() (wait time.Duration, err error) {
 	f.now, f.wall = f.clock.Read()
+	f.lane.Sync()
 	f.carried = false
 	for _, r := range f.sessions {
 		f.read(r)

@@ -69,10 +69,11 @@ type Events struct {
 	Admitted    uint64 `json:"admitted"`
 }
 
-// Queue is what became of the admitted events of a kind at one sink: admitted = Filtered + Queued + OverBudget +
-// Disconnected + Closed, and Queued + TakenOver = Acknowledged + Rejected + Evicted + Abandoned + Kept + InFlight. Loss records are made
+// Queue is what became of the admitted events of a kind at one sink: admitted = Absent + Filtered + Queued +
+// OverBudget + Disconnected + Closed, and Queued + TakenOver = Acknowledged + Rejected + Evicted + Abandoned + Kept + InFlight. Loss records are made
 // at the sink: only the second sum holds for them.
 type Queue struct {
+	Absent       uint64 `json:"absent"` // admitted while the sink was not configured
 	Filtered     uint64 `json:"filtered"`
 	Queued       uint64 `json:"queued"`
 	OverBudget   uint64 `json:"over_budget"`
@@ -102,7 +103,7 @@ func (l *Ledger) Check() {
 	for _, kinds := range l.Sinks {
 		for kind, q := range kinds {
 			if kind != loss {
-				sum += diff(l.Events[kind].Admitted, q.Filtered+q.Queued+q.OverBudget+q.Disconnected+q.Closed)
+				sum += diff(l.Events[kind].Admitted, q.Absent+q.Filtered+q.Queued+q.OverBudget+q.Disconnected+q.Closed)
 			}
 			sum += diff(q.Queued+q.TakenOver, q.Acknowledged+q.Rejected+q.Evicted+q.Abandoned+q.Kept+q.InFlight)
 		}
@@ -129,7 +130,7 @@ func (l *Ledger) WriteText(w io.Writer, kinds []string) error {
 		for _, k := range kinds {
 			q := l.Sinks[name][k]
 			fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", k, q.Queued, q.Acknowledged, q.Filtered, q.OverBudget, q.Disconnected,
-				q.Closed+q.Rejected+q.Evicted+q.Abandoned+q.Kept, q.InFlight)
+				q.Absent+q.Closed+q.Rejected+q.Evicted+q.Abandoned+q.Kept, q.InFlight)
 		}
 	}
 	if err := t.Flush(); err != nil {

@@ -88,7 +88,7 @@ func newDescs() descs {
 		events:        desc("events_total", "Events at the gate: offered = rate_limited + admitted.", "kind", "outcome"),
 		limited:       desc("events_rate_limited_total", "Events the limiter refused, by ingress zone.", "kind", "zone"),
 		queue: desc("sink_records_total",
-			"Admitted events at a sink: admitted = filtered + queued + over_budget + disconnected + closed, and queued + taken_over = acknowledged + rejected + evicted + abandoned + kept + in flight.",
+			"Admitted events at a sink: admitted = absent + filtered + queued + over_budget + disconnected + closed, and queued + taken_over = acknowledged + rejected + evicted + abandoned + kept + in flight.",
 			"sink", "kind", "outcome"),
 		inFlight:   desc("sink_in_flight_records", "Records in a sink's ring that are not acknowledged.", "sink", "kind"),
 		sinkUp:     desc("sink_up", "1 while the sink runs, 0 while it waits to be run again.", "sink"),
@@ -170,6 +170,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 			count(d.queue, q.Queued, sink, kind, "queued")
 			count(d.queue, q.OverBudget, sink, kind, "over_budget")
 			count(d.queue, q.Disconnected, sink, kind, "disconnected")
+			count(d.queue, q.Absent, sink, kind, "absent")
 			count(d.queue, q.Closed, sink, kind, "closed")
 			count(d.queue, q.Acknowledged, sink, kind, "acknowledged")
 			count(d.queue, q.Rejected, sink, kind, "rejected")

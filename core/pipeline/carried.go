@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -17,144 +16,141 @@ import (
 type carried struct {
 	dir *statedir.Dir // nil: there is none
 
-	mu        sync.Mutex
-	losses    statedir.Losses    // what the file holds: not announced yet, or what it is about is not acknowledged
-	announced []event.LossCounts // of the sinks, by index; not changed after the pipeline was opened
-	// settled are the numbers, by sink, whose acknowledgement takes a sink's losses out of the file.
-	settled []event.Seq
+	mu     sync.Mutex
+	losses statedir.Losses // what the file holds: not announced yet, or what it is about is not acknowledged
 }
 
-// chooseEpochs sets the epochs of the streams: those that are taken over, and new ones. It is an error if the epochs of earlier runs are
-// not known.
-func (pl *Pipeline) chooseEpochs(before *handedOver) error {
-	pl.epochs = make([]uint64, len(pl.plan.sinks))
+// chooseEpochs returns the epochs of the streams: those that are taken over, and new ones. It is an error if the epochs of earlier runs
+// are not known.
+func (pl *Pipeline) chooseEpochs(before *handedOver) ([]uint64, error) {
+	epochs := make([]uint64, len(pl.plan.sinks))
 	fresh := 0
-	for i := range pl.epochs {
+	for i := range epochs {
 		if s := before.sink(i); s != nil {
-			pl.epochs[i] = s.Epoch
+			epochs[i] = s.Epoch
 		} else {
 			fresh++
 		}
 	}
-	next, err := pl.reserveEpochs(fresh)
+	next, err := pl.reserveEpochs(pl.started, fresh)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if pl.epoch = next; before != nil {
 		pl.epoch = before.Epoch
 	}
-	for i := range pl.epochs {
-		if pl.epochs[i] == 0 {
-			pl.epochs[i] = next
+	for i := range epochs {
+		if epochs[i] == 0 {
+			epochs[i] = next
 			next++
 		}
 	}
-	return nil
+	return epochs, nil
 }
 
-// reserveEpochs returns the first of n epochs that no run has used. It is an error if the epochs of earlier runs are not known.
-func (pl *Pipeline) reserveEpochs(n int) (uint64, error) {
-	now, dir := uint64(pl.started.UnixNano()), pl.plan.options.State
-	if dir == nil || n == 0 {
-		return now, nil
+// reserveEpochs returns the first of n epochs that nothing has used, at least that time. It is an error if the epochs of earlier runs
+// are not known.
+func (pl *Pipeline) reserveEpochs(now time.Time, n int) (uint64, error) {
+	o := &pl.outputs
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	atLeast, dir := max(uint64(now.UnixNano()), o.lastEpoch+1), pl.plan.options.State
+	if dir == nil {
+		o.lastEpoch = atLeast + uint64(n) - 1
 	}
-	epoch, err := dir.ReserveEpochs(now, n)
+	if dir == nil || n == 0 {
+		return atLeast, nil
+	}
+	epoch, err := dir.ReserveEpochs(atLeast, n)
 	if epoch == 0 && err != nil {
 		return 0, fmt.Errorf("service.state: the epochs that earlier runs have used cannot be read: %w", err)
 	}
 	if err != nil {
 		pl.plan.options.Log.Error("the epoch cannot be noted: after a restart with the clock set back it may be used again", "err", err)
 	}
+	o.lastEpoch = epoch + uint64(n) - 1
 	return epoch, nil
 }
 
-// announceCarried puts what the last run has given up in front of every sink's stream, but for those that are taken over: they hold it.
-func (pl *Pipeline) announceCarried(before *handedOver) error {
+// readCarried reads what the last run has given up.
+func (pl *Pipeline) readCarried() (err error) {
 	c := &pl.carried
-	c.dir, c.announced, c.settled = pl.plan.options.State, make([]event.LossCounts, len(pl.rings)), make([]event.Seq, len(pl.rings))
-	if c.dir == nil {
+	if c.dir = pl.plan.options.State; c.dir == nil {
 		return nil
 	}
-	log := pl.plan.options.Log
-	var err error
 	if c.losses, err = c.dir.Losses(); err != nil { // to go on would overwrite it
 		return fmt.Errorf("service.state: what the last run has given up cannot be read: %w", err)
-	}
-	for i, s := range pl.plan.sinks {
-		loss, ok := c.losses[s.name]
-		if !ok {
-			continue
-		}
-		if c.settled[i] = 1; before.sink(i) != nil {
-			c.settled[i] = pl.rings[i].Last()
-			continue
-		}
-		var rec event.Record
-		rec.Reset(event.Loss)
-		var counts event.LossCounts
-		for name, n := range loss.Events {
-			if k, ok := event.ParseKind(name); ok && k != event.Loss {
-				counts[k] = n
-			}
-		}
-		rec.SetLoss(event.LossAbandoned, 0, &counts, loss.Since, loss.Until)
-		if !pl.gate.AnnounceFirst(i, &rec) {
-			continue
-		}
-		c.announced[i] = counts
-		log.Warn("the last run has given up events; a loss record says so", "sink", s.name, "events", counts.Total())
-	}
-	for name := range c.losses {
-		if !pl.hasSink(name) {
-			log.Warn("the last run has given up events of a sink that is not configured any more; they are announced when it is", "sink", name)
-		}
 	}
 	return nil
 }
 
-// before returns what earlier runs have given up for a sink, by index, as its stream announces it: a number for every kind.
-func (c *carried) before(i int) map[string]uint64 {
+// announceCarried puts what the last run has given up, if anything, in front of a sink's stream, unless that is taken over: its ring
+// then holds it.
+func (pl *Pipeline) announceCarried(out *output, takenOver bool) {
+	c := &pl.carried
+	c.mu.Lock()
+	loss, ok := c.losses[out.name]
+	c.mu.Unlock()
+	if !ok {
+		return
+	}
+	if out.settled = 1; takenOver {
+		out.settled = out.ring.Last()
+		return
+	}
+	var rec event.Record
+	rec.Reset(event.Loss)
+	var counts event.LossCounts
+	for name, n := range loss.Events {
+		if k, ok := event.ParseKind(name); ok && k != event.Loss {
+			counts[k] = n
+		}
+	}
+	rec.SetLoss(event.LossAbandoned, 0, &counts, loss.Since, loss.Until)
+	if !pl.gate.AnnounceFirst(out.index, &rec) {
+		return
+	}
+	out.announced = counts
+	pl.plan.options.Log.Warn("the last run has given up events; a loss record says so", "sink", out.name, "events", counts.Total())
+}
+
+// tellUnannounced says in the log what is announced to nobody.
+func (pl *Pipeline) tellUnannounced() {
+	for name := range pl.carried.losses {
+		if pl.outputs.find(name) == nil {
+			pl.plan.options.Log.Warn("the last run has given up events of a sink that is not configured any more; they are announced when it is", "sink", name)
+		}
+	}
+}
+
+// givenUpBefore returns what earlier runs have given up for a sink, as its stream announces it: a number for every kind.
+func (out *output) givenUpBefore() map[string]uint64 {
 	events := make(map[string]uint64)
 	for _, k := range event.Kinds() {
 		if k != event.Loss {
-			events[k.String()] = c.announced[i][k]
+			events[k.String()] = out.announced[k]
 		}
 	}
 	return events
 }
 
-func (pl *Pipeline) hasSink(name string) bool {
-	for _, s := range pl.plan.sinks {
-		if s.name == name {
-			return true
+// forgetAnnounced takes a sink's losses out of the file when what they are about is acknowledged, unless its delivery ends before.
+func (pl *Pipeline) forgetAnnounced(out *output) {
+	for over := false; ; {
+		room := out.ring.Room()
+		if out.ring.Acked() >= out.settled {
+			pl.carried.set(pl, out.name, nil)
+			return
+		}
+		if over {
+			return
+		}
+		select {
+		case <-room:
+		case <-out.life.ended:
+			over = true
 		}
 	}
-	return false
-}
-
-// forgetAnnounced takes losses out of the file when what they are about is acknowledged, until ctx ends.
-func (pl *Pipeline) forgetAnnounced(ctx context.Context) {
-	var wg sync.WaitGroup
-	for i, s := range pl.plan.sinks {
-		if pl.carried.settled[i] == 0 {
-			continue
-		}
-		wg.Go(func() {
-			for r := pl.rings[i]; ; {
-				room := r.Room()
-				if r.Acked() >= pl.carried.settled[i] {
-					pl.carried.set(pl, s.name, nil)
-					return
-				}
-				select {
-				case <-room:
-				case <-ctx.Done():
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
 }
 
 // set writes what the next run is to announce for a sink, nil for nothing.
@@ -176,10 +172,10 @@ func (c *carried) set(pl *Pipeline, sink string, loss *statedir.Loss) {
 
 // account notes what is lost of a sink's stream if its ring is given up: what it holds, and what else no delivered loss record tells.
 // The sink has been told to stop. It returns how many events that are.
-func (pl *Pipeline) account(i int) uint64 {
-	name, r := pl.plan.sinks[i].name, pl.rings[i]
-	held, untold := r.State(), pl.gate.Untold(i)
-	settled := r.Acked() >= pl.carried.settled[i]
+func (pl *Pipeline) account(out *output) uint64 {
+	name, r := out.name, out.ring
+	held, untold := r.State(), pl.gate.Untold(out.index)
+	settled := r.Acked() >= out.settled
 	if untold.Total() == 0 {
 		if settled {
 			pl.carried.set(pl, name, nil)
@@ -190,7 +186,7 @@ func (pl *Pipeline) account(i int) uint64 {
 	if loss.Since <= 0 {
 		loss.Since = pl.started.UnixNano()
 	}
-	if pl.carried.settled[i] > 0 && !settled {
+	if out.settled > 0 && !settled {
 		loss.Since = min(loss.Since, pl.carried.since(name))
 	}
 	loss.Until = max(loss.Since, time.Now().UnixNano())
@@ -206,8 +202,8 @@ func (pl *Pipeline) account(i int) uint64 {
 }
 
 // giveUp abandons what a ring still holds, which is accounted for.
-func (pl *Pipeline) giveUp(i int, untold uint64) {
-	name, r, log := pl.plan.sinks[i].name, pl.rings[i], pl.plan.options.Log
+func (pl *Pipeline) giveUp(out *output, untold uint64) {
+	name, r, log := out.name, out.ring, pl.plan.options.Log
 	held := r.State().Held
 	r.Abandon()
 	if held > 0 {

@@ -16,25 +16,25 @@ import (
 //
 // The account is written first, as if everything were given up: should the state not be found by the next run, or be of no use to it, it
 // announces the loss.
-func (pl *Pipeline) handOver(returned bool) {
-	untold := make([]uint64, len(pl.rings))
-	for i := range pl.rings {
-		untold[i] = pl.account(i)
+func (pl *Pipeline) handOver(sinks []*output, returned bool) {
+	untold := make([]uint64, len(sinks))
+	for i, out := range sinks {
+		untold[i] = pl.account(out)
 	}
 	if dir := pl.carried.dir; dir != nil && pl.plan.live {
-		c := pl.content(returned)
+		c := pl.content(sinks, returned)
 		tail, err := c.Write(dir)
 		if err == nil {
-			for _, r := range pl.rings {
-				r.Keep()
+			for _, out := range sinks {
+				out.ring.Keep()
 			}
 			pl.plan.options.Log.Info("what the next run goes on with is kept", "sessions", tail.Sessions+sum(tail.Ends), "records", tail.Records)
 			return
 		}
 		pl.plan.options.Log.Error("the next run begins anew: what it would go on with cannot be kept", "err", err)
 	}
-	for i := range pl.rings {
-		pl.giveUp(i, untold[i])
+	for i, out := range sinks {
+		pl.giveUp(out, untold[i])
 	}
 }
 
@@ -46,20 +46,21 @@ func sum(list []uint64) (n uint64) {
 }
 
 // content gathers what is kept.
-func (pl *Pipeline) content(returned bool) *kept.Content {
+func (pl *Pipeline) content(sinks []*output, returned bool) *kept.Content {
 	rules := pl.rules.Load()
-	c := &kept.Content{Rings: pl.rings}
+	c := new(kept.Content)
 	c.Head = kept.Head{
-		Boot: pl.plan.options.Boot, Stopped: pl.stopped.UnixNano(), Seed: pl.seed, Epoch: pl.epoch, Separate: pl.plan.file.Sessions.Separate.String(),
-		Received: pl.plan.receivedPackets(),
+		Boot: pl.plan.options.Boot, Stopped: pl.stopped.UnixNano(), Seed: pl.seed, Epoch: pl.epoch, Separate: rules.plan.file.Sessions.Separate.String(),
+		Received: rules.plan.receivedPackets(),
 	}
 	generations := make(map[uint32]bool)
-	for i, s := range pl.plan.sinks {
-		k := kept.Sink{Name: s.name, Plugin: s.plugin, Epoch: pl.epochs[i], Position: pl.rings[i].Freeze(), Owed: pl.gate.Owed(i)}
+	for _, out := range sinks {
+		k := kept.Sink{Name: out.name, Plugin: out.plugin, Epoch: out.epoch, Position: out.ring.Freeze(), Owed: pl.gate.Owed(out.index)}
 		if returned {
-			k.State = pl.deliveries[i].Keep()
+			k.State = out.delivery.Keep()
 		}
-		pl.rings[i].Held(func(rec *event.Record, _, _ bool) bool {
+		c.Rings = append(c.Rings, out.ring)
+		out.ring.Held(func(rec *event.Record, _, _ bool) bool {
 			generations[rec.Generation] = true
 			return true
 		})

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/admission"
-	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/feed"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/session"
@@ -24,7 +23,7 @@ import (
 // Open opens the sources and builds everything behind them. The caller then calls Run once.
 func (p *Plan) Open(ctx context.Context) (_ *Pipeline, err error) {
 	now := time.Now()
-	pl := &Pipeline{plan: p, started: now, hurry: make(chan struct{})}
+	pl := &Pipeline{plan: p, started: now, hurry: make(chan struct{}), running: life{ctx: context.WithoutCancel(ctx)}}
 	p.checked = nil // the running hooks are others
 	before, err := pl.takeState()
 	if err != nil {
@@ -40,7 +39,8 @@ func (p *Plan) Open(ctx context.Context) (_ *Pipeline, err error) {
 			}
 		}()
 	}
-	if err := pl.chooseEpochs(before); err != nil {
+	epochs, err := pl.chooseEpochs(before)
+	if err != nil {
 		return nil, err
 	}
 	pl.followHost()
@@ -70,7 +70,7 @@ func (p *Plan) Open(ctx context.Context) (_ *Pipeline, err error) {
 	if err := pl.pair(); err != nil {
 		return nil, errors.Join(err, pl.closeSources())
 	}
-	err = pl.build(queues, streams, before)
+	err = pl.build(queues, streams, epochs, before)
 	if err == nil {
 		err = pl.takeOver(before)
 	}
@@ -94,8 +94,9 @@ func (pl *Pipeline) pair() error {
 	return nil
 }
 
-// build builds hooks, gate, rings, workers for the queues and a feed for the streams, with what is kept of an earlier run.
-func (pl *Pipeline) build(queues []queue, streams []feed.Stream, before *handedOver) error {
+// build builds hooks, gate, sinks with their rings, workers for the queues and a feed for the streams, with what is kept of an earlier
+// run. epochs are those of the sinks.
+func (pl *Pipeline) build(queues []queue, streams []feed.Stream, epochs []uint64, before *handedOver) error {
 	p := pl.plan
 	builder := hook.NewNameBuilder()
 	set := &ruleSet{plan: p, number: 1, since: pl.started}
@@ -120,37 +121,29 @@ func (pl *Pipeline) build(queues []queue, streams []feed.Stream, before *handedO
 	for _, z := range p.file.Zones {
 		gate.Zones = append(gate.Zones, z.ID)
 	}
-	for i, s := range p.sinks {
+	for i := range p.sinks {
+		s := &p.sinks[i]
 		ring, err := before.ring(i, s.replay.Limits)
 		if err != nil {
 			return fmt.Errorf("sink %s: %w", s.name, err)
 		}
-		pl.rings = append(pl.rings, ring)
-		d := deliver.Config{
-			Name: s.name, Sink: s.sink, Ring: ring, Epoch: pl.epochs[i], Log: p.options.Log,
-			Names: pl.names.names,
-		}
-		if s.only.Has(event.SessionOpen) {
-			d.Sessions = pl.liveSessions
-		}
-		delivery := deliver.New(d)
-		pl.deliveries = append(pl.deliveries, delivery)
-		gate.Sinks = append(gate.Sinks, admission.Sink{
-			Name: s.name, Ring: ring, Only: s.only, Overflow: s.replay.Overflow, Connected: delivery.Connected,
-		})
+		out := pl.newOutput(s, ring, epochs[i])
+		out.index = i
+		pl.outputs.put(out)
+		gate.Sinks = append(gate.Sinks, out.gateSink(s))
 	}
 	var err error
 	if pl.gate, err = admission.New(gate); err != nil {
 		return err
 	}
-	sinks := make([]string, len(p.sinks))
-	for i, s := range p.sinks {
-		sinks[i] = s.name
-	}
-	pl.watch = newWatch(p.options.Log, sinks, pl.losses)
-	if err := pl.announceCarried(before); err != nil {
+	pl.watch = newWatch(p.options.Log, pl.losses)
+	if err := pl.readCarried(); err != nil {
 		return err
 	}
+	for i, out := range pl.outputs.all() {
+		pl.announceCarried(out, before.sink(i) != nil)
+	}
+	pl.tellUnannounced()
 	before.owe(pl)
 	switch {
 	case before != nil:

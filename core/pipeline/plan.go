@@ -28,7 +28,9 @@ type Options struct {
 	LookupInterface func(name string) (index uint32, names []string, ok bool)
 	// FollowHost makes a live pipeline follow the interfaces of the kernel, and its routes where the configuration says so.
 	FollowHost bool
-	applied    func() // of tests: called when interfaces and routes have been read
+	// Changes are the keys of [service] that the caller itself changes when another configuration is taken over.
+	Changes []string
+	applied func() // of tests: called when interfaces and routes have been read
 	// State is where runs keep what they hand to each other; nil: nowhere.
 	State *statedir.Dir
 	// Boot names the time since the kernel was started; empty: it is asked for.

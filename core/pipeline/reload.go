@@ -14,12 +14,15 @@ import (
 // RestartError is returned for a configuration that cannot take the place of the running one, because it changes what cannot change
 // while the pipeline runs.
 type RestartError struct {
-	Changed []string // names of tables and keys: "sinks.siem", "sessions.max"
+	Changed []string // names of tables and keys: "service.state", "sessions.max"
 }
 
 func (e *RestartError) Error() string {
 	return "a restart is needed for what has changed in " + strings.Join(e.Changed, ", ")
 }
+
+// errEnding is the error of a change that comes too late.
+var errEnding = errors.New("the pipeline is stopping")
 
 // Configuration says which configuration runs.
 type Configuration struct {
@@ -32,27 +35,49 @@ type Configuration struct {
 	Refusals  int       `json:"refusals"` // attempts that failed, since the start
 }
 
+// Outcome is what a configuration that was taken over has changed.
+type Outcome struct {
+	Number  int             // of the configuration that runs
+	Changes []config.Change // from the one before; none: it says the same, and the one before runs on
+	Sinks   []string        // that run as the plan has them: those that are new, or have other options
+}
+
 // attempts is how often hooks are built for a configuration, when names of rules are learned meanwhile.
 const attempts = 5
 
-// Reload makes the pipeline judge packets by another configuration: its hooks, the rates of [admission], the timeouts, syn_check and
-// log of [sessions]. Each worker takes it over between two batches, and decides packets that wait by the configuration that they came
-// under. Hooks whose tables have not changed stay as they are, with what they remember; of others the counters go on. Sessions live on.
+// Reload makes the pipeline run another configuration. What it says the same stays as it is and is not touched: each hook whose table
+// has not changed with what it remembers, each sink with its run. Packets are judged by one configuration, all of it: each worker takes
+// it over between two batches, and decides packets that wait by the one that they came under. Sessions live on.
 //
-// next is a plan without a mistake. If it changes anything else, nothing is changed, and the error is a [RestartError]. If it changes
-// nothing at all, the one that runs goes on, and Reload reports that nothing has changed. Safe for concurrent use.
-func (pl *Pipeline) Reload(next *Plan) (changed bool, err error) {
+// A sink that is new gets the events from here on. One that is not in the chain any more delivers what its ring holds, within
+// service.drain, and is closed; Reload does not wait for that. One with other options goes on where it has acknowledged; see
+// [deliver.Delivery.Replace] and [replay.Ring.Resize].
+//
+// next is a plan without a mistake. If it changes what cannot be changed, nothing is changed, and the error is a [RestartError]. If it
+// changes nothing at all, the one that runs goes on, and the outcome has no changes. Safe for concurrent use.
+func (pl *Pipeline) Reload(next *Plan) (Outcome, error) {
 	pl.reloading.Lock()
 	defer pl.reloading.Unlock()
-	if pl.rules.Load().plan.same(next) {
+	running := pl.rules.Load()
+	o := Outcome{Number: running.number, Changes: running.plan.file.RunningChanges(next.file)}
+	if len(o.Changes) == 0 && slices.Equal(running.plan.file.Files, next.file.Files) {
 		pl.accept()
-		return false, nil
+		return o, nil
 	}
-	if err := pl.reload(next); err != nil {
+	t, err := pl.prepare(running, next)
+	if err != nil {
 		pl.Refuse(err)
-		return false, err
+		return Outcome{Number: running.number}, err
 	}
-	return true, nil
+	t.commit()
+	pl.accept()
+	o.Number = t.set.number
+	for _, s := range t.sinks {
+		if s.taken {
+			o.Sinks = append(o.Sinks, s.to.name)
+		}
+	}
+	return o, nil
 }
 
 // accept forgets for the status that another configuration was refused.
@@ -70,30 +95,52 @@ func (pl *Pipeline) Refuse(err error) {
 	pl.refused.n++
 }
 
-func (pl *Pipeline) reload(next *Plan) error {
-	running := pl.rules.Load()
+// transition is a change of the configuration that is prepared: nothing of it can fail any more.
+type transition struct {
+	pl         *Pipeline
+	next       *Plan
+	set        *ruleSet
+	generation uint32
+	sinks      []sinkChange
+	removed    []*output
+}
+
+// prepare prepares the change to another configuration. Where it fails nothing has changed.
+func (pl *Pipeline) prepare(running *ruleSet, next *Plan) (*transition, error) {
+	if pl.ended.Load() {
+		return nil, errEnding
+	}
 	if changed := running.plan.fixed(next); len(changed) > 0 {
-		return &RestartError{changed}
+		return nil, &RestartError{changed}
 	}
 	// The zones are the same: what hooks, names and sources know of them is in the table that runs.
 	next.zones, next.apps, next.checked = running.plan.zones, running.plan.apps, nil
-	set, generation, err := pl.buildRules(running, next)
+	t := &transition{pl: pl, next: next}
+	err := t.prepareSinks(running.plan)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := pl.gate.SetRates(next.file.Admission); err != nil {
-		return err
+	if t.set, t.generation, err = pl.buildRules(running, next); err != nil {
+		return nil, err
 	}
+	if err := pl.gate.SetRates(next.file.Admission); err != nil { // the last that can fail
+		return nil, err
+	}
+	return t, nil
+}
+
+// commit makes the change.
+func (t *transition) commit() {
+	pl := t.pl
+	t.commitSinks()
 	// No record has a new id before its name is known.
-	pl.gate.SetGeneration(generation)
-	pl.sessions.SetTimeouts(next.file.Sessions.Timeouts)
-	rules := set.rules()
+	pl.gate.SetGeneration(t.generation)
+	pl.sessions.SetTimeouts(t.next.file.Sessions.Timeouts)
+	rules := t.set.rules()
 	for _, w := range pl.workers {
 		w.SetRules(rules)
 	}
-	pl.rules.Store(set)
-	pl.accept()
-	return nil
+	pl.rules.Store(t.set)
 }
 
 // buildRules builds the hooks of a configuration that follows another one, and the generation of their names.
@@ -132,21 +179,15 @@ func (pl *Pipeline) follow(running *ruleSet, next *Plan, names *hook.NameBuilder
 // hookTable returns the table of a chained hook.
 func (p *Plan) hookTable(name string) *config.Section { return tableOf(p.file.Pipeline.Hooks, name) }
 
+// sinkTable returns the table of a chained sink.
+func (p *Plan) sinkTable(name string) *config.Section { return tableOf(p.file.Pipeline.Sinks, name) }
+
 func tableOf(chain []*config.Component, name string) *config.Section {
 	i := slices.IndexFunc(chain, func(c *config.Component) bool { return c.Name == name })
 	if i < 0 {
 		return nil
 	}
 	return chain[i].Section
-}
-
-// same reports whether another configuration says the same of all that runs.
-func (p *Plan) same(next *Plan) bool {
-	now, then := p.file, next.file
-	return len(p.fixed(next)) == 0 && reflect.DeepEqual(now.Files, then.Files) && reflect.DeepEqual(now.Admission, then.Admission) &&
-		reflect.DeepEqual(now.Sessions, then.Sessions) && slices.EqualFunc(now.Pipeline.Hooks, then.Pipeline.Hooks, func(a, b *config.Component) bool {
-		return a.Name == b.Name && a.Section.Equal(b.Section)
-	})
 }
 
 // fixed returns what another configuration changes that cannot be changed while the pipeline runs.
@@ -157,23 +198,18 @@ func (p *Plan) fixed(next *Plan) (changed []string) {
 			changed = append(changed, name)
 		}
 	}
-	differ("node", now.Node != then.Node)
-	differ("service", !reflect.DeepEqual(now.Service, then.Service))
+	for _, key := range now.Service.Differs(&then.Service) {
+		differ("service."+key, key != "drain" && !slices.Contains(next.options.Changes, key))
+	}
 	differ("pipeline.zones_by_route", now.Pipeline.ZonesByRoute != then.Pipeline.ZonesByRoute)
 	differ("sessions.max", now.Sessions.Max != then.Sessions.Max)
 	differ("sessions.separate", now.Sessions.Separate != then.Sessions.Separate)
 	differ("sessions.adopt", now.Sessions.Adopt != then.Sessions.Adopt)
 	differ("zones", !reflect.DeepEqual(now.Zones, then.Zones))
-	differ("replay", now.Replay != then.Replay)
-	for _, of := range []struct {
-		many      string
-		now, then []*config.Component
-	}{{"sources", now.Pipeline.Sources, then.Pipeline.Sources}, {"sinks", now.Pipeline.Sinks, then.Pipeline.Sinks}} {
-		differ("pipeline."+of.many, !slices.EqualFunc(of.now, of.then, func(a, b *config.Component) bool { return a.Name == b.Name }))
-		for _, c := range of.now {
-			if other := tableOf(of.then, c.Name); other != nil {
-				differ(of.many+"."+c.Name, !c.Section.Equal(other))
-			}
+	differ("pipeline.sources", !slices.EqualFunc(now.Pipeline.Sources, then.Pipeline.Sources, func(a, b *config.Component) bool { return a.Name == b.Name }))
+	for _, c := range now.Pipeline.Sources {
+		if other := tableOf(then.Pipeline.Sources, c.Name); other != nil {
+			differ("sources."+c.Name, !c.Section.Equal(other))
 		}
 	}
 	return changed

@@ -174,16 +174,14 @@ func TestReloadRefused(t *testing.T) {
 		change []string
 		want   []string
 	}{
-		{[]string{`drain = "5s"`, `drain = "6s"`}, []string{"service"}},
+		{[]string{`drain = "5s"`, `state = "/var/lib/other"`}, []string{"service.state"}},
+		{[]string{`drain = "5s"`, "metrics = \"\"\nplugin_dir = \"/opt\"\nruntime_dir = \"/run/other\""}, []string{"service.metrics", "service.plugin_dir", "service.runtime_dir"}},
 		{[]string{`prefixes = ["10.0.0.0/8"]`, `prefixes = ["10.0.0.0/9"]`}, []string{"zones"}},
-		{[]string{`slots = 4096`, `slots = 2048`}, []string{"replay"}},
 		{[]string{"[replay]", "[sessions]\nmax = 2048\nseparate = \"none\"\nadopt = \"1s\"\n[replay]"}, []string{"sessions.max", "sessions.separate", "sessions.adopt"}},
-		{[]string{"[replay]", "[node]\nname = \"other\"\n[replay]"}, []string{"node"}},
-		{[]string{`sinks   = ["good"]`, "sinks   = [\"good\", \"more\"]", "[replay]", "[sinks.more]\nplugin = \"fake\"\n[replay]"}, []string{"pipeline.sinks"}},
-		{[]string{"[sinks.good]", "[sinks.good]\nonly = [\"policy-deny\"]"}, []string{"sinks.good"}},
 		{[]string{"[sources.in]", "[sources.in]\noption = 1"}, []string{"sources.in"}},
 		{[]string{`sources = ["in"]`, "sources = [\"in\"]\nzones_by_route = false"}, []string{"pipeline.zones_by_route"}},
-		{[]string{`drain = "5s"`, `drain = "6s"`, `["c"]`, `["d"]`}, []string{"service"}},
+		{[]string{`drain = "5s"`, `state = "/x"`, `["c"]`, `["d"]`, `slots = 4096`, `slots = 2048`, `sinks   = ["good"]`, "sinks   = [\"good\", \"more\"]", "[replay]", "[sinks.more]\nplugin = \"fake\"\n[replay]"},
+			[]string{"service.state"}},
 	} {
 		var restart *RestartError
 		_, err := pl.Reload(r.plan(change(t, reloadable, c.change...)))
@@ -194,8 +192,8 @@ func TestReloadRefused(t *testing.T) {
 			t.Errorf("%q: configuration %+v", c.change, st)
 		}
 	}
-	if changed, err := pl.Reload(r.plan(reloadable)); err != nil || changed || pl.Status().Configuration.Refused != "" || pl.rules.Load() != before {
-		t.Errorf("the same configuration: %v, %v, %+v", changed, err, pl.Status().Configuration)
+	if o, err := pl.Reload(r.plan(reloadable)); err != nil || len(o.Changes) > 0 || pl.Status().Configuration.Refused != "" || pl.rules.Load() != before {
+		t.Errorf("the same configuration: %+v, %v, %+v", o, err, pl.Status().Configuration)
 	}
 	if err := pl.closeSources(); err != nil {
 		t.Error(err)
@@ -217,10 +215,11 @@ func TestReloadSame(t *testing.T) {
 		reloadable + "[admission]\nrate = 5000\n", reloadable,
 	} {
 		same := text == reloadable && n == 1 || strings.HasPrefix(text, "#") || last == text
-		changed, err := pl.Reload(r.plan(text))
+		o, err := pl.Reload(r.plan(text))
 		if err != nil {
 			t.Fatal(err)
 		}
+		changed := len(o.Changes) > 0
 		if !same {
 			n++
 		}

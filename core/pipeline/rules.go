@@ -93,3 +93,6 @@ func (r *ruleSet) hook(name string) *runningHook {
 	}
 	return &r.hooks[i]
 }
+
+// now returns the plan of the configuration that runs. Safe for concurrent use.
+func (pl *Pipeline) now() *Plan { return pl.rules.Load().plan }

@@ -9,15 +9,12 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/admission"
-	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/feed"
-	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/tail"
 	"github.com/rtflow/pipelined/core/translate"
 	"github.com/rtflow/pipelined/core/worker"
-	"github.com/rtflow/pipelined/sdk"
 )
 
 // firstGeneration is the first generation of names, see [nameBook], unless there are names of an earlier run.
@@ -40,9 +37,8 @@ type refusal struct {
 // Pipeline is a running pipeline.
 type Pipeline struct {
 	plan       *Plan
-	epoch      uint64   // of the pipeline: one of those of its sinks
-	epochs     []uint64 // of the streams, by sink
-	seed       uint64   // of hashes of flows
+	epoch      uint64 // of the pipeline: one of those of its sinks
+	seed       uint64 // of hashes of flows
 	started    time.Time
 	sources    []source.Source
 	rules      atomic.Pointer[ruleSet]
@@ -57,13 +53,13 @@ type Pipeline struct {
 	names      *nameBook
 	translator source.Translator      // nil: nobody is asked how sessions are translated
 	translated *translate.Translation // the same
-	rings      []*replay.Ring
-	deliveries []*deliver.Delivery
+	outputs    outputs
+	running    life
 	health     health
 	watch      *watch
 	hurry      chan struct{}
 	hurryOnce  sync.Once
-	ended      atomic.Bool // the workers have
+	ended      atomic.Bool // the workers have: nothing is changed any more
 	draining   atomic.Bool // and what is in flight is being delivered
 	carried    carried
 	takenOver  *TakenOver // from an earlier run; nil: nothing
@@ -71,6 +67,13 @@ type Pipeline struct {
 	opened     time.Time  // the sources were open; set if something is taken over
 	stopped    time.Time  // nothing is read from then on
 	host       host       // the kernel's interfaces and routes
+}
+
+// life is what of a pipeline runs until all is delivered.
+type life struct {
+	ctx    context.Context // of the deliveries
+	begun  bool            // Run was called; guarded by Pipeline.reloading
+	beside sync.WaitGroup
 }
 
 // queue is a queue of a source of frames.
@@ -85,30 +88,42 @@ type queue struct {
 func (pl *Pipeline) Run(ctx context.Context) error {
 	sinkCtx, stopSinks := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSinks()
-	var sinks sync.WaitGroup
-	for _, d := range pl.deliveries {
-		sinks.Go(func() { d.Run(sinkCtx) })
-	}
+	pl.begin(sinkCtx)
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	var watchers sync.WaitGroup
 	watchers.Go(func() { pl.watch.run(watching) })
-	forgetCtx, stopForgetting := context.WithCancel(sinkCtx)
-	defer stopForgetting()
-	forgotten := make(chan struct{})
-	go func() { defer close(forgotten); pl.forgetAnnounced(forgetCtx) }()
 	err := pl.runWorkers(ctx)
+	pl.end()
+	defer pl.draining.Store(false)
+	err = errors.Join(err, pl.closeSources())
+	staying := pl.outputs.staying()
+	returned := pl.drain(ctx, err != nil || pl.plan.live, staying)
+	pl.outputs.removing.Wait()
+	stopWatching()
+	watchers.Wait()
+	stopSinks()
+	pl.running.beside.Wait()
+	pl.handOver(staying, returned)
+	return err
+}
+
+// begin starts the deliveries.
+func (pl *Pipeline) begin(ctx context.Context) {
+	pl.reloading.Lock()
+	defer pl.reloading.Unlock()
+	pl.running.ctx, pl.running.begun = ctx, true
+	for _, out := range pl.outputs.present() {
+		pl.start(out)
+	}
+}
+
+// end lets nothing be changed any more. The workers have ended.
+func (pl *Pipeline) end() {
 	pl.stopped = time.Now()
 	pl.ended.Store(true)
 	pl.draining.Store(true)
-	defer pl.draining.Store(false)
-	err = errors.Join(err, pl.closeSources())
-	returned := pl.drain(ctx, err != nil || pl.plan.live, &sinks, stopSinks)
-	stopWatching()
-	watchers.Wait()
-	stopForgetting()
-	<-forgotten
-	pl.handOver(returned)
-	return err
+	pl.reloading.Lock() // a change that is under way is made
+	defer pl.reloading.Unlock()
 }
 
 // runWorkers runs all workers, and the feed, until they have ended, and beside them who finds out how sessions are translated. When one
@@ -151,17 +166,22 @@ func (pl *Pipeline) runWorkers(ctx context.Context) error {
 // drain announces what full rings have missed and delivers what is in flight. It does so for as long as the
 // configuration allows; for a capture that has come to its end, as long as it takes, until the pipeline is told to stop.
 // What is left is for the next run, or given up. It reports whether every sink has returned.
-func (pl *Pipeline) drain(ctx context.Context, limited bool, sinks *sync.WaitGroup, stopSinks func()) (returned bool) {
+func (pl *Pipeline) drain(ctx context.Context, limited bool, list []*output) (returned bool) {
 	stop := make(chan struct{})
 	var announcing sync.WaitGroup
-	for i, r := range pl.rings {
+	for _, out := range list {
 		announcing.Go(func() {
-			pl.gate.AnnounceMissing(i, stop)
-			r.Drain()
+			pl.gate.AnnounceMissing(out.index, stop)
+			out.ring.Drain()
 		})
 	}
 	done := make(chan struct{})
-	go func() { sinks.Wait(); close(done) }()
+	go func() {
+		defer close(done)
+		for _, out := range list {
+			<-out.life.ended
+		}
+	}()
 
 	begin := ctx.Done()
 	if limited {
@@ -173,7 +193,7 @@ func (pl *Pipeline) drain(ctx context.Context, limited bool, sinks *sync.WaitGro
 	case <-done:
 	case <-pl.hurry:
 	case <-begin:
-		deadline := time.NewTimer(pl.plan.file.Service.Drain)
+		deadline := time.NewTimer(pl.now().file.Service.Drain)
 		defer deadline.Stop()
 		select {
 		case <-done:
@@ -183,16 +203,10 @@ func (pl *Pipeline) drain(ctx context.Context, limited bool, sinks *sync.WaitGro
 	}
 	close(stop)
 	announcing.Wait()
-	stopSinks()
-	last := time.NewTimer(grace)
-	defer last.Stop()
-	select {
-	case <-done:
-		return true
-	case <-last.C:
-		pl.plan.options.Log.Warn("a sink does not return; leaving without it")
-		return false
+	for _, out := range list {
+		out.life.stop()
 	}
+	return pl.await(list)
 }
 
 // Hurry ends the draining of a pipeline that is stopping. Safe for concurrent use.
@@ -200,10 +214,8 @@ func (pl *Pipeline) Hurry() { pl.hurryOnce.Do(func() { close(pl.hurry) }) }
 
 // Reopen asks every sink that can to reopen what it writes to. Safe for concurrent use.
 func (pl *Pipeline) Reopen() {
-	for _, s := range pl.plan.sinks {
-		if r, ok := s.sink.(sdk.Reopener); ok {
-			r.Reopen()
-		}
+	for _, out := range pl.outputs.present() {
+		out.delivery.Reopen()
 	}
 }
 

@@ -15,18 +15,24 @@ import (
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/worker"
 	"github.com/rtflow/pipelined/internal/routes"
-	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
 // Ledger accounts for every packet and event. It is exact when the pipeline rests. Safe for concurrent use.
 func (pl *Pipeline) Ledger() metrics.Ledger {
-	// The rings are read before the lanes: what is seen leaving a ring has then been seen going in.
-	states := make([]replay.State, len(pl.rings))
-	for i, r := range pl.rings {
-		states[i] = r.State()
-	}
+	_, states := pl.states()
 	return pl.ledger(states)
+}
+
+// states returns all sinks, and the states of their rings. They are read before the lanes: what is seen leaving a ring has then been
+// seen going in.
+func (pl *Pipeline) states() ([]*output, []replay.State) {
+	outs := pl.outputs.all()
+	states := make([]replay.State, len(outs))
+	for i, out := range outs {
+		states[i] = out.state()
+	}
+	return outs, states
 }
 
 func (pl *Pipeline) ledger(states []replay.State) metrics.Ledger {
@@ -47,12 +53,13 @@ func (pl *Pipeline) ledger(states []replay.State) metrics.Ledger {
 			}
 		}
 	}
-	for i, s := range gate.Sinks {
+	for i := range states {
+		s := &gate.Sinks[i]
 		kinds := make(map[string]metrics.Queue)
 		rel := &states[i].Released
 		for _, k := range event.Kinds() {
 			q := metrics.Queue{
-				Filtered: s.Filtered[k], Queued: s.Queued[k], OverBudget: s.OverBudget[k],
+				Absent: s.Absent[k], Filtered: s.Filtered[k], Queued: s.Queued[k], OverBudget: s.OverBudget[k],
 				Disconnected: s.Disconnected[k], Closed: s.Closed[k],
 				Acknowledged: rel.Acknowledged[k], Rejected: rel.Rejected[k], Evicted: rel.Evicted[k],
 				Abandoned: rel.Abandoned[k], Kept: rel.Kept[k], InFlight: states[i].InFlight[k], TakenOver: states[i].TakenOver[k],
@@ -93,10 +100,7 @@ func (pl *Pipeline) packets() metrics.Packets {
 
 // Snapshot reads everything that metrics show. Safe for concurrent use.
 func (pl *Pipeline) Snapshot() metrics.Snapshot {
-	states := make([]replay.State, len(pl.rings))
-	for i, r := range pl.rings {
-		states[i] = r.State()
-	}
+	outs, states := pl.states()
 	s := metrics.Snapshot{
 		Ledger:      pl.ledger(states),
 		RateLimited: make(map[string]map[string]uint64),
@@ -114,16 +118,15 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		}
 		s.RateLimited[k.String()] = by
 	}
-	for i, st := range states {
-		ds := pl.deliveries[i].Status()
-		sink := metrics.Sink{
-			Up: pl.deliveries[i].Connected(), Runs: ds.Runs, LagRecords: st.Unsent, LagSeconds: lag(st),
-			GivenUpBefore: pl.carried.before(i),
+	for i, out := range outs {
+		if out.ring == nil {
+			continue
 		}
-		if r, ok := pl.plan.sinks[i].sink.(sdk.CounterReporter); ok {
-			sink.Counters = r.Counters()
+		ds := out.delivery.Status()
+		s.Sinks[out.name] = metrics.Sink{
+			Up: out.delivery.Connected(), Runs: ds.Runs, LagRecords: states[i].Unsent, LagSeconds: lag(states[i]),
+			GivenUpBefore: out.givenUpBefore(), Counters: out.delivery.Counters(),
 		}
-		s.Sinks[pl.plan.sinks[i].name] = sink
 	}
 	for i, src := range pl.sources {
 		name := pl.plan.sources[i].name
@@ -190,6 +193,10 @@ type SinkStatus struct {
 	// GivenUpBefore are the events, by kind, that earlier runs gave up and that the first record of the stream announces; absent:
 	// none.
 	GivenUpBefore map[string]uint64 `json:"given_up_before,omitempty"`
+	// ShrinksTo is how many slots the ring will have when it holds no more than that; absent: it has those of the configuration.
+	ShrinksTo int `json:"shrinks_to,omitempty"`
+	// Leaving says that the sink is not configured any more, and delivers what its ring holds.
+	Leaving bool `json:"leaving,omitempty"`
 
 	Detail   any               `json:"detail,omitempty"`
 	Counters map[string]uint64 `json:"counters,omitempty"` // the sink's own
@@ -202,28 +209,11 @@ func (pl *Pipeline) Status() Status {
 		Sources: make(map[string]any), Sinks: make(map[string]SinkStatus),
 		Routes: pl.host.status(), TakenOver: pl.takenOver, StateUnused: pl.unused,
 	}
-	states := make([]replay.State, len(pl.rings))
-	for i, r := range pl.rings {
-		s := r.State()
-		states[i] = s
-		sink := SinkStatus{
-			Status: pl.deliveries[i].Status(), Sent: s.Sent - 1, Acked: s.Floor - 1, InFlight: s.Held,
-			LagRecords: s.Unsent, LagSeconds: lag(s), Epoch: pl.epochs[i],
+	outs, states := pl.states()
+	for i, out := range outs {
+		if out.ring != nil {
+			st.Sinks[out.name] = pl.sinkStatus(out, &states[i])
 		}
-		sink.Up = pl.deliveries[i].Connected()
-		sink.OverflowSince, sink.Overflow = pl.watch.overflowing(i)
-		sink.GivenUpBefore = pl.carried.before(i)
-		maps.DeleteFunc(sink.GivenUpBefore, func(_ string, n uint64) bool { return n == 0 })
-		if r, ok := pl.plan.sinks[i].sink.(sdk.Reporter); ok {
-			sink.Detail = r.Status()
-		}
-		if r, ok := pl.plan.sinks[i].sink.(sdk.CounterReporter); ok {
-			sink.Counters = make(map[string]uint64)
-			for _, c := range r.Counters() {
-				sink.Counters[c.Name] = c.Value
-			}
-		}
-		st.Sinks[pl.plan.sinks[i].name] = sink
 	}
 	for i, src := range pl.sources {
 		st.Sources[pl.plan.sources[i].name] = src.Status()
@@ -232,6 +222,26 @@ func (pl *Pipeline) Status() Status {
 	st.Feed = pl.happened()
 	st.Translated = pl.translations()
 	st.Ledger = pl.ledger(states)
+	return st
+}
+
+func (pl *Pipeline) sinkStatus(out *output, s *replay.State) SinkStatus {
+	st := SinkStatus{
+		Status: out.delivery.Status(), Sent: s.Sent - 1, Acked: s.Floor - 1, InFlight: s.Held,
+		LagRecords: s.Unsent, LagSeconds: lag(*s), Up: out.delivery.Connected(), Epoch: out.epoch,
+		GivenUpBefore: out.givenUpBefore(), Detail: out.delivery.Detail(), Leaving: out.life.leaves.Load(),
+	}
+	st.OverflowSince, st.Overflow = pl.watch.overflowing(out.name)
+	maps.DeleteFunc(st.GivenUpBefore, func(_ string, n uint64) bool { return n == 0 })
+	if limits, settled := out.ring.Limits(); !settled {
+		st.ShrinksTo = limits.Slots
+	}
+	if list := out.delivery.Counters(); list != nil {
+		st.Counters = make(map[string]uint64)
+		for _, c := range list {
+			st.Counters[c.Name] = c.Value
+		}
+	}
 	return st
 }
 

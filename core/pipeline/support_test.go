@@ -49,6 +49,8 @@ type fakeQueue struct {
 	base  uint32
 	made  uint32
 	stuck chan struct{} // if set, Receive hangs until it is closed
+	more  atomic.Int64  // flows to make besides
+	halt  atomic.Bool   // make no more
 }
 
 func (q *fakeQueue) Receive(ctx context.Context, b *packet.Batch, timeout time.Duration) error {
@@ -58,7 +60,7 @@ func (q *fakeQueue) Receive(ctx context.Context, b *packet.Batch, timeout time.D
 	b.N = 0
 	b.Now = time.Now().UnixNano()
 	b.Wall = b.Now
-	for b.N < packet.BatchSize && int(q.made) < q.flows {
+	for b.N < packet.BatchSize && int64(q.made) < int64(q.flows)+q.more.Load() && !q.halt.Load() {
 		f := make([]byte, 14+20+8)
 		f[12], f[13] = 0x08, 0x00
 		f[14], f[17], f[22], f[23] = 0x45, 28, 64, packet.ProtoUDP

@@ -63,7 +63,7 @@ func (pl *Pipeline) takeOver(h *handedOver) error {
 	}
 	h.plan.options.Log.Info("going on where the last run stopped", "sessions", t.Sessions+t.Known, "records", t.Records, "gap", time.Duration(t.Gap*float64(time.Second)))
 	for _, k := range h.Sinks {
-		if !pl.hasSink(k.Name) && k.Position.Next > k.Position.Floor {
+		if pl.outputs.find(k.Name) == nil && k.Position.Next > k.Position.Floor {
 			h.plan.options.Log.Warn("records of a sink that is not configured any more are given up", "sink", k.Name, "records", k.Position.Next-k.Position.Floor)
 		}
 	}

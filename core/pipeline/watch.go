@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -102,18 +103,17 @@ var (
 // watch says in the log when rings overflow and when packets or events are lost before they are read, or go past: at the beginning,
 // every minute while it lasts, and at the end.
 type watch struct {
-	log   *slog.Logger
-	sinks []string
-	// read returns what each ring has lost because it was full, and what each source has not read.
-	read func() (rings []uint64, sources map[unread]uint64)
+	log *slog.Logger
+	// read returns what each sink's ring has lost because it was full, and what each source has not read.
+	read func() (rings map[string]uint64, sources map[unread]uint64)
 
 	mu      sync.Mutex
-	rings   []loss
+	rings   map[string]*loss
 	sources map[unread]*loss
 }
 
-func newWatch(log *slog.Logger, sinks []string, read func() ([]uint64, map[unread]uint64)) *watch {
-	return &watch{log: log, sinks: sinks, read: read, rings: make([]loss, len(sinks)), sources: make(map[unread]*loss)}
+func newWatch(log *slog.Logger, read func() (map[string]uint64, map[unread]uint64)) *watch {
+	return &watch{log: log, read: read, rings: make(map[string]*loss), sources: make(map[unread]*loss)}
 }
 
 // run looks until ctx ends, and then once more.
@@ -135,17 +135,24 @@ func (w *watch) look(now time.Time) {
 	rings, sources := w.read()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i, n := range rings {
-		say(w.log.With("sink", w.sinks[i]), &ofRing, &w.rings[i], now, n)
+	for name, n := range rings {
+		say(w.log.With("sink", name), &ofRing, of(w.rings, name), now, n)
 	}
 	for u, n := range sources {
-		l := w.sources[u]
-		if l == nil {
-			l = new(loss)
-			w.sources[u] = l
-		}
-		say(w.log.With("source", u.source), u.what, l, now, n)
+		say(w.log.With("source", u.source), u.what, of(w.sources, u), now, n)
 	}
+	maps.DeleteFunc(w.rings, func(name string, _ *loss) bool { _, there := rings[name]; return !there })
+	maps.DeleteFunc(w.sources, func(u unread, _ *loss) bool { _, there := sources[u]; return !there })
+}
+
+// of returns the loss of that key, a new one if there is none.
+func of[K comparable](all map[K]*loss, key K) *loss {
+	l := all[key]
+	if l == nil {
+		l = new(loss)
+		all[key] = l
+	}
+	return l
 }
 
 // say takes the counter of a loss, logs the news of it, and forgets the loss if it has ended.
@@ -163,10 +170,14 @@ func say(log *slog.Logger, what *wording, l *loss, now time.Time, counter uint64
 
 // overflowing returns since when the ring of a sink overflows and how many records that has cost; a zero time if it does
 // not.
-func (w *watch) overflowing(i int) (since time.Time, lost uint64) {
+func (w *watch) overflowing(sink string) (since time.Time, lost uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.rings[i].since, w.rings[i].lost()
+	l := w.rings[sink]
+	if l == nil {
+		return time.Time{}, 0
+	}
+	return l.since, l.lost()
 }
 
 // health returns an error while anything is being lost.
@@ -174,9 +185,9 @@ func (w *watch) health() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var errs []error
-	for i := range w.rings {
-		if l := &w.rings[i]; !l.since.IsZero() {
-			errs = append(errs, fmt.Errorf("the ring of sink %s overflows since %s: %d records lost", w.sinks[i], l.since.Format(time.RFC3339), l.lost()))
+	for name, l := range w.rings {
+		if !l.since.IsZero() {
+			errs = append(errs, fmt.Errorf("the ring of sink %s overflows since %s: %d records lost", name, l.since.Format(time.RFC3339), l.lost()))
 		}
 	}
 	for u, l := range w.sources {
@@ -192,11 +203,15 @@ func (w *watch) health() error {
 }
 
 // losses reads what the watch watches.
-func (pl *Pipeline) losses() (rings []uint64, sources map[unread]uint64) {
-	gate := pl.gate.Ledger()
-	for i, r := range pl.rings {
-		rel := r.Released()
-		rings = append(rings, lostInRing(&gate.Sinks[i], &rel))
+func (pl *Pipeline) losses() (rings map[string]uint64, sources map[unread]uint64) {
+	outs, gate := pl.outputs.all(), pl.gate.Ledger()
+	rings = make(map[string]uint64)
+	for i, out := range outs {
+		if out.ring != nil {
+			rel := out.ring.Released()
+			rel.Add(&out.before.Released)
+			rings[out.name] = lostInRing(&gate.Sinks[i], &rel)
+		}
 	}
 	sources = make(map[unread]uint64)
 	for i, src := range pl.sources {

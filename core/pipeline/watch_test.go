@@ -19,8 +19,8 @@ func TestWatch(t *testing.T) {
 		return a
 	}}))
 	var refused, dropped, bypassed uint64
-	w := newWatch(log, []string{"siem"}, func() ([]uint64, map[unread]uint64) {
-		return []uint64{refused}, map[unread]uint64{{"wan", &ofPackets}: dropped, {"lan", &ofBypass}: bypassed}
+	w := newWatch(log, func() (map[string]uint64, map[unread]uint64) {
+		return map[string]uint64{"siem": refused}, map[unread]uint64{{"wan", &ofPackets}: dropped, {"lan", &ofBypass}: bypassed}
 	})
 	now := time.Unix(1000, 0)
 	pass := func(seconds int, perSecond uint64) {
@@ -44,7 +44,7 @@ func TestWatch(t *testing.T) {
 	healthy := func(want bool) {
 		t.Helper()
 		err := w.health()
-		since, lost := w.overflowing(0)
+		since, lost := w.overflowing("siem")
 		if (err == nil) != want || since.IsZero() != want || (lost == 0) != want {
 			t.Errorf("healthy %v (%v), overflowing since %v, %d lost; want healthy %v", err == nil, err, since, lost, want)
 		}

@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"fmt"
 	"sync/atomic"
 
 	"github.com/rtflow/pipelined/sdk/event"
@@ -99,14 +98,11 @@ type credits struct {
 }
 
 // newCredits returns the credits for those limits, all of them free.
-func newCredits(l Limits) (*credits, error) {
-	if l.PerKind < 1 || l.PerKind > l.Telemetry || l.Telemetry >= l.Slots {
-		return nil, fmt.Errorf("replay: need 1 <= per kind (%d) <= telemetry (%d) < slots (%d)", l.PerKind, l.Telemetry, l.Slots)
-	}
+func newCredits(l Limits) *credits {
 	c := new(credits)
 	c.all.limit(int64(l.Slots))
 	c.limit(l)
-	return c, nil
+	return c
 }
 
 // limit moves the ceilings below that of all records towards those limits, and reports whether they are there, see [counter.limit].

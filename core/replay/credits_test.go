@@ -6,17 +6,8 @@ import (
 	"testing"
 )
 
-func newTestCredits(t testing.TB, l Limits) *credits {
-	t.Helper()
-	c, err := newCredits(l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 func TestCreditCeilings(t *testing.T) {
-	c := newTestCredits(t, Limits{Slots: 10, Telemetry: 6, PerKind: 4})
+	c := newCredits(Limits{Slots: 10, Telemetry: 6, PerKind: 4})
 	if got := c.acquire(firstTelemetry, 100); got != 4 {
 		t.Errorf("one class got %d, want its ceiling 4", got)
 	}
@@ -39,7 +30,7 @@ func TestCreditCeilings(t *testing.T) {
 
 // TestP2RefusalGivesBack pins that a telemetry credit refused for want of slots leaves no trace in the other ceilings.
 func TestP2RefusalGivesBack(t *testing.T) {
-	c := newTestCredits(t, Limits{Slots: 4, Telemetry: 3, PerKind: 2})
+	c := newCredits(Limits{Slots: 4, Telemetry: 3, PerKind: 2})
 	if got := c.acquire(Priority, 4); got != 4 {
 		t.Fatalf("priority got %d, want all 4", got)
 	}
@@ -54,7 +45,7 @@ func TestP2RefusalGivesBack(t *testing.T) {
 // TestP2CreditsConcurrent has workers take and give at random and checks that no ceiling is ever passed.
 func TestP2CreditsConcurrent(t *testing.T) {
 	l := Limits{Slots: 64, Telemetry: 32, PerKind: 12}
-	c := newTestCredits(t, l)
+	c := newCredits(l)
 	var wg sync.WaitGroup
 	for w := range 4 {
 		wg.Go(func() {
@@ -94,7 +85,7 @@ func TestP2CreditsConcurrent(t *testing.T) {
 // TestP3StormLeavesReserve storms with telemetry only; a priority taker within the reserve is never refused.
 func TestP3StormLeavesReserve(t *testing.T) {
 	l := Limits{Slots: 64, Telemetry: 48, PerKind: 48}
-	c := newTestCredits(t, l)
+	c := newCredits(l)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	for w := range 3 {
@@ -121,7 +112,7 @@ func TestP3StormLeavesReserve(t *testing.T) {
 }
 
 func BenchmarkCredits(b *testing.B) {
-	c := newTestCredits(b, Limits{Slots: 8192, Telemetry: 4096, PerKind: 1366})
+	c := newCredits(Limits{Slots: 8192, Telemetry: 4096, PerKind: 1366})
 	for b.Loop() {
 		c.release(firstTelemetry, c.acquire(firstTelemetry, 1))
 	}

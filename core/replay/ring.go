@@ -21,6 +21,17 @@ type Limits struct {
 // announcements returns how many loss records a ring may hold: an eighth of what telemetry leaves.
 func announcements(l Limits) int { return max((l.Slots-l.Telemetry)/8, 1) }
 
+// Check returns an error if no ring can have those limits.
+func (l Limits) Check() error {
+	if l.Slots < 2 || l.Slots&(l.Slots-1) != 0 {
+		return fmt.Errorf("replay: %d slots, want a power of two", l.Slots)
+	}
+	if l.PerKind < 1 || l.PerKind > l.Telemetry || l.Telemetry >= l.Slots {
+		return fmt.Errorf("replay: need 1 <= per kind (%d) <= telemetry (%d) < slots (%d)", l.PerKind, l.Telemetry, l.Slots)
+	}
+	return nil
+}
+
 // Window returns how many records may be in flight whatever their kinds: the lowest of the ceilings.
 func (l Limits) Window() int { return min(l.PerKind, announcements(l)) }
 
@@ -87,15 +98,11 @@ type Released struct {
 
 // New returns an empty ring whose first record will have sequence number 1.
 func New(l Limits) (*Ring, error) {
-	if err := checkSize(l.Slots); err != nil {
-		return nil, err
-	}
-	credits, err := newCredits(l)
-	if err != nil {
+	if err := l.Check(); err != nil {
 		return nil, err
 	}
 	r := &Ring{
-		credits: credits,
+		credits: newCredits(l),
 		wake:    make(chan struct{}, 1),
 		drain:   make(chan struct{}),
 		floor:   1,

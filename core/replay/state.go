@@ -80,6 +80,18 @@ func (r *Ring) State() State {
 	return s
 }
 
+// Add adds what another ring has released.
+func (r *Released) Add(o *Released) {
+	for k := range r.Acknowledged {
+		r.Acknowledged[k] += o.Acknowledged[k]
+		r.Rejected[k] += o.Rejected[k]
+		r.Evicted[k] += o.Evicted[k]
+		r.Abandoned[k] += o.Abandoned[k]
+		r.Kept[k] += o.Kept[k]
+	}
+	r.Announced += o.Announced
+}
+
 // Released returns how many records have left the ring. Safe for concurrent use.
 func (r *Ring) Released() Released {
 	r.mu.Lock()

@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"fmt"
 	"sync/atomic"
 
 	"github.com/rtflow/pipelined/sdk/event"
@@ -69,22 +68,11 @@ func (r *Ring) published(p uint64) bool {
 	return s.published[p&s.mask].Load() == p
 }
 
-// checkSize returns an error if no ring can have so many slots.
-func checkSize(slots int) error {
-	if slots < 2 || slots&(slots-1) != 0 {
-		return fmt.Errorf("replay: %d slots, want a power of two", slots)
-	}
-	return nil
-}
-
 // Resize gives the ring other limits. It keeps every record, and its sequence. Where a limit is raised it counts at once. Where one is
 // lowered, it comes down with what is acknowledged: until then the ring is full, and one that evicts gives up a record for each that
 // comes. It is an error if no ring can have those limits. Safe for concurrent use.
 func (r *Ring) Resize(l Limits) error {
-	if err := checkSize(l.Slots); err != nil {
-		return err
-	}
-	if _, err := newCredits(l); err != nil {
+	if err := l.Check(); err != nil {
 		return err
 	}
 	r.mu.Lock()

@@ -196,6 +196,7 @@ func (w *Worker) step(ctx context.Context) error {
 	w.batch.N = 0
 	err := w.Source.Receive(ctx, &w.batch, wait)
 	if w.batch.N > 0 || err == nil {
+		w.lane.Sync()
 		if next := w.next.Load(); next != w.taken {
 			w.take(next)
 		}

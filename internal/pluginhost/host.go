@@ -38,6 +38,7 @@ type Host struct {
 	version   int
 	timing    timing
 	processes *process.Supervisor
+	number    int // of the host, among those of a daemon
 
 	mu    sync.Mutex
 	sinks []*Sink
@@ -84,6 +85,34 @@ func New(o Options) *Host {
 		log: o.Log, version: o.Version, timing: timing,
 		processes: process.New(process.Config{Log: o.Log, RuntimeDir: runtimeDir, SocketDir: socketDir, Adopt: o.Adopt}),
 	}
+}
+
+// Next returns a host for another configuration of the same daemon. [Host.Take] follows, or [Host.Drop]. Calls must not overlap.
+func (h *Host) Next() *Host {
+	h.number++
+	return &Host{log: h.log, version: h.version, timing: h.timing, processes: h.processes, number: h.number}
+}
+
+// Take takes over the sinks of these names from a host that Next has returned, and drops that one. Sinks of its own that are closed
+// are forgotten.
+func (h *Host) Take(next *Host, names []string) {
+	next.mu.Lock()
+	taken := slices.Clone(next.sinks)
+	next.sinks = slices.DeleteFunc(next.sinks, func(s *Sink) bool { return slices.Contains(names, s.name) })
+	next.mu.Unlock()
+	taken = slices.DeleteFunc(taken, func(s *Sink) bool { return !slices.Contains(names, s.name) })
+	h.mu.Lock()
+	h.sinks = append(slices.DeleteFunc(h.sinks, (*Sink).isClosed), taken...)
+	h.mu.Unlock()
+	next.Drop()
+}
+
+// Drop closes the sinks of a host that Next has returned.
+func (h *Host) Drop() {
+	h.mu.Lock()
+	sinks := h.sinks
+	h.mu.Unlock()
+	closeAll(sinks)
 }
 
 // socketDir begins go-plugin's name for the directory of a process's socket; a random number follows.
@@ -212,10 +241,14 @@ func (h *Host) Close() error {
 	h.mu.Lock()
 	sinks := h.sinks
 	h.mu.Unlock()
+	closeAll(sinks)
+	return h.processes.Close()
+}
+
+func closeAll(sinks []*Sink) {
 	var wg sync.WaitGroup
 	for _, s := range sinks {
 		wg.Go(func() { _ = s.Close() }) // it returns no error
 	}
 	wg.Wait()
-	return h.processes.Close()
 }

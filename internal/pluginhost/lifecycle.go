@@ -106,7 +106,11 @@ func (s *Sink) limit() *process.Group {
 	defer s.mu.Unlock()
 	if s.group == nil && s.limits == "" {
 		var err error
-		if s.group, err = s.host.processes.Group(s.name, &s.options.Options); err != nil {
+		name := s.name
+		if s.host.number > 0 { // the one before has a group of its own until its last process has ended
+			name = fmt.Sprintf("%s.%d", name, s.host.number)
+		}
+		if s.group, err = s.host.processes.Group(name, &s.options.Options); err != nil {
 			s.limits = err.Error()
 			s.log.Warn("the limits of a plugin are not in force", "err", err)
 		}

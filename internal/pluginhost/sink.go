@@ -162,6 +162,12 @@ func (s *Sink) Close() error {
 	return nil
 }
 
+func (s *Sink) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 // Client starts the process if there is none and returns its side of the protocol. For tests of plugins.
 func (s *Sink) Client(ctx context.Context) (sinkv1.SinkClient, error) {
 	p, err := s.acquire(ctx)

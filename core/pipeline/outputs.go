@@ -1,0 +1,196 @@
+package pipeline
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/deliver"
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// output is a sink of a pipeline: its ring, and what brings the ring's records to their destination. One that was removed has neither,
+// and stays for the account.
+type output struct {
+	name     string
+	plugin   string // guarded by Pipeline.reloading
+	index    int    // in the gate
+	epoch    uint64 // of its stream
+	ring     *replay.Ring
+	delivery *deliver.Delivery
+	sessions *atomic.Bool // whether it wants records of sessions' beginnings
+	// before is what rings that sinks of this name had before have released and taken over.
+	before replay.State
+	// announced is what earlier runs have given up, as the stream announces it, and settled the number whose acknowledgement takes it, or
+	// what the ring has taken over, out of the account; 0: there is nothing in it.
+	announced event.LossCounts
+	settled   event.Seq
+
+	life *outputLife
+}
+
+// outputLife is that of a sink that runs, or is about to.
+type outputLife struct {
+	stop   context.CancelFunc // ends the delivery; nil before it begins
+	ended  chan struct{}      // closed when it has ended
+	leaves atomic.Bool        // the sink is being removed
+	gone   chan struct{}      // closed when it has been
+}
+
+// outputs are the sinks of a pipeline, by their indexes in the gate.
+type outputs struct {
+	list atomic.Pointer[[]*output]
+
+	mu        sync.Mutex
+	lastEpoch uint64
+	removing  sync.WaitGroup
+}
+
+// all returns all sinks that there are, and those that there were.
+func (o *outputs) all() []*output {
+	if list := o.list.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
+
+// present returns those that there are.
+func (o *outputs) present() []*output {
+	return slices.DeleteFunc(slices.Clone(o.all()), func(out *output) bool { return out.ring == nil })
+}
+
+// find returns the sink of that name, nil if there is none.
+func (o *outputs) find(name string) *output {
+	i := slices.IndexFunc(o.all(), func(out *output) bool { return out.name == name && out.ring != nil })
+	if i < 0 {
+		return nil
+	}
+	return o.all()[i]
+}
+
+// staying returns those that there are and that are not being removed.
+func (o *outputs) staying() []*output {
+	return slices.DeleteFunc(o.present(), func(out *output) bool { return out.life.leaves.Load() })
+}
+
+// put puts a sink in its place, which may be that of one that was removed.
+func (o *outputs) put(out *output) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	list := slices.Clone(o.all())
+	if out.index < len(list) {
+		list[out.index] = out
+	} else {
+		list = append(list, out)
+	}
+	o.list.Store(&list)
+}
+
+// state returns a snapshot of a sink's ring. What left the rings before it has left it, too.
+func (out *output) state() replay.State {
+	if out.ring == nil {
+		return out.before
+	}
+	s := out.ring.State()
+	s.Released.Add(&out.before.Released)
+	for k, n := range out.before.TakenOver {
+		s.TakenOver[k] += n
+	}
+	return s
+}
+
+// newOutput makes a sink of a plan. It does nothing yet.
+func (pl *Pipeline) newOutput(s *plannedSink, ring *replay.Ring, epoch uint64) *output {
+	out := &output{name: s.name, plugin: s.plugin, epoch: epoch, ring: ring, sessions: new(atomic.Bool), life: &outputLife{ended: make(chan struct{}), gone: make(chan struct{})}}
+	out.wants(s.only)
+	out.delivery = deliver.New(deliver.Config{
+		Name: s.name, Sink: s.sink, Ring: ring, Epoch: epoch, Log: pl.plan.options.Log, Names: pl.names.names,
+		Sessions: func() iter.Seq[*event.Record] {
+			if !out.sessions.Load() {
+				return func(func(*event.Record) bool) {}
+			}
+			return pl.liveSessions()
+		},
+	})
+	return out
+}
+
+// wants sets of which kinds the sink wants records.
+func (out *output) wants(only event.KindSet) { out.sessions.Store(only.Has(event.SessionOpen)) }
+
+// gateSink returns how the gate knows a sink.
+func (out *output) gateSink(s *plannedSink) admission.Sink {
+	return admission.Sink{Name: out.name, Ring: out.ring, Only: s.only, Overflow: s.replay.Overflow, Connected: out.delivery.Connected}
+}
+
+// start runs the delivery of a sink until it has drained, or is told to stop.
+func (pl *Pipeline) start(out *output) {
+	ctx, stop := context.WithCancel(pl.running.ctx)
+	out.life.stop = stop
+	go func() {
+		defer close(out.life.ended)
+		out.delivery.Run(ctx)
+	}()
+	if out.settled > 0 {
+		pl.running.beside.Go(func() { pl.forgetAnnounced(out) })
+	}
+}
+
+// remove takes a sink that runs out of the pipeline: it gets no more events, delivers what its ring holds within that time, and is
+// closed. What it has counted stays in the account. The sink is gone when the outputs' removing is done.
+func (pl *Pipeline) remove(out *output, within time.Duration) {
+	out.life.leaves.Store(true)
+	pl.gate.Remove(out.index)
+	if out.life.stop == nil {
+		pl.start(out) // it is closed in the end
+	}
+	pl.outputs.removing.Go(func() {
+		defer close(out.life.gone)
+		if !pl.gate.Settled(pl.running.ctx) {
+			return // the pipeline has been given up
+		}
+		stop := make(chan struct{})
+		var announcing sync.WaitGroup
+		announcing.Go(func() {
+			pl.gate.AnnounceMissing(out.index, stop)
+			out.ring.Drain()
+		})
+		deadline := time.NewTimer(within)
+		select {
+		case <-out.life.ended:
+		case <-deadline.C:
+		case <-pl.hurry:
+		}
+		deadline.Stop()
+		close(stop)
+		announcing.Wait()
+		out.life.stop()
+		pl.await([]*output{out})
+		pl.giveUp(out, pl.account(out))
+		last := out.state()
+		pl.outputs.put(&output{
+			name: out.name, index: out.index, before: replay.State{Released: last.Released, TakenOver: last.TakenOver},
+		})
+		pl.plan.options.Log.Info("a sink was removed", "sink", out.name)
+	})
+}
+
+// await waits for deliveries that were told to stop, and leaves without those that do not return. It reports whether all have.
+func (pl *Pipeline) await(list []*output) bool {
+	last := time.NewTimer(grace)
+	defer last.Stop()
+	for _, out := range list {
+		select {
+		case <-out.life.ended:
+		case <-last.C:
+			pl.plan.options.Log.Warn("a sink does not return; leaving without it", "sink", out.name)
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,135 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rtflow/pipelined/core/replay"
+)
+
+// sinkChange is what becomes of a sink of another configuration.
+type sinkChange struct {
+	to    *plannedSink
+	out   *output // that runs, or a new one
+	new   bool
+	taken bool // the sink of the plan runs: it is new, or has other options
+}
+
+// prepareSinks finds out which sinks are new, have changed or are gone, and makes the new ones.
+func (t *transition) prepareSinks(running *Plan) error {
+	pl := t.pl
+	added := 0
+	for i := range t.next.sinks {
+		s := &t.next.sinks[i]
+		if err := s.replay.Check(); err != nil {
+			return fmt.Errorf("sink %s: %w", s.name, err)
+		}
+		if err := pl.awaitRemoved(s.name); err != nil {
+			return err
+		}
+		c := sinkChange{to: s, out: pl.outputs.find(s.name)}
+		if c.new = c.out == nil; c.new {
+			added++
+		}
+		c.taken = c.new || running.sinkDiffers(t.next, s)
+		t.sinks = append(t.sinks, c)
+	}
+	for _, out := range pl.outputs.staying() {
+		if !slices.ContainsFunc(t.next.sinks, func(s plannedSink) bool { return s.name == out.name }) {
+			t.removed = append(t.removed, out)
+		}
+	}
+	if added == 0 {
+		return nil
+	}
+	epoch, err := pl.reserveEpochs(time.Now(), added)
+	if err != nil {
+		return err
+	}
+	for i := range t.sinks {
+		c := &t.sinks[i]
+		if !c.new {
+			continue
+		}
+		ring, err := replay.New(c.to.replay.Limits)
+		if err != nil {
+			return fmt.Errorf("sink %s: %w", c.to.name, err)
+		}
+		c.out = pl.newOutput(c.to, ring, epoch)
+		epoch++
+	}
+	return nil
+}
+
+// Starts returns the names of the sinks of another plan that would be started if it were taken over. Safe for concurrent use.
+func (pl *Pipeline) Starts(next *Plan) (names []string) {
+	running := pl.now()
+	for i := range next.sinks {
+		if running.sinkDiffers(next, &next.sinks[i]) {
+			names = append(names, next.sinks[i].name)
+		}
+	}
+	return names
+}
+
+// sinkDiffers reports whether a sink of another plan has other options than the one of its name that runs, beside what the core itself
+// does for it.
+func (p *Plan) sinkDiffers(next *Plan, s *plannedSink) bool {
+	i := slices.IndexFunc(p.sinks, func(running plannedSink) bool { return running.name == s.name })
+	return i < 0 || !p.sinkTable(s.name).EqualBut(next.sinkTable(s.name), "only", "replay") ||
+		p.host != next.host || p.sinks[i].replay.Window() != s.replay.Window()
+}
+
+// commitSinks makes the changes of sinks.
+func (t *transition) commitSinks() {
+	pl, drain := t.pl, t.next.file.Service.Drain
+	for _, out := range t.removed {
+		pl.remove(out, drain)
+	}
+	for _, c := range t.sinks {
+		if c.new {
+			pl.add(c.out, c.to)
+			continue
+		}
+		c.out.wants(c.to.only)
+		if c.taken {
+			c.out.plugin = c.to.plugin
+			c.out.delivery.Replace(c.to.sink, drain)
+		}
+		pl.gate.Change(c.out.index, c.to.only, c.to.replay.Overflow)
+		if now, _ := c.out.ring.Limits(); now != c.to.replay.Limits {
+			_ = c.out.ring.Resize(c.to.replay.Limits) // they were checked
+		}
+	}
+}
+
+// add gives the pipeline one more sink.
+func (pl *Pipeline) add(out *output, s *plannedSink) {
+	out.index = pl.gate.Add(out.gateSink(s))
+	for _, former := range pl.outputs.all() {
+		if former.name == out.name {
+			out.before = former.before
+		}
+	}
+	pl.announceCarried(out, false)
+	pl.outputs.put(out)
+	if pl.running.begun {
+		pl.start(out)
+	}
+}
+
+// awaitRemoved waits until a sink of that name that is being removed is gone: two sinks of one name would have one account.
+func (pl *Pipeline) awaitRemoved(name string) error {
+	for _, out := range pl.outputs.present() {
+		if out.name != name || !out.life.leaves.Load() {
+			continue
+		}
+		select {
+		case <-out.life.gone:
+		case <-pl.running.ctx.Done():
+			return errEnding
+		}
+	}
+	return nil
+}

@@ -118,7 +118,7 @@ func TestReloadCommand(t *testing.T) {
 		t.Errorf("without a change: %q, %v", out, err)
 	}
 	c.configure(t, `"30m"`, `"2h"`)
-	if out, err := reload(); err != nil || out != "sessions: tcp_timeout changed\nconfiguration 2 runs now\n" {
+	if out, err := reload(); err != nil || out != "changed sessions.tcp_timeout\nconfiguration 2 runs now\n" {
 		t.Errorf("with a change: %q, %v", out, err)
 	}
 	c.configure(t, "[pipeline]", "[pipelin]")
@@ -127,7 +127,7 @@ func TestReloadCommand(t *testing.T) {
 		!regexp.MustCompile(`p\.toml:\d+.*pipelin`).MatchString(out) {
 		t.Errorf("with a mistake: %q, %v", out, err)
 	}
-	c.configure(t, "[sessions]", "[sessions]\nmax = 2048")
+	c.configure(t, "262144", "2048")
 	var o control.Outcome
 	out, err = reload("--json")
 	if jsonErr := json.Unmarshal([]byte(out), &o); err == nil || jsonErr != nil || o.Taken || o.Number != 2 || !strings.Contains(o.Error, "restart") {

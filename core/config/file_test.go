@@ -28,7 +28,7 @@ func TestDefaults(t *testing.T) {
 	f, problems := Parse("", nil)
 	wantProblems(t, problems)
 	got := *f
-	got.Files, got.parsed, got.misspelled, got.zones, got.single = nil, false, nil, nil, nil
+	got.Files, got.parsed, got.misspelled, got.zones = nil, false, nil, nil
 	rate := admission.Rate{PerSecond: 1000, Burst: 1024}
 	want := File{
 		Pipeline: Pipeline{ZonesByRoute: true},

@@ -43,8 +43,8 @@ type Service struct {
 }
 
 // Differs returns the keys whose values another table has differently.
-func (s *Service) Differs(other *Service) (keys []string) {
-	a, b := reflect.ValueOf(s).Elem(), reflect.ValueOf(other).Elem()
+func (c *Service) Differs(other *Service) (keys []string) {
+	a, b := reflect.ValueOf(c).Elem(), reflect.ValueOf(other).Elem()
 	for i := range a.NumField() {
 		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
 			keys = append(keys, a.Type().Field(i).Tag.Get("toml"))

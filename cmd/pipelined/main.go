@@ -84,10 +84,13 @@ func newRoot() *cobra.Command {
 		Use:   "pipelined",
 		Short: "Turn packets into Juniper-style security events and deliver every event admitted",
 		Long: `pipelined looks at packets from network interfaces (packet sockets or AF_XDP) or captures, follows their sessions, applies
-screens, filters and zone policies, and writes what it finds as RT_FLOW, RT_IDS and firewall-filter records. It blocks
-nothing. It bounds what a flood may cost, counts every event, and holds each record until its destination has taken it.
+screens, filters and zone policies, and writes what it finds as RT_FLOW, RT_IDS and firewall-filter records. It also writes
+down what the kernel's own firewall tells of its sessions and its rules (conntrack, NFLOG). It blocks nothing, but as a
+bridge between two interfaces, which sends on what its policies permit. It bounds what a flood may cost, counts every event,
+and holds each record until its destination has taken it.
 
-Start with 'pipelined read CAPTURE' to see the events of a capture, or with 'pipelined sample > pipeline.toml'.`,
+Start with 'pipelined read CAPTURE' to see the events of a capture, or with 'pipelined init', which looks at this machine and
+writes a first configuration for it.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version,
@@ -102,6 +105,7 @@ Start with 'pipelined read CAPTURE' to see the events of a capture, or with 'pip
 	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
+		newInit(),
 		newRun(),
 		newRead(),
 		newReceive(),

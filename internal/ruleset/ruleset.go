@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink/nl"
@@ -17,8 +18,10 @@ import (
 
 // Summary is what the rules of a network namespace do.
 type Summary struct {
-	Tracks bool            // a rule makes the kernel track connections
-	Groups map[uint16]bool // of NFLOG, that a rule logs to
+	Tracks    bool                // a rule makes the kernel track connections
+	Groups    map[uint16]bool     // of NFLOG, that a rule logs to
+	KernelLog bool                // a rule logs to the kernel's own log
+	Chains    map[string][]string // by interface: chains that rules send what comes in there to
 }
 
 // Errors of Read.
@@ -30,7 +33,7 @@ var (
 // Read looks through the rules of the network namespace of the calling thread. It asks nothing of a kernel that has nftables not loaded,
 // and has no rules of it then. With [ErrLegacy] the summary is that of nftables alone.
 func Read(m *machine.Machine) (s Summary, err error) {
-	s.Groups = make(map[uint16]bool)
+	s.Groups, s.Chains = make(map[uint16]bool), make(map[string][]string)
 	if m.Module("nf_tables", "nf_tables_dump_rules_start") == machine.Present {
 		if err := s.read(); err != nil {
 			return s, err
@@ -69,9 +72,13 @@ func (s *Summary) read() error {
 			continue
 		}
 		for _, expression := range values(answer[nl.SizeofNfgenmsg:], unix.NFTA_RULE_EXPRESSIONS) {
+			var from origin
 			for _, element := range values(expression, unix.NFTA_LIST_ELEM) {
-				name := first(element, unix.NFTA_EXPR_NAME)
-				s.expression(text(name), first(element, unix.NFTA_EXPR_DATA))
+				name, data := text(first(element, unix.NFTA_EXPR_NAME)), first(element, unix.NFTA_EXPR_DATA)
+				s.expression(name, data)
+				if chain := from.expression(name, data); chain != "" && !slices.Contains(s.Chains[from.name], chain) {
+					s.Chains[from.name] = append(s.Chains[from.name], chain)
+				}
 			}
 		}
 	}
@@ -94,6 +101,8 @@ func (s *Summary) expression(name string, data []byte) {
 	case "log":
 		if group := first(data, unix.NFTA_LOG_GROUP); len(group) == 2 {
 			s.Groups[binary.BigEndian.Uint16(group)] = true
+		} else {
+			s.KernelLog = true
 		}
 	case "match": // of iptables
 		s.Tracks = s.Tracks || tracking(strings.ToLower(text(first(data, unix.NFTA_MATCH_NAME))))
@@ -104,9 +113,39 @@ func (s *Summary) expression(name string, data []byte) {
 		if info := first(data, unix.NFTA_TARGET_INFO); target == "NFLOG" && len(info) >= 6 {
 			s.Groups[binary.NativeEndian.Uint16(info[4:])] = true
 		}
+		s.KernelLog = s.KernelLog || target == "LOG"
 	default:
 		s.Tracks = s.Tracks || tracking(name)
 	}
+}
+
+// origin is what a rule has asked so far about the interface that a packet comes in on.
+type origin struct {
+	loaded bool   // its name is what is compared next
+	name   string // that it has to be, "" for any
+}
+
+// expression takes an expression of the rule. It returns the chain that it sends packets of the one interface to, if it does.
+func (o *origin) expression(name string, data []byte) (chain string) {
+	loaded := o.loaded
+	o.loaded = false
+	switch name {
+	case "meta":
+		key := first(data, unix.NFTA_META_KEY)
+		o.loaded = len(key) == 4 && binary.BigEndian.Uint32(key) == unix.NFT_META_IIFNAME
+	case "cmp":
+		op, value := first(data, unix.NFTA_CMP_OP), first(first(data, unix.NFTA_CMP_DATA), unix.NFTA_DATA_VALUE)
+		// A shorter value is the beginning of a name: "lan*".
+		if loaded && len(op) == 4 && binary.BigEndian.Uint32(op) == unix.NFT_CMP_EQ && len(value) == unix.IFNAMSIZ {
+			o.name = text(value)
+		}
+	case "immediate":
+		verdict := first(first(data, unix.NFTA_IMMEDIATE_DATA), unix.NFTA_DATA_VERDICT)
+		if o.name != "" {
+			return text(first(verdict, unix.NFTA_VERDICT_CHAIN))
+		}
+	}
+	return ""
 }
 
 // values returns the values of the attributes of a type, up to the first that is malformed.

@@ -1,7 +1,9 @@
 package nflog
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -73,4 +75,23 @@ func examineGroups(m *machine.Machine, p *machine.Part, groups []uint16) {
 			p.Warn(subject, "", `no rule of this network namespace logs to it: write log prefix "DROP:name " group %d in front of a verdict`, group)
 		}
 	}
+}
+
+// Taken returns the groups that other programs read in the network namespace of the calling thread, and who does. Only root can find
+// that out.
+func Taken(m *machine.Machine) (map[uint16]string, error) {
+	owners, err := readOwners(m.Root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // nothing has loaded it
+	}
+	if err != nil {
+		return nil, err
+	}
+	taken := make(map[uint16]string)
+	for group, o := range owners {
+		if o.process != daemon {
+			taken[group] = o.String()
+		}
+	}
+	return taken, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/rtflow/pipelined/internal/machine"
 	"github.com/rtflow/pipelined/xsk"
 )
 
@@ -133,31 +134,18 @@ type hostState struct {
 // readHostState reads the state of the network namespace of h and of the calling thread, which are the same.
 func readHostState(h *netlink.Handle) (s hostState, err error) {
 	s.proc = os.DirFS("/proc")
-	if s.links, err = dump(h.LinkList); err != nil {
+	if s.links, err = machine.Dump(h.LinkList); err != nil {
 		return s, fmt.Errorf("list the interfaces: %w", err)
 	}
-	s.addresses, err = dump(func() ([]netlink.Addr, error) { return h.AddrList(nil, netlink.FAMILY_ALL) })
+	s.addresses, err = machine.Dump(func() ([]netlink.Addr, error) { return h.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return s, fmt.Errorf("list the addresses: %w", err)
 	}
-	s.routes, err = dump(func() ([]netlink.Route, error) { return h.RouteList(nil, netlink.FAMILY_ALL) })
+	s.routes, err = machine.Dump(func() ([]netlink.Route, error) { return h.RouteList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return s, fmt.Errorf("list the routes: %w", err)
 	}
 	return s, nil
-}
-
-// maxDumps is how often a list is read that changes while it is read.
-const maxDumps = 10
-
-// dump returns a list that the kernel gave in one piece.
-func dump[T any](list func() ([]T, error)) (all []T, err error) {
-	for range maxDumps {
-		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
-	return all, err
 }
 
 // usesOf returns what the packets of a link, and of the links made on top of it, are for.

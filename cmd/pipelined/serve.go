@@ -65,6 +65,13 @@ func pages(pl *pipeline.Pipeline) http.Handler {
 	return metrics.Strict(all, pl.Health, pl.Losses)
 }
 
+// glance is the status without the counters of hooks, of which there may be as many as rules.
+func glance(pl *pipeline.Pipeline) pipeline.Status {
+	st := pl.Status()
+	st.Hooks = nil
+	return st
+}
+
 // serveControl serves the control socket until stop is called. A socket that the configuration does not ask for is no reason not to run.
 func serveControl(service *config.Service, configPath, hostname string, pl *pipeline.Pipeline, reloads *reloader, log *slog.Logger) (stop func(), err error) {
 	o := control.ListenOptions{Path: control.DefaultPath(), Make: true, Mode: control.DefaultMode, Log: log}
@@ -96,6 +103,7 @@ func serveControl(service *config.Service, configPath, hostname string, pl *pipe
 	srv := control.NewServer(control.Daemon{
 		Version: version, Config: absolute, Pages: pages(pl), Log: log,
 		Events: &control.Events{Tail: pl.Tail(), Names: pl.Names, Latest: pl.LatestNames, Hostname: hostname},
+		Top:    &control.Top{Status: func() any { return glance(pl) }, Health: func() error { return errors.Join(pl.Health(), pl.Losses()) }},
 		Reload: func(ctx context.Context) (control.Outcome, error) {
 			log.Info("reopening files and reading the configuration: asked for at the control socket")
 			pl.Reopen()

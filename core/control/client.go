@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // maxAnswer limits the bytes that are read of an answer.
@@ -115,7 +116,17 @@ func (c *Client) Reload(ctx context.Context) (o Outcome, err error) {
 
 // Events asks for events, as they are admitted. The caller reads the lines and closes them; those that begin with [Comment] are none.
 func (c *Client) Events(ctx context.Context, q *EventQuery) (io.ReadCloser, error) {
-	resp, err := c.Do(ctx, http.MethodGet, "/events?"+q.Values().Encode())
+	return c.stream(ctx, "/events?"+q.Values().Encode())
+}
+
+// Frames asks for a [Frame] in every interval, each as JSON. The caller reads and closes them.
+func (c *Client) Frames(ctx context.Context, interval time.Duration) (io.ReadCloser, error) {
+	return c.stream(ctx, "/top?interval="+interval.String())
+}
+
+// stream asks for an answer that does not end.
+func (c *Client) stream(ctx context.Context, target string) (io.ReadCloser, error) {
+	resp, err := c.Do(ctx, http.MethodGet, target)
 	if err == nil && resp.StatusCode == http.StatusOK {
 		return resp.Body, nil
 	}

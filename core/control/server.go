@@ -33,6 +33,7 @@ type Daemon struct {
 	// Reload has the configuration read again, and returns what came of it, or an error if ctx or the daemon ended before that.
 	Reload func(ctx context.Context) (Outcome, error)
 	Events *Events
+	Top    *Top
 	Log    *slog.Logger // nil discards
 }
 
@@ -74,6 +75,9 @@ func NewServer(d Daemon) *Server {
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) { reload(w, r, d.Reload) })
 	if d.Events != nil {
 		mux.HandleFunc("GET /events", d.Events.events)
+	}
+	if d.Top != nil {
+		mux.HandleFunc("GET /top", func(w http.ResponseWriter, r *http.Request) { d.Top.stream(w, r, d.Events) })
 	}
 	if d.Pages != nil {
 		mux.Handle("/", d.Pages)

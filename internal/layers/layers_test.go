@@ -26,7 +26,7 @@ type layer struct {
 // own, and helpers. Packages that are not listed serve tests alone.
 var layers = []layer{
 	{"basic helpers", []string{
-		"internal/flowhash", "internal/httpconns", "internal/hugepage", "internal/keypath", "internal/memory", "internal/monotonic", "internal/namespace", "internal/nfnetlink", "internal/pace", "internal/rfc5424",
+		"internal/flowhash", "internal/heavy", "internal/httpconns", "internal/hugepage", "internal/keypath", "internal/memory", "internal/monotonic", "internal/namespace", "internal/nfnetlink", "internal/pace", "internal/rfc5424",
 		"internal/safefile", "internal/spelling", "internal/tally", "internal/terminal", "internal/unpack",
 	}},
 	{"helpers", []string{"internal/machine", "internal/table", "internal/unixsocket", "internal/values"}},
@@ -36,7 +36,7 @@ var layers = []layer{
 		"internal/ctnetlink", "internal/statedir",
 	}},
 	{"contracts", []string{
-		"core/admission", "core/hook", "core/source", "core/packettext", "sdk/sinktest", "sdk/sinkplugin", "internal/framefile", "internal/inflight", "internal/topic",
+		"core/admission", "core/hook", "core/source", "core/packettext", "core/summary", "sdk/sinktest", "sdk/sinkplugin", "internal/framefile", "internal/inflight", "internal/topic",
 		"internal/options", "internal/routes",
 	}},
 	{"configuration, metrics and translation", []string{"core/config", "core/kept", "core/metrics", "core/translate", "internal/translation"}},
@@ -50,6 +50,7 @@ var layers = []layer{
 	{"processes", []string{"internal/process"}},
 	{"plugin processes", []string{"internal/pluginhost"}},
 	{"assembly", []string{"core/pipeline", "internal/doctor", "internal/pluginkit"}},
+	{"screens", []string{"internal/top"}},
 	{"commands", []string{"cmd/pipelined", "cmd/pipelined-sink-nats", "cmd/pipelined-sink-kafka"}},
 }
 

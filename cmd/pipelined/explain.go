@@ -71,6 +71,11 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	if (len(args) == 1) == (o.capture != "") {
 		return &usageError{errors.New("either a packet or --capture")}
 	}
+	for _, flag := range []string{"packet", "interface"} {
+		if o.capture == "" && cmd.Flags().Changed(flag) {
+			return &usageError{fmt.Errorf("--%s: goes with --capture", flag)}
+		}
+	}
 	var text *packettext.Packet
 	if len(args) == 1 {
 		var err error
@@ -108,7 +113,8 @@ func parsePacket(text string) (*packettext.Packet, error) {
 	}
 	p, err := packettext.Parse(text)
 	if e, ok := errors.AsType[*packettext.Error](err); ok {
-		return nil, fmt.Errorf("%w\n  %s\n  %s^", err, text, strings.Repeat(" ", e.Column-1))
+		// A tab is one character, and would be drawn as several.
+		return nil, fmt.Errorf("%w\n  %s\n  %s^", err, strings.ReplaceAll(text, "\t", " "), strings.Repeat(" ", e.Column-1))
 	}
 	return p, err
 }

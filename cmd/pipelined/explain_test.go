@@ -64,6 +64,12 @@ func TestExplainMistakes(t *testing.T) {
 	}{
 		{[]string{"explain"}, "either a packet or --capture"},
 		{[]string{"explain", "--capture", edge, "tcp"}, "either a packet or --capture"},
+		{[]string{"explain", "--packet", "3", "tcp 10.0.1.5:4 > 192.0.2.80:4"}, "--packet: goes with --capture"},
+		{[]string{"explain", "--interface", "lan0", "tcp 10.0.1.5:4 > 192.0.2.80:4"}, "--interface: goes with --capture"},
+		{
+			[]string{"explain", "udp\t10.0.1.5:4 >\t192.0.2.80:4 flgs a"},
+			"\n  udp 10.0.1.5:4 > 192.0.2.80:4 flgs a\n                                ^",
+		},
 		{[]string{"explain", "--capture", edge, "--packet", "0"}, "packets are numbered from 1"},
 		{
 			[]string{"explain", "udp 10.0.1.5:4 > 192.0.2.80:4 flgs a"},
@@ -75,6 +81,9 @@ func TestExplainMistakes(t *testing.T) {
 		if !errors.As(err, &use) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: %v", c.args, err)
 		}
+	}
+	if out := mustRun(t, "test", "--config", writeFile(t, "p.toml", testedZones)); !strings.Contains(out, "there are no tests") || !strings.Contains(out, "no test hits") {
+		t.Errorf("without a test:\n%s", out)
 	}
 	_, _, err := invoke(t, "explain", "udp 10.0.1.5:4 > 192.0.2.80:4 in lna0")
 	if err == nil || !strings.Contains(err.Error(), `there is no interface "lna0"; did you mean "lan0"?`) {

@@ -65,10 +65,10 @@ func pages(pl *pipeline.Pipeline) http.Handler {
 	return metrics.Strict(all, pl.Health, pl.Losses)
 }
 
-// glance is the status without the counters of hooks, of which there may be as many as rules.
+// glance is the status without what is said of rules, of which there may be many.
 func glance(pl *pipeline.Pipeline) pipeline.Status {
 	st := pl.Status()
-	st.Hooks = nil
+	st.Hooks, st.Unhit = nil, nil
 	return st
 }
 

@@ -46,6 +46,7 @@ func sampleStatus() pipeline.Status {
 				Sent: 900, Acked: 800, InFlight: 937, LagRecords: 837, LagSeconds: 12.34,
 			},
 		},
+		Unhit: map[string][]string{"policies": {"web", "p\x1b[2J", "c", "d", "e", "f", "g", "h", "i", "j"}},
 		Ledger: metrics.Ledger{
 			Events: map[string]metrics.Events{"policy-deny": {Offered: 5, RateLimited: 1, Admitted: 4}},
 			Sinks:  map[string]map[string]metrics.Queue{"audit": {}, "stream": {"policy-deny": {Queued: 4, InFlight: 4}}},
@@ -160,7 +161,8 @@ func TestStatusOfPipeline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := strings.Replace(string(text), `"bin/events.log"`, `"`+t.TempDir()+`/events.log"`, 1)
+	file := strings.Replace(string(text), `"bin/events.log"`, `"`+t.TempDir()+`/events.log"`, 1) +
+		"\n[[hooks.policies.policy]]\nname = \"never\"\nfrom = \"partner\"\nto = \"partner\"\nthen = \"permit\"\n"
 	p, err := plan(t.Context(), io.Discard, planOptions{path: writeFile(t, "p.toml", file), daemon: true}, pipeline.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +187,7 @@ func TestStatusOfPipeline(t *testing.T) {
 	out := mustRun(t, "status", "-a", address, "--token-file", writeFile(t, "token", "s3cret\n"))
 	for _, want := range []string{
 		`(?m)^pipelined at ` + address + `: healthy, up \d+s, epoch \d+$`, `(?m)^source capture +.*packets=5477`,
-		`(?m)^ *events +drained +(\d+) +(\d+) +0 +0 +0\.0 +1 *$`, `(?m)^0 unaccounted for$`,
+		`(?m)^ *events +drained +(\d+) +(\d+) +0 +0 +0\.0 +1 *$`, `(?m)^0 unaccounted for$`, `(?m)^hook policies: no packet has hit never$`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("the status does not say %s:\n%s", want, out)

@@ -72,6 +72,10 @@ func writeReport(w io.Writer, r *explain.Report, unhit bool) error {
 			}
 		}
 	}
+	if r.Passed+len(r.Failed) == 0 {
+		_, err := fmt.Fprintln(w, "there are no tests: a [[test]] in the configuration is one")
+		return err
+	}
 	_, err := fmt.Fprintf(w, "tests: %d passed, %d failed\n", r.Passed, len(r.Failed))
 	return err
 }

@@ -225,6 +225,28 @@ func (pl *Pipeline) Configuration() Configuration {
 	}
 }
 
+// unhit returns the policies that no packet has hit, by hook, of hooks that some packet has hit. Only who permits sessions has policies.
+func (pl *Pipeline) unhit(counters map[string][]hook.Counter) map[string][]string {
+	names := make(map[string][]string)
+	hooks := pl.rules.Load().hooks
+	for i := range hooks {
+		if !hooks[i].Permits {
+			continue
+		}
+		var none []string
+		list := counters[hooks[i].name]
+		for _, c := range list {
+			if c.Packets == 0 {
+				none = append(none, c.Name)
+			}
+		}
+		if len(none) > 0 && len(none) < len(list) {
+			names[hooks[i].name] = none
+		}
+	}
+	return names
+}
+
 // hookCounters returns the counters of all hooks by name.
 func (pl *Pipeline) hookCounters() map[string][]hook.Counter {
 	counters := make(map[string][]hook.Counter)

@@ -168,7 +168,9 @@ type Status struct {
 	Sources     map[string]any            `json:"sources"`
 	Sinks       map[string]SinkStatus     `json:"sinks"`
 	Hooks       map[string][]hook.Counter `json:"hooks,omitempty"`
-	Feed        map[string]uint64         `json:"feed,omitempty"` // what sources of events have told
+	// Unhit are the policies that no packet has hit so far, by hook; absent: none, or no packet has come.
+	Unhit map[string][]string `json:"unhit,omitempty"`
+	Feed  map[string]uint64   `json:"feed,omitempty"` // what sources of events have told
 	// Routes says how the kernel's interfaces and routes are followed; absent: they are not.
 	Routes *routes.Status `json:"routes,omitempty"`
 	// Translated is what became of the sessions whose translation was asked for; absent: nobody is asked.
@@ -219,6 +221,7 @@ func (pl *Pipeline) Status() Status {
 		st.Sources[pl.plan.sources[i].name] = src.Status()
 	}
 	st.Hooks, st.Configuration = pl.hookCounters(), pl.Configuration()
+	st.Unhit = pl.unhit(st.Hooks)
 	st.Feed = pl.happened()
 	st.Translated = pl.translations()
 	st.Ledger = pl.ledger(states)

@@ -93,6 +93,9 @@ func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error 
 			fmt.Fprintf(w, "sink %s: rejected %d records, the last: %s\n", name, s.Rejects, terminal.Text(s.LastReject))
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(st.Unhit)) {
+		fmt.Fprintf(w, "hook %s: no packet has hit %s\n", terminal.Text(name), some(st.Unhit[name]))
+	}
 	fmt.Fprintln(w)
 	kinds := event.Kinds()
 	kindNames := make([]string, len(kinds))
@@ -100,6 +103,19 @@ func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error 
 		kindNames[i] = k.String()
 	}
 	return st.Ledger.WriteText(w, kindNames)
+}
+
+// most is how many names a line has.
+const most = 8
+
+// some returns the first names of a list, and how many there are more.
+func some(names []string) string {
+	more := ""
+	if len(names) > most {
+		more = fmt.Sprintf(" and %d more: see unhit in --json", len(names)-most)
+		names = names[:most]
+	}
+	return terminal.Text(strings.Join(names, ", ")) + more
 }
 
 // lists returns the scalars of each object of a source's lists, such as its interfaces or its groups, in the order of the names of the

@@ -21,7 +21,7 @@ func (pl *Pipeline) handOver(sinks []*output, returned bool) {
 	for i, out := range sinks {
 		untold[i] = pl.account(out)
 	}
-	if dir := pl.carried.dir; dir != nil && pl.plan.live {
+	if dir := pl.carried.dir; dir != nil && pl.plan.live && pl.plan.options.Boot != "" {
 		c := pl.content(sinks, returned)
 		tail, err := c.Write(dir)
 		if err == nil {
@@ -51,7 +51,7 @@ func (pl *Pipeline) content(sinks []*output, returned bool) *kept.Content {
 	c := new(kept.Content)
 	c.Head = kept.Head{
 		Boot: pl.plan.options.Boot, Stopped: pl.stopped.UnixNano(), Seed: pl.seed, Epoch: pl.epoch, Separate: rules.plan.file.Sessions.Separate.String(),
-		Received: rules.plan.receivedPackets(),
+		Received: pl.received,
 	}
 	generations := make(map[uint32]bool)
 	for _, out := range sinks {
@@ -125,7 +125,11 @@ func (pl *Pipeline) takeState() (*handedOver, error) {
 			log.Error("the state of the last run cannot be used, nor can that of this one", "err", err)
 		}
 	}
-	state, why, err := kept.Read(p.options.State, p.options.Boot, pl.started)
+	boot := p.options.Boot
+	if boot == "" {
+		boot = "unknown" // what is kept is of a boot that is known
+	}
+	state, why, err := kept.Read(p.options.State, boot, pl.started)
 	if why != nil {
 		pl.unused = why.Error()
 	}

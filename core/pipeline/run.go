@@ -62,11 +62,12 @@ type Pipeline struct {
 	ended      atomic.Bool // the workers have: nothing is changed any more
 	draining   atomic.Bool // and what is in flight is being delivered
 	carried    carried
-	takenOver  *TakenOver // from an earlier run; nil: nothing
-	unused     string     // why the state of the last run was not used; empty: it was, or there was none
-	opened     time.Time  // the sources were open; set if something is taken over
-	stopped    time.Time  // nothing is read from then on
-	host       host       // the kernel's interfaces and routes
+	takenOver  *TakenOver        // from an earlier run; nil: nothing
+	unused     string            // why the state of the last run was not used; empty: it was, or there was none
+	opened     time.Time         // the sources were open; set if something is taken over
+	stopped    time.Time         // nothing is read from then on
+	received   map[string]uint64 // packets that the kernel has counted until then, by interface
+	host       host              // the kernel's interfaces and routes
 }
 
 // life is what of a pipeline runs until all is delivered.
@@ -96,6 +97,7 @@ func (pl *Pipeline) Run(ctx context.Context) error {
 	pl.end()
 	defer pl.draining.Store(false)
 	err = errors.Join(err, pl.closeSources())
+	pl.received = pl.rules.Load().plan.receivedPackets()
 	staying := pl.outputs.staying()
 	returned := pl.drain(ctx, err != nil || pl.plan.live, staying)
 	pl.outputs.removing.Wait()

@@ -654,26 +654,6 @@ func FuzzFlows(f *testing.F) {
 	})
 }
 
-// BenchmarkFlows measures the program on one packet of a flow after another, against a program that drops.
-func BenchmarkFlows(b *testing.B) {
-	const flows = 1 << 16
-	f := flowTable(b, flows, false)
-	p := newCarrier(b, f, false)
-	frame := segments["TCP over IPv4"].frame()
-	key := keyOf(b, frame)
-	flow := f.Add(&key)
-	f.Follow(flow, 5000)
-	f.Resume(flow)
-	f.added(b, 1)
-	for b.Loop() {
-		_, each, err := p.objects.Tap.Benchmark(frame, 100_000, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.ReportMetric(float64(each.Nanoseconds()), "ns/packet")
-	}
-}
-
 // TestFlowsAfterClose takes out what a table has counted when it is closed.
 func TestFlowsAfterClose(t *testing.T) {
 	nettest.Require(t)

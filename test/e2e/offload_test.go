@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -265,5 +268,60 @@ func TestOffloadOfBridge(t *testing.T) {
 		t.Errorf("%d packets of %d were offloaded", p.Offloaded, p.Received)
 	}
 	d.sameCounts()
+	d.stop()
+}
+
+// TestOffloadEndsWithReload gives a tap a filter that counts, while a session is offloaded: from then on every packet comes up, and is counted.
+func TestOffloadEndsWithReload(t *testing.T) {
+	nettest.RequireCommands(t, "ethtool")
+	n := newNetwork(t)
+	n.wire(n.client)
+	n.wire(n.server)
+	n.serve()
+	d := startWith(n, tapOffloadConfig, "")
+	var conn net.Conn
+	n.client.Do(func() {
+		var err error
+		conn, err = net.Dial("udp", serverIP+":7")
+		n.must(err)
+	})
+	defer conn.Close()
+	exchange := func(count int) {
+		t.Helper()
+		for range count {
+			n.must(conn.SetDeadline(time.Now().Add(20 * time.Second)))
+			_, err := conn.Write([]byte("hello"))
+			n.must(err)
+			_, err = conn.Read(make([]byte, 16))
+			n.must(err)
+		}
+	}
+	offloaded := func() uint64 { return d.status().Ledger.Packets.Offloaded }
+	eventually(t, "the session is offloaded", func() bool { exchange(100); return offloaded() > 100 })
+
+	path := filepath.Join(d.dir, "pipeline.toml")
+	text, err := os.ReadFile(path)
+	n.must(err)
+	changed := strings.Replace(string(text), `["policies"]`, `["edge", "policies"]`, 1) + `
+[hooks.edge]
+plugin = "filterlog"
+[[hooks.edge.term]]
+name = "echo"
+from = { protocol = "udp", port = 7 }
+then = ["count echoes", "accept"]
+[[hooks.edge.term]]
+name = "rest"
+`
+	n.must(os.WriteFile(path, []byte(changed), 0o644))
+	d.signal(syscall.SIGHUP)
+	eventually(t, "the other configuration runs", func() bool { return d.status().Configuration.Number == 2 })
+	before := offloaded()
+	exchange(300)
+	eventually(t, "every packet is counted by the filter", func() bool {
+		return sum(t, d.fetch("/metrics"), "pipelined_hook_packets_total", `counter="echoes"`) == 600
+	})
+	if now := offloaded(); now != before {
+		t.Errorf("%d packets were offloaded by rules that count them", now-before)
+	}
 	d.stop()
 }

@@ -30,7 +30,7 @@ func newReload() *cobra.Command {
 		Use:   "reload",
 		Short: "Have a running pipeline read its configuration again, and say what came of it",
 		Long: `reload has a running pipelined reopen its files and read its configuration again, as SIGHUP does, waits for the outcome, and
-prints it. A configuration with a mistake, or with a change that needs a restart, is refused: the former one goes on, and the exit
+prints it, with the keys that have changed. A configuration with a mistake, or with a change that needs a restart, is refused: the former one goes on, and the exit
 status is 1.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return askReload(cmd, d, asJSON) },

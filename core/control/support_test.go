@@ -61,7 +61,7 @@ func executable(t *testing.T) string {
 }
 
 // publicDir returns a directory that every user can pass.
-func publicDir(t *testing.T) string {
+func publicDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "control")
 	if err != nil {
@@ -75,7 +75,7 @@ func publicDir(t *testing.T) string {
 }
 
 // serve serves a daemon at a socket until the test ends.
-func serve(t *testing.T, d Daemon, o ListenOptions) *Client {
+func serve(t testing.TB, d Daemon, o ListenOptions) *Client {
 	t.Helper()
 	if o.Path == "" {
 		o.Path = filepath.Join(publicDir(t), "control")

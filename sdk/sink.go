@@ -25,7 +25,7 @@ import (
 // one takes over its ring and its stream where it has acknowledged.
 //
 // A sink may implement [Reopener], [Reporter], [CounterReporter], [Exclusive], [Waiter], [Successor] and [Keeper]; a stream may implement
-// [DrainNotifier] and [SessionLister].
+// [DrainNotifier], [Positioned] and [SessionLister].
 type Sink interface {
 	Run(ctx context.Context, s Stream) error
 }
@@ -38,8 +38,9 @@ type Stream interface {
 	// returns an empty batch when there was none. A record in the batch is valid until the next call of Next, or until it
 	// is acknowledged.
 	//
-	// The only error is ctx's, and [ErrDrained] when every record has been handed out and the pipeline is stopping, or when another
-	// sink is to have the rest.
+	// The only error is ctx's, and [ErrDrained] when the stream has come to its end and every record has been handed out: the pipeline
+	// is stopping, or the stream is what an earlier epoch has left, and Run is called again with the next one; or when another sink is
+	// to have the rest.
 	Next(ctx context.Context, wait time.Duration) (Batch, error)
 
 	// Ack says that the destination has every record up to and including through. It is cumulative; going backwards has
@@ -54,7 +55,8 @@ type Stream interface {
 	Names(generation uint32) *event.Names
 
 	// Epoch identifies this stream: no other has the same, be it of another sink or of another run of the daemon, unless that run goes on
-	// with the stream. The pair of epoch and sequence number identifies a record for ever.
+	// with the stream. The pair of epoch and sequence number identifies a record for ever. It does not change while Run runs. The
+	// stream of the next Run may be another: numbers of the one before mean nothing in it.
 	Epoch() uint64
 }
 
@@ -120,6 +122,14 @@ type Keeper interface {
 type DrainNotifier interface {
 	// Draining returns a channel that is closed then. Safe for concurrent use.
 	Draining() <-chan struct{}
+}
+
+// Positioned is implemented by streams that know what was acknowledged before this run: also before the daemon was started, of what an
+// earlier epoch has left. The daemon's streams implement it.
+type Positioned interface {
+	// Acknowledged returns the number of the last record that was acknowledged, or released otherwise, 0 if none was. When Run
+	// begins, the record behind it is the first that Next returns, unless it is evicted meanwhile.
+	Acknowledged() event.Seq
 }
 
 // SessionLister is implemented by streams that can list the sessions that live now, for a destination that has lost track.

@@ -11,8 +11,8 @@ type Error string
 
 func (e Error) Error() string { return string(e) }
 
-// ErrDrained is returned by [Stream.Next] when nothing is left to hand out: the pipeline is stopping, or another sink takes over. The sink flushes,
-// acknowledges what it can and returns.
+// ErrDrained is returned by [Stream.Next] when nothing is left to hand out: the stream has come to its end, as when the pipeline is
+// stopping, or another sink takes over. The sink flushes, acknowledges what it can and returns.
 const ErrDrained = Error("sdk: stream drained")
 
 // WriteFunc writes records and returns how many of them, from the first on, the destination has. An error ends the run;

@@ -124,6 +124,7 @@ writes a first configuration for it.`,
 		newBypass(),
 		newDetach(),
 		newSample(),
+		newSpool(),
 		newVersion(),
 	)
 	return root

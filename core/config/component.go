@@ -2,6 +2,7 @@ package config
 
 import (
 	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/core/spool"
 	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -15,6 +16,7 @@ type Component struct {
 
 	Only   event.KindSet  // sinks: the kinds it wants, default all; Loss is always among them
 	Replay replay.Options // sinks: its ring, [replay] with the sink's own `replay` on top
+	Spool  *spool.Options // sinks: its spool; nil: none
 }
 
 // family is one of the three sorts of components.
@@ -25,7 +27,9 @@ type family struct {
 
 func sourceFamily() family { return family{"source", "sources", []string{"plugin"}} }
 func hookFamily() family   { return family{"hook", "hooks", []string{"plugin"}} }
-func sinkFamily() family   { return family{"sink", "sinks", []string{"plugin", "only", "replay"}} }
+func sinkFamily() family {
+	return family{"sink", "sinks", []string{"plugin", "only", "replay", "spool"}}
+}
 
 func families() []family { return []family{sourceFamily(), hookFamily(), sinkFamily()} }
 
@@ -72,6 +76,12 @@ func readSinks(tables []*Section, ring replay.Options) []*Component {
 		if s.Has("replay") {
 			if own := s.table("replay"); own != nil {
 				c.Replay = ring.Override(own)
+			}
+		}
+		if s.Has("spool") {
+			if own := s.table("spool"); own != nil {
+				o := spool.ReadOptions(own)
+				c.Spool = &o
 			}
 		}
 	}

@@ -79,7 +79,7 @@ func TestSessions(t *testing.T) {
 		two := func() iter.Seq[*event.Record] {
 			return func(yield func(*event.Record) bool) { _ = yield(new(event.Record)) && yield(new(event.Record)) }
 		}
-		s := &stream{ring: r.Ring, sessions: two, owner: r.Delivery}
+		s := &stream{queue: r.queue, sessions: two, owner: r.Delivery}
 		if n := list(s); n != 2 {
 			t.Errorf("%d sessions, want 2", n)
 		}

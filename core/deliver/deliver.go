@@ -50,16 +50,20 @@ type Config struct {
 	// Sessions lists the sessions that live now, see [sdk.SessionLister]; nil lists none.
 	Sessions func() iter.Seq[*event.Record]
 	Epoch    uint64
-	Log      *slog.Logger
+	// Spool, if there is one, is what the sink gets its records from, those of earlier epochs before those of Epoch. Ring and Names
+	// are not used then.
+	Spool Queue
+	Log   *slog.Logger
 }
 
 // Delivery runs one sink.
 type Delivery struct {
 	Config
 
+	queue    Queue
 	running  atomic.Bool   // in the phase Running
 	failing  atomic.Bool   // nothing was acknowledged since the last failure
-	failedAt atomic.Uint64 // floor of the ring at that failure
+	failedAt atomic.Uint64 // how many records were acknowledged at that failure
 
 	replaced chan struct{} // holds a token when there is a successor
 
@@ -86,39 +90,47 @@ type Status struct {
 
 // New returns a delivery. It does nothing until Run.
 func New(c Config) *Delivery {
-	return &Delivery{
-		Config: c, sink: c.Sink, status: Status{Phase: Stopped}, replaced: make(chan struct{}, 1), counted: make(map[string]uint64),
+	d := &Delivery{
+		Config: c, queue: c.Spool, sink: c.Sink, status: Status{Phase: Stopped}, replaced: make(chan struct{}, 1), counted: make(map[string]uint64),
 	}
+	if d.queue == nil {
+		d.queue = &ringQueue{c.Ring, c.Epoch, c.Names}
+	}
+	return d
 }
 
 // Run runs the sink until ctx ends, or until the ring is draining and the sink has acknowledged all of it. A sink that has
-// nothing to deliver then and does not ask its stream is not waited for. Run closes the sink in the end, if it is an
-// [io.Closer].
+// nothing to deliver then and does not ask its stream is not waited for, nor one that has no destination and whose records are kept.
+// Streams of earlier epochs, which a spool may hold, come one after another, each in a run of its own. Run closes the sink in the end,
+// if it is an [io.Closer].
 func (d *Delivery) Run(ctx context.Context) {
 	defer d.close()
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = firstPause, maxPause
-	draining := d.Ring.Draining()
+	draining := d.queue.Draining()
 	for {
 		d.succeed()
 		d.enter(Running, nil)
-		before := d.Ring.Taken()
+		before, epoch := d.queue.Taken(), d.queue.Epoch()
 		err := d.runOnce(ctx)
-		d.Ring.Rewind()
+		d.queue.Rewind()
 		switch {
 		case ctx.Err() != nil:
 			d.enter(Stopped, nil)
 			return
-		case d.Ring.Drained():
+		case d.queue.Drained():
 			d.enter(Drained, nil)
 			return
 		case d.mustSucceed():
 			pause.Reset()
 			continue
 		}
-		if d.Ring.Taken() != before {
+		if d.queue.Taken() != before {
 			// It worked for a while: the next failure is a new one.
 			pause.Reset()
+		}
+		if (err == nil || errors.Is(err, sdk.ErrDrained)) && d.queue.Epoch() != epoch {
+			continue // the stream of an earlier epoch is delivered, the next one follows
 		}
 		if err == nil {
 			err = errors.New("the sink returned without an error and before its stream ended")
@@ -131,9 +143,14 @@ func (d *Delivery) Run(ctx context.Context) {
 			pause.Reset()
 		case <-draining:
 			draining = nil // there is no time for this pause; the next ones are as long as they are
-			if d.Ring.Drained() {
+			if d.queue.Drained() {
 				timer.Stop()
 				d.enter(Drained, nil)
+				return
+			}
+			if d.queue.Kept() {
+				timer.Stop()
+				d.enter(Stopped, nil)
 				return
 			}
 		case <-ctx.Done():
@@ -166,7 +183,10 @@ func (d *Delivery) closeSink(s sdk.Sink) {
 
 // runOnce calls the sink's Run and turns a panic into an error.
 func (d *Delivery) runOnce(ctx context.Context) (err error) {
-	s := &stream{ring: d.Ring, names: d.Names, sessions: d.Sessions, epoch: d.Epoch, owner: d, ending: make(chan struct{})}
+	s := &stream{queue: d.queue, sessions: d.Sessions, epoch: d.queue.Epoch(), owner: d, ending: make(chan struct{})}
+	if s.epoch != d.Epoch {
+		s.sessions = nil // those that live now are of a later epoch
+	}
 	defer s.over.Store(true)
 	defer func() {
 		if p := recover(); p != nil {
@@ -191,9 +211,9 @@ func (d *Delivery) runOnce(ctx context.Context) (err error) {
 func (d *Delivery) endRun(s *stream, returned <-chan struct{}, end func()) {
 	for {
 		select {
-		case <-d.Ring.Draining():
+		case <-d.queue.Draining():
 			close(s.ending)
-			d.endIdle(s, returned, end, func() bool { return d.Ring.State().Held == 0 })
+			d.endIdle(s, returned, end, func() bool { return d.queue.Empty() || d.queue.Kept() && !d.Connected() })
 			return
 		case <-d.replaced:
 			within, ok := d.patience()
@@ -204,7 +224,7 @@ func (d *Delivery) endRun(s *stream, returned <-chan struct{}, end func()) {
 			close(s.ending)
 			late := time.AfterFunc(within, end)
 			defer late.Stop()
-			d.endIdle(s, returned, end, d.Ring.NothingLent)
+			d.endIdle(s, returned, end, d.queue.NothingLent)
 			<-returned
 			return
 		case <-returned:
@@ -223,7 +243,7 @@ func (d *Delivery) endIdle(s *stream, returned <-chan struct{}, end func(), idle
 			timer.Stop()
 			return
 		}
-		room := d.Ring.Room() // before the ring is looked at: what is released from now on closes it
+		room := d.queue.Room() // before it is looked at: what is released from now on closes it
 		if s.told.Load() {
 			return
 		}
@@ -251,7 +271,7 @@ func (d *Delivery) enter(p Phase, err error) {
 	}
 	if err != nil {
 		d.status.LastError, d.status.ErrorAt = err.Error(), d.status.Since
-		d.failedAt.Store(uint64(d.Ring.Floor()))
+		d.failedAt.Store(d.queue.Taken())
 	}
 	d.mu.Unlock()
 	if err != nil && (!d.failing.Swap(true) || lastError != err.Error()) {
@@ -267,7 +287,7 @@ func (d *Delivery) handedOut(n int) {
 
 // delivered notes an acknowledgement, and logs the first one after a failure that released records.
 func (d *Delivery) delivered() {
-	if d.failing.Load() && uint64(d.Ring.Floor()) > d.failedAt.Load() && d.failing.CompareAndSwap(true, false) {
+	if d.failing.Load() && d.queue.Taken() > d.failedAt.Load() && d.failing.CompareAndSwap(true, false) {
 		d.Log.Info("sink delivers again", "sink", d.Name)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -14,10 +13,9 @@ import (
 // maxBatch is how many records a sink is lent at most at once: about 170 KiB of ring.
 const maxBatch = 1024
 
-// stream is what a sink sees of its ring.
+// stream is what a sink sees of its queue.
 type stream struct {
-	ring     *replay.Ring
-	names    func(generation uint32) *event.Names
+	queue    Queue
 	sessions func() iter.Seq[*event.Record]
 	epoch    uint64
 	owner    *Delivery
@@ -31,6 +29,7 @@ var (
 	_ sdk.Stream        = (*stream)(nil)
 	_ sdk.SessionLister = (*stream)(nil)
 	_ sdk.DrainNotifier = (*stream)(nil)
+	_ sdk.Positioned    = (*stream)(nil)
 )
 
 // errOver is the error of the methods of a stream whose run has ended.
@@ -50,18 +49,18 @@ func (s *stream) Next(ctx context.Context, wait time.Duration) (sdk.Batch, error
 			s.told.Store(true)
 			return sdk.Batch{}, sdk.ErrDrained
 		}
-		if records := s.ring.Next(maxBatch); records != nil {
+		if records := s.queue.Next(maxBatch); records != nil {
 			s.owner.handedOut(len(records))
 			return sdk.Batch{Records: records}, nil
 		}
-		if s.ring.Drained() {
+		if s.queue.Drained() {
 			s.told.Store(true)
 			return sdk.Batch{}, sdk.ErrDrained
 		}
 		if wait == 0 {
 			return sdk.Batch{}, nil
 		}
-		wake, ok := s.ring.Sleep()
+		wake, ok := s.queue.Sleep()
 		if !ok {
 			continue
 		}
@@ -85,7 +84,7 @@ func (s *stream) Ack(through event.Seq) error {
 	if s.over.Load() {
 		return errOver
 	}
-	if err := s.ring.Ack(through); err != nil {
+	if err := s.queue.Ack(through); err != nil {
 		return err
 	}
 	s.owner.delivered()
@@ -93,12 +92,12 @@ func (s *stream) Ack(through event.Seq) error {
 }
 
 func (s *stream) Reject(seq event.Seq, why string) {
-	if !s.over.Load() && s.ring.Reject(seq) {
+	if !s.over.Load() && s.queue.Reject(seq) {
 		s.owner.rejected(seq, why)
 	}
 }
 
-func (s *stream) Names(generation uint32) *event.Names { return s.names(generation) }
+func (s *stream) Names(generation uint32) *event.Names { return s.queue.Names(generation) }
 
 func (s *stream) Sessions() iter.Seq[*event.Record] {
 	if s.sessions == nil {
@@ -108,5 +107,7 @@ func (s *stream) Sessions() iter.Seq[*event.Record] {
 }
 
 func (s *stream) Draining() <-chan struct{} { return s.ending }
+
+func (s *stream) Acknowledged() event.Seq { return s.queue.Acknowledged() }
 
 func (s *stream) Epoch() uint64 { return s.epoch }

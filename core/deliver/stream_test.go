@@ -210,7 +210,8 @@ func TestEvictionUnderWindow(t *testing.T) {
 	}
 	put(replay.PolicyDeny, event.PolicyDeny, 10)
 	w := inflight.New(16)
-	s := &stream{ring: ring, owner: New(Config{Ring: ring})}
+	d := New(Config{Ring: ring})
+	s := &stream{queue: d.queue, owner: d}
 	w.Begin(s)
 	sent := map[event.Seq]event.Kind{}
 	for _, rec := range ring.Next(10) {
@@ -229,7 +230,8 @@ func TestEvictionUnderWindow(t *testing.T) {
 	put(replay.Priority, event.SessionClose, 14)
 
 	var lost event.LossCounts
-	w.Begin(&stream{ring: ring, owner: New(Config{Ring: ring})})
+	d = New(Config{Ring: ring})
+	w.Begin(&stream{queue: d.queue, owner: d})
 	for run := ring.Next(16); run != nil; run = ring.Next(16) {
 		for _, rec := range run {
 			send, err := w.Add(rec.Seq())

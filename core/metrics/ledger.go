@@ -71,7 +71,7 @@ type Events struct {
 
 // Queue is what became of the admitted events of a kind at one sink: admitted = Absent + Filtered + Queued +
 // OverBudget + Disconnected + Closed, and Queued + TakenOver = Acknowledged + Rejected + Evicted + Abandoned + Kept + InFlight. Loss records are made
-// at the sink: only the second sum holds for them.
+// at the sink: only the second sum holds for them. With a spool, Spool.Spooled stands for Acknowledged + Rejected in it.
 type Queue struct {
 	Absent       uint64 `json:"absent"` // admitted while the sink was not configured
 	Filtered     uint64 `json:"filtered"`
@@ -86,6 +86,19 @@ type Queue struct {
 	Kept         uint64 `json:"kept"` // for the next run
 	InFlight     uint64 `json:"in_flight"`
 	TakenOver    uint64 `json:"taken_over"` // from the run before this one, which has kept them
+
+	Spool *Spool `json:"spool,omitempty"` // nil: the sink has none
+}
+
+// Spool is what became of the records of a kind in the spool of a sink: Found + Spooled = Unspooled + Held, and Unspooled =
+// Acknowledged + Rejected (of the sink) + Evicted + Damaged.
+type Spool struct {
+	Found     uint64 `json:"found"` // of earlier runs; of loss records also those that the spool has made
+	Spooled   uint64 `json:"spooled"`
+	Unspooled uint64 `json:"unspooled"`
+	Evicted   uint64 `json:"evicted"` // given up for newer ones
+	Damaged   uint64 `json:"damaged"` // cannot be read any more
+	Held      uint64 `json:"held"`
 }
 
 // loss is the kind whose records are made at the sinks.
@@ -105,7 +118,12 @@ func (l *Ledger) Check() {
 			if kind != loss {
 				sum += diff(l.Events[kind].Admitted, q.Absent+q.Filtered+q.Queued+q.OverBudget+q.Disconnected+q.Closed)
 			}
-			sum += diff(q.Queued+q.TakenOver, q.Acknowledged+q.Rejected+q.Evicted+q.Abandoned+q.Kept+q.InFlight)
+			taken := q.Acknowledged + q.Rejected
+			if s := q.Spool; s != nil {
+				sum += diff(s.Unspooled, taken+s.Evicted+s.Damaged) + diff(s.Found+s.Spooled, s.Unspooled+s.Held)
+				taken = s.Spooled
+			}
+			sum += diff(q.Queued+q.TakenOver, taken+q.Evicted+q.Abandoned+q.Kept+q.InFlight)
 		}
 	}
 	l.Unaccounted = sum
@@ -133,6 +151,7 @@ func (l *Ledger) WriteText(w io.Writer, kinds []string) error {
 				q.Absent+q.Closed+q.Rejected+q.Evicted+q.Abandoned+q.Kept, q.InFlight)
 		}
 	}
+	l.writeSpools(t, kinds)
 	if err := t.Flush(); err != nil {
 		return err
 	}
@@ -178,6 +197,24 @@ func (l *Ledger) takenOver() (n uint64) {
 		}
 	}
 	return n
+}
+
+// writeSpools writes what became of records in the spools, where there are any.
+func (l *Ledger) writeSpools(w io.Writer, kinds []string) {
+	for _, name := range slices.Sorted(maps.Keys(l.Sinks)) {
+		title := false
+		for _, k := range kinds {
+			s := l.Sinks[name][k].Spool
+			if s == nil {
+				continue
+			}
+			if !title {
+				fmt.Fprintf(w, "spool of %s\tfound\tspooled\tunspooled\tevicted\tdamaged\theld\t\n", terminal.Text(name))
+				title = true
+			}
+			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t\n", k, s.Found, s.Spooled, s.Unspooled, s.Evicted, s.Damaged, s.Held)
+		}
+	}
 }
 
 const (

@@ -45,6 +45,15 @@ type Sink struct {
 	// change while the pipeline runs.
 	GivenUpBefore map[string]uint64
 	Counters      []sdk.Counter
+	Spool         *SpoolState // nil: none
+}
+
+// SpoolState is the state of a sink's spool.
+type SpoolState struct {
+	Bytes, Size  int64
+	Full         bool   // no record fits just now
+	Errors, Slow uint64 // operations of the disk that have failed, or taken more than a second
+	Torn         uint64 // records that were cut off at the start: their write had not ended
 }
 
 // Collector exposes snapshots to Prometheus. It keeps no counters of its own.
@@ -72,6 +81,8 @@ type descs struct {
 	configuration, configured, notTaken, refusals             *prometheus.Desc
 	routesUp, routes, routeReads                              *prometheus.Desc
 	watchers, notShown                                        *prometheus.Desc
+	spool, spoolHeld, spoolBytes, spoolSize, spoolFull        *prometheus.Desc
+	spoolErrors, spoolSlow, spoolTorn                         *prometheus.Desc
 }
 
 func newDescs() descs {
@@ -113,7 +124,16 @@ func newDescs() descs {
 		routeReads:    desc("route_reads_total", "How often the kernel's interfaces and routes were read."),
 		watchers:      desc("watchers", "Who look at events at the control socket."),
 		notShown:      desc("events_not_shown_total", "Events that somebody who looked did not get to see: they were too many at a time."),
-		unaccounted:   desc("unaccounted", "By how much the sums of the ledger miss; 0 at rest."),
+		spool: desc("sink_spool_records_total",
+			"Records in a sink's spool: found + spooled = unspooled + held, and unspooled = acknowledged + rejected + evicted + damaged.", "sink", "kind", "outcome"),
+		spoolHeld:   desc("sink_spool_held_records", "Records in a sink's spool that are not acknowledged.", "sink", "kind"),
+		spoolBytes:  desc("sink_spool_bytes", "Bytes that the files of a sink's spool take.", "sink"),
+		spoolSize:   desc("sink_spool_size_bytes", "Bytes that they may take.", "sink"),
+		spoolFull:   desc("sink_spool_full", "1 while no record fits into a sink's spool.", "sink"),
+		spoolErrors: desc("sink_spool_errors_total", "Operations of the disk that have failed; they are tried again.", "sink"),
+		spoolSlow:   desc("sink_spool_slow_total", "Operations of the disk that have taken more than a second.", "sink"),
+		spoolTorn:   desc("sink_spool_torn_records", "Records that the start of this run has cut off: their write had not ended. At least so many.", "sink"),
+		unaccounted: desc("unaccounted", "By how much the sums of the ledger miss; 0 at rest."),
 	}
 }
 
@@ -179,6 +199,14 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 			count(d.queue, q.Kept, sink, kind, "kept")
 			count(d.queue, q.TakenOver, sink, kind, "taken_over")
 			gauge(d.inFlight, float64(q.InFlight), sink, kind)
+			if s := q.Spool; s != nil {
+				count(d.spool, s.Found, sink, kind, "found")
+				count(d.spool, s.Spooled, sink, kind, "spooled")
+				count(d.spool, s.Unspooled, sink, kind, "unspooled")
+				count(d.spool, s.Evicted, sink, kind, "evicted")
+				count(d.spool, s.Damaged, sink, kind, "damaged")
+				gauge(d.spoolHeld, float64(s.Held), sink, kind)
+			}
 		}
 	}
 	for sink, st := range s.Sinks {
@@ -195,6 +223,18 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		for _, c := range st.Counters {
 			count(d.sink, c.Value, sink, c.Name)
+		}
+		if s := st.Spool; s != nil {
+			full := 0.0
+			if s.Full {
+				full = 1
+			}
+			gauge(d.spoolBytes, float64(s.Bytes), sink)
+			gauge(d.spoolSize, float64(s.Size), sink)
+			gauge(d.spoolFull, full, sink)
+			count(d.spoolErrors, s.Errors, sink)
+			count(d.spoolSlow, s.Slow, sink)
+			gauge(d.spoolTorn, float64(s.Torn), sink)
 		}
 	}
 	for name, counters := range s.Sources {

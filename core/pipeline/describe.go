@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -51,6 +52,9 @@ func (p *Plan) Describe(w io.Writer) error {
 		}
 		fmt.Fprintf(t, "sink\t%s\t%s\t%d records in flight (%d telemetry, %d of a kind), %s; %s\n",
 			s.name, s.plugin, s.replay.Slots, s.replay.Telemetry, s.replay.PerKind, s.replay.Overflow, only)
+		if o := s.spool; o != nil {
+			fmt.Fprintf(t, "spool\t%s\t%s\t%d bytes, sync %s\n", s.name, cmp.Or(o.Path, "in the state directory"), o.Size, o.Sync)
+		}
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -39,6 +39,15 @@ func (p *Plan) Open(ctx context.Context) (_ *Pipeline, err error) {
 			}
 		}()
 	}
+	spools, err := pl.openSpools()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, spools.close())
+		}
+	}()
 	epochs, err := pl.chooseEpochs(before)
 	if err != nil {
 		return nil, err
@@ -70,7 +79,7 @@ func (p *Plan) Open(ctx context.Context) (_ *Pipeline, err error) {
 	if err := pl.pair(); err != nil {
 		return nil, errors.Join(err, pl.closeSources())
 	}
-	err = pl.build(queues, streams, epochs, before)
+	err = pl.build(queues, streams, spools, epochs, before)
 	if err == nil {
 		err = pl.takeOver(before)
 	}
@@ -95,8 +104,8 @@ func (pl *Pipeline) pair() error {
 }
 
 // build builds hooks, gate, sinks with their rings, workers for the queues and a feed for the streams, with what is kept of an earlier
-// run. epochs are those of the sinks.
-func (pl *Pipeline) build(queues []queue, streams []feed.Stream, epochs []uint64, before *handedOver) error {
+// run. spools and epochs are those of the sinks.
+func (pl *Pipeline) build(queues []queue, streams []feed.Stream, spools spools, epochs []uint64, before *handedOver) error {
 	p := pl.plan
 	builder := hook.NewNameBuilder()
 	set := &ruleSet{plan: p, number: 1, since: pl.started}
@@ -127,7 +136,7 @@ func (pl *Pipeline) build(queues []queue, streams []feed.Stream, epochs []uint64
 		if err != nil {
 			return fmt.Errorf("sink %s: %w", s.name, err)
 		}
-		out := pl.newOutput(s, ring, epochs[i])
+		out := pl.newOutput(s, ring, spools[i], epochs[i])
 		out.index = i
 		pl.outputs.put(out)
 		gate.Sinks = append(gate.Sinks, out.gateSink(s))

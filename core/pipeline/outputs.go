@@ -11,6 +11,7 @@ import (
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/core/spool"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -22,6 +23,7 @@ type output struct {
 	index    int    // in the gate
 	epoch    uint64 // of its stream
 	ring     *replay.Ring
+	spool    *spool.Spool // nil: it has none
 	delivery *deliver.Delivery
 	sessions *atomic.Bool // whether it wants records of sessions' beginnings
 	// before is what rings that sinks of this name had before have released and taken over.
@@ -105,10 +107,10 @@ func (out *output) state() replay.State {
 }
 
 // newOutput makes a sink of a plan. It does nothing yet.
-func (pl *Pipeline) newOutput(s *plannedSink, ring *replay.Ring, epoch uint64) *output {
-	out := &output{name: s.name, plugin: s.plugin, epoch: epoch, ring: ring, sessions: new(atomic.Bool), life: &outputLife{ended: make(chan struct{}), gone: make(chan struct{})}}
+func (pl *Pipeline) newOutput(s *plannedSink, ring *replay.Ring, sp *spool.Spool, epoch uint64) *output {
+	out := &output{name: s.name, plugin: s.plugin, epoch: epoch, ring: ring, spool: sp, sessions: new(atomic.Bool), life: &outputLife{ended: make(chan struct{}), gone: make(chan struct{})}}
 	out.wants(s.only)
-	out.delivery = deliver.New(deliver.Config{
+	c := deliver.Config{
 		Name: s.name, Sink: s.sink, Ring: ring, Epoch: epoch, Log: pl.plan.options.Log, Names: pl.names.names,
 		Sessions: func() iter.Seq[*event.Record] {
 			if !out.sessions.Load() {
@@ -116,7 +118,12 @@ func (pl *Pipeline) newOutput(s *plannedSink, ring *replay.Ring, epoch uint64) *
 			}
 			return pl.liveSessions()
 		},
-	})
+	}
+	if sp != nil {
+		sp.Begin(ring, epoch, c.Names)
+		c.Spool = sp
+	}
+	out.delivery = deliver.New(c)
 	return out
 }
 
@@ -134,6 +141,10 @@ func (pl *Pipeline) start(out *output) {
 	out.life.stop = stop
 	go func() {
 		defer close(out.life.ended)
+		if out.spool != nil {
+			out.runSpooled(ctx, pl.plan.options.Log)
+			return
+		}
 		out.delivery.Run(ctx)
 	}()
 	if out.settled > 0 {

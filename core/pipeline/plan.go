@@ -11,6 +11,7 @@ import (
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/spool"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/internal/statedir"
@@ -91,6 +92,7 @@ type plannedSink struct {
 	sink         sdk.Sink
 	only         event.KindSet
 	replay       replay.Options
+	spool        *spool.Options // nil: none
 }
 
 // NewPlan reads the tables of all components, chained or not, and records every mistake in problems. The plan may be run only if
@@ -231,15 +233,17 @@ func (p *Plan) planSinks() {
 		}
 		planned[c] = plannedSink{
 			name: c.Name, plugin: c.Plugin, sink: plugin.Configure(c.Section, env(c.Name, c.Replay)), only: c.Only, replay: c.Replay,
+			spool: c.Spool,
 		}
 	}
-	destinations := make(map[string]string)
+	destinations, spools := make(map[string]string), make(map[string]string)
 	for _, c := range p.file.Pipeline.Sinks {
 		s, ok := planned[c]
 		if !ok {
 			continue
 		}
 		p.sinks = append(p.sinks, s)
+		p.checkSpool(c, spools)
 		if e, ok := s.sink.(sdk.Exclusive); ok && e.Exclusive() != "" {
 			if other, taken := destinations[e.Exclusive()]; taken {
 				c.Section.Errorf("", "this is the destination of sinks.%s already: %s", other, e.Exclusive())

@@ -97,6 +97,7 @@ func (pl *Pipeline) Refuse(err error) {
 
 // transition is a change of the configuration that is prepared: nothing of it can fail any more.
 type transition struct {
+	spools     spools // of new sinks
 	pl         *Pipeline
 	next       *Plan
 	set        *ruleSet
@@ -106,7 +107,7 @@ type transition struct {
 }
 
 // prepare prepares the change to another configuration. Where it fails nothing has changed.
-func (pl *Pipeline) prepare(running *ruleSet, next *Plan) (*transition, error) {
+func (pl *Pipeline) prepare(running *ruleSet, next *Plan) (_ *transition, err error) {
 	if pl.ended.Load() {
 		return nil, errEnding
 	}
@@ -116,14 +117,19 @@ func (pl *Pipeline) prepare(running *ruleSet, next *Plan) (*transition, error) {
 	// The zones are the same: what hooks, names and sources know of them is in the table that runs.
 	next.zones, next.apps, next.checked = running.plan.zones, running.plan.apps, nil
 	t := &transition{pl: pl, next: next}
-	err := t.prepareSinks(running.plan)
+	err = t.prepareSinks(running.plan)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.spools.close())
+		}
+	}()
 	if err != nil {
 		return nil, err
 	}
 	if t.set, t.generation, err = pl.buildRules(running, next); err != nil {
 		return nil, err
 	}
-	if err := pl.gate.SetRates(next.file.Admission); err != nil { // the last that can fail
+	if err = pl.gate.SetRates(next.file.Admission); err != nil { // the last that can fail
 		return nil, err
 	}
 	return t, nil
@@ -210,6 +216,11 @@ func (p *Plan) fixed(next *Plan) (changed []string) {
 	for _, c := range now.Pipeline.Sources {
 		if other := tableOf(then.Pipeline.Sources, c.Name); other != nil {
 			differ("sources."+c.Name, !c.Section.Equal(other))
+		}
+	}
+	for _, s := range p.sinks {
+		if i := slices.IndexFunc(next.sinks, func(other plannedSink) bool { return other.name == s.name }); i >= 0 {
+			differ("sinks."+s.name+".spool", !reflect.DeepEqual(s.spool, next.sinks[i].spool))
 		}
 	}
 	return changed

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -43,6 +44,17 @@ func (t *transition) prepareSinks(running *Plan) error {
 	if added == 0 {
 		return nil
 	}
+	opened := make(spools, len(t.sinks))
+	for i := range t.sinks {
+		if !t.sinks[i].new {
+			continue
+		}
+		var err error
+		if opened[i], err = pl.openSpool(t.sinks[i].to); err != nil {
+			return errors.Join(err, opened.close())
+		}
+	}
+	t.spools = opened
 	epoch, err := pl.reserveEpochs(time.Now(), added)
 	if err != nil {
 		return err
@@ -56,7 +68,7 @@ func (t *transition) prepareSinks(running *Plan) error {
 		if err != nil {
 			return fmt.Errorf("sink %s: %w", c.to.name, err)
 		}
-		c.out = pl.newOutput(c.to, ring, epoch)
+		c.out = pl.newOutput(c.to, ring, opened[i], epoch)
 		epoch++
 	}
 	return nil
@@ -77,7 +89,7 @@ func (pl *Pipeline) Starts(next *Plan) (names []string) {
 // does for it.
 func (p *Plan) sinkDiffers(next *Plan, s *plannedSink) bool {
 	i := slices.IndexFunc(p.sinks, func(running plannedSink) bool { return running.name == s.name })
-	return i < 0 || !p.sinkTable(s.name).EqualBut(next.sinkTable(s.name), "only", "replay") ||
+	return i < 0 || !p.sinkTable(s.name).EqualBut(next.sinkTable(s.name), "only", "replay", "spool") ||
 		p.host != next.host || p.sinks[i].replay.Window() != s.replay.Window()
 }
 

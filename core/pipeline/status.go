@@ -13,6 +13,7 @@ import (
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/spool"
 	"github.com/rtflow/pipelined/core/worker"
 	"github.com/rtflow/pipelined/internal/routes"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -20,22 +21,30 @@ import (
 
 // Ledger accounts for every packet and event. It is exact when the pipeline rests. Safe for concurrent use.
 func (pl *Pipeline) Ledger() metrics.Ledger {
-	_, states := pl.states()
-	return pl.ledger(states)
+	outs, states := pl.states()
+	return pl.ledger(outs, states)
 }
 
-// states returns all sinks, and the states of their rings. They are read before the lanes: what is seen leaving a ring has then been
-// seen going in.
-func (pl *Pipeline) states() ([]*output, []replay.State) {
+// sinkState is the state of a sink's ring, and of its spool if it has one.
+type sinkState struct {
+	replay.State
+
+	spool *spool.State
+}
+
+// states returns all sinks, and the states of their spools and rings. They are read before the lanes: what is seen leaving a ring has then
+// been seen going in.
+func (pl *Pipeline) states() ([]*output, []sinkState) {
 	outs := pl.outputs.all()
-	states := make([]replay.State, len(outs))
+	states := make([]sinkState, len(outs))
 	for i, out := range outs {
-		states[i] = out.state()
+		states[i].spool = out.spooled()
+		states[i].State = out.state()
 	}
 	return outs, states
 }
 
-func (pl *Pipeline) ledger(states []replay.State) metrics.Ledger {
+func (pl *Pipeline) ledger(outs []*output, states []sinkState) metrics.Ledger {
 	led := metrics.Ledger{
 		Packets: pl.packets(),
 		Events:  make(map[string]metrics.Events),
@@ -66,6 +75,9 @@ func (pl *Pipeline) ledger(states []replay.State) metrics.Ledger {
 			}
 			if k == event.Loss {
 				q.Queued += rel.Announced
+			}
+			if sp := states[i].spool; sp != nil {
+				accountSpool(&q, sp, &outs[i].before.Released, k)
 			}
 			kinds[k.String()] = q
 		}
@@ -102,7 +114,7 @@ func (pl *Pipeline) packets() metrics.Packets {
 func (pl *Pipeline) Snapshot() metrics.Snapshot {
 	outs, states := pl.states()
 	s := metrics.Snapshot{
-		Ledger:      pl.ledger(states),
+		Ledger:      pl.ledger(outs, states),
 		RateLimited: make(map[string]map[string]uint64),
 		Sinks:       make(map[string]metrics.Sink),
 		Sources:     make(map[string][]source.Counter),
@@ -123,10 +135,14 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 			continue
 		}
 		ds := out.delivery.Status()
-		s.Sinks[out.name] = metrics.Sink{
-			Up: out.delivery.Connected(), Runs: ds.Runs, LagRecords: states[i].Unsent, LagSeconds: lag(states[i]),
+		sink := metrics.Sink{
+			Up: out.delivery.Connected(), Runs: ds.Runs, LagRecords: states[i].Unsent, LagSeconds: lag(states[i].State),
 			GivenUpBefore: out.givenUpBefore(), Counters: out.delivery.Counters(),
 		}
+		if sp := states[i].spool; sp != nil {
+			out.measureSpool(&sink, &states[i].State, sp)
+		}
+		s.Sinks[out.name] = sink
 	}
 	for i, src := range pl.sources {
 		name := pl.plan.sources[i].name
@@ -200,6 +216,8 @@ type SinkStatus struct {
 	// Leaving says that the sink is not configured any more, and delivers what its ring holds.
 	Leaving bool `json:"leaving,omitempty"`
 
+	Spool *SpoolStatus `json:"spool,omitempty"` // absent: it has none
+
 	Detail   any               `json:"detail,omitempty"`
 	Counters map[string]uint64 `json:"counters,omitempty"` // the sink's own
 }
@@ -224,15 +242,18 @@ func (pl *Pipeline) Status() Status {
 	st.Unhit = pl.unhit(st.Hooks)
 	st.Feed = pl.happened()
 	st.Translated = pl.translations()
-	st.Ledger = pl.ledger(states)
+	st.Ledger = pl.ledger(outs, states)
 	return st
 }
 
-func (pl *Pipeline) sinkStatus(out *output, s *replay.State) SinkStatus {
+func (pl *Pipeline) sinkStatus(out *output, s *sinkState) SinkStatus {
 	st := SinkStatus{
 		Status: out.delivery.Status(), Sent: s.Sent - 1, Acked: s.Floor - 1, InFlight: s.Held,
-		LagRecords: s.Unsent, LagSeconds: lag(*s), Up: out.delivery.Connected(), Epoch: out.epoch,
+		LagRecords: s.Unsent, LagSeconds: lag(s.State), Up: out.delivery.Connected(), Epoch: out.epoch,
 		GivenUpBefore: out.givenUpBefore(), Detail: out.delivery.Detail(), Leaving: out.life.leaves.Load(),
+	}
+	if s.spool != nil {
+		out.showSpool(&st, &s.State, s.spool)
 	}
 	st.OverflowSince, st.Overflow = pl.watch.overflowing(out.name)
 	maps.DeleteFunc(st.GivenUpBefore, func(_ string, n uint64) bool { return n == 0 })

@@ -80,6 +80,15 @@ func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error 
 	for _, name := range names {
 		s := st.Sinks[name]
 		name := terminal.Text(name)
+		if sp := s.Spool; sp != nil {
+			fmt.Fprintf(w, "sink %s: spool held=%d bytes=%d size=%d segments=%d\n", name, sp.Held, sp.Bytes, sp.Size, sp.Segments)
+			if sp.Full != "" {
+				fmt.Fprintf(w, "sink %s: the spool has no room: %s\n", name, terminal.Text(sp.Full))
+			}
+			if sp.LastError != "" {
+				fmt.Fprintf(w, "sink %s: the spool's last error: %s\n", name, terminal.Text(sp.LastError))
+			}
+		}
 		if detail := scalars(s.Detail); detail != "" {
 			fmt.Fprintf(w, "sink %s: %s\n", name, detail)
 		}

@@ -210,7 +210,11 @@ func (pl *Pipeline) losses() (rings map[string]uint64, sources map[unread]uint64
 		if out.ring != nil {
 			rel := out.ring.Released()
 			rel.Add(&out.before.Released)
-			rings[out.name] = lostInRing(&gate.Sinks[i], &rel)
+			lost := lostInRing(&gate.Sinks[i], &rel)
+			if st := out.spooled(); st != nil {
+				lost += st.Evicted.Total() - st.Evicted[event.Loss]
+			}
+			rings[out.name] = lost
 		}
 	}
 	sources = make(map[unread]uint64)

@@ -21,6 +21,7 @@ type Window struct {
 	moved chan struct{} // holds a token after floor has moved; for the one goroutine that waits
 
 	stream sdk.Stream // nil between two runs
+	epoch  uint64     // of the stream of the last run
 	added  event.Seq  // the last of this run
 	acked  event.Seq  // to this run's stream
 }
@@ -41,10 +42,15 @@ func New(size int) *Window {
 	return &Window{done: make([]bool, max(size, 1)), moved: make(chan struct{}, 1)}
 }
 
-// Begin starts a run: acknowledgements go to s.
+// Begin starts a run: acknowledgements go to s. A stream of another epoch than the one before has numbers of its own: nothing of it is
+// known.
 func (w *Window) Begin(s sdk.Stream) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if epoch := s.Epoch(); epoch != w.epoch {
+		w.epoch, w.floor, w.top = epoch, 0, 0
+		clear(w.done)
+	}
 	w.stream, w.added, w.acked = s, 0, 0
 }
 

@@ -21,6 +21,30 @@ type recorder struct {
 	acks     int
 	rejected map[event.Seq]string
 	err      error
+	epoch    uint64
+}
+
+func (r *recorder) Epoch() uint64 { return r.epoch }
+
+// TestAnotherEpoch checks that the numbers of a stream mean nothing in the next one of another epoch.
+func TestAnotherEpoch(t *testing.T) {
+	w := New(4)
+	for epoch := range uint64(3) {
+		s := &recorder{epoch: epoch}
+		w.Begin(s)
+		for seq := event.Seq(1); seq <= 3; seq++ {
+			if send, err := w.Add(seq); err != nil || !send {
+				t.Fatalf("record %d of epoch %d is not sent: %v", seq, epoch, err)
+			}
+			if err := w.Done(seq); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s.acked != 3 {
+			t.Errorf("%d acknowledged in epoch %d", s.acked, epoch)
+		}
+		w.End()
+	}
 }
 
 func (r *recorder) Ack(through event.Seq) error {

@@ -36,7 +36,7 @@ var layers = []layer{
 		"internal/ctnetlink", "internal/statedir",
 	}},
 	{"contracts", []string{
-		"core/admission", "core/hook", "core/source", "core/packettext", "core/summary", "sdk/sinktest", "sdk/sinkplugin", "internal/framefile", "internal/inflight", "internal/topic",
+		"core/admission", "core/spool", "core/hook", "core/source", "core/packettext", "core/summary", "sdk/sinktest", "sdk/sinkplugin", "internal/framefile", "internal/inflight", "internal/topic",
 		"internal/options", "internal/routes",
 	}},
 	{"configuration, metrics and translation", []string{"core/config", "core/kept", "core/metrics", "core/translate", "internal/translation"}},

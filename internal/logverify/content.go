@@ -89,7 +89,7 @@ func (c *Checker) checkFilter(at int) {
 	}
 }
 
-var lossText = regexp.MustCompile(`^events lost: reason=(rate_limited|over_budget|disconnected|evicted|abandoned|unread|restart|unknown)( zone=[^ ]+)? since=([^ ]+)( (session-open|session-close|policy-deny|screen-drop|filter-log|packets)=[1-9][0-9]*)*$`)
+var lossText = regexp.MustCompile(`^events lost: reason=(rate_limited|over_budget|disconnected|evicted|abandoned|unread|restart|damaged|unknown)( zone=[^ ]+)? since=([^ ]+)( (session-open|session-close|policy-deny|screen-drop|filter-log|packets)=[1-9][0-9]*)*$`)
 
 var lossCount = regexp.MustCompile(` (session-open|session-close|policy-deny|screen-drop|filter-log)=([0-9]+)`)
 

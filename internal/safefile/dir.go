@@ -252,6 +252,19 @@ func (d *Dir) Sync() error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
+// Lock keeps others out who lock the directory, until the file that it returns is closed: also when the process is killed. It
+// returns EWOULDBLOCK if somebody else has locked it.
+func (d *Dir) Lock() (*os.File, error) {
+	f, err := d.entries()
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s is in use by another process: %w", d.path, err), f.Close())
+	}
+	return f, nil
+}
+
 // Unfinished is behind the names of files that [Dir.Replace] has not finished, which are hidden.
 const Unfinished = ".unfinished"
 

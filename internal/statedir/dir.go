@@ -54,6 +54,9 @@ func lock(d *safefile.Dir) (*os.File, error) {
 	return f, nil
 }
 
+// Path returns the path of an entry.
+func (d *Dir) Path(name string) string { return d.dir.Path(name) }
+
 // Close closes the directory.
 func (d *Dir) Close() error { return errors.Join(d.lock.Close(), d.dir.Close()) }
 

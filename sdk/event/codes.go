@@ -117,9 +117,11 @@ const (
 	// LossRestart is the time between two runs of the daemon of which the later goes on with the stream of the earlier: nobody knows
 	// what happened, and all counts are 0, but for [Record.LossPackets].
 	LossRestart LossReason = 7
+	// LossDamaged is what a spool has held and cannot read any more: its disk, or somebody who writes to it, has changed it.
+	LossDamaged LossReason = 8
 )
 
-var lossNames = [...]string{"unknown", "rate_limited", "over_budget", "evicted", "disconnected", "abandoned", "unread", "restart"}
+var lossNames = [...]string{"unknown", "rate_limited", "over_budget", "evicted", "disconnected", "abandoned", "unread", "restart", "damaged"}
 
 // String returns the reason as it stands in the ledger.
 func (r LossReason) String() string {

@@ -2,6 +2,7 @@ package event
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -155,6 +156,25 @@ func (r *namesReader) add(payload []byte) error {
 		rest = rest[entryHead+len(name):]
 	}
 	return nil
+}
+
+// DecodeNames reads the frames of one set of names, as [AppendNames] writes them.
+func DecodeNames(b []byte) (*Names, Origin, error) {
+	var r namesReader
+	for len(b) > 0 {
+		if len(b) < HeaderSize || FrameType(b[4]) != FrameNames || payloadLen(b) > min(MaxPayload, len(b)-HeaderSize) {
+			return nil, Origin{}, errors.New("event: not a frame of names")
+		}
+		end := HeaderSize + payloadLen(b)
+		if err := r.add(b[HeaderSize:end]); err != nil {
+			return nil, Origin{}, fmt.Errorf("event: a frame of names: %w", err)
+		}
+		b = b[end:]
+	}
+	if r.names == nil {
+		return nil, Origin{}, errors.New("event: no names")
+	}
+	return r.names, r.from, nil
 }
 
 // set sets one name. Ids that are places in a list come in their order.

@@ -25,6 +25,8 @@ type script struct {
 	portions [][]event.Record
 }
 
+func (s *script) Epoch() uint64 { return 1 }
+
 func (s *script) Next(ctx context.Context, wait time.Duration) (sdk.Batch, error) {
 	if len(s.portions) == 0 {
 		return sdk.Batch{}, sdk.ErrDrained

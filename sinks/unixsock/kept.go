@@ -18,11 +18,12 @@ type kept struct {
 	Until   event.Seq `json:"owed_until"`
 	Path    string    `json:"path"`
 	Delta   bool      `json:"delta"`
+	Epoch   uint64    `json:"epoch"` // of the stream that the numbers are of
 }
 
 // Keep implements [sdk.Keeper]: the next connection begins behind the last acknowledgement, and with a resync that is owed.
 func (k *Sink) Keep() []byte {
-	b, err := json.Marshal(kept{k.acked, k.highest, k.owed.from, k.owed.until, k.Path, k.Delta})
+	b, err := json.Marshal(kept{k.acked, k.highest, k.owed.from, k.owed.until, k.Path, k.Delta, k.epoch})
 	if err != nil {
 		return nil // numbers have no error
 	}
@@ -38,7 +39,7 @@ func (k *Sink) TakeOver(state []byte) error {
 	if s.From > s.Until {
 		return fmt.Errorf("unixsock: what is kept: %+v", s)
 	}
-	k.acked, k.highest, k.owed = s.Acked, s.Highest, owed{s.From, s.Until}
+	k.epoch, k.acked, k.highest, k.owed = s.Epoch, s.Acked, s.Highest, owed{s.From, s.Until}
 	k.moved(s.Path, s.Delta)
 	return nil
 }

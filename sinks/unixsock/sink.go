@@ -37,6 +37,7 @@ type Sink struct {
 	Config
 
 	// What outlives a connection. It belongs to the link that runs: highest to its writer, the rest is guarded by its lock.
+	epoch   uint64    // of the stream that the others are of
 	acked   event.Seq // released by acknowledgements
 	owed    owed
 	highest event.Seq // ever sent
@@ -108,7 +109,24 @@ func (k *Sink) Run(ctx context.Context, s sdk.Stream) error {
 	k.counters.connections.Add(1)
 	k.connected(conn)
 	defer k.enter(Connecting)
+	k.follow(s)
 	return newLink(ctx, k, conn, s).run()
+}
+
+// follow forgets what was known of another stream.
+func (k *Sink) follow(s sdk.Stream) {
+	epoch := s.Epoch()
+	if epoch == k.epoch {
+		return
+	}
+	if k.epoch != 0 {
+		k.owed = owed{}
+	}
+	k.epoch, k.acked = epoch, 0
+	if p, ok := s.(sdk.Positioned); ok {
+		k.acked = p.Acknowledged()
+	}
+	k.highest = k.acked
 }
 
 // Close ends listening.
@@ -119,9 +137,10 @@ func (k *Sink) Close() error { return k.Connector.Close() }
 func (k *Sink) Succeed(former sdk.Sink) {
 	f, ok := former.(*Sink)
 	if !ok {
-		return // its first record follows none that this one knows: the receiver is told what lives
+		k.owed = owed{from: 1, until: outOfReach} // there is another receiver: it is told what lives
+		return
 	}
-	k.acked, k.owed, k.highest = f.acked, f.owed, f.highest
+	k.epoch, k.acked, k.owed, k.highest = f.epoch, f.acked, f.owed, f.highest
 	k.moved(f.Path, f.Delta)
 }
 

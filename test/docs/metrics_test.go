@@ -29,11 +29,11 @@ func full() metrics.Snapshot {
 		Ledger: metrics.Ledger{
 			Packets: metrics.Packets{DroppedAt: map[string]uint64{"ingress": 1}, RefusedAs: map[string]uint64{"ip_short": 1}},
 			Events:  map[string]metrics.Events{"policy-deny": {}},
-			Sinks:   map[string]map[string]metrics.Queue{"events": {"policy-deny": {}}},
+			Sinks:   map[string]map[string]metrics.Queue{"events": {"policy-deny": {Spool: new(metrics.Spool)}}},
 		},
 		RateLimited: map[string]map[string]uint64{"policy-deny": {"unknown": 1}},
 		Sinks: map[string]metrics.Sink{"events": {
-			Counters: []sdk.Counter{{Name: "reconnects"}}, GivenUpBefore: map[string]uint64{"policy-deny": 1},
+			Counters: []sdk.Counter{{Name: "reconnects"}}, GivenUpBefore: map[string]uint64{"policy-deny": 1}, Spool: new(metrics.SpoolState),
 		}},
 		Sources: map[string][]source.Counter{"wan": {{Name: "received"}}},
 		Hooks:   map[string][]hook.Counter{"screens": {{Name: "land"}}},

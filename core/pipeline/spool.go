@@ -1,0 +1,157 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/metrics"
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/core/spool"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// checkSpool records what is wrong with where the spool of a chained sink is to be. taken has the sinks by the path of their spools.
+func (p *Plan) checkSpool(c *config.Component, taken map[string]string) {
+	if c.Spool == nil {
+		return
+	}
+	path := c.Spool.Path
+	if path == "" {
+		return // it is one of its own in the state directory
+	}
+	if other := taken[path]; other != "" {
+		c.Section.Errorf("spool.path", "this is the spool of sinks.%s already: each has a directory of its own", other)
+	}
+	taken[path] = c.Name
+}
+
+// openSpool opens the spool of a sink; of a sink without one it is nil. Epochs that are chosen from then on are higher than all of it.
+func (pl *Pipeline) openSpool(s *plannedSink) (*spool.Spool, error) {
+	if s.spool == nil {
+		return nil, nil
+	}
+	o, log := *s.spool, pl.plan.options.Log
+	if state := pl.plan.options.State; o.Path == "" && state != nil {
+		o.Path = state.Path("spool/" + s.name)
+	}
+	if o.Path == "" {
+		return nil, fmt.Errorf("sink %s: its spool has no path, and there is no service.state to hold it", s.name)
+	}
+	sp, err := spool.Open(spool.Config{
+		Options: o, Name: s.name, Host: pl.plan.host, Log: log, Evict: s.replay.Overflow == replay.Evict, Window: s.replay.Slots, Now: time.Now,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sink %s: spool: %w", s.name, err)
+	}
+	used := sp.HighestEpoch()
+	if now := uint64(time.Now().UnixNano()); used > now {
+		log.Warn("the clock was set back since an earlier run: epochs go on from there", "sink", s.name, "seconds", (used-now)/1e9)
+	}
+	pl.outputs.mu.Lock()
+	defer pl.outputs.mu.Unlock()
+	pl.outputs.lastEpoch = max(pl.outputs.lastEpoch, used)
+	return sp, nil
+}
+
+// openSpools opens the spools of all sinks.
+func (pl *Pipeline) openSpools() (spools, error) {
+	list := make(spools, len(pl.plan.sinks))
+	for i := range list {
+		var err error
+		if list[i], err = pl.openSpool(&pl.plan.sinks[i]); err != nil {
+			return nil, errors.Join(err, list.close())
+		}
+	}
+	return list, nil
+}
+
+// spools are those of sinks, nil where there is none.
+type spools []*spool.Spool
+
+// close closes the spools of sinks that were not started.
+func (list spools) close() error {
+	var errs []error
+	for _, s := range list {
+		if s != nil {
+			errs = append(errs, s.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// runSpooled runs the spool of a sink and its delivery, and closes it when both have ended.
+func (out *output) runSpooled(ctx context.Context, log *slog.Logger) {
+	var writing sync.WaitGroup
+	writing.Go(func() { out.spool.Run(ctx) })
+	out.delivery.Run(ctx)
+	writing.Wait()
+	if err := out.spool.Close(); err != nil {
+		log.Error("the spool does not close", "sink", out.name, "err", err)
+	}
+}
+
+// spooled returns the state of the sink's spool, nil if it has none.
+func (out *output) spooled() *spool.State {
+	if out.spool == nil {
+		return nil
+	}
+	st := out.spool.State()
+	return &st
+}
+
+// accountSpool puts the records of a kind in a spool into the ledger. before is what former rings of the sink have released.
+func accountSpool(q *metrics.Queue, st *spool.State, before *replay.Released, k event.Kind) {
+	former := before.Acknowledged[k] + before.Rejected[k]
+	q.Acknowledged, q.Rejected = st.Acknowledged[k]+before.Acknowledged[k], st.Rejected[k]+before.Rejected[k]
+	q.Spool = &metrics.Spool{
+		Found: st.Found[k], Spooled: st.Spooled[k] + former, Evicted: st.Evicted[k], Damaged: st.Damaged[k], Held: st.Held[k],
+		Unspooled: q.Acknowledged + q.Rejected + st.Evicted[k] + st.Damaged[k],
+	}
+}
+
+// SpoolStatus is the state of a sink's spool.
+type SpoolStatus struct {
+	Held     uint64 `json:"held"` // records
+	Bytes    int64  `json:"bytes"`
+	Size     int64  `json:"size"` // bytes that it may take
+	Segments int    `json:"segments"`
+	Aside    int    `json:"aside"` // files with something unreadable in them, which were put aside
+	// TornRecords and TornBytes were cut off at the start: their write had not ended.
+	TornRecords uint64 `json:"torn_records"`
+	TornBytes   uint64 `json:"torn_bytes"`
+	Errors      uint64 `json:"errors"` // operations of the disk that have failed
+	Slow        uint64 `json:"slow"`   // that have taken more than a second
+	Full        string `json:"full,omitempty"`
+	LastError   string `json:"last_error,omitempty"`
+}
+
+// showSpool puts the state of a spool into that of its sink.
+func (out *output) showSpool(to *SinkStatus, ring *replay.State, st *spool.State) {
+	to.Sent, to.Acked, to.Epoch = st.Sent, st.Acked, st.Epoch
+	to.LagRecords, to.LagSeconds = ring.Unsent+st.Unsent, spoolLag(ring, st)
+	to.Spool = &SpoolStatus{
+		Held: st.Held.Total(), Bytes: st.Bytes, Size: st.Size, Segments: st.Segments, Aside: st.Aside,
+		TornRecords: st.TornRecords, TornBytes: st.TornBytes, Errors: st.Errors, Slow: st.Slow, Full: st.Full, LastError: st.LastError,
+	}
+}
+
+// measureSpool does the same for the metrics.
+func (out *output) measureSpool(to *metrics.Sink, ring *replay.State, st *spool.State) {
+	to.LagRecords, to.LagSeconds = ring.Unsent+st.Unsent, spoolLag(ring, st)
+	to.Spool = &metrics.SpoolState{
+		Bytes: st.Bytes, Size: st.Size, Full: st.Full != "", Errors: st.Errors, Slow: st.Slow, Torn: st.TornRecords,
+	}
+}
+
+// spoolLag is the age of the oldest record in spool and ring, in seconds.
+func spoolLag(ring *replay.State, st *spool.State) float64 {
+	if st.OldestTime == 0 {
+		return lag(*ring)
+	}
+	return lag(replay.State{OldestTime: st.OldestTime})
+}

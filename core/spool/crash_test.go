@@ -1,0 +1,329 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/internal/testing/race"
+	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sdk/sinktest"
+)
+
+// TestP6Crashes simulates machines that lose power, and disks of which any call may fail: with or without an effect. Each seed is a
+// history of some runs. After each, what was acknowledged to the ring with SyncBatch has come to the receiver, in order, and no number
+// stands for two records. PIPELINED_SPOOL_SEEDS says how many seeds, PIPELINED_SPOOL_SEED tells what happens in one.
+func TestP6Crashes(t *testing.T) {
+	seeds := number("PIPELINED_SPOOL_SEEDS", 2000)
+	if race.Enabled && os.Getenv("PIPELINED_SPOOL_SEEDS") == "" {
+		seeds = 200 // all of it happens in one goroutine
+	}
+	if one := number("PIPELINED_SPOOL_SEED", 0); one > 0 {
+		if err := newHistory(t, uint64(one), t.Logf).run(); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for seed := uint64(1); seed <= uint64(seeds); seed++ {
+		h := newHistory(t, seed, func(string, ...any) {})
+		if err := h.run(); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+func number(variable string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(variable)); err == nil {
+		return n
+	}
+	return otherwise
+}
+
+// history is what happens to one spool in several runs.
+type history struct {
+	t    *testing.T
+	rng  *rand.Rand
+	say  func(string, ...any)
+	d    *disk
+	c    Config
+	made []event.Record
+
+	safe map[uint64]event.Seq // by epoch: acknowledged to the ring
+	put  map[uint64]event.Seq // by epoch: put into it
+	got  map[uint64]*receiver // by epoch
+	last uint64               // epoch that the receiver was sent in this run
+}
+
+// receiver is what the destination has of one epoch.
+type receiver struct {
+	last   event.Seq
+	losses map[event.Seq]event.Record
+}
+
+var simulated = sinktest.Records(1, 4096)
+
+func newHistory(t *testing.T, seed uint64, say func(string, ...any)) *history {
+	h := &history{
+		t: t, rng: rand.New(rand.NewPCG(seed, 14)), say: say, d: newDisk(), made: simulated,
+		safe: make(map[uint64]event.Seq), put: make(map[uint64]event.Seq), got: make(map[uint64]*receiver),
+	}
+	h.c = Config{
+		Options: Options{Size: 1 << 20, Sync: SyncBatch, Interval: time.Second}, Window: 256, Now: time.Now, segment: 3 << 10, remember: 256,
+	}
+	if h.rng.IntN(3) == 0 {
+		h.c.Evict, h.c.Size = true, 64<<10
+	}
+	return h
+}
+
+func (h *history) run() error {
+	runs := 1 + h.rng.IntN(4)
+	for epoch := uint64(1); epoch <= uint64(runs); epoch++ {
+		if err := h.one(epoch, false); err != nil {
+			return fmt.Errorf("epoch %d: %w", epoch, err)
+		}
+	}
+	if err := h.one(uint64(runs)+1, true); err != nil {
+		return fmt.Errorf("the last: %w", err)
+	}
+	for epoch, safe := range h.safe {
+		if r := h.got[epoch]; safe > 0 && (r == nil || r.last < safe) {
+			return fmt.Errorf("of epoch %d %d were acknowledged to the ring, and %+v was received; %v", epoch, safe, r, h.d)
+		}
+	}
+	return nil
+}
+
+// one is one run: until power fails, or an end in order, or, if it is the last, until everything is delivered.
+func (h *history) one(epoch uint64, last bool) error {
+	h.d.fail = nil
+	if !last {
+		h.faults()
+	}
+	s, err := open(h.d, h.c)
+	if h.d.down {
+		h.d = h.d.crash(h.rng)
+		return nil
+	}
+	if err != nil {
+		return nil // the directory could not be listed: another start
+	}
+	ring, err := replay.New(replay.Limits{Slots: 256, Telemetry: 128, PerKind: 64})
+	if err != nil {
+		return err
+	}
+	s.begin(ring, epoch, namesOf(epoch))
+	h.last = 0
+	h.say("epoch %d begins with %v: %v", epoch, s, h.d)
+	s.written = last
+	for step := 0; (last || step < 40) && !h.d.down; step++ {
+		if step > 100000 {
+			return fmt.Errorf("it does not end: %+v", s.State())
+		}
+		if err := h.step(s, ring, epoch, last); err != nil {
+			return err
+		}
+		if !h.d.down {
+			h.safe[epoch] = max(h.safe[epoch], ring.Floor()-1)
+		}
+		if last && s.Drained() && s.Epoch() == epoch {
+			break
+		}
+	}
+	if h.d.down || !last && h.rng.IntN(2) == 0 {
+		h.say("power fails after %d calls:%v", h.d.calls, h.d)
+		h.d = h.d.crash(h.rng)
+		h.say("and leaves%v", h.d)
+		return nil
+	}
+	for range 3 {
+		if n, err := s.take(); err == nil && n == 0 {
+			break
+		}
+		ring.Rewind()
+	}
+	if !h.d.down {
+		h.safe[epoch] = max(h.safe[epoch], ring.Floor()-1)
+	}
+	_ = s.Close() // may fail as everything
+	if h.d.down {
+		h.d = h.d.crash(h.rng)
+	}
+	return nil
+}
+
+// faults decides what goes wrong.
+func (h *history) faults() {
+	rate := []float64{0, 0, 0.01, 0.1}[h.rng.IntN(4)]
+	end := h.rng.IntN(400)
+	calls, row := 0, 0
+	h.d.fail = func(op, name string) (error, bool) {
+		if calls++; calls == end {
+			h.d.down = h.rng.IntN(2) == 0 // before or after it
+			defer func() { h.d.down = true }()
+			h.say("power fails in %s of %s", op, name)
+			return errCrashed, !h.d.down
+		}
+		// A disk that refuses to read for good loses records: that is another test.
+		if reads := op == "read" || op == "open" || op == "size"; h.rng.Float64() < rate && (!reads || row < tries-1) {
+			row++
+			h.say("%s of %s fails", op, name)
+			return []error{unix.EIO, unix.ENOSPC, unix.EROFS}[h.rng.IntN(3)], h.rng.IntN(2) == 0
+		}
+		row = 0
+		return nil, false
+	}
+}
+
+func (h *history) step(s *Spool, ring *replay.Ring, epoch uint64, last bool) error {
+	choice := h.rng.IntN(10)
+	if last {
+		choice = 6
+	}
+	switch {
+	case choice < 3:
+		h.fill(ring, epoch, h.rng.IntN(60))
+	case choice < 6:
+		if _, err := s.take(); err != nil {
+			h.say("take: %v", err)
+			ring.Rewind()
+		}
+	case choice < 8:
+		if err := h.read(s, 1+h.rng.IntN(300)); err != nil {
+			return err
+		}
+	case choice == 8:
+		s.Rewind()
+	default:
+		s.tidy(false)
+	}
+	if err := unbalanced(s); err != nil {
+		return err
+	}
+	return nil
+}
+
+func unbalanced(s *Spool) error {
+	st := s.State()
+	in, out := st.Found, st.Held
+	in.add(&st.Spooled)
+	for _, c := range []Tally{st.Acknowledged, st.Rejected, st.Evicted, st.Damaged} {
+		out.add(&c)
+	}
+	if s.w.last == s.w.published && in != out {
+		return fmt.Errorf("found and spooled %v, left and held %v: %+v", in, out, st)
+	}
+	return nil
+}
+
+func (h *history) fill(ring *replay.Ring, epoch uint64, n int) {
+	for range n {
+		rec := h.record(epoch, h.put[epoch]+1)
+		class := replay.ClassOf(rec.Kind())
+		if ring.Acquire(class, 1) == 0 {
+			return
+		}
+		ring.Put(ring.Claim(1), class, &rec)
+		h.put[epoch]++
+	}
+}
+
+func (h *history) record(epoch uint64, seq event.Seq) event.Record {
+	rec := h.made[(int(epoch)*1000+int(seq))%len(h.made)]
+	rec.Generation = 1 + uint32(seq/50)
+	rec.SetSeq(seq)
+	return rec
+}
+
+// read is a run of a sink, or a part of one.
+func (h *history) read(s *Spool, n int) error {
+	epoch := s.Epoch()
+	if epoch < h.last {
+		return fmt.Errorf("stream %d comes behind stream %d", epoch, h.last)
+	}
+	h.last = epoch
+	records := s.Next(n)
+	if h.d.down {
+		return nil // nobody gets them
+	}
+	r := h.got[epoch]
+	if r == nil {
+		r = &receiver{losses: make(map[event.Seq]event.Record)}
+		h.got[epoch] = r
+	}
+	for i := range records {
+		if err := h.receive(r, epoch, &records[i], s.Names(records[i].Generation)); err != nil {
+			return err
+		}
+	}
+	if len(records) > 0 && h.rng.IntN(4) > 0 {
+		through := records[h.rng.IntN(len(records))].Seq()
+		if err := s.Ack(through); err != nil {
+			return err
+		}
+	}
+	if len(records) == 0 { // the window may be full
+		if err := s.Ack(s.State().Sent); err != nil {
+			return err
+		}
+	}
+	if len(records) == 0 && s.Drained() {
+		s.Rewind()
+	}
+	return nil
+}
+
+// receive is what the destination makes of a record: it drops what it has had.
+func (h *history) receive(r *receiver, epoch uint64, rec *event.Record, names *event.Names) error {
+	seq, want := rec.Seq(), h.record(epoch, rec.Seq())
+	evicted := rec.Kind() == event.Loss && rec.LossReason() == event.LossEvicted
+	if rec.Kind() == event.Loss && rec.LossReason() == event.LossDamaged && r.last >= h.safe[epoch] && seq > h.safe[epoch] {
+		evicted = true // power failed before a sync, and left what was written later than this
+	}
+	if !evicted && *rec != want || seq > h.put[epoch] {
+		return fmt.Errorf("record %d of epoch %d is another: %v %v", seq, epoch, rec.Kind(), rec.LossReason())
+	}
+	if got := names.Policy(1); !evicted && got != policyOf(epoch, rec.Generation) && (seq <= h.safe[epoch] || got != "") {
+		return fmt.Errorf("record %d of epoch %d has the names of %q", seq, epoch, got)
+	}
+	if seq <= r.last {
+		return nil
+	}
+	if evicted {
+		return h.evicted(r, epoch, rec)
+	}
+	if seq != r.last+1 {
+		return fmt.Errorf("record %d of epoch %d comes behind %d", seq, epoch, r.last)
+	}
+	r.last = seq
+	return nil
+}
+
+// evicted checks that a loss record says of everything that is missing, and at most as much more as the receiver has had.
+func (h *history) evicted(r *receiver, epoch uint64, loss *event.Record) error {
+	if !h.c.Evict && loss.LossReason() == event.LossEvicted {
+		return errors.New("records were evicted")
+	}
+	missing := uint64(0)
+	for seq := r.last + 1; seq <= loss.Seq(); seq++ {
+		rec := h.record(epoch, seq)
+		if rec.Kind() == event.Loss {
+			counts := rec.LossCounts()
+			missing += counts.Total()
+		} else {
+			missing++
+		}
+	}
+	if counts := loss.LossCounts(); counts.Total() < missing {
+		return fmt.Errorf("%d are missing between %d and %d of epoch %d, and %d announced", missing, r.last, loss.Seq(), epoch, counts.Total())
+	}
+	r.last = loss.Seq()
+	return nil
+}

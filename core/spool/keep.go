@@ -1,0 +1,110 @@
+package spool
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"time"
+)
+
+// keepEvery is how often the position is written where nothing else says so.
+const keepEvery = time.Second
+
+// keep writes the position, removes what is released, and syncs, until the spool is closed.
+func (s *Spool) keep() {
+	every := keepEvery
+	if s.c.Sync == SyncInterval {
+		every = min(every, s.c.Interval)
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	var synced time.Time
+	for {
+		select {
+		case <-ticker.C:
+			if now := s.c.Now(); s.c.Sync == SyncInterval && now.Sub(synced) >= s.c.Interval-every/2 {
+				synced = now
+				if err := s.timed(s.w.sync); err != nil {
+					s.failed("sync", err)
+				}
+			}
+			s.mu.Lock()
+			stuck := s.reader.stuck
+			s.mu.Unlock()
+			if stuck {
+				s.wakeReader()
+			}
+		case <-s.tick:
+		case <-s.stopping:
+			return
+		}
+		s.tidy(false)
+	}
+}
+
+// tidy writes the position if it has changed, and removes the files of released segments: those in which something could not be read
+// are put aside.
+func (s *Spool) tidy(last bool) {
+	s.tidying.Lock()
+	defer s.tidying.Unlock()
+	s.mu.Lock()
+	p := position{
+		number: s.floor.number, epoch: s.floor.epoch, seq: s.floor.seq, highest: s.highest,
+	}
+	if s.handed.epoch == s.floor.epoch {
+		p.handed = s.handed.seq
+	}
+	for _, g := range s.segments {
+		if g.number == s.floor.number {
+			p.released = g.released
+		}
+	}
+	changed, done := s.changed, slices.Clone(s.done)
+	s.changed = false
+	s.mu.Unlock()
+	if !changed && len(done) == 0 && !last {
+		return
+	}
+	err := s.timed(func() error { return s.pos.write(p, len(done) > 0 || last || s.c.Sync != SyncNone) })
+	if err != nil {
+		s.failed("position", err)
+		s.mu.Lock()
+		s.changed = true
+		s.mu.Unlock()
+		return // nothing is removed that a crash would then look for
+	}
+	for _, g := range done {
+		if err := s.putAway(g); err != nil {
+			s.failed("remove", err)
+			continue
+		}
+		s.mu.Lock()
+		s.done = slices.DeleteFunc(s.done, func(other *segment) bool { return other == g })
+		s.mu.Unlock()
+	}
+	if len(done) > 0 {
+		signal(s.space)
+	}
+}
+
+// putAway removes the file of a segment that nobody needs, or puts it aside.
+func (s *Spool) putAway(g *segment) error {
+	if g.broken {
+		name := g.name() + brokenEnd
+		if err := s.d.Rename(g.name(), name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		s.mu.Lock()
+		s.aside = append(s.aside, aside{name, g.size})
+		s.mu.Unlock()
+		s.c.Log.Warn("a segment in which something cannot be read is put aside", "file", name)
+		return nil
+	}
+	if err := s.d.Remove(g.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s.mu.Lock()
+	s.used -= g.size
+	s.mu.Unlock()
+	return nil
+}

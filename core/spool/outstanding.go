@@ -1,0 +1,92 @@
+package spool
+
+import (
+	"sort"
+
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// What outstanding holds of a record beside its kind.
+const (
+	kindMask = 0x0f
+	made     = 0x40 // a loss record that the spool has made, and that is in no segment
+	rejected = 0x80 // the sink has rejected it
+)
+
+// outstanding holds what a sink has in hand: the numbers of the records that it was handed and has not acknowledged, in their order.
+// The lock of its spool is held for every method.
+type outstanding struct {
+	seqs   []event.Seq // a ring, as states is; its length is a power of two
+	states []uint8
+	lo, hi uint64
+	limit  int
+	lost   []lostAt // what the loss records among them stand for
+}
+
+// lostAt is what a loss record stands for that the spool has made.
+type lostAt struct {
+	seq  event.Seq
+	lost Tally
+}
+
+func (o *outstanding) len() int  { return int(o.hi - o.lo) }
+func (o *outstanding) room() int { return o.limit - o.len() }
+
+func (o *outstanding) index(p uint64) uint64 { return p & uint64(len(o.seqs)-1) }
+
+// push adds records.
+func (o *outstanding) push(records []event.Record) {
+	o.grow(len(records))
+	mask := uint64(len(o.seqs) - 1)
+	for i := range records {
+		o.seqs[o.hi&mask], o.states[o.hi&mask] = records[i].Seq(), uint8(records[i].Kind())
+		o.hi++
+	}
+}
+
+// pushLoss adds a loss record that the spool has made.
+func (o *outstanding) pushLoss(seq event.Seq, lost Tally) {
+	o.grow(1)
+	o.seqs[o.index(o.hi)], o.states[o.index(o.hi)] = seq, uint8(event.Loss)|made
+	o.hi++
+	o.lost = append(o.lost, lostAt{seq, lost})
+}
+
+func (o *outstanding) grow(n int) {
+	need := o.len() + n
+	if need <= len(o.seqs) {
+		return
+	}
+	size := max(1024, len(o.seqs))
+	for size < need {
+		size *= 2
+	}
+	seqs, states := make([]event.Seq, size), make([]uint8, size)
+	for p := o.lo; p < o.hi; p++ {
+		seqs[p&uint64(size-1)], states[p&uint64(size-1)] = o.seqs[o.index(p)], o.states[o.index(p)]
+	}
+	o.seqs, o.states = seqs, states
+}
+
+// reject marks a record and reports whether it was there to be marked.
+func (o *outstanding) reject(seq event.Seq) bool {
+	i := o.lo + uint64(sort.Search(o.len(), func(i int) bool { return o.seqs[o.index(o.lo+uint64(i))] >= seq }))
+	if i == o.hi || o.seqs[o.index(i)] != seq || o.states[o.index(i)]&rejected != 0 {
+		return false
+	}
+	o.states[o.index(i)] |= rejected
+	return true
+}
+
+// pop takes the oldest record out. There is one.
+func (o *outstanding) pop() (seq event.Seq, state uint8) {
+	i := o.index(o.lo)
+	o.lo++
+	return o.seqs[i], o.states[i]
+}
+
+// oldest returns the number of the oldest record. There is one.
+func (o *outstanding) oldest() event.Seq { return o.seqs[o.index(o.lo)] }
+
+// clear forgets them all.
+func (o *outstanding) clear() { o.lo, o.lost = o.hi, nil }

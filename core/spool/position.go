@@ -1,0 +1,122 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io/fs"
+
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+const (
+	positionFile = "position"
+	// slotAt is the distance of the two slots: a write that is torn leaves the other slot as it was.
+	slotAt   = 4096
+	slotSize = 96
+
+	slotMagic = "PIPSPPOS"
+)
+
+// position is what the sink has taken: everything in segments below number, and in that segment what is up to seq.
+type position struct {
+	count    uint64 // of positions written: the higher one is the newer
+	number   uint64
+	epoch    uint64 // of that segment
+	seq      event.Seq
+	released Tally  // of the segment's records
+	highest  uint64 // the highest epoch that the spool has ever had
+	handed   event.Seq
+}
+
+func (p *position) encode() []byte {
+	b := append(make([]byte, 0, slotSize), slotMagic...)
+	b = binary.LittleEndian.AppendUint32(b, version)
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	for _, v := range []uint64{p.count, p.number, p.epoch, uint64(p.seq), p.highest, uint64(p.handed)} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	for _, n := range p.released {
+		b = binary.LittleEndian.AppendUint32(b, uint32(n))
+	}
+	b = append(b, make([]byte, slotSize-len(b))...)
+	binary.LittleEndian.PutUint32(b[fileSum:], slotSum(b))
+	return b
+}
+
+func slotSum(b []byte) uint32 {
+	return crc32.Update(crc32.Checksum(b[:fileSum], castagnoli), castagnoli, b[fileSum+4:slotSize])
+}
+
+func (p *position) decode(b []byte) bool {
+	if len(b) < slotSize || string(b[:8]) != slotMagic || binary.LittleEndian.Uint32(b[8:]) != version ||
+		binary.LittleEndian.Uint32(b[fileSum:]) != slotSum(b) {
+		return false
+	}
+	at := func(i int) uint64 { return binary.LittleEndian.Uint64(b[16+8*i:]) }
+	*p = position{count: at(0), number: at(1), epoch: at(2), seq: event.Seq(at(3)), highest: at(4), handed: event.Seq(at(5))}
+	for k := range p.released {
+		p.released[k] = uint64(binary.LittleEndian.Uint32(b[64+4*k:]))
+	}
+	return true
+}
+
+// readPosition returns the newer of the two positions, and whether there is one. lost says that there was one and it cannot be read.
+func readPosition(d directory) (p position, ok, lost bool) {
+	f, err := openToRead(d, positionFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, false, false
+	}
+	if err != nil {
+		return p, false, true
+	}
+	defer shut(f)
+	empty := true
+	for slot := range 2 {
+		var b [slotSize]byte
+		n, _ := readAt(f, b[:], int64(slot)*slotAt) // what cannot be read is no position
+		var other position
+		if other.decode(b[:n]) && (!ok || other.count > p.count) {
+			p, ok = other, true
+		}
+		empty = empty && [slotSize]byte(b) == [slotSize]byte{}
+	}
+	return p, ok, !ok && !empty
+}
+
+// positionWriter writes positions. It is used by one goroutine at a time.
+type positionWriter struct {
+	d    directory
+	f    file
+	last position
+}
+
+// write writes a position, and puts it on the disk if sync is set.
+func (w *positionWriter) write(p position, sync bool) (err error) {
+	if w.f == nil {
+		if w.f, err = w.d.Open(positionFile, true); errors.Is(err, fs.ErrNotExist) {
+			if w.f, err = w.d.Create(positionFile); err == nil {
+				err = w.d.Sync()
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	p.count = w.last.count + 1
+	if _, err := w.f.WriteAt(p.encode(), int64(p.count%2)*slotAt); err != nil {
+		return err
+	}
+	w.last = p
+	if sync {
+		return w.f.Sync()
+	}
+	return nil
+}
+
+func (w *positionWriter) close() error {
+	if w.f == nil {
+		return nil
+	}
+	return w.f.Close()
+}

@@ -1,0 +1,498 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+const (
+	// round is how many records are written at most between two looks at the disk with SyncBatch.
+	round = 16 * maxBlock
+	// spare is what a loss record in the place of a segment takes at most before that is gone.
+	spare = 4096
+	// lookFree is after how many bytes the file system is asked again how much is free.
+	lookFree = 4 << 20
+)
+
+// Pauses of a writer whose disk fails or is full.
+const (
+	firstPause = 50 * time.Millisecond
+	maxPause   = 2 * time.Second
+)
+
+// writer appends to the newest segment. It is used by the goroutine of Run, but for sync.
+type writer struct {
+	s   *Spool
+	buf []byte
+
+	seg         *segment // nil: the next record begins one
+	generations map[uint32]bool
+	last        event.Seq // written
+	published   event.Seq // and told to the reader
+	earlier     Tally     // records that earlier runs have written, of this epoch
+	ragged      bool      // behind the end may be what a failed write has left
+	looked      int64     // bytes written since the file system was asked how much is free
+	short       bool      // there was too little
+
+	synced mark // how much of the segment is on the disk, of SyncBatch
+
+	syncing sync.Mutex // held to sync f, and to change it
+	f       file
+	dirty   bool // something was written since the last sync began, under syncing
+	writing sync.Mutex
+}
+
+// mark is the end of a segment at some time.
+type mark struct {
+	size   int64
+	last   event.Seq
+	counts Tally
+	until  int64
+}
+
+// Run writes what the ring has until ctx ends, or until the ring is drained and everything of it is written and, unless with SyncNone, on
+// the disk.
+func (s *Spool) Run(ctx context.Context) {
+	pause := firstPause
+	for ctx.Err() == nil {
+		n, err := s.take()
+		if err == nil && n == 0 && s.ring.Drained() {
+			if s.c.Sync == SyncNone {
+				err = nil
+			} else {
+				err = s.timed(s.w.sync)
+			}
+			if err == nil {
+				s.mu.Lock()
+				s.written = true
+				s.mu.Unlock()
+				s.wakeReader()
+				return
+			}
+			s.failed("sync", err)
+		}
+		switch {
+		case err != nil:
+			s.ring.Rewind() // what waits may be evicted from the ring
+			s.wait(ctx, pause)
+			pause = min(2*pause, maxPause)
+		case n > 0:
+			s.works()
+			pause = firstPause
+		default:
+			if wake, ok := s.ring.Sleep(); ok {
+				select {
+				case <-wake:
+				case <-ctx.Done():
+				}
+			}
+		}
+	}
+}
+
+// wait waits for a time, for room, or until ctx ends.
+func (s *Spool) wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.space:
+	case <-ctx.Done():
+	}
+}
+
+// take writes what the ring has, up to a round, and acknowledges what is where it is to be. It returns how many records it has written.
+func (s *Spool) take() (n int, err error) {
+	var last event.Seq
+	for n < round {
+		records := s.ring.Next(maxBlock)
+		if records == nil {
+			break
+		}
+		through := records[len(records)-1].Seq()
+		if err := s.w.append(records); err != nil {
+			s.tell("write", err)
+			if s.c.Sync != SyncBatch && s.w.last > last {
+				err = errors.Join(err, s.ring.Ack(min(s.w.last, through)))
+			}
+			return n, err
+		}
+		last = through
+		n += len(records)
+		if s.c.Sync != SyncBatch {
+			if err := s.ring.Ack(last); err != nil {
+				return n, err
+			}
+		}
+	}
+	if n == 0 || s.c.Sync != SyncBatch {
+		return n, nil
+	}
+	if err := s.timed(s.w.sync); err != nil {
+		s.failed("sync", err)
+		s.w.undo()
+		return n, err
+	}
+	s.w.marked()
+	return n, s.ring.Ack(last)
+}
+
+// tell notes why records cannot be written.
+func (s *Spool) tell(what string, err error) {
+	if full, ok := isFull(err); ok {
+		s.full(full)
+		return
+	}
+	s.failed(what, err)
+}
+
+// append writes records to the segment, and tells the reader of them. After an error some of them may be written, see last.
+func (w *writer) append(records []event.Record) error {
+	for len(records) > 0 && records[0].Seq() <= w.last {
+		records = records[1:] // an earlier try has written it
+	}
+	for len(records) > 0 {
+		n := alike(records)
+		if err := w.block(records[:n]); err != nil {
+			return err
+		}
+		w.publish(records[:n])
+		records = records[n:]
+	}
+	return nil
+}
+
+// alike returns how many records from the first on are of one generation, and their numbers without a gap.
+func alike(records []event.Record) int {
+	first := &records[0]
+	for i := range records {
+		if r := &records[i]; r.Generation != first.Generation || r.Seq() != first.Seq()+event.Seq(i) {
+			return i
+		}
+	}
+	return len(records)
+}
+
+// block writes a block of records that are alike, and the names of their generation where the segment does not have them.
+func (w *writer) block(records []event.Record) error {
+	s := w.s
+	if w.ragged {
+		if err := w.cut(); err != nil {
+			if s.c.Sync == SyncBatch {
+				w.undo()
+			}
+			w.leave()
+			return err
+		}
+	}
+	if w.seg != nil && w.seg.size >= s.segment {
+		if err := w.finish(); err != nil {
+			return err
+		}
+	}
+	first := &records[0]
+	if w.seg == nil {
+		if err := w.begin(first.Seq(), first.Time()); err != nil {
+			return err
+		}
+	}
+	g, sum := w.seg, salt(w.seg.number, w.seg.epoch)
+	w.buf = w.buf[:0]
+	if !w.generations[first.Generation] {
+		h := block{kind: blockNames, generation: first.Generation, first: first.Seq(), time: first.Time(), before: g.counts}
+		var at int
+		w.buf, at = begin(w.buf)
+		w.buf = event.AppendNames(w.buf, s.names(first.Generation), event.Origin{Host: s.c.Host, Epoch: s.epoch})
+		w.buf = h.end(w.buf, at, sum)
+	}
+	if need := len(w.buf) + blockHeader + len(records)*maxRecord + align; cap(w.buf) < need {
+		w.buf = append(make([]byte, 0, need), w.buf...)
+	}
+	h := block{
+		kind: blockRecords, generation: first.Generation, first: first.Seq(), time: first.Time(), records: uint32(len(records)), before: g.counts,
+	}
+	var at int
+	w.buf, at = begin(w.buf)
+	w.buf = appendRecords(w.buf, records, &h.own)
+	w.buf = h.end(w.buf, at, sum)
+
+	n := int64(len(w.buf))
+	if err := s.reserve(n + blockHeader); err != nil {
+		return err
+	}
+	if err := s.timed(func() error { return w.write() }); err != nil {
+		w.ragged = true
+		return err
+	}
+	w.generations[first.Generation] = true
+	last := &records[len(records)-1]
+	s.mu.Lock()
+	g.size += n
+	g.counts.add(&h.own)
+	g.last, g.until = last.Seq(), last.Time()
+	if s.floor.epoch == g.epoch {
+		for i := 0; i < len(records) && records[i].Seq() <= s.floor.seq; i++ { // written for the second time, see undo
+			g.released[records[i].Kind()]++
+		}
+	}
+	s.used += n
+	s.mu.Unlock()
+	w.last = last.Seq()
+	return nil
+}
+
+// write writes what is collected behind the end of the segment.
+func (w *writer) write() error {
+	if _, err := w.f.WriteAt(w.buf, w.seg.size); err != nil {
+		return err
+	}
+	w.writing.Lock()
+	w.dirty = true
+	w.writing.Unlock()
+	return nil
+}
+
+// publish tells the reader of records that are written.
+func (w *writer) publish(records []event.Record) {
+	for len(records) > 0 && records[0].Seq() <= w.published {
+		records = records[1:] // written for the second time
+	}
+	if len(records) == 0 {
+		return
+	}
+	w.published = records[len(records)-1].Seq()
+	s := w.s
+	s.mu.Lock()
+	s.tail.add(records)
+	for i := range records {
+		s.counts.Spooled[records[i].Kind()]++
+	}
+	s.mu.Unlock()
+	s.wakeReader()
+}
+
+// begin begins a segment, whose first record has that number and time.
+func (w *writer) begin(first event.Seq, since int64) error {
+	s := w.s
+	if err := s.reserve(fileHeader + blockHeader); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	g := &segment{number: s.next, epoch: s.epoch, first: first, last: first - 1, since: since, until: since, size: fileHeader, ours: true}
+	g.earlier = s.w.earlier
+	g.earlier.add(&s.counts.Spooled)
+	s.next++
+	s.mu.Unlock()
+	f, err := s.d.Create(g.name())
+	if errors.Is(err, fs.ErrExist) {
+		return err // the next try takes the next number
+	}
+	if err != nil {
+		return err
+	}
+	h := header{number: g.number, epoch: g.epoch, first: g.first, before: g.earlier}
+	_, err = f.WriteAt(h.append(nil), 0)
+	if err == nil && s.c.Sync != SyncNone {
+		err = s.d.Sync()
+	}
+	if err != nil {
+		return errors.Join(err, f.Close(), s.d.Remove(g.name()))
+	}
+	w.seg, w.generations, w.ragged = g, make(map[uint32]bool), false
+	w.syncing.Lock()
+	w.f = f
+	w.syncing.Unlock()
+	w.writing.Lock()
+	w.dirty = true
+	w.writing.Unlock()
+	s.mu.Lock()
+	s.segments = append(s.segments, g)
+	s.used += g.size
+	s.mu.Unlock()
+	w.marked()
+	return nil
+}
+
+// finish seals the segment. The next record begins another.
+func (w *writer) finish() error {
+	s, g := w.s, w.seg
+	if s.c.Sync != SyncNone { // first, or a crash could leave a seal that tells of records which are not there
+		if err := s.timed(w.sync); err != nil {
+			w.ragged = true
+			if s.c.Sync == SyncBatch {
+				w.undo()
+				return err
+			}
+			s.failed("sync", err)
+		}
+	}
+	seal := g.seal()
+	w.buf = append(w.buf[:0], seal...)
+	if w.write() == nil { // without it the next run reads the whole segment
+		s.mu.Lock()
+		g.size += int64(len(seal))
+		s.used += int64(len(seal))
+		s.mu.Unlock()
+	}
+	w.leave()
+	return nil
+}
+
+// leave ends the segment as it is.
+func (w *writer) leave() {
+	s, g := w.s, w.seg
+	if g == nil {
+		return
+	}
+	w.syncing.Lock()
+	if err := w.f.Close(); err != nil {
+		s.failed("close", err)
+	}
+	w.f = nil
+	w.syncing.Unlock()
+	w.seg, w.ragged = nil, false
+	s.mu.Lock()
+	g.sealed = true
+	s.settle()
+	s.mu.Unlock()
+	s.wakeReader()
+}
+
+// cut removes what a failed write has left behind the end.
+func (w *writer) cut() error {
+	if err := w.f.Truncate(w.seg.size); err != nil {
+		return err
+	}
+	w.ragged = false
+	return nil
+}
+
+// sync puts the segment on the disk. Safe for concurrent use.
+func (w *writer) sync() error {
+	w.syncing.Lock()
+	defer w.syncing.Unlock()
+	w.writing.Lock()
+	dirty := w.dirty && w.f != nil
+	w.dirty = false
+	w.writing.Unlock()
+	if !dirty {
+		return nil
+	}
+	err := w.f.Sync()
+	if err != nil {
+		w.writing.Lock()
+		w.dirty = true
+		w.writing.Unlock()
+	}
+	return err
+}
+
+// marked notes that the segment as it is has reached the disk.
+func (w *writer) marked() {
+	if g := w.seg; g != nil {
+		w.synced = mark{g.size, g.last, g.counts, g.until}
+	}
+}
+
+// undo takes back what may not have reached the disk: it is written again.
+func (w *writer) undo() {
+	g := w.seg
+	if g == nil {
+		return
+	}
+	s := w.s
+	s.mu.Lock()
+	s.used -= g.size - w.synced.size
+	g.size, g.last, g.counts, g.until = w.synced.size, w.synced.last, w.synced.counts, w.synced.until
+	if s.floor.epoch == g.epoch && s.floor.seq > g.last {
+		g.released = g.counts // what the sink has of the rest counts when it is written again
+	}
+	s.mu.Unlock()
+	w.last, w.ragged = min(w.last, w.synced.last), true
+	clear(w.generations)
+}
+
+// close seals the segment. Run has ended.
+func (w *writer) close() error {
+	if w.seg == nil {
+		return nil
+	}
+	if w.ragged {
+		_ = w.cut() // the next run does it
+	}
+	err := w.finish()
+	if err != nil {
+		w.leave()
+	}
+	return err
+}
+
+// reserve makes room for n bytes, or returns an [*errFull].
+func (s *Spool) reserve(n int64) error {
+	for {
+		s.mu.Lock()
+		over := s.used+n+spare > int64(s.c.Size)
+		s.mu.Unlock()
+		if !over {
+			break
+		}
+		if err := s.makeRoom("it has reached its size"); err != nil {
+			return err
+		}
+	}
+	w := &s.w
+	if w.looked += n; w.looked < lookFree && !w.short {
+		return nil
+	}
+	for {
+		free, err := s.d.Free()
+		if err != nil {
+			return err
+		}
+		w.looked = 0
+		if w.short = free < uint64(s.c.MinFree)+uint64(n); !w.short {
+			return nil
+		}
+		if err := s.makeRoom("the file system has less than min_free to spare"); err != nil {
+			return err
+		}
+	}
+}
+
+// makeRoom frees some of what the files take.
+func (s *Spool) makeRoom(why string) error {
+	s.mu.Lock()
+	done, set := len(s.done), s.aside
+	s.mu.Unlock()
+	if done > 0 {
+		s.tidy(false)
+		s.mu.Lock()
+		fewer := len(s.done) < done
+		s.mu.Unlock()
+		if fewer {
+			return nil
+		}
+	}
+	if len(set) > 0 {
+		if err := s.d.Remove(set[0].name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		s.mu.Lock()
+		s.used -= set[0].size
+		s.aside = s.aside[1:]
+		s.mu.Unlock()
+		return nil
+	}
+	if s.c.Evict {
+		ok, err := s.evict()
+		if ok || err != nil {
+			return err
+		}
+	}
+	return &errFull{why}
+}

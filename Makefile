@@ -11,7 +11,7 @@ CAPTURE := testdata/edge.pcapng.gz
 export CGO_ENABLED := 0
 export GOFLAGS     := -trimpath
 # What tests and generators use beside Go, as COMMAND:DEBIAN-PACKAGE.
-NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps nft:nftables iptables:iptables conntrack:conntrack curl:curl iperf3:iperf3 gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler
+NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps nft:nftables iptables:iptables conntrack:conntrack curl:curl iperf3:iperf3 gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler chromium:chromium
 
 .PHONY: help build run test race sim soak fuzz bench bench-growth bench-all lint generate check needs collectors e2e packages packages-test install clean
 

@@ -100,7 +100,7 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 	if err != nil {
 		return err
 	}
-	stopHTTP, err := serve(&p.file.Service, []string{p.Hostname()}, pl, log)
+	stopHTTP, err := serve(&p.file.Service, p.Hostname(), pl, log)
 	if err != nil {
 		cancel()
 		return errors.Join(err, pl.Run(ctx))

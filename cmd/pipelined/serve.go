@@ -14,6 +14,7 @@ import (
 	"github.com/rtflow/pipelined/core/control"
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/web"
 )
 
 // server is what serves until it is closed.
@@ -39,8 +40,8 @@ func serveUntil(s server, l net.Listener, log *slog.Logger) (stop func()) {
 	}
 }
 
-// serve serves metrics, health and status over HTTP until stop is called.
-func serve(service *config.Service, names []string, pl *pipeline.Pipeline, log *slog.Logger) (stop func(), err error) {
+// serve serves metrics, health, status and the page over HTTP until stop is called. node is the name of this one.
+func serve(service *config.Service, node string, pl *pipeline.Pipeline, log *slog.Logger) (stop func(), err error) {
 	if service.Metrics == "" {
 		return func() {}, nil
 	}
@@ -52,10 +53,14 @@ func serve(service *config.Service, names []string, pl *pipeline.Pipeline, log *
 	if err != nil {
 		return nil, fmt.Errorf("service.metrics: %w", err)
 	}
-	srv := metrics.NewServer(metrics.NewCollector(pl.Snapshot), func() any { return pl.Status() }, pl.Health, metrics.ServerOptions{
-		Hosts: append(service.HostNames(), names...), Token: token, Log: log, Losses: pl.Losses,
-	})
-	log.Info("serving metrics, health and status", "address", l.Addr().String())
+	o := metrics.ServerOptions{Hosts: append(service.HostNames(), node), Token: token, Log: log, Losses: pl.Losses}
+	if service.ServesPage() {
+		if o.Page, err = web.New(pl, web.Options{Hostname: node, Version: version, Token: token}); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
+	srv := metrics.NewServer(metrics.NewCollector(pl.Snapshot), func() any { return pl.Status() }, pl.Health, o)
+	log.Info("serving metrics, health and status", "address", l.Addr().String(), "page", o.Page != nil)
 	return serveUntil(srv, l, log), nil
 }
 

@@ -172,7 +172,7 @@ func TestStatusOfPipeline(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	stop, err := serve(&config.Service{Metrics: "127.0.0.1:0", AuthToken: "s3cret"}, nil, pl, slog.New(slog.NewTextHandler(&log, nil)))
+	stop, err := serve(&config.Service{Metrics: "127.0.0.1:0", AuthToken: "s3cret"}, "", pl, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

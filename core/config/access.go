@@ -15,7 +15,7 @@ import (
 
 // checkAccess records what is wrong with who may ask the listener of [service].
 func checkAccess(s *Section, c *Service) {
-	more := []string{"metrics_hosts", "metrics_token", "metrics_token_file"}
+	more := []string{"metrics_hosts", "metrics_token", "metrics_token_file", "page"}
 	if c.Metrics == "" {
 		for _, key := range more {
 			if s.Has(key) {
@@ -32,6 +32,9 @@ func checkAccess(s *Section, c *Service) {
 			s.Errorf(keypath.Element("metrics_hosts", i), "must be a host name without a port, not %q", spelling.Shorten(host))
 		}
 	}
+	if c.Page != nil && *c.Page && !c.pageIsGuarded() {
+		s.Errorf("page", "%s is reached from other hosts, and anybody there could see the page: set metrics_token_file, or listen on 127.0.0.1", c.Metrics)
+	}
 	switch {
 	case c.AuthToken != "" && c.TokenFile != "":
 		s.Errorf("metrics_token_file", "there is metrics_token already: one of them is enough")
@@ -42,6 +45,19 @@ func checkAccess(s *Section, c *Service) {
 	case c.AuthToken == "" && !isLoopback(c.Metrics):
 		s.Warnf("metrics", "%s is reached from other hosts, and anybody there may read status and metrics: set metrics_token_file, or listen on 127.0.0.1", c.Metrics)
 	}
+}
+
+// ServesPage reports whether the listener serves the page.
+func (c *Service) ServesPage() bool {
+	if c.Page != nil && !*c.Page {
+		return false
+	}
+	return c.Metrics != "" && c.pageIsGuarded()
+}
+
+// pageIsGuarded reports whether not everybody who reaches the host may see the page: what it shows says who talks to whom.
+func (c *Service) pageIsGuarded() bool {
+	return c.AuthToken != "" || c.TokenFile != "" || isLoopback(c.Metrics)
 }
 
 func (c *Service) checkTokenFile(s *Section) {

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -54,5 +55,35 @@ func TestAccess(t *testing.T) {
 	}
 	if token, err := (&Service{TokenFile: good}).Token(); token != "s3cret" || err != nil {
 		t.Errorf("the token is %q, %v", token, err)
+	}
+}
+
+// The page is served where not everybody may see it.
+func TestServesPage(t *testing.T) {
+	const open = "2:1: service.page: 0.0.0.0:9464 is reached from other hosts, and anybody there could see the page: " +
+		"set metrics_token_file, or listen on 127.0.0.1"
+	for _, c := range []struct {
+		service string
+		served  bool
+		problem string
+	}{
+		{``, true, ""},
+		{`page = false`, false, ""},
+		{`metrics = "[::1]:9464"`, true, ""},
+		{`metrics = "0.0.0.0:9464"`, false, ""},
+		{"page = true\nmetrics = \"0.0.0.0:9464\"", false, open},
+		{"page = true\nmetrics = \"0.0.0.0:9464\"\nmetrics_token = \"x\"", true, ""},
+		{"metrics = \"0.0.0.0:9464\"\nmetrics_token = \"x\"", true, ""},
+		{"metrics = \"0.0.0.0:9464\"\nmetrics_token = \"x\"\npage = false", false, ""},
+		{`metrics = ""`, false, ""},
+	} {
+		f, problems := Parse("pipeline.toml", []byte("[service]\n"+c.service+"\n"))
+		if got := f.Service.ServesPage(); got != c.served {
+			t.Errorf("%s: served is %v", c.service, got)
+		}
+		all := strings.Join(messages(problems), "\n")
+		if c.problem == "" && strings.Contains(all, "service.page") || !strings.Contains(all, c.problem) {
+			t.Errorf("%s: want %q, got\n%s", c.service, c.problem, all)
+		}
 	}
 }

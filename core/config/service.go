@@ -28,6 +28,8 @@ type Service struct {
 	Hosts     []string `toml:"metrics_hosts"`
 	AuthToken string   `toml:"metrics_token"`      // what requests bring as "Authorization: Bearer"; default "": nothing
 	TokenFile string   `toml:"metrics_token_file"` // a file that holds it instead
+	// Page says whether the listener serves the page as well; default nil: where it is reached from this host only, or asks for a token.
+	Page *bool `toml:"page"`
 
 	// Control is the path of the control socket, "" for none; default nil: the caller finds a place, or there is none.
 	Control      *string      `toml:"control"`

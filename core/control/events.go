@@ -36,7 +36,7 @@ type Events struct {
 
 // events answers GET /events: a line per event, as they are admitted. Its parameters are those of [EventQuery].
 func (e *Events) events(w http.ResponseWriter, r *http.Request) {
-	filter, notes, err := e.filter(r.URL.Query())
+	filter, notes, err := ReadFilter(r.URL.Query(), e.Latest())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -121,10 +121,9 @@ func (q *EventQuery) Values() url.Values {
 	return v
 }
 
-// filter reads which events are asked for, and what is odd about that.
-func (e *Events) filter(v url.Values) (f *tail.Filter, notes []string, err error) {
+// ReadFilter reads from the parameters of a request which events are asked for, and what is odd about that. names are all that there are.
+func ReadFilter(v url.Values, names *event.Names) (f *tail.Filter, notes []string, err error) {
 	f = &tail.Filter{Zones: v["zone"], Rules: v["policy"]}
-	names := e.Latest()
 	for _, name := range v["only"] {
 		k, ok := event.ParseKind(name)
 		if !ok {

@@ -35,6 +35,8 @@ type ServerOptions struct {
 	Log   *slog.Logger // nil discards
 	// Losses returns an error while records or packets are being lost: /healthz?strict is not healthy then. It may be nil.
 	Losses func() error
+	// Page answers at every other path than /metrics, /healthz and /status, whether the token is there or not. It may be nil.
+	Page http.Handler
 }
 
 // Server serves HTTP to a bounded number of connections.
@@ -70,25 +72,40 @@ func (s *Server) Serve(l net.Listener) error {
 // Close ends Serve and closes all connections.
 func (s *Server) Close() error { return s.http.Close() }
 
-// guard answers requests that name one of the server's hosts and bring the token.
+// guard answers requests that name one of the server's hosts and bring the token, or are for the page.
 func guard(next http.Handler, o ServerOptions) http.Handler {
-	want := sha256.Sum256([]byte(o.Token))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !ours(r.Host, o.Hosts) {
 			http.Error(w, fmt.Sprintf("the host %q is not known here: see service.metrics_hosts", r.Host), http.StatusMisdirectedRequest)
 			return
 		}
-		if o.Token != "" {
-			scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-			got := sha256.Sum256([]byte(token))
-			if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) == 0 {
-				w.Header().Set("WWW-Authenticate", "Bearer")
-				http.Error(w, "a token is needed: see service.metrics_token", http.StatusUnauthorized)
-				return
-			}
+		switch {
+		case o.Page != nil && !forMachines(r.URL.Path):
+			o.Page.ServeHTTP(w, r)
+		case o.Token != "" && !HasToken(r, o.Token):
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			http.Error(w, "a token is needed: see service.metrics_token", http.StatusUnauthorized)
+		default:
+			next.ServeHTTP(w, r)
 		}
-		next.ServeHTTP(w, r)
 	})
+}
+
+// forMachines reports whether [Handler] answers at a path.
+func forMachines(path string) bool {
+	return path == "/metrics" || path == "/healthz" || path == "/status"
+}
+
+// HasToken reports whether a request brings the token, as "Authorization: Bearer TOKEN".
+func HasToken(r *http.Request, want string) bool {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.EqualFold(scheme, "Bearer") && SameToken(token, want)
+}
+
+// SameToken compares a token that somebody brings. How long that takes tells nothing of the one that is wanted.
+func SameToken(got, want string) bool {
+	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
 // ours reports whether a Host header may be answered: it is an address, localhost, one of the names, or missing, which

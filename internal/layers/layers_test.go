@@ -50,7 +50,7 @@ var layers = []layer{
 	{"processes", []string{"internal/process"}},
 	{"plugin processes", []string{"internal/pluginhost"}},
 	{"assembly", []string{"core/pipeline", "internal/doctor", "internal/pluginkit"}},
-	{"screens", []string{"internal/top"}},
+	{"screens", []string{"internal/top", "web"}},
 	{"commands", []string{"cmd/pipelined", "cmd/pipelined-sink-nats", "cmd/pipelined-sink-kafka"}},
 }
 

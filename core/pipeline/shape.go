@@ -1,0 +1,32 @@
+package pipeline
+
+// Shape is what a pipeline consists of, in the order of its configuration.
+type Shape struct {
+	Sources []Part `json:"sources"`
+	Hooks   []Part `json:"hooks"`
+	Sinks   []Part `json:"sinks"`
+}
+
+// Part is a named component.
+type Part struct {
+	Name   string `json:"name"`
+	Plugin string `json:"plugin"`
+	Events bool   `json:"events,omitempty"` // a source of events, not of packets
+	Peer   string `json:"peer,omitempty"`   // the source by which a bridge sends on what comes in here
+}
+
+// Shape returns what runs. Safe for concurrent use.
+func (pl *Pipeline) Shape() Shape {
+	var s Shape
+	for i := range pl.plan.sources {
+		src := &pl.plan.sources[i]
+		s.Sources = append(s.Sources, Part{Name: src.name, Plugin: src.plugin, Events: src.Events, Peer: src.Peer})
+	}
+	for _, h := range pl.rules.Load().hooks {
+		s.Hooks = append(s.Hooks, Part{Name: h.name, Plugin: h.plugin})
+	}
+	for i := range pl.plan.sinks {
+		s.Sinks = append(s.Sinks, Part{Name: pl.plan.sinks[i].name, Plugin: pl.plan.sinks[i].plugin})
+	}
+	return s
+}

@@ -27,6 +27,10 @@ type Queue struct {
 	forwarding *forwarding // nil: a tap
 	offloading *offloading // nil: the XDP program carries no packets
 
+	// patience is how long Receive waits at most, 0 = as long as it is told to. A frame that the kernel refuses to put into the ring wakes nobody,
+	// and the program takes it for one that waits: of a queue that fails open the worker has to come before it counts as one that hangs.
+	patience time.Duration
+
 	done   <-chan struct{} // of the context that interrupts this queue
 	forget func() bool     // ends that
 }
@@ -65,6 +69,9 @@ func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Durat
 	b.N = 0
 	if q.forwarding != nil {
 		timeout = q.forwarding.flush(timeout)
+	}
+	if q.patience > 0 && (timeout < 0 || timeout > q.patience) {
+		timeout = q.patience
 	}
 	a := q.attached.Load()
 	if !a.begun {

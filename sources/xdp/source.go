@@ -1,6 +1,7 @@
 package xdp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -90,8 +91,12 @@ func Open(config Config) (*Source, error) {
 	if s.namespace, err = namespace.Current(); err != nil {
 		return nil, errors.Join(err, device.Close(), s.closeFlows())
 	}
+	patience := time.Duration(0)
+	if config.Device.OnFailure == xsk.FailOpen {
+		patience = cmp.Or(config.Device.OnFailureAfter, xsk.DefaultOnFailureAfter) / 2
+	}
 	for i := range device.Queues() {
-		s.queues = append(s.queues, &Queue{number: i, id: config.ID, clock: &s.clock})
+		s.queues = append(s.queues, &Queue{number: i, id: config.ID, clock: &s.clock, patience: patience})
 	}
 	if s.flows != nil {
 		s.offload()

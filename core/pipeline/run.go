@@ -115,7 +115,9 @@ func (pl *Pipeline) begin(ctx context.Context) {
 	defer pl.reloading.Unlock()
 	pl.running.ctx, pl.running.begun = ctx, true
 	for _, out := range pl.outputs.present() {
-		pl.start(out)
+		if out.life.stop == nil { // else it is removed already
+			pl.start(out)
+		}
 	}
 }
 

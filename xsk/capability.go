@@ -26,6 +26,13 @@ func checkCapabilities() error {
 	return nil
 }
 
+// mayOffload reports whether the kernel lets the process load a program with a flow table: without CAP_PERFMON it refuses some of what
+// that does with packets.
+func mayOffload() bool {
+	effective, err := machine.Effective()
+	return err == nil && (effective.Has(machine.Capability(unix.CAP_PERFMON)) || effective.Has(machine.Capability(unix.CAP_SYS_ADMIN)))
+}
+
 // explain gives an error of a system call the type that a caller decides on. It keeps every other error as it is.
 func explain(err error) error {
 	switch {

@@ -44,5 +44,5 @@
 // project.
 //
 // It needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF, a limit of locked memory (or CAP_IPC_LOCK) that covers
-// Frames × FrameSize for each queue, twice that for a bridge, and Linux 5.12.
+// Frames × FrameSize for each queue, twice that for a bridge, and Linux 5.18.
 package xsk

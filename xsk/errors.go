@@ -8,7 +8,7 @@ import (
 )
 
 // KernelMajor and KernelMinor are the oldest release of Linux that [Open] works with.
-const KernelMajor, KernelMinor = 5, 12
+const KernelMajor, KernelMinor = 5, 18
 
 // Errors that a caller may want to tell apart, with [errors.Is].
 var (

@@ -75,6 +75,10 @@ func (i *Interface) open(config Config) error {
 	// A driver may change its number of queues when a program is attached, within what the interface was made for.
 	most := max(found.Attrs().NumRxQueues, watch.current().Queues)
 	i.frameSize, i.several = config.BuffersFor(watch.current().MTU, MultiBuffer())
+	if config.Flows != nil && !mayOffload() {
+		config.Flows = nil
+		i.note("all packets go through user space, none are offloaded: that needs CAP_PERFMON (AmbientCapabilities= and CapabilityBoundingSet= of the unit)")
+	}
 	if i.program, err = loadProgram(index, most, config, i.several, former); err != nil {
 		return errors.Join(err, abandon(pin, former))
 	}

@@ -82,7 +82,7 @@ func loadProgram(index, queues int, config Config, several bool, former *pinned)
 		sizeFlows(spec, len(f.records))
 		replaced[tapMapFlows], replaced[tapMapRecords] = f.keyMap, f.recordMap
 	}
-	if err := setVariables(spec, config, several); err != nil {
+	if err := setVariables(spec, config); err != nil {
 		return nil, err
 	}
 	goesOn := config.Bridge && former != nil && former.layout == controlLayout
@@ -125,7 +125,7 @@ func (p *program) mapMemory(former *pinned, goesOn bool) (err error) {
 }
 
 // setVariables sets what the program is to take.
-func setVariables(spec *ebpf.CollectionSpec, config Config, several bool) error {
+func setVariables(spec *ebpf.CollectionSpec, config Config) error {
 	var err error
 	if len(config.PassPorts) > 0 {
 		err = errors.Join(spec.Variables[tapVarHavePassPorts].Set(uint8(1)), spec.Variables[tapVarPassPorts].Set(bitmap(config.PassPorts)))
@@ -135,9 +135,6 @@ func setVariables(spec *ebpf.CollectionSpec, config Config, several bool) error 
 	}
 	if config.Flows != nil {
 		err = errors.Join(err, spec.Variables[tapVarOffload].Set(uint8(1)))
-		if several {
-			err = errors.Join(err, spec.Variables[tapVarSeveral].Set(uint8(1)))
-		}
 	}
 	if err != nil {
 		return fmt.Errorf("set the variables of the XDP program: %w", err)

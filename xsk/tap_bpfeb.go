@@ -95,7 +95,6 @@ const (
 	tapVarOffload       = "offload"
 	tapVarPassPorts     = "pass_ports"
 	tapVarPassTypes     = "pass_types"
-	tapVarSeveral       = "several"
 )
 
 // loadTap returns the embedded CollectionSpec for tap.
@@ -167,7 +166,6 @@ type tapVariableSpecs struct {
 	Offload       *ebpf.VariableSpec `ebpf:"offload"`
 	PassPorts     *ebpf.VariableSpec `ebpf:"pass_ports"`
 	PassTypes     *ebpf.VariableSpec `ebpf:"pass_types"`
-	Several       *ebpf.VariableSpec `ebpf:"several"`
 }
 
 // tapObjects contains all objects after they have been loaded into the kernel.
@@ -223,7 +221,6 @@ type tapVariables struct {
 	Offload       *ebpf.Variable `ebpf:"offload"`
 	PassPorts     *ebpf.Variable `ebpf:"pass_ports"`
 	PassTypes     *ebpf.Variable `ebpf:"pass_types"`
-	Several       *ebpf.Variable `ebpf:"several"`
 }
 
 // tapPrograms contains all programs after they have been loaded into the kernel.

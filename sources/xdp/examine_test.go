@@ -28,7 +28,7 @@ func TestExamineMachine(t *testing.T) {
 		"limit not known":  {limits, "", "locked memory", machine.Unknown, "8192 KiB are needed", "ulimit -l"},
 		"interpreter":      {compiler, "0\n", "BPF compiler", machine.Warning, "slow", "sysctl -w net.core.bpf_jit_enable=1"},
 		"another compiler": {compiler, "x\n", "BPF compiler", machine.Unknown, "cannot be read", "sysctl net.core.bpf_jit_enable"},
-		"old kernel":       {"proc/sys/kernel/osrelease", "5.4.0\n", "kernel", machine.Missing, "5.12 or newer", ""},
+		"old kernel":       {"proc/sys/kernel/osrelease", "5.4.0\n", "kernel", machine.Missing, "5.18 or newer", ""},
 		"no sockets":       {"proc/thread-self/net/protocols", "UDP\n", "sockets", machine.Missing, "CONFIG_XDP_SOCKETS", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -164,9 +164,6 @@ volatile const __u64 pass_types[65536 / 64] = {};
 // Set in the same way if there is a flow table.
 volatile const __u8 offload = 0;
 
-// Set in the same way if a frame may take several buffers, of which the program sees the first.
-volatile const __u8 several = 0;
-
 // How long a frame may be that the peer takes, in bytes; 0 = it takes none. Set while the program runs.
 volatile __u32 longest = 0;
 
@@ -445,13 +442,13 @@ static __always_inline int read_transport(struct segment *s, const __u8 *p, cons
 	return 1;
 }
 
-// read_ipv4 reads a packet without options that is whole, is no fragment and has hops left.
-static __always_inline int read_ipv4(struct segment *s, const __u8 *ip, const __u8 *end)
+// read_ipv4 reads a packet without options that is whole, is no fragment and has hops left. length is that of the frame from the packet on.
+static __always_inline int read_ipv4(struct segment *s, const __u8 *ip, const __u8 *end, __u32 length)
 {
 	if (ip + IPV4_HEADER > end || ip[0] != 0x45 || (load16(ip + 6) & 0xbfff) || ip[8] < MIN_HOPS)
 		return 0;
 	s->bytes = load16(ip + 2);
-	if (s->bytes < IPV4_HEADER || s->bytes > end - ip)
+	if (s->bytes < IPV4_HEADER || s->bytes > length)
 		return 0;
 	s->key.protocol = ip[9];
 	s->key.source[2] = s->key.destination[2] = bpf_htonl(0xffff);
@@ -461,14 +458,14 @@ static __always_inline int read_ipv4(struct segment *s, const __u8 *ip, const __
 }
 
 // read_ipv6 is the same for IPv6. Addresses that are IPv4-mapped are nobody's on a wire.
-static __always_inline int read_ipv6(struct segment *s, const __u8 *ip, const __u8 *end)
+static __always_inline int read_ipv6(struct segment *s, const __u8 *ip, const __u8 *end, __u32 length)
 {
 	__u32 payload;
 
 	if (ip + IPV6_HEADER > end || ip[0] >> 4 != 6 || ip[7] < MIN_HOPS)
 		return 0;
 	payload = load16(ip + 4);
-	if (payload == 0 || payload > end - ip - IPV6_HEADER)
+	if (payload == 0 || payload + IPV6_HEADER > length)
 		return 0;
 	s->bytes = payload + IPV6_HEADER;
 	s->key.protocol = ip[6];
@@ -480,13 +477,14 @@ static __always_inline int read_ipv6(struct segment *s, const __u8 *ip, const __
 }
 
 // read_segment reads a frame with up to two VLAN tags. It returns 0 if it is nothing that is carried, nor ends what is.
-static __always_inline int read_segment(struct segment *s, const __u8 *data, const __u8 *end)
+static __always_inline int read_segment(struct segment *s, const __u8 *data, const __u8 *end, __u32 length)
 {
 	const __u8 *p = data + ETHERNET_HEADER;
 	__u16 type;
 
 	if (p > end)
 		return 0;
+	length -= ETHERNET_HEADER;
 	type = load16(p - 2);
 #pragma unroll
 	for (int i = 0; i < 2; i++) {
@@ -495,13 +493,14 @@ static __always_inline int read_segment(struct segment *s, const __u8 *data, con
 		p += VLAN_HEADER;
 		if (p > end)
 			return 0;
+		length -= VLAN_HEADER;
 		s->key.tags[i] = load16(p - 4) & 0x0fff;
 		type = load16(p - 2);
 	}
 	if (type == TYPE_IPV4)
-		return read_ipv4(s, p, end);
+		return read_ipv4(s, p, end, length);
 	if (type == TYPE_IPV6)
-		return read_ipv6(s, p, end);
+		return read_ipv6(s, p, end, length);
 	return 0;
 }
 
@@ -559,15 +558,14 @@ static __always_inline int carry(struct xdp_md *ctx)
 {
 	const __u8 *data = (void *)(long)ctx->data;
 	const __u8 *end = (void *)(long)ctx->data_end;
+	__u32 length = bpf_xdp_get_buff_len(ctx); // of all buffers of the frame
 	struct segment s = {};
 	int action = XDP_DROP;
 	struct flow *f;
 	__u32 *index;
 	__u64 word;
 
-	if (several && bpf_xdp_get_buff_len(ctx) != (__u64)(end - data))
-		return -1;
-	if (!read_segment(&s, data, end))
+	if (!read_segment(&s, data, end, length))
 		return -1;
 	index = bpf_map_lookup_elem(&flows, &s.key);
 	if (!index)
@@ -586,7 +584,7 @@ static __always_inline int carry(struct xdp_md *ctx)
 	if (s.key.protocol == PROTOCOL_TCP && s.sequence - f->end + TCP_SLACK > 2 * TCP_SLACK)
 		return -1; // forged, or so much was lost: the daemon knows more
 	if (bridge) {
-		if (end - data > longest)
+		if (length > longest)
 			return -1;
 		action = bpf_redirect_map(&peer, 0, XDP_ABORTED);
 		if (action != XDP_REDIRECT)
@@ -601,7 +599,7 @@ static __always_inline int carry(struct xdp_md *ctx)
 		f->acknowledged = s.acknowledged;
 	}
 	count(CARRIED);
-	add(CARRIED_BYTES, end - data);
+	add(CARRIED_BYTES, length);
 	return action;
 }
 

@@ -477,7 +477,7 @@ func TestUsageErrors(t *testing.T) {
 		want string
 	}{
 		{[]string{"red"}, `there is no command "red"; did you mean "read"?`},
-		{[]string{"frobnicate"}, `there is no command "frobnicate"; there are bypass, check, completion, detach, diff, doctor, explain, help, plugin, `},
+		{[]string{"frobnicate"}, `there is no command "frobnicate"; there are bypass, check, completion, detach, diff, doctor, explain, help, init, plugin, `},
 		{[]string{"bypass"}, "on, off or status?"},
 		{[]string{"bypass", "of"}, `did you mean "off"?`},
 		{[]string{"read"}, "arg"},

@@ -34,9 +34,10 @@ run: build ## run the shipped pipeline over the shipped capture: first lines of 
 # Where they cannot be had, tests with real collectors are skipped.
 COLLECTORS = $(if $(ROOT),@internal/testing/collectors/install.sh bin/collectors || echo "no rsyslogd and syslog-ng and ulogd")
 
+TESTFLAGS ?=
 test: $(if $(ROOT),needs) ## run every test; the AF_XDP ones too where this is root
 	$(COLLECTORS)
-	@set -o pipefail; $(GO) test ./... 2>&1 | test/progress.sh $$($(GO) list ./... | wc -l)
+	@set -o pipefail; $(GO) test $(TESTFLAGS) ./... 2>&1 | test/progress.sh $$($(GO) list ./... | wc -l)
 
 # The end-to-end tests run the program that is shipped, in which the detector is not.
 RACED = $$($(GO) list ./... | grep -v /test/e2e$$)

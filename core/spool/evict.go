@@ -75,7 +75,9 @@ func (s *Spool) giveUp(victims []*segment, floor place) error {
 	var lost event.LossCounts
 	var evicted Tally
 	for _, g := range victims {
+		s.mu.Lock()
 		held := g.held()
+		s.mu.Unlock()
 		evicted.add(&held)
 		for k := range lost {
 			lost[k] += held[k]

@@ -20,6 +20,10 @@ func (s *Spool) Next(limit int) []event.Record {
 			s.mu.Unlock()
 			return nil
 		}
+		if s.blocked() {
+			s.mu.Unlock()
+			return nil
+		}
 		if s.inMemory() {
 			records := s.tail.lend(s.position(), limit)
 			s.hand(records)
@@ -27,7 +31,7 @@ func (s *Spool) Next(limit int) []event.Record {
 			return records
 		}
 		g := s.upcoming()
-		if g == nil || g.evicting {
+		if g == nil {
 			s.mu.Unlock()
 			return nil
 		}
@@ -126,8 +130,17 @@ func (s *Spool) upcoming() *segment {
 	return nil
 }
 
+// blocked reports whether what follows, in memory or not, is being given up. The lock is held.
+func (s *Spool) blocked() bool {
+	g := s.upcoming()
+	return g != nil && g.evicting
+}
+
 // more reports whether a record can be handed out, and whether one will be when an eviction has ended. The lock is held.
 func (s *Spool) more() (now, soon bool) {
+	if s.blocked() {
+		return false, true
+	}
 	if s.inMemory() {
 		now = len(s.tail.after(s.position(), 1)) > 0
 		return now, now

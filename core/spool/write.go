@@ -303,7 +303,7 @@ func (w *writer) begin(first event.Seq, since int64) error {
 	if err != nil {
 		return errors.Join(err, f.Close(), s.d.Remove(g.name()))
 	}
-	w.seg, w.generations, w.ragged = g, make(map[uint32]bool), false
+	w.generations, w.ragged = make(map[uint32]bool), false
 	w.syncing.Lock()
 	w.f = f
 	w.syncing.Unlock()
@@ -311,6 +311,7 @@ func (w *writer) begin(first event.Seq, since int64) error {
 	w.dirty = true
 	w.writing.Unlock()
 	s.mu.Lock()
+	w.seg = g // under the lock: the reader compares with it
 	s.segments = append(s.segments, g)
 	s.used += g.size
 	s.mu.Unlock()
@@ -355,8 +356,9 @@ func (w *writer) leave() {
 	}
 	w.f = nil
 	w.syncing.Unlock()
-	w.seg, w.ragged = nil, false
+	w.ragged = false
 	s.mu.Lock()
+	w.seg = nil
 	g.sealed = true
 	s.settle()
 	s.mu.Unlock()

@@ -89,8 +89,7 @@ func Attachments(bpffs string, names ...string) (list []*Attachment, err error) 
 
 // read finds out what is pinned.
 func (a *Attachment) read(queries *netlink.Handle) {
-	p := &pin{path: a.Pinned}
-	found, err := p.load()
+	found, err := loadPinned(a.Pinned)
 	if err != nil || found == nil {
 		a.Interface, a.Err = nameOf(queries, a.Index), err
 		return
@@ -134,7 +133,7 @@ func locked(path string) bool {
 // SetBypass makes every frame go to the peer, whether or not a process reads the interface, or ends that. It stays so until it is
 // ended, also for processes that come later.
 func (a *Attachment) SetBypass(on bool) error {
-	found, err := (&pin{path: a.Pinned}).load()
+	found, err := loadPinned(a.Pinned)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ type Interface struct {
 
 	mu            sync.Mutex
 	program       *program // nil when closed
+	leaving       bool     // what is attached and pinned is for close alone
 	finalCounters Counters // when closed
 	peerNote      string   // what stands in the way of frames to the peer
 	promiscuous   int      // packet socket, or -1
@@ -105,6 +106,12 @@ func (i *Interface) open(config Config) error {
 	if p := i.program; p.former != nil && (!config.Bridge || i.mode != i.formerMode(found)) {
 		if err := p.replace(watch.queries, config.Bridge); err != nil {
 			return err
+		}
+		// Whether it is promiscuous has changed with that.
+		if found, err = watch.queries.LinkByIndex(index); notFound(err) {
+			return ErrInterfaceGone
+		} else if err != nil {
+			return fmt.Errorf("look up %s: %w", config.Interface, err)
 		}
 		if err := i.attach(config, found); err != nil {
 			return err
@@ -314,7 +321,7 @@ func (i *Interface) registerAll(config Config) error {
 func (i *Interface) Serve(s *Socket) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.program == nil {
+	if i.program == nil || i.leaving {
 		return ErrClosed
 	}
 	if !i.config.Bridge {
@@ -363,7 +370,7 @@ func (i *Interface) Bypassed() bool {
 func (i *Interface) Pinned() string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.program == nil || i.program.pin == nil {
+	if i.program == nil || i.leaving || i.program.pin == nil {
 		return ""
 	}
 	return i.program.pin.path
@@ -526,6 +533,9 @@ func (i *Interface) close() error {
 	// for which Counters does not have to wait.
 	if i.program != nil {
 		waiting = i.program.waiting
+		i.mu.Lock()
+		i.leaving = true
+		i.mu.Unlock()
 		errs = append(errs, i.program.leave(i.sockets, i.watch.current().Gone, i.watch.queries))
 		i.mu.Lock()
 		final, err := i.program.counters()

@@ -3,6 +3,7 @@ package xsk
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -30,7 +31,8 @@ var (
 	ErrForeignPin = errors.New("is pinned, and not by a pipelined that this one understands")
 )
 
-// pin is the directory of an interface. It is locked.
+// pin is the directory of an interface, as a rule locked. What is in it is reached by the open directory alone: another user may own the
+// one above, and put something else in its place at any time.
 type pin struct {
 	path string
 	dir  *os.File
@@ -73,7 +75,11 @@ func tryLockPin(path string, create bool) (*pin, error) {
 			return nil, explainPin(path, err)
 		}
 	}
+	beingRemoved := func(err error) error { return fmt.Errorf("%s was being removed: %w (%w)", path, ErrInUse, err) }
 	p, err := openPin(path)
+	if create && errors.Is(err, fs.ErrNotExist) {
+		return nil, beingRemoved(err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +101,7 @@ func tryLockPin(path string, create bool) (*pin, error) {
 	if err != nil {
 		p.unlock()
 		if create && errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s was being removed: %w", path, ErrInUse)
+			return nil, beingRemoved(err)
 		}
 		return nil, explainPin(path, err)
 	}
@@ -113,22 +119,40 @@ func openPin(path string) (*pin, error) {
 
 func (p *pin) unlock() { _ = p.dir.Close() } // it was only read
 
-func (p *pin) file(name string) string { return filepath.Join(p.path, name) }
+// file returns a path of what is pinned under a name, for system calls that take no directory. It leads there until unlock.
+func (p *pin) file(name string) string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", p.dir.Fd(), name)
+}
 
 // remove removes the directory with all that is in it, and unlocks it.
 func (p *pin) remove() error {
 	defer p.unlock()
-	return errors.Join(p.clear(), os.Remove(p.path))
+	err := p.clear()
+	if e := unix.Rmdir(p.path); e != nil { // of something else that is there now it removes an empty directory at most
+		err = errors.Join(err, &fs.PathError{Op: "remove", Path: p.path, Err: e})
+	}
+	return err
 }
 
 // clear removes what is in the directory.
 func (p *pin) clear() error {
-	entries, err := os.ReadDir(p.path)
+	if _, err := p.dir.Seek(0, io.SeekStart); err != nil { // it may have been listed before
+		return err
+	}
+	names, err := p.dir.Readdirnames(-1)
 	errs := []error{err}
-	for _, entry := range entries {
-		errs = append(errs, os.Remove(p.file(entry.Name())))
+	for _, name := range names {
+		errs = append(errs, p.unpin(name))
 	}
 	return errors.Join(errs...)
+}
+
+// unpin removes what is pinned under a name.
+func (p *pin) unpin(name string) error {
+	if err := unix.Unlinkat(int(p.dir.Fd()), name, 0); err != nil {
+		return &fs.PathError{Op: "remove", Path: filepath.Join(p.path, name), Err: err}
+	}
+	return nil
 }
 
 // pinned is what is pinned in a directory.
@@ -152,7 +176,7 @@ func (p *pin) load() (_ *pinned, err error) {
 		return fmt.Errorf("%s %w: %w", p.path, ErrForeignPin, fmt.Errorf(format, args...))
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, explainPin(p.file(pinLink), err)
+		return nil, explainPin(filepath.Join(p.path, pinLink), err)
 	}
 	if err != nil {
 		return nil, foreign("no link: %w", err)
@@ -199,6 +223,19 @@ func (p *pin) load() (_ *pinned, err error) {
 		return nil, foreign("the counters are none of pipelined")
 	}
 	return found, nil
+}
+
+// loadPinned is load, of a directory that may be locked by another process, or be gone.
+func loadPinned(path string) (*pinned, error) {
+	p, err := openPin(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // nothing is pinned
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer p.unlock()
+	return p.load()
 }
 
 // close closes what was loaded, and changes nothing. The link is closed only if nobody took it.

@@ -314,6 +314,9 @@ func TestPinsLeaveNothing(t *testing.T) {
 	if !p.crosses(4) { // in generic mode
 		t.Error("a frame has not crossed")
 	}
+	if p.middle.Link("left").Attrs().Promisc == 0 {
+		t.Error("the interface is not promiscuous any more")
+	}
 
 	// The interface goes, and its pins with the next start, or with the close.
 	p.middle.Delete("left")
@@ -333,6 +336,56 @@ func TestPinsLeaveNothing(t *testing.T) {
 	}
 }
 
+// Whoever owns the directory above may put another one in the place of one that is being removed.
+func TestRemoveFollowsNothing(t *testing.T) {
+	root := t.TempDir()
+	path, moved, victim := filepath.Join(root, "1-1"), filepath.Join(root, "moved"), t.TempDir()
+	theirs, ours := filepath.Join(victim, pinLink), filepath.Join(moved, pinLink)
+	p, err := lockPin(path, true, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(os.Rename(path, moved), os.Symlink(victim, path), os.WriteFile(theirs, nil, 0o600), os.WriteFile(ours, nil, 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same, err := os.Stat(p.file(pinLink)); err != nil {
+		t.Error(err)
+	} else if want, err := os.Stat(ours); err != nil || !os.SameFile(same, want) {
+		t.Errorf("what is read is not in the directory that was opened: %v", err)
+	}
+	if err := p.remove(); err == nil {
+		t.Error("no error although the directory is elsewhere")
+	}
+	if _, err := os.Stat(theirs); err != nil {
+		t.Errorf("the file of somebody else: %v", err)
+	}
+	if _, err := os.Stat(ours); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file in the directory that was opened: %v", err)
+	}
+	if _, err := loadPinned(path); err == nil || errors.Is(err, os.ErrNotExist) {
+		t.Errorf("read through a link: %v", err)
+	}
+}
+
+// An interface that goes before anybody reads it is gone, and no fault.
+func TestGoneBeforeTakeOver(t *testing.T) {
+	p := newInPath(t)
+	i := p.open(p.config(FailOpen))
+	serve(t, i)
+	p.close(i)
+	i = p.open(p.config(FailOpen))
+	p.middle.Delete("left")
+	if err := i.Serve(i.Queues()[0]); !errors.Is(err, ErrInterfaceGone) {
+		t.Errorf("begun on an interface that is gone: %v", err)
+	}
+	waitForLink(t, i, "gone", func(l Link) bool { return l.Gone })
+	p.close(i)
+	if err := i.Serve(i.Queues()[0]); !errors.Is(err, ErrClosed) {
+		t.Errorf("begun on an interface that is closed: %v", err)
+	}
+}
+
 // What somebody else has pinned or attached, or another version, is told from ours.
 func TestForeignPins(t *testing.T) {
 	p := newInPath(t)
@@ -340,10 +393,9 @@ func TestForeignPins(t *testing.T) {
 	serve(t, i)
 	p.close(i)
 	a := p.attachment()
-	at := &pin{path: a.Pinned}
 	settings := func(change func(c *control)) {
 		t.Helper()
-		found, err := at.load()
+		found, err := loadPinned(a.Pinned)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
@@ -199,16 +198,20 @@ func (p *program) commit(config Config) error {
 
 // takeOver puts the program in the place of the former, at once: each frame is for one of the two.
 func (p *program) takeOver() error {
-	if err := p.former.link.Update(p.objects.Tap); err != nil {
+	err := p.former.link.Update(p.objects.Tap)
+	if errors.Is(err, unix.ENOLINK) || errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("%w: %w", ErrInterfaceGone, err)
+	}
+	if err != nil {
 		return err
 	}
 	p.link, p.former.link = p.former.link, nil
 	other := p.former.layout != controlLayout
-	err := p.former.close()
+	err = p.former.close()
 	p.former = nil
 	if other {
 		for name, m := range map[string]*ebpf.Map{pinControl: p.objects.Control, pinUnread: p.objects.Unread} {
-			if e := os.Remove(p.pin.file(name)); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			if e := p.pin.unpin(name); e != nil && !errors.Is(e, fs.ErrNotExist) {
 				err = errors.Join(err, e)
 			}
 			err = errors.Join(err, m.Pin(p.pin.file(name)))

@@ -103,7 +103,8 @@ func (q *Queue) Receive(ctx context.Context, b *packet.Batch, timeout time.Durat
 func (a *attachment) begin() error {
 	a.begun = true
 	for _, s := range a.sockets {
-		if err := a.device.Serve(s); err != nil && !errors.Is(err, xsk.ErrClosed) {
+		err := a.device.Serve(s)
+		if err != nil && !errors.Is(err, xsk.ErrClosed) && !errors.Is(err, xsk.ErrInterfaceGone) { // the source attaches another one
 			return fmt.Errorf("begin to read queue %d: %w", s.Queue(), err)
 		}
 	}

@@ -74,3 +74,27 @@ func TestGoesPast(t *testing.T) {
 		t.Errorf("pins: %v, %v", pins, err)
 	}
 }
+
+// An interface that goes before its worker comes for the first time does not stop the worker: the source reopens it.
+func TestBeginOnGoneInterface(t *testing.T) {
+	p := cables(t, 1)
+	config := xsk.Config{Interface: "left", Frames: 64, Bridge: true, BPFFS: nettest.BPFFS(t)}
+	begin := func(before func()) {
+		t.Helper()
+		var device *xsk.Interface
+		var err error
+		p.middle.Do(func() { device, err = xsk.Open(config) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		before()
+		if err := (&attachment{device: device, sockets: device.Queues()}).begin(); err != nil {
+			t.Error(err)
+		}
+		if err := device.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	begin(func() {})
+	begin(func() { p.middle.Delete("left") }) // it was to take the program over
+}

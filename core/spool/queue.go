@@ -28,6 +28,9 @@ func (s *Spool) Next(limit int) []event.Record {
 			records := s.tail.lend(s.position(), limit)
 			s.hand(records)
 			s.mu.Unlock()
+			if len(records) == 0 {
+				return nil // not an empty batch: the sink would ask again and again
+			}
 			return records
 		}
 		g := s.upcoming()

@@ -185,6 +185,9 @@ func TestMemoryFirst(t *testing.T) {
 		r.fill(500)
 		r.spool()
 		same(t, r, r.read(1000), event.Seq(500*i+1), 500)
+		if more := r.s.Next(1000); more != nil {
+			t.Fatalf("%d records where there are none: a sink would not wait", len(more))
+		}
 	}
 	balanced(t, r.s)
 	if reads > 0 {

@@ -78,7 +78,7 @@ func BenchmarkSpool(b *testing.B) {
 		report(b, begin)
 	})
 	for _, mode := range []Sync{SyncNone, SyncInterval, SyncBatch} {
-		b.Run(mode.String(), func(b *testing.B) {
+		b.Run("sync="+mode.String(), func(b *testing.B) {
 			ring := benchRing(b)
 			s := benchSpool(b, ring, mode, 1<<30)
 			begin := cpuTime()

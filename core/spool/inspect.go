@@ -195,7 +195,10 @@ func verify(d directory, g *segment) (records uint64, problems []Problem, err er
 		return 0, nil, err
 	}
 	defer shut(f)
-	if g.headless {
+	switch {
+	case g.headless && g.size < fileHeader:
+		problems = append(problems, Problem{Name: g.name(), To: g.size, What: "never written whole", tail: true})
+	case g.headless:
 		problems = append(problems, Problem{Name: g.name(), To: fileHeader, What: "the header is damaged"})
 	}
 	s := newScanner(f, g.number, g.epoch, g.size)

@@ -276,7 +276,7 @@ func serveDaemon(dir, pluginPath, childPath string) {
 		os.Exit(1)
 	}
 	tell(pluginPath, p.process.PID())
-	select {}
+	time.Sleep(time.Hour)
 }
 
 // nameOnly is a configuration that has nothing but a name.

@@ -30,7 +30,7 @@ var spun atomic.Int64
 func rawPlugin(mode string, args []string) {
 	switch mode {
 	case "silent":
-		select {}
+		time.Sleep(time.Hour)
 	case "brokers": // answers every stream but those of the service with messages without end
 		srv := grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}), grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
 			var err error
@@ -46,14 +46,14 @@ func rawPlugin(mode string, args []string) {
 		os.Exit(7)
 	case "says":
 		fmt.Println(args[0])
-		select {}
+		time.Sleep(time.Hour)
 	case "endless":
 		for {
 			fmt.Print(strings.Repeat("x", 4096))
 		}
 	case "deaf":
 		listen()
-		select {}
+		time.Sleep(time.Hour)
 	case "babbles":
 		l := listen()
 		for {
@@ -86,7 +86,7 @@ func rawPlugin(mode string, args []string) {
 	case "stays":
 		signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
 		tell(args[0], os.Getpid())
-		select {}
+		time.Sleep(time.Hour)
 	case "environment":
 		if err := os.WriteFile(args[0], []byte(strings.Join(os.Environ(), "\n")), 0o600); err != nil {
 			panic(err)
@@ -171,7 +171,7 @@ func (s script) Configure(context.Context, *sinkv1.ConfigureRequest) (*sinkv1.Co
 	case "configure-error":
 		return nil, status.Error(codes.Internal, "cannot\x1b[31m even")
 	case "configure-hangs":
-		select {}
+		time.Sleep(time.Hour)
 	case "many-problems":
 		answer := new(sinkv1.ConfigureResponse)
 		for i := range 1000 {

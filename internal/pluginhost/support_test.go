@@ -92,7 +92,7 @@ func (s *testSink) Run(ctx context.Context, stream sdk.Stream) error {
 	case s.o.Panic:
 		panic("on purpose")
 	case s.o.Stuck:
-		select {}
+		time.Sleep(time.Hour)
 	}
 	if s.o.Path != "" && s.out == nil {
 		f, err := os.OpenFile(s.o.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

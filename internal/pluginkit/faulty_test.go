@@ -36,12 +36,12 @@ func serve(fault string) {
 		serveRaw(fault)
 	case "runs-alone":
 		if os.Getenv("PIPELINED_PLUGIN") == "" {
-			select {}
+			time.Sleep(time.Hour)
 		}
 		sinkplugin.Serve(plugged(fault))
 	case "lingers":
 		sinkplugin.Serve(plugged(fault))
-		select {}
+		time.Sleep(time.Hour)
 	default:
 		sinkplugin.Serve(plugged(fault))
 	}

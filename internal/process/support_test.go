@@ -40,7 +40,7 @@ func child(mode string, args []string) {
 		fmt.Fprintln(os.Stderr, "no license")
 		os.Exit(7)
 	case "ignores-input":
-		select {}
+		time.Sleep(time.Hour)
 	case "prints":
 		for i := range 20_000 {
 			fmt.Fprintln(os.Stderr, "line", i)
@@ -50,7 +50,7 @@ func child(mode string, args []string) {
 		must(err)
 		must(syscall.Setpgid(0, group))
 		tell(args[0], os.Getpid())
-		select {}
+		time.Sleep(time.Hour)
 	case "parent": // leaves a child behind in its group
 		must(command("stays", args[0]).Start())
 	case "orphan": // leaves a child behind that has a session of its own and holds standard error open
@@ -70,7 +70,7 @@ func child(mode string, args []string) {
 	case "stays":
 		signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
 		tell(args[0], os.Getpid())
-		select {}
+		time.Sleep(time.Hour)
 	case "status": // writes what the kernel says of it, and which descriptors it has
 		status, err := os.ReadFile("/proc/self/status")
 		must(err)

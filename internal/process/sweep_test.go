@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -201,5 +202,5 @@ func daemon(dir, leader, escaped string) {
 	must(err)
 	must(p.Start())
 	tell(leader, p.PID())
-	select {}
+	time.Sleep(time.Hour)
 }

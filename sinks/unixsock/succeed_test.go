@@ -27,7 +27,7 @@ func TestSucceed(t *testing.T) {
 		}
 	}
 	k := New(Config{Path: "/run/a"})
-	if k.Succeed(sdk.Writer(nil)); k.acked != 0 || k.owed != (owed{}) {
+	if k.Succeed(sdk.Writer(nil)); k.acked != 0 || k.owed != (owed{from: 1, until: outOfReach}) {
 		t.Errorf("after a sink of another plugin: %d, %+v", k.acked, k.owed)
 	}
 }

@@ -39,7 +39,7 @@ func TestReload(t *testing.T) {
 
 	for _, c := range []struct{ text, why string }{
 		{strings.Replace(second, `from = "inside"`, `from = "insight"`, 1), "mistakes"},
-		{strings.Replace(second, `drain   = "5s"`, `drain   = "6s"`, 1), "restart is needed for what has changed in service"},
+		{strings.Replace(second, `drain   = "5s"`, "drain   = \"5s\"\nstate   = \"/var/lib/elsewhere\"", 1), "restart is needed for what has changed in service.state"},
 	} {
 		reload(c.text)
 		if st := d.status(); st.Configuration.Number != 3 || !strings.Contains(st.Configuration.Refused, c.why) {

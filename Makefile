@@ -39,9 +39,9 @@ test: $(if $(ROOT),needs) ## run every test; the AF_XDP ones too where this is r
 	$(COLLECTORS)
 	@set -o pipefail; $(GO) test $(TESTFLAGS) ./... 2>&1 | test/progress.sh $$($(GO) list ./... | wc -l)
 
-# The end-to-end tests, and those of the kit for plugins, run programs that are built as they ship, in which the detector is not. Commands
+# The end-to-end tests, and those of plugins and the kit for them, run programs that are built as they ship, in which the detector is not. Commands
 # put together packages that run under it by themselves.
-RACED = $$($(GO) list ./... | grep -v -e /test/e2e$$ -e /internal/pluginkit$$ -e /cmd/)
+RACED = $$($(GO) list ./... | grep -v -e /test/e2e$$ -e /test/plugins$$ -e /internal/pluginkit$$ -e /cmd/)
 race: $(if $(ROOT),needs) ## run every test but those of commands and built programs under the race detector
 	$(COLLECTORS)
 	@set -o pipefail; CGO_ENABLED=1 $(GO) test -race -vet=off $(TESTFLAGS) $(RACED) 2>&1 | test/progress.sh $$(echo $(RACED) | wc -w)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rtflow/pipelined/internal/httpconns"
 	"github.com/rtflow/pipelined/internal/safefile"
 	"github.com/rtflow/pipelined/internal/unixsocket"
 )
@@ -135,7 +136,7 @@ func (l *listener) Accept() (net.Conn, error) {
 func refuse(conn net.Conn) {
 	const text = "this user may not ask: see service.control_group\n"
 	_ = conn.SetDeadline(time.Now().Add(pause)) // fails on a closed connection alone
-	_, _ = conn.Read(make([]byte, maxHeaderBytes))
+	_, _ = conn.Read(make([]byte, httpconns.MaxHeaderBytes))
 	_, _ = fmt.Fprintf(conn, "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text)
 	_ = conn.Close()
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"time"
@@ -16,13 +15,10 @@ import (
 // MaxConnections is how many connections are open at a time. The oldest that asks nothing is closed for one more.
 const MaxConnections = 64
 
-// Limits of a request and of a connection that waits for one.
+// Limits of a connection that waits for a request, and of a reload.
 const (
-	readTimeout    = 5 * time.Second
-	writeTimeout   = 10 * time.Second
-	idleTimeout    = time.Minute
-	reloadTimeout  = 2 * time.Minute
-	maxHeaderBytes = 16 << 10
+	idleTimeout   = time.Minute
+	reloadTimeout = 2 * time.Minute
 )
 
 // Daemon is what a daemon lets an operator ask. Its functions are called concurrently.
@@ -57,17 +53,13 @@ type Outcome struct {
 }
 
 // Server answers at a socket.
-type Server struct {
-	http  http.Server
-	conns *httpconns.Conns
-}
+type Server struct{ *httpconns.Server }
 
 // NewServer returns a server for a daemon. The caller calls Serve, once.
 func NewServer(d Daemon) *Server {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{conns: httpconns.New(MaxConnections)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /daemon", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, Identity{PID: os.Getpid(), Version: d.Version, Config: d.Config})
@@ -82,31 +74,13 @@ func NewServer(d Daemon) *Server {
 	if d.Pages != nil {
 		mux.Handle("/", d.Pages)
 	}
-	s.http = http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: maxHeaderBytes,
-		ConnState:      s.conns.Changed,
-		ErrorLog:       slog.NewLogLogger(d.Log.With("listener", "control").Handler(), slog.LevelWarn),
-	}
-	return s
+	return &Server{httpconns.New(MaxConnections).Server(mux, idleTimeout, d.Log.With("listener", "control"))}
 }
-
-// Serve accepts connections until Close, and then returns nil. It closes the listener.
-func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
-// Close ends Serve and closes all connections.
-func (s *Server) Close() error { return s.http.Close() }
 
 func reload(w http.ResponseWriter, r *http.Request, do func(context.Context) (Outcome, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), reloadTimeout)
 	defer cancel()
-	if err := patience(w, reloadTimeout+writeTimeout); err != nil {
+	if err := patience(w, reloadTimeout+httpconns.WriteTimeout); err != nil {
 		return // the peer has gone
 	}
 	outcome, err := do(ctx)

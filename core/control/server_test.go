@@ -11,6 +11,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/rtflow/pipelined/internal/httpconns"
 )
 
 func TestDaemon(t *testing.T) {
@@ -80,10 +82,10 @@ func TestHostileRequests(t *testing.T) {
 	c := serve(t, Daemon{Pages: http.NotFoundHandler()}, ListenOptions{Group: -1})
 	for request, want := range map[string]string{
 		"\x00\x01\x02\r\n\r\n": "400",
-		"GET /daemon HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", maxHeaderBytes+8<<10) + "\r\n\r\n": "431",
-		"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n":                                               "30", // another path
-		"DELETE /daemon HTTP/1.1\r\nHost: x\r\n\r\n":                                                      "40",
-		"POST /reload HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n":                                  "400",
+		"GET /daemon HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", httpconns.MaxHeaderBytes+8<<10) + "\r\n\r\n": "431",
+		"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n":                                                         "30", // another path
+		"DELETE /daemon HTTP/1.1\r\nHost: x\r\n\r\n":                                                                "40",
+		"POST /reload HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n":                                            "400",
 	} {
 		conn := dial(t, c)
 		go func() { _, _ = conn.Write([]byte(request)) }() // the server may stop reading

@@ -3,7 +3,6 @@ package metrics
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -18,13 +17,8 @@ import (
 // MaxConnections is how many HTTP connections are open at a time.
 const MaxConnections = 64
 
-// Limits of a request and of a connection that waits for one.
-const (
-	readTimeout    = 5 * time.Second
-	writeTimeout   = 10 * time.Second
-	idleTimeout    = 2 * time.Minute // longer than scrapers pause
-	maxHeaderBytes = 16 << 10
-)
+// idleTimeout is how long a connection may wait for a request: longer than scrapers pause.
+const idleTimeout = 2 * time.Minute
 
 // ServerOptions say which requests a server answers.
 type ServerOptions struct {
@@ -40,37 +34,17 @@ type ServerOptions struct {
 }
 
 // Server serves HTTP to a bounded number of connections.
-type Server struct {
-	http  http.Server
-	conns *httpconns.Conns
-}
+type Server struct{ *httpconns.Server }
 
 // NewServer returns a server of [Handler] with its own metrics among the others. The caller calls Serve, once.
 func NewServer(c *Collector, status func() any, health func() error, o ServerOptions) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{conns: httpconns.New(MaxConnections)}
-	s.http = http.Server{
-		Handler:           guard(Strict(Handler(c, status, health, conns{s.conns}), health, o.Losses), o),
-		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: maxHeaderBytes,
-		ConnState:      s.conns.Changed,
-		ErrorLog:       slog.NewLogLogger(o.Log.With("listener", "metrics").Handler(), slog.LevelWarn),
-	}
-	return s
+	open := httpconns.New(MaxConnections)
+	h := guard(Strict(Handler(c, status, health, conns{open}), health, o.Losses), o)
+	return &Server{open.Server(h, idleTimeout, o.Log.With("listener", "metrics"))}
 }
-
-// Serve accepts connections until Close, and then returns nil. It closes the listener.
-func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
-// Close ends Serve and closes all connections.
-func (s *Server) Close() error { return s.http.Close() }
 
 // guard answers requests that name one of the server's hosts and bring the token, or are for the page.
 func guard(next http.Handler, o ServerOptions) http.Handler {

@@ -149,12 +149,28 @@ func TestServerLogs(t *testing.T) {
 	var out bytes.Buffer
 	s := NewServer(NewCollector(snapshot), func() any { return 1 }, func() error { return nil },
 		ServerOptions{Log: slog.New(slog.NewTextHandler(&out, nil))})
-	s.http.ErrorLog.Print("http: Accept error: too many open files")
+	if err := s.Serve(&fullListener{}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Serve = %v", err)
+	}
 	if text := out.String(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, "listener=metrics") ||
 		!strings.Contains(text, "too many open files") {
 		t.Errorf("logged %q", text)
 	}
 }
+
+// fullListener has no descriptor left for the first connection, and is closed then.
+type fullListener struct{ accepted bool }
+
+func (l *fullListener) Accept() (net.Conn, error) {
+	if l.accepted {
+		return nil, net.ErrClosed
+	}
+	l.accepted = true
+	return nil, syscall.EMFILE
+}
+
+func (*fullListener) Close() error   { return nil }
+func (*fullListener) Addr() net.Addr { return &net.TCPAddr{} }
 
 // hold makes the test binary a server with few descriptors, see TestDescriptorsAreLeft.
 const hold = "PIPELINED_TEST_HOLD"

@@ -1,4 +1,4 @@
-// Package httpconns bounds the open connections of an HTTP server.
+// Package httpconns serves HTTP to a bounded number of connections.
 package httpconns
 
 import (

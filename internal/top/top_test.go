@@ -224,7 +224,7 @@ func FuzzScreen(f *testing.F) {
 	f.Add("\xff\xfe", 0, 0, "e")
 	f.Fuzz(func(t *testing.T, text string, width, height int, keys string) {
 		if width < 0 || width > 500 || height < 0 || height > 200 || len(keys) > 50 {
-			t.Skip()
+			return // no terminal is like that
 		}
 		m := New(text, false)
 		m.Resize(width, height)

@@ -25,19 +25,16 @@ func (o *Reordered) String() string {
 // Orders returns the pairs of rules that changes have put in another order, and that matters: some packet may match both, and they do different
 // things with it. x explains the new configuration. At most a hundred are returned; more says how many there are beside them.
 func Orders(x *explain.Explainer, changes []config.Change) (list []Reordered, more int) {
-	for i := range changes {
-		c := &changes[i]
-		if c.What != "moved" {
+	for h := range x.Hooks {
+		of := &x.Hooks[h]
+		rules, overlap := rulesOf(of)
+		if overlap == nil {
 			continue
 		}
-		for h := range x.Hooks {
-			of := &x.Hooks[h]
-			if "hooks."+of.Name != c.Table {
-				continue
-			}
-			rules, overlap := rulesOf(of)
+		for i := range changes {
+			c := &changes[i]
 			moved, known := rules[c.Key]
-			if overlap == nil || !known {
+			if c.What != "moved" || c.Table != "hooks."+of.Name || !known {
 				continue
 			}
 			for _, other := range c.Crossed {
@@ -45,13 +42,13 @@ func Orders(x *explain.Explainer, changes []config.Change) (list []Reordered, mo
 				if !known || moved.rule.Then == crossed.rule.Then || !overlap(c.Key, other.Key) {
 					continue
 				}
-				first, second := moved, crossed
-				if first.number > second.number {
-					first, second = second, first
-				}
 				if len(list) == maxOrders {
 					more++
 					continue
+				}
+				first, second := moved, crossed
+				if first.number > second.number {
+					first, second = second, first
 				}
 				list = append(list, Reordered{Hook: of.Name, First: of.Rule(first.rule), Second: of.Rule(second.rule)})
 			}

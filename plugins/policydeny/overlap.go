@@ -5,6 +5,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/application"
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/internal/keypath"
 )
 
 var _ hook.Overlapper = (*engine)(nil)
@@ -20,8 +21,13 @@ func (e *engine) Overlap(a, b string) bool {
 
 // byKey returns the policy of that key, nil if it is none.
 func (e *engine) byKey(key string) *policy {
-	i := slices.IndexFunc(e.policies, func(p policy) bool { return policyKey{p.position, ""}.String() == key })
-	if i < 0 {
+	_, rest, _ := keypath.Next(key) // "policy"
+	part, _, ok := keypath.Next(rest)
+	if !ok || !part.Element {
+		return nil
+	}
+	i, found := slices.BinarySearchFunc(e.policies, part.Index, func(p policy, position int) int { return p.position - position })
+	if !found {
 		return nil
 	}
 	return &e.policies[i]

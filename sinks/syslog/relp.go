@@ -224,8 +224,9 @@ func (r *relp) send(b []byte) error {
 
 // finish ends the session: the collector answers, or closes, and then so do we.
 func (r *relp) finish() error {
-	deadline := time.Now().Add(r.limits.close)
-	err := r.SetDeadline(deadline)
+	// Of writing alone: reading goes on until the end of the connection, so that a collector that keeps silent is not taken for one
+	// that has closed.
+	err := r.SetWriteDeadline(time.Now().Add(r.limits.close))
 	if err == nil {
 		r.framed.Add(1) // its answer is one to a message that we have sent
 		_, err = r.rw.Write(appendRELP(nil, r.next, relpClose, nil))

@@ -79,7 +79,7 @@ bench-growth: ## measure how the cost of a packet or an event grows with the con
 	  { cat bin/growth.txt; exit 1; }; done
 	@awk -v svg=docs/growth.svg -f test/bench/growth.awk bin/growth.txt
 	@echo "start: the program checks a large configuration" && \
-	  bin/growth.test -test.run '^$$' -test.bench Start -test.benchtime $(GROWTH_RUNS)x > bin/start.txt || { cat bin/start.txt; exit 1; }
+	  bin/bench.test -test.run '^$$' -test.bench Start -test.benchtime $(GROWTH_RUNS)x > bin/start.txt || { cat bin/start.txt; exit 1; }
 	@awk '/^BenchmarkStart/ { sub(/^BenchmarkStart\//, "", $$1); sub(/-[0-9]+$$/, "", $$1); $$2 = ""; print "  " $$0 }' bin/start.txt
 
 bench-all: ## run every benchmark there is

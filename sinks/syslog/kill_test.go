@@ -154,13 +154,20 @@ func sizeOf(tb testing.TB, list []int) (bytes int) {
 	return bytes
 }
 
-const kills = 20
+// manyKills is how often a collector is killed.
+func manyKills() int {
+	if testing.Short() {
+		return 5
+	}
+	return 20
+}
 
-// TestKillRELP kills rsyslogd 20 times while records come as fast as they can: nothing is lost, and no more than the window
+// TestKillRELP kills rsyslogd many times while records come as fast as they can: nothing is lost, and no more than the window
 // comes twice each time.
 func TestKillRELP(t *testing.T) {
 	t.Parallel()
 	const window = 200
+	kills := manyKills()
 	c := rsyslogRELP(t)
 	c.start()
 	sink := newTestSink(t, "window = 200", c.address)
@@ -190,7 +197,7 @@ func TestKillTCP(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const kills = 8
+			kills := manyKills() / 2
 			// What rsyslogd has read and not processed: a buffer of 128 KiB, and a TLS record.
 			const inProcess = 128<<10 + 16<<10
 			collectors.Require(t)

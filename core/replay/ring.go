@@ -211,8 +211,8 @@ func (r *Ring) roomMade() {
 }
 
 // Next lends the sink the published records that follow those of the last call, at most limit and as far as they stand
-// contiguously in memory; nil if there is none. The records are valid until the next call, or until they are
-// acknowledged. Called only by the reader.
+// contiguously in memory; nil if there is none. The records are valid until they are acknowledged, or until Rewind. Called
+// only by the reader.
 func (r *Ring) Next(limit int) []event.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()

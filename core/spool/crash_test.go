@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -55,16 +54,22 @@ type history struct {
 	c    Config
 	made []event.Record
 
+	slots int    // of the rings
+	epoch uint64 // of the run
+
 	safe map[uint64]event.Seq // by epoch: acknowledged to the ring
-	put  map[uint64]event.Seq // by epoch: put into it
+	put  map[uint64]int       // by epoch: put into it
+	lent map[place]event.Record
+	gone map[place]bool       // the ring has given it up
 	got  map[uint64]*receiver // by epoch
 	last uint64               // epoch that the receiver was sent in this run
+	held []event.Record
 }
 
 // receiver is what the destination has of one epoch.
 type receiver struct {
 	last   event.Seq
-	losses map[event.Seq]event.Record
+	losses map[event.Seq]bool // of the spool: numbers of its loss records
 }
 
 var simulated = sinktest.Records(1, 4096)
@@ -72,13 +77,16 @@ var simulated = sinktest.Records(1, 4096)
 func newHistory(t *testing.T, seed uint64, say func(string, ...any)) *history {
 	h := &history{
 		t: t, rng: rand.New(rand.NewPCG(seed, 14)), say: say, d: newDisk(), made: simulated,
-		safe: make(map[uint64]event.Seq), put: make(map[uint64]event.Seq), got: make(map[uint64]*receiver),
+		safe: make(map[uint64]event.Seq), put: make(map[uint64]int), lent: make(map[place]event.Record), gone: make(map[place]bool),
+		got: make(map[uint64]*receiver),
 	}
+	h.slots = 256
 	h.c = Config{
 		Options: Options{Size: 1 << 20, Sync: SyncBatch, Interval: time.Second}, Window: 256, Now: time.Now, segment: 3 << 10, remember: 256,
 	}
 	if h.rng.IntN(3) == 0 {
-		h.c.Evict, h.c.Size = true, 64<<10
+		h.c.Evict, h.c.Size = true, 24<<10
+		h.slots = 64
 	}
 	return h
 }
@@ -115,12 +123,12 @@ func (h *history) one(epoch uint64, last bool) error {
 	if err != nil {
 		return nil // the directory could not be listed: another start
 	}
-	ring, err := replay.New(replay.Limits{Slots: 256, Telemetry: 128, PerKind: 64})
+	ring, err := replay.New(replay.Limits{Slots: h.slots, Telemetry: h.slots / 2, PerKind: h.slots / 4})
 	if err != nil {
 		return err
 	}
 	s.begin(ring, epoch, namesOf(epoch))
-	h.last = 0
+	h.last, h.epoch = 0, epoch
 	h.say("epoch %d begins with %v: %v", epoch, s, h.d)
 	s.written = last
 	for step := 0; (last || step < 40) && !h.d.down; step++ {
@@ -131,7 +139,7 @@ func (h *history) one(epoch uint64, last bool) error {
 			return err
 		}
 		if !h.d.down {
-			h.safe[epoch] = max(h.safe[epoch], ring.Floor()-1)
+			h.safe[epoch] = max(h.safe[epoch], ring.Acked())
 		}
 		if last && s.Drained() && s.Epoch() == epoch {
 			break
@@ -144,13 +152,13 @@ func (h *history) one(epoch uint64, last bool) error {
 		return nil
 	}
 	for range 3 {
-		if n, err := s.take(); err == nil && n == 0 {
+		if n, err := h.take(s, ring, epoch); err == nil && n == 0 {
 			break
 		}
 		ring.Rewind()
 	}
 	if !h.d.down {
-		h.safe[epoch] = max(h.safe[epoch], ring.Floor()-1)
+		h.safe[epoch] = max(h.safe[epoch], ring.Acked())
 	}
 	_ = s.Close() // may fail as everything
 	if h.d.down {
@@ -191,7 +199,7 @@ func (h *history) step(s *Spool, ring *replay.Ring, epoch uint64, last bool) err
 	case choice < 3:
 		h.fill(ring, epoch, h.rng.IntN(60))
 	case choice < 6:
-		if _, err := s.take(); err != nil {
+		if _, err := h.take(s, ring, epoch); err != nil {
 			h.say("take: %v", err)
 			ring.Rewind()
 		}
@@ -207,7 +215,7 @@ func (h *history) step(s *Spool, ring *replay.Ring, epoch uint64, last bool) err
 	if err := unbalanced(s); err != nil {
 		return err
 	}
-	return nil
+	return h.unspooled(s, ring, epoch)
 }
 
 func unbalanced(s *Spool) error {
@@ -217,29 +225,84 @@ func unbalanced(s *Spool) error {
 	for _, c := range []Tally{st.Acknowledged, st.Rejected, st.Evicted, st.Damaged} {
 		out.add(&c)
 	}
-	if s.w.last == s.w.published && in != out {
+	if in != out {
 		return fmt.Errorf("found and spooled %v, left and held %v: %+v", in, out, st)
 	}
 	return nil
 }
 
+// unspooled returns an error unless what went into the ring is in it, was given up by it, or went into the spool.
+func (h *history) unspooled(s *Spool, ring *replay.Ring, epoch uint64) error {
+	in, st := ring.State(), s.State()
+	queued, n := uint64(h.put[epoch])+in.Released.Announced, in.Held+st.Spooled.Total()
+	for _, evicted := range in.Released.Evicted {
+		n += evicted
+	}
+	if n != queued {
+		return fmt.Errorf("%d records went into the ring of epoch %d, and %d are accounted for", queued, epoch, n)
+	}
+	return nil
+}
+
+// take lets the spool take records, and notes which they are: from now on their numbers stand for nothing else.
+func (h *history) take(s *Spool, ring *replay.Ring, epoch uint64) (n int, err error) {
+	h.held = appendHeld(h.held[:0], ring)
+	n, err = s.take()
+	for sent := ring.State().Sent; len(h.held) > 0 && h.held[0].Seq() < sent; h.held = h.held[1:] {
+		if at := (place{epoch: epoch, seq: h.held[0].Seq()}); h.lent[at] == (event.Record{}) {
+			h.lent[at] = h.held[0]
+		}
+	}
+	return n, err
+}
+
+func appendHeld(list []event.Record, ring *replay.Ring) []event.Record {
+	ring.Held(func(rec *event.Record, _, _ bool) bool {
+		list = append(list, *rec)
+		return true
+	})
+	return list
+}
+
+// fill puts records into the ring, which gives up others for them where the spool does.
 func (h *history) fill(ring *replay.Ring, epoch uint64, n int) {
+	if h.c.Evict {
+		h.held = appendHeld(h.held[:0], ring)
+		defer h.noteGone(ring, epoch)
+	}
 	for range n {
-		rec := h.record(epoch, h.put[epoch]+1)
+		rec := h.made[(int(epoch)*1000+h.put[epoch])%len(h.made)]
+		rec.Generation = 1 + uint32(h.put[epoch]/50)
 		class := replay.ClassOf(rec.Kind())
-		if ring.Acquire(class, 1) == 0 {
-			return
+		acquire := ring.Acquire
+		if h.c.Evict {
+			acquire = ring.AcquireEvicting
+		}
+		if acquire(class, 1) == 0 {
+			break
+		}
+		if ring.Owes() {
+			ring.AnnounceOwed(rec.Generation)
 		}
 		ring.Put(ring.Claim(1), class, &rec)
 		h.put[epoch]++
 	}
 }
 
-func (h *history) record(epoch uint64, seq event.Seq) event.Record {
-	rec := h.made[(int(epoch)*1000+int(seq))%len(h.made)]
-	rec.Generation = 1 + uint32(seq/50)
-	rec.SetSeq(seq)
-	return rec
+// noteGone notes what a ring held before and does not hold any more.
+func (h *history) noteGone(ring *replay.Ring, epoch uint64) {
+	before := h.held
+	ring.Held(func(rec *event.Record, _, _ bool) bool {
+		for ; len(before) > 0 && before[0].Seq() <= rec.Seq(); before = before[1:] {
+			if before[0].Seq() < rec.Seq() {
+				h.gone[place{epoch: epoch, seq: before[0].Seq()}] = true
+			}
+		}
+		return true
+	})
+	for i := range before {
+		h.gone[place{epoch: epoch, seq: before[i].Seq()}] = true
+	}
 }
 
 // read is a run of a sink, or a part of one.
@@ -255,7 +318,7 @@ func (h *history) read(s *Spool, n int) error {
 	}
 	r := h.got[epoch]
 	if r == nil {
-		r = &receiver{losses: make(map[event.Seq]event.Record)}
+		r = &receiver{losses: make(map[event.Seq]bool)}
 		h.got[epoch] = r
 	}
 	for i := range records {
@@ -282,48 +345,66 @@ func (h *history) read(s *Spool, n int) error {
 
 // receive is what the destination makes of a record: it drops what it has had.
 func (h *history) receive(r *receiver, epoch uint64, rec *event.Record, names *event.Names) error {
-	seq, want := rec.Seq(), h.record(epoch, rec.Seq())
-	evicted := rec.Kind() == event.Loss && rec.LossReason() == event.LossEvicted
-	if rec.Kind() == event.Loss && rec.LossReason() == event.LossDamaged && r.last >= h.safe[epoch] && seq > h.safe[epoch] {
-		evicted = true // power failed before a sync, and left what was written later than this
+	seq := rec.Seq()
+	at := place{epoch: epoch, seq: seq}
+	want, known := h.lent[at]
+	if *rec != want {
+		return h.lossOf(r, epoch, rec)
 	}
-	if !evicted && *rec != want || seq > h.put[epoch] {
-		return fmt.Errorf("record %d of epoch %d is another: %v %v", seq, epoch, rec.Kind(), rec.LossReason())
-	}
-	if got := names.Policy(1); !evicted && got != policyOf(epoch, rec.Generation) && (seq <= h.safe[epoch] || got != "") {
+	if got := names.Policy(1); got != policyOf(epoch, rec.Generation) && (seq <= h.safe[epoch] || got != "") {
 		return fmt.Errorf("record %d of epoch %d has the names of %q", seq, epoch, got)
 	}
 	if seq <= r.last {
 		return nil
 	}
-	if evicted {
-		return h.evicted(r, epoch, rec)
+	if !known || h.gone[at] && epoch == h.epoch { // in a later run it may have come to the disk all the same
+		return fmt.Errorf("record %d of epoch %d was given up by the ring, or never in it", seq, epoch)
 	}
-	if seq != r.last+1 {
+	if n := h.missing(r, epoch, seq); n > 0 {
 		return fmt.Errorf("record %d of epoch %d comes behind %d", seq, epoch, r.last)
 	}
 	r.last = seq
 	return nil
 }
 
-// evicted checks that a loss record says of everything that is missing, and at most as much more as the receiver has had.
-func (h *history) evicted(r *receiver, epoch uint64, loss *event.Record) error {
-	if !h.c.Evict && loss.LossReason() == event.LossEvicted {
-		return errors.New("records were evicted")
+// lossOf is what the destination makes of a loss record that the spool has made: it says of everything that is missing, and at most as much
+// more as the receiver has had, and has a number that the receiver has had of no other record.
+func (h *history) lossOf(r *receiver, epoch uint64, loss *event.Record) error {
+	seq := loss.Seq()
+	evicted := loss.Kind() == event.Loss && loss.LossReason() == event.LossEvicted && h.c.Evict
+	// Where power failed before a sync, what was written later may be there and what was written before may not.
+	torn := loss.Kind() == event.Loss && loss.LossReason() == event.LossDamaged && r.last >= h.safe[epoch] && seq > h.safe[epoch]
+	if !evicted && !torn {
+		return fmt.Errorf("record %d of epoch %d is another: %v %v", seq, epoch, loss.Kind(), loss.LossReason())
 	}
-	missing := uint64(0)
-	for seq := r.last + 1; seq <= loss.Seq(); seq++ {
-		rec := h.record(epoch, seq)
-		if rec.Kind() == event.Loss {
+	if seq <= r.last {
+		if evicted && !r.losses[seq] {
+			return fmt.Errorf("record %d of epoch %d was received, and now is a loss record", seq, epoch)
+		}
+		return nil
+	}
+	missing := h.missing(r, epoch, min(seq, h.safe[epoch])+1)
+	if counts := loss.LossCounts(); counts.Total() < missing {
+		return fmt.Errorf("%d are missing between %d and %d of epoch %d, and %d announced", missing, r.last, seq, epoch, counts.Total())
+	}
+	r.last = seq
+	r.losses[seq] = true
+	return nil
+}
+
+// missing counts what a receiver lacks that comes before a number and that the ring has not given up, with what loss records among it say.
+func (h *history) missing(r *receiver, epoch uint64, before event.Seq) (n uint64) {
+	for seq := r.last + 1; seq < before; seq++ {
+		at := place{epoch: epoch, seq: seq}
+		rec, known := h.lent[at]
+		switch {
+		case !known || h.gone[at]:
+		case rec.Kind() == event.Loss:
 			counts := rec.LossCounts()
-			missing += counts.Total()
-		} else {
-			missing++
+			n += counts.Total()
+		default:
+			n++
 		}
 	}
-	if counts := loss.LossCounts(); counts.Total() < missing {
-		return fmt.Errorf("%d are missing between %d and %d of epoch %d, and %d announced", missing, r.last, loss.Seq(), epoch, counts.Total())
-	}
-	r.last = loss.Seq()
-	return nil
+	return n
 }

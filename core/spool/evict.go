@@ -11,11 +11,12 @@ import (
 // evict gives up the oldest segment that the sink has nothing of in hand, and reports whether there was one. In its place comes a loss
 // record, which has the number of its last record. Called only by the writer.
 //
-// A loss record of an earlier eviction that stands right before it is taken into the new one. Where the sink has had the last record
-// already, the next segment is given up, too: no number that was handed out stands for anything else later.
+// A loss record of an earlier eviction that stands right before it is taken into the new one. Where the sink may have had the last
+// record already, in this run or in one before it, the next segment is given up, too: no number that was handed out stands for anything
+// else later. At the end of an earlier epoch, where there is none, the loss record has the number behind the last.
 func (s *Spool) evict() (bool, error) {
 	s.mu.Lock()
-	victims := s.victims()
+	victims, behind := s.victims()
 	for _, g := range victims {
 		g.evicting = true
 	}
@@ -24,7 +25,7 @@ func (s *Spool) evict() (bool, error) {
 	if len(victims) == 0 {
 		return false, nil
 	}
-	err := s.giveUp(victims, floor)
+	err := s.giveUp(victims, behind, floor)
 	if err != nil {
 		s.mu.Lock()
 		for _, g := range victims {
@@ -36,8 +37,9 @@ func (s *Spool) evict() (bool, error) {
 	return err == nil, err
 }
 
-// victims returns the segments that are given up together. The lock is held.
-func (s *Spool) victims() []*segment {
+// victims returns the segments that are given up together, and whether the loss record for them has the number behind their last. The
+// lock is held.
+func (s *Spool) victims() (list []*segment, behind bool) {
 	begin := 0
 	for s.active && begin < len(s.segments) && s.segments[begin].number <= s.cursor.number {
 		begin++
@@ -45,32 +47,31 @@ func (s *Spool) victims() []*segment {
 	for i := begin; i < len(s.segments); i++ {
 		g := s.segments[i]
 		if g == s.w.seg || !g.sealed {
-			return nil
+			return nil, false
 		}
 		if g.epoch != s.segments[begin].epoch {
 			begin = i
 		}
-		if isLoss(g) || s.wasHanded(g) && i+1 < len(s.segments) && s.segments[i+1].epoch == g.epoch {
+		followed := g.epoch == s.epoch || i+1 < len(s.segments) && s.segments[i+1].epoch == g.epoch
+		if isLoss(g) || s.wasHanded(g) && followed {
 			continue
 		}
 		for begin < i && !isLoss(s.segments[begin]) && !s.wasHanded(s.segments[begin]) {
 			begin++
 		}
-		return slices.Clone(s.segments[begin : i+1])
+		return slices.Clone(s.segments[begin : i+1]), s.wasHanded(g)
 	}
-	return nil
+	return nil, false
 }
 
 // isLoss reports whether there is nothing in a segment but a loss record.
 func isLoss(g *segment) bool { return g.counts.Total() == 1 && g.counts[event.Loss] == 1 }
 
-// wasHanded reports whether the last record of a segment was ever handed out.
-func (s *Spool) wasHanded(g *segment) bool {
-	return g.epoch == s.handed.epoch && g.last <= s.handed.seq
-}
+// wasHanded reports whether anything of a segment may ever have been handed out.
+func (s *Spool) wasHanded(g *segment) bool { return g.number <= s.handed }
 
 // giveUp puts a loss record in the place of segments.
-func (s *Spool) giveUp(victims []*segment, floor place) error {
+func (s *Spool) giveUp(victims []*segment, behind bool, floor place) error {
 	first, last := victims[0], victims[len(victims)-1]
 	var lost event.LossCounts
 	var evicted Tally
@@ -90,16 +91,20 @@ func (s *Spool) giveUp(victims []*segment, floor place) error {
 	if floor.epoch == first.epoch && floor.seq >= first.first {
 		h.first = floor.seq + 1
 	}
+	seq := last.last
+	if behind {
+		seq++
+	}
 	rec := [1]event.Record{}
 	rec[0].Reset(event.Loss)
 	rec[0].SetLoss(event.LossEvicted, 0, &lost, first.since, last.until)
 	g := &segment{
-		number: last.number, epoch: last.epoch, first: h.first, last: last.last, earlier: first.earlier, since: last.until, until: last.until,
+		number: last.number, epoch: last.epoch, first: h.first, last: seq, earlier: first.earlier, since: last.until, until: last.until,
 		counts: Tally{event.Loss: 1}, sealed: true, ours: last.ours,
 	}
 	content := h.append(nil)
 	content, at := begin(content)
-	b := block{kind: blockRecords, first: last.last, time: last.until, records: 1}
+	b := block{kind: blockRecords, first: seq, time: last.until, records: 1}
 	content = slices.Grow(content, maxRecord+align)
 	content = appendRecords(content, rec[:], &b.own)
 	content = b.end(content, at, salt(g.number, g.epoch))

@@ -29,7 +29,7 @@ func (s *Spool) keep() {
 				}
 			}
 			s.mu.Lock()
-			stuck := s.reader.stuck
+			stuck := s.reader.stuck || s.unnoted
 			s.mu.Unlock()
 			if stuck {
 				s.wakeReader()
@@ -49,10 +49,7 @@ func (s *Spool) tidy(last bool) {
 	defer s.tidying.Unlock()
 	s.mu.Lock()
 	p := position{
-		number: s.floor.number, epoch: s.floor.epoch, seq: s.floor.seq, highest: s.highest,
-	}
-	if s.handed.epoch == s.floor.epoch {
-		p.handed = s.handed.seq
+		number: s.floor.number, epoch: s.floor.epoch, seq: s.floor.seq, highest: s.highest, handed: s.handed,
 	}
 	for _, g := range s.segments {
 		if g.number == s.floor.number {
@@ -73,6 +70,9 @@ func (s *Spool) tidy(last bool) {
 		s.mu.Unlock()
 		return // nothing is removed that a crash would then look for
 	}
+	s.mu.Lock()
+	s.noted = p.handed
+	s.mu.Unlock()
 	for _, g := range done {
 		if err := s.putAway(g); err != nil {
 			s.failed("remove", err)

@@ -26,14 +26,14 @@ type position struct {
 	seq      event.Seq
 	released Tally  // of the segment's records
 	highest  uint64 // the highest epoch that the spool has ever had
-	handed   event.Seq
+	handed   uint64 // the highest number of a segment of which the sink was ever given anything
 }
 
 func (p *position) encode() []byte {
 	b := append(make([]byte, 0, slotSize), slotMagic...)
 	b = binary.LittleEndian.AppendUint32(b, version)
 	b = binary.LittleEndian.AppendUint32(b, 0)
-	for _, v := range []uint64{p.count, p.number, p.epoch, uint64(p.seq), p.highest, uint64(p.handed)} {
+	for _, v := range []uint64{p.count, p.number, p.epoch, uint64(p.seq), p.highest, p.handed} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	for _, n := range p.released {
@@ -54,7 +54,7 @@ func (p *position) decode(b []byte) bool {
 		return false
 	}
 	at := func(i int) uint64 { return binary.LittleEndian.Uint64(b[16+8*i:]) }
-	*p = position{count: at(0), number: at(1), epoch: at(2), seq: event.Seq(at(3)), highest: at(4), handed: event.Seq(at(5))}
+	*p = position{count: at(0), number: at(1), epoch: at(2), seq: event.Seq(at(3)), highest: at(4), handed: at(5)}
 	for k := range p.released {
 		p.released[k] = uint64(binary.LittleEndian.Uint32(b[64+4*k:]))
 	}

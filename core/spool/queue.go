@@ -15,6 +15,7 @@ func (s *Spool) Next(limit int) []event.Record {
 		if !s.active {
 			s.active, s.cursor = true, s.floor
 		}
+		s.unnoted = false
 		limit = min(limit, s.out.room())
 		if limit <= 0 {
 			s.mu.Unlock()
@@ -23,6 +24,15 @@ func (s *Spool) Next(limit int) []event.Record {
 		if s.blocked() {
 			s.mu.Unlock()
 			return nil
+		}
+		if n := s.ahead(); n > s.noted {
+			s.handed, s.changed = n, true
+			s.mu.Unlock()
+			s.tidy(false)
+			if !s.goOn(n) {
+				return nil
+			}
+			continue // much may have changed
 		}
 		if s.inMemory() {
 			records := s.tail.lend(s.position(), limit)
@@ -50,7 +60,7 @@ func (s *Spool) Next(limit int) []event.Record {
 			return nil
 		}
 		if records == nil && s.reader.over {
-			if g == s.w.seg { // what it is said to have is not there: it is being written again
+			if g == s.w.seg { // what it is said to have cannot be read, which is for when nothing more comes
 				s.reader.stuck = true
 				s.mu.Unlock()
 				s.reader.close()
@@ -94,9 +104,31 @@ func (s *Spool) passed(records []event.Record) {
 			break
 		}
 	}
-	if s.handed.epoch != s.stream || s.handed.seq < last {
-		s.handed = s.cursor
+}
+
+// ahead returns the number of the last segment of which the next call of Next may hand out anything, 0 if there is none. The lock is held.
+func (s *Spool) ahead() uint64 {
+	if n := len(s.segments); s.inMemory() && n > 0 {
+		return s.segments[n-1].number
 	}
+	if g := s.upcoming(); g != nil {
+		return g.number
+	}
+	return 0
+}
+
+// goOn reports whether records of a segment may be handed out, after an attempt to note that on the disk. Where the disk does not take
+// it, a spool that gives up records waits: after a crash it would give the number of a record that the sink has had to another one.
+func (s *Spool) goOn(number uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.noted < number {
+		if s.unnoted = s.c.Evict; s.unnoted {
+			return false
+		}
+		s.noted = number // it is noted with the next position that the disk takes
+	}
+	return true
 }
 
 // here returns the last record that was handed out, or released. The lock is held.
@@ -141,7 +173,7 @@ func (s *Spool) blocked() bool {
 
 // more reports whether a record can be handed out, and whether one will be when an eviction has ended. The lock is held.
 func (s *Spool) more() (now, soon bool) {
-	if s.blocked() {
+	if s.blocked() || s.unnoted {
 		return false, true
 	}
 	if s.inMemory() {
@@ -221,10 +253,7 @@ func (s *Spool) release(seq event.Seq, state uint8) {
 		s.finished()
 	}
 	kind := event.Kind(state & kindMask)
-	g := &segment{number: s.floor.number} // of a record that is being written again, see writer.undo
-	if len(s.segments) > 0 {
-		g = s.segments[0] // what the sink has in hand stays
-	}
+	g := s.segments[0] // what the sink has in hand stays
 	switch {
 	case state&made != 0:
 		lost := s.out.lost[0].lost

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -69,10 +70,12 @@ type Spool struct {
 	used     int64      // bytes of all files
 	next     uint64     // number of the next segment
 	tail     tail
-	floor    place // everything up to here is released
-	handed   place // the highest record ever handed out
-	cursor   place // the last record handed out since the last Rewind
-	active   bool  // cursor is in use: the sink has asked since the last Rewind
+	floor    place  // everything up to here is released
+	handed   uint64 // the highest number of a segment of which the sink was ever given anything
+	noted    uint64 // the same, as the position on the disk says it
+	unnoted  bool   // the disk does not take it
+	cursor   place  // the last record handed out since the last Rewind
+	active   bool   // cursor is in use: the sink has asked since the last Rewind
 	stream   uint64
 	out      outstanding
 	taken    uint64 // records acknowledged or rejected
@@ -158,14 +161,14 @@ func (s *Spool) recover() error {
 	}
 	s.pos.last, s.highest = p, p.highest
 	s.floor = place{p.number, p.epoch, p.seq}
-	s.handed = place{p.number, p.epoch, p.handed}
+	s.handed, s.noted = p.handed, p.handed
 	slices.Sort(names)
 	for _, name := range names {
 		s.find(name, p, known)
 	}
 	s.mend()
 	if known {
-		s.next = max(s.next, p.number+1)
+		s.next = max(s.next, p.number+1, p.handed+1)
 	}
 	s.findMissing()
 	for _, g := range s.segments {
@@ -355,10 +358,34 @@ func (s *Spool) begin(ring *replay.Ring, epoch uint64, names func(generation uin
 			s.w.earlier.add(&last.counts)
 		}
 	}
-	s.w.last, s.w.published, s.w.synced.last = s.tail.before, s.tail.before, s.tail.before
+	s.w.last, s.w.published = s.tail.before, s.tail.before
 	s.stream = s.streamHere()
 	s.changed = true
+	s.passOver()
 	s.mu.Unlock()
+}
+
+// passOver takes from the ring what is in the spool already: a write that ended after the last run had handed its ring over. It is
+// counted as taken from the ring, and not as found. The lock is held.
+func (s *Spool) passOver() {
+	for {
+		records := s.ring.Next(maxBlock)
+		n := sort.Search(len(records), func(i int) bool { return records[i].Seq() > s.w.last })
+		if n == 0 {
+			break
+		}
+		var over Tally
+		for i := range records[:n] {
+			over[records[i].Kind()]++
+		}
+		if s.ring.Ack(records[n-1].Seq()) != nil {
+			break // it was handed out, and nothing has frozen the ring
+		}
+		s.counts.Spooled.add(&over)
+		s.counts.Found.sub(&over)
+		s.w.earlier.sub(&over) // it is added to what is spooled
+	}
+	s.ring.Rewind()
 }
 
 // Close ends the keeper and writes where the sink is. Run and the reader have ended.

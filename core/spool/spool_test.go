@@ -345,6 +345,73 @@ func TestRefuse(t *testing.T) {
 	r.end()
 }
 
+// TestWriteBehindTheEnd checks that a write which ends when the ring was handed to the next run already is counted once: this run takes
+// it back, and where it cannot, the next one finds it and counts it as taken from its ring.
+func TestWriteBehindTheEnd(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("killed=%v", killed), func(t *testing.T) {
+			d := newDisk()
+			r := newRig(t, d, Config{}, 7)
+			r.fill(300)
+			r.spool()
+			r.fill(200)
+			var at replay.Position
+			var held []replay.Held
+			d.fail = func(op, name string) (error, bool) {
+				if op == "write" && name != positionFile && held == nil {
+					at = r.ring.Freeze()
+					r.ring.Held(func(rec *event.Record, unanswered, rejected bool) bool {
+						held = append(held, replay.Held{Record: *rec, Unanswered: unanswered, Rejected: rejected})
+						return true
+					})
+				}
+				return nil, false
+			}
+			if n, err := r.s.take(); err == nil {
+				t.Fatalf("%d records are taken from a ring that is handed over", n)
+			}
+			d.fail = nil
+			if st := r.s.State(); st.Spooled.Total() != 300 || len(held) != 200 {
+				t.Errorf("%d spooled, %d handed over", st.Spooled.Total(), len(held))
+			}
+			balanced(t, r.s)
+			same(t, r, r.read(1000), 1, 300)
+			next := newDisk()
+			if killed {
+				for name, n := range d.names {
+					next.names[name] = &inode{data: slices.Clone(n.data)}
+				}
+			}
+			if err := r.s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if !killed {
+				next = d
+			}
+			ring, err := replay.Restore(replay.Limits{Slots: 8192, Telemetry: 4096, PerKind: 2048}, &at, held)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again := *r
+			again.d, again.ring = next, ring
+			if again.s, err = open(next, r.c); err != nil {
+				t.Fatal(err)
+			}
+			again.s.Begin(ring, 7, namesOf(7))
+			balanced(t, again.s)
+			again.fill(100)
+			again.spool()
+			from := again.s.Acknowledged() + 1 // of a run that was killed the position may be old
+			same(t, &again, again.read(1000), from, 601-int(from))
+			balanced(t, again.s)
+			if st, in := again.s.State(), ring.State(); st.Spooled.Total() != 300 || st.Found.Total() != uint64(301-from) || in.Held != 0 {
+				t.Errorf("%d spooled, %d found, %d in the ring, from %d", st.Spooled.Total(), st.Found.Total(), in.Held, from)
+			}
+			again.end()
+		})
+	}
+}
+
 // TestReject checks the count of what a sink rejects.
 func TestReject(t *testing.T) {
 	r := newRig(t, newDisk(), Config{}, 7)

@@ -24,10 +24,11 @@ func (t *tail) at(p uint64) *event.Record { return &t.records[p&uint64(len(t.rec
 func (t *tail) add(records []event.Record) {
 	size := uint64(len(t.records))
 	if t.lent.lo < t.lent.hi && t.hi+uint64(len(records)) > t.lent.lo+size {
+		before := t.before
 		if t.hi > t.lo {
-			t.before = t.at(t.hi - 1).Seq()
+			before = t.at(t.hi - 1).Seq()
 		}
-		*t = tail{records: make([]event.Record, size), lo: t.hi, hi: t.hi, before: t.before}
+		t.clear(before)
 	}
 	for len(records) > 0 {
 		i := t.hi & (size - 1)
@@ -41,6 +42,11 @@ func (t *tail) add(records []event.Record) {
 		t.hi += n
 		records = records[n:]
 	}
+}
+
+// clear forgets all records; the next one follows that number.
+func (t *tail) clear(before event.Seq) {
+	*t = tail{records: make([]event.Record, len(t.records)), lo: t.hi, hi: t.hi, before: before}
 }
 
 // after returns records that follow that number, as far as they stand together, at most limit. The number is not below before.

@@ -32,14 +32,15 @@ type writer struct {
 
 	seg         *segment // nil: the next record begins one
 	generations map[uint32]bool
-	last        event.Seq // written
-	published   event.Seq // and told to the reader
-	earlier     Tally     // records that earlier runs have written, of this epoch
-	ragged      bool      // behind the end may be what a failed write has left
-	looked      int64     // bytes written since the file system was asked how much is free
-	short       bool      // there was too little
-
-	synced mark // how much of the segment is on the disk, of SyncBatch
+	end         mark             // of what is written
+	waiting     [][]event.Record // written, and not told to the reader: they are the ring's until they are where they are to be
+	own         Tally            // of these
+	last        event.Seq        // written
+	published   event.Seq        // and told to the reader
+	earlier     Tally            // records that earlier runs have written, of this epoch
+	ragged      bool             // behind the end may be what a failed write has left
+	looked      int64            // bytes written since the file system was asked how much is free
+	short       bool             // there was too little
 
 	syncing sync.Mutex // held to sync f, and to change it
 	f       file
@@ -47,7 +48,7 @@ type writer struct {
 	writing sync.Mutex
 }
 
-// mark is the end of a segment at some time.
+// mark is the end of what is written to a segment.
 type mark struct {
 	size   int64
 	last   event.Seq
@@ -108,38 +109,33 @@ func (s *Spool) wait(ctx context.Context, d time.Duration) {
 
 // take writes what the ring has, up to a round, and acknowledges what is where it is to be. It returns how many records it has written.
 func (s *Spool) take() (n int, err error) {
-	var last event.Seq
 	for n < round {
 		records := s.ring.Next(maxBlock)
 		if records == nil {
 			break
 		}
-		through := records[len(records)-1].Seq()
-		if err := s.w.append(records); err != nil {
+		err = s.w.append(records)
+		if err != nil {
 			s.tell("write", err)
-			if s.c.Sync != SyncBatch && s.w.last > last {
-				err = errors.Join(err, s.ring.Ack(min(s.w.last, through)))
-			}
-			return n, err
+		} else {
+			n += len(records)
 		}
-		last = through
-		n += len(records)
 		if s.c.Sync != SyncBatch {
-			if err := s.ring.Ack(last); err != nil {
-				return n, err
-			}
+			err = errors.Join(err, s.w.commit())
+		}
+		if err != nil {
+			break
 		}
 	}
-	if n == 0 || s.c.Sync != SyncBatch {
-		return n, nil
-	}
-	if err := s.timed(s.w.sync); err != nil {
-		s.failed("sync", err)
-		s.w.undo()
+	if s.c.Sync != SyncBatch || len(s.w.waiting) == 0 {
 		return n, err
 	}
-	s.w.marked()
-	return n, s.ring.Ack(last)
+	if syncErr := s.timed(s.w.sync); syncErr != nil {
+		s.failed("sync", syncErr)
+		s.w.undo()
+		return n, errors.Join(err, syncErr)
+	}
+	return n, errors.Join(err, s.w.commit())
 }
 
 // tell notes why records cannot be written.
@@ -151,7 +147,7 @@ func (s *Spool) tell(what string, err error) {
 	s.failed(what, err)
 }
 
-// append writes records to the segment, and tells the reader of them. After an error some of them may be written, see last.
+// append writes records to the segment. After an error some of them may be written.
 func (w *writer) append(records []event.Record) error {
 	for len(records) > 0 && records[0].Seq() <= w.last {
 		records = records[1:] // an earlier try has written it
@@ -161,7 +157,6 @@ func (w *writer) append(records []event.Record) error {
 		if err := w.block(records[:n]); err != nil {
 			return err
 		}
-		w.publish(records[:n])
 		records = records[n:]
 	}
 	return nil
@@ -183,14 +178,11 @@ func (w *writer) block(records []event.Record) error {
 	s := w.s
 	if w.ragged {
 		if err := w.cut(); err != nil {
-			if s.c.Sync == SyncBatch {
-				w.undo()
-			}
 			w.leave()
 			return err
 		}
 	}
-	if w.seg != nil && w.seg.size >= s.segment {
+	if w.seg != nil && w.end.size >= s.segment {
 		if err := w.finish(); err != nil {
 			return err
 		}
@@ -201,10 +193,10 @@ func (w *writer) block(records []event.Record) error {
 			return err
 		}
 	}
-	g, sum := w.seg, salt(w.seg.number, w.seg.epoch)
+	sum := salt(w.seg.number, w.seg.epoch)
 	w.buf = w.buf[:0]
 	if !w.generations[first.Generation] {
-		h := block{kind: blockNames, generation: first.Generation, first: first.Seq(), time: first.Time(), before: g.counts}
+		h := block{kind: blockNames, generation: first.Generation, first: first.Seq(), time: first.Time(), before: w.end.counts}
 		var at int
 		w.buf, at = begin(w.buf)
 		w.buf = event.AppendNames(w.buf, s.names(first.Generation), event.Origin{Host: s.c.Host, Epoch: s.epoch})
@@ -214,7 +206,7 @@ func (w *writer) block(records []event.Record) error {
 		w.buf = append(make([]byte, 0, need), w.buf...)
 	}
 	h := block{
-		kind: blockRecords, generation: first.Generation, first: first.Seq(), time: first.Time(), records: uint32(len(records)), before: g.counts,
+		kind: blockRecords, generation: first.Generation, first: first.Seq(), time: first.Time(), records: uint32(len(records)), before: w.end.counts,
 	}
 	var at int
 	w.buf, at = begin(w.buf)
@@ -231,24 +223,21 @@ func (w *writer) block(records []event.Record) error {
 	}
 	w.generations[first.Generation] = true
 	last := &records[len(records)-1]
+	w.end.size += n
+	w.end.counts.add(&h.own)
+	w.end.last, w.end.until = last.Seq(), last.Time()
+	w.last = last.Seq()
+	w.waiting = append(w.waiting, records)
+	w.own.add(&h.own)
 	s.mu.Lock()
-	g.size += n
-	g.counts.add(&h.own)
-	g.last, g.until = last.Seq(), last.Time()
-	if s.floor.epoch == g.epoch {
-		for i := 0; i < len(records) && records[i].Seq() <= s.floor.seq; i++ { // written for the second time, see undo
-			g.released[records[i].Kind()]++
-		}
-	}
 	s.used += n
 	s.mu.Unlock()
-	w.last = last.Seq()
 	return nil
 }
 
 // write writes what is collected behind the end of the segment.
 func (w *writer) write() error {
-	if _, err := w.f.WriteAt(w.buf, w.seg.size); err != nil {
+	if _, err := w.f.WriteAt(w.buf, w.end.size); err != nil {
 		return err
 	}
 	w.writing.Lock()
@@ -257,23 +246,31 @@ func (w *writer) write() error {
 	return nil
 }
 
-// publish tells the reader of records that are written.
-func (w *writer) publish(records []event.Record) {
-	for len(records) > 0 && records[0].Seq() <= w.published {
-		records = records[1:] // written for the second time
+// commit acknowledges what is written to the ring, and tells the reader of it. A ring that takes no acknowledgement any more has handed its
+// records to the next run: what is written of them is taken back.
+func (w *writer) commit() error {
+	if len(w.waiting) == 0 {
+		return nil
 	}
-	if len(records) == 0 {
-		return
-	}
-	w.published = records[len(records)-1].Seq()
-	s := w.s
+	s, g := w.s, w.seg
 	s.mu.Lock()
-	s.tail.add(records)
-	for i := range records {
-		s.counts.Spooled[records[i].Kind()]++
+	for _, records := range w.waiting { // what is acknowledged is the ring's no more
+		s.tail.add(records)
 	}
+	if err := s.ring.Ack(w.last); err != nil {
+		s.tail.clear(w.published)
+		s.mu.Unlock()
+		w.undo()
+		return err
+	}
+	g.size, g.last, g.counts, g.until = w.end.size, w.end.last, w.end.counts, w.end.until
+	s.counts.Spooled.add(&w.own)
 	s.mu.Unlock()
+	w.published = w.last
+	clear(w.waiting)
+	w.waiting, w.own = w.waiting[:0], Tally{}
 	s.wakeReader()
+	return nil
 }
 
 // begin begins a segment, whose first record has that number and time.
@@ -315,7 +312,7 @@ func (w *writer) begin(first event.Seq, since int64) error {
 	s.segments = append(s.segments, g)
 	s.used += g.size
 	s.mu.Unlock()
-	w.marked()
+	w.end = mark{g.size, g.last, g.counts, g.until}
 	return nil
 }
 
@@ -324,13 +321,16 @@ func (w *writer) finish() error {
 	s, g := w.s, w.seg
 	if s.c.Sync != SyncNone { // first, or a crash could leave a seal that tells of records which are not there
 		if err := s.timed(w.sync); err != nil {
-			w.ragged = true
 			if s.c.Sync == SyncBatch {
 				w.undo()
 				return err
 			}
+			w.ragged = true
 			s.failed("sync", err)
 		}
+	}
+	if err := w.commit(); err != nil {
+		return err
 	}
 	seal := g.seal()
 	w.buf = append(w.buf[:0], seal...)
@@ -394,14 +394,7 @@ func (w *writer) sync() error {
 	return err
 }
 
-// marked notes that the segment as it is has reached the disk.
-func (w *writer) marked() {
-	if g := w.seg; g != nil {
-		w.synced = mark{g.size, g.last, g.counts, g.until}
-	}
-}
-
-// undo takes back what may not have reached the disk: it is written again.
+// undo takes back what is written and not acknowledged to the ring, which gives it once more or gives it up.
 func (w *writer) undo() {
 	g := w.seg
 	if g == nil {
@@ -409,13 +402,12 @@ func (w *writer) undo() {
 	}
 	s := w.s
 	s.mu.Lock()
-	s.used -= g.size - w.synced.size
-	g.size, g.last, g.counts, g.until = w.synced.size, w.synced.last, w.synced.counts, w.synced.until
-	if s.floor.epoch == g.epoch && s.floor.seq > g.last {
-		g.released = g.counts // what the sink has of the rest counts when it is written again
-	}
+	s.used -= w.end.size - g.size
 	s.mu.Unlock()
-	w.last, w.ragged = min(w.last, w.synced.last), true
+	w.end = mark{g.size, g.last, g.counts, g.until}
+	w.last, w.ragged = w.published, true
+	clear(w.waiting)
+	w.waiting, w.own = w.waiting[:0], Tally{}
 	clear(w.generations)
 }
 

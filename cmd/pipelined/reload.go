@@ -190,7 +190,7 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.W
 	next := r.host.Next()
 	p, err := plan(ctx, problems, planOptions{
 		path: r.path, daemon: true, startPlugins: true, pluginPatience: pluginPatience, starts: pl.Starts, host: next,
-	}, pipeline.Options{Log: r.log, LookupInterface: lookupInterface})
+	}, pipeline.Options{Log: r.log, LookupInterface: lookupInterface, ReceivedPackets: receivedPackets, ZoneIDs: pl.ZoneIDs()})
 	if err != nil {
 		if errors.Is(err, errReported) {
 			err = errors.New("it has mistakes, see above; pipelined check shows them")
@@ -204,6 +204,9 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.W
 	if came, err = pl.Reload(p.Plan); err != nil {
 		next.Drop()
 		return came, err
+	}
+	if len(came.Changes) > 0 {
+		warnAbsent(p.Plan, interfaceNames(), r.log)
 	}
 	r.host.Take(next, came.Sinks)
 	return came, nil

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/rtflow/pipelined/core/admission"
@@ -33,8 +34,8 @@ type Names interface {
 type Config struct {
 	Streams []Stream
 	Gate    *admission.Gate
-	Lane    int // of the gate
-	Zones   *zone.Table
+	Lane    int         // of the gate
+	Zones   *zone.Table // until SetZones
 	Apps    *application.Table
 	Names   Names
 }
@@ -60,6 +61,7 @@ const (
 type Feed struct {
 	Config
 	clock    monotonic.Clock
+	zones    atomic.Pointer[zone.Table] // stored by SetZones
 	lane     *admission.Lane
 	waiter   *waiter
 	pace     pace.Pace
@@ -109,8 +111,12 @@ func New(c Config) (*Feed, error) {
 	if len(f.sessions) > 0 && len(f.others) > 0 {
 		f.joins = newJoins()
 	}
+	f.zones.Store(c.Zones)
 	return f, nil
 }
+
+// SetZones gives the feed another table of zones, which it looks into from its next pass on. Safe for concurrent use.
+func (f *Feed) SetZones(zones *zone.Table) { f.zones.Store(zones) }
 
 // Run carries events until every stream has ended (nil), one fails (its error) or ctx ends (nil). It announces every loss before
 // it returns.
@@ -153,6 +159,7 @@ func (f *Feed) begin(ctx context.Context) (err error) {
 func (f *Feed) pass() (wait time.Duration, err error) {
 	f.now, f.wall = f.clock.Read()
 	f.lane.Sync()
+	f.Zones = f.zones.Load()
 	f.carried = false
 	for _, r := range f.sessions {
 		f.read(r)

@@ -166,6 +166,9 @@ type Env struct {
 	EgressByPrefix bool
 	// ZonesByRoute is true if the kernel's routes tell the zone of an address that is in no prefix of a zone.
 	ZonesByRoute bool
+	// Former is the hook of the same name and plugin in whose place this one comes; nil: there is none. It may judge packets for a while
+	// beside this one, which may go on with what it remembers, and must not keep it.
+	Former *Instance
 }
 
 // NameBuilder collects the names that the ids in records stand for, across all hooks of a pipeline, so that ids do not

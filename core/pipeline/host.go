@@ -1,37 +1,40 @@
 package pipeline
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/rtflow/pipelined/internal/routes"
 )
 
-// host follows the interfaces and routes of the kernel for the zone table. The zero value follows none.
+// host follows the interfaces and routes of the kernel for a zone table. A nil one follows none.
 type host struct {
 	follower *routes.Follower
 	failed   *routes.Status // if it could not begin
 }
 
-// followHost begins to follow the kernel that a live pipeline runs on. Without it zones are what the configuration says.
-func (pl *Pipeline) followHost() {
-	p := pl.plan
-	if !p.live || !p.options.FollowHost {
-		return
+// followHost begins to follow the kernel for the zones of a plan, which has the zones of the configuration alone if that fails. It
+// returns nil for what is not live.
+func (p *Plan) followHost(o *Options) *host {
+	if !p.live || !o.FollowHost {
+		return nil
 	}
+	h := new(host)
 	var err error
-	pl.host.follower, err = routes.Open(routes.Config{
-		Zones: p.zones, Routes: p.zonesByRoute(), Warn: func(msg string, args ...any) { p.options.Log.Warn(msg, args...) }, //nolint:sloglint // the follower words it
-		Applied: p.options.applied,
+	h.follower, err = routes.Open(routes.Config{
+		Zones: p.zones, Routes: p.zonesByRoute(), Warn: func(msg string, args ...any) { o.Log.Warn(msg, args...) }, //nolint:sloglint // the follower words it
+		Applied: o.applied,
 	})
 	if err != nil {
-		p.options.Log.Warn("interfaces and routes are not followed: zones are those of the configuration", "err", err)
-		pl.host.failed = &routes.Status{Error: err.Error(), Since: time.Now()}
+		o.Log.Warn("interfaces and routes are not followed: zones are those of the configuration", "err", err)
+		h.failed = &routes.Status{Error: err.Error(), Since: time.Now()}
 	}
+	return h
 }
 
 // close ends it.
 func (h *host) close() error {
-	if h.follower == nil {
+	if h == nil || h.follower == nil {
 		return nil
 	}
 	return h.follower.Close()
@@ -39,9 +42,22 @@ func (h *host) close() error {
 
 // status returns what is known of the kernel, nil if it is not followed.
 func (h *host) status() *routes.Status {
-	if h.follower == nil {
+	switch {
+	case h == nil:
+		return nil
+	case h.follower == nil:
 		return h.failed
 	}
 	st := h.follower.Status()
 	return &st
+}
+
+// followed holds the host that is followed at present. It is safe for concurrent use.
+type followed struct{ atomic.Pointer[host] }
+
+// follow follows the kernel for another zone table from here on, and for the former one no longer.
+func (pl *Pipeline) follow(h *host) {
+	if err := pl.host.Swap(h).close(); err != nil {
+		pl.plan.options.Log.Warn("what followed the kernel does not close", "err", err)
+	}
 }

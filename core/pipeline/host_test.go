@@ -83,7 +83,7 @@ func TestZonesByRoute(t *testing.T) {
 			})
 		}}},
 	}
-	file, problems := config.Parse("p.toml", []byte(`
+	const text = `
 [pipeline]
 sources = "in"
 hooks   = "all"
@@ -103,19 +103,29 @@ plugin = "permit"
 [sinks.out]
 plugin = "hand"
 only   = "session-open"
-`))
+`
 	applied := make(chan struct{}, 1)
-	p := NewPlan(file, problems, Options{Registry: registry, Log: slog.New(slog.DiscardHandler), FollowHost: true, applied: func() {
-		select {
-		case applied <- struct{}{}:
-		default:
-		}
-	}})
-	if err := problems.Err(); err != nil {
-		t.Fatal(err)
-	}
 	var pl *Pipeline
 	var err error
+	plan := func(text string) *Plan {
+		t.Helper()
+		o := Options{Registry: registry, Log: slog.New(slog.DiscardHandler), FollowHost: true, applied: func() {
+			select {
+			case applied <- struct{}{}:
+			default:
+			}
+		}}
+		if pl != nil {
+			o.ZoneIDs = pl.ZoneIDs()
+		}
+		file, problems := config.Parse("p.toml", []byte(text))
+		p := NewPlan(file, problems, o)
+		if err := problems.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	p := plan(text)
 	router.Do(func() { pl, err = p.Open(t.Context()) })
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +159,7 @@ only   = "session-open"
 		select {
 		case <-applied:
 		case <-late.C:
-			t.Fatalf("%+v", pl.host.status())
+			t.Fatalf("%+v", pl.host.Load().status())
 		}
 	}
 	check("when the route has changed", map[string]uint16{"8.8.8.8": 3, "192.0.2.9": 2, "203.0.113.7": 4})
@@ -161,6 +171,19 @@ only   = "session-open"
 	if pl.Snapshot().Routes == nil {
 		t.Error("nothing of routes for metrics")
 	}
+	reload := func(text string) {
+		t.Helper()
+		next := plan(text)
+		router.Do(func() { _, err = pl.Reload(next) })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	moved := change(t, text, `"wan1"`, `"wan2"`, "[zones.far]", "[zones.other]\ninterfaces = \"wan1\"\n[zones.far]")
+	reload(moved)
+	check("when an interface is in another zone", map[string]uint16{"8.8.8.8": 5, "198.51.100.7": 5, "192.0.2.9": 2, "203.0.113.7": 4})
+	reload(change(t, moved, `sinks   = "out"`, "sinks   = \"out\"\nzones_by_route = false"))
+	check("without routes", map[string]uint16{"8.8.8.8": 0, "198.51.100.7": 0, "203.0.113.7": 4})
 	close(src.packets)
 	if err := <-ended; err != nil {
 		t.Error(err)
@@ -185,7 +208,7 @@ func TestNoHostForCapture(t *testing.T) {
 	if err := pl.Run(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if st := pl.Status(); st.Routes != nil || pl.host.follower != nil {
+	if st := pl.Status(); st.Routes != nil || pl.host.Load() != nil {
 		t.Errorf("%+v", st.Routes)
 	}
 }

@@ -3,11 +3,13 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/rtflow/pipelined/core/feed"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/kept"
+	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -120,8 +122,8 @@ func (b *nameBook) all() *event.Names {
 }
 
 // add makes a generation of what a builder has made of from, which all has returned. It fails with [errLearned] if names were learned
-// since.
-func (b *nameBook) add(from *event.Names, built *hook.NameBuilder) (generation uint32, err error) {
+// since. zones are the zones and interfaces of the generation: their ids are those that they had, or new.
+func (b *nameBook) add(from *event.Names, built *hook.NameBuilder, zones *zone.Table) (generation uint32, err error) {
 	var n event.Names
 	built.Fill(&n)
 	b.mu.Lock()
@@ -133,7 +135,34 @@ func (b *nameBook) add(from *event.Names, built *hook.NameBuilder) (generation u
 		return 0, fmt.Errorf("more than %d names of policies or filters since the start: restart", maxNames)
 	}
 	built.Fill(&b.next)
+	ids, interfaces := zones.NameMaps()
+	b.next.Zones, b.next.Interfaces = joined(b.next.Zones, ids), joined(b.next.Interfaces, interfaces)
 	return b.publish(), nil
+}
+
+// joined returns what is in either map, where they differ as the former has it.
+func joined[ID comparable](former, more map[ID]string) map[ID]string {
+	all := maps.Clone(more)
+	maps.Copy(all, former)
+	return all
+}
+
+// zone returns the name of a zone, also of one that is not configured any more.
+func (b *nameBook) zone(id uint16) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.next.Zone(id)
+}
+
+// zoneIDs returns the ids of all zones that there are or were, by name.
+func (b *nameBook) zoneIDs() map[string]uint16 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ids := make(map[string]uint16, len(b.next.Zones))
+	for id, name := range b.next.Zones {
+		ids[name] = id
+	}
+	return ids
 }
 
 var errLearned = errors.New("names were learned meanwhile")

@@ -52,7 +52,7 @@ func (p *Plan) Open(ctx context.Context) (_ *Pipeline, err error) {
 	if err != nil {
 		return nil, err
 	}
-	pl.followHost()
+	pl.host.Store(p.followHost(&p.options))
 	var queues []queue
 	var streams []feed.Stream
 	for _, s := range p.sources {
@@ -127,9 +127,7 @@ func (pl *Pipeline) build(queues []queue, streams []feed.Stream, spools spools, 
 	}
 	pl.tail = tail.New()
 	gate := admission.Config{Options: p.file.Admission, Lanes: lanes, Tail: pl.tail, Wait: !p.live, Generation: generation}
-	for _, z := range p.file.Zones {
-		gate.Zones = append(gate.Zones, z.ID)
-	}
+	gate.Zones = p.zoneIDs()
 	for i := range p.sinks {
 		s := &p.sinks[i]
 		ring, err := before.ring(i, s.replay.Limits)

@@ -29,6 +29,8 @@ type Options struct {
 	LookupInterface func(name string) (index uint32, names []string, ok bool)
 	// FollowHost makes a live pipeline follow the interfaces of the kernel, and its routes where the configuration says so.
 	FollowHost bool
+	// ZoneIDs are the ids that zones have in the pipeline whose configuration the plan's is to follow; see [Pipeline.ZoneIDs].
+	ZoneIDs map[string]uint16
 	// Changes are the keys of [service] that the caller itself changes when another configuration is taken over.
 	Changes []string
 	applied func() // of tests: called when interfaces and routes have been read
@@ -72,6 +74,7 @@ type Plan struct {
 	options Options
 	host    string
 	zones   *zone.Table
+	links   links
 	apps    *application.Table
 	sources []plannedSource
 	sinks   []plannedSink
@@ -105,6 +108,7 @@ func NewPlan(f *config.File, problems *config.Problems, o Options) *Plan {
 	if p.host == "" {
 		p.host = o.Hostname
 	}
+	p.numberZones()
 	p.planSources()
 	p.planZones()
 	p.checkZones(problems)

@@ -104,6 +104,8 @@ type transition struct {
 	generation uint32
 	sinks      []sinkChange
 	removed    []*output
+	rezoned    bool  // the zone table is another one
+	host       *host // follows the kernel for that; nil: nothing is followed
 }
 
 // prepare prepares the change to another configuration. Where it fails nothing has changed.
@@ -111,22 +113,29 @@ func (pl *Pipeline) prepare(running *ruleSet, next *Plan) (_ *transition, err er
 	if pl.ended.Load() {
 		return nil, errEnding
 	}
-	if changed := running.plan.fixed(next); len(changed) > 0 {
+	if changed := append(running.plan.fixed(next), pl.renumbered(next)...); len(changed) > 0 {
 		return nil, &RestartError{changed}
 	}
-	// The zones are the same: what hooks, names and sources know of them is in the table that runs.
-	next.zones, next.apps, next.checked = running.plan.zones, running.plan.apps, nil
-	t := &transition{pl: pl, next: next}
-	err = t.prepareSinks(running.plan)
+	t := &transition{pl: pl, next: next, rezoned: !running.plan.sameZones(next)}
+	next.apps, next.checked = running.plan.apps, nil
+	if next.zones = running.plan.zones; t.rezoned {
+		next.zones = running.plan.zones.Next(next.file.Zones, next.links.extra, next.links.ids)
+	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, t.spools.close())
+			err = errors.Join(err, t.spools.close(), t.host.close())
 		}
 	}()
-	if err != nil {
+	if err = t.prepareSinks(running.plan); err != nil {
 		return nil, err
 	}
+	if t.rezoned {
+		t.host = next.followHost(&pl.plan.options)
+	}
 	if t.set, t.generation, err = pl.buildRules(running, next); err != nil {
+		return nil, err
+	}
+	if err = pl.gate.AddZones(next.zoneIDs()); err != nil { // those of zones that do not come harm nobody
 		return nil, err
 	}
 	if err = pl.gate.SetRates(next.file.Admission); err != nil { // the last that can fail
@@ -142,6 +151,12 @@ func (t *transition) commit() {
 	// No record has a new id before its name is known.
 	pl.gate.SetGeneration(t.generation)
 	pl.sessions.SetTimeouts(t.next.file.Sessions.Timeouts)
+	if t.rezoned {
+		if pl.feed != nil {
+			pl.feed.SetZones(t.next.zones)
+		}
+		defer pl.follow(t.host)
+	}
 	rules := t.set.rules()
 	for _, w := range pl.workers {
 		w.SetRules(rules)
@@ -154,26 +169,31 @@ func (pl *Pipeline) buildRules(running *ruleSet, next *Plan) (set *ruleSet, gene
 	for range attempts {
 		from := pl.names.all()
 		builder := hook.NextNames(from)
-		set = pl.follow(running, next, builder)
-		if generation, err = pl.names.add(from, builder); !errors.Is(err, errLearned) {
+		set = pl.nextRules(running, next, builder)
+		if generation, err = pl.names.add(from, builder, next.zones); !errors.Is(err, errLearned) {
 			break
 		}
 	}
 	return set, generation, err
 }
 
-// follow returns the rules of a configuration that follows another one.
-func (pl *Pipeline) follow(running *ruleSet, next *Plan, names *hook.NameBuilder) *ruleSet {
+// nextRules returns the rules of a configuration that follows another one.
+func (pl *Pipeline) nextRules(running *ruleSet, next *Plan, names *hook.NameBuilder) *ruleSet {
 	set := &ruleSet{plan: next, number: running.number + 1, since: time.Now()}
 	env := next.hookEnv(max(len(pl.workers), 1), names)
+	same := running.plan.sameZones(next) // otherwise hooks know other zones
 	for _, c := range next.file.Pipeline.Hooks {
 		old := running.hook(c.Name)
-		if old != nil && running.plan.hookTable(c.Name).Equal(c.Section) {
+		if same && old != nil && running.plan.hookTable(c.Name).Equal(c.Section) {
 			set.hooks = append(set.hooks, *old)
 			continue
 		}
+		goesOn := old != nil && old.plugin == c.Plugin
+		if env.Former = nil; goesOn {
+			env.Former = &old.Instance
+		}
 		h := runningHook{namedHook: next.hooks([]*config.Component{c}, env)[0]}
-		if old != nil && old.plugin == h.plugin {
+		if goesOn {
 			former := old.Instance // a pointer into the list would keep the list, and with it all former ones
 			h.former, h.counted = &former, old.before()
 		}
@@ -207,11 +227,10 @@ func (p *Plan) fixed(next *Plan) (changed []string) {
 	for _, key := range now.Service.Differs(&then.Service) {
 		differ("service."+key, key != "drain" && !slices.Contains(next.options.Changes, key))
 	}
-	differ("pipeline.zones_by_route", now.Pipeline.ZonesByRoute != then.Pipeline.ZonesByRoute)
 	differ("sessions.max", now.Sessions.Max != then.Sessions.Max)
 	differ("sessions.separate", now.Sessions.Separate != then.Sessions.Separate)
 	differ("sessions.adopt", now.Sessions.Adopt != then.Sessions.Adopt)
-	differ("zones", !reflect.DeepEqual(now.Zones, then.Zones))
+	differ("zones", !p.live && !p.sameZones(next)) // a capture looks its interfaces up as it finds them
 	differ("pipeline.sources", !slices.EqualFunc(now.Pipeline.Sources, then.Pipeline.Sources, func(a, b *config.Component) bool { return a.Name == b.Name }))
 	for _, c := range now.Pipeline.Sources {
 		if other := tableOf(then.Pipeline.Sources, c.Name); other != nil {

@@ -66,7 +66,7 @@ func (r *reloads) plan(text string) *Plan {
 		}}
 	}}
 	file, problems := config.Parse("p.toml", []byte(text))
-	p := NewPlan(file, problems, Options{Registry: reg, Log: slog.New(slog.NewTextHandler(&r.log, nil)), Hostname: "host"})
+	p := NewPlan(file, problems, Options{Registry: reg, Log: slog.New(slog.NewTextHandler(&r.log, nil)), Hostname: "host", ZoneIDs: r.ids})
 	if err := problems.Err(); err != nil {
 		r.t.Fatal(err)
 	}
@@ -176,10 +176,9 @@ func TestReloadRefused(t *testing.T) {
 	}{
 		{[]string{`drain = "5s"`, `state = "/var/lib/other"`}, []string{"service.state"}},
 		{[]string{`drain = "5s"`, "metrics = \"\"\nplugin_dir = \"/opt\"\nruntime_dir = \"/run/other\""}, []string{"service.metrics", "service.plugin_dir", "service.runtime_dir"}},
-		{[]string{`prefixes = ["10.0.0.0/8"]`, `prefixes = ["10.0.0.0/9"]`}, []string{"zones"}},
+		{[]string{`prefixes = ["10.0.0.0/8"]`, "prefixes = [\"10.0.0.0/8\"]\nid = 7\n[zones.wan]\nid = 1"}, []string{"zones.lan.id", "zones.wan.id"}},
 		{[]string{"[replay]", "[sessions]\nmax = 2048\nseparate = \"none\"\nadopt = \"1s\"\n[replay]"}, []string{"sessions.max", "sessions.separate", "sessions.adopt"}},
 		{[]string{"[sources.in]", "[sources.in]\noption = 1"}, []string{"sources.in"}},
-		{[]string{`sources = ["in"]`, "sources = [\"in\"]\nzones_by_route = false"}, []string{"pipeline.zones_by_route"}},
 		{[]string{`drain = "5s"`, `state = "/x"`, `["c"]`, `["d"]`, `slots = 4096`, `slots = 2048`, `sinks   = ["good"]`, "sinks   = [\"good\", \"more\"]", "[replay]", "[sinks.more]\nplugin = \"fake\"\n[replay]"},
 			[]string{"service.state"}},
 	} {

@@ -70,7 +70,7 @@ func (r *ruleSet) observe(o Observer) {
 
 // rules returns what workers judge packets by.
 func (r *ruleSet) rules() *worker.Rules {
-	w := &worker.Rules{SynCheck: r.plan.file.Sessions.SynCheck, Unlogged: !r.plan.logsSessions()}
+	w := &worker.Rules{Zones: r.plan.zones, SynCheck: r.plan.file.Sessions.SynCheck, Unlogged: !r.plan.logsSessions()}
 	for _, h := range r.hooks {
 		if h.Ingress != nil {
 			w.Ingress = append(w.Ingress, h.Ingress)

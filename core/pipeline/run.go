@@ -67,7 +67,7 @@ type Pipeline struct {
 	opened     time.Time         // the sources were open; set if something is taken over
 	stopped    time.Time         // nothing is read from then on
 	received   map[string]uint64 // packets that the kernel has counted until then, by interface
-	host       host              // the kernel's interfaces and routes
+	host       followed          // the kernel's interfaces and routes
 }
 
 // life is what of a pipeline runs until all is delivered.
@@ -225,7 +225,7 @@ func (pl *Pipeline) Reopen() {
 
 // closeSources closes the sources, and what follows and asks the kernel for them. The workers have ended.
 func (pl *Pipeline) closeSources() error {
-	errs := []error{pl.host.close()}
+	errs := []error{pl.host.Load().close()}
 	if pl.translator != nil {
 		errs = append(errs, pl.translator.Close())
 	}

@@ -25,8 +25,8 @@ func (pl *Pipeline) Shape() Shape {
 	for _, h := range pl.rules.Load().hooks {
 		s.Hooks = append(s.Hooks, Part{Name: h.name, Plugin: h.plugin})
 	}
-	for i := range pl.plan.sinks {
-		s.Sinks = append(s.Sinks, Part{Name: pl.plan.sinks[i].name, Plugin: pl.plan.sinks[i].plugin})
+	for _, sink := range pl.now().sinks {
+		s.Sinks = append(s.Sinks, Part{Name: sink.name, Plugin: sink.plugin})
 	}
 	return s
 }

@@ -120,7 +120,7 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		Sources:     make(map[string][]source.Counter),
 		Hooks:       pl.hookCounters(),
 		Feed:        pl.happened(),
-		Routes:      pl.host.status(),
+		Routes:      pl.host.Load().status(),
 		Translated:  pl.translations(),
 	}
 	for k, zones := range pl.gate.Ledger().LimitedByZone {
@@ -158,7 +158,7 @@ func (pl *Pipeline) zoneName(id uint16) string {
 	if id == 0 {
 		return "unknown"
 	}
-	return pl.plan.zones.Name(id)
+	return pl.names.zone(id)
 }
 
 // lag is the age of the oldest record in flight, in seconds.
@@ -227,7 +227,7 @@ func (pl *Pipeline) Status() Status {
 	st := Status{
 		Epoch: pl.epoch, Uptime: time.Since(pl.started).Seconds(), Stopping: pl.draining.Load(),
 		Sources: make(map[string]any), Sinks: make(map[string]SinkStatus),
-		Routes: pl.host.status(), TakenOver: pl.takenOver, StateUnused: pl.unused,
+		Routes: pl.host.Load().status(), TakenOver: pl.takenOver, StateUnused: pl.unused,
 	}
 	outs, states := pl.states()
 	for i, out := range outs {

@@ -107,6 +107,7 @@ type rig struct {
 	live    bool
 	sinks   map[string]sinkFunc
 	log     strings.Builder
+	ids     map[string]uint16 // of zones, for plans
 }
 
 func newRig(t *testing.T, live bool, queues ...*fakeQueue) *rig {
@@ -141,7 +142,7 @@ func (r *rig) registry() *Registry {
 func (r *rig) plan(text string) *Plan {
 	r.t.Helper()
 	file, problems := config.Parse("p.toml", []byte(text))
-	p := NewPlan(file, problems, Options{Registry: r.registry(), Log: slog.New(slog.NewTextHandler(&r.log, nil)), Hostname: "host"})
+	p := NewPlan(file, problems, Options{Registry: r.registry(), Log: slog.New(slog.NewTextHandler(&r.log, nil)), Hostname: "host", ZoneIDs: r.ids})
 	if err := problems.Err(); err != nil {
 		r.t.Fatal(err)
 	}

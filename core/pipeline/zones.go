@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"fmt"
+	"math"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -57,7 +59,60 @@ func (p *Plan) planZones() {
 		}
 	}
 	p.checkZoneInterfaces(ids)
-	p.zones = zone.New(p.file.Zones, extra, ids)
+	p.zones, p.links = zone.New(p.file.Zones, extra, ids), links{extra, ids}
+}
+
+// links are the interfaces that a zone table is made with, see [zone.New].
+type links struct {
+	extra []string
+	ids   map[string]uint32
+}
+
+// numberZones gives zones whose tables have no ids those that zones of their names have in the pipeline before, and others to those that
+// are new: an id stands for one name as long as the daemon runs.
+func (p *Plan) numberZones() {
+	if len(p.options.ZoneIDs) == 0 || slices.ContainsFunc(p.file.Zones, func(z zone.Zone) bool { return p.file.Zone(z.Name).Has("id") }) {
+		return
+	}
+	var last uint16
+	for _, id := range p.options.ZoneIDs {
+		last = max(last, id)
+	}
+	for i := range p.file.Zones {
+		z := &p.file.Zones[i]
+		id, known := p.options.ZoneIDs[z.Name]
+		if !known && last == math.MaxUint16 {
+			p.file.Zone(z.Name).Errorf("", "no id is left for one more zone: %d were given since the start: restart", last)
+		} else if !known {
+			last++
+			id = last
+		}
+		z.ID = id
+	}
+}
+
+// ZoneIDs returns the ids of all zones that there are and that there were, by name. Safe for concurrent use.
+func (pl *Pipeline) ZoneIDs() map[string]uint16 { return pl.names.zoneIDs() }
+
+// renumbered returns the keys of zones that have another id than before, or that of another zone, in the order of the file.
+func (pl *Pipeline) renumbered(next *Plan) (keys []string) {
+	ids := pl.ZoneIDs()
+	names := make(map[uint16]string, len(ids))
+	for name, id := range ids {
+		names[id] = name
+	}
+	for _, z := range next.file.Zones {
+		id, known := ids[z.Name]
+		if name, taken := names[z.ID]; known && id != z.ID || taken && name != z.Name {
+			keys = append(keys, next.file.Zone(z.Name).Path()+".id")
+		}
+	}
+	return keys
+}
+
+// sameZones reports whether another configuration finds the same zones for the same interfaces.
+func (p *Plan) sameZones(next *Plan) bool {
+	return reflect.DeepEqual(p.file.Zones, next.file.Zones) && p.zonesByRoute() == next.zonesByRoute() && slices.Equal(p.links.extra, next.links.extra)
 }
 
 // checkZones warns of zones that nothing is in. With a mistake, such as in the name of a plugin, too little is known of them.
@@ -128,4 +183,12 @@ func (p *Plan) checkZoneInterfaces(ids map[string]uint32) {
 			}
 		}
 	}
+}
+
+// zoneIDs returns the ids of the zones of the configuration.
+func (p *Plan) zoneIDs() (ids []uint16) {
+	for _, z := range p.file.Zones {
+		ids = append(ids, z.ID)
+	}
+	return ids
 }

@@ -67,7 +67,7 @@ func (w *Worker) joinAs(p *hook.Packet, fromServer bool) (v hook.Verdict, permit
 		first.Tuple = p.Reverse()
 		first.InZone = w.egress(p)
 		first.OutZone = p.InZone
-		if w.Zones.HasZone(p.Interface) {
+		if w.zones.HasZone(p.Interface) {
 			first.Interface = 0 // the client's is another one, and not known
 		}
 	} else {

@@ -68,14 +68,14 @@ func (w *Worker) locate(f *packet.Frame, p *hook.Packet) {
 		p.Merge(f)
 	}
 	if f.Outgoing {
-		p.InZone, p.Interface = w.Zones.ByPrefix(&p.Src, p.Family), 0
-		p.Leaves, _ = w.Zones.Logical(f.Interface, p.VLAN)
+		p.InZone, p.Interface = w.zones.ByPrefix(&p.Src, p.Family), 0
+		p.Leaves, _ = w.zones.Logical(f.Interface, p.VLAN)
 		return
 	}
-	p.InZone, p.Interface = w.Zones.Ingress(f.Interface, p.VLAN, &p.Src, p.Family)
+	p.InZone, p.Interface = w.zones.Ingress(f.Interface, p.VLAN, &p.Src, p.Family)
 	p.Leaves = zone.Unknown
 	if f.LeavesBy != 0 {
-		p.Leaves, _ = w.Zones.Logical(f.LeavesBy, p.VLAN)
+		p.Leaves, _ = w.zones.Logical(f.LeavesBy, p.VLAN)
 	}
 }
 
@@ -84,7 +84,7 @@ func (w *Worker) egress(p *hook.Packet) uint16 {
 	if p.Leaves != zone.Unknown {
 		return p.Leaves
 	}
-	return w.Zones.ByPrefix(&p.Dst, p.Family)
+	return w.zones.ByPrefix(&p.Dst, p.Family)
 }
 
 // inspect calls the hooks of a site until one does not let the packet pass.

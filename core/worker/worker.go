@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -57,6 +58,8 @@ type Rules struct {
 	SynCheck *bool
 	// Unlogged makes sessions that are not told of, neither their beginnings nor their ends.
 	Unlogged bool
+	// Zones are those that the hooks know; nil: those of the Config. The indexes of interfaces are the same.
+	Zones *zone.Table
 }
 
 // idle is how long a worker waits for frames before it looks after sessions and losses.
@@ -67,6 +70,7 @@ type Worker struct {
 	Config
 	next     atomic.Pointer[Rules] // stored by SetRules
 	taken    *Rules                // that packets come under
+	zones    *zone.Table           // of the current ones
 	current  *Rules                // of which Config.Rules is a copy: taken, or those that the packet at hand came under
 	lane     *admission.Lane
 	batch    packet.Batch
@@ -125,6 +129,7 @@ func New(c Config) *Worker {
 		ends:     make([]end, 0, expireBatch),
 	}
 	w.next.Store(w.taken)
+	w.use(w.taken)
 	w.late.room = lateSize
 	if f, ok := c.Source.(source.Forwarder); ok {
 		w.forwarder, w.let, w.late.room = f, forwarded, 0
@@ -160,7 +165,10 @@ func (w *Worker) take(r *Rules) {
 }
 
 // use judges by these rules from here on.
-func (w *Worker) use(r *Rules) { w.current, w.Rules = r, *r }
+func (w *Worker) use(r *Rules) {
+	w.current, w.Rules = r, *r
+	w.zones = cmp.Or(r.Zones, w.Config.Zones)
+}
 
 // Run carries packets until the source ends (nil), fails (its error) or ctx ends (nil). It flushes what is pending and
 // announces every loss before it returns.

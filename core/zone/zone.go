@@ -39,6 +39,8 @@ type Table struct {
 	index    map[string]uint32
 	kernel   map[uint32]uint32   // from the kernel's index to that of ports
 	claimed  map[uint32]bool     // ids of the logical interfaces that zones name
+	primary  []string            // names of the ports, by index, that they were added with
+	former   int                 // ports of the table before, see Next; 1 or more
 	prefixes *bart.Table[uint16] // nil if no zone has prefixes
 
 	addresses atomic.Pointer[bart.Table[uint16]] // prefixes and, where none of them tells, zones by route; nil if there are neither
@@ -77,16 +79,34 @@ func (p *port) claim(tag, zone uint16) {
 //
 // The caller has validated the zones: ids and names are unique, an interface stands in one zone only.
 func New(zones []Zone, extra []string, ids map[string]uint32) *Table {
-	zones = slices.SortedFunc(slices.Values(zones), func(a, b Zone) int { return int(a.ID) - int(b.ID) })
-	t := &Table{
-		zones:  zones,
-		byName: make(map[string]uint16),
-		ports:  make([]port, 1),
-		names:  make(map[uint32]string),
-		index:  make(map[string]uint32),
-		kernel: make(map[uint32]uint32),
+	t := &Table{ports: make([]port, 1), primary: make([]string, 1), names: make(map[uint32]string), index: make(map[string]uint32)}
+	t.build(zones, extra, ids)
+	return t
+}
 
-		claimed: make(map[uint32]bool),
+// Next returns a table for the same interfaces and another configuration, with arguments as New has them. An interface that t knows by
+// name has the index and the id that it has in t, and no id is another interface's. The new table knows nothing of the kernel yet, see
+// [Table.SetLinks] and [Table.SetRoutes].
+func (t *Table) Next(zones []Zone, extra []string, ids map[string]uint32) *Table {
+	next := &Table{ports: make([]port, len(t.ports)), primary: slices.Clone(t.primary), names: maps.Clone(t.names), index: make(map[string]uint32)}
+	for i := 1; i < len(t.ports); i++ {
+		next.ports[i] = port{id: t.ports[i].id, parent: t.ports[i].parent}
+		next.index[t.primary[i]] = uint32(i)
+	}
+	next.build(zones, extra, ids)
+	return next
+}
+
+// build fills a table that has ports at most.
+func (t *Table) build(zones []Zone, extra []string, ids map[string]uint32) {
+	zones = slices.SortedFunc(slices.Values(zones), func(a, b Zone) int { return int(a.ID) - int(b.ID) })
+	t.zones, t.former = zones, len(t.ports)
+	t.byName, t.kernel, t.claimed = make(map[string]uint16), make(map[uint32]uint32), make(map[uint32]bool)
+	for i, name := range t.primary[1:] {
+		id, ok := ids[name]
+		if _, taken := t.kernel[id]; ok && !taken {
+			t.kernel[id] = uint32(i + 1)
+		}
 	}
 	for _, name := range extra {
 		t.port(name, ids)
@@ -137,7 +157,6 @@ func New(zones []Zone, extra []string, ids map[string]uint32) *Table {
 			t.index[name] = i
 		}
 	}
-	return t
 }
 
 // port returns the index of the physical interface of that name, which it adds if it is new.
@@ -154,10 +173,10 @@ func (t *Table) port(name string, ids map[string]uint32) uint32 {
 		}
 		t.kernel[id] = i
 	}
-	if !ok || id > maxParent {
+	if _, taken := t.names[id]; !ok || taken || id > maxParent {
 		id = t.freeID(i, ids)
 	}
-	t.ports = append(t.ports, port{id: id, parent: id})
+	t.ports, t.primary = append(t.ports, port{id: id, parent: id}), append(t.primary, name)
 	t.index[name] = i
 	t.names[id] = name
 	return i
@@ -182,7 +201,9 @@ func (t *Table) alias(a alias, ids map[string]uint32) {
 		i = 0 // another name of the parent looks like a VLAN of it
 	}
 	if i != 0 {
-		delete(t.names, t.ports[i].id)
+		if int(i) >= t.former { // else records carry it
+			delete(t.names, t.ports[i].id)
+		}
 		if t.names[a.port.id] == "" {
 			t.names[a.port.id] = a.name
 		}
@@ -198,7 +219,7 @@ func (t *Table) alias(a alias, ids map[string]uint32) {
 	if _, known := t.kernel[id]; live && !known {
 		t.kernel[id] = i
 	}
-	t.ports = append(t.ports, a.port)
+	t.ports, t.primary = append(t.ports, a.port), append(t.primary, a.name)
 }
 
 // maxParent is the largest interface id that leaves room for a VLAN tag above it, see [LogicalID]. The kernel counts

@@ -21,13 +21,21 @@ func Plugin() hook.Plugin {
 }
 
 func configure(cfg sdk.Config, env hook.Env) hook.Instance {
-	return instance(decode(cfg, env.Zones), env, large())
+	former := env.Former
+	env.Former = nil // Fresh keeps env
+	o := decode(cfg, env.Zones)
+	s := newScreens(o, env, large())
+	if former != nil {
+		if f, ok := former.Ingress.(*screens); ok {
+			s.goOn(f)
+		}
+	}
+	return instance(s, o, env)
 }
 
-// instance returns screens that have seen no packet.
-func instance(o options, env hook.Env, size sizes) hook.Instance {
-	s := newScreens(o, env, size)
-	inst := hook.Instance{Ingress: s, Counters: s.counters, Fresh: func() hook.Instance { return instance(o, env, small()) }}
+// instance returns the hook of screens.
+func instance(s *screens, o options, env hook.Env) hook.Instance {
+	inst := hook.Instance{Ingress: s, Counters: s.counters, Fresh: func() hook.Instance { return instance(newScreens(o, env, small()), o, env) }}
 	if s.udpScan != nil || s.udpSweep != nil {
 		inst.Session = beginnings{s}
 	}

@@ -71,6 +71,31 @@ func newScreens(o options, env hook.Env, size sizes) *screens {
 	return s
 }
 
+// goOn makes the screens go on with what those before them remember. A screen whose threshold is another one begins anew: what was counted
+// up to the former threshold says nothing of this one. The former screens may still count, in the same tables.
+func (s *screens) goOn(former *screens) {
+	s.hash, s.quiet = former.hash, former.quiet
+	for _, t := range []struct{ now, before **rateTable }{
+		{&s.synSource, &former.synSource}, {&s.synDest, &former.synDest}, {&s.synPort, &former.synPort},
+		{&s.udpFlood, &former.udpFlood}, {&s.icmpFlood, &former.icmpFlood},
+	} {
+		if *t.now != nil && *t.before != nil && (*t.now).limit == (*t.before).limit {
+			*t.now = *t.before
+		}
+	}
+	for _, t := range []struct{ now, before **scanTable }{
+		{&s.tcpScan, &former.tcpScan}, {&s.tcpSweep, &former.tcpSweep}, {&s.udpScan, &former.udpScan}, {&s.udpSweep, &former.udpSweep},
+		{&s.icmpSweep, &former.icmpSweep},
+	} {
+		if *t.now != nil && *t.before != nil && (*t.now).interval == (*t.before).interval {
+			*t.now = *t.before
+		}
+	}
+	if s.tearDrop != nil && former.tearDrop != nil {
+		s.tearDrop = former.tearDrop
+	}
+}
+
 // screenNames returns the names of all screens, by number.
 func screenNames() []string {
 	names := make([]string, none)

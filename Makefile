@@ -32,7 +32,7 @@ run: build ## run the shipped pipeline over the shipped capture: first lines of 
 	@echo; cat bin/ledger.txt
 
 # Where they cannot be had, tests with real collectors are skipped.
-COLLECTORS = $(if $(ROOT),@internal/testing/collectors/install.sh bin/collectors || echo "no rsyslogd and syslog-ng and ulogd")
+COLLECTORS = $(if $(ROOT),@internal/testing/collectors/install.sh bin/collectors || echo "no rsyslogd, syslog-ng, ulogd and promtool")
 
 TESTFLAGS ?=
 test: $(if $(ROOT),needs) ## run every test; the AF_XDP ones too where this is root
@@ -101,7 +101,7 @@ needs: ## install what tests use beside Go and is missing (root, Debian)
 	  [ -d /usr/include/bpf ] || missing="$$missing libbpf-dev"; \
 	  [ -z "$$missing" ] || { echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing > /dev/null; }
 
-collectors: ## unpack rsyslogd, syslog-ng and ulogd into bin/collectors, for tests and benchmarks beside them (Debian)
+collectors: ## unpack rsyslogd, syslog-ng, ulogd and promtool into bin/collectors, for tests and benchmarks beside them (Debian)
 	@internal/testing/collectors/install.sh bin/collectors
 
 e2e: build $(if $(ROOT),needs) ## real traffic between network namespaces, tapped over AF_XDP, or through a router that is looked at (root)
@@ -113,6 +113,8 @@ install: ## install what make build has built, and the systemd unit
 	install -D -m 0755 -t $(DESTDIR)/usr/lib/pipelined/plugins bin/pipelined-sink-*
 	install -D -m 0644 dist/pipelined.service $(DESTDIR)/usr/lib/systemd/system/pipelined.service
 	install -D -m 0644 dist/pipelined.sysusers $(DESTDIR)/usr/lib/sysusers.d/pipelined.conf
+	install -D -m 0644 dist/prometheus/pipelined.rules.yml $(DESTDIR)/usr/share/pipelined/prometheus/pipelined.rules.yml
+	install -D -m 0644 dist/grafana/pipelined.json $(DESTDIR)/usr/share/pipelined/grafana/pipelined.json
 	install -D -m 0644 -b pipeline.toml $(DESTDIR)/etc/pipelined/pipeline.toml.example
 	install -D -m 0644 -b router.toml $(DESTDIR)/etc/pipelined/router.toml.example
 	install -D -m 0644 -b bridge.toml $(DESTDIR)/etc/pipelined/bridge.toml.example

@@ -1,7 +1,7 @@
 // Package docs tests the documentation against the program.
 //
 // Configurations in the pages load, links have targets, every metric and every key is described, and the examples are what
-// the program prints for the shipped capture.
+// the program prints for the shipped capture. Alert rules and the dashboard are about metrics that there are.
 //
 // The language of a code block says what is checked:
 //

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// folder returns where the collectors of those names are unpacked, or why they are not.
-func folder(names ...string) (string, string) {
+// folder returns where the executables of those paths are unpacked, or why they are not.
+func folder(paths ...string) (string, string) {
 	root := os.Getenv("PIPELINED_COLLECTORS")
 	if root == "" {
 		dir, err := os.Getwd()
@@ -33,8 +33,8 @@ func folder(names ...string) (string, string) {
 		}
 		root = filepath.Join(dir, "bin", "collectors")
 	}
-	for _, name := range names {
-		if _, err := os.Stat(filepath.Join(root, "usr", "sbin", name)); err != nil {
+	for _, path := range paths {
+		if _, err := os.Stat(filepath.Join(root, path)); err != nil {
 			return "", err.Error() + " (make collectors)"
 		}
 	}
@@ -44,18 +44,28 @@ func folder(names ...string) (string, string) {
 // Require makes sure that rsyslogd and syslog-ng are there: else the test is skipped, or fails where they must be.
 func Require(tb testing.TB) (root string) {
 	tb.Helper()
-	return require(tb, "rsyslogd", "syslog-ng")
+	return require(tb, "usr/sbin/rsyslogd", "usr/sbin/syslog-ng")
 }
 
-func require(tb testing.TB, names ...string) (root string) {
+// Promtool returns the path of promtool: the one that is installed, or one that is unpacked. Without one the test is skipped, or fails
+// where it must be.
+func Promtool(tb testing.TB) string {
 	tb.Helper()
-	root, reason := folder(names...)
+	if path, err := exec.LookPath("promtool"); err == nil {
+		return path
+	}
+	return filepath.Join(require(tb, "usr/bin/promtool"), "usr/bin/promtool")
+}
+
+func require(tb testing.TB, paths ...string) (root string) {
+	tb.Helper()
+	root, reason := folder(paths...)
 	switch {
 	case reason == "":
 	case os.Getenv("PIPELINED_REQUIRE_COLLECTORS") == "1":
 		tb.Fatalf("this environment must have the collectors: %s", reason)
 	default:
-		tb.Skipf("needs %s: %s", strings.Join(names, " and "), reason)
+		tb.Skipf("needs %s: %s", strings.Join(paths, " and "), reason)
 	}
 	return root
 }
@@ -105,7 +115,7 @@ func SyslogNG(tb testing.TB, config string) *Daemon {
 // Ulogd prepares ulogd with that configuration, in which PLUGINS stands for the folder of its plugins, too.
 func Ulogd(tb testing.TB, config string) *Daemon {
 	tb.Helper()
-	root := require(tb, "ulogd")
+	root := require(tb, "usr/sbin/ulogd")
 	libraries := only(tb, root, "usr/lib/*-linux-gnu*")
 	d := newDaemon(tb, "ulogd.conf", strings.ReplaceAll(config, "PLUGINS", filepath.Join(libraries, "ulogd")))
 	d.make = func() *exec.Cmd {

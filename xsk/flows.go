@@ -3,6 +3,8 @@ package xsk
 import (
 	"errors"
 	"fmt"
+	"math/bits"
+	"math/rand/v2"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -22,26 +24,55 @@ import (
 // be. Packets of a flow that is held come up. [Flows.Take] takes its counts out, which are exact at every moment: a packet was counted
 // exactly if it was carried. [Flows.Forget] gives the number back.
 //
-// The records of the flows are memory that the process shares with the program, so that none of this makes a system call; a goroutine
-// puts keys into the kernel's map and takes them out, many at a time. Its methods are safe for concurrent use, those with the number of
-// a flow for as long as it is not forgotten.
+// The table is memory that the process shares with the program, so that none of this makes a system call; a goroutine waits until no
+// program uses what was forgotten. Its methods are safe for concurrent use, those with the number of a flow for as long as it is not
+// forgotten.
 type Flows struct {
-	keyMap, recordMap *ebpf.Map
-	records           []tapFlow // shared with the program; the first is not used
-	keys              []FlowKey // by number; of the goroutine from Add to Forget
-	inOrder           bool
+	recordMap *ebpf.Map
+	records   []tapFlow // shared with the program, a hash table: see bpf/tap.c. The number of a flow is its index; the first is not used
+	settling  []settling
+	slotBits  uint8
+	hashKeys  [6]uint64
+	room      int
+	inOrder   bool
 
-	mu       sync.Mutex
-	closed   bool
-	free     []uint32 // numbers
-	tasks    []task   // never longer than its capacity
-	numAdded uint64
+	mu        sync.Mutex
+	closed    bool
+	slots     []slotState // by index
+	numFlows  int         // that were added, and not given back
+	numAdded  uint64
+	numFull   uint64
+	forgotten []uint32 // since the goroutine looked
 
 	wake  chan struct{}
 	ended chan struct{}
-
-	full, failed atomic.Uint64
 }
+
+// settling is what is known of a flow of a bridge that is to be carried.
+type settling struct {
+	tries    atomic.Uint64 // packets that came up since it was resumed
+	pendings atomic.Uint64 // how often it was
+}
+
+// slotState says what a record is used for.
+type slotState uint8
+
+const (
+	slotEmpty     slotState = iota // nothing; and no flow is behind it that should be before it
+	slotUsed                       // a flow
+	slotForgotten                  // one that a program may be looking at still
+	slotFree                       // nothing; there may be flows behind it
+)
+
+const (
+	// probes is how far a record may be from its place, and one more, as the program has it.
+	probes = 32
+	// nothing is the what of a record that is not used: that of no packet.
+	nothing = ^uint32(0)
+	// minSlots and maxSlotBits bound the size of a table. At least every second record is not used, as long as there are that many.
+	minSlots    = 2 * probes
+	maxSlotBits = 24
+)
 
 // FlowKey is what the packets of a flow have in common.
 type FlowKey = tapFlowKey
@@ -49,7 +80,10 @@ type FlowKey = tapFlowKey
 // NewFlowKey returns the key of a flow. An IPv4 address is in the first four bytes of source and destination. tags are the ids of its VLAN
 // tags, the outer one first, 0 = none. The program carries TCP and UDP.
 func NewFlowKey(source, destination *[16]byte, ipv4 bool, sourcePort, destinationPort uint16, protocol uint8, tags [2]uint16) FlowKey {
-	k := FlowKey{SourcePort: swap16(sourcePort), DestinationPort: swap16(destinationPort), Tags: tags, Protocol: uint32(protocol)}
+	k := FlowKey{
+		SourcePort: swap16(sourcePort), DestinationPort: swap16(destinationPort),
+		What: uint32(protocol) | uint32(tags[0]&0xfff)<<8 | uint32(tags[1]&0xfff)<<20,
+	}
 	if !ipv4 {
 		k.Source, k.Destination = words(source), words(destination)
 		return k
@@ -62,18 +96,23 @@ func NewFlowKey(source, destination *[16]byte, ipv4 bool, sourcePort, destinatio
 	return k
 }
 
+// slotOf returns where the record of a flow should be, as the program does.
+func (f *Flows) slotOf(key *FlowKey) uint32 {
+	k := (*[5]uint64)(unsafe.Pointer(key))
+	var hash uint64
+	for i, word := range k {
+		hash += word * f.hashKeys[i]
+	}
+	hash ^= hash >> 32
+	return uint32(hash * f.hashKeys[5] >> (64 - f.slotBits))
+}
+
 func words(b *[16]byte) [4]uint32 { return *(*[4]uint32)(unsafe.Pointer(b)) }
 
 // swap16 returns a number as it stands in a packet.
 func swap16(n uint16) uint16 {
 	b := [2]byte{byte(n >> 8), byte(n)}
 	return *(*uint16)(unsafe.Pointer(&b))
-}
-
-// task is what the goroutine is to do about the flow of a number.
-type task struct {
-	flow   uint32
-	forget bool
 }
 
 // The word of a record, see bpf/tap.c.
@@ -88,19 +127,12 @@ const (
 // Of a flow that is pending, the word has a number of the pending above the count of the packets.
 const flowPendingShift = 32
 
-// What the daemon has in a record for itself.
-const (
-	settleTries = iota // packets that came up since the flow was resumed
-	numPendings        // how often it was
-	addFailed          // 1: its key is not in the map
-)
-
 // MaxFlows is how many flows a table has at most.
 const MaxFlows = 1 << 23
 
 // NewFlows makes a table for a number of flows, which [Config.Flows] gives to a program. Of a bridge the packets of a flow are to stay in
 // order when the carrying begins: see [Flows.CameUp].
-func NewFlows(flows int, bridge bool) (_ *Flows, err error) {
+func NewFlows(flows int, bridge bool) (*Flows, error) {
 	if flows < 1 || flows > MaxFlows {
 		return nil, fmt.Errorf("a flow table of %d flows: want 1 to %d", flows, MaxFlows)
 	}
@@ -108,41 +140,39 @@ func NewFlows(flows int, bridge bool) (_ *Flows, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the XDP program: %w", err)
 	}
-	f := &Flows{inOrder: bridge, wake: make(chan struct{}, 1), ended: make(chan struct{})}
-	if err := f.open(spec, flows+1); err != nil {
-		return nil, errors.Join(fmt.Errorf("make the flow table: %w", explain(err)), f.close())
+	f := &Flows{room: flows, inOrder: bridge, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	f.slotBits = uint8(min(bits.Len(uint(max(2*flows, minSlots))-1), maxSlotBits))
+	for i := range f.hashKeys {
+		f.hashKeys[i] = rand.Uint64() | 1
 	}
-	f.keys = make([]FlowKey, flows+1)
-	f.tasks = make([]task, 0, 2*flows)
-	f.free = make([]uint32, 0, flows)
-	for i := flows; i > 0; i-- {
-		f.free = append(f.free, uint32(i))
+	slots := 1 << f.slotBits
+	if err := f.open(spec, slots); err != nil {
+		return nil, errors.Join(fmt.Errorf("make the flow table: %w", explain(err)), f.recordMap.Close())
 	}
-	go f.run(make([]task, 0, 2*flows))
+	f.slots, f.settling = make([]slotState, slots), make([]settling, slots)
+	f.slots[0], f.records[0].Key.What = slotUsed, nothing // 0 is no number
+	go f.run()
 	return f, nil
 }
 
-// sizeFlows sets how many records the maps of a specification have.
-func sizeFlows(spec *ebpf.CollectionSpec, records int) {
-	spec.Maps[tapMapFlows].MaxEntries, spec.Maps[tapMapRecords].MaxEntries = uint32(records), uint32(records)
+// sizeFlows sets how many records the map of a specification has.
+func sizeFlows(spec *ebpf.CollectionSpec, slots int) {
+	spec.Maps[tapMapRecords].MaxEntries = uint32(slots)
 }
 
-func (f *Flows) open(spec *ebpf.CollectionSpec, records int) (err error) {
-	sizeFlows(spec, records)
-	if f.keyMap, err = ebpf.NewMap(spec.Maps[tapMapFlows]); err != nil {
-		return err
-	}
+func (f *Flows) open(spec *ebpf.CollectionSpec, slots int) (err error) {
+	sizeFlows(spec, slots)
 	if f.recordMap, err = ebpf.NewMap(spec.Maps[tapMapRecords]); err != nil {
 		return err
 	}
-	size := records * int(unsafe.Sizeof(tapFlow{}))
+	size := slots * int(unsafe.Sizeof(tapFlow{}))
 	memory, err := unix.MmapPtr(f.recordMap.FD(), 0, nil, uintptr(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return fmt.Errorf("map its records: %w", err)
 	}
 	// Whoever has the table may look at it after it is closed.
 	runtime.AddCleanup(f, func(memory unsafe.Pointer) { _ = unix.MunmapPtr(memory, uintptr(size)) }, memory)
-	f.records = unsafe.Slice((*tapFlow)(memory), records)
+	f.records = unsafe.Slice((*tapFlow)(memory), slots)
 	return nil
 }
 
@@ -154,47 +184,91 @@ func (f *Flows) Close() error {
 	close(f.wake)
 	<-f.ended
 	f.HoldAll()
-	return f.close()
+	return f.recordMap.Close()
 }
-
-func (f *Flows) close() error { return errors.Join(f.recordMap.Close(), f.keyMap.Close()) }
 
 // Add adds a flow, which is held, and returns its number; 0 if the table is full. The key is that of no other flow that was not forgotten.
 func (f *Flows) Add(key *FlowKey) (flow uint32) {
 	f.mu.Lock()
-	n := len(f.free)
-	if n == 0 || f.closed {
-		f.mu.Unlock()
-		f.full.Add(1)
+	defer f.mu.Unlock()
+	if f.closed || f.numFlows == f.room {
+		f.numFull++
 		return 0
 	}
-	flow = f.free[n-1]
-	f.free = f.free[:n-1]
-	f.keys[flow] = *key
-	f.records[flow] = tapFlow{} // the program has no way to it yet
-	f.tasks = append(f.tasks, task{flow: flow})
-	f.numAdded++
-	f.wakeUp()
-	f.mu.Unlock()
-	return flow
+	slot := f.slotOf(key)
+	for range probes {
+		if state := f.slots[slot]; state == slotEmpty || state == slotFree {
+			f.put(slot, key)
+			return slot
+		}
+		slot = f.after(slot)
+	}
+	f.numFull++
+	return 0
 }
+
+// put puts a flow into a record that no program has a way to yet. The caller has the lock.
+func (f *Flows) put(slot uint32, key *FlowKey) {
+	r := &f.records[slot]
+	r.Key.Source, r.Key.Destination = key.Source, key.Destination
+	r.Key.SourcePort, r.Key.DestinationPort = key.SourcePort, key.DestinationPort
+	r.Seen, r.End, r.Acknowledged = 0, 0, 0
+	atomic.StoreUint64(&r.Word, 0)
+	atomic.StoreUint32(&r.Key.What, key.What)
+	f.slots[slot] = slotUsed
+	f.numFlows++
+	f.numAdded++
+}
+
+func (f *Flows) after(slot uint32) uint32 { return (slot + 1) & uint32(len(f.slots)-1) }
 
 // Forget ends a flow. What it has counted since the last Take is lost.
 func (f *Flows) Forget(flow uint32) {
 	f.Hold(flow)
 	f.mu.Lock()
-	if !f.closed {
-		f.tasks = append(f.tasks, task{flow, true})
-		f.wakeUp()
+	defer f.mu.Unlock()
+	if f.closed {
+		return
 	}
-	f.mu.Unlock()
-}
-
-// wakeUp wakes the goroutine. The caller has the lock.
-func (f *Flows) wakeUp() {
+	atomic.StoreUint32(&f.records[flow].Key.What, nothing)
+	f.slots[flow] = slotForgotten
+	f.forgotten = append(f.forgotten, flow)
 	select {
 	case f.wake <- struct{}{}:
 	default: // it will see this one too
+	}
+}
+
+// run gives the records of forgotten flows back when no program uses them any more.
+func (f *Flows) run() {
+	defer close(f.ended)
+	var forgotten []uint32
+	for range f.wake {
+		f.mu.Lock()
+		forgotten, f.forgotten = f.forgotten, forgotten[:0]
+		f.mu.Unlock()
+		if len(forgotten) == 0 {
+			continue
+		}
+		waitForPrograms()
+		f.mu.Lock()
+		for _, slot := range forgotten {
+			f.slots[slot] = slotFree
+		}
+		f.numFlows -= len(forgotten)
+		for _, slot := range forgotten {
+			f.clear(slot)
+		}
+		f.mu.Unlock()
+	}
+}
+
+// clear ends the search for flows at a record that is free, and at those before it, if none is behind it. The caller has the lock.
+func (f *Flows) clear(slot uint32) {
+	for f.slots[slot] == slotFree && f.slots[f.after(slot)] == slotEmpty {
+		atomic.StoreUint32(&f.records[slot].Key.What, 0)
+		f.slots[slot] = slotEmpty
+		slot = (slot - 1) & uint32(len(f.slots)-1)
 	}
 }
 
@@ -260,24 +334,12 @@ func (f *Flows) Resume(flow uint32) {
 	if atomic.LoadUint64(&r.Word) != 0 {
 		return
 	}
-	if atomic.LoadUint64(&r.Daemon[addFailed]) != 0 {
-		f.addAgain(flow)
-	}
 	next := uint64(flowActive)
 	if f.inOrder {
-		next = flowPending | atomic.AddUint64(&r.Daemon[numPendings], 1)&0xffff<<flowPendingShift
-		atomic.StoreUint64(&r.Daemon[settleTries], 0)
+		next = flowPending | f.settling[flow].pendings.Add(1)&0xffff<<flowPendingShift
+		f.settling[flow].tries.Store(0)
 	}
 	atomic.CompareAndSwapUint64(&r.Word, 0, next)
-}
-
-func (f *Flows) addAgain(flow uint32) {
-	f.mu.Lock()
-	if !f.closed && atomic.CompareAndSwapUint64(&f.records[flow].Daemon[addFailed], 1, 0) { // so no task about it is waiting
-		f.tasks = append(f.tasks, task{flow: flow})
-		f.wakeUp()
-	}
-	f.mu.Unlock()
 }
 
 const (
@@ -316,7 +378,7 @@ func (f *Flows) Settle(flow uint32, stamp uint64) {
 	} else if atomic.CompareAndSwapUint64(&r.Word, stamp, flowActive) {
 		return
 	}
-	if atomic.AddUint64(&r.Daemon[settleTries], tries) < settleMost {
+	if f.settling[flow].tries.Add(tries) < settleMost {
 		return
 	}
 	for word := atomic.LoadUint64(&r.Word); word&flowPending != 0; word = atomic.LoadUint64(&r.Word) {
@@ -328,106 +390,17 @@ func (f *Flows) Settle(flow uint32, stamp uint64) {
 
 // FlowStats counts what became of flows.
 type FlowStats struct {
-	Flows  int    `json:"flows"`        // that were added and are not forgotten, or not yet given back
-	Room   int    `json:"flows_room"`   // for how many there is room
-	Added  uint64 `json:"flows_added"`  // since the table was made
-	Full   uint64 `json:"flows_full"`   // not added: the table was full
-	Failed uint64 `json:"flows_failed"` // added, but not put into the kernel's map, such as for want of memory
+	Flows int    `json:"flows"`       // that were added and are not forgotten, or not yet given back
+	Room  int    `json:"flows_room"`  // for how many there is room
+	Added uint64 `json:"flows_added"` // since the table was made
+	Full  uint64 `json:"flows_full"`  // not added: the table was full, or what is near the place of the flow
 }
 
 // Stats returns the counters.
 func (f *Flows) Stats() FlowStats {
 	f.mu.Lock()
-	free, added := len(f.free), f.numAdded
-	f.mu.Unlock()
-	room := len(f.keys) - 1
-	return FlowStats{Flows: room - free, Room: room, Added: added, Full: f.full.Load(), Failed: f.failed.Load()}
-}
-
-// run puts keys into the kernel's map, and takes them out, in the order in which that was asked for. tasks is room for those that are
-// being done.
-func (f *Flows) run(tasks []task) {
-	defer close(f.ended)
-	b := flowBatch{flows: f}
-	for range f.wake {
-		f.mu.Lock()
-		tasks, f.tasks = f.tasks, tasks[:0]
-		f.mu.Unlock()
-		for _, t := range tasks {
-			b.add(t)
-		}
-		b.finish()
-	}
-}
-
-// flowBatch is tasks of one kind that follow each other.
-type flowBatch struct {
-	flows     *Flows
-	forget    bool
-	numbers   []uint32
-	keys      []FlowKey
-	forgotten []uint32 // to be given back
-}
-
-// flowBatchSize is how many keys one system call changes at most.
-const flowBatchSize = 1024
-
-func (b *flowBatch) add(t task) {
-	if b.forget != t.forget || len(b.keys) == flowBatchSize {
-		b.flush()
-		b.forget = t.forget
-	}
-	b.numbers = append(b.numbers, t.flow)
-	b.keys = append(b.keys, b.flows.keys[t.flow])
-}
-
-// finish does what is left, and gives the numbers of forgotten flows back when no program uses their records any more.
-func (b *flowBatch) finish() {
-	b.flush()
-	if len(b.forgotten) == 0 {
-		return
-	}
-	waitForPrograms()
-	f := b.flows
-	f.mu.Lock()
-	f.free = append(f.free, b.forgotten...)
-	f.mu.Unlock()
-	b.forgotten = b.forgotten[:0]
-}
-
-func (b *flowBatch) flush() {
-	if len(b.keys) > 0 {
-		if b.forget {
-			b.delete()
-		} else {
-			b.insert()
-		}
-	}
-	b.numbers, b.keys = b.numbers[:0], b.keys[:0]
-}
-
-func (b *flowBatch) insert() {
-	f := b.flows
-	for at := 0; at < len(b.keys); {
-		n, err := f.keyMap.BatchUpdate(b.keys[at:], b.numbers[at:], nil)
-		if at += n; err == nil || at >= len(b.keys) {
-			return
-		}
-		f.failed.Add(1)
-		atomic.StoreUint64(&f.records[b.numbers[at]].Daemon[addFailed], 1)
-		at++
-	}
-}
-
-func (b *flowBatch) delete() {
-	for at := 0; at < len(b.keys); {
-		n, err := b.flows.keyMap.BatchDelete(b.keys[at:], nil)
-		if at += n; err == nil {
-			break
-		}
-		at++ // it was not there: adding it had failed
-	}
-	b.forgotten = append(b.forgotten, b.numbers...)
+	defer f.mu.Unlock()
+	return FlowStats{Flows: f.numFlows, Room: f.room, Added: f.numAdded, Full: f.numFull}
 }
 
 // waitForPrograms returns when every run of an XDP program that has begun before has ended.

@@ -154,18 +154,20 @@ func TestFailOpen(t *testing.T) {
 	}
 	stalled := c.PastStalled
 
-	// Nobody reads: as soon as it is closed.
+	// Nobody reads: as soon as it is closed, and also when the time for a frame that waited is over.
+	p.from.Send(numbered(6))
 	p.close(i)
-	for n := range 5 {
-		if !p.crosses(10 + n) {
-			t.Fatalf("frame %d has not crossed", n)
+	unread := uint64(0)
+	for begun := time.Now(); unread < 5 || time.Since(begun) < 150*time.Millisecond; unread++ {
+		if !p.crosses(10) {
+			t.Fatalf("frame %d has not crossed", unread)
 		}
 	}
 	if c := counters(t, i); c.PastStalled != stalled || s.waiting == nil {
 		t.Errorf("counters after closing: %+v", c)
 	}
 	a := p.attachment()
-	if a.Read || a.OnFailure != FailOpen || a.Patience < 50*time.Millisecond || a.Unread.PastNoSocket != 5 {
+	if a.Read || a.OnFailure != FailOpen || a.Patience < 50*time.Millisecond || a.Unread.PastNoSocket != unread || a.Unread.PastStalled != stalled {
 		t.Errorf("attached: %+v", a)
 	}
 	before, _ := attachedProgram(p.middle.Link("left"))
@@ -182,7 +184,7 @@ func TestFailOpen(t *testing.T) {
 	if now, _ := attachedProgram(p.middle.Link("left")); now == before {
 		t.Error("the program was not replaced")
 	}
-	if c := counters(t, i); c.Unread != (Unread{PastNoSocket: 6}) {
+	if c := counters(t, i); c.Unread != (Unread{PastNoSocket: unread + 1}) {
 		t.Errorf("counters: %+v", c)
 	}
 	p.from.Send(numbered(21))

@@ -15,7 +15,7 @@ import (
 // The objects and their loader are committed, and the same on every machine: this compiler, no path of this machine. Both
 // header directories are named because each architecture of Debian has its own and a missing one is ignored.
 //
-//go:generate go tool -modfile=../tools/go.mod bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel,bpfeb -type cause -type fate -type settings -type wait tap bpf/tap.c -- -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
+//go:generate go tool -modfile=../tools/go.mod bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel,bpfeb -type cause -type fate -type settings -type wait -type flow_key -type tally tap bpf/tap.c -- -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
 
 // Counters says what the XDP program did with the packets of the interface since it was opened: their sum is what it has
 // seen, for each packet is in exactly one of them; CarriedBytes is beside them.
@@ -79,9 +79,9 @@ func loadProgram(index, queues int, config Config, several bool, former *pinned)
 	replaced := make(map[string]*ebpf.Map)
 	if f := config.Flows; f != nil {
 		sizeFlows(spec, len(f.records))
-		replaced[tapMapFlows], replaced[tapMapRecords] = f.keyMap, f.recordMap
+		replaced[tapMapRecords] = f.recordMap
 	}
-	if err := setVariables(spec, config); err != nil {
+	if err := setVariables(spec, config, several); err != nil {
 		return nil, err
 	}
 	goesOn := config.Bridge && former != nil && former.layout == controlLayout
@@ -124,7 +124,7 @@ func (p *program) mapMemory(former *pinned, goesOn bool) (err error) {
 }
 
 // setVariables sets what the program is to take.
-func setVariables(spec *ebpf.CollectionSpec, config Config) error {
+func setVariables(spec *ebpf.CollectionSpec, config Config, several bool) error {
 	var err error
 	if len(config.PassPorts) > 0 {
 		err = errors.Join(spec.Variables[tapVarHavePassPorts].Set(uint8(1)), spec.Variables[tapVarPassPorts].Set(bitmap(config.PassPorts)))
@@ -132,8 +132,12 @@ func setVariables(spec *ebpf.CollectionSpec, config Config) error {
 	if config.Bridge {
 		err = errors.Join(err, spec.Variables[tapVarBridge].Set(uint8(1)), spec.Variables[tapVarPassTypes].Set(bitmap(config.PassTypes)))
 	}
-	if config.Flows != nil {
-		err = errors.Join(err, spec.Variables[tapVarOffload].Set(uint8(1)))
+	if several {
+		err = errors.Join(err, spec.Variables[tapVarSeveral].Set(uint8(1)))
+	}
+	if f := config.Flows; f != nil {
+		err = errors.Join(err, spec.Variables[tapVarOffload].Set(uint8(1)), spec.Variables[tapVarSlotBits].Set(f.slotBits),
+			spec.Variables[tapVarHashKeys].Set(f.hashKeys))
 	}
 	if err != nil {
 		return fmt.Errorf("set the variables of the XDP program: %w", err)
@@ -290,8 +294,6 @@ func (p *program) counters() (Counters, error) {
 		{tapCausePASS_NEIGHBOUR, &c.PassNeighbour},
 		{tapCausePASS_NO_SOCKET, &c.PassNoSocket},
 		{tapCausePASS_TYPE, &c.PassType},
-		{tapCauseCARRIED, &c.Carried},
-		{tapCauseCARRIED_BYTES, &c.CarriedBytes},
 	} {
 		if err := p.objects.Counters.Lookup(counter.cause, &perCPU); err != nil {
 			return c, fmt.Errorf("read the counters of the XDP program: %w", err)
@@ -299,6 +301,14 @@ func (p *program) counters() (Counters, error) {
 		for _, n := range perCPU {
 			*counter.total += n
 		}
+	}
+	var carried []tapTally
+	if err := p.objects.Carried.Lookup(uint32(0), &carried); err != nil {
+		return c, fmt.Errorf("read the counters of the XDP program: %w", err)
+	}
+	for i := range carried {
+		c.Carried += carried[i].Packets
+		c.CarriedBytes += carried[i].Bytes
 	}
 	if !p.begun {
 		return c, nil // what goes past is the former program's

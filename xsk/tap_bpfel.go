@@ -22,10 +22,7 @@ const (
 	tapCausePASS_NEIGHBOUR tapCause = 3
 	tapCausePASS_NO_SOCKET tapCause = 4
 	tapCausePASS_TYPE      tapCause = 5
-	tapCauseCARRIED        tapCause = 6
-	tapCauseCAUSES         tapCause = 7
-	tapCauseCARRIED_BYTES  tapCause = 7
-	tapCauseCOUNTERS       tapCause = 8
+	tapCauseCAUSES         tapCause = 6
 )
 
 type tapFate uint32
@@ -40,11 +37,11 @@ const (
 
 type tapFlow struct {
 	_            structs.HostLayout
+	Key          tapFlowKey
 	Word         uint64
 	Seen         uint64
 	End          uint32
 	Acknowledged uint32
-	Daemon       [5]uint64
 }
 
 type tapFlowKey struct {
@@ -53,8 +50,7 @@ type tapFlowKey struct {
 	Destination     [4]uint32
 	SourcePort      uint16
 	DestinationPort uint16
-	Tags            [2]uint16
-	Protocol        uint32
+	What            uint32
 }
 
 type tapSettings struct {
@@ -70,6 +66,14 @@ type tapSettings struct {
 	Told        [4]uint64
 }
 
+type tapTally struct {
+	_       structs.HostLayout
+	Packets uint64
+	Bytes   uint64
+	Tick    uint64
+	Now     uint64
+}
+
 type tapWait struct {
 	_       structs.HostLayout
 	Since   uint64
@@ -80,9 +84,9 @@ type tapWait struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	tapMapCarried       = "carried"
 	tapMapControl       = "control"
 	tapMapCounters      = "counters"
-	tapMapFlows         = "flows"
 	tapMapPeer          = "peer"
 	tapMapRecords       = "records"
 	tapMapSockets       = "sockets"
@@ -90,11 +94,14 @@ const (
 	tapMapWaiting       = "waiting"
 	tapProgTap          = "tap"
 	tapVarBridge        = "bridge"
+	tapVarHashKeys      = "hash_keys"
 	tapVarHavePassPorts = "have_pass_ports"
 	tapVarLongest       = "longest"
 	tapVarOffload       = "offload"
 	tapVarPassPorts     = "pass_ports"
 	tapVarPassTypes     = "pass_types"
+	tapVarSeveral       = "several"
+	tapVarSlotBits      = "slot_bits"
 )
 
 // loadTap returns the embedded CollectionSpec for tap.
@@ -146,9 +153,9 @@ type tapProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tapMapSpecs struct {
+	Carried  *ebpf.MapSpec `ebpf:"carried"`
 	Control  *ebpf.MapSpec `ebpf:"control"`
 	Counters *ebpf.MapSpec `ebpf:"counters"`
-	Flows    *ebpf.MapSpec `ebpf:"flows"`
 	Peer     *ebpf.MapSpec `ebpf:"peer"`
 	Records  *ebpf.MapSpec `ebpf:"records"`
 	Sockets  *ebpf.MapSpec `ebpf:"sockets"`
@@ -161,11 +168,14 @@ type tapMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type tapVariableSpecs struct {
 	Bridge        *ebpf.VariableSpec `ebpf:"bridge"`
+	HashKeys      *ebpf.VariableSpec `ebpf:"hash_keys"`
 	HavePassPorts *ebpf.VariableSpec `ebpf:"have_pass_ports"`
 	Longest       *ebpf.VariableSpec `ebpf:"longest"`
 	Offload       *ebpf.VariableSpec `ebpf:"offload"`
 	PassPorts     *ebpf.VariableSpec `ebpf:"pass_ports"`
 	PassTypes     *ebpf.VariableSpec `ebpf:"pass_types"`
+	Several       *ebpf.VariableSpec `ebpf:"several"`
+	SlotBits      *ebpf.VariableSpec `ebpf:"slot_bits"`
 }
 
 // tapObjects contains all objects after they have been loaded into the kernel.
@@ -188,9 +198,9 @@ func (o *tapObjects) Close() error {
 //
 // It can be passed to loadTapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tapMaps struct {
+	Carried  *ebpf.Map `ebpf:"carried"`
 	Control  *ebpf.Map `ebpf:"control"`
 	Counters *ebpf.Map `ebpf:"counters"`
-	Flows    *ebpf.Map `ebpf:"flows"`
 	Peer     *ebpf.Map `ebpf:"peer"`
 	Records  *ebpf.Map `ebpf:"records"`
 	Sockets  *ebpf.Map `ebpf:"sockets"`
@@ -200,9 +210,9 @@ type tapMaps struct {
 
 func (m *tapMaps) Close() error {
 	return _TapClose(
+		m.Carried,
 		m.Control,
 		m.Counters,
-		m.Flows,
 		m.Peer,
 		m.Records,
 		m.Sockets,
@@ -216,11 +226,14 @@ func (m *tapMaps) Close() error {
 // It can be passed to loadTapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tapVariables struct {
 	Bridge        *ebpf.Variable `ebpf:"bridge"`
+	HashKeys      *ebpf.Variable `ebpf:"hash_keys"`
 	HavePassPorts *ebpf.Variable `ebpf:"have_pass_ports"`
 	Longest       *ebpf.Variable `ebpf:"longest"`
 	Offload       *ebpf.Variable `ebpf:"offload"`
 	PassPorts     *ebpf.Variable `ebpf:"pass_ports"`
 	PassTypes     *ebpf.Variable `ebpf:"pass_types"`
+	Several       *ebpf.Variable `ebpf:"several"`
+	SlotBits      *ebpf.Variable `ebpf:"slot_bits"`
 }
 
 // tapPrograms contains all programs after they have been loaded into the kernel.

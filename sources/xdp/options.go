@@ -61,7 +61,7 @@ const (
 	minOnFailureAfter = 100 * time.Millisecond
 	maxOnFailureAfter = time.Minute
 
-	// defaultFlows is how many flows the XDP program carries at most: 64 bytes each of memory that is locked, and as much beside it.
+	// defaultFlows is how many flows the XDP program carries at most: 128 bytes each of memory of the kernel.
 	defaultFlows = 1 << 16
 	minFlows     = 16
 

@@ -77,7 +77,6 @@ func (p plugged) Counters() []source.Counter {
 			source.Counter{Name: "carried_bytes", Queue: -1, Value: k.CarriedBytes},
 			source.Counter{Name: "flows_added", Queue: -1, Value: f.Added},
 			source.Counter{Name: "flows_full", Queue: -1, Value: f.Full},
-			source.Counter{Name: "flows_failed", Queue: -1, Value: f.Failed},
 		)
 	}
 	for i := range stats.Queues {

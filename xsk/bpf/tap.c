@@ -27,11 +27,7 @@ enum cause {
 	PASS_NEIGHBOUR, // IPv6 neighbour discovery, while there are pass ports
 	PASS_NO_SOCKET, // nobody reads the queue; not in a bridge
 	PASS_TYPE,      // in a bridge: a pass type
-	CARRIED,        // of a flow in the table: forwarded to the peer in a bridge, ended in a tap
 	CAUSES,
-
-	CARRIED_BYTES = CAUSES, // of the frames in CARRIED: no cause, and counted beside them
-	COUNTERS,
 };
 
 struct {
@@ -43,7 +39,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, COUNTERS);
+	__uint(max_entries, CAUSES);
 	__type(key, __u32);
 	__type(value, __u64);
 } counters SEC(".maps");
@@ -110,22 +106,27 @@ struct {
 	__type(value, __u32);
 } peer SEC(".maps");
 
+// The packets of flows that the program has carried: forwarded to the peer in a bridge, ended in a tap. They are under no cause. Beside
+// the counts is the time of the last tick, so that the clock is read once in a tick and not for each packet.
+struct tally {
+	__u64 packets, bytes; // of the frames
+	__u64 tick;           // in jiffies
+	__u64 now;            // CLOCK_MONOTONIC in ns, to a tick
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tally);
+} carried SEC(".maps");
+
 // The packets of one direction of a flow: what they all have in common. There is no padding.
 struct flow_key {
 	__u32 source[4], destination[4];     // in network order, an IPv4 address as ::ffff:a.b.c.d
 	__u16 source_port, destination_port; // in network order
-	__u16 tags[2];                       // VLAN ids, the outer one first; 0 = none
-	__u32 protocol;                      // PROTOCOL_TCP or PROTOCOL_UDP
-};
-
-// Which record is that of a flow. The daemon alone writes to it.
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1); // the loader sets the number of records
-	__type(key, struct flow_key);
-	__type(value, __u32);
-} flows SEC(".maps");
+	__u32 what;                          // bits 0-7 PROTOCOL_TCP or PROTOCOL_UDP, 8-19 and 20-31 VLAN ids, the outer one first; 0 = none
+} __attribute__((aligned(8)));
 
 // What the program and the daemon, which has them mapped, know of a flow: a cache line. The word is
 //
@@ -138,16 +139,18 @@ struct {
 // and changes by comparing and swapping only, so that a packet is counted exactly if it is carried, whenever the daemon takes the
 // counts out or ends the carrying. When one of the counts has reached half of its room, packets come up until that was done.
 struct flow {
+	struct flow_key key; // the daemon alone writes to it: what last, and only while no program may be using the record
 	__u64 word;
 	__u64 seen;              // when a packet was carried last: CLOCK_MONOTONIC in ns, to a tick
 	__u32 end, acknowledged; // TCP: the highest sequence number behind a packet, and the last that a packet acknowledges
-	__u64 daemon[5];         // the daemon's own
 };
 
+// A hash table with open addressing: the record of a flow is at the index that slot_of returns, or within PROBES - 1 behind it. Nothing is
+// behind a record that was never used, or is not any more, and has 0 for what; one that was only taken out has what no packet has.
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1); // the loader sets it
+	__uint(max_entries, 1); // the loader sets it, to a power of two
 	__type(key, __u32);
 	__type(value, struct flow);
 } records SEC(".maps");
@@ -161,8 +164,13 @@ volatile const __u64 pass_ports[65536 / 64] = {};
 volatile const __u8 bridge = 0;
 volatile const __u64 pass_types[65536 / 64] = {};
 
-// Set in the same way if there is a flow table.
+// Set in the same way if there is a flow table: how many bits an index in it has, and what nobody outside can guess.
 volatile const __u8 offload = 0;
+volatile const __u8 slot_bits = 0;
+volatile const __u64 hash_keys[6] = {};
+
+// Set in the same way if a frame may take several buffers.
+volatile const __u8 several = 0;
 
 // How long a frame may be that the peer takes, in bytes; 0 = it takes none. Set while the program runs.
 volatile __u32 longest = 0;
@@ -217,20 +225,19 @@ volatile __u32 longest = 0;
 #define FLOW_PACKET (1ULL << 36)
 #define FLOW_HALF_FULL (1ULL << 61 | 1ULL << 35)
 #define FLOW_TRIES 4 // to change a word that other processors change, too
+#define PROBES 32    // how far a record may be from its place, and one more
 
 #define ICMPV6_ROUTER_SOLICITATION 133
 #define ICMPV6_REDIRECT 137
 
-static __always_inline void add(enum cause cause, __u64 more)
+static __always_inline void count(enum cause cause)
 {
 	__u32 key = cause;
 	__u64 *n = bpf_map_lookup_elem(&counters, &key);
 
 	if (n)
-		*n += more; // per CPU, and XDP is not preempted by XDP
+		(*n)++; // per CPU, and XDP is not preempted by XDP
 }
-
-static __always_inline void count(enum cause cause) { add(cause, 1); }
 
 static __always_inline int pass(enum cause cause)
 {
@@ -238,18 +245,17 @@ static __always_inline int pass(enum cause cause)
 	return XDP_PASS;
 }
 
+// load16 reads two bytes that may be anywhere.
 static __always_inline __u16 load16(const __u8 *p)
 {
 	return (__u16)p[0] << 8 | p[1];
 }
 
-static __always_inline __u32 load32(const __u8 *p)
-{
-	__u32 n;
-
-	__builtin_memcpy(&n, p, 4);
-	return bpf_ntohl(n);
-}
+// raw32 reads four bytes as they are, of a header behind Ethernet and VLAN tags alone: where a processor needs words to be aligned, drivers
+// put packets so that these are. read16 and read32 read numbers there.
+static __always_inline __u32 raw32(const __u8 *p) { return *(const __u32 *)p; }
+static __always_inline __u16 read16(const __u8 *p) { return bpf_ntohs(*(const __u16 *)p); }
+static __always_inline __u32 read32(const __u8 *p) { return bpf_ntohl(raw32(p)); }
 
 // pass_transport reports whether the kernel gets a TCP or UDP segment that starts at p.
 static __always_inline int pass_transport(const __u8 *p, const __u8 *end)
@@ -409,9 +415,9 @@ struct segment {
 };
 
 // read_transport reads the TCP or UDP header at p, of a packet with so many bytes behind its IP header, all of them in the frame.
-static __always_inline int read_transport(struct segment *s, const __u8 *p, const __u8 *end, __u32 bytes)
+static __always_inline int read_transport(struct segment *s, __u8 protocol, const __u8 *p, const __u8 *end, __u32 bytes)
 {
-	if (s->key.protocol == PROTOCOL_TCP) {
+	if (protocol == PROTOCOL_TCP) {
 		__u32 header;
 		__u8 flags;
 
@@ -424,37 +430,37 @@ static __always_inline int read_transport(struct segment *s, const __u8 *p, cons
 		s->ends = (flags & (TCP_FIN | TCP_SYN | TCP_RST)) != 0;
 		if ((flags & TCP_URG) || (!(flags & TCP_ACK) && !s->ends))
 			return 0;
-		s->sequence = load32(p + 4);
+		s->sequence = read32(p + 4);
 		s->end = s->sequence + (bytes - header);
-		s->acknowledged = load32(p + 8);
-	} else if (s->key.protocol == PROTOCOL_UDP) {
+		s->acknowledged = read32(p + 8);
+	} else if (protocol == PROTOCOL_UDP) {
 		__u32 length;
 
 		if (p + UDP_HEADER > end || bytes < UDP_HEADER)
 			return 0;
-		length = load16(p + 4);
+		length = read16(p + 4);
 		if (length < UDP_HEADER || length > bytes)
 			return 0;
 	} else {
 		return 0;
 	}
-	__builtin_memcpy(&s->key.source_port, p, 4);
+	*(__u32 *)&s->key.source_port = raw32(p); // and the other
+	s->key.what |= protocol;
 	return 1;
 }
 
 // read_ipv4 reads a packet without options that is whole, is no fragment and has hops left. length is that of the frame from the packet on.
 static __always_inline int read_ipv4(struct segment *s, const __u8 *ip, const __u8 *end, __u32 length)
 {
-	if (ip + IPV4_HEADER > end || ip[0] != 0x45 || (load16(ip + 6) & 0xbfff) || ip[8] < MIN_HOPS)
+	if (ip + IPV4_HEADER > end || ip[0] != 0x45 || (read16(ip + 6) & 0xbfff) || ip[8] < MIN_HOPS)
 		return 0;
-	s->bytes = load16(ip + 2);
+	s->bytes = read16(ip + 2);
 	if (s->bytes < IPV4_HEADER || s->bytes > length)
 		return 0;
-	s->key.protocol = ip[9];
 	s->key.source[2] = s->key.destination[2] = bpf_htonl(0xffff);
-	__builtin_memcpy(&s->key.source[3], ip + 12, 4);
-	__builtin_memcpy(&s->key.destination[3], ip + 16, 4);
-	return read_transport(s, ip + IPV4_HEADER, end, s->bytes - IPV4_HEADER);
+	s->key.source[3] = raw32(ip + 12);
+	s->key.destination[3] = raw32(ip + 16);
+	return read_transport(s, ip[9], ip + IPV4_HEADER, end, s->bytes - IPV4_HEADER);
 }
 
 // read_ipv6 is the same for IPv6. Addresses that are IPv4-mapped are nobody's on a wire.
@@ -464,16 +470,17 @@ static __always_inline int read_ipv6(struct segment *s, const __u8 *ip, const __
 
 	if (ip + IPV6_HEADER > end || ip[0] >> 4 != 6 || ip[7] < MIN_HOPS)
 		return 0;
-	payload = load16(ip + 4);
+	payload = read16(ip + 4);
 	if (payload == 0 || payload + IPV6_HEADER > length)
 		return 0;
 	s->bytes = payload + IPV6_HEADER;
-	s->key.protocol = ip[6];
-	__builtin_memcpy(s->key.source, ip + 8, 16);
-	__builtin_memcpy(s->key.destination, ip + 24, 16);
+	for (int i = 0; i < 4; i++) {
+		s->key.source[i] = raw32(ip + 8 + 4 * i);
+		s->key.destination[i] = raw32(ip + 24 + 4 * i);
+	}
 	if (s->key.source[0] == 0 && s->key.source[1] == 0)
 		return 0;
-	return read_transport(s, ip + IPV6_HEADER, end, payload);
+	return read_transport(s, ip[6], ip + IPV6_HEADER, end, payload);
 }
 
 // read_segment reads a frame with up to two VLAN tags. It returns 0 if it is nothing that is carried, nor ends what is.
@@ -485,7 +492,7 @@ static __always_inline int read_segment(struct segment *s, const __u8 *data, con
 	if (p > end)
 		return 0;
 	length -= ETHERNET_HEADER;
-	type = load16(p - 2);
+	type = read16(p - 2);
 #pragma unroll
 	for (int i = 0; i < 2; i++) {
 		if (!is_tag(type))
@@ -494,8 +501,8 @@ static __always_inline int read_segment(struct segment *s, const __u8 *data, con
 		if (p > end)
 			return 0;
 		length -= VLAN_HEADER;
-		s->key.tags[i] = load16(p - 4) & 0x0fff;
-		type = load16(p - 2);
+		s->key.what |= (read16(p - 4) & 0x0fff) << (8 + 12 * i);
+		type = read16(p - 2);
 	}
 	if (type == TYPE_IPV4)
 		return read_ipv4(s, p, end, length);
@@ -553,24 +560,82 @@ static __always_inline int count_flow(struct flow *f, __u32 bytes)
 	return 0;
 }
 
+// slot_of returns where the record of a flow should be. Each word of the key has a multiplier of its own, which nobody outside knows:
+// none can choose flows that are to be in the same place.
+static __always_inline __u32 slot_of(const __u64 *k)
+{
+	__u64 hash = k[0] * hash_keys[0] + k[1] * hash_keys[1] + k[2] * hash_keys[2] + k[3] * hash_keys[3] + k[4] * hash_keys[4];
+
+	hash ^= hash >> 32;
+	return hash * hash_keys[5] >> (64 - slot_bits);
+}
+
+static __always_inline int same(const __u64 *a, const __u64 *b)
+{
+	return a[4] == b[4] && a[3] == b[3] && a[2] == b[2] && a[1] == b[1] && a[0] == b[0];
+}
+
+// find_behind returns where the record of a flow is that is not where it should be; 0 if it has none. It is a function of its own so that the
+// verifier looks at it once.
+__attribute__((noinline)) __u32 find_behind(const struct flow_key *key, __u32 slot)
+{
+	if (!key)
+		return 0;
+	for (int i = 1; i < PROBES; i++) {
+		struct flow *f;
+
+		slot = (slot + 1) & ((1U << slot_bits) - 1);
+		f = bpf_map_lookup_elem(&records, &slot);
+		if (!f || !f->key.what)
+			return 0;
+		if (same((const void *)&f->key, (const void *)key))
+			return slot;
+	}
+	return 0;
+}
+
+// find returns the record of a flow, NULL if it has none.
+static __always_inline struct flow *find(const struct flow_key *key)
+{
+	__u32 slot = slot_of((const void *)key);
+	struct flow *f = bpf_map_lookup_elem(&records, &slot);
+
+	if (!f || !f->key.what)
+		return 0;
+	if (same((const void *)&f->key, (const void *)key))
+		return f;
+	slot = find_behind(key, slot);
+	return slot ? bpf_map_lookup_elem(&records, &slot) : 0;
+}
+
+// tick returns the time of the present tick.
+static __always_inline __u64 tick(struct tally *c)
+{
+	__u64 jiffies = bpf_jiffies64();
+
+	if (c->tick != jiffies) {
+		c->tick = jiffies;
+		c->now = bpf_ktime_get_coarse_ns();
+	}
+	return c->now;
+}
+
 // carry carries the packet if the daemon has said so, and returns the action; -1 if it has not.
 static __always_inline int carry(struct xdp_md *ctx)
 {
 	const __u8 *data = (void *)(long)ctx->data;
 	const __u8 *end = (void *)(long)ctx->data_end;
-	__u32 length = bpf_xdp_get_buff_len(ctx); // of all buffers of the frame
+	__u32 length = several ? bpf_xdp_get_buff_len(ctx) : end - data; // of all buffers of the frame
+	__u32 first = 0;
 	struct segment s = {};
 	int action = XDP_DROP;
+	struct tally *c;
 	struct flow *f;
-	__u32 *index;
 	__u64 word;
 
 	if (!read_segment(&s, data, end, length))
 		return -1;
-	index = bpf_map_lookup_elem(&flows, &s.key);
-	if (!index)
-		return -1;
-	f = bpf_map_lookup_elem(&records, index);
+	f = find(&s.key);
 	if (!f)
 		return -1;
 	if (s.ends) {
@@ -581,7 +646,7 @@ static __always_inline int carry(struct xdp_md *ctx)
 	word = *(volatile __u64 *)&f->word;
 	if (!(word & FLOW_ACTIVE) && (!bridge || comes_up(ctx, f, word)))
 		return -1;
-	if (s.key.protocol == PROTOCOL_TCP && s.sequence - f->end + TCP_SLACK > 2 * TCP_SLACK)
+	if ((__u8)s.key.what == PROTOCOL_TCP && s.sequence - f->end + TCP_SLACK > 2 * TCP_SLACK)
 		return -1; // forged, or so much was lost: the daemon knows more
 	if (bridge) {
 		if (length > longest)
@@ -590,16 +655,17 @@ static __always_inline int carry(struct xdp_md *ctx)
 		if (action != XDP_REDIRECT)
 			return -1;
 	}
-	if (!count_flow(f, s.bytes))
+	c = bpf_map_lookup_elem(&carried, &first);
+	if (!c || !count_flow(f, s.bytes))
 		return -1;
-	f->seen = bpf_ktime_get_coarse_ns();
-	if (s.key.protocol == PROTOCOL_TCP) {
+	f->seen = tick(c);
+	if ((__u8)s.key.what == PROTOCOL_TCP) {
 		if ((__s32)(s.end - f->end) > 0)
 			f->end = s.end;
 		f->acknowledged = s.acknowledged;
 	}
-	count(CARRIED);
-	add(CARRIED_BYTES, length);
+	c->packets++; // per CPU, and XDP is not preempted by XDP
+	c->bytes += length;
 	return action;
 }
 
@@ -643,20 +709,19 @@ static __always_inline int forward(struct xdp_md *ctx)
 		return XDP_ABORTED; // the first is there, and the second, because no queue has a higher number
 	if (c->bypass)
 		return past(PAST_BY_HAND);
+	if (!bpf_map_lookup_elem(&sockets, &queue))
+		return unread_frame(c); // what was decided does not outlive who decided it, and waits for nobody
 	since = *(volatile __u64 *)&w->since;
 	if (since && c->open && bpf_jiffies64() - since > c->patience)
 		return past(PAST_STALLED);
 	if (offload) {
-		int action;
+		int action = carry(ctx);
 
-		if (!bpf_map_lookup_elem(&sockets, &queue))
-			return unread_frame(c); // what was decided does not outlive who decided it
-		action = carry(ctx);
 		if (action >= 0)
 			return action;
 	}
 	if (bpf_redirect_map(&sockets, queue, XDP_ABORTED) != XDP_REDIRECT)
-		return unread_frame(c);
+		return unread_frame(c); // it was there a moment ago
 	if (!since)
 		*(volatile __u64 *)&w->since = bpf_jiffies64();
 	count(REDIRECTED);
@@ -680,7 +745,7 @@ int tap(struct xdp_md *ctx)
 	}
 	if (p > end)
 		return bridge ? forward(ctx) : pass(PASS_NOT_IP);
-	type = load16(p - 2);
+	type = read16(p - 2);
 	if (bridge) {
 		if (pass_types[type / 64] >> (type % 64) & 1)
 			return pass(PASS_TYPE);
@@ -694,7 +759,7 @@ int tap(struct xdp_md *ctx)
 		p += VLAN_HEADER;
 		if (p > end)
 			return pass(PASS_NOT_IP);
-		type = load16(p - 2);
+		type = read16(p - 2);
 	}
 	if (type == TYPE_PPPOE)
 		type = ppp_type(&p, end);

@@ -50,6 +50,14 @@ type Sink struct {
 	Position replay.Position  `json:"position"`
 	Owed     []admission.Owed `json:"owed"`
 	State    []byte           `json:"state,omitempty"` // of the sink itself
+	Spool    *Spool           `json:"spool,omitempty"` // nil: it had none
+}
+
+// Spool is what stood between the ring of a sink and the sink: what it holds comes before the records of the ring.
+type Spool struct {
+	Path string    `json:"path"`
+	Last event.Seq `json:"last"` // of the epoch
+	Held uint64    `json:"held"` // records
 }
 
 // Source is a source that keeps something.

@@ -90,7 +90,7 @@ type Queue struct {
 	Spool *Spool `json:"spool,omitempty"` // nil: the sink has none
 }
 
-// Spool is what became of the records of a kind in the spool of a sink: Found + Spooled = Unspooled + Held, and Unspooled =
+// Spool is what became of the records of a kind in the spool of a sink: Found + Spooled = Unspooled + Held + Left, and Unspooled =
 // Acknowledged + Rejected (of the sink) + Evicted + Damaged.
 type Spool struct {
 	Found     uint64 `json:"found"` // of earlier runs; of loss records also those that the spool has made
@@ -99,6 +99,7 @@ type Spool struct {
 	Evicted   uint64 `json:"evicted"` // given up for newer ones
 	Damaged   uint64 `json:"damaged"` // cannot be read any more
 	Held      uint64 `json:"held"`
+	Left      uint64 `json:"left"` // in it when the sink was removed; the next sink that has it finds them
 }
 
 // loss is the kind whose records are made at the sinks.
@@ -120,7 +121,7 @@ func (l *Ledger) Check() {
 			}
 			taken := q.Acknowledged + q.Rejected
 			if s := q.Spool; s != nil {
-				sum += diff(s.Unspooled, taken+s.Evicted+s.Damaged) + diff(s.Found+s.Spooled, s.Unspooled+s.Held)
+				sum += diff(s.Unspooled, taken+s.Evicted+s.Damaged) + diff(s.Found+s.Spooled, s.Unspooled+s.Held+s.Left)
 				taken = s.Spooled
 			}
 			sum += diff(q.Queued+q.TakenOver, taken+q.Evicted+q.Abandoned+q.Kept+q.InFlight)
@@ -209,10 +210,10 @@ func (l *Ledger) writeSpools(w io.Writer, kinds []string) {
 				continue
 			}
 			if !title {
-				fmt.Fprintf(w, "spool of %s\tfound\tspooled\tunspooled\tevicted\tdamaged\theld\t\n", terminal.Text(name))
+				fmt.Fprintf(w, "spool of %s\tfound\tspooled\tunspooled\tevicted\tdamaged\theld\tleft\t\n", terminal.Text(name))
 				title = true
 			}
-			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t\n", k, s.Found, s.Spooled, s.Unspooled, s.Evicted, s.Damaged, s.Held)
+			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", k, s.Found, s.Spooled, s.Unspooled, s.Evicted, s.Damaged, s.Held, s.Left)
 		}
 	}
 }

@@ -125,7 +125,7 @@ func newDescs() descs {
 		watchers:      desc("watchers", "Who look at events at the control socket."),
 		notShown:      desc("events_not_shown_total", "Events that somebody who looked did not get to see: they were too many at a time."),
 		spool: desc("sink_spool_records_total",
-			"Records in a sink's spool: found + spooled = unspooled + held, and unspooled = acknowledged + rejected + evicted + damaged.", "sink", "kind", "outcome"),
+			"Records in a sink's spool: found + spooled = unspooled + held + left, and unspooled = acknowledged + rejected + evicted + damaged.", "sink", "kind", "outcome"),
 		spoolHeld:   desc("sink_spool_held_records", "Records in a sink's spool that are not acknowledged.", "sink", "kind"),
 		spoolBytes:  desc("sink_spool_bytes", "Bytes that the files of a sink's spool take.", "sink"),
 		spoolSize:   desc("sink_spool_size_bytes", "Bytes that they may take.", "sink"),
@@ -205,6 +205,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 				count(d.spool, s.Unspooled, sink, kind, "unspooled")
 				count(d.spool, s.Evicted, sink, kind, "evicted")
 				count(d.spool, s.Damaged, sink, kind, "damaged")
+				count(d.spool, s.Left, sink, kind, "left")
 				gauge(d.spoolHeld, float64(s.Held), sink, kind)
 			}
 		}

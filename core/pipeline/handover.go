@@ -59,6 +59,10 @@ func (pl *Pipeline) content(sinks []*output, returned bool) *kept.Content {
 		if returned {
 			k.State = out.delivery.Keep()
 		}
+		if out.spool != nil {
+			held := out.spool.State().Held
+			k.Spool = &kept.Spool{Path: out.spool.Path(), Last: out.spool.Last(out.epoch), Held: held.Total()}
+		}
 		c.Rings = append(c.Rings, out.ring)
 		out.ring.Held(func(rec *event.Record, _, _ bool) bool {
 			generations[rec.Generation] = true
@@ -110,6 +114,7 @@ func (p *Plan) receivedPackets() map[string]uint64 {
 type handedOver struct {
 	*kept.State
 	plan *Plan
+	left map[string]bool // sinks whose streams this run does not go on with
 }
 
 // takeState takes over what the last run has kept, or nothing. From then on no other run uses it.
@@ -141,7 +146,31 @@ func (pl *Pipeline) takeState() (*handedOver, error) {
 		pl.unused = err.Error()
 		return nil, state.Close()
 	}
-	return &handedOver{state, p}, nil
+	return &handedOver{State: state, plan: p, left: make(map[string]bool)}, nil
+}
+
+// checkSpools lets the streams of sinks begin anew whose spools are not those of the earlier run: what was in them comes before what the
+// rings held, and is not here.
+func (h *handedOver) checkSpools(list spools) {
+	if h == nil {
+		return
+	}
+	for i, s := range list {
+		k := h.sink(i)
+		if k == nil {
+			continue
+		}
+		switch {
+		case s != nil && s.HighestEpoch() > k.Epoch:
+			h.plan.options.Log.Warn("the stream of a sink begins anew: its spool holds records of a later epoch", "sink", k.Name, "path", s.Path())
+		case k.Spool != nil && k.Spool.Held > 0 && (s == nil || s.Last(k.Epoch) < k.Spool.Last):
+			h.plan.options.Log.Warn("the stream of a sink begins anew: the spool of the last run, which holds records, is not its spool any more",
+				"sink", k.Name, "path", k.Spool.Path, "records", k.Spool.Held)
+		default:
+			continue
+		}
+		h.left[k.Name] = true
+	}
 }
 
 // index returns the index of a sink of this run among those of the earlier one, -1 if it is new.
@@ -150,7 +179,7 @@ func (h *handedOver) index(i int) int {
 		return -1
 	}
 	for j := range h.Sinks {
-		if h.Sinks[j].Name == h.plan.sinks[i].name {
+		if name := h.plan.sinks[i].name; h.Sinks[j].Name == name && !h.left[name] {
 			return j
 		}
 	}

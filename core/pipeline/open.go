@@ -48,6 +48,7 @@ func (p *Plan) Open(ctx context.Context) (_ *Pipeline, err error) {
 			err = errors.Join(err, spools.close())
 		}
 	}()
+	before.checkSpools(spools)
 	epochs, err := pl.chooseEpochs(before)
 	if err != nil {
 		return nil, err

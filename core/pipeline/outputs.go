@@ -28,6 +28,9 @@ type output struct {
 	sessions *atomic.Bool // whether it wants records of sessions' beginnings
 	// before is what rings that sinks of this name had before have released and taken over.
 	before replay.State
+	// spooled is what became of records in the spools of sinks of this name that were removed, nil if none had one. What they took from
+	// their rings is not in before.
+	spooled *spoolAccount
 	// announced is what earlier runs have given up, as the stream announces it, and settled the number whose acknowledgement takes it, or
 	// what the ring has taken over, out of the account; 0: there is nothing in it.
 	announced event.LossCounts
@@ -160,9 +163,10 @@ func (pl *Pipeline) remove(out *output, within time.Duration) {
 	if out.life.stop == nil {
 		pl.start(out) // it is closed in the end
 	}
+	ctx := pl.running.ctx // Run gives the pipeline another one
 	pl.outputs.removing.Go(func() {
 		defer close(out.life.gone)
-		if !pl.gate.Settled(pl.running.ctx) {
+		if !pl.gate.Settled(ctx) {
 			return // the pipeline has been given up
 		}
 		stop := make(chan struct{})
@@ -184,9 +188,18 @@ func (pl *Pipeline) remove(out *output, within time.Duration) {
 		pl.await([]*output{out})
 		pl.giveUp(out, pl.account(out))
 		last := out.state()
-		pl.outputs.put(&output{
-			name: out.name, index: out.index, before: replay.State{Released: last.Released, TakenOver: last.TakenOver},
-		})
+		former := &output{
+			name: out.name, index: out.index, before: replay.State{Released: last.Released, TakenOver: last.TakenOver}, spooled: out.spooled,
+		}
+		if st := out.spoolState(); st != nil {
+			former.before.Released.Acknowledged, former.before.Released.Rejected = out.before.Released.Acknowledged, out.before.Released.Rejected
+			former.spooled = out.spooled.leave(st)
+			if n := st.Held.Total(); n > 0 {
+				pl.plan.options.Log.Warn("records are left in the spool of a sink that was removed; the next sink that has the spool gets them",
+					"sink", out.name, "records", n, "path", out.spool.Path())
+			}
+		}
+		pl.outputs.put(former)
 		pl.plan.options.Log.Info("a sink was removed", "sink", out.name)
 	})
 }

@@ -110,6 +110,9 @@ func (t *transition) commitSinks() {
 			c.out.delivery.Replace(c.to.sink, drain)
 		}
 		pl.gate.Change(c.out.index, c.to.only, c.to.replay.Overflow)
+		if c.out.spool != nil {
+			c.out.spool.SetEvict(c.to.replay.Overflow == replay.Evict)
+		}
 		if now, _ := c.out.ring.Limits(); now != c.to.replay.Limits {
 			_ = c.out.ring.Resize(c.to.replay.Limits) // they were checked
 		}
@@ -121,7 +124,7 @@ func (pl *Pipeline) add(out *output, s *plannedSink) {
 	out.index = pl.gate.Add(out.gateSink(s))
 	for _, former := range pl.outputs.all() {
 		if former.name == out.name {
-			out.before = former.before
+			out.before, out.spooled = former.before, former.spooled
 		}
 	}
 	pl.announceCarried(out, false)

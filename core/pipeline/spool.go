@@ -95,8 +95,8 @@ func (out *output) runSpooled(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// spooled returns the state of the sink's spool, nil if it has none.
-func (out *output) spooled() *spool.State {
+// spoolState returns the state of the sink's spool, nil if it has none.
+func (out *output) spoolState() *spool.State {
 	if out.spool == nil {
 		return nil
 	}
@@ -104,13 +104,40 @@ func (out *output) spooled() *spool.State {
 	return &st
 }
 
-// accountSpool puts the records of a kind in a spool into the ledger. before is what former rings of the sink have released.
-func accountSpool(q *metrics.Queue, st *spool.State, before *replay.Released, k event.Kind) {
-	former := before.Acknowledged[k] + before.Rejected[k]
-	q.Acknowledged, q.Rejected = st.Acknowledged[k]+before.Acknowledged[k], st.Rejected[k]+before.Rejected[k]
+// spoolAccount is what became of the records in the spools that sinks of one name have had, one after another. A nil one is of none.
+type spoolAccount struct {
+	spool.Counts
+
+	held, left spool.Tally
+}
+
+// with returns the account with that of the spool that the sink has now; nil if it has none and had none.
+func (a *spoolAccount) with(st *spool.State) *spoolAccount {
+	if st == nil {
+		return a
+	}
+	sum := &spoolAccount{Counts: st.Counts, held: st.Held}
+	if a != nil {
+		sum.Add(&a.Counts)
+		sum.left = a.left
+	}
+	return sum
+}
+
+// leave returns the account with that of a spool whose sink is removed.
+func (a *spoolAccount) leave(st *spool.State) *spoolAccount {
+	sum := a.with(st)
+	sum.left.Add(&sum.held)
+	sum.held = spool.Tally{}
+	return sum
+}
+
+// put puts the records of a kind into the ledger. direct is what has left rings without a spool.
+func (a *spoolAccount) put(q *metrics.Queue, direct *replay.Released, k event.Kind) {
+	q.Acknowledged, q.Rejected = a.Acknowledged[k]+direct.Acknowledged[k], a.Rejected[k]+direct.Rejected[k]
 	q.Spool = &metrics.Spool{
-		Found: st.Found[k], Spooled: st.Spooled[k] + former, Evicted: st.Evicted[k], Damaged: st.Damaged[k], Held: st.Held[k],
-		Unspooled: q.Acknowledged + q.Rejected + st.Evicted[k] + st.Damaged[k],
+		Found: a.Found[k], Spooled: a.Spooled[k] + direct.Acknowledged[k] + direct.Rejected[k], Evicted: a.Evicted[k], Damaged: a.Damaged[k],
+		Held: a.held[k], Left: a.left[k], Unspooled: q.Acknowledged + q.Rejected + a.Evicted[k] + a.Damaged[k],
 	}
 }
 

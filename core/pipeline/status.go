@@ -38,7 +38,7 @@ func (pl *Pipeline) states() ([]*output, []sinkState) {
 	outs := pl.outputs.all()
 	states := make([]sinkState, len(outs))
 	for i, out := range outs {
-		states[i].spool = out.spooled()
+		states[i].spool = out.spoolState()
 		states[i].State = out.state()
 	}
 	return outs, states
@@ -76,8 +76,12 @@ func (pl *Pipeline) ledger(outs []*output, states []sinkState) metrics.Ledger {
 			if k == event.Loss {
 				q.Queued += rel.Announced
 			}
-			if sp := states[i].spool; sp != nil {
-				accountSpool(&q, sp, &outs[i].before.Released, k)
+			if sp := outs[i].spooled.with(states[i].spool); sp != nil {
+				direct := rel // to the sink
+				if states[i].spool != nil {
+					direct = &outs[i].before.Released
+				}
+				sp.put(&q, direct, k)
 			}
 			kinds[k.String()] = q
 		}

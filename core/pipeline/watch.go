@@ -211,7 +211,7 @@ func (pl *Pipeline) losses() (rings map[string]uint64, sources map[unread]uint64
 			rel := out.ring.Released()
 			rel.Add(&out.before.Released)
 			lost := lostInRing(&gate.Sinks[i], &rel)
-			if st := out.spooled(); st != nil {
+			if st := out.spoolState(); st != nil {
 				lost += st.Evicted.Total() - st.Evicted[event.Loss]
 			}
 			rings[out.name] = lost

@@ -221,9 +221,9 @@ func (h *history) step(s *Spool, ring *replay.Ring, epoch uint64, last bool) err
 func unbalanced(s *Spool) error {
 	st := s.State()
 	in, out := st.Found, st.Held
-	in.add(&st.Spooled)
+	in.Add(&st.Spooled)
 	for _, c := range []Tally{st.Acknowledged, st.Rejected, st.Evicted, st.Damaged} {
-		out.add(&c)
+		out.Add(&c)
 	}
 	if in != out {
 		return fmt.Errorf("found and spooled %v, left and held %v: %+v", in, out, st)

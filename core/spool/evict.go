@@ -79,7 +79,7 @@ func (s *Spool) giveUp(victims []*segment, behind bool, floor place) error {
 		s.mu.Lock()
 		held := g.held()
 		s.mu.Unlock()
-		evicted.add(&held)
+		evicted.Add(&held)
 		for k := range lost {
 			lost[k] += held[k]
 		}
@@ -121,7 +121,7 @@ func (s *Spool) giveUp(victims []*segment, behind bool, floor place) error {
 		v.broken = false // it is not worth to be put aside
 		s.done = append(s.done, v)
 	}
-	s.counts.Evicted.add(&evicted)
+	s.counts.Evicted.Add(&evicted)
 	s.counts.Found[event.Loss]++
 	if g.epoch == s.epoch {
 		s.tail.forget(g.last)

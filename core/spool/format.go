@@ -49,7 +49,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Tally counts records by kind.
 type Tally [event.NumKinds]uint64
 
-func (t *Tally) add(o *Tally) {
+// Add adds what another tally has counted.
+func (t *Tally) Add(o *Tally) {
 	for k, n := range o {
 		t[k] += n
 	}

@@ -278,7 +278,7 @@ func (s *Spool) rewrite(g *segment) error {
 		out = append(out, payload...)
 		b.before = again.counts
 		out = b.end(out, at, sum)
-		again.counts.add(&b.own)
+		again.counts.Add(&b.own)
 		if b.kind == blockRecords {
 			again.last, again.until = b.last(), b.time
 		}

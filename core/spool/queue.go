@@ -123,7 +123,7 @@ func (s *Spool) goOn(number uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.noted < number {
-		if s.unnoted = s.c.Evict; s.unnoted {
+		if s.unnoted = s.evicts.Load(); s.unnoted {
 			return false
 		}
 		s.noted = number // it is noted with the next position that the disk takes
@@ -258,8 +258,8 @@ func (s *Spool) release(seq event.Seq, state uint8) {
 	case state&made != 0:
 		lost := s.out.lost[0].lost
 		s.out.lost = s.out.lost[1:]
-		g.released.add(&lost)
-		s.counts.Damaged.add(&lost)
+		g.released.Add(&lost)
+		s.counts.Damaged.Add(&lost)
 		s.counts.Found[kind]++
 	case seq <= g.last:
 		g.released[kind]++
@@ -288,7 +288,7 @@ func (s *Spool) settle() {
 func (s *Spool) finished() {
 	g := s.segments[0]
 	left := g.held()
-	s.counts.Damaged.add(&left)
+	s.counts.Damaged.Add(&left)
 	g.released = g.counts
 	s.segments = s.segments[1:]
 	s.done = append(s.done, g)

@@ -141,7 +141,7 @@ func (r *reader) fill(g *segment, after event.Seq, whole bool, limit int) bool {
 			more = false
 			if lost := r.s.left(g, &r.sc.seen); whole && lost.Total() > 0 {
 				r.spoilt(g, after, lost, g.last, 0)
-				r.sc.seen.add(&lost)
+				r.sc.seen.Add(&lost)
 			}
 			break
 		}
@@ -152,7 +152,7 @@ func (r *reader) fill(g *segment, after event.Seq, whole bool, limit int) bool {
 			}
 			lost := r.s.left(g, &r.sc.seen)
 			r.spoilt(g, after, lost, g.last, 0)
-			r.sc.seen.add(&lost)
+			r.sc.seen.Add(&lost)
 		case d != nil:
 			r.spoilt(g, after, d.lost, d.last, it.time)
 		case it.kind == blockNames:

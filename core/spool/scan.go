@@ -91,7 +91,7 @@ func (s *scanner) next() (found, error) {
 			}
 			s.spoilt(s.off)
 			if h.kind != 0 && h.records > 0 && h.length <= maxPayload { // only its end is missing
-				s.bad.lost.add(&h.own)
+				s.bad.lost.Add(&h.own)
 				s.bad.last = h.last()
 			}
 			s.search()
@@ -115,14 +115,14 @@ func (s *scanner) next() (found, error) {
 			payload := s.bytes(s.off, int(blockHeader+h.length))
 			if len(payload) < int(blockHeader+h.length) || checksum(payload[blockHeader:]) != h.sum {
 				s.spoilt(s.off)
-				s.bad.lost.add(&h.own)
+				s.bad.lost.Add(&h.own)
 				s.bad.last = h.last()
 				s.off += h.size()
 				continue
 			}
 			f.payload = payload[blockHeader:]
 		}
-		s.seen.add(&h.own)
+		s.seen.Add(&h.own)
 		s.last = max(s.last, h.last())
 		s.off += h.size()
 		return f, nil

@@ -46,6 +46,7 @@ type Config struct {
 // All other methods are safe for concurrent use.
 type Spool struct {
 	c        Config
+	evicts   atomic.Bool // see Config.Evict
 	d        directory
 	ring     *replay.Ring
 	epoch    uint64
@@ -111,6 +112,16 @@ type Counts struct {
 	Acknowledged, Rejected, Evicted, Damaged Tally
 }
 
+// Add adds what another spool has counted.
+func (c *Counts) Add(o *Counts) {
+	c.Found.Add(&o.Found)
+	c.Spooled.Add(&o.Spooled)
+	c.Acknowledged.Add(&o.Acknowledged)
+	c.Rejected.Add(&o.Rejected)
+	c.Evicted.Add(&o.Evicted)
+	c.Damaged.Add(&o.Damaged)
+}
+
 // Open opens the spool in a directory, which it makes if it is not there. Nobody else may have it open.
 func Open(c Config) (*Spool, error) {
 	d, err := openDir(c.Path, true)
@@ -139,6 +150,7 @@ func open(d directory, c Config) (*Spool, error) {
 	if c.remember == 0 {
 		s.c.remember = remembered
 	}
+	s.evicts.Store(c.Evict)
 	s.out.limit = max(c.Window, 1)
 	s.reader.s = s
 	s.w.s = s
@@ -173,7 +185,7 @@ func (s *Spool) recover() error {
 	s.findMissing()
 	for _, g := range s.segments {
 		held := g.held()
-		s.counts.Found.add(&held)
+		s.counts.Found.Add(&held)
 	}
 	if n := s.counts.Found.Total(); n > 0 {
 		s.c.Log.Info("the spool holds records of earlier runs", "records", n, "bytes", s.used)
@@ -332,9 +344,28 @@ func (s *Spool) findMissing() {
 			continue
 		}
 		after.missing = missing
-		after.counts.add(&missing)
+		after.counts.Add(&missing)
 		s.c.Log.Error("files of the spool are gone; a loss record says what was in them", "before", after.name(), "records", missing.Total())
 	}
+}
+
+// Path returns the directory of the files.
+func (s *Spool) Path() string { return s.c.Path }
+
+// Last returns the number of the last record that the spool has had of an epoch, as far as it knows; 0 if it knows none. Safe for concurrent
+// use.
+func (s *Spool) Last(epoch uint64) (last event.Seq) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.floor.epoch == epoch {
+		last = s.floor.seq
+	}
+	for _, g := range s.segments {
+		if g.epoch == epoch {
+			last = max(last, g.last)
+		}
+	}
+	return last
 }
 
 // HighestEpoch returns the highest epoch that the spool has ever had, 0 if none. It is called before Begin.
@@ -355,7 +386,7 @@ func (s *Spool) begin(ring *replay.Ring, epoch uint64, names func(generation uin
 		if last := s.segments[len(s.segments)-1]; last.epoch == epoch { // a run that goes on with the epoch of the last
 			s.tail.before = last.last
 			s.w.earlier = last.earlier
-			s.w.earlier.add(&last.counts)
+			s.w.earlier.Add(&last.counts)
 		}
 	}
 	s.w.last, s.w.published = s.tail.before, s.tail.before
@@ -381,11 +412,17 @@ func (s *Spool) passOver() {
 		if s.ring.Ack(records[n-1].Seq()) != nil {
 			break // it was handed out, and nothing has frozen the ring
 		}
-		s.counts.Spooled.add(&over)
+		s.counts.Spooled.Add(&over)
 		s.counts.Found.sub(&over)
 		s.w.earlier.sub(&over) // it is added to what is spooled
 	}
 	s.ring.Rewind()
+}
+
+// SetEvict changes [Config.Evict]. Safe for concurrent use.
+func (s *Spool) SetEvict(evict bool) {
+	s.evicts.Store(evict)
+	signal(s.space)
 }
 
 // Close ends the keeper and writes where the sink is. Run and the reader have ended.
@@ -445,7 +482,7 @@ func (s *Spool) State() State {
 		if st.OldestTime == 0 && held.Total() > 0 {
 			st.OldestTime = s.oldest(g)
 		}
-		st.Held.add(&held)
+		st.Held.Add(&held)
 	}
 	st.Unsent = st.Held.Total() - min(st.Held.Total(), st.Out)
 	if s.floor.epoch == s.stream {

@@ -161,9 +161,9 @@ func balanced(t *testing.T, s *Spool) {
 	t.Helper()
 	st := s.State()
 	in, out := st.Found, st.Held
-	in.add(&st.Spooled)
+	in.Add(&st.Spooled)
 	for _, c := range []Tally{st.Acknowledged, st.Rejected, st.Evicted, st.Damaged} {
-		out.add(&c)
+		out.Add(&c)
 	}
 	if in != out {
 		t.Fatalf("found and spooled %v, left and held %v: %+v", in, out, st)

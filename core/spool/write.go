@@ -224,11 +224,11 @@ func (w *writer) block(records []event.Record) error {
 	w.generations[first.Generation] = true
 	last := &records[len(records)-1]
 	w.end.size += n
-	w.end.counts.add(&h.own)
+	w.end.counts.Add(&h.own)
 	w.end.last, w.end.until = last.Seq(), last.Time()
 	w.last = last.Seq()
 	w.waiting = append(w.waiting, records)
-	w.own.add(&h.own)
+	w.own.Add(&h.own)
 	s.mu.Lock()
 	s.used += n
 	s.mu.Unlock()
@@ -264,7 +264,7 @@ func (w *writer) commit() error {
 		return err
 	}
 	g.size, g.last, g.counts, g.until = w.end.size, w.end.last, w.end.counts, w.end.until
-	s.counts.Spooled.add(&w.own)
+	s.counts.Spooled.Add(&w.own)
 	s.mu.Unlock()
 	w.published = w.last
 	clear(w.waiting)
@@ -282,7 +282,7 @@ func (w *writer) begin(first event.Seq, since int64) error {
 	s.mu.Lock()
 	g := &segment{number: s.next, epoch: s.epoch, first: first, last: first - 1, since: since, until: since, size: fileHeader, ours: true}
 	g.earlier = s.w.earlier
-	g.earlier.add(&s.counts.Spooled)
+	g.earlier.Add(&s.counts.Spooled)
 	s.next++
 	s.mu.Unlock()
 	f, err := s.d.Create(g.name())
@@ -482,7 +482,7 @@ func (s *Spool) makeRoom(why string) error {
 		s.mu.Unlock()
 		return nil
 	}
-	if s.c.Evict {
+	if s.evicts.Load() {
 		ok, err := s.evict()
 		if ok || err != nil {
 			return err

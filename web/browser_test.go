@@ -117,7 +117,9 @@ func TestBrowser(t *testing.T) {
 	until(t, ctx, `/^[1-9]/.test(document.getElementById("packets-rate").textContent)`)
 	until(t, ctx, `document.querySelectorAll("#graph .node").length === 4 && document.querySelectorAll("#chart-packets path.line").length > 0`)
 	until(t, ctx, `/0 unaccounted for/.test(document.getElementById("verdict-text").textContent)`)
-	for _, place := range []string{"#rows", "#denied", "#sinks", "#graph"} {
+	until(t, ctx, `/In the spool/.test(document.querySelector("table.sinks").innerText) && /3, 50 %/.test(document.querySelector("#sinks").innerText)`)
+	until(t, ctx, `document.querySelectorAll("#chart-zones path.line").length > 1 && /offloaded/.test(document.getElementById("chart-packets").innerText)`)
+	for _, place := range []string{"#rows", "#denied", "#sinks", "#graph", "#chart-zones", "#chart-waiting", "#notes"} {
 		if text := evaluate[string](t, ctx, `document.querySelector("`+place+`").textContent`); !strings.Contains(text, "<img src=x") {
 			t.Errorf("%s does not show the hostile name as text: %s", place, text)
 		}

@@ -53,8 +53,8 @@ func newFake() *fake {
 			Policies: []string{"", "web-out", hostile},
 		},
 		ledger: metrics.Ledger{
-			Packets: metrics.Packets{Received: 1000, Passed: 1000}, Events: map[string]metrics.Events{"policy-deny": {Offered: 10, Admitted: 10}},
-			Sinks: map[string]map[string]metrics.Queue{hostile: {"policy-deny": {Queued: 10, Acknowledged: 10}}},
+			Packets: metrics.Packets{Received: 1000, Passed: 1000, Offloaded: 10, Bypassed: 5, ByZone: map[string]uint64{"trust": 300, hostile: 700}}, Events: map[string]metrics.Events{"policy-deny": {Offered: 10, Admitted: 10}},
+			Sinks: map[string]map[string]metrics.Queue{hostile: {"policy-deny": {Queued: 10, Acknowledged: 6, Spool: &metrics.Spool{Spooled: 10, Unspooled: 7, Evicted: 1, Held: 3}}}},
 		},
 	}
 	f.lane = f.tail.Add()
@@ -78,6 +78,7 @@ func (f *fake) Status() pipeline.Status {
 	s := pipeline.Status{Epoch: 1, Uptime: 5, Ledger: f.read(), Sinks: map[string]pipeline.SinkStatus{hostile: {Up: true}}}
 	st := s.Sinks[hostile]
 	st.LastError = hostile
+	st.Spool = &pipeline.SpoolStatus{Held: 3, Bytes: 500, Size: 1000, Full: hostile}
 	s.Sinks[hostile] = st
 	s.Configuration.Number = 1
 	return s

@@ -63,6 +63,16 @@ type sinkPicture struct {
 	InFlight uint64    `json:"in_flight"`
 	Error    string    `json:"error"`
 	ErrorAt  time.Time `json:"error_at,omitzero"`
+
+	Spool *spoolPicture `json:"spool,omitempty"` // absent: it has none
+}
+
+// spoolPicture is what a spool holds.
+type spoolPicture struct {
+	Held  uint64 `json:"held"`  // records
+	Bytes int64  `json:"bytes"` // that its files take
+	Size  int64  `json:"size"`  // that they may take
+	Full  string `json:"full"`  // why no record fits just now
 }
 
 // serve answers with the state.
@@ -116,10 +126,14 @@ func (s *state) picture(now time.Time) *picture {
 		p.Sources[name] = sum
 	}
 	for name, sink := range status.Sinks {
-		p.Sinks[name] = sinkPicture{
+		shown := sinkPicture{
 			Up: sink.Up, Phase: string(sink.Phase), Runs: sink.Runs, Lag: sink.LagSeconds, InFlight: sink.InFlight,
 			Error: sink.LastError, ErrorAt: sink.ErrorAt,
 		}
+		if sp := sink.Spool; sp != nil {
+			shown.Spool = &spoolPicture{Held: sp.Held, Bytes: sp.Bytes, Size: sp.Size, Full: sp.Full}
+		}
+		p.Sinks[name] = shown
 	}
 	return p
 }

@@ -73,6 +73,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // descs are the descriptions of all metrics.
 type descs struct {
 	packets, offloaded, bytes, bypassed, refused, droppedAt   *prometheus.Desc
+	byZone                                                    *prometheus.Desc
 	unclaimed                                                 *prometheus.Desc
 	sessions, sessionsTotal, events, limited, queue, inFlight *prometheus.Desc
 	sinkUp, sinkRuns, lagRecords, lagSeconds, sink, source    *prometheus.Desc
@@ -90,6 +91,7 @@ func newDescs() descs {
 		packets:       desc("packets_total", "Packets, by what became of them; the sum is all received.", "outcome"),
 		offloaded:     desc("packets_offloaded_total", "Packets of sessions that a source has carried by itself; part of those that were forwarded or passed."),
 		bytes:         desc("received_bytes_total", "Bytes of all packets received."),
+		byZone:        desc("zone_packets_total", "IP packets that were read, by the zone they come from, without those that a source has carried by itself.", "zone"),
 		bypassed:      desc("packets_bypassed_total", "Packets that a bridge sent on, and that nobody read; not in packets_total."),
 		refused:       desc("packets_refused_total", "Packets that could not be decoded, by cause.", "cause"),
 		droppedAt:     desc("packets_dropped_total", "Packets a hook dropped, by call site.", "site"),
@@ -158,6 +160,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	count(d.offloaded, p.Offloaded)
 	count(d.bytes, p.Bytes)
 	count(d.bypassed, p.Bypassed)
+	for zone, n := range p.ByZone {
+		count(d.byZone, n, zone)
+	}
 	for cause, n := range p.RefusedAs {
 		count(d.refused, n, cause)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/spool"
 	"github.com/rtflow/pipelined/core/worker"
+	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/internal/routes"
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -110,8 +111,29 @@ func (pl *Pipeline) packets() metrics.Packets {
 	for c := packet.NotIP + 1; c < packet.NumCauses; c++ {
 		p.RefusedAs[c.String()] = sum.Causes[c]
 	}
+	p.ByZone = pl.packetsByZone()
 	pl.addCarried(&p)
 	return p
+}
+
+// packetsByZone adds up what the workers have seen come from each zone, also from those that are not configured any more.
+func (pl *Pipeline) packetsByZone() map[string]uint64 {
+	sum := make(map[uint16]uint64)
+	for _, w := range pl.workers {
+		for id, n := range w.Zones() {
+			sum[id] += n
+		}
+	}
+	by := make(map[string]uint64)
+	if n := sum[zone.Unknown]; n > 0 {
+		by["unknown"] = n
+	}
+	for name, id := range pl.names.zoneIDs() {
+		if n := sum[id]; n > 0 {
+			by[name] += n
+		}
+	}
+	return by
 }
 
 // Snapshot reads everything that metrics show. Safe for concurrent use.

@@ -37,6 +37,7 @@ type published struct {
 }
 
 func (w *Worker) publish() {
+	w.zoned.publish()
 	plain := w.counts
 	plain[received] -= uint64(w.late.waiting) // those that wait are in no other counter yet
 	if w.published.counts[received].Load() == plain[received] && !w.resolved {

@@ -23,6 +23,7 @@ func (w *Worker) decode() {
 		p.Worker = w.Index
 		p.OutZone, p.App = 0, 0
 		w.locate(f, p)
+		w.zoned.add(p.InZone)
 		w.Sessions.SetKey(&w.keys[i], &p.Tuple, w.Separate.Domain(&p.Headers, p.InZone))
 	}
 	w.Sessions.Prefetch(w.keys[:b.N])

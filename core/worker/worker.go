@@ -115,6 +115,7 @@ type Worker struct {
 	denial  denial
 
 	counts    counts
+	zoned     zoneCounts
 	resolved  bool // since the counters were published
 	published published
 }
@@ -168,6 +169,7 @@ func (w *Worker) take(r *Rules) {
 func (w *Worker) use(r *Rules) {
 	w.current, w.Rules = r, *r
 	w.zones = cmp.Or(r.Zones, w.Config.Zones)
+	w.zoned.grow(w.zones)
 }
 
 // Run carries packets until the source ends (nil), fails (its error) or ctx ends (nil). It flushes what is pending and

@@ -44,15 +44,28 @@ func sample(t testing.TB, seconds int) *control.Frame {
 				},
 				Sent: 900, Acked: 800, InFlight: 8192, LagRecords: 837, LagSeconds: 12.34, OverflowSince: began, Overflow: 17,
 			},
+			"lake": {
+				Status: deliver.Status{Phase: deliver.Backoff, Runs: 3, Since: began, LastError: "no route to host", ErrorAt: began},
+				Sent:   70, Acked: 60, InFlight: 4, LagRecords: 12 * n, LagSeconds: 3600,
+				Spool: &pipeline.SpoolStatus{
+					Held: 12 * n, Bytes: 2000 * int64(n), Size: 1 << 30, Segments: 2, Full: "no space left on device", Errors: 2, LastError: "write: no\x1bspace", Aside: 1, TornRecords: 3,
+				},
+			},
 		},
 		Ledger: metrics.Ledger{
-			Packets:  metrics.Packets{Received: wave, Passed: wave - 900*n, Dropped: 900 * n, Lost: 3 * n},
+			Packets:  metrics.Packets{Received: wave, Passed: wave - 900*n, Dropped: 900 * n, Lost: 3 * n, Offloaded: 400 * n, Bypassed: 5 * n, ByZone: map[string]uint64{"untrust": 2000 * n, "unknown": 7 * n}},
 			Sessions: metrics.Sessions{Active: 12345, Created: 120 * n, Closed: 118 * n},
 			Events: map[string]metrics.Events{
 				"session-open": {Offered: 120 * n, Admitted: 120 * n}, "session-close": {Offered: 118 * n, Admitted: 118 * n},
 				"policy-deny": {Offered: 950 * n, RateLimited: 50 * n, Admitted: 900 * n}, "screen-drop": {}, "filter-log": {Offered: 10 * n, Admitted: 10 * n},
 			},
-			Sinks:       map[string]map[string]metrics.Queue{"audit": {"policy-deny": {OverBudget: 17}}},
+			Sinks: map[string]map[string]metrics.Queue{
+				"siem": {"policy-deny": {Queued: 1200 * n, Acknowledged: 1180 * n, InFlight: 20 * n}}, "audit": {"policy-deny": {OverBudget: 17}},
+				"lake": {
+					"session-open": {Queued: 13 * n, InFlight: 4, Spool: &metrics.Spool{Spooled: 13*n - 4, Unspooled: n - 4, Evicted: n - 4, Held: 12 * n}},
+					"loss":         {Spool: &metrics.Spool{Found: 1, Damaged: 1, Unspooled: 1}},
+				},
+			},
 			Unaccounted: 3,
 		},
 	}
@@ -131,6 +144,7 @@ func TestScreens(t *testing.T) {
 		"80x24-by-name": {80, 24, []string{"tab", "s", "end", "p"}},
 		"80x24-sinks":   {80, 24, []string{"left", "left", "down"}},
 		"80x24-sink":    {80, 24, []string{"left", "left", "down", "enter"}},
+		"80x24-spool":   {80, 24, []string{"left", "left", "down", "down", "enter"}},
 		"80x30-help":    {80, 30, []string{"?"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -235,7 +249,10 @@ func FuzzScreen(f *testing.F) {
 			}
 		}
 		frame.Unhealthy = text
-		status, err := json.Marshal(pipeline.Status{Sinks: map[string]pipeline.SinkStatus{text: {Status: deliver.Status{Phase: deliver.Phase(text), LastError: text}}}})
+		ledger := metrics.Ledger{
+			Packets: metrics.Packets{ByZone: map[string]uint64{text: 5}}, Sinks: map[string]map[string]metrics.Queue{text: {text: {Queued: 1, Rejected: 1}}},
+		}
+		status, err := json.Marshal(pipeline.Status{Ledger: ledger, Sinks: map[string]pipeline.SinkStatus{text: {Status: deliver.Status{Phase: deliver.Phase(text), LastError: text}, Spool: &pipeline.SpoolStatus{Held: 1, Full: text, LastError: text, Errors: 1}}}})
 		if err != nil {
 			t.Fatal(err)
 		}

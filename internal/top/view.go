@@ -109,7 +109,7 @@ func (m *Model) verdict() string {
 	if led.Unaccounted > 0 { // counters that belong together are read a moment apart
 		text = m.paint(yellow, count(led.Unaccounted)+" on the way or not accounted for")
 	}
-	var limited, over, evicted, gone uint64
+	var limited, over, evicted, damaged, gone uint64
 	for _, e := range led.Events {
 		limited += e.RateLimited
 	}
@@ -118,12 +118,17 @@ func (m *Model) verdict() string {
 			over += q.OverBudget + q.Disconnected
 			evicted += q.Evicted
 			gone += q.Abandoned + q.Rejected
+			if q.Spool != nil {
+				evicted += q.Spool.Evicted
+				damaged += q.Spool.Damaged
+			}
 		}
 	}
 	for _, part := range []struct {
 		what string
 		n    uint64
-	}{{"limited", limited}, {"refused by rings", over}, {"evicted", evicted}, {"rejected or abandoned", gone}, {"packets lost", led.Packets.Lost}, {"events unread", led.Unread}} {
+	}{{"limited", limited}, {"refused by rings", over}, {"evicted", evicted}, {"damaged", damaged}, {"rejected or abandoned", gone},
+		{"packets lost", led.Packets.Lost}, {"packets bypassed", led.Packets.Bypassed}, {"packets not sent", led.Packets.NotSent}, {"events unread", led.Unread}} {
 		if part.n > 0 {
 			text += ", " + m.paint(yellow, part.what+" "+count(part.n))
 		}
@@ -146,8 +151,10 @@ func (m *Model) packetLine() string {
 		{"forwarded", func(f *frame) uint64 { return f.status.Ledger.Packets.Forwarded }, false},
 		{"dropped", func(f *frame) uint64 { return f.status.Ledger.Packets.Dropped }, false},
 		{"refused", func(f *frame) uint64 { return f.status.Ledger.Packets.Refused }, false},
-		{"not sent", func(f *frame) uint64 { return f.status.Ledger.Packets.NotSent }, true},
 		{"lost", func(f *frame) uint64 { return f.status.Ledger.Packets.Lost }, true},
+		{"bypassed", func(f *frame) uint64 { return f.status.Ledger.Packets.Bypassed }, true},
+		{"not sent", func(f *frame) uint64 { return f.status.Ledger.Packets.NotSent }, true},
+		{"offloaded", func(f *frame) uint64 { return f.status.Ledger.Packets.Offloaded }, false},
 	} {
 		if part.of(m.now) == 0 {
 			continue

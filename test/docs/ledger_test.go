@@ -49,6 +49,23 @@ func shipped(t *testing.T) *pipeline.Pipeline {
 	return p
 }
 
+// Every packet of the shipped capture with an IP header is counted at the zone it came from.
+func TestLedgerByZone(t *testing.T) {
+	p := shipped(t).Ledger().Packets
+	var sum uint64
+	for _, n := range p.ByZone {
+		sum += n
+	}
+	if without := p.NotIP + p.RefusedAs["ip_version"] + p.RefusedAs["ip_short"] + p.RefusedAs["ip_header_len"]; sum > p.Received || sum+without < p.Received {
+		t.Errorf("%d of %d packets in zones, at most %d have no IP header: %v", sum, p.Received, without, p.ByZone)
+	}
+	for _, zone := range []string{"trust", "untrust", "dmz"} {
+		if p.ByZone[zone] == 0 {
+			t.Errorf("no packet from %s: %v", zone, p.ByZone)
+		}
+	}
+}
+
 // TestLedger compares the ledger in the README, with the legend before it, and the receiver's tally there with what the shipped
 // pipeline gives.
 func TestLedger(t *testing.T) {

@@ -27,7 +27,7 @@ import (
 func full() metrics.Snapshot {
 	return metrics.Snapshot{
 		Ledger: metrics.Ledger{
-			Packets: metrics.Packets{DroppedAt: map[string]uint64{"ingress": 1}, RefusedAs: map[string]uint64{"ip_short": 1}},
+			Packets: metrics.Packets{ByZone: map[string]uint64{"trust": 1}, DroppedAt: map[string]uint64{"ingress": 1}, RefusedAs: map[string]uint64{"ip_short": 1}},
 			Events:  map[string]metrics.Events{"policy-deny": {}},
 			Sinks:   map[string]map[string]metrics.Queue{"events": {"policy-deny": {Spool: new(metrics.Spool)}}},
 		},
@@ -138,7 +138,7 @@ func TestLedgerIsDescribed(t *testing.T) {
 	}
 	described := codeWords(onePage(t, "docs/counters.md").prose)
 	for _, name := range wanted {
-		if !described[name] && !slices.Contains([]string{"policy-deny", "events"}, name) { // a kind, and a sink, by name
+		if !described[name] && !slices.Contains([]string{"policy-deny", "events", "trust"}, name) { // a kind, a sink and a zone, by name
 			t.Errorf("docs/counters.md does not describe %q", name)
 		}
 	}

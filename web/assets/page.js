@@ -8,11 +8,14 @@ import { count, el, put, scaled, seconds, sum, visible } from "./text.js";
 const every = 1000; // ms between two questions
 const patience = 5000; // ms to wait for an answer
 const window = 3; // rates are those between a state and the one that many questions before it
+const most = 8; // zones with a line of their own: those with the most packets
 const steady = 5; // a sum that misses in so many states in a row misses
 
 const charts = {
   packets: new Chart(document.getElementById("chart-packets"), "Packets per second, by what became of them", scaled),
   events: new Chart(document.getElementById("chart-events"), "Events per second, by kind, before the limiter", scaled),
+  zones: new Chart(document.getElementById("chart-zones"), "IP packets per second, by the zone they come from", scaled),
+  waiting: new Chart(document.getElementById("chart-waiting"), "Records that a sink has not acknowledged, with those in its spool", scaled),
   lag: new Chart(document.getElementById("chart-lag"), "Age of the oldest record that a sink has not acknowledged", seconds),
   sessions: new Chart(document.getElementById("chart-sessions"), "Sessions per second", scaled),
 };
@@ -33,7 +36,7 @@ function rate(get) {
 }
 
 /** Records that a sink's destination has not got and will not get. */
-const notDelivered = (q) => q.over_budget + q.disconnected + q.closed + q.rejected + q.evicted + q.abandoned;
+const notDelivered = (q) => q.over_budget + q.disconnected + q.closed + q.rejected + q.evicted + q.abandoned + (q.spool ? q.spool.evicted + q.spool.damaged : 0);
 
 function draw() {
   const now = states.at(-1);
@@ -59,11 +62,14 @@ function draw() {
   put("lag-now", lags.length > 0 ? seconds(lags[0][1].lag) : "-");
   put("lag-note", lags.length > 0 && lags[0][1].lag > 0 ? `at the sink ${visible(lags[0][0], 30)}` : "every record is acknowledged");
 
-  const fates = { passed: "passed", forwarded: "forwarded", dropped: "dropped", refused: "not decodable", not_sent: "not sent", lost: "lost before reading", bypassed: "bypassed" };
+  const fates = { passed: "passed", forwarded: "forwarded", dropped: "dropped", refused: "not decodable", not_sent: "not sent", lost: "lost before reading", bypassed: "judged by nobody", offloaded: "of all, offloaded" };
   const byFate = {};
   for (const [key, name] of Object.entries(fates)) if (key === "passed" || packets[key] > 0) byFate[name] = of((l) => l.packets[key]);
   charts.packets.add(now.at, byFate);
   charts.events.add(now.at, Object.fromEntries(Object.keys(events).sort().map((kind) => [kind, of((l) => l.events[kind]?.offered)])));
+  const zones = Object.entries(packets.by_zone ?? {}).sort((a, b) => b[1] - a[1]).slice(0, most).map(([name]) => name);
+  charts.zones.add(now.at, Object.fromEntries(zones.map((name) => [name, of((l) => l.packets.by_zone?.[name] ?? 0)])));
+  charts.waiting.add(now.at, Object.fromEntries(Object.entries(now.sinks).map(([name, s]) => [name, s.in_flight + (s.spool?.held ?? 0)])));
   charts.lag.add(now.at, Object.fromEntries(Object.entries(now.sinks).map(([name, s]) => [name, s.lag])));
   charts.sessions.add(now.at, { created: of((l) => l.sessions.created), closed: of((l) => l.sessions.closed) });
 
@@ -77,7 +83,7 @@ function draw() {
       lost: sum(now.ledger.sinks[name], notDelivered),
     };
   }
-  const verdicts = [["dropped", of((l) => l.packets.dropped)], ["forwarded", of((l) => l.packets.forwarded)]]
+  const verdicts = [["dropped", of((l) => l.packets.dropped)], ["forwarded", of((l) => l.packets.forwarded)], ["offloaded", of((l) => l.packets.offloaded)]]
     .filter(([, n]) => n > 0).map(([word, n]) => `${scaled(n)}/s ${word}`).join(", ");
   graph.show({
     shape: parts(now.shape), sinks,
@@ -105,11 +111,17 @@ function listSinks(now, sinks) {
       el("td", "", el("span", `badge ${state[0]}`, state[1])),
       cell("acknowledged/s", "number", scaled(s.acknowledged ?? 0)),
       cell("in flight", "number", count(s.in_flight)),
+      cell("in the spool", "number", s.spool ? held(s.spool) : ""),
       cell("lag", "number", seconds(s.lag)),
       cell("not delivered", "number", count(s.lost)),
       s.error ? cell("last error", "wide", el("bdi", "", visible(s.error, 300)), " ", el("span", "quiet", ago(now.at, s.error_at))) : el("td", "wide"));
   });
   document.getElementById("sinks").replaceChildren(...rows);
+}
+
+/** What a spool holds, and how full it is. */
+function held({ held, bytes, size }) {
+  return `${count(held)}${size > 0 ? `, ${Math.round((100 * bytes) / size)} %` : ""}`;
 }
 
 function ago(now, at) {
@@ -126,11 +138,14 @@ function judge(now, sinks, limited) {
   if (now.refused) notes.push(["warn", `The last reload was refused: ${visible(now.refused, 300)}`]);
   for (const [name, s] of Object.entries(sinks)) {
     if (!s.up) notes.push(["warn", `The sink ${visible(name, 60)} waits for its destination; ${count(s.in_flight)} records wait with it.`]);
+    if (s.spool?.full) notes.push(["warn", `The spool of ${visible(name, 60)} has no room: ${visible(s.spool.full, 200)}.`]);
     if (s.losing > 0) notes.push(["warn", `The sink ${visible(name, 60)} loses ${scaled(s.losing)} records a second.`]);
   }
   if (limited > 0) notes.push(["warn", `${scaled(limited)} events a second are more than [admission] lets through.`]);
   const unread = rate((s) => s.ledger.packets.lost + s.ledger.unread);
   if (unread > 0) notes.push(["warn", `${scaled(unread)} packets or events a second are lost before they can be read.`]);
+  const bypassed = rate((s) => s.ledger.packets.bypassed);
+  if (bypassed > 0) notes.push(["warn", `${scaled(bypassed)} packets a second pass a bridge, and nobody judges them.`]);
   if (now.losing && !notes.length) notes.push(["warn", visible(now.losing, 300)]);
   const misses = Math.min(...states.slice(-steady).map((s) => s.ledger.unaccounted));
   const unaccounted = states.length >= steady ? misses : 0;

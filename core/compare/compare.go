@@ -82,7 +82,11 @@ func Compare(old, now *Recorder) *Report {
 }
 
 func (k flowKey) compare(o flowKey) int {
-	return cmp.Or(cmp.Compare(k.proto, o.proto), k.low.Compare(o.low), k.high.Compare(o.high))
+	return cmp.Or(cmp.Compare(k.proto, o.proto), k.low.Compare(o.low), k.high.Compare(o.high), k.alone.compare(&o.alone))
+}
+
+func (k *aloneKey) compare(o *aloneKey) int {
+	return cmp.Or(cmp.Compare(k.in, o.in), cmp.Compare(k.out, o.out), cmp.Compare(k.icmpType, o.icmpType), cmp.Compare(k.icmpCode, o.icmpCode))
 }
 
 // outcome is what became of a flow, in words.
@@ -130,12 +134,20 @@ func (o *outcome) verdict() string {
 	return "pass in part"
 }
 
+// share says the same in numbers.
+func (o *outcome) share() string {
+	return fmt.Sprintf("%d of %s pass", o.passed, many(uint64(o.seen), "packet"))
+}
+
 // differ returns how two outcomes differ, nil if they do not.
 func differ(a, b *outcome) *Group {
 	g := &Group{Examples: []string{}}
 	changed := a.seen != b.seen || a.passed != b.passed
 	if changed {
 		g.Verdict = &Difference{a.verdict(), b.verdict()}
+		if g.Verdict.Old == g.Verdict.New {
+			g.Verdict = &Difference{a.share(), b.share()}
+		}
 	}
 	if a.zones != b.zones {
 		g.Zones = &Difference{a.zones, b.zones}

@@ -202,20 +202,8 @@ func TestCounts(t *testing.T) {
 
 // What changes is named: the verdict, the rules that are responsible with their places, and the records.
 func TestGroups(t *testing.T) {
-	texts := [2]string{shipped(t), shipped(t, variants["a permit becomes a denial"]...)}
-	var rs [2]*Recorder
-	for i, text := range texts {
-		rs[i] = NewRecorder(planOf(t, text, options(t, told{})).Explainer())
-		for _, words := range []string{"tcp 198.51.100.9:40000 > 192.0.2.80:80 in wan0", "tcp 198.51.100.9:40001 > 192.0.2.80:80 in wan0", "udp 10.0.1.20:5000 > 198.51.100.10:53 in lan0"} {
-			p, err := packettext.Parse(words)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := rs[i].Packet(p); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	rs := packets(t, shipped(t), shipped(t, variants["a permit becomes a denial"]...), "tcp 198.51.100.9:40000 > 192.0.2.80:80 in wan0",
+		"tcp 198.51.100.9:40001 > 192.0.2.80:80 in wan0", "udp 10.0.1.20:5000 > 198.51.100.10:53 in lan0")
 	var b strings.Builder
 	if err := Compare(rs[0], rs[1]).Write(&b); err != nil {
 		t.Fatal(err)
@@ -234,5 +222,74 @@ func TestGroups(t *testing.T) {
 `
 	if got := b.String(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// packets returns the recorders of two configurations that have carried these packets, each alone.
+func packets(t *testing.T, old, now string, texts ...string) [2]*Recorder {
+	t.Helper()
+	var rs [2]*Recorder
+	for i, text := range []string{old, now} {
+		rs[i] = NewRecorder(planOf(t, text, options(t, told{})).Explainer())
+		for _, words := range texts {
+			p, err := packettext.Parse(words)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := rs[i].Packet(p); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return rs
+}
+
+// Packets that are carried alone are one flow only if they are judged alike: the other direction, another interface and another type of ICMP
+// are asked about by themselves. The order in which they come says nothing.
+func TestPacketsAlone(t *testing.T) {
+	text := shipped(t)
+	for name, c := range map[string]struct {
+		now     string
+		packets []string
+		flows   int
+	}{
+		"direction": {
+			shipped(t, variants["a permit becomes a denial"]...),
+			[]string{"icmp 192.0.2.80 > 198.51.100.9", "icmp 198.51.100.9 > 192.0.2.80"}, 2,
+		},
+		"interface": {
+			shipped(t, `from        = "trust"`, `from        = "partner"`),
+			[]string{"udp 10.0.1.20:123 > 198.51.100.10:123 in wan0", "udp 10.0.1.20:123 > 198.51.100.10:123 in lan0"}, 2,
+		},
+		"type of ICMP": {
+			shipped(t, `members = ["junos-icmp-all", "junos-icmp6-all"]`, `members = ["junos-icmp-ping", "junos-icmp6-all"]`),
+			[]string{"icmp 10.0.1.20 > 198.51.100.10 in lan0 type 8", "icmp 10.0.1.20 > 198.51.100.10 in lan0 type 13"}, 2,
+		},
+		"the same": {
+			shipped(t, `from        = "trust"`, `from        = "partner"`),
+			[]string{"udp 10.0.1.20:123 > 198.51.100.10:123 in lan0", "udp 10.0.1.20:123 > 198.51.100.10:123 in lan0"}, 1,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 2 {
+				rs := packets(t, text, c.now, c.packets...)
+				r := Compare(rs[0], rs[1])
+				if r.Flows != c.flows || r.Changed != 1 || r.Groups[0].Packets != 1 {
+					t.Errorf("%v: %+v", c.packets, r)
+				}
+				slices.Reverse(c.packets)
+			}
+		})
+	}
+}
+
+// Of a flow of which a part passes before and after, it is said how many packets do.
+func TestVerdictInPart(t *testing.T) {
+	g := differ(&outcome{seen: 3, passed: 1}, &outcome{seen: 3, passed: 2})
+	if g == nil || *g.Verdict != (Difference{"1 of 3 packets pass", "2 of 3 packets pass"}) {
+		t.Errorf("%+v", g)
+	}
+	if g := differ(&outcome{seen: 3, passed: 1}, &outcome{seen: 3, passed: 3}); *g.Verdict != (Difference{"pass in part", "pass"}) {
+		t.Errorf("%+v", g.Verdict)
 	}
 }

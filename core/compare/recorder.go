@@ -37,11 +37,19 @@ type Recorder struct {
 	fullLogs bool
 }
 
-// flowKey names a flow: its two ends, in an order that does not depend on the direction. Ends of ICMP have no ports: packets and records do not
-// agree on what stands there.
+// flowKey names a flow. Of one whose packets are met in order it is its two ends, in an order that does not depend on the direction. Ends of
+// ICMP have no ports: packets and records do not agree on what stands there.
 type flowKey struct {
 	low, high netip.AddrPort
 	proto     uint8
+	alone     aloneKey
+}
+
+// aloneKey is what else the name of a flow has whose packet is carried alone: all that its verdict depends on. The ends of such a flow stand as
+// they are in the packet, source first, for the same packet the other way is another question. In a capture it is zero.
+type aloneKey struct {
+	in, out            string // interfaces
+	icmpType, icmpCode uint8
 }
 
 func newKey(proto uint8, src, dst netip.AddrPort) flowKey {
@@ -51,13 +59,21 @@ func newKey(proto uint8, src, dst netip.AddrPort) flowKey {
 	if src.Compare(dst) > 0 {
 		src, dst = dst, src
 	}
-	return flowKey{src, dst, proto}
+	return flowKey{low: src, high: dst, proto: proto}
+}
+
+// newAloneKey returns the key of a packet that is carried alone.
+func newAloneKey(p *packettext.Packet) flowKey {
+	key := flowKey{low: p.Src, high: p.Dst, proto: p.Proto, alone: aloneKey{in: p.In, out: p.Out}}
+	key.alone.icmpType, key.alone.icmpCode = p.ICMP()
+	return key
 }
 
 // flow is what became of one flow.
 type flow struct {
 	src, dst     netip.AddrPort // of the packet that was met first
 	iface        string
+	words        string // of the packet that is carried alone
 	in, out      string // zones, "" = not known
 	seen, passed uint32 // packets
 	asked        []asked
@@ -291,15 +307,11 @@ func (r *Recorder) record(key flowKey, rec explain.Record) {
 	r.logs[key] = add(list, r.records.number(rec.String()))
 }
 
-// Packet carries one packet alone, as explain does, and notes what becomes of it. A second one of a flow is not carried: it would be judged
-// alike. The error is [ErrTooMany], or that of the explainer.
+// Packet carries one packet alone, as explain does, and notes what becomes of it. The same one again is not carried: it would be judged
+// alike. A recorder takes these or a pipeline's. The error is [ErrTooMany], or that of the explainer.
 func (r *Recorder) Packet(p *packettext.Packet) error {
-	key := newKey(p.Proto, p.Src, p.Dst)
-	if f, again := r.flows[key]; again {
-		f.seen++
-		if f.passed > 0 {
-			f.passed++
-		}
+	key := newAloneKey(p)
+	if r.flows[key] != nil {
 		return nil
 	}
 	if len(r.flows) == MaxFlows {
@@ -309,7 +321,7 @@ func (r *Recorder) Packet(p *packettext.Packet) error {
 	if err != nil {
 		return err
 	}
-	f := &flow{src: p.Src, dst: p.Dst, iface: a.Interface, in: a.Zone, out: a.ToZone, seen: 1}
+	f := &flow{words: p.Text, in: a.Zone, out: a.ToZone, seen: 1}
 	if a.Verdict == passes {
 		f.passed = 1
 	}
@@ -330,6 +342,9 @@ const passes = "pass"
 
 // text describes a flow as the language of packets has it.
 func (f *flow) text(key flowKey) string {
+	if f.words != "" {
+		return f.words
+	}
 	src, dst := f.src.String(), f.dst.String()
 	if !hasPorts(key.proto) {
 		src, dst = f.src.Addr().String(), f.dst.Addr().String()

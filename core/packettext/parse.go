@@ -34,6 +34,14 @@ type Packet struct {
 	given    map[string]token // the words of the text, with their values
 }
 
+// ICMP returns the type and the code of a packet of ICMP, of an echo request where the text says nothing; zeros of another.
+func (p *Packet) ICMP() (icmpType, icmpCode uint8) {
+	if !packet.IsICMP(p.Proto) {
+		return 0, 0
+	}
+	return p.icmpType, p.icmpCode
+}
+
 // Error is a mistake in a text.
 type Error struct {
 	Column int // where, in characters from 1

@@ -198,18 +198,17 @@ func (t *Tail) run(end <-chan struct{}, ended chan<- struct{}) {
 }
 
 // take hands out what the lanes have. The spare buffers, of which there may be too few, take the place of the lanes', which are the next
-// spare ones.
+// spare ones. Nobody begins to look meanwhile: what is taken goes to all who were there before it was put.
 func (t *Tail) take(spare [][]event.Record) [][]event.Record {
 	t.mu.Lock()
-	lanes, watchers := slices.Clone(t.lanes), slices.Clone(t.watchers)
-	t.mu.Unlock()
-	for len(spare) < len(lanes) {
+	defer t.mu.Unlock()
+	for len(spare) < len(t.lanes) {
 		spare = append(spare, make([]event.Record, LaneRecords))
 	}
 	var b Batch
-	taken := make([][]event.Record, len(lanes))
+	taken := make([][]event.Record, len(t.lanes))
 	total := 0
-	for i, l := range lanes {
+	for i, l := range t.lanes {
 		records, leftOut := l.swap(spare[i])
 		spare[i], taken[i] = records[:cap(records)], records
 		b.LeftOut += leftOut
@@ -222,7 +221,7 @@ func (t *Tail) take(spare [][]event.Record) [][]event.Record {
 		b.Records = merge(taken, total)
 	}
 	t.leftOut.Add(b.LeftOut)
-	for _, w := range watchers {
+	for _, w := range t.watchers {
 		w.give(b)
 	}
 	return spare

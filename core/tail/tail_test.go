@@ -225,6 +225,45 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
+// TestCloseAndWatch has the last watcher leave and another one come while the buffers are taken: what is put afterwards reaches the new one.
+func TestCloseAndWatch(t *testing.T) {
+	const rounds = 50
+	synctest.Test(t, func(t *testing.T) {
+		for round := range rounds {
+			tail := lanes(8)
+			old := watch(t, tail)
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				time.Sleep(Interval)
+				old.Close()
+			})
+			var now *Watcher
+			wg.Go(func() {
+				time.Sleep(Interval)
+				var err error
+				if now, err = tail.Watch(); err != nil {
+					t.Error(err)
+					return
+				}
+				for _, l := range tail.lanes {
+					put(l, 1, 0)
+				}
+			})
+			wg.Wait()
+			time.Sleep(2 * Interval)
+			synctest.Wait()
+			seen := 0
+			for b, ok := now.pop(); ok; b, ok = now.pop() {
+				seen += len(b.Records) + int(b.LeftOut)
+			}
+			now.Close()
+			if seen != len(tail.lanes) {
+				t.Fatalf("round %d: %d records put, %d seen or left out", round, len(tail.lanes), seen)
+			}
+		}
+	})
+}
+
 // TestAllocations shows batches while nothing takes them: a lane allocates nothing, with room and without.
 func TestAllocations(t *testing.T) {
 	tail := lanes(1)

@@ -1,11 +1,13 @@
 package xsk
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +33,7 @@ type Flows struct {
 	recordMap *ebpf.Map
 	records   []tapFlow // shared with the program, a hash table: see bpf/tap.c. The number of a flow is its index; the first is not used
 	settling  []settling
+	pendings  atomic.Uint64 // how many there were, of all flows: what one has left in a buffer is no stamp of another
 	slotBits  uint8
 	hashKeys  [6]uint64
 	room      int
@@ -50,8 +53,7 @@ type Flows struct {
 
 // settling is what is known of a flow of a bridge that is to be carried.
 type settling struct {
-	tries    atomic.Uint64 // packets that came up since it was resumed
-	pendings atomic.Uint64 // how often it was
+	tries atomic.Uint64 // packets that came up since it was resumed
 }
 
 // slotState says what a record is used for.
@@ -98,10 +100,10 @@ func NewFlowKey(source, destination *[16]byte, ipv4 bool, sourcePort, destinatio
 
 // slotOf returns where the record of a flow should be, as the program does.
 func (f *Flows) slotOf(key *FlowKey) uint32 {
-	k := (*[5]uint64)(unsafe.Pointer(key))
-	var hash uint64
-	for i, word := range k {
-		hash += word * f.hashKeys[i]
+	k := (*[40]byte)(unsafe.Pointer(key))
+	hash := binary.NativeEndian.Uint64(k[32:]) * f.hashKeys[4]
+	for i, odd := range f.hashKeys[:4] {
+		hash += binary.BigEndian.Uint64(k[8*i:]) * odd
 	}
 	hash ^= hash >> 32
 	return uint32(hash * f.hashKeys[5] >> (64 - f.slotBits))
@@ -124,8 +126,11 @@ const (
 	flowCounts    = flowPending - 1
 )
 
-// Of a flow that is pending, the word has a number of the pending above the count of the packets.
-const flowPendingShift = 32
+// Of a flow that is pending, the word has the number of the pending above the count of the packets.
+const (
+	flowPendingShift = 32
+	flowPendingMask  = 1<<30 - 1
+)
 
 // MaxFlows is how many flows a table has at most.
 const MaxFlows = 1 << 23
@@ -251,15 +256,25 @@ func (f *Flows) run() {
 			continue
 		}
 		waitForPrograms()
-		f.mu.Lock()
-		for _, slot := range forgotten {
-			f.slots[slot] = slotFree
+		for some := range slices.Chunk(forgotten, fewFreed) {
+			f.free(some)
 		}
-		f.numFlows -= len(forgotten)
-		for _, slot := range forgotten {
-			f.clear(slot)
-		}
-		f.mu.Unlock()
+	}
+}
+
+// fewFreed is how many records are freed at a time: workers may wait to add flows.
+const fewFreed = 256
+
+// free gives back records that no program uses.
+func (f *Flows) free(slots []uint32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, slot := range slots {
+		f.slots[slot] = slotFree
+	}
+	f.numFlows -= len(slots)
+	for _, slot := range slots {
+		f.clear(slot)
 	}
 }
 
@@ -336,7 +351,7 @@ func (f *Flows) Resume(flow uint32) {
 	}
 	next := uint64(flowActive)
 	if f.inOrder {
-		next = flowPending | f.settling[flow].pendings.Add(1)&0xffff<<flowPendingShift
+		next = flowPending | f.pendings.Add(1)&flowPendingMask<<flowPendingShift
 		f.settling[flow].tries.Store(0)
 	}
 	atomic.CompareAndSwapUint64(&r.Word, 0, next)

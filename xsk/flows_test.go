@@ -257,6 +257,75 @@ func TestFlowEnds(t *testing.T) {
 	}
 }
 
+// TestFlowEndsWhilePending ends a flow of a bridge before it is carried, again and again: nothing was carried of it.
+func TestFlowEndsWhilePending(t *testing.T) {
+	f := flowTable(t, 4, true)
+	p := newCarrier(t, f, true)
+	s := segments["TCP over IPv4"]
+	ending := s
+	ending.flags = packet.FIN | packet.ACK
+	key := keyOf(t, s.frame())
+	flow := f.Add(&key)
+	f.Follow(flow, s.seq)
+	for round := range 40 {
+		f.Resume(flow)
+		if p.carries(t, s.frame()) || p.carries(t, ending.frame()) {
+			t.Fatal("carried while it is pending")
+		}
+		if word := atomic.LoadUint64(&f.records[flow].Word); word != 0 {
+			t.Errorf("round %d: %#x is left of the pending", round, word)
+		}
+		if c := f.Take(flow); c.Packets != 0 || c.Bytes != 0 {
+			t.Fatalf("round %d: taken %+v, and nothing was carried", round, c)
+		}
+	}
+}
+
+// TestFlowsOfNeighbours adds the flows between all hosts of two networks over equal ports, as those of NTP are. They find room as flows of
+// hosts anywhere do.
+func TestFlowsOfNeighbours(t *testing.T) {
+	for name, first := range map[string][16]byte{"IPv4": {10, 1, 2}, "IPv6": {0x20, 0x01, 0x0d, 0xb8, 0, 1, 0, 2}} {
+		ipv4, last := name == "IPv4", 15
+		if ipv4 {
+			last = 3
+		}
+		f := flowTable(t, 1<<17, true)
+		for a := range 256 {
+			for b := range 256 {
+				source, destination := first, first
+				source[last], destination[last] = byte(a), byte(b)
+				destination[last-2]++ // another network
+				key := NewFlowKey(&source, &destination, ipv4, 123, 123, packet.ProtoUDP, [2]uint16{})
+				f.Add(&key)
+			}
+		}
+		if got := f.Stats(); got.Flows != 1<<16 || got.Full != 0 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// TestStampOfAnother gives a flow the stamp that another has left in a buffer. It says nothing about the packets of that flow.
+func TestStampOfAnother(t *testing.T) {
+	f := flowTable(t, 4, true)
+	p := newCarrier(t, f, true)
+	var flows [2]uint32
+	for i, name := range []string{"UDP over IPv4", "TCP over IPv4"} {
+		key := keyOf(t, segments[name].frame())
+		flows[i] = f.Add(&key)
+		f.Follow(flows[i], segments[name].seq)
+		f.Resume(flows[i])
+		if p.carries(t, segments[name].frame()) {
+			t.Fatalf("%s: carried while it is pending", name)
+		}
+	}
+	left := atomic.LoadUint64(&f.records[flows[0]].Word)
+	f.Settle(flows[1], left)
+	if p.carries(t, segments["TCP over IPv4"].frame()) {
+		t.Errorf("%#x, which is of another flow, begins the carrying", left)
+	}
+}
+
 // TestFlowCountersNeverWrap fills the counts of a flow: packets come up until they are taken out.
 func TestFlowCountersNeverWrap(t *testing.T) {
 	f := flowTable(t, 1, false)

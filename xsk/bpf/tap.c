@@ -224,7 +224,7 @@ volatile __u32 longest = 0;
 #define FLOW_PENDING (1ULL << 62)
 #define FLOW_PACKET (1ULL << 36)
 #define FLOW_HALF_FULL (1ULL << 61 | 1ULL << 35)
-#define FLOW_TRIES 4 // to change a word that other processors change, too
+#define FLOW_TRIES 16 // to change a word that other processors change, too
 #define PROBES 32    // how far a record may be from its place, and one more
 
 #define ICMPV6_ROUTER_SOLICITATION 133
@@ -538,8 +538,22 @@ static __always_inline int comes_up(struct xdp_md *ctx, struct flow *f, __u64 wo
 		}
 		word = before;
 	}
-	__sync_fetch_and_and(&f->word, ~FLOW_PENDING); // it is not counted: the daemon begins again
 	return 1;
+}
+
+// hold_flow ends the carrying of a flow. Of one that is pending nothing is left: its word is no count.
+static __always_inline void hold_flow(struct flow *f)
+{
+	__u64 word = *(volatile __u64 *)&f->word;
+
+	for (int i = 0; i < FLOW_TRIES && (word & FLOW_PENDING); i++) {
+		__u64 before = __sync_val_compare_and_swap(&f->word, word, 0);
+
+		if (before == word)
+			return;
+		word = before;
+	}
+	__sync_fetch_and_and(&f->word, ~FLOW_ACTIVE);
 }
 
 // count_flow counts a packet into its flow if that is carried at this moment, and reports whether it is.
@@ -561,10 +575,12 @@ static __always_inline int count_flow(struct flow *f, __u32 bytes)
 }
 
 // slot_of returns where the record of a flow should be. Each word of the key has a multiplier of its own, which nobody outside knows:
-// none can choose flows that are to be in the same place.
+// none can choose flows that are to be in the same place. What differs between neighbours, the last bytes of addresses, is to be in
+// the low bits of the words, since a product has it in all bits above.
 static __always_inline __u32 slot_of(const __u64 *k)
 {
-	__u64 hash = k[0] * hash_keys[0] + k[1] * hash_keys[1] + k[2] * hash_keys[2] + k[3] * hash_keys[3] + k[4] * hash_keys[4];
+	__u64 hash = bpf_be64_to_cpu(k[0]) * hash_keys[0] + bpf_be64_to_cpu(k[1]) * hash_keys[1] + bpf_be64_to_cpu(k[2]) * hash_keys[2] +
+		     bpf_be64_to_cpu(k[3]) * hash_keys[3] + k[4] * hash_keys[4];
 
 	hash ^= hash >> 32;
 	return hash * hash_keys[5] >> (64 - slot_bits);
@@ -640,7 +656,7 @@ static __always_inline int carry(struct xdp_md *ctx)
 		return -1;
 	if (s.ends) {
 		// What follows must not overtake it.
-		__sync_fetch_and_and(&f->word, ~(FLOW_ACTIVE | FLOW_PENDING));
+		hold_flow(f);
 		return -1;
 	}
 	word = *(volatile __u64 *)&f->word;

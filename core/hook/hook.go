@@ -121,6 +121,14 @@ type SessionHook interface {
 	Denied(p *Packet, f *Finding)
 }
 
+// Rematcher is a [SessionHook] that can be asked about sessions that live, when it has come in the place of another.
+type Rematcher interface {
+	SessionHook
+	// Rematch returns a function for one goroutine, beside the workers, that reports whether Decide would let a packet pass. It counts
+	// nothing, and remembers nothing of the packet.
+	Rematch() func(p *Packet) bool
+}
+
 // Instance is one configured hook: at any of the sites, at most one function each.
 type Instance struct {
 	Ingress Hook

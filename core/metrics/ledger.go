@@ -59,6 +59,7 @@ type Sessions struct {
 	Created   uint64 `json:"created"`
 	TakenOver uint64 `json:"taken_over"` // from the run before this one
 	Closed    uint64 `json:"closed"`
+	Withdrawn uint64 `json:"withdrawn"`  // of Closed: denied by policies that a reload has brought
 	GivenUp   uint64 `json:"given_up"`   // of Closed: unanswered sessions that made room in a full table
 	Full      uint64 `json:"table_full"` // not created because the table was full
 }
@@ -164,6 +165,11 @@ func (l *Ledger) WriteText(w io.Writer, kinds []string) error {
 	}
 	if p.Offloaded > 0 {
 		if _, err := fmt.Fprintf(w, "%d packets were offloaded: the source has carried them by itself\n", p.Offloaded); err != nil {
+			return err
+		}
+	}
+	if n := l.Sessions.Withdrawn; n > 0 {
+		if _, err := fmt.Fprintf(w, "%d sessions were ended because the policies of a reload deny them\n", n); err != nil {
 			return err
 		}
 	}

@@ -178,6 +178,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	count(d.sessionsTotal, s.Ledger.Sessions.TakenOver, "taken_over")
 	count(d.sessionsTotal, s.Ledger.Sessions.Closed, "closed")
 	count(d.sessionsTotal, s.Ledger.Sessions.GivenUp, "given_up")
+	count(d.sessionsTotal, s.Ledger.Sessions.Withdrawn, "withdrawn")
 	count(d.sessionsTotal, s.Ledger.Sessions.Full, "table_full")
 	for kind, e := range s.Ledger.Events {
 		count(d.events, e.Offered, kind, "offered")

@@ -162,6 +162,10 @@ func (t *transition) commit() {
 		w.SetRules(rules)
 	}
 	pl.rules.Store(t.set)
+	pl.stopRematching()
+	if t.next.file.Sessions.Rematch {
+		pl.rematch(t.set, rules)
+	}
 }
 
 // buildRules builds the hooks of a configuration that follows another one, and the generation of their names.

@@ -75,6 +75,8 @@ type life struct {
 	ctx    context.Context // of the deliveries
 	begun  bool            // Run was called; guarded by Pipeline.reloading
 	beside sync.WaitGroup
+	// rematching is told to stop by the next configuration that is taken over, and waits for Run to begin; guarded by Pipeline.reloading.
+	rematching *rematching
 }
 
 // queue is a queue of a source of frames.
@@ -118,6 +120,9 @@ func (pl *Pipeline) begin(ctx context.Context) {
 		if out.life.stop == nil { // else it is removed already
 			pl.start(out)
 		}
+	}
+	if r := pl.running.rematching; r != nil {
+		pl.running.beside.Go(r.run)
 	}
 }
 

@@ -53,7 +53,7 @@ func (pl *Pipeline) ledger(outs []*output, states []sinkState) metrics.Ledger {
 	}
 	st := pl.sessions.Stats()
 	led.Sessions = metrics.Sessions{
-		Active: uint64(st.Active), Created: st.Created, TakenOver: st.TakenOver, Closed: st.Closed, GivenUp: st.GivenUp, Full: st.Full,
+		Active: uint64(st.Active), Created: st.Created, TakenOver: st.TakenOver, Closed: st.Closed, GivenUp: st.GivenUp, Withdrawn: st.Withdrawn, Full: st.Full,
 	}
 	gate := pl.gate.Ledger()
 	for _, k := range event.Kinds() {

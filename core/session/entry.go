@@ -70,6 +70,7 @@ const (
 	openOwed                        // the SessionOpen record was held back until the session is wanted
 	clientCarried                   // a carrier has a flow for packets of the client: it may be carrying them
 	serverCarried                   // a carrier has a flow for packets of the server
+	withdrawn                       // the policies deny it: it is in no bucket
 
 	reasonShift = 28
 )

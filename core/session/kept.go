@@ -194,7 +194,9 @@ func (t *Table) takeOver(k *kept, how *Takeover, out []Session) []Session {
 	if s.nat != nil {
 		s.nat[i] = k.nat
 	}
-	s.link(hash, i)
+	if e.state&withdrawn == 0 {
+		s.link(hash, i)
+	}
 	s.file(i, how.Now)
 	return out
 }

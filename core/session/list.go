@@ -1,6 +1,11 @@
 package session
 
-import "iter"
+import (
+	"iter"
+
+	"github.com/rtflow/pipelined/internal/flowhash"
+	"github.com/rtflow/pipelined/sdk/event"
+)
 
 // listChunk is how many entries All looks at before it lets others at the shard: some ten microseconds.
 const listChunk = 256
@@ -11,15 +16,35 @@ const listChunk = 256
 // entries at a time, and never while yield runs. Safe for concurrent use.
 func (t *Table) All(now int64) iter.Seq[*Session] {
 	return func(yield func(*Session) bool) {
-		var chunk [listChunk]Session
-		var at [listChunk]uint32
-		for i := range t.shards {
-			s := &t.shards[i]
-			for from := uint32(1); from < uint32(len(s.entries)); from += listChunk {
-				for j := range s.list(from, now, &chunk, &at) {
-					if s.lives(at[j], chunk[j].ID) && !yield(&chunk[j]) {
-						return
-					}
+		t.each(now, func(s *shard, i uint32, session *Session) bool {
+			return !s.lives(i, session.ID) || yield(session)
+		})
+	}
+}
+
+// Withdraw ends the sessions that live at now and that permitted reports false for, with [event.ClosePolicy]: from then on no packet
+// belongs to them, and they are among what Expire ends next. It returns how many. It goes over the table as All does; permitted must
+// not keep what it gets. Safe for concurrent use.
+func (t *Table) Withdraw(now int64, permitted func(*Session) bool) (n uint64) {
+	t.each(now, func(s *shard, i uint32, session *Session) bool {
+		if !permitted(session) && s.withdraw(&t.secret, i, session.ID, now) {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
+// each calls yield for the sessions that live at now, with their places, until it returns false.
+func (t *Table) each(now int64, yield func(s *shard, i uint32, session *Session) bool) {
+	var chunk [listChunk]Session
+	var at [listChunk]uint32
+	for i := range t.shards {
+		s := &t.shards[i]
+		for from := uint32(1); from < uint32(len(s.entries)); from += listChunk {
+			for j := range s.list(from, now, &chunk, &at) {
+				if !yield(s, at[j], &chunk[j]) {
+					return
 				}
 			}
 		}
@@ -46,5 +71,28 @@ func (s *shard) list(from uint32, now int64, chunk *[listChunk]Session, at *[lis
 func (s *shard) lives(i uint32, id uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.cold[i].id == id && !s.entries[i].over()
+	return s.isLive(i, id)
+}
+
+// isLive is lives for who holds the lock.
+func (s *shard) isLive(i uint32, id uint64) bool { return s.cold[i].id == id && !s.entries[i].over() }
+
+// withdraw ends the session of that id in entry i, if it lives: nobody finds it any more, and it goes with the next slot of the wheel.
+func (s *shard) withdraw(secret *flowhash.Key, i uint32, id uint64, now int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.isLive(i, id) {
+		return false
+	}
+	e := &s.entries[i]
+	if e.isCarried() {
+		s.hold(i)
+		s.forget(i)
+	}
+	e.state = e.state&^unreachable | closing | withdrawn
+	e.setReason(event.ClosePolicy)
+	e.lastSeen, e.timeout = max(e.lastSeen, now), 0
+	s.unlink(e.hash(secret), i)
+	s.refile(i, now)
+	return true
 }

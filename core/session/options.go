@@ -17,6 +17,8 @@ type Options struct {
 	// Adopt is for how long, from the start, such a source lets sessions go on whose beginning was not seen.
 	Adopt    time.Duration `toml:"adopt"`
 	Separate Separate      `toml:"separate"`
+	// Rematch ends sessions that the policies of a configuration deny which is taken over while the daemon runs.
+	Rematch bool `toml:"rematch"`
 	// Log says whether the beginnings and ends of the sessions that packets make are told; nil: unless another source tells of
 	// sessions.
 	Log *bool `toml:"log"`

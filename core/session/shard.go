@@ -42,7 +42,6 @@ type shard struct {
 	stats     Stats
 	unkept    []unkept // set by room; not read for packets of a session
 	*carrying          // set by room; nil: there are no carriers
-	_         [8]byte
 }
 
 // Stats counts what became of sessions.
@@ -52,6 +51,8 @@ type Stats struct {
 	Closed  uint64
 	GivenUp uint64 // closed early, not mutual, to make room in a full shard; included in Closed
 	Full    uint64 // not created: no room
+	// Withdrawn are those that the policies did not permit any more, see [Table.Withdraw]; included in Closed.
+	Withdrawn uint64
 	// TakenOver are those of an earlier run, see [Table.TakeOver]: Created + TakenOver = Closed + Active.
 	TakenOver uint64
 }
@@ -192,7 +193,9 @@ func (s *shard) giveUp(secret *flowhash.Key, now int64, old *Replaced) bool {
 		old.Valid = true
 		s.stats.GivenUp++
 		hash := e.hash(secret)
-		s.keepNot(hash, e.state&clientIsB != 0, now)
+		if e.state&withdrawn == 0 {
+			s.keepNot(hash, e.state&clientIsB != 0, now)
+		}
 		s.remove(s.hand, hash, now, &old.Session)
 		return true
 	}
@@ -206,7 +209,11 @@ func (s *shard) remove(i uint32, hash uint64, now int64, out *Session) {
 		s.forget(i)
 	}
 	s.copyTo(out, i, now)
-	s.unlink(hash, i)
+	if s.entries[i].state&withdrawn != 0 {
+		s.stats.Withdrawn++
+	} else {
+		s.unlink(hash, i)
+	}
 	s.unfile(i)
 	s.entries[i] = entry{}
 	s.cold[i] = cold{next: s.free}

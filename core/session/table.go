@@ -263,6 +263,7 @@ func (t *Table) Stats() Stats {
 		sum.Created += s.stats.Created
 		sum.Closed += s.stats.Closed
 		sum.GivenUp += s.stats.GivenUp
+		sum.Withdrawn += s.stats.Withdrawn
 		sum.Full += s.stats.Full
 		sum.TakenOver += s.stats.TakenOver
 		s.mu.Unlock()

@@ -33,11 +33,13 @@ type counts [numCounters]uint64
 type published struct {
 	beats       atomic.Uint64
 	now, offset atomic.Int64
+	rules       atomic.Pointer[Rules]
 	counts      [numCounters]tally.Number
 }
 
 func (w *Worker) publish() {
 	w.zoned.publish()
+	w.publishRules()
 	plain := w.counts
 	plain[received] -= uint64(w.late.waiting) // those that wait are in no other counter yet
 	if w.published.counts[received].Load() == plain[received] && !w.resolved {
@@ -46,6 +48,21 @@ func (w *Worker) publish() {
 	w.resolved = false
 	tally.Publish(w.published.counts[:], plain[:])
 }
+
+// publishRules says which are the oldest rules that a packet may still be judged by.
+func (w *Worker) publishRules() {
+	oldest := w.taken
+	if l := w.late; l.n > 0 {
+		oldest = l.entries[l.head].rules
+	}
+	if oldest != w.oldest {
+		w.oldest = oldest
+		w.published.rules.Store(oldest)
+	}
+}
+
+// Judges returns the oldest rules that the worker may judge a packet by; nil: it has ended. Safe for concurrent use.
+func (w *Worker) Judges() *Rules { return w.published.rules.Load() }
 
 // Beats counts the loops of the worker: a watchdog sees by it that the worker is alive. Safe for concurrent use.
 func (w *Worker) Beats() uint64 { return w.published.beats.Load() }

@@ -71,6 +71,7 @@ type Worker struct {
 	next     atomic.Pointer[Rules] // stored by SetRules
 	taken    *Rules                // that packets come under
 	zones    *zone.Table           // of the current ones
+	oldest   *Rules                // that were published
 	current  *Rules                // of which Config.Rules is a copy: taken, or those that the packet at hand came under
 	lane     *admission.Lane
 	batch    packet.Batch
@@ -131,6 +132,7 @@ func New(c Config) *Worker {
 	}
 	w.next.Store(w.taken)
 	w.use(w.taken)
+	w.publishRules()
 	w.late.room = lateSize
 	if f, ok := c.Source.(source.Forwarder); ok {
 		w.forwarder, w.let, w.late.room = f, forwarded, 0
@@ -188,6 +190,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.flush(w.at)
 		w.lane.Finish(w.now, w.now+w.offset)
 		w.publish()
+		w.published.rules.Store(nil)
 		if errors.Is(err, io.EOF) || ctx.Err() != nil {
 			return nil
 		}

@@ -28,7 +28,7 @@ type worker struct {
 	_ [128]byte // two cache lines, which processors fetch together
 }
 
-var _ hook.SessionHook = (*engine)(nil)
+var _ hook.Rematcher = (*engine)(nil)
 
 // Decide judges the first packet of a flow: first match wins, the policies between the packet's two zones before the
 // global ones, and the default if none matches.
@@ -57,6 +57,18 @@ func (e *engine) Denied(p *hook.Packet, f *hook.Finding) { e.tally.Count(p, int(
 // dropped silently (Junos), and so is a fragment without its transport header (RFC 1122 section 3.2.2).
 func answerable(h *packet.Headers) bool {
 	return h.HasHead && (h.Proto == packet.ProtoTCP || h.Proto == packet.ProtoUDP)
+}
+
+// Rematch implements [hook.Rematcher].
+func (e *engine) Rematch() func(p *hook.Packet) bool {
+	s := e.index.newScratch()
+	return func(p *hook.Packet) bool {
+		d := &e.decisions[len(e.policies)]
+		if found := e.index.find(p, &s); found != nil {
+			d = &found.decision
+		}
+		return d.action == event.ActionPermit
+	}
 }
 
 // find returns the number of the policy that decides and its decision, those of the default if none matches.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -268,6 +269,57 @@ func TestOffloadOfBridge(t *testing.T) {
 		t.Errorf("%d packets of %d were offloaded", p.Offloaded, p.Received)
 	}
 	d.sameCounts()
+	d.stop()
+}
+
+// TestRematchOfBridge withdraws the policy that permits an offloaded session of a bridge: nothing of it crosses any more, and its record says
+// that it was ended by the policy.
+func TestRematchOfBridge(t *testing.T) {
+	n := bridged(t)
+	n.serve()
+	d := startWith(n, bridgeOffloadConfig, "")
+	var conn net.Conn
+	n.client.Do(func() {
+		var err error
+		conn, err = net.Dial("udp", serverIP+":7")
+		n.must(err)
+	})
+	defer conn.Close()
+	exchange := func(patience time.Duration) error {
+		n.must(conn.SetDeadline(time.Now().Add(patience)))
+		if _, err := conn.Write([]byte("hello")); err != nil {
+			return err
+		}
+		_, err := conn.Read(make([]byte, 16))
+		return err
+	}
+	eventually(t, "the session is offloaded", func() bool {
+		for range 100 {
+			n.must(exchange(20 * time.Second))
+		}
+		return d.status().Ledger.Packets.Offloaded > 100
+	})
+	path := filepath.Join(d.dir, "pipeline.toml")
+	text, err := os.ReadFile(path)
+	n.must(err)
+	reload := func(then string, number int) {
+		t.Helper()
+		changed := strings.Replace(string(text), `then = "permit"`, fmt.Sprintf("then = %q", then), 1)
+		changed = strings.Replace(changed, "[sessions]", "[sessions]\nrematch = true", 1)
+		n.must(os.WriteFile(path, []byte(changed), 0o644))
+		d.signal(syscall.SIGHUP)
+		eventually(t, "the other configuration runs", func() bool { return d.status().Configuration.Number == number })
+	}
+	reload("deny", 2)
+	eventually(t, "nothing crosses any more", func() bool { return exchange(100*time.Millisecond) != nil })
+	eventually(t, "the session is ended by the policy", func() bool {
+		return slices.ContainsFunc(d.records(ended), func(r record) bool { return r.Event.Reason == "policy delete" })
+	})
+	if exchange(100*time.Millisecond) == nil {
+		t.Error("a packet crosses after the end of its session")
+	}
+	reload("permit", 3)
+	n.must(exchange(20 * time.Second))
 	d.stop()
 }
 

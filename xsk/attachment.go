@@ -107,7 +107,15 @@ func (a *Attachment) read(queries *netlink.Handle) {
 	}
 	a.Peer = nameOf(queries, int(atomic.LoadUint32(&found.control.Peer)))
 	counts, err := readUnread(found.unread)
-	a.Unread, a.Err = counts.since(new(unreadCounts)), err
+	a.Unread = counts.since(new(unreadCounts))
+	a.Unread.PastNotSent = atomic.LoadUint64(&found.control.Lost)
+	if went := counts.past(); err == nil && went != a.Unread.PastSent+a.Unread.PastNotSent {
+		waitForPrograms() // some may be on their way
+		if counts, err = readUnread(found.unread); err == nil {
+			a.Unread.PastNotSent = max(a.Unread.PastNotSent, went-min(counts[tapFatePAST_SENT], went))
+		}
+	}
+	a.Err = err
 	if jiffy, err := tick(); err == nil {
 		a.Patience = time.Duration(atomic.LoadUint64(&found.control.Patience)) * jiffy
 	}

@@ -18,7 +18,7 @@ const (
 	controlMagic = 0x70697064
 	// controlLayout is the layout of it, and of the map unread. It changes when a program of one of them and a daemon of the other
 	// could not understand each other; what begins it never does.
-	controlLayout = 1
+	controlLayout = 2
 
 	controlHeader   = 12
 	tapSettingsSize = int(unsafe.Sizeof(tapSettings{}))
@@ -129,8 +129,13 @@ func (u unreadCounts) since(before *unreadCounts) Unread {
 	}
 	return Unread{
 		PastNoSocket: u[tapFatePAST_NO_SOCKET], PastStalled: u[tapFatePAST_STALLED], PastByHand: u[tapFatePAST_BY_HAND],
-		Dropped: u[tapFateUNREAD_DROPPED],
+		PastSent: u[tapFatePAST_SENT], Dropped: u[tapFateUNREAD_DROPPED],
 	}
+}
+
+// past returns how many frames went to the peer.
+func (u *unreadCounts) past() uint64 {
+	return u[tapFatePAST_NO_SOCKET] + u[tapFatePAST_STALLED] + u[tapFatePAST_BY_HAND]
 }
 
 // told returns what daemons have told of the map unread.
@@ -147,22 +152,24 @@ func (c *control) tell(told *unreadCounts) {
 	}
 }
 
-// Unread counts frames of a bridge that no daemon was given. Past are those that were handed to the peer.
+// Unread counts frames of a bridge that no daemon was given. Past are those that went to the peer: PastSent of them, and PastNotSent, which
+// is known some time later.
 type Unread struct {
 	PastNoSocket uint64 `json:"past_no_socket"` // nobody read the queue
 	PastStalled  uint64 `json:"past_stalled"`   // whoever reads the queue had not come for too long
 	PastByHand   uint64 `json:"past_by_hand"`   // an operator has said so
+	PastSent     uint64 `json:"past_sent"`      // of these three, taken by the peer
+	PastNotSent  uint64 `json:"past_not_sent"`  // lost, since the peer was down, or took no frames of that length
 	Dropped      uint64 `json:"unread_dropped"` // nobody read the queue, and nothing is to go past; or there was no peer
 }
-
-// Past returns how many frames went past.
-func (u Unread) Past() uint64 { return u.PastNoSocket + u.PastStalled + u.PastByHand }
 
 // Plus adds.
 func (u Unread) Plus(other Unread) Unread {
 	u.PastNoSocket += other.PastNoSocket
 	u.PastStalled += other.PastStalled
 	u.PastByHand += other.PastByHand
+	u.PastSent += other.PastSent
+	u.PastNotSent += other.PastNotSent
 	u.Dropped += other.Dropped
 	return u
 }

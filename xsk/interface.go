@@ -517,6 +517,29 @@ func (i *Interface) Counters() (Counters, error) {
 	return i.program.counters()
 }
 
+// Settle finds out what the peer of a bridge has not taken of frames that went to it without a worker: [Counters.CarriedNotSent] and
+// [Unread.PastNotSent]. If there may be any, it waits some milliseconds.
+func (i *Interface) Settle() error {
+	i.mu.Lock()
+	var went crossed
+	var unsettled bool
+	var err error
+	if i.program != nil && i.config.Bridge {
+		went, unsettled, err = i.program.unsettled()
+	}
+	i.mu.Unlock()
+	if err != nil || !unsettled {
+		return err
+	}
+	waitForPrograms()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.program == nil {
+		return nil
+	}
+	return i.program.settle(went)
+}
+
 // Close gives the interface back to the kernel: it takes the program off (that of a bridge that is pinned stays, and does as
 // [Config.OnFailure] says), then waits for every reader to Release what it
 // holds, then closes the sockets. A reader that waits is woken; every later Wait returns [ErrClosed]. The packets that
@@ -536,7 +559,7 @@ func (i *Interface) close() error {
 		i.mu.Lock()
 		i.leaving = true
 		i.mu.Unlock()
-		errs = append(errs, i.program.leave(i.sockets, i.watch.current().Gone, i.watch.queries))
+		errs = append(errs, i.program.leave(i.sockets, i.watch.current().Gone, i.watch.queries), i.Settle())
 		i.mu.Lock()
 		final, err := i.program.counters()
 		errs = append(errs, err, i.program.close())

@@ -184,7 +184,7 @@ func TestFailOpen(t *testing.T) {
 	if now, _ := attachedProgram(p.middle.Link("left")); now == before {
 		t.Error("the program was not replaced")
 	}
-	if c := counters(t, i); c.Unread != (Unread{PastNoSocket: unread + 1}) {
+	if c := counters(t, i); c.Unread != (Unread{PastNoSocket: unread + 1, PastSent: unread + 1}) {
 		t.Errorf("counters: %+v", c)
 	}
 	p.from.Send(numbered(21))
@@ -336,6 +336,81 @@ func TestPinsLeaveNothing(t *testing.T) {
 	if list := p.attachments(); len(list) != 0 {
 		t.Errorf("attached: %+v", list)
 	}
+}
+
+// What goes to a peer that is down, or has a smaller MTU, is lost, and is not counted as sent: with and without a daemon, unread and as a packet
+// of a flow.
+func TestPeerDoesNotTake(t *testing.T) {
+	for _, mode := range []Mode{Native, Generic} {
+		t.Run(mode.String(), func(t *testing.T) {
+			p := newInPath(t)
+			config := p.config(FailOpen)
+			config.Attach, config.Flows = mode, flowTable(t, 16, false)
+			config.OnFailureAfter = time.Minute
+			long := patterned(1000)
+			// lose sends three frames that the peer does not take, and one that it does.
+			lose := func(count func() (sent, notSent uint64)) {
+				t.Helper()
+				sent, notSent := count()
+				p.middle.SetDown("right")
+				p.from.Send(numbered(1))
+				p.from.Send(numbered(1))
+				await(t, "lost on a peer that is down", func() bool { _, n := count(); return n == notSent+2 })
+				p.middle.SetUp("right")
+				p.middle.SetMTU("right", 900)
+				p.from.Send(long)
+				p.from.Send(numbered(2))
+				if got := kernelReceives(p.to); number(got) != 2 {
+					t.Errorf("received a frame of %d bytes", len(got))
+				}
+				p.middle.SetMTU("right", 1500)
+				await(t, "lost and sent", func() bool { s, n := count(); return n == notSent+3 && s == sent+1 })
+			}
+			i := p.open(config)
+			serve(t, i)
+			settled := func() Counters {
+				if err := i.Settle(); err != nil {
+					t.Error(err)
+				}
+				return counters(t, i)
+			}
+			var err error
+			peer := Link{Up: true, Index: p.middle.Link("right").Attrs().Index, MTU: 1500}
+			if p.middle.Do(func() { err = i.Carry(peer) }); err != nil {
+				t.Fatal(err)
+			}
+			for _, frame := range [][]byte{numbered(1), long} {
+				key := keyOf(t, frame)
+				config.Flows.Resume(config.Flows.Add(&key))
+			}
+			lose(func() (uint64, uint64) { c := settled(); return c.CarriedSent, c.CarriedNotSent })
+			if c := settled(); c.Carried != 4 || c.Unread != (Unread{}) {
+				t.Errorf("counters of what was carried: %+v", c)
+			}
+			if err := p.attachment().SetBypass(true); err != nil {
+				t.Fatal(err)
+			}
+			lose(func() (uint64, uint64) { c := settled(); return c.PastSent, c.PastNotSent })
+			if err := p.attachment().SetBypass(false); err != nil {
+				t.Fatal(err)
+			}
+			p.close(i)
+			lose(func() (uint64, uint64) { u := p.attachment().Unread; return u.PastSent, u.PastNotSent })
+			i = p.open(config)
+			serve(t, i)
+			if c := counters(t, i); c.Unread != (Unread{PastNoSocket: 4, PastSent: 1, PastNotSent: 3}) {
+				t.Errorf("told of the time before: %+v", c.Unread)
+			}
+			p.close(i)
+		})
+	}
+}
+
+// patterned returns a datagram of a length, from another port than that of numbered.
+func patterned(length int) []byte {
+	frame := nettest.UDP{}.Frame(make([]byte, length-42))
+	frame[35]++
+	return frame
 }
 
 // Whoever owns the directory above may put another one in the place of one that is being removed.

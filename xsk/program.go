@@ -18,7 +18,7 @@ import (
 //go:generate go tool -modfile=../tools/go.mod bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel,bpfeb -type cause -type fate -type settings -type wait -type flow_key -type tally tap bpf/tap.c -- -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
 
 // Counters says what the XDP program did with the packets of the interface since it was opened: their sum is what it has
-// seen, for each packet is in exactly one of them; CarriedBytes is beside them.
+// seen, for each packet is in exactly one of them; CarriedBytes, and what says that the peer has taken something or not, are beside them.
 type Counters struct {
 	Redirected    uint64 `json:"redirected"`     // given to a socket of ours; see [Stats] for what became of it
 	PassNotIP     uint64 `json:"pass_not_ip"`    // to the kernel: neither IPv4 nor IPv6
@@ -28,6 +28,10 @@ type Counters struct {
 	PassType      uint64 `json:"pass_type"`      // to the kernel, in a bridge: a pass type
 	Carried       uint64 `json:"carried"`        // of the flow table: to the peer in a bridge, ended in a tap
 	CarriedBytes  uint64 `json:"carried_bytes"`  // in those
+	// Of a bridge, of those that were carried: what the peer has taken, and what was lost, since it was down or took no frames of that
+	// length, which is known some time later.
+	CarriedSent    uint64 `json:"carried_sent"`
+	CarriedNotSent uint64 `json:"carried_not_sent"`
 	Unread
 }
 
@@ -41,6 +45,8 @@ func (c Counters) Plus(other Counters) Counters {
 	c.PassType += other.PassType
 	c.Carried += other.Carried
 	c.CarriedBytes += other.CarriedBytes
+	c.CarriedSent += other.CarriedSent
+	c.CarriedNotSent += other.CarriedNotSent
 	c.Unread = c.Unread.Plus(other.Unread)
 	return c
 }
@@ -55,9 +61,11 @@ type program struct {
 	// pin is where the program, or another one on the same link, is pinned; nil: nowhere.
 	pin *pin
 	// former is another one, whose link this one takes over in commit; nil: it has its own.
-	former *pinned
-	begun  bool         // commit was called
-	base   unreadCounts // what was told before
+	former   *pinned
+	begun    bool         // commit was called
+	base     unreadCounts // what was told before
+	baseLost uint64       // and what the peer had not taken then
+	lost     uint64       // of what was carried, how much the peer is known not to have taken
 	// Of the former program, once it was taken over.
 	tookOver  bool
 	inherited Unread
@@ -74,7 +82,9 @@ func loadProgram(index, queues int, config Config, several bool, former *pinned)
 	spec.Maps[tapMapSockets].MaxEntries = uint32(queues)
 	spec.Maps[tapMapWaiting].MaxEntries = uint32(queues)
 	if several {
-		spec.Programs["tap"].Flags |= unix.BPF_F_XDP_HAS_FRAGS
+		for _, one := range spec.Programs {
+			one.Flags |= unix.BPF_F_XDP_HAS_FRAGS
+		}
 	}
 	replaced := make(map[string]*ebpf.Map)
 	if f := config.Flows; f != nil {
@@ -113,7 +123,7 @@ func (p *program) mapMemory(former *pinned, goesOn bool) (err error) {
 		return err
 	}
 	if goesOn {
-		p.base = p.control.told()
+		p.base, p.baseLost = p.control.told(), atomic.LoadUint64(&p.control.Lost)
 		return nil
 	}
 	p.control.Magic, p.control.Layout = controlMagic, controlLayout
@@ -190,11 +200,16 @@ func (p *program) commit(config Config) error {
 		if err := p.takeOver(); err != nil {
 			return fmt.Errorf("take the XDP program of a former run over: %w", explain(err))
 		}
-		now, err := readUnread(p.objects.Unread)
-		if err != nil {
-			return err
+		p.begun, p.tookOver = true, true
+		went, ok, err := p.unsettled()
+		if err == nil && ok {
+			waitForPrograms()
+			err = p.settle(went)
 		}
-		p.tookOver, p.inherited = true, now.since(&p.base)
+		if err == nil {
+			p.inherited, err = p.unread()
+		}
+		return err
 	}
 	p.begun = true
 	return nil
@@ -255,15 +270,22 @@ func (p *program) unregister(s *Socket) error {
 	return nil
 }
 
+// destination is a value of a device map: an interface, and the program that sees what it takes.
+type destination struct{ Interface, Program uint32 }
+
 // setPeer makes frames that nobody reads leave by an interface, of the namespace of the calling thread; 0 = by none.
 func (p *program) setPeer(index int) error {
 	var err error
 	if index == 0 {
-		if err = p.objects.Peer.Delete(uint32(0)); errors.Is(err, ebpf.ErrKeyNotExist) {
-			err = nil
+		for _, m := range []*ebpf.Map{p.objects.Peer, p.objects.PeerOfFlows} {
+			if e := m.Delete(uint32(0)); !errors.Is(e, ebpf.ErrKeyNotExist) {
+				err = errors.Join(err, e)
+			}
 		}
 	} else {
-		err = p.objects.Peer.Put(uint32(0), uint32(index))
+		err = errors.Join(
+			p.objects.Peer.Put(uint32(0), destination{uint32(index), uint32(p.objects.PastLeaves.FD())}),
+			p.objects.PeerOfFlows.Put(uint32(0), destination{uint32(index), uint32(p.objects.CarriedLeaves.FD())}))
 	}
 	if err != nil {
 		return fmt.Errorf("set the peer of the XDP program: %w", err)
@@ -302,24 +324,77 @@ func (p *program) counters() (Counters, error) {
 			*counter.total += n
 		}
 	}
-	var carried []tapTally
-	if err := p.objects.Carried.Lookup(uint32(0), &carried); err != nil {
-		return c, fmt.Errorf("read the counters of the XDP program: %w", err)
-	}
-	for i := range carried {
-		c.Carried += carried[i].Packets
-		c.CarriedBytes += carried[i].Bytes
-	}
-	if !p.begun {
-		return c, nil // what goes past is the former program's
-	}
-	now, err := readUnread(p.objects.Unread)
+	carried, err := p.carried()
 	if err != nil {
 		return c, err
 	}
-	c.Unread = now.since(&p.base)
+	c.Carried, c.CarriedBytes, c.CarriedSent, c.CarriedNotSent = carried.Packets, carried.Bytes, carried.Sent, p.lost
+	if !p.begun {
+		return c, nil // what goes past is the former program's
+	}
+	c.Unread, err = p.unread()
+	return c, err
+}
+
+// carried adds up what was carried.
+func (p *program) carried() (sum tapTally, err error) {
+	var perCPU []tapTally
+	if err := p.objects.Carried.Lookup(uint32(0), &perCPU); err != nil {
+		return sum, fmt.Errorf("read the counters of the XDP program: %w", err)
+	}
+	for i := range perCPU {
+		sum.Packets += perCPU[i].Packets
+		sum.Bytes += perCPU[i].Bytes
+		sum.Sent += perCPU[i].Sent
+	}
+	return sum, nil
+}
+
+// unread returns what went past or ended unread, and notes that it was told.
+func (p *program) unread() (Unread, error) {
+	now, err := readUnread(p.objects.Unread)
+	if err != nil {
+		return Unread{}, err
+	}
+	u := now.since(&p.base)
+	u.PastNotSent = atomic.LoadUint64(&p.control.Lost) - p.baseLost
 	p.control.tell(&now)
-	return c, nil
+	return u, nil
+}
+
+// crossed are frames that went to the peer without a worker: past it, or as packets of flows.
+type crossed struct{ past, carried uint64 }
+
+// crossing returns how many frames went to the peer, and how many of them it has taken.
+func (p *program) crossing() (went, taken crossed, err error) {
+	now, err := readUnread(p.objects.Unread)
+	if err != nil {
+		return went, taken, err
+	}
+	carried, err := p.carried()
+	return crossed{now.past(), carried.Packets}, crossed{now[tapFatePAST_SENT], carried.Sent}, err
+}
+
+// unsettled returns how many frames went to the peer, if some are neither known to be taken nor known to be lost.
+func (p *program) unsettled() (went crossed, ok bool, err error) {
+	if !p.begun {
+		return crossed{}, false, nil
+	}
+	went, taken, err := p.crossing()
+	known := crossed{taken.past + atomic.LoadUint64(&p.control.Lost), taken.carried + p.lost}
+	return went, went != known, err
+}
+
+// settle counts as lost what went to the peer and was not taken, given how many went before [waitForPrograms]. What was taken of later frames
+// hides as many, until it is called again.
+func (p *program) settle(went crossed) error {
+	_, taken, err := p.crossing()
+	if err != nil {
+		return err
+	}
+	p.lost = max(p.lost, went.carried-min(taken.carried, went.carried))
+	atomic.StoreUint64(&p.control.Lost, max(atomic.LoadUint64(&p.control.Lost), went.past-min(taken.past, went.past)))
+	return nil
 }
 
 // detach takes the program off the interface, at once. It is no error if the interface is gone.

@@ -13,6 +13,15 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type tapBpfDevmapVal struct {
+	_       structs.HostLayout
+	Ifindex uint32
+	BpfProg struct {
+		_  structs.HostLayout
+		Fd int32
+	}
+}
+
 type tapCause uint32
 
 const (
@@ -32,7 +41,8 @@ const (
 	tapFatePAST_STALLED   tapFate = 1
 	tapFatePAST_BY_HAND   tapFate = 2
 	tapFateUNREAD_DROPPED tapFate = 3
-	tapFateUNREADS        tapFate = 4
+	tapFatePAST_SENT      tapFate = 4
+	tapFateUNREADS        tapFate = 5
 )
 
 type tapFlow struct {
@@ -63,13 +73,15 @@ type tapSettings struct {
 	Peer        uint32
 	Promiscuous uint32
 	Reserved    [4]uint64
-	Told        [4]uint64
+	Told        [5]uint64
+	Lost        uint64
 }
 
 type tapTally struct {
 	_       structs.HostLayout
 	Packets uint64
 	Bytes   uint64
+	Sent    uint64
 	Tick    uint64
 	Now     uint64
 }
@@ -84,24 +96,27 @@ type tapWait struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	tapMapCarried       = "carried"
-	tapMapControl       = "control"
-	tapMapCounters      = "counters"
-	tapMapPeer          = "peer"
-	tapMapRecords       = "records"
-	tapMapSockets       = "sockets"
-	tapMapUnread        = "unread"
-	tapMapWaiting       = "waiting"
-	tapProgTap          = "tap"
-	tapVarBridge        = "bridge"
-	tapVarHashKeys      = "hash_keys"
-	tapVarHavePassPorts = "have_pass_ports"
-	tapVarLongest       = "longest"
-	tapVarOffload       = "offload"
-	tapVarPassPorts     = "pass_ports"
-	tapVarPassTypes     = "pass_types"
-	tapVarSeveral       = "several"
-	tapVarSlotBits      = "slot_bits"
+	tapMapCarried        = "carried"
+	tapMapControl        = "control"
+	tapMapCounters       = "counters"
+	tapMapPeer           = "peer"
+	tapMapPeerOfFlows    = "peer_of_flows"
+	tapMapRecords        = "records"
+	tapMapSockets        = "sockets"
+	tapMapUnread         = "unread"
+	tapMapWaiting        = "waiting"
+	tapProgCarriedLeaves = "carried_leaves"
+	tapProgPastLeaves    = "past_leaves"
+	tapProgTap           = "tap"
+	tapVarBridge         = "bridge"
+	tapVarHashKeys       = "hash_keys"
+	tapVarHavePassPorts  = "have_pass_ports"
+	tapVarLongest        = "longest"
+	tapVarOffload        = "offload"
+	tapVarPassPorts      = "pass_ports"
+	tapVarPassTypes      = "pass_types"
+	tapVarSeveral        = "several"
+	tapVarSlotBits       = "slot_bits"
 )
 
 // loadTap returns the embedded CollectionSpec for tap.
@@ -146,21 +161,24 @@ type tapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tapProgramSpecs struct {
-	Tap *ebpf.ProgramSpec `ebpf:"tap"`
+	CarriedLeaves *ebpf.ProgramSpec `ebpf:"carried_leaves"`
+	PastLeaves    *ebpf.ProgramSpec `ebpf:"past_leaves"`
+	Tap           *ebpf.ProgramSpec `ebpf:"tap"`
 }
 
 // tapMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tapMapSpecs struct {
-	Carried  *ebpf.MapSpec `ebpf:"carried"`
-	Control  *ebpf.MapSpec `ebpf:"control"`
-	Counters *ebpf.MapSpec `ebpf:"counters"`
-	Peer     *ebpf.MapSpec `ebpf:"peer"`
-	Records  *ebpf.MapSpec `ebpf:"records"`
-	Sockets  *ebpf.MapSpec `ebpf:"sockets"`
-	Unread   *ebpf.MapSpec `ebpf:"unread"`
-	Waiting  *ebpf.MapSpec `ebpf:"waiting"`
+	Carried     *ebpf.MapSpec `ebpf:"carried"`
+	Control     *ebpf.MapSpec `ebpf:"control"`
+	Counters    *ebpf.MapSpec `ebpf:"counters"`
+	Peer        *ebpf.MapSpec `ebpf:"peer"`
+	PeerOfFlows *ebpf.MapSpec `ebpf:"peer_of_flows"`
+	Records     *ebpf.MapSpec `ebpf:"records"`
+	Sockets     *ebpf.MapSpec `ebpf:"sockets"`
+	Unread      *ebpf.MapSpec `ebpf:"unread"`
+	Waiting     *ebpf.MapSpec `ebpf:"waiting"`
 }
 
 // tapVariableSpecs contains global variables before they are loaded into the kernel.
@@ -198,14 +216,15 @@ func (o *tapObjects) Close() error {
 //
 // It can be passed to loadTapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tapMaps struct {
-	Carried  *ebpf.Map `ebpf:"carried"`
-	Control  *ebpf.Map `ebpf:"control"`
-	Counters *ebpf.Map `ebpf:"counters"`
-	Peer     *ebpf.Map `ebpf:"peer"`
-	Records  *ebpf.Map `ebpf:"records"`
-	Sockets  *ebpf.Map `ebpf:"sockets"`
-	Unread   *ebpf.Map `ebpf:"unread"`
-	Waiting  *ebpf.Map `ebpf:"waiting"`
+	Carried     *ebpf.Map `ebpf:"carried"`
+	Control     *ebpf.Map `ebpf:"control"`
+	Counters    *ebpf.Map `ebpf:"counters"`
+	Peer        *ebpf.Map `ebpf:"peer"`
+	PeerOfFlows *ebpf.Map `ebpf:"peer_of_flows"`
+	Records     *ebpf.Map `ebpf:"records"`
+	Sockets     *ebpf.Map `ebpf:"sockets"`
+	Unread      *ebpf.Map `ebpf:"unread"`
+	Waiting     *ebpf.Map `ebpf:"waiting"`
 }
 
 func (m *tapMaps) Close() error {
@@ -214,6 +233,7 @@ func (m *tapMaps) Close() error {
 		m.Control,
 		m.Counters,
 		m.Peer,
+		m.PeerOfFlows,
 		m.Records,
 		m.Sockets,
 		m.Unread,
@@ -240,11 +260,15 @@ type tapVariables struct {
 //
 // It can be passed to loadTapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tapPrograms struct {
-	Tap *ebpf.Program `ebpf:"tap"`
+	CarriedLeaves *ebpf.Program `ebpf:"carried_leaves"`
+	PastLeaves    *ebpf.Program `ebpf:"past_leaves"`
+	Tap           *ebpf.Program `ebpf:"tap"`
 }
 
 func (p *tapPrograms) Close() error {
 	return _TapClose(
+		p.CarriedLeaves,
+		p.PastLeaves,
 		p.Tap,
 	)
 }

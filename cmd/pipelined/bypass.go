@@ -153,7 +153,7 @@ func writeAttachments(w io.Writer, list []*xsk.Attachment) error {
 		if a.Bypass {
 			bypass = "on"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t\n", orNone(a.Interface), orNone(a.Peer), daemon, a.OnFailure, bypass, a.Unread.Past(), a.Unread.Dropped)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t\n", orNone(a.Interface), orNone(a.Peer), daemon, a.OnFailure, bypass, a.Unread.PastSent, a.Unread.Dropped+a.Unread.PastNotSent)
 	}
 	return errors.Join(append(errs, t.Flush())...)
 }

@@ -13,7 +13,7 @@ func TestWriteAttachments(t *testing.T) {
 	var out bytes.Buffer
 	unknown := errors.New("not understood")
 	err := writeAttachments(&out, []*xsk.Attachment{
-		{Interface: "lan0", Peer: "wan0", Read: true, OnFailure: xsk.FailOpen, Unread: xsk.Unread{PastNoSocket: 2, PastStalled: 3, PastByHand: 4}},
+		{Interface: "lan0", Peer: "wan0", Read: true, OnFailure: xsk.FailOpen, Unread: xsk.Unread{PastNoSocket: 2, PastStalled: 3, PastByHand: 5, PastSent: 9, PastNotSent: 1}},
 		{Interface: "x0", Err: unknown},
 		{Bypass: true, Unread: xsk.Unread{Dropped: 5}},
 	})
@@ -21,7 +21,7 @@ func TestWriteAttachments(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	const want = `INTERFACE PEER DAEMON ON FAILURE BYPASS WENT PAST DROPPED UNREAD
-lan0 wan0 reads open off 9 0
+lan0 wan0 reads open off 9 1
 gone gone none closed on 0 5
 `
 	var got strings.Builder

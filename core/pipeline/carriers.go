@@ -33,7 +33,8 @@ func (pl *Pipeline) addCarried(p *metrics.Packets) {
 		p.Bytes += c.Bytes
 		p.Offloaded += c.Packets
 		if c.Forwards {
-			p.Forwarded += c.Packets
+			p.Forwarded += c.Packets - c.NotSent
+			p.NotSent += c.NotSent
 		} else {
 			p.Passed += c.Packets
 		}

@@ -79,6 +79,7 @@ type Carrier interface {
 // Carried counts what a source has carried by itself.
 type Carried struct {
 	Packets, Bytes uint64 // frames, and bytes in them
+	NotSent        uint64 // of Packets, of a bridge: lost, since the interface by which they were to leave did not take them
 	Forwards       bool   // they were sent on: of a bridge
 }
 

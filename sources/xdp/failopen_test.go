@@ -60,8 +60,8 @@ func TestGoesPast(t *testing.T) {
 				past += c.Value
 			}
 		}
-		if past != stats.Program.Past() {
-			t.Errorf("%d in the metrics, %d counted", past, stats.Program.Past())
+		if past != stats.Program.PastSent {
+			t.Errorf("%d in the metrics, %d counted", past, stats.Program.PastSent)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)

@@ -162,7 +162,10 @@ func (p plugged) Carrier() source.Carrier {
 // Carried implements [source.Carrier].
 func (c sourceCarrier) Carried() source.Carried {
 	stats, _ := c.source.Stats() // the error is in the status
-	return source.Carried{
-		Packets: stats.Program.Carried, Bytes: stats.Program.CarriedBytes, Forwards: c.source.config.Device.Bridge,
+	k := &stats.Program
+	carried := source.Carried{Packets: k.Carried, Bytes: k.CarriedBytes}
+	if c.source.config.Device.Bridge { // what is on its way is neither sent nor lost yet
+		carried.Packets, carried.NotSent, carried.Forwards = k.CarriedSent+k.CarriedNotSent, k.CarriedNotSent, true
 	}
+	return carried
 }

@@ -212,10 +212,13 @@ func (s *Source) supervise(device *xsk.Interface) (reason error) {
 		if unread, ok := device.TakenOver(); ok && !told {
 			told = true
 			s.config.Warn("goes on with the XDP program that a former run has left", "interface", link.Name,
-				"went_past_meanwhile", unread.Past(), "dropped_meanwhile", unread.Dropped)
+				"went_past_meanwhile", unread.PastSent, "dropped_meanwhile", unread.Dropped+unread.PastNotSent)
 		}
 		select {
 		case <-look:
+			if err := device.Settle(); err != nil {
+				s.config.Warn("what the peer has not taken is not known", "interface", link.Name, "error", err)
+			}
 		case <-device.Changed():
 		case <-s.stop:
 			return nil

@@ -75,6 +75,7 @@ func (p plugged) Counters() []source.Counter {
 		counters = append(counters,
 			source.Counter{Name: "carried", Queue: -1, Value: k.Carried},
 			source.Counter{Name: "carried_bytes", Queue: -1, Value: k.CarriedBytes},
+			source.Counter{Name: "carried_not_sent", Queue: -1, Value: k.CarriedNotSent},
 			source.Counter{Name: "flows_added", Queue: -1, Value: f.Added},
 			source.Counter{Name: "flows_full", Queue: -1, Value: f.Full},
 		)
@@ -117,9 +118,11 @@ func (p plugged) Counters() []source.Counter {
 		counters = append(counters,
 			source.Counter{Name: "pass_type", Queue: -1, Value: k.PassType},
 			source.Counter{Name: "link_propagated", Queue: -1, Value: p.propagated.Load()},
-			source.Counter{Name: "past_no_socket", Queue: -1, Value: k.PastNoSocket, Bypassed: true},
-			source.Counter{Name: "past_stalled", Queue: -1, Value: k.PastStalled, Bypassed: true},
-			source.Counter{Name: "past_by_hand", Queue: -1, Value: k.PastByHand, Bypassed: true},
+			source.Counter{Name: "past_no_socket", Queue: -1, Value: k.PastNoSocket},
+			source.Counter{Name: "past_stalled", Queue: -1, Value: k.PastStalled},
+			source.Counter{Name: "past_by_hand", Queue: -1, Value: k.PastByHand},
+			source.Counter{Name: "past_sent", Queue: -1, Value: k.PastSent, Bypassed: true},
+			source.Counter{Name: "past_not_sent", Queue: -1, Value: k.PastNotSent, Lost: true},
 			source.Counter{Name: "unread_dropped", Queue: -1, Value: k.Dropped, Lost: true},
 		)
 	}

@@ -51,6 +51,7 @@ enum fate {
 	PAST_STALLED,   // to the peer: whoever reads the queue has not come for too long
 	PAST_BY_HAND,   // to the peer: an operator has said so
 	UNREAD_DROPPED, // nobody reads the queue, and nothing is to go past; or there is no peer
+	PAST_SENT,      // of those to the peer, what it took: not while it is down, nor what is too long for it. No fate: counted beside them
 	UNREADS,
 };
 
@@ -73,6 +74,7 @@ struct settings {
 	__u32 promiscuous;   // 1: the interface was made so, and is not to stay so
 	__u64 reserved[4];   // the rest of a cache line, so that the program does not share what follows
 	__u64 told[UNREADS]; // of unread, what daemons have told
+	__u64 lost;          // of those to the peer, how many it is known not to have taken
 };
 
 struct {
@@ -98,18 +100,20 @@ struct {
 	__type(value, struct wait);
 } waiting SEC(".maps");
 
-// Where frames of a bridge go: the interface of the peer, under key 0. Empty while there is none.
+// Where frames of a bridge go that nobody has read, and those of flows: the interface of the peer, under key 0, with past_leaves and
+// carried_leaves. Empty while there is none.
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u32);
-} peer SEC(".maps");
+	__type(value, struct bpf_devmap_val);
+} peer SEC(".maps"), peer_of_flows SEC(".maps");
 
 // The packets of flows that the program has carried: forwarded to the peer in a bridge, ended in a tap. They are under no cause. Beside
 // the counts is the time of the last tick, so that the clock is read once in a tick and not for each packet.
 struct tally {
 	__u64 packets, bytes; // of the frames
+	__u64 sent;           // of packets, in a bridge: what the peer took
 	__u64 tick;           // in jiffies
 	__u64 now;            // CLOCK_MONOTONIC in ns, to a tick
 };
@@ -667,7 +671,7 @@ static __always_inline int carry(struct xdp_md *ctx)
 	if (bridge) {
 		if (length > longest)
 			return -1;
-		action = bpf_redirect_map(&peer, 0, XDP_ABORTED);
+		action = bpf_redirect_map(&peer_of_flows, 0, XDP_ABORTED);
 		if (action != XDP_REDIRECT)
 			return -1;
 	}
@@ -790,4 +794,25 @@ int tap(struct xdp_md *ctx)
 		return pass(cause);
 
 	return redirect(ctx);
+}
+
+// What is redirected to the peer is not sent yet: the kernel drops it, and tells nobody, if the interface is down, or does not take frames of
+// that length. These programs run on what it has taken, a moment later and on the same CPU.
+
+SEC("xdp/devmap")
+int past_leaves(struct xdp_md *ctx __attribute__((unused)))
+{
+	count_unread(PAST_SENT);
+	return XDP_PASS;
+}
+
+SEC("xdp/devmap")
+int carried_leaves(struct xdp_md *ctx __attribute__((unused)))
+{
+	__u32 first = 0;
+	struct tally *c = bpf_map_lookup_elem(&carried, &first);
+
+	if (c)
+		c->sent++;
+	return XDP_PASS;
 }

@@ -193,3 +193,74 @@ func TestRestartSpool(t *testing.T) {
 		t.Errorf("the first stream was delivered up to %d", sum.last[e1])
 	}
 }
+
+// TestLongOutage has a destination down for several times what the ring holds, and then back: it gets everything, in order, and what comes
+// meanwhile behind it.
+func TestLongOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 20000
+		q := &fakeQueue{}
+		r := newSinkRig(t, q)
+		table := func(option string) string {
+			return spooled("DIR", fmt.Sprintf("only = [\"session-open\"]\noption = %q\nreplay = { slots = 4096, telemetry = 4000, per_kind = 4000 }", option))
+		}
+		dir := stateDir(t)
+		plan := func(option string) *Plan {
+			return r.plan(strings.Replace(sinkText("5s", "a", table(option)), "DIR", dir, 1) + "[admission.unanswered]\nrate = 0\n")
+		}
+		pl := runPlan(t, plan("dead"))
+		for made := 0; made < n; made += 1000 { // as much as the ring takes at once
+			q.more.Add(1000)
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+		}
+		if st := pl.Status().Sinks["a"]; st.Spool.Held != n || st.InFlight != 0 {
+			t.Errorf("%d held, %d in flight", st.Spool.Held, st.InFlight)
+		}
+		if _, err := pl.Reload(plan("")); err != nil {
+			t.Fatal(err)
+		}
+		q.more.Add(1000)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if got := r.books.records["a"]; got != n+1000 {
+			t.Errorf("%d delivered of %d", got, n+1000)
+		}
+		pl.end()
+		if len(r.books.wrong) > 0 {
+			t.Error(r.books.wrong[0])
+		}
+	})
+}
+
+// TestSpoolClockSetBack starts a run with the clock set back behind one that has left records, and without a state directory: the epoch is a
+// later one all the same, and what is left comes first.
+func TestSpoolClockSetBack(t *testing.T) {
+	dir := stateDir(t)
+	var epochs []uint64
+	for _, ahead := range []time.Duration{24 * time.Hour, 0} {
+		synctest.Test(t, func(t *testing.T) {
+			time.Sleep(ahead) // clocks of all tests begin at the same moment
+			r := newSinkRig(t, &fakeQueue{flows: 50})
+			option := ""
+			if ahead > 0 {
+				option = "dead"
+			}
+			p := r.plan(sinkText("5s", "a", spooled(dir, fmt.Sprintf("option = %q", option))))
+			p.options.Log = slog.New(slog.NewTextHandler(&r.log, nil))
+			pl := runPlan(t, p)
+			time.Sleep(10 * time.Second)
+			epochs = append(epochs, pl.outputs.find("a").epoch)
+			pl.end()
+			if ahead > 0 {
+				return
+			}
+			if epochs[1] <= epochs[0] || !strings.Contains(r.log.String(), "the clock was set back") {
+				t.Errorf("epochs %v\n%s", epochs, r.log.String())
+			}
+			if len(r.books.wrong) > 0 || r.books.last[epochs[0]] != 50 || r.books.last[epochs[1]] != 50 {
+				t.Errorf("delivered %v, %v", r.books.last, r.books.wrong)
+			}
+		})
+	}
+}

@@ -22,7 +22,7 @@ import (
 func TestP6Crashes(t *testing.T) {
 	seeds := number("PIPELINED_SPOOL_SEEDS", 2000)
 	if race.Enabled && os.Getenv("PIPELINED_SPOOL_SEEDS") == "" {
-		seeds = 200 // all of it happens in one goroutine
+		seeds = 60 // all of it happens in one goroutine
 	}
 	if one := number("PIPELINED_SPOOL_SEED", 0); one > 0 {
 		if err := newHistory(t, uint64(one), t.Logf).run(); err != nil {

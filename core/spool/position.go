@@ -96,7 +96,8 @@ func (w *positionWriter) write(p position, sync bool) (err error) {
 	if w.f == nil {
 		if w.f, err = w.d.Open(positionFile, true); errors.Is(err, fs.ErrNotExist) {
 			if w.f, err = w.d.Create(positionFile); err == nil {
-				err = w.d.Sync()
+				_, err = w.f.WriteAt(make([]byte, slotAt+slotSize), 0) // a disk that is full later has room for it
+				err = errors.Join(err, w.d.Sync())
 			}
 		}
 		if err != nil {

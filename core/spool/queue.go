@@ -67,6 +67,10 @@ func (s *Spool) Next(limit int) []event.Record {
 				return nil
 			}
 			s.cursor.seq = max(s.cursor.seq, g.last)
+			if s.out.len() == 0 { // nobody will acknowledge the last number, of which there is no record
+				s.floor, s.changed = s.cursor, true
+				s.settle()
+			}
 			s.mu.Unlock()
 			continue
 		}

@@ -394,6 +394,7 @@ func (s *Spool) begin(ring *replay.Ring, epoch uint64, names func(generation uin
 	s.changed = true
 	s.passOver()
 	s.mu.Unlock()
+	s.tidy(false) // while there is room for the position
 }
 
 // passOver takes from the ring what is in the spool already: a write that ended after the last run had handed its ring over. It is

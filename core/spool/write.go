@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"math"
 	"sync"
 	"time"
 
@@ -15,7 +16,7 @@ const (
 	round = 16 * maxBlock
 	// spare is what a loss record in the place of a segment takes at most before that is gone.
 	spare = 4096
-	// lookFree is after how many bytes the file system is asked again how much is free.
+	// lookFree is after how many bytes at most the file system is asked again how much is free.
 	lookFree = 4 << 20
 )
 
@@ -39,8 +40,7 @@ type writer struct {
 	published   event.Seq        // and told to the reader
 	earlier     Tally            // records that earlier runs have written, of this epoch
 	ragged      bool             // behind the end may be what a failed write has left
-	looked      int64            // bytes written since the file system was asked how much is free
-	short       bool             // there was too little
+	spare       int64            // bytes that may be written until the file system is asked how much is free
 
 	syncing sync.Mutex // held to sync f, and to change it
 	f       file
@@ -218,7 +218,7 @@ func (w *writer) block(records []event.Record) error {
 		return err
 	}
 	if err := s.timed(func() error { return w.write() }); err != nil {
-		w.ragged = true
+		w.ragged, w.spare = true, 0
 		return err
 	}
 	w.generations[first.Generation] = true
@@ -440,7 +440,7 @@ func (s *Spool) reserve(n int64) error {
 		}
 	}
 	w := &s.w
-	if w.looked += n; w.looked < lookFree && !w.short {
+	if w.spare -= n; w.spare >= 0 {
 		return nil
 	}
 	for {
@@ -448,8 +448,8 @@ func (s *Spool) reserve(n int64) error {
 		if err != nil {
 			return err
 		}
-		w.looked = 0
-		if w.short = free < uint64(s.c.MinFree)+uint64(n); !w.short {
+		if room := int64(min(free, math.MaxInt64)) - int64(s.c.MinFree); room >= n {
+			w.spare = min(room, lookFree) - n
 			return nil
 		}
 		if err := s.makeRoom("the file system has less than min_free to spare"); err != nil {

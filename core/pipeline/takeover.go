@@ -92,7 +92,7 @@ func (pl *Pipeline) takeOverSessions(h *handedOver, ids *renumbering) error {
 			return err
 		}
 	}
-	pl.workers[0].End(ended)
+	pl.workers[0].End(ended, how.Now, pl.opened.UnixNano())
 	t.Sessions, t.clock = h.Tail.Sessions, how.Now
 	t.Ended = uint64(len(ended))
 	if h.Dropped != nil {
@@ -130,16 +130,16 @@ type renumbering struct {
 	zones      map[uint16]uint16
 	interfaces map[uint32]uint32
 	apps       map[uint16]uint16
-	former     []string          // policies of the earlier run
-	policies   map[uint32]uint32 // those that were asked for
-	of         map[string][]uint32
+	former     []string            // policies of the earlier run
+	places     []uint32            // of each of these among those of its name, from 0
+	policies   map[string][]uint32 // of this run, by name
 }
 
 func newRenumbering(h *handedOver, book *nameBook) *renumbering {
 	before, now := &h.Names[len(h.Names)-1], book.all()
 	r := &renumbering{
 		book: book, zones: make(map[uint16]uint16), interfaces: make(map[uint32]uint32), apps: make(map[uint16]uint16),
-		former: before.Policies, policies: make(map[uint32]uint32), of: make(map[string][]uint32),
+		former: before.Policies, places: make([]uint32, len(before.Policies)), policies: make(map[string][]uint32, len(now.Policies)),
 	}
 	match(r.zones, before.Zones, now.Zones)
 	match(r.interfaces, before.Interfaces, now.Interfaces)
@@ -151,7 +151,14 @@ func newRenumbering(h *handedOver, book *nameBook) *renumbering {
 		r.apps[uint16(id)] = apps[name]
 	}
 	for id, name := range now.Policies {
-		r.of[name] = append(r.of[name], uint32(id))
+		r.policies[name] = append(r.policies[name], uint32(id))
+	}
+	known := make(map[string]uint32, len(before.Policies))
+	for id, name := range before.Policies {
+		if id > 0 { // 0 is none
+			r.places[id] = known[name]
+			known[name]++
+		}
 	}
 	return r
 }
@@ -185,23 +192,14 @@ func (r *renumbering) Policy(id uint32) uint32 {
 	if id == 0 || int64(id) >= int64(len(r.former)) {
 		return 0
 	}
-	if now, ok := r.policies[id]; ok {
-		return now
+	name, place := r.former[id], int(r.places[id])
+	switch ids := r.policies[name]; {
+	case place < len(ids):
+		return ids[place]
+	case name != "":
+		return r.book.Policy(name)
 	}
-	name, place := r.former[id], 0
-	for _, other := range r.former[1:id] {
-		if other == name {
-			place++
-		}
-	}
-	var now uint32
-	if ids := r.of[name]; place < len(ids) {
-		now = ids[place]
-	} else if name != "" {
-		now = r.book.Policy(name)
-	}
-	r.policies[id] = now
-	return now
+	return 0
 }
 
 // Interface implements [session.IDs].

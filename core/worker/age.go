@@ -37,6 +37,12 @@ func (w *Worker) closeAll() {
 	w.closedAll(w.Sessions.End(w.Index, w.at, nil), w.at)
 }
 
+// endLeft ends the sessions of an earlier run.
+func (w *Worker) endLeft() {
+	w.closedAll(w.left.sessions, w.now)
+	w.left.sessions = nil
+}
+
 // end is when a session has ended: what sessions are ordered by, and a fraction of their size.
 type end struct {
 	closed int64

@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"errors"
+	"io"
 	"testing"
 	"time"
 
@@ -18,7 +20,7 @@ func TestLeft(t *testing.T) {
 	for i := range n {
 		left = append(left, session.Session{ID: uint64(n - i), Closed: start + int64(i), LogClose: true, Wanted: true, Reason: event.CloseAgeOut})
 	}
-	r.End(left)
+	r.End(left, start, start+wallOffset)
 	r.batch(timed{time.Second, udpFrame(t, "192.0.2.1", 1, "198.51.100.1", 53, 10), ""})
 	records := r.run()
 	if len(records) != n+1 {
@@ -31,5 +33,25 @@ func TestLeft(t *testing.T) {
 	}
 	if open := &records[n]; open.Kind() != event.SessionOpen || open.SessionID() <= 5000 || r.NextID() <= open.SessionID() {
 		t.Errorf("%v of session %d, the next one is %d", open.Kind(), open.SessionID(), r.NextID())
+	}
+}
+
+// TestLeftWithoutPackets gives a worker sessions of an earlier run that have ended, and a source that fails or ends before it has received
+// anything: they are told nevertheless, when they ended.
+func TestLeftWithoutPackets(t *testing.T) {
+	for name, end := range map[string]error{"fails": errBroken, "ends": io.EOF} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.source.err = end
+			r.End([]session.Session{{ID: 3, Closed: start, LogClose: true, Reason: event.CloseAgeOut}}, start, start+wallOffset)
+			if err := r.Run(t.Context()); err != nil && !errors.Is(err, end) {
+				t.Fatal(err)
+			}
+			r.checkP1()
+			records := r.drain()
+			if len(records) != 1 || records[0].SessionID() != 3 || records[0].Time() != start+wallOffset {
+				t.Errorf("records %v, want the end of session 3 at %d", lines(records), start+wallOffset)
+			}
+		})
 	}
 }

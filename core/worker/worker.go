@@ -97,7 +97,7 @@ type Worker struct {
 	behind   bool  // more sessions were due than one batch ends
 	nextID   uint64
 	idStride uint64
-	left     []session.Session // of an earlier run, whose end is still to be told
+	left     left
 	old      session.Replaced
 
 	// Of a source in the path of its frames, what becomes of each.
@@ -151,8 +151,15 @@ func (w *Worker) SetRules(r *Rules) {
 	}
 }
 
-// End makes the worker tell, before everything else, that these sessions have ended. It is called before Run.
-func (w *Worker) End(s []session.Session) { w.left = s }
+// left are sessions of an earlier run, whose end is still to be told.
+type left struct {
+	sessions  []session.Session
+	now, wall int64 // when they were ended, on the source's clock and in Unix time
+}
+
+// End makes the worker tell, before everything else, that these sessions have ended, at now on the source's clock, which was then wall in
+// Unix time. It is called before Run.
+func (w *Worker) End(s []session.Session, now, wall int64) { w.left = left{s, now, wall} }
 
 // NextID returns an id that is higher than those of all sessions of the worker. It is called after Run.
 func (w *Worker) NextID() uint64 { return w.nextID }
@@ -182,6 +189,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		err := w.step(ctx)
 		if err == nil && ctx.Err() == nil {
 			continue
+		}
+		if w.left.sessions != nil { // nothing was received that would say what time it is
+			w.now, w.offset = w.left.now, w.left.wall-w.left.now
+			w.at = w.now
+			w.endLeft()
 		}
 		w.resolve(math.MaxInt64)
 		if w.CloseAtEnd && ctx.Err() == nil {
@@ -231,9 +243,8 @@ func (w *Worker) process() {
 	w.aged = false
 	w.published.now.Store(w.now) // sessions of this batch may be listed before it is done
 	w.published.offset.Store(w.offset)
-	if w.left != nil {
-		w.closedAll(w.left, w.now)
-		w.left = nil
+	if w.left.sessions != nil {
+		w.endLeft()
 	}
 	w.decode()
 	for i := range b.Frames[:b.N] {

@@ -61,6 +61,7 @@ func (d *Delivery) mustSucceed() bool {
 func (d *Delivery) succeed() {
 	d.mu.Lock()
 	next := d.successor
+	d.successor = nil // from here on Replace does not skip it
 	former := d.sink
 	d.mu.Unlock()
 	if next == nil {
@@ -79,9 +80,6 @@ func (d *Delivery) succeed() {
 		d.counted[name] += n
 	}
 	d.sink = next.sink
-	if d.successor == next {
-		d.successor = nil
-	}
 	d.mu.Unlock()
 	d.succeed()
 }

@@ -160,6 +160,45 @@ func TestReplaceHung(t *testing.T) {
 	})
 }
 
+// slowToClose is an heir whose Close waits.
+type slowToClose struct {
+	heir
+	release chan struct{}
+}
+
+func (s *slowToClose) Close() error { <-s.release; return s.heir.Close() }
+
+// TestReplaceWhileTheFormerCloses replaces a sink twice while it is being closed: the first successor is closed once, after its turn.
+func TestReplaceWhileTheFormerCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		former := &slowToClose{release: make(chan struct{})}
+		former.sinkFunc = deliverAll
+		r := startWith(t, former)
+		first, second := &heir{sinkFunc: deliverAll}, &heir{sinkFunc: deliverAll}
+		r.Replace(first, time.Minute)
+		synctest.Wait()
+		r.Replace(second, time.Minute)
+		synctest.Wait()
+		if n := first.closed.Load(); n != 0 || first.after != nil {
+			t.Errorf("the successor is closed %d times before its turn", n)
+		}
+		close(former.release)
+		synctest.Wait()
+		if former.closed.Load() != 1 || first.closed.Load() != 1 || second.closed.Load() != 0 {
+			t.Errorf("closed %d, %d and %d times, want 1, 1 and 0", former.closed.Load(), first.closed.Load(), second.closed.Load())
+		}
+		if first.after != sdk.Sink(former) || second.after != sdk.Sink(first) {
+			t.Errorf("the first comes after %v, the second after %v", first.after, second.after)
+		}
+		r.put(2)
+		r.Ring.Drain()
+		<-r.done
+		if r.acknowledged() != 2 || second.closed.Load() != 1 {
+			t.Errorf("%d records acknowledged, closed %d times", r.acknowledged(), second.closed.Load())
+		}
+	})
+}
+
 // TestReplaceWhileItStops replaces a sink that is draining, and one that was never run: all are closed.
 func TestReplaceWhileItStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

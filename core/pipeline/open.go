@@ -23,7 +23,7 @@ import (
 // Open opens the sources and builds everything behind them. The caller then calls Run once.
 func (p *Plan) Open(ctx context.Context) (_ *Pipeline, err error) {
 	now := time.Now()
-	pl := &Pipeline{plan: p, started: now, hurry: make(chan struct{}), running: life{ctx: context.WithoutCancel(ctx)}}
+	pl := &Pipeline{plan: p, started: now, hurry: make(chan struct{}), ending: make(chan struct{}), running: life{ctx: context.WithoutCancel(ctx)}}
 	p.checked = nil // the running hooks are others
 	before, err := pl.takeState()
 	if err != nil {

@@ -134,7 +134,8 @@ func (pl *Pipeline) add(out *output, s *plannedSink) {
 	}
 }
 
-// awaitRemoved waits until a sink of that name that is being removed is gone: two sinks of one name would have one account.
+// awaitRemoved waits until a sink of that name that is being removed is gone: two sinks of one name would have one account. A pipeline
+// that stops does not wait for it.
 func (pl *Pipeline) awaitRemoved(name string) error {
 	for _, out := range pl.outputs.present() {
 		if out.name != name || !out.life.leaves.Load() {
@@ -142,7 +143,7 @@ func (pl *Pipeline) awaitRemoved(name string) error {
 		}
 		select {
 		case <-out.life.gone:
-		case <-pl.running.ctx.Done():
+		case <-pl.ending:
 			return errEnding
 		}
 	}

@@ -250,6 +250,34 @@ func TestReloadRemovesDeadSink(t *testing.T) {
 	})
 }
 
+// TestReloadWaitsAtTheEnd stops a pipeline while a change waits for a sink that is being removed: the change is refused, and the stop takes
+// no longer than service.drain.
+func TestReloadWaitsAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSinkRig(t, &fakeQueue{flows: 100})
+		both := sinkText("3s", "a", `option = "dead"`, "b", `option = "dead"`)
+		pl := runPlan(t, r.plan(both))
+		time.Sleep(2 * time.Second)
+		if _, err := pl.Reload(r.plan(sinkText("3s", "a", `option = "dead"`))); err != nil {
+			t.Fatal(err)
+		}
+		refused := make(chan error, 1)
+		go func() {
+			_, err := pl.Reload(r.plan(both))
+			refused <- err
+		}()
+		synctest.Wait()
+		before := time.Now()
+		pl.end()
+		if took := time.Since(before); took > 3*time.Second+100*time.Millisecond {
+			t.Errorf("the stop takes %v", took)
+		}
+		if err := <-refused; !errors.Is(err, errEnding) {
+			t.Errorf("the change: %v", err)
+		}
+	})
+}
+
 // TestReloadShrinks makes the ring of a sink that is down smaller: it keeps what it holds, and is full until that has gone.
 func TestReloadShrinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -59,8 +59,9 @@ type Pipeline struct {
 	watch      *watch
 	hurry      chan struct{}
 	hurryOnce  sync.Once
-	ended      atomic.Bool // the workers have: nothing is changed any more
-	draining   atomic.Bool // and what is in flight is being delivered
+	ended      atomic.Bool   // the workers have: nothing is changed any more
+	ending     chan struct{} // closed then
+	draining   atomic.Bool   // and what is in flight is being delivered
 	carried    carried
 	takenOver  *TakenOver        // from an earlier run; nil: nothing
 	unused     string            // why the state of the last run was not used; empty: it was, or there was none
@@ -130,8 +131,9 @@ func (pl *Pipeline) begin(ctx context.Context) {
 func (pl *Pipeline) end() {
 	pl.stopped = time.Now()
 	pl.ended.Store(true)
+	close(pl.ending)
 	pl.draining.Store(true)
-	pl.reloading.Lock() // a change that is under way is made
+	pl.reloading.Lock() // a change that is under way is made, or refused if it waits
 	defer pl.reloading.Unlock()
 }
 

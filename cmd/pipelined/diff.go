@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -20,11 +19,8 @@ import (
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/explain"
 	"github.com/rtflow/pipelined/core/hook"
-	"github.com/rtflow/pipelined/core/packettext"
 	"github.com/rtflow/pipelined/core/pipeline"
-	"github.com/rtflow/pipelined/internal/unpack"
 	"github.com/rtflow/pipelined/sdk"
-	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sources/capture"
 )
 
@@ -50,7 +46,7 @@ for the sessions, denials and filter records of a log of pipelined's own, or of 
 for people, plain or compressed. Of each flow in it one packet is made and carried alone: there is no rate and no scan, and a TCP packet is a SYN.
 
 The exit status is 0 if the configurations are the same, 1 if they differ, and 2 if they cannot be compared. Over a capture or a log only
-flows count for it: a change that no flow notices leaves it 0.`,
+flows count for it, and lines whose interface only one of the two has: a change that none of them notices leaves it 0.`,
 		Example: `  pipelined diff /etc/pipelined/pipeline.toml pipeline.toml
   pipelined diff old.toml new.toml edge.pcapng.gz
   pipelined diff old.toml new.toml --flows /var/log/rtflow/events.log.1.gz`,
@@ -62,6 +58,9 @@ flows count for it: a change that no flow notices leaves it 0.`,
 			}
 			if o.capture != "" && o.flows != "" {
 				return &usageError{errors.New("either a capture or --flows")}
+			}
+			if err := readTwice(o.capture); err != nil {
+				return &usageError{err}
 			}
 			err := o.run(cmd)
 			if err != nil && !errors.Is(err, errDiffer) {
@@ -77,6 +76,17 @@ flows count for it: a change that no flow notices leaves it 0.`,
 	return cmd
 }
 
+// readTwice returns an error for a capture that cannot be read once by each configuration.
+func readTwice(path string) error {
+	if path == "-" {
+		return errors.New("a capture is read twice, once by each configuration: it must be a file, not standard input")
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: a capture is read twice, once by each configuration: it must be a regular file", path)
+	}
+	return nil
+}
+
 // difference is what diff prints.
 type difference struct {
 	Changes   []config.Change     `json:"changes"`
@@ -84,7 +94,7 @@ type difference struct {
 	Reordered []compare.Reordered `json:"reordered"` // at most a hundred
 	More      int                 `json:"more_reordered,omitempty"`
 	Flows     *compare.Report     `json:"flows,omitempty"`
-	Unread    int                 `json:"unread_lines,omitempty"` // of the log: of no flow
+	logLines
 }
 
 // side is one of the two configurations.
@@ -112,13 +122,13 @@ func (o *diffOptions) run(cmd *cobra.Command) error {
 		if o.capture != "" {
 			err = errors.Join(old.read(ctx), now.read(ctx))
 		} else {
-			d.Unread, err = o.carryLog(ctx, old.recorder, now.recorder)
+			d.logLines, err = carryLog(ctx, o.flows, old, now)
 		}
 		if err != nil {
 			return err
 		}
 		d.Flows = compare.Compare(old.recorder, now.recorder)
-		differs = d.Flows.Changed > 0
+		differs = d.Flows.Changed > 0 || d.Elsewhere > 0
 	}
 	if o.json {
 		err = printJSON(cmd.OutOrStdout(), &d)
@@ -179,68 +189,6 @@ func (s *side) read(ctx context.Context) error {
 	return s.recorder.Err()
 }
 
-// maxLine is how long a line of a log may be, in bytes.
-const maxLine = 64 << 10
-
-// carryLog carries a packet of each flow that the log tells of. It returns how many lines tell of none.
-func (o *diffOptions) carryLog(ctx context.Context, recorders ...*compare.Recorder) (unread int, err error) {
-	in, err := openLog(o.flows)
-	if err != nil {
-		return 0, err
-	}
-	defer in.Close()
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, maxLine)
-	for n := 1; lines.Scan(); n++ {
-		if ctx.Err() != nil {
-			return 0, errors.New("interrupted")
-		}
-		p, err := packettext.ParseLog(lines.Text())
-		if err != nil {
-			unread++
-			continue
-		}
-		for _, r := range recorders {
-			if err := r.Packet(p); err != nil {
-				return 0, fmt.Errorf("%s:%d: %s: %w", o.flows, n, p.Text, err)
-			}
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return 0, fmt.Errorf("%s: %w", o.flows, err)
-	}
-	return unread, nil
-}
-
-// openLog opens a log, plain or compressed.
-func openLog(path string) (io.ReadCloser, error) {
-	f := os.Stdin
-	if path != "-" {
-		var err error
-		if f, err = os.Open(path); err != nil {
-			return nil, err
-		}
-	}
-	b := bufio.NewReaderSize(f, maxLine)
-	head, err := b.Peek(unpack.HeadSize)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
-	}
-	var r io.Reader = b
-	if event.LooksLikeFrames(head) {
-		return nil, errors.Join(fmt.Errorf("%s: it holds frames; 'pipelined read -f rfc5424' makes a log of them", path), f.Close())
-	}
-	if compressed := unpack.Detect(head); compressed != nil {
-		if r, err = compressed.NewReader(b); err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
-		}
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{r, f}, nil
-}
-
 // indices are the numbers of elements in keys and messages: what stands before a rule changes them.
 var indices = regexp.MustCompile(`\[\d+\]`)
 
@@ -278,9 +226,7 @@ func (d *difference) write(w io.Writer) error {
 	if d.More > 0 {
 		fmt.Fprintf(&b, "order matters: for %d more pairs\n", d.More)
 	}
-	if d.Unread > 0 {
-		fmt.Fprintf(&b, "lines of the log that tell of no flow: %d\n", d.Unread)
-	}
+	d.logLines.write(&b)
 	if _, err := io.WriteString(w, b.String()); err != nil || d.Flows == nil {
 		return err
 	}

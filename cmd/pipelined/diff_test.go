@@ -96,6 +96,78 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// TestDiffLog compares over lines of which not every one can be carried: each of them is counted, and none ends the comparison.
+func TestDiffLog(t *testing.T) {
+	shipped, err := os.ReadFile("pipeline.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	replaced := func(pairs ...string) string {
+		text := string(shipped)
+		for i := 0; i < len(pairs); i += 2 {
+			if !strings.Contains(text, pairs[i]) {
+				t.Fatalf("pipeline.toml has no %q", pairs[i])
+			}
+			text = strings.ReplaceAll(text, pairs[i], pairs[i+1])
+		}
+		return text
+	}
+	// The new configuration permits no ping, and has not the interface of the zone dmz.
+	now := write("new.toml", replaced(`"junos-ntp", "junos-smtp", "ping"`, `"junos-ntp", "junos-smtp"`, `interfaces = ["dmz0"]`, `interfaces = ["dmz1"]`))
+	const good = "10:15:21.100 open   10.0.1.5:40000 > 192.0.2.80:80 http out trust>dmz\n"
+	for name, c := range map[string]struct {
+		log  string
+		want logLines
+		code int
+	}{
+		"all":                {good, logLines{}, 0},
+		"two directions":     {"10:15:21.100 deny   198.51.100.9 > 192.0.2.80 icmp 8 x\n10:15:21.100 deny   10.0.1.5 > 198.51.100.9 icmp 8 x\n", logLines{}, 1},
+		"no application":     {good + "10:15:21.100 deny   10.0.1.5:4 > 192.0.2.80:80 fax x\n", logLines{Misread: 1, FirstMisread: `:2: the record is of an unknown protocol or application, "fax"`}, 0},
+		"another program's":  {good + "sshd[1]: session opened\n", logLines{Unread: 1}, 0},
+		"one interface less": {good + "10:15:23.000 filter 10.0.1.5:5 > 192.0.2.80:80 tcp discard e/ssh dmz0\n", logLines{Elsewhere: 1, Interfaces: []string{"dmz0"}}, 1},
+		"no such interface":  {good + "10:15:23.000 filter 10.0.1.5:5 > 192.0.2.80:80 tcp discard e/ssh dmz9\n", logLines{Misread: 1, FirstMisread: `:2: there is no interface "dmz9"`}, 0},
+		"no interface":       {good + "10:15:23.000 filter 10.0.1.5:5 > 192.0.2.80:80 tcp discard e/ssh\n", logLines{}, 0},
+		"a long line":        {strings.Repeat("x", maxLine+1) + "\n" + good, logLines{Misread: 1, FirstMisread: ":1: the line is longer than 65536 bytes"}, 0},
+		"a long last line":   {good + strings.Repeat("x", 3*maxLine), logLines{Misread: 1, FirstMisread: ":2: the line is longer than 65536 bytes"}, 0},
+		"no end of line":     {strings.TrimSpace(good), logLines{}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := write("events.log", c.log)
+			out, errs, code := runCommand(t, "diff", "--json", "pipeline.toml", now, "--flows", log)
+			var d difference
+			if err := json.Unmarshal([]byte(out), &d); err != nil || code != c.code {
+				t.Fatalf("exit code %d, %s%v %s", code, errs, err, out)
+			}
+			first, _ := strings.CutPrefix(d.FirstMisread, log)
+			d.FirstMisread = first[:min(len(first), len(c.want.FirstMisread))]
+			if diff := cmp.Diff(c.want, d.logLines); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if wants := strings.Count(strings.TrimSpace(c.log), "\n") + 1 - c.want.Unread - c.want.Misread - c.want.Elsewhere; d.Flows.Flows != wants {
+				t.Errorf("%d flows, want %d", d.Flows.Flows, wants)
+			}
+		})
+	}
+	if out, _, code := runCommand(t, "diff", "pipeline.toml", now, "--flows", write("events.log", strings.Repeat("x", maxLine+1))); code != 0 ||
+		!strings.Contains(out, "lines of the log that are not understood: 1, the first at "+filepath.Join(dir, "events.log")+":1: the line is longer") {
+		t.Errorf("exit code %d, %s", code, out)
+	}
+	for _, capture := range []string{"-", "/dev/null"} {
+		if _, errs, code := runCommand(t, "diff", "pipeline.toml", now, capture); code != 2 || !strings.Contains(errs, "read twice") {
+			t.Errorf("%s as capture: exit code %d, %s", capture, code, errs)
+		}
+	}
+}
+
 // TestDiffPage holds what the page shows of diff against what the program prints.
 func TestDiffPage(t *testing.T) {
 	page, err := os.ReadFile("docs/policy-testing.md")

@@ -106,10 +106,10 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	return a.Write(forPeople(cmd))
 }
 
-// parsePacket reads the text of a packet. The error shows the place in the text.
+// parsePacket reads the text of a packet, or a line of a log. The error shows the place in the text.
 func parsePacket(text string) (*packettext.Packet, error) {
-	if p, err := packettext.ParseLog(text); err == nil {
-		return p, nil
+	if p, err := packettext.ParseLog(text); !errors.Is(err, packettext.ErrNoRecord) {
+		return p, err
 	}
 	p, err := packettext.Parse(text)
 	if e, ok := errors.AsType[*packettext.Error](err); ok {

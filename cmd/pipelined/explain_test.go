@@ -70,6 +70,7 @@ func TestExplainMistakes(t *testing.T) {
 			[]string{"explain", "udp\t10.0.1.5:4 >\t192.0.2.80:4 flgs a"},
 			"\n  udp 10.0.1.5:4 > 192.0.2.80:4 flgs a\n                                ^",
 		},
+		{[]string{"explain", "10:15:21.100 deny   10.0.1.5:4 > 192.0.2.80:80 fax no-fax"}, `the record is of an unknown protocol or application, "fax"`},
 		{[]string{"explain", "--capture", edge, "--packet", "0"}, "packets are numbered from 1"},
 		{
 			[]string{"explain", "udp 10.0.1.5:4 > 192.0.2.80:4 flgs a"},

@@ -1,7 +1,6 @@
 package application
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -30,10 +29,19 @@ func ProtocolNames() []string { return slices.Sorted(maps.Keys(protocolNames)) }
 
 // ProtocolText returns the protocol as a message shows it.
 func ProtocolText(proto uint8) string {
+	name := ProtocolName(proto)
+	if _, err := strconv.Atoi(name); err == nil {
+		return "protocol " + name
+	}
+	return name
+}
+
+// ProtocolName returns the protocol as [ParseProtocol] reads it: its name, or its number if it has none.
+func ProtocolName(proto uint8) string {
 	for name, p := range protocolNames {
 		if p == proto {
 			return name
 		}
 	}
-	return fmt.Sprintf("protocol %d", proto)
+	return strconv.Itoa(int(proto))
 }

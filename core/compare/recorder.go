@@ -349,7 +349,7 @@ func (f *flow) text(key flowKey) string {
 	if !hasPorts(key.proto) {
 		src, dst = f.src.Addr().String(), f.dst.Addr().String()
 	}
-	text := fmt.Sprintf("%s %s > %s", application.ProtocolText(key.proto), src, dst)
+	text := fmt.Sprintf("%s %s > %s", application.ProtocolName(key.proto), src, dst)
 	if f.iface != "" {
 		text += " in " + f.iface
 	}

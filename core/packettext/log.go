@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/rtflow/pipelined/core/application"
 	"github.com/rtflow/pipelined/core/packet"
@@ -19,7 +21,7 @@ var ErrNoRecord = errors.New("no record of a session, of a denial or of a filter
 // ParseLog reads a line of a log and returns the packet that the record in it tells of, of a session the one that began it. The
 // line is what a sink writes in any of its formats, or a device that logs the same: syslog with structured data or without, JSON,
 // or the short line for people. A record holds no flags, lengths and options, and most hold no ICMP type: they are those that
-// [Parse] takes where a text says nothing. The error is [ErrNoRecord] or wraps that of [Parse].
+// [Parse] takes where a text says nothing. The error is [ErrNoRecord], or says what of the record cannot be understood.
 func ParseLog(line string) (*Packet, error) {
 	for _, read := range []func(line string) (record, bool){structured, jsonRecord, flowText, filterText, shortLine} {
 		if r, ok := read(line); ok {
@@ -46,10 +48,10 @@ type record struct {
 func (r *record) text() (string, error) {
 	proto, ok := application.ParseProtocol(r.proto)
 	if !ok {
-		return "", fmt.Errorf("the record is of an unknown protocol, %q", r.proto)
+		return "", fmt.Errorf("the record is of an unknown protocol or application, %q", r.proto)
 	}
 	ends := [2]string{r.src, r.dst}
-	if proto == packet.ProtoTCP || proto == packet.ProtoUDP || proto == packet.ProtoSCTP {
+	if hasPorts(proto) {
 		for i, port := range []string{r.srcPort, r.dstPort} {
 			addr, err := netip.ParseAddr(ends[i])
 			if err != nil {
@@ -62,7 +64,7 @@ func (r *record) text() (string, error) {
 			ends[i] = netip.AddrPortFrom(addr, uint16(n)).String()
 		}
 	}
-	text := fmt.Sprintf("%s %s > %s", application.ProtocolText(proto), ends[0], ends[1])
+	text := fmt.Sprintf("%s %s > %s", application.ProtocolName(proto), ends[0], ends[1])
 	if r.icmpType != "" && packet.IsICMP(proto) {
 		text += " type " + r.icmpType
 	}
@@ -222,20 +224,66 @@ func shortLine(line string) (r record, ok bool) {
 		return r, false
 	}
 	r.proto = strings.TrimPrefix(words[5], "ip-")
-	if _, known := application.ParseProtocol(r.proto); known {
-		if n, _, _ := strings.Cut(words[min(6, len(words)-1)], "/"); packetHasType(r.proto) && isNumber(n) {
-			r.icmpType = n
-		}
-	} else if terms, known := application.Predefined().Resolve("junos-" + words[5]); known && len(terms) > 0 {
-		r.proto = strconv.Itoa(int(terms[0].Proto))
+	if _, known := application.ParseProtocol(r.proto); !known {
+		r.byApplication("junos-" + words[5])
 	}
-	if words[1] == "filter" {
-		r.in = words[len(words)-1]
+	rest := words[6:]
+	if words[1] == "deny" || words[1] == "reject" || words[1] == "filter" {
+		// Of ICMP the type follows, and behind a '/' the code. What has ports is not of ICMP.
+		if n, _, _ := strings.Cut(first(rest), "/"); r.dstPort == "" && isNumber(n) {
+			r.icmpType, rest = n, rest[1:]
+		}
+	}
+	if words[1] == "filter" && len(rest) == 3 && strings.Contains(rest[1], "/") { // ACTION FILTER/TERM INTERFACE
+		r.in = rest[2]
 	}
 	return r, true
 }
 
-func packetHasType(proto string) bool { return strings.HasPrefix(proto, "icmp") }
+func first(words []string) string {
+	if len(words) == 0 {
+		return ""
+	}
+	return words[0]
+}
+
+// predefined are the applications that records name. Nobody changes them.
+var predefined = sync.OnceValue(application.Predefined)
+
+// byApplication finds the protocol of a record that names an application instead. Only those that are predefined are named in records. Of one
+// that has the same port in two protocols, such as junos-sip, it takes the first.
+func (r *record) byApplication(name string) {
+	table := predefined()
+	if "junos-"+table.Names()[application.ICMPv6] == name {
+		r.proto = strconv.Itoa(packet.ProtoICMPv6)
+		return
+	}
+	terms, _ := table.Resolve(name)
+	if i := slices.IndexFunc(terms, func(t application.Term) bool { return r.fits(&t) }); i >= 0 {
+		r.proto = strconv.Itoa(int(terms[i].Proto))
+	}
+}
+
+// fits reports whether the record can be of an application's term.
+func (r *record) fits(t *application.Term) bool {
+	if packet.IsICMP(t.Proto) {
+		addr, err := netip.ParseAddr(r.dst)
+		return r.dstPort == "" && err == nil && addr.Is6() == (t.Proto == packet.ProtoICMPv6)
+	}
+	if !hasPorts(t.Proto) {
+		return r.dstPort == ""
+	}
+	return contains(t.Src, r.srcPort) && contains(t.Dst, r.dstPort)
+}
+
+func contains(ports application.Range, text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && ports.Contains(uint16(n))
+}
+
+func hasPorts(proto uint8) bool {
+	return proto == packet.ProtoTCP || proto == packet.ProtoUDP || proto == packet.ProtoSCTP
+}
 
 func isNumber(text string) bool {
 	_, err := strconv.ParseUint(text, 10, 8)

@@ -7,6 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rtflow/pipelined/core/application"
+	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sdk/format"
 )
 
 // goldenLines returns the lines that the formats of sinks write, by format and the name of the record.
@@ -91,6 +96,83 @@ func TestParseLog(t *testing.T) {
 	} {
 		if p, err := ParseLog(line); err == nil {
 			t.Errorf("%q is read as %s", line, p.Text)
+		}
+	}
+}
+
+// encoded returns the line for people of a record.
+func encoded(t *testing.T, r *event.Record, n *event.Names) string {
+	t.Helper()
+	encoder, err := format.New(format.Options{Format: format.Text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(encoder.Append(nil, r, n))
+}
+
+// Whichever application stands in the place of the protocol, the protocol is found.
+func TestParseLogApplications(t *testing.T) {
+	table := application.Predefined()
+	names := &event.Names{Applications: table.Names()}
+	src, dst := [16]byte{10, 0, 0, 1}, [16]byte{10, 0, 0, 2}
+	found := 0
+	for _, proto := range []uint8{packet.ProtoICMP, packet.ProtoTCP, packet.ProtoUDP, packet.ProtoICMPv6, packet.ProtoSCTP, 47, 50, 200} {
+		family := uint8(event.FamilyIPv4)
+		if proto == packet.ProtoICMPv6 {
+			family = event.FamilyIPv6
+		}
+		for port := range uint16(10000) {
+			app := table.Service(proto, port)
+			if !hasPorts(proto) {
+				if port > 0 {
+					break
+				}
+			} else if app == application.None {
+				continue
+			}
+			var r event.Record
+			r.Reset(event.SessionOpen)
+			r.SetFlow(family, proto, &src, &dst, 40000, port)
+			r.SetApplication(app)
+			line := encoded(t, &r, names)
+			p, err := ParseLog(line)
+			// Where the same application has the port in both protocols, the line does not say which.
+			either := hasPorts(proto) && table.Service(packet.ProtoTCP, port) == app && table.Service(packet.ProtoUDP, port) == app
+			if err != nil || p.Proto != proto && !either {
+				t.Errorf("%s: read as %+v, %v", line, p, err)
+			}
+			found++
+		}
+	}
+	if found < 100 {
+		t.Errorf("only %d", found)
+	}
+	const unknown = "10:15:21.100 deny   10.0.1.5:40000 > 192.0.2.80:5060 fax no-fax"
+	if p, err := ParseLog(unknown); err == nil || errors.Is(err, ErrNoRecord) {
+		t.Errorf("an unknown application: %+v, %v", p, err)
+	}
+}
+
+// What the line for people says of a filter is read back, whichever of its names are known: the last word is no interface of itself.
+func TestParseLogFilter(t *testing.T) {
+	names := &event.Names{Interfaces: map[uint32]string{0: "", 1: "ge-0/0/0.0"}, Filters: []event.Filter{{}, {Name: "edge-in", Terms: []string{"rest"}}}}
+	for _, proto := range []uint8{1, 6} {
+		for filter := range uint16(2) {
+			for iface, want := range names.Interfaces {
+				var r event.Record
+				r.Reset(event.FilterLog)
+				r.SetFlow(event.FamilyIPv4, proto, &[16]byte{10, 0, 0, 1}, &[16]byte{10, 0, 0, 2}, 1000, 80)
+				r.SetFilter(uint32(filter), 0, 0, 8, 0)
+				r.SetInterface(uint32(iface))
+				line := encoded(t, &r, names)
+				p, err := ParseLog(line)
+				if filter == 0 {
+					want = "" // a word alone could be either
+				}
+				if err != nil || p.In != want {
+					t.Errorf("%s: read as %+v, %v", line, p, err)
+				}
+			}
 		}
 	}
 }

@@ -131,7 +131,7 @@ func (ps *parser) parse() error {
 			return err
 		}
 	}
-	ps.p.hasPorts = ps.p.Proto == packet.ProtoTCP || ps.p.Proto == packet.ProtoUDP || ps.p.Proto == packet.ProtoSCTP
+	ps.p.hasPorts = hasPorts(ps.p.Proto)
 	if ps.p.Src, err = ps.end(source); err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func (c *controlled) configure(t *testing.T, replace ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := strings.NewReplacer(append(replace, `"bin/events.log"`, `"`+filepath.Dir(c.path)+`/events.log"`)...).Replace(string(text))
+	file := strings.NewReplacer(append(replace, `"127.0.0.1:9464"`, `""`, `"bin/events.log"`, `"`+filepath.Dir(c.path)+`/events.log"`)...).Replace(string(text))
 	file = strings.Replace(file, "[service]\n", "[service]\ncontrol = \""+c.socket+"\"\n", 1)
 	if err := os.WriteFile(c.path, []byte(file), 0o600); err != nil {
 		t.Fatal(err)
@@ -64,10 +64,12 @@ func controlPipeline(t *testing.T) *controlled {
 	}
 	log := slog.New(slog.DiscardHandler)
 	reloads := newReloader(c.path, io.Discard, p.host, log)
-	stop, err := serveControl(&p.file.Service, c.path, "edge-1", c.Pipeline, reloads, log)
+	reloads.endpoints = newEndpoints(c.Pipeline, c.path, reloads, log)
+	answering, err := reloads.endpoints.prepare(&p.file.Service, "edge-1")
 	if err != nil {
 		t.Fatal(err)
 	}
+	answering.take()
 	var wg sync.WaitGroup
 	wg.Go(func() { reloads.run(ctx, c.Pipeline) })
 	t.Cleanup(func() {
@@ -76,7 +78,7 @@ func controlPipeline(t *testing.T) *controlled {
 		if _, err := reloads.ask(t.Context()); err != errStopping {
 			t.Errorf("a reload after the end: %v", err)
 		}
-		stop()
+		reloads.endpoints.close()
 		if !c.ran {
 			_ = c.Run(ctx) // closes what Open has opened
 		}

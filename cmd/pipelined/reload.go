@@ -90,6 +90,8 @@ type reloader struct {
 	log      *slog.Logger
 	wanted   chan struct{} // a token for each request, and for those that come before it is served
 	ended    chan struct{} // closed when none is served any more
+	// endpoints are set before anything is asked for, and changed by reloads.
+	endpoints *endpoints
 
 	mu   sync.Mutex
 	asks []chan control.Outcome // those who wait for the outcome of the next
@@ -190,7 +192,7 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.W
 	next := r.host.Next()
 	p, err := plan(ctx, problems, planOptions{
 		path: r.path, daemon: true, startPlugins: true, pluginPatience: pluginPatience, starts: pl.Starts, host: next,
-	}, pipeline.Options{Log: r.log, LookupInterface: lookupInterface, ReceivedPackets: receivedPackets, ZoneIDs: pl.ZoneIDs()})
+	}, pipeline.Options{Log: r.log, LookupInterface: lookupInterface, ReceivedPackets: receivedPackets, ZoneIDs: pl.ZoneIDs(), Changes: serviceKeys})
 	if err != nil {
 		if errors.Is(err, errReported) {
 			err = errors.New("it has mistakes, see above; pipelined check shows them")
@@ -201,10 +203,17 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.W
 	if p.down != nil {
 		r.log.Warn("a plugin does not start; its records wait in the ring", "err", p.down)
 	}
-	if came, err = pl.Reload(p.Plan); err != nil {
+	answering, err := r.endpoints.prepare(&p.file.Service, p.Hostname())
+	if err != nil {
 		next.Drop()
+		pl.Refuse(err)
 		return came, err
 	}
+	if came, err = pl.Reload(p.Plan); err != nil {
+		next.Drop()
+		return came, errors.Join(err, answering.drop())
+	}
+	answering.take()
 	if len(came.Changes) > 0 {
 		warnAbsent(p.Plan, interfaceNames(), r.log)
 	}

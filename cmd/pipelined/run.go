@@ -100,19 +100,15 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 	if err != nil {
 		return err
 	}
-	stopHTTP, err := serve(&p.file.Service, p.Hostname(), pl, log)
-	if err != nil {
-		cancel()
-		return errors.Join(err, pl.Run(ctx))
-	}
-	defer stopHTTP()
 	reloads := newReloader(path, cmd.ErrOrStderr(), p.host, log)
-	stopControl, err := serveControl(&p.file.Service, path, p.Hostname(), pl, reloads, log)
+	reloads.endpoints = newEndpoints(pl, path, reloads, log)
+	defer reloads.endpoints.close()
+	answering, err := reloads.endpoints.prepare(&p.file.Service, p.Hostname())
 	if err != nil {
 		cancel()
 		return errors.Join(err, pl.Run(ctx))
 	}
-	defer stopControl()
+	answering.take()
 
 	done := make(chan error, 1)
 	go func() { done <- pl.Run(ctx) }()

@@ -172,11 +172,14 @@ func TestStatusOfPipeline(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	stop, err := serve(&config.Service{Metrics: "127.0.0.1:0", AuthToken: "s3cret"}, "", pl, slog.New(slog.NewTextHandler(&log, nil)))
+	e := newEndpoints(pl, "", nil, slog.New(slog.NewTextHandler(&log, nil)))
+	defer e.close()
+	none := ""
+	answering, err := e.prepare(&config.Service{Metrics: "127.0.0.1:0", AuthToken: "s3cret", Control: &none}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stop()
+	answering.take()
 	if err := pl.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -33,13 +33,20 @@ type Head struct {
 	Clock    int64    `json:"clock"`   // of the packets, the same moment; 0: there were none
 	Seed     uint64   `json:"seed"`    // of hashes of flows
 	Epoch    uint64   `json:"epoch"`
-	NextID   uint64   `json:"next_id"`  // no session of packets has this id or a higher one
-	Separate string   `json:"separate"` // what tells sessions apart
+	NextID   uint64   `json:"next_id"`          // no session of packets has this id or a higher one
+	Separate string   `json:"separate"`         // what tells sessions apart
+	Zoning   *Zoning  `json:"zoning,omitempty"` // if that is zones
 	Sinks    []Sink   `json:"sinks"`
 	Sources  []Source `json:"sources"`
 	Hooks    []Hook   `json:"hooks"`
 	// Received are the packets that the kernel has counted at the sources' interfaces until then.
 	Received map[string]uint64 `json:"received"`
+}
+
+// Zoning says in which zones packets came.
+type Zoning struct {
+	Zones   map[string]string `json:"zones"`    // by interface or prefix
+	ByRoute bool              `json:"by_route"` // routes said it where neither did
 }
 
 // Sink is the stream of a sink.

@@ -51,7 +51,7 @@ func (pl *Pipeline) content(sinks []*output, returned bool) *kept.Content {
 	c := new(kept.Content)
 	c.Head = kept.Head{
 		Boot: pl.plan.options.Boot, Stopped: pl.stopped.UnixNano(), Seed: pl.seed, Epoch: pl.epoch, Separate: rules.plan.file.Sessions.Separate.String(),
-		Received: pl.received,
+		Zoning: rules.plan.zoning(), Received: pl.received,
 	}
 	generations := make(map[uint32]bool)
 	for _, out := range sinks {

@@ -296,3 +296,19 @@ func TestRestartSameFlows(t *testing.T) {
 		}
 	}
 }
+
+// TestRestartOtherZones moves the prefix of sessions from one zone to another between two runs, where zones tell sessions apart: their
+// packets belong to them.
+func TestRestartOtherZones(t *testing.T) {
+	dir := stateDir(t)
+	text := twoSinks + "[sessions]\nudp_timeout = \"1h\"\nseparate = \"zone\"\n"
+	one := text + "[zones]\na.prefixes = [\"10.0.0.0/8\"]\nb.prefixes = [\"192.0.2.0/24\"]\n"
+	other := text + "[zones]\na.prefixes = [\"192.0.2.0/24\"]\nb.prefixes = [\"10.0.0.0/8\"]\n"
+	(&keptRun{dir: dir, config: one, flows: 50}).run(t)
+	for i, config := range []string{one, other, other, one} {
+		k := (&keptRun{dir: dir, config: config, flows: 50, after: time.Duration(i+1) * time.Minute}).run(t)
+		if s := k.ledger.Sessions; s.TakenOver != 50 || s.Created != 0 || s.Active != 50 {
+			t.Errorf("run %d: %+v", i+2, s)
+		}
+	}
+}

@@ -234,7 +234,9 @@ func (p *Plan) fixed(next *Plan) (changed []string) {
 	differ("sessions.max", now.Sessions.Max != then.Sessions.Max)
 	differ("sessions.separate", now.Sessions.Separate != then.Sessions.Separate)
 	differ("sessions.adopt", now.Sessions.Adopt != then.Sessions.Adopt)
-	differ("zones", !p.live && !p.sameZones(next)) // a capture looks its interfaces up as it finds them
+	// A capture looks its interfaces up as it finds them. Where zones tell sessions apart, those that live would not be found in another.
+	moved := now.Sessions.Separate == then.Sessions.Separate && !reflect.DeepEqual(p.zoning(), next.zoning())
+	differ("zones", !p.live && !p.sameZones(next) || moved)
 	differ("pipeline.sources", !slices.EqualFunc(now.Pipeline.Sources, then.Pipeline.Sources, func(a, b *config.Component) bool { return a.Name == b.Name }))
 	for _, c := range now.Pipeline.Sources {
 		if other := tableOf(then.Pipeline.Sources, c.Name); other != nil {

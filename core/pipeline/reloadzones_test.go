@@ -140,6 +140,35 @@ func TestReloadZones(t *testing.T) {
 	})
 }
 
+// TestReloadZonesThatSeparate changes zones where they tell sessions apart: what moves packets of sessions to another zone needs a restart.
+func TestReloadZonesThatSeparate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &zonesRig{rig: newRig(t, true, &fakeQueue{})}
+		r.sinks["good"] = deliverAll
+		const byZone = "[sessions]\nseparate = \"zone\"\n"
+		const lan, wan = "[zones.lan]\nprefixes = \"10.0.0.0/8\"\n", "[zones.wan]\nprefixes = \"0.0.0.0/0\"\ninterfaces = [\"wan0\"]\n"
+		pl := runPlan(t, r.plan(zoned(lan+wan+byZone)))
+		for _, c := range []struct {
+			tables string
+			fails  bool
+		}{
+			{wan + lan + byZone, false}, // in another order
+			{lan + wan + "[zones.none]\n" + byZone, false},
+			{"[zones.new]\nprefixes = \"10.0.0.0/8\"\n" + wan + byZone, true},
+			{"[zones.lan]\nprefixes = \"10.0.0.0/8\"\ninterfaces = [\"wan0\"]\n[zones.wan]\nprefixes = \"0.0.0.0/0\"\n" + byZone, true},
+			{lan + wan + "[zones.new]\ninterfaces = [\"wan0.100\"]\n" + byZone, true},
+		} {
+			r.ids = pl.ZoneIDs()
+			var restart *RestartError
+			_, err := pl.Reload(r.plan(zoned(c.tables)))
+			if named := errors.As(err, &restart) && slices.Equal(restart.Changed, []string{"zones"}); named != c.fails || !c.fails && err != nil {
+				t.Errorf("%s: %v", c.tables, err)
+			}
+		}
+		pl.end()
+	})
+}
+
 // TestP13ReloadZonesUnderLoad moves all addresses from zone to zone while workers carry packets: a packet comes in the zone that the hooks
 // know which judge it.
 func TestP13ReloadZonesUnderLoad(t *testing.T) {

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"reflect"
 	"time"
 
 	"github.com/rtflow/pipelined/core/admission"
@@ -81,7 +82,7 @@ func (pl *Pipeline) takeOverSessions(h *handedOver, ids *renumbering) error {
 	now := pl.plan.file.Sessions.Separate
 	how := &session.Takeover{
 		IDs: ids, Now: h.Clock + shift, Shift: shift,
-		ByZone: now == session.ByZone, Apart: now.String() != h.Separate,
+		ByZone: now == session.ByZone, Apart: now.String() != h.Separate || !reflect.DeepEqual(pl.plan.zoning(), h.Zoning),
 	}
 	var ended []session.Session
 	for sessions, err := range h.Sessions() {

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/kept"
+	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/internal/spelling"
@@ -113,6 +115,23 @@ func (pl *Pipeline) renumbered(next *Plan) (keys []string) {
 // sameZones reports whether another configuration finds the same zones for the same interfaces.
 func (p *Plan) sameZones(next *Plan) bool {
 	return reflect.DeepEqual(p.file.Zones, next.file.Zones) && p.zonesByRoute() == next.zonesByRoute() && slices.Equal(p.links.extra, next.links.extra)
+}
+
+// zoning says in which zones packets come; nil if that does not tell sessions apart.
+func (p *Plan) zoning() *kept.Zoning {
+	if p.file.Sessions.Separate != session.ByZone {
+		return nil
+	}
+	z := &kept.Zoning{Zones: make(map[string]string), ByRoute: p.zonesByRoute()}
+	for _, of := range p.file.Zones {
+		for _, name := range of.Interfaces {
+			z.Zones[name] = of.Name
+		}
+		for _, prefix := range of.Prefixes {
+			z.Zones[prefix.Masked().String()] = of.Name
+		}
+	}
+	return z
 }
 
 // checkZones warns of zones that nothing is in. With a mistake, such as in the name of a plugin, too little is known of them.

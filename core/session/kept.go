@@ -146,7 +146,7 @@ type Takeover struct {
 	// Shift is added to the time of the last packet of each, so that its timer stands still for as long.
 	Shift int64
 	// ByZone says that [ByZone] told sessions apart, and does now; otherwise domains mean the same. Apart says that what tells them apart
-	// has changed: the packets that come next tell it anew.
+	// has changed, or that packets come in other zones: those that come next tell it anew.
 	ByZone, Apart bool
 }
 

@@ -366,12 +366,17 @@ func TestOwe(t *testing.T) {
 	}
 }
 
-// TestOweMerged has room for one loss record: the time without a daemon is within that of the record.
+// TestOweMerged has room for one loss record: it tells of the time without a daemon, and counts what else was lost.
 func TestOweMerged(t *testing.T) {
 	r := newRig(t, 1, []replay.Limits{{Slots: 8, Telemetry: 4, PerKind: 2}})
-	r.gate.Owe(0, Owed{Reason: event.LossRestart, Since: 2, Until: 9}, Owed{Reason: event.LossOverBudget, Counts: event.LossCounts{event.PolicyDeny: 1}, Since: 3, Until: 4})
-	var rec [1]event.Record
-	if n := r.gate.view.Load().sinks[0].takeMissing(rec[:], 1); n != 1 || rec[0].LossSince() != 2 || rec[0].Time() != 9 || rec[0].LossReason() != event.LossOverBudget {
-		t.Errorf("%d records, %v from %d to %d", n, rec[0].LossReason(), rec[0].LossSince(), rec[0].Time())
+	counts := event.LossCounts{event.PolicyDeny: 1}
+	r.gate.Owe(0, Owed{Reason: event.LossRestart, Packets: 10, Since: 2, Until: 9}, Owed{Reason: event.LossOverBudget, Counts: counts, Since: 3, Until: 4})
+	if owed := r.gate.Owed(0); len(owed) != 2 || owed[1].Packets != 10 {
+		t.Errorf("owed: %+v", owed)
+	}
+	var recs [1]event.Record
+	n, rec := r.gate.view.Load().sinks[0].takeMissing(recs[:], 1), &recs[0]
+	if n != 1 || rec.LossSince() != 2 || rec.Time() != 9 || rec.LossReason() != event.LossRestart || rec.LossPackets() != 10 || rec.LossCounts() != counts {
+		t.Errorf("%d records, %v of %v from %d to %d, %d packets", n, rec.LossReason(), rec.LossCounts(), rec.LossSince(), rec.Time(), rec.LossPackets())
 	}
 }

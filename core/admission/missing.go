@@ -31,6 +31,7 @@ type sink struct {
 // missed is what was lost for one reason, and from when to when, in Unix nanoseconds.
 type missed struct {
 	counts       event.LossCounts
+	packets      uint64 // of a restart: that nobody has looked at
 	since, until int64
 }
 
@@ -40,19 +41,25 @@ func (s *sink) connected() bool { return s.Connected == nil || s.Connected() }
 // miss notes events that are lost and not told yet.
 func (s *sink) miss(why event.LossReason, counts *event.LossCounts, wall int64) {
 	s.mu.Lock()
-	s.add(why, counts, wall, wall)
+	s.add(why, &missed{counts: *counts, since: wall, until: wall})
 	s.mu.Unlock()
 }
 
-// add notes what is lost from since to until. The lock is held.
-func (s *sink) add(why event.LossReason, counts *event.LossCounts, since, until int64) {
+// add notes what is lost. The lock is held.
+func (s *sink) add(why event.LossReason, more *missed) {
 	m, missing := &s.lost[why], s.missing.Load()
-	if missing>>why&1 == 0 || since < m.since {
-		m.since = since
-	}
-	m.until = max(m.until, until)
-	addLoss(&m.counts, counts)
+	m.add(more, missing>>why&1 == 0)
 	s.missing.Store(missing | 1<<why)
+}
+
+// add adds what else was lost. first says that m is of nothing yet.
+func (m *missed) add(more *missed, first bool) {
+	if first || more.since < m.since {
+		m.since = more.since
+	}
+	m.until = max(m.until, more.until)
+	m.packets += more.packets
+	addLoss(&m.counts, &more.counts)
 }
 
 func addLoss(to, from *event.LossCounts) {
@@ -62,7 +69,8 @@ func addLoss(to, from *event.LossCounts) {
 }
 
 // takeMissing fills recs, at least one, with loss records for what is missing, and returns how many. Where they are fewer
-// than the reasons, one record tells of all; its reason is that of most of what it counts.
+// than the reasons, one record tells of all; its reason is that of most of what it counts, or a restart, which counts nothing and would
+// not be told otherwise.
 func (s *sink) takeMissing(recs []event.Record, generation uint32) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,6 +86,9 @@ func (s *sink) takeMissing(recs []event.Record, generation uint32) (n int) {
 		rec.Reset(event.Loss)
 		rec.Generation = generation
 		rec.SetLoss(reason, 0, &m.counts, m.since, m.until)
+		if reason == event.LossRestart {
+			rec.SetLossPackets(m.packets)
+		}
 		*m = missed{}
 	}
 	s.missing.Store(0)
@@ -88,21 +99,21 @@ func (s *sink) takeMissing(recs []event.Record, generation uint32) (n int) {
 func (s *sink) merge() {
 	var all missed
 	var most uint64
-	reason := event.LossOverBudget
+	reason, first, missing := event.LossOverBudget, true, s.missing.Load()
 	for why := range s.lost {
 		m := &s.lost[why]
-		if s.missing.Load()>>why&1 == 0 {
+		if missing>>why&1 == 0 {
 			continue
 		}
 		if n := m.counts.Total(); n > most {
 			most, reason = n, event.LossReason(why)
 		}
-		if all.since == 0 || m.since < all.since {
-			all.since = m.since
-		}
-		all.until = max(all.until, m.until)
-		addLoss(&all.counts, &m.counts)
+		all.add(m, first)
+		first = false
 		*m = missed{}
+	}
+	if missing>>event.LossRestart&1 != 0 {
+		reason = event.LossRestart
 	}
 	s.lost[reason] = all
 	s.missing.Store(1 << reason)

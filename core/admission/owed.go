@@ -22,10 +22,11 @@ func (g *Gate) AnnounceFirst(i int, rec *event.Record) bool {
 
 // Owed is what a sink's stream lacks and no record in its ring tells, for one reason, from Since to Until in Unix nanoseconds.
 type Owed struct {
-	Reason event.LossReason `json:"reason"`
-	Counts event.LossCounts `json:"counts"`
-	Since  int64            `json:"since"`
-	Until  int64            `json:"until"`
+	Reason  event.LossReason `json:"reason"`
+	Counts  event.LossCounts `json:"counts"`
+	Packets uint64           `json:"packets"` // of a restart, see [event.Record.SetLossPackets]
+	Since   int64            `json:"since"`
+	Until   int64            `json:"until"`
 }
 
 // Owed returns what is owed to a sink, by index. The lanes have finished. Safe for concurrent use.
@@ -36,7 +37,7 @@ func (g *Gate) Owed(i int) (owed []Owed) {
 	for missing := s.missing.Load(); missing != 0; missing &= missing - 1 {
 		why := event.LossReason(bits.TrailingZeros32(missing))
 		m := &s.lost[why]
-		owed = append(owed, Owed{why, m.counts, m.since, m.until})
+		owed = append(owed, Owed{why, m.counts, m.packets, m.since, m.until})
 	}
 	return owed
 }
@@ -51,6 +52,6 @@ func (g *Gate) Owe(i int, owed ...Owed) {
 		if o.Reason >= reasons {
 			o.Reason = event.LossAbandoned
 		}
-		s.add(o.Reason, &o.Counts, o.Since, o.Until)
+		s.add(o.Reason, &missed{o.Counts, o.Packets, o.Since, o.Until})
 	}
 }

@@ -262,7 +262,7 @@ func (h *handedOver) announceRestart(pl *Pipeline) {
 		rec.SetLoss(event.LossRestart, 0, new(event.LossCounts), h.Stopped, until)
 		rec.SetLossPackets(pl.takenOver.Packets)
 		if !pl.gate.AnnounceFirst(i, &rec) {
-			pl.gate.Owe(i, admission.Owed{Reason: event.LossRestart, Since: h.Stopped, Until: until})
+			pl.gate.Owe(i, admission.Owed{Reason: event.LossRestart, Packets: pl.takenOver.Packets, Since: h.Stopped, Until: until})
 		}
 	}
 }

@@ -19,7 +19,7 @@ type Versions struct {
 
 // versions are those that this program writes and reads.
 func versions() Versions {
-	return Versions{File: 1, Replay: replay.KeptVersion, Session: session.KeptVersion}
+	return Versions{File: 2, Replay: replay.KeptVersion, Session: session.KeptVersion}
 }
 
 // MaxAge is how old what is kept may be: a day.

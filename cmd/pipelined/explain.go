@@ -47,8 +47,8 @@ PACKET describes a packet in words: a protocol, the two ends, and any of these w
   fragment OFFSET[+]    a fragment, "+" if more follow: 0+ is a first one; a later one has no ports
   option NAME           an option of IPv4: record-route, timestamp, security, stream, loose-source-route, strict-source-route, bad
 
-Instead of these words PACKET may be a line of the log, of a session, a denial or a filter, in any format that sinks write: the packet is the
-one that the line tells of.
+Instead of these words PACKET may be a line of the log, of a session, a denial, a filter or a screen, in any format that sinks write: the
+packet is the one that the line tells of. What a screen looks for, such as flags, is not in its record, and is put in.
 
 It is carried alone: there is no session before it, no rate and no scan.`,
 		Example: `  pipelined explain 'tcp 10.0.1.5:40000 > 192.0.2.80:443 in lan0'
@@ -77,9 +77,13 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 		}
 	}
 	var text *packettext.Packet
+	var screen *packettext.Screen
 	if len(args) == 1 {
 		var err error
-		if text, err = parsePacket(args[0]); err != nil {
+		if screen, err = packettext.ParseScreen(args[0]); errors.Is(err, packettext.ErrNoRecord) {
+			text, err = parsePacket(args[0])
+		}
+		if err != nil {
 			return &usageError{err}
 		}
 	}
@@ -92,9 +96,12 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	var a *explain.Answer
-	if text != nil {
+	switch {
+	case screen != nil:
+		a, err = x.Screen(screen)
+	case text != nil:
 		a, err = x.Text(text)
-	} else {
+	default:
 		a, err = o.ofCapture(cmd.Context(), x)
 	}
 	if err != nil {
@@ -112,6 +119,11 @@ func parsePacket(text string) (*packettext.Packet, error) {
 		return p, err
 	}
 	p, err := packettext.Parse(text)
+	if err != nil {
+		if why := packettext.Unreadable(text); why != nil {
+			return nil, why
+		}
+	}
 	if e, ok := errors.AsType[*packettext.Error](err); ok {
 		// A tab is one character, and would be drawn as several.
 		return nil, fmt.Errorf("%w\n  %s\n  %s^", err, strings.ReplaceAll(text, "\t", " "), strings.Repeat(" ", e.Column-1))

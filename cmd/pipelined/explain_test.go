@@ -57,6 +57,80 @@ func TestExplainCapture(t *testing.T) {
 	}
 }
 
+// TestExplainScreens explains the records of all screens with a configuration that has them all: what looks at one packet fires, and what
+// counts is found.
+func TestExplainScreens(t *testing.T) {
+	config := writeFile(t, "screens.toml", `
+[pipeline]
+sources = ["in"]
+hooks   = ["screens"]
+sinks   = ["out"]
+[zones.untrust]
+interfaces = ["wan0"]
+[sources.in]
+plugin    = "pcap"
+file      = "x.pcap"
+interface = "wan0"
+[sinks.out]
+plugin = "stdout"
+[hooks.screens]
+plugin = "screendrop"
+zones  = ["untrust"]
+tcp    = { syn-flood = true, port-scan = true, tcp-sweep = true, syn-fin = true, tcp-no-flag = true, fin-no-ack = true, land = true, winnuke = true, syn-frag = true }
+udp    = { flood = true, port-scan = true, udp-sweep = true }
+icmp   = { flood = true, ip-sweep = true, ping-death = true, fragment = true, large = true }
+ip     = { bad-option = true, source-route-option = true, record-route-option = true, timestamp-option = true, security-option = true, stream-option = true, unknown-protocol = true, tear-drop = true }
+`)
+	golden, err := os.ReadFile("sdk/format/testdata/golden/rfc3164-junos-22-24.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The example of a record does not fit its screen: its ends differ, its protocol is known, its port is not that of NetBIOS. Loose and
+	// strict source routes are one option of the table.
+	fitting := strings.NewReplacer("Unknown protocol! source: 203.0.113.7, destination: 10.0.1.53, protocol-id: 6", "Unknown protocol! source: 203.0.113.7, destination: 10.0.1.53, protocol-id: 200",
+		"Land attack! source: 203.0.113.7:4000, destination: 10.0.1.53:53", "Land attack! source: 10.0.1.53:53, destination: 10.0.1.53:53",
+		"WinNuke attack! source: 203.0.113.7:4000, destination: 10.0.1.53:53", "WinNuke attack! source: 203.0.113.7:4000, destination: 10.0.1.53:139",
+		"ge-0/0/0.0", "wan0").Replace(string(golden))
+	// Not ours: devices have them.
+	elsewhere := []string{"syn-cookie", "limit-session-source", "limit-session-destination", "spoofing", "loose-source-route-option", "strict-source-route-option", "block-frag"}
+	outcomes := make(map[string]int)
+	for part := range strings.SplitSeq(fitting, "# screen ") {
+		name, rest, _ := strings.Cut(part, "\n")
+		line, _, _ := strings.Cut(rest, "\n")
+		if !strings.Contains(line, "RT_SCREEN_") || name == "unknown" {
+			continue
+		}
+		out, _, err := invoke(t, "explain", "--config", config, line)
+		if err != nil {
+			out = err.Error()
+		}
+		want := "were put in as the screen looks for them"
+		switch {
+		case slices.Contains(elsewhere, name) && name != "syn-cookie": // which has the name of a flood
+			want = "which is not configured here"
+		case strings.Contains(name, "-flood-"):
+			want = "one address alone"
+		case strings.HasSuffix(name, "-flood"), strings.HasSuffix(name, "-scan"), strings.HasSuffix(name, "-sweep"), name == "tear-drop", name == "syn-cookie":
+			want = "it counts packets, and one alone does not make it fire"
+		}
+		outcomes[want]++
+		if !strings.Contains(out, want) {
+			t.Errorf("%s: %s\ngives, without %q,\n%s", name, line, want, out)
+		}
+	}
+	if len(outcomes) != 4 || outcomes["were put in as the screen looks for them"] < 12 {
+		t.Errorf("seen are %v", outcomes)
+	}
+	for line, want := range map[string]string{
+		"<12>1 2026-03-01T10:15:24.500Z fw1 pipelined - LOSS - events lost: reason=evicted since=- policy-deny=42": "tells of events that were lost",
+		"<14>1 2026-03-01T10:15:24.500Z fw1 sshd 812 - - session opened":                                           "is no record of a session",
+	} {
+		if _, _, err := invoke(t, "explain", "--config", config, line); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
 func TestExplainMistakes(t *testing.T) {
 	for _, c := range []struct {
 		args []string

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rtflow/pipelined/core/admission"
@@ -87,6 +88,54 @@ func (x *Explainer) FrameOf(p *packettext.Packet) (packet.Frame, error) {
 	f.Data = p.Frame(tag)
 	f.Wire = len(f.Data)
 	return f, nil
+}
+
+// Screen explains the packet that the record of a screen tells of, and says whether the screen is one of the configuration. The error says
+// why there is nothing to explain.
+func (x *Explainer) Screen(r *packettext.Screen) (*Answer, error) {
+	name := r.Screen.String()
+	places := x.screens(name)
+	where := fmt.Sprintf("the record is of the screen %s (%s), which is not configured here", name, r.Attack)
+	if len(places) > 0 {
+		where = fmt.Sprintf("the record is of the screen %s (%s) at %s", name, r.Attack, strings.Join(places, ", "))
+	}
+	if r.Packet == nil {
+		return nil, fmt.Errorf("%s; it tells of one address alone, %s, and of no packet", where, r.Alone)
+	}
+	a, err := x.Text(r.Packet)
+	if err != nil {
+		return nil, err
+	}
+	switch fired := slices.ContainsFunc(a.Log, func(l Record) bool { return l.Screen == name }); {
+	case fired:
+		where += ": flags, options and lengths are not in it, and were put in as the screen looks for them"
+	case r.Counts && len(places) > 0:
+		where += ": it counts packets, and one alone does not make it fire"
+	case len(places) > 0:
+		where += ": this packet does not make it fire"
+	}
+	a.Notes = slices.Insert(a.Notes, 0, where)
+	return a, nil
+}
+
+// screens returns the places of the screens of that name.
+func (x *Explainer) screens(name string) (places []string) {
+	for i := range x.Hooks {
+		h := &x.Hooks[i]
+		var rules []hook.Rule
+		if e, ok := h.Ingress.(hook.Explainer); ok {
+			rules = e.Rules()
+		}
+		if a, ok := h.Ingress.(hook.Accumulator); ok {
+			rules = append(rules, a.Accumulating()...)
+		}
+		for _, r := range rules {
+			if place := h.Rule(r).Place; r.Sort == "screen" && r.Name == name && place != nil {
+				places = append(places, place.String())
+			}
+		}
+	}
+	return places
 }
 
 // room is what the ring holds: a packet makes a few records.

@@ -34,6 +34,12 @@ type Overlapper interface {
 	Overlap(a, b string) bool
 }
 
+// Accumulator is implemented by an [Explainer] that has rules of which one packet alone shows nothing, such as rates. They are not among
+// those that Rules returns.
+type Accumulator interface {
+	Accumulating() []Rule
+}
+
 // Nearest is a rule that would let a packet pass, and what keeps it from that.
 type Nearest struct {
 	Rule

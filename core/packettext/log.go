@@ -15,7 +15,7 @@ import (
 )
 
 // ErrNoRecord is the error of [ParseLog] for a line that does not tell enough of a packet: another program's, a record of lost events,
-// and that of a screen, which looks at flags, options and rates.
+// and that of a screen, which looks at flags, options and rates: see [ParseScreen].
 var ErrNoRecord = errors.New("no record of a session, of a denial or of a filter")
 
 // ParseLog reads a line of a log and returns the packet that the record in it tells of, of a session the one that began it. The
@@ -23,6 +23,7 @@ var ErrNoRecord = errors.New("no record of a session, of a denial or of a filter
 // or the short line for people. A record holds no flags, lengths and options, and most hold no ICMP type: they are those that
 // [Parse] takes where a text says nothing. The error is [ErrNoRecord], or says what of the record cannot be understood.
 func ParseLog(line string) (*Packet, error) {
+	line = withoutColour(line)
 	for _, read := range []func(line string) (record, bool){structured, jsonRecord, flowText, filterText, shortLine} {
 		if r, ok := read(line); ok {
 			text, err := r.text()
@@ -33,6 +34,32 @@ func ParseLog(line string) (*Packet, error) {
 		}
 	}
 	return nil, ErrNoRecord
+}
+
+// Unreadable returns why a line that looks like one of a log tells of no packet, and nil of any other text.
+func Unreadable(line string) error {
+	line = withoutColour(line)
+	words := strings.Fields(line)
+	switch {
+	case strings.Contains(line, "events lost: reason="), strings.Contains(line, `"action":"events_lost"`), len(words) > 2 && words[1] == "lost":
+		return errors.New("the line tells of events that were lost, and of no packet")
+	case len(words) > 3 && words[3] == ">" && (words[1] == "screen" || words[1] == "alarm"), strings.HasPrefix(line, "{"), strings.HasPrefix(line, "<") && len(words) > 2, strings.Contains(line, "RT_FLOW"), strings.Contains(line, "RT_SCREEN_"),
+		strings.Contains(line, "PFE_FW_SYSLOG_IP"):
+		return errors.New("the line is no record of a session, of a denial, of a filter or of a screen")
+	}
+	return nil
+}
+
+// withoutColour takes the colours out of a line that was written for a terminal.
+func withoutColour(line string) string {
+	for {
+		before, rest, found := strings.Cut(line, "\x1b[")
+		_, after, ends := strings.Cut(rest, "m")
+		if !found || !ends {
+			return line
+		}
+		line = before + after
+	}
 }
 
 // record is what a line says of a packet.
@@ -74,16 +101,19 @@ func (r *record) text() (string, error) {
 	return text, nil
 }
 
+// parameter returns the value of a parameter of structured data, "" if it is not there.
+func parameter(line, name string) string {
+	_, rest, found := strings.Cut(line, " "+name+`="`)
+	if !found {
+		return ""
+	}
+	text, _, _ := strings.Cut(rest, `"`)
+	return text
+}
+
 // structured reads the structured data of RFC 5424.
 func structured(line string) (r record, ok bool) {
-	value := func(name string) string {
-		_, rest, found := strings.Cut(line, " "+name+`="`)
-		if !found {
-			return ""
-		}
-		text, _, _ := strings.Cut(rest, `"`)
-		return text
-	}
+	value := func(name string) string { return parameter(line, name) }
 	r = record{
 		src: value("source-address"), dst: value("destination-address"),
 		srcPort: value("source-port"), dstPort: value("destination-port"), proto: value("protocol-id"), in: value("packet-incoming-interface"),
@@ -106,34 +136,42 @@ func jsonRecord(line string) (r record, ok bool) {
 	if at < 0 {
 		return r, false
 	}
-	type end struct {
-		IP   string `json:"ip"`
-		Port uint16 `json:"port"`
-	}
-	var v struct {
-		Source      end `json:"source"`
-		Destination end `json:"destination"`
-		Event       struct {
-			Kind string `json:"kind"`
-		} `json:"event"`
-		Network struct {
-			Number string `json:"iana_number"`
-		} `json:"network"`
-		Observer struct {
-			Ingress struct {
-				Interface struct {
-					Name string `json:"name"`
-				} `json:"interface"`
-			} `json:"ingress"`
-		} `json:"observer"`
-	}
+	var v flowJSON
 	if json.Unmarshal([]byte(line[at:]), &v) != nil || v.Source.IP == "" || v.Destination.IP == "" || v.Event.Kind == "alert" {
 		return r, false
 	}
+	return v.record(), true
+}
+
+// flowJSON is what JSON has of a packet.
+type flowJSON struct {
+	Source      endJSON `json:"source"`
+	Destination endJSON `json:"destination"`
+	Event       struct {
+		Kind string `json:"kind"`
+	} `json:"event"`
+	Network struct {
+		Number string `json:"iana_number"`
+	} `json:"network"`
+	Observer struct {
+		Ingress struct {
+			Interface struct {
+				Name string `json:"name"`
+			} `json:"interface"`
+		} `json:"ingress"`
+	} `json:"observer"`
+}
+
+type endJSON struct {
+	IP   string `json:"ip"`
+	Port uint16 `json:"port"`
+}
+
+func (v *flowJSON) record() record {
 	return record{
 		proto: v.Network.Number, src: v.Source.IP, dst: v.Destination.IP,
 		srcPort: strconv.Itoa(int(v.Source.Port)), dstPort: strconv.Itoa(int(v.Destination.Port)), in: v.Observer.Ingress.Interface.Name,
-	}, true
+	}
 }
 
 // flowText reads a record of RT_FLOW without structured data: "… session denied A/P->B/P 0x0 APP 6(0) …".

@@ -34,7 +34,7 @@ type Row struct {
 	What  string `json:"what,omitempty"` // of a rule: the kind of its events
 	Count uint64 `json:"count"`          // how often it came, at most
 	Error uint64 `json:"error"`          // how many of them may not have come
-	// Example is the newest event of the row that tells of a packet, which screens' do not, as a line of a log (RFC 5424).
+	// Example is the newest event of the row, as a line of a log (RFC 5424).
 	Example string `json:"example,omitempty"`
 }
 
@@ -126,17 +126,13 @@ func (s *Summary) add(r *event.Record) {
 	if r.Kind() == event.Loss {
 		return
 	}
-	example := r
-	if r.Kind() == event.ScreenDrop {
-		example = nil
-	}
-	s.zones.Add(n.Zone(r.InZone()), example)
+	s.zones.Add(n.Zone(r.InZone()), r)
 	name, term := tail.Rule(r, n)
-	s.rules.Add(rule{name, term, r.Kind()}, example)
+	s.rules.Add(rule{name, term, r.Kind()}, r)
 	if denied(r) {
-		s.sources.Add(r.Src(), example)
-		s.destinations.Add(r.Dst(), example)
-		s.ports.Add(port{r.Proto(), r.DstPort()}, example)
+		s.sources.Add(r.Src(), r)
+		s.destinations.Add(r.Dst(), r)
+		s.ports.Add(port{r.Proto(), r.DstPort()}, r)
 	}
 }
 

@@ -123,6 +123,6 @@ func (m *Model) enter(l *list) {
 	case rows[selected].text != "":
 		m.Show(rows[selected].text)
 	default:
-		m.Show("There is no event of this line that tells of a packet: a screen's does not.")
+		m.Show("There was no event of this line in the last minute.")
 	}
 }

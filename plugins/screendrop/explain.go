@@ -11,6 +11,8 @@ import (
 var (
 	_ hook.Explainer = (*screens)(nil)
 	_ hook.Explainer = beginnings{}
+
+	_ hook.Accumulator = (*screens)(nil)
 )
 
 // keys are where the table has each screen.
@@ -39,8 +41,13 @@ func (s *screens) Explain(p *hook.Packet, v hook.Verdict, f *hook.Finding) hook.
 		x.Matched = []hook.Rule{s.rule(f.Screen, v)}
 		return x
 	}
-	if counting := s.counting(p.Proto); len(counting) > 0 {
-		x.Notes = []string{"rates and scans need more than one packet; not reached: " + strings.Join(counting, ", ")}
+	tcp, udp, icmp := p.Proto == packet.ProtoTCP, p.Proto == packet.ProtoUDP, packet.IsICMP(p.Proto)
+	if counting := s.counting(tcp, udp, icmp); len(counting) > 0 {
+		names := make([]string, len(counting))
+		for i, screen := range counting {
+			names[i] = screen.String()
+		}
+		x.Notes = []string{"rates and scans need more than one packet; not reached: " + strings.Join(names, ", ")}
 	}
 	return x
 }
@@ -59,6 +66,18 @@ func (s *screens) Rules() (rules []hook.Rule) {
 	return rules
 }
 
+// Accumulating implements [hook.Accumulator].
+func (s *screens) Accumulating() (rules []hook.Rule) {
+	for _, screen := range s.counting(true, true, true) {
+		v := hook.Drop
+		if s.alarm || alarmOnly(screen) {
+			v = hook.Pass
+		}
+		rules = append(rules, s.rule(screen, v))
+	}
+	return rules
+}
+
 // rule describes a screen whose verdict on a packet is v.
 func (s *screens) rule(screen event.Screen, v hook.Verdict) hook.Rule {
 	then := "drop"
@@ -68,9 +87,8 @@ func (s *screens) rule(screen event.Screen, v hook.Verdict) hook.Rule {
 	return hook.Rule{Sort: "screen", Name: screen.String(), Key: keys[screen], Then: then}
 }
 
-// counting returns the names of the screens that are on and count packets of a protocol.
-func (s *screens) counting(proto uint8) (names []string) {
-	tcp, udp, icmp := proto == packet.ProtoTCP, proto == packet.ProtoUDP, packet.IsICMP(proto)
+// counting returns the screens that are on and count packets of these protocols.
+func (s *screens) counting(tcp, udp, icmp bool) (screens []event.Screen) {
 	for _, c := range []struct {
 		on     bool
 		screen event.Screen
@@ -83,8 +101,8 @@ func (s *screens) counting(proto uint8) (names []string) {
 		{s.tearDrop != nil, event.ScreenTearDrop},
 	} {
 		if c.on {
-			names = append(names, c.screen.String())
+			screens = append(screens, c.screen)
 		}
 	}
-	return names
+	return screens
 }

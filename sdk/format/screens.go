@@ -169,3 +169,20 @@ func (e *syslogEncoder) appendScreen(b []byte, r *event.Record, n *event.Names) 
 	b = append(b, screenAction(r.Action())...)
 	return append(b, `"]`...)
 }
+
+// ScreenOf returns the screen that the attack name of a record stands for, in any profile; tag is that of the record, "" if it is not
+// known. Without a tag, or with that of the protocol alone, "SYN flood!" is the screen that counts by destination and port.
+func ScreenOf(tag, attack string) (s event.Screen, ok bool) {
+	switch tag {
+	case screenTCPSrcIP.String():
+		return event.ScreenSYNFloodSrc, true
+	case screenTCPDstIP.String():
+		return event.ScreenSYNFloodDst, true
+	}
+	for s, t := range screenTexts {
+		if t.attack == attack && attack != "" {
+			return event.Screen(s), true
+		}
+	}
+	return 0, false
+}

@@ -160,7 +160,7 @@ func TestTopOnTerminal(t *testing.T) {
 	x.press(t, "\t") // sources
 	x.await(t, "> 198.51.100.")
 	x.press(t, "\r")
-	x.await(t, "verdict   drop")
+	x.await(t, "verdict   ")
 	x.press(t, "\x1b")
 	x.await(t, "DENIED PORTS")
 	x.mu.Lock()

@@ -30,7 +30,7 @@ func checkCapabilities() error {
 // that does with packets.
 func mayOffload() bool {
 	effective, err := machine.Effective()
-	return err == nil && (effective.Has(machine.Capability(unix.CAP_PERFMON)) || effective.Has(machine.Capability(unix.CAP_SYS_ADMIN)))
+	return err == nil && effective.Has(machine.Perfmon)
 }
 
 // explain gives an error of a system call the type that a caller decides on. It keeps every other error as it is.

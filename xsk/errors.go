@@ -19,6 +19,8 @@ var (
 	ErrInterfaceGone = errors.New("network interface is gone")
 	// ErrProgramAttached: another XDP program is on the interface, and was left there. See [ProgramAttachedError].
 	ErrProgramAttached = errors.New("another XDP program is attached")
+	// ErrDetached: the XDP program was taken off the interface, as `pipelined detach --force` does, or another one is in its place.
+	ErrDetached = errors.New("its XDP program was taken off by somebody")
 	// ErrQueueBusy: another AF_XDP socket holds a queue of the interface.
 	ErrQueueBusy = errors.New("another AF_XDP socket holds the queue")
 	// ErrPermission: the process lacks a capability. See [PermissionError]. It is also [fs.ErrPermission].

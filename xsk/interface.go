@@ -99,7 +99,8 @@ func (i *Interface) open(config Config) error {
 		return ErrInterfaceGone
 	}
 	link := watch.current()
-	if err := i.openSockets(link, layoutFor(offsets, config.Frames, config.Bridge)); err != nil {
+	layout := layoutFor(offsets, config.Frames, config.Bridge)
+	if err := i.openSockets(link, layout); err != nil {
 		return err
 	}
 	// The queues are free: nobody reads the interface by the former program.
@@ -113,14 +114,23 @@ func (i *Interface) open(config Config) error {
 		} else if err != nil {
 			return fmt.Errorf("look up %s: %w", config.Interface, err)
 		}
+		tried := i.mode
 		if err := i.attach(config, found); err != nil {
 			return err
+		}
+		if i.mode != tried { // for which the sockets are not
+			if err := i.openSocketsAgain(link, layout); err != nil {
+				return err
+			}
 		}
 	}
 	if err := i.registerAll(config); err != nil {
 		return err
 	}
 	i.noteSettings(config, link)
+	if !watch.refresh() { // to know of the program
+		return ErrInterfaceGone
+	}
 	watch.start(i.goneNow) // last: from here on the watch is its goroutine's
 	return nil
 }
@@ -168,8 +178,11 @@ func (i *Interface) findFormer(config Config, found netlink.Link) (at *pin, form
 		at = nil
 	}
 	i.mode = i.formerMode(found)
-	if config.Attach != Auto {
+	switch {
+	case config.Attach != Auto:
 		i.mode = config.Attach
+	case former != nil && i.mode == Generic && hasNative(found.Attrs().Index):
+		i.mode = Native // tried again: what the driver refused then may be mended
 	}
 	return at, former, nil
 }
@@ -300,6 +313,19 @@ func (i *Interface) openSockets(link Link, l *layout) error {
 	return nil
 }
 
+// openSocketsAgain opens them for another mode.
+func (i *Interface) openSocketsAgain(link Link, l *layout) error {
+	var errs []error
+	for _, s := range i.sockets {
+		errs = append(errs, s.close())
+	}
+	i.sockets = nil
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return i.openSockets(link, l)
+}
+
 // registerAll gives the queues of a tap their sockets. A bridge does it one by one, in Serve.
 func (i *Interface) registerAll(config Config) error {
 	if config.Bridge {
@@ -364,6 +390,14 @@ func (i *Interface) Bypassed() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.program != nil && i.config.Bridge && atomic.LoadUint32(&i.program.control.Bypass) != 0
+}
+
+// Detached reports whether somebody has taken the program off, or put another one in its place. It is known about a second later.
+func (i *Interface) Detached() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	link := i.watch.current()
+	return i.program != nil && !i.leaving && !link.Gone && !slices.Contains(i.program.ids[:], link.program)
 }
 
 // Pinned returns the directory in which the program of a bridge is pinned; "" if it is not.

@@ -24,6 +24,8 @@ type Link struct {
 	Up     bool // switched on, and the carrier is there
 	Queues int  // receive queues in use
 	Gone   bool // deleted or moved away; the rest is what was known last
+
+	program uint32 // that is attached; 0 = none
 }
 
 // linkPeriod is how often the link is looked at without a message: the kernel sends none about the number of queues.
@@ -177,7 +179,10 @@ func (w *linkWatch) set(change func(*Link)) {
 
 func (w *linkWatch) describe(found netlink.Link) Link {
 	attrs := found.Attrs()
+	program, _ := attachedProgram(found)
 	return Link{
+		program: program,
+
 		Name:   attrs.Name,
 		Index:  attrs.Index,
 		MTU:    attrs.MTU,

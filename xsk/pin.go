@@ -124,6 +124,46 @@ func (p *pin) file(name string) string {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", p.dir.Fd(), name)
 }
 
+// open opens what is pinned under a name, which is no symbolic link. Until it is closed, loadPath leads to it, for system calls that take
+// no descriptor.
+func (p *pin) open(name string) (*os.File, error) {
+	fd, err := unix.Openat(int(p.dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: filepath.Join(p.path, name), Err: err}
+	}
+	var stat unix.Stat_t
+	if err = unix.Fstat(fd, &stat); err == nil && stat.Mode&unix.S_IFMT == unix.S_IFLNK {
+		err = errors.New("is a symbolic link")
+	}
+	if err != nil {
+		_ = unix.Close(fd) // nothing was done with it
+		return nil, fmt.Errorf("%s: %w", filepath.Join(p.path, name), err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func loadPath(file *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", file.Fd()) }
+
+// loadMap opens a map that is pinned under a name.
+func (p *pin) loadMap(name string) (*ebpf.Map, error) {
+	file, err := p.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return ebpf.LoadPinnedMap(loadPath(file), nil)
+}
+
+// loadLink is the same for a link.
+func (p *pin) loadLink(name string) (link.Link, error) {
+	file, err := p.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return link.LoadPinnedLink(loadPath(file), nil)
+}
+
 // remove removes the directory with all that is in it, and unlocks it.
 func (p *pin) remove() error {
 	defer p.unlock()
@@ -168,7 +208,7 @@ type pinned struct {
 
 // load returns what is pinned in the directory; nil if no program is. The error is [ErrForeignPin] if it is not ours.
 func (p *pin) load() (_ *pinned, err error) {
-	l, err := link.LoadPinnedLink(p.file(pinLink), nil)
+	l, err := p.loadLink(pinLink)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil //nolint:nilnil // nothing is pinned
 	}
@@ -195,7 +235,7 @@ func (p *pin) load() (_ *pinned, err error) {
 		return nil, foreign("the link is no XDP link")
 	}
 	found.index, found.program = int(info.XDP().Ifindex), uint32(info.Program)
-	found.settings, err = ebpf.LoadPinnedMap(p.file(pinControl), nil)
+	found.settings, err = p.loadMap(pinControl)
 	if err != nil {
 		return nil, foreign("no settings: %w", err)
 	}
@@ -216,7 +256,7 @@ func (p *pin) load() (_ *pinned, err error) {
 	if int(settings.ValueSize()) != tapSettingsSize {
 		return nil, foreign("its settings have %d bytes", settings.ValueSize())
 	}
-	if found.unread, err = ebpf.LoadPinnedMap(p.file(pinUnread), nil); err != nil {
+	if found.unread, err = p.loadMap(pinUnread); err != nil {
 		return nil, foreign("no counters: %w", err)
 	}
 	if found.unread.Type() != ebpf.PerCPUArray || found.unread.MaxEntries() != uint32(tapFateUNREADS) {

@@ -338,6 +338,41 @@ func TestPinsLeaveNothing(t *testing.T) {
 	}
 }
 
+// With mode "auto" the program of a run in generic mode is replaced by one in native mode, unless the driver refuses that, still.
+func TestNativeAgain(t *testing.T) {
+	for _, refused := range []bool{false, true} {
+		p := newInPath(t)
+		if refused { // fewer queues than the other end sends by
+			p.middle.Delete("left")
+			nettest.Cable(p.left, "wire", p.middle, "left", 2)
+			p.middle.Run("ethtool", "-L", "left", "rx", "1")
+			p.from = p.left.Wire("wire")
+		}
+		config := p.config(FailOpen)
+		config.Attach = Generic
+		want := Native
+		for n, next := range []Mode{Auto, Auto} {
+			i := p.open(config)
+			serve(t, i)
+			p.close(i)
+			config.Attach = next
+			if refused {
+				want = Generic
+			}
+			i = p.open(config)
+			serve(t, i)
+			p.from.Send(numbered(n))
+			if got := collect(t, i, 1); got[n] != 1 || i.Mode() != want {
+				t.Errorf("in %v mode, received %v; want %v", i.Mode(), got, want)
+			}
+			p.close(i)
+			if !p.crosses(10 + n) {
+				t.Error("a frame has not crossed")
+			}
+		}
+	}
+}
+
 // What goes to a peer that is down, or has a smaller MTU, is lost, and is not counted as sent: with and without a daemon, unread and as a packet
 // of a flow.
 func TestPeerDoesNotTake(t *testing.T) {
@@ -509,6 +544,15 @@ func TestForeignPins(t *testing.T) {
 	p.close(i)
 	if a := p.attachment(); a.Unread.PastByHand != 1 || !a.Bypass {
 		t.Errorf("attached: %+v", a)
+	}
+	moved := filepath.Join(p.bpffs, "moved")
+	real := filepath.Join(a.Pinned, pinLink)
+	if err := errors.Join(os.Rename(real, moved), os.Symlink(moved, real)); err != nil {
+		t.Fatal(err)
+	}
+	refused("a symbolic link", ErrForeignPin)
+	if err := errors.Join(os.Remove(real), os.Rename(moved, real)); err != nil {
+		t.Fatal(err)
 	}
 	settings(func(c *control) { c.Magic++ })
 	if _, err := tryOpen(p.middle, p.config(FailOpen)); !errors.Is(err, ErrForeignPin) {

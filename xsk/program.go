@@ -55,7 +55,8 @@ func (c Counters) Plus(other Counters) Counters {
 type program struct {
 	objects tapObjects
 	link    link.Link
-	index   int // of the interface
+	index   int       // of the interface
+	ids     [2]uint32 // of the kernel: this program's, and that of the former
 	waiting waitTimes
 	control control
 	// pin is where the program, or another one on the same link, is pinned; nil: nowhere.
@@ -111,6 +112,15 @@ func loadProgram(index, queues int, config Config, several bool, former *pinned)
 		}
 	}
 	p.former = former
+	info, err := p.objects.Tap.Info()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("ask for the id of the XDP program: %w", err), p.close(), p.waiting.close())
+	}
+	id, _ := info.ID()
+	p.ids = [2]uint32{uint32(id), uint32(id)}
+	if former != nil {
+		p.ids[1] = former.program
+	}
 	return p, nil
 }
 

@@ -314,6 +314,12 @@ func xdpFeatures(index int) (uint64, error) {
 	return 0, errors.New("the kernel does not say which XDP features the driver has")
 }
 
+// hasNative reports whether the driver of an interface says that it has native XDP.
+func hasNative(index int) bool {
+	features, err := xdpFeatures(index)
+	return err == nil && features&(xdpBasic|xdpRedirect) == xdpBasic|xdpRedirect
+}
+
 // isOwnProgram reports whether an XDP program has the name of the one of this package, as far as the process may know.
 func isOwnProgram(id uint32) bool {
 	spec, err := loadTap()

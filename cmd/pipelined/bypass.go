@@ -68,7 +68,8 @@ func newDetach() *cobra.Command {
 		Long: `detach takes the programs off that a bridge leaves on its interfaces when the daemon ends, with all that is pinned and set for them.
 Nothing crosses from then on. With INTERFACE it is for that interface and its peer, otherwise for all of this network namespace.
 
-It refuses while a daemon reads the interfaces, and what it does not understand, unless --force is given.`,
+It refuses while a daemon reads the interfaces, and what it does not understand, unless --force is given. A daemon that reads one notices
+within about a second, says so, and attaches its program again: stop it first.`,
 		ValidArgsFunction: completeInterfaces,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			list, err := attachments(bpffs, args)

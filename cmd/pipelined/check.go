@@ -25,7 +25,8 @@ func newCheck() *cobra.Command {
 touches no device and no destination. The exit status is 1 if there is a mistake; otherwise check prints what the
 pipeline is, and at the end "ok" and what it holds.
 
-Of a live pipeline check notes which interfaces of its zones and sources this host does not have; that is no mistake.
+Of a live pipeline check warns of interfaces of its zones and sources that this host does not have; that is no mistake, since they
+may come later.
 
 A file without any source and sink is one for read.
 
@@ -50,7 +51,7 @@ checksum and how it is to run. With --plugins it is started, and looks at its ow
 			}
 			if purpose != "read" {
 				for _, note := range p.Absent(interfaceNames()) {
-					fmt.Fprintln(cmd.ErrOrStderr(), "pipelined: note:", note)
+					fmt.Fprintln(cmd.ErrOrStderr(), "pipelined: warning:", note)
 				}
 			}
 			if err := errors.Join(p.down, p.host.Close()); err != nil {

@@ -17,6 +17,7 @@ const (
 	NetRaw   Capability = unix.CAP_NET_RAW
 	IPCLock  Capability = unix.CAP_IPC_LOCK
 	BPF      Capability = unix.CAP_BPF
+	Perfmon  Capability = unix.CAP_PERFMON
 )
 
 // String returns the name that setcap and systemd know.
@@ -30,6 +31,8 @@ func (c Capability) String() string {
 		return "CAP_IPC_LOCK"
 	case BPF:
 		return "CAP_BPF"
+	case Perfmon:
+		return "CAP_PERFMON"
 	}
 	return fmt.Sprintf("capability %d", uint(c))
 }
@@ -37,9 +40,9 @@ func (c Capability) String() string {
 // Capabilities is a set of them.
 type Capabilities uint64
 
-// Has reports whether a capability is in the set. CAP_SYS_ADMIN includes CAP_BPF.
+// Has reports whether a capability is in the set. CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON.
 func (s Capabilities) Has(c Capability) bool {
-	return s>>c&1 != 0 || c == BPF && s>>unix.CAP_SYS_ADMIN&1 != 0
+	return s>>c&1 != 0 || (c == BPF || c == Perfmon) && s>>unix.CAP_SYS_ADMIN&1 != 0
 }
 
 // Missing returns the names of those that are not in the set.
@@ -98,10 +101,28 @@ func (m *Machine) Permission(p *Part, needed ...Capability) {
 	p.OK(subject, "%s", strings.Join(names, ", "))
 }
 
+// Helpful adds a warning about what a subject lacks if the process does not have a capability, which is in addition to those that are needed.
+func (m *Machine) Helpful(p *Part, subject string, c Capability, needed []Capability, without string) {
+	caps, err := m.Capabilities()
+	switch {
+	case err != nil:
+		p.Unknown(subject, "getpcaps $$", "the capabilities of this process are not known: %v; %s is wanted", err, c)
+	case caps.Has(c):
+		p.OK(subject, "%s", c)
+	default:
+		all := Capabilities(1 << c)
+		for _, other := range needed {
+			all |= 1 << other
+		}
+		p.Warn(subject, all.setcap(), "this process lacks %s, and %s (root has all; the shipped unit of systemd gives it to the daemon)", c, without)
+		p.Findings[len(p.Findings)-1].needs = all
+	}
+}
+
 // setcap returns the command that gives the program the capabilities, and takes away all others.
 func (s Capabilities) setcap() string {
 	var names []string
-	for _, c := range []Capability{NetAdmin, NetRaw, IPCLock, BPF} {
+	for _, c := range []Capability{NetAdmin, NetRaw, IPCLock, BPF, Perfmon} {
 		if s>>c&1 != 0 {
 			names = append(names, strings.ToLower(c.String()))
 		}

@@ -11,7 +11,7 @@ import (
 // Examine finds out whether AF_XDP can be used on the machine, and on these interfaces.
 func Examine(m *machine.Machine, interfaces ...string) []machine.Finding {
 	if len(interfaces) == 0 {
-		return examineMachine(m, xsk.Config{BPFFS: xsk.DefaultBPFFS}, nil, false)
+		return examineMachine(m, Config{Device: xsk.Config{BPFFS: xsk.DefaultBPFFS}}, nil, false)
 	}
 	var findings []machine.Finding
 	for _, name := range interfaces {
@@ -26,12 +26,12 @@ func examine(m *machine.Machine, c Config, needed bool) []machine.Finding {
 	p := machine.LinkPart(name, needed)
 	link := p.Link(name)
 	if link == nil {
-		return append(examineMachine(m, c.Device, nil, needed), p.Findings...)
+		return append(examineMachine(m, c, nil, needed), p.Findings...)
 	}
 	survey, err := xsk.Survey(link)
 	if err != nil {
 		p.Unknown("driver", "ethtool -i "+machine.Shell(name), "it cannot be asked: %v", err)
-		return append(examineMachine(m, c.Device, nil, needed), p.Findings...)
+		return append(examineMachine(m, c, nil, needed), p.Findings...)
 	}
 	survey.Report(p, c.Device)
 	_, err = checkUse(&c)
@@ -47,15 +47,19 @@ func examine(m *machine.Machine, c Config, needed bool) []machine.Finding {
 	default:
 		p.OK("use", "this host does not need its packets")
 	}
-	return append(examineMachine(m, c.Device, survey, needed), p.Findings...)
+	return append(examineMachine(m, c, survey, needed), p.Findings...)
 }
 
 // examineMachine looks at what AF_XDP needs of the machine, and of a survey, if there is one, for how much memory.
-func examineMachine(m *machine.Machine, device xsk.Config, survey *xsk.Surveyed, needed bool) []machine.Finding {
+func examineMachine(m *machine.Machine, c Config, survey *xsk.Surveyed, needed bool) []machine.Finding {
+	device := c.Device
 	p := &machine.Part{Name: "AF_XDP", Needed: needed}
 	m.Kernel(p, xsk.KernelMajor, xsk.KernelMinor)
 	m.Protocol(p, "XDP", "AF_XDP sockets (CONFIG_XDP_SOCKETS)")
 	m.Permission(p, xsk.Capabilities()...)
+	if c.Flows > 0 || !needed {
+		m.Helpful(p, "offload", machine.Perfmon, xsk.Capabilities(), "without it no session is offloaded: all packets go through user space")
+	}
 	const compiler = "net.core.bpf_jit_enable"
 	switch value, err := m.Setting(compiler); {
 	case err == nil && value == 0:

@@ -18,18 +18,24 @@ func TestExamineMachine(t *testing.T) {
 	)
 	for name, tt := range map[string]struct {
 		path, value   string
+		config        Config
 		subject       string // "" if all is ok
 		verdict       machine.Verdict
 		text, command string
 	}{
-		"all right":        {},
-		"exactly enough":   {path: limits, value: "Max locked memory 8388608 8388608 bytes\n"},
-		"too little":       {limits, "Max locked memory 8388607 8388607 bytes\n", "locked memory", machine.Missing, "packet buffers take 8192 KiB: 1 queues of 4096 frames", "ulimit -l unlimited"},
-		"limit not known":  {limits, "", "locked memory", machine.Unknown, "8192 KiB are needed", "ulimit -l"},
-		"interpreter":      {compiler, "0\n", "BPF compiler", machine.Warning, "slow", "sysctl -w net.core.bpf_jit_enable=1"},
-		"another compiler": {compiler, "x\n", "BPF compiler", machine.Unknown, "cannot be read", "sysctl net.core.bpf_jit_enable"},
-		"old kernel":       {"proc/sys/kernel/osrelease", "5.4.0\n", "kernel", machine.Missing, "5.18 or newer", ""},
-		"no sockets":       {"proc/thread-self/net/protocols", "UDP\n", "sockets", machine.Missing, "CONFIG_XDP_SOCKETS", ""},
+		"all right":      {},
+		"exactly enough": {path: limits, value: "Max locked memory 8388608 8388608 bytes\n"},
+		"too little": {path: limits, value: "Max locked memory 8388607 8388607 bytes\n", subject: "locked memory", verdict: machine.Missing,
+			text: "packet buffers take 8192 KiB: 1 queues of 4096 frames", command: "ulimit -l unlimited"},
+		"limit not known":  {path: limits, subject: "locked memory", verdict: machine.Unknown, text: "8192 KiB are needed", command: "ulimit -l"},
+		"interpreter":      {path: compiler, value: "0\n", subject: "BPF compiler", verdict: machine.Warning, text: "slow", command: "sysctl -w net.core.bpf_jit_enable=1"},
+		"another compiler": {path: compiler, value: "x\n", subject: "BPF compiler", verdict: machine.Unknown, text: "cannot be read", command: "sysctl net.core.bpf_jit_enable"},
+		"old kernel":       {path: "proc/sys/kernel/osrelease", value: "5.4.0\n", subject: "kernel", verdict: machine.Missing, text: "5.18 or newer"},
+		"no sockets":       {path: "proc/thread-self/net/protocols", value: "UDP\n", subject: "sockets", verdict: machine.Missing, text: "CONFIG_XDP_SOCKETS"},
+		"no offload": {config: Config{Flows: 100}, subject: "offload", verdict: machine.Warning, text: "lacks CAP_PERFMON, and without it no session is offloaded",
+			command: `setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon+ep "$(command -v pipelined)"`},
+		"offload": {path: "proc/thread-self/status", value: "CapEff:\t000000c000003000\n", config: Config{Flows: 100}},
+		"root":    {path: "proc/thread-self/status", value: "CapEff:\t0000000000203000\n", config: Config{Flows: 100}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := make(fstest.MapFS)
@@ -43,7 +49,7 @@ func TestExamineMachine(t *testing.T) {
 				root[path] = &fstest.MapFile{Data: []byte(text)}
 			}
 			found := false
-			for _, f := range examineMachine(&machine.Machine{Root: root}, xsk.Config{}, nil, true) {
+			for _, f := range examineMachine(&machine.Machine{Root: root}, tt.config, nil, true) {
 				if f.Verdict == machine.OK {
 					continue
 				}

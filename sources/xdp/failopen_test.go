@@ -1,10 +1,18 @@
 package xdp
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/source"
@@ -97,4 +105,92 @@ func TestBeginOnGoneInterface(t *testing.T) {
 	}
 	begin(func() {})
 	begin(func() { p.middle.Delete("left") }) // it was to take the program over
+}
+
+// A program that somebody takes off is noticed, told once, and attached again; so it is when another one in its place has gone. What this run
+// itself has left is of no former run.
+func TestTakenOff(t *testing.T) {
+	p := cables(t, 1)
+	p.bpffs, p.onFailure = nettest.BPFFS(t), xsk.FailOpen
+	var mu sync.Mutex
+	told := make(map[string]int)
+	noted := p.warn
+	p.warn = func(msg string, args ...any) {
+		mu.Lock()
+		told[msg]++
+		mu.Unlock()
+		noted(msg, args...)
+	}
+	p.start(t)
+	p.work(t, func(*packet.Frame) source.Verdict { return source.Forward })
+	left, right := p.left.Wire("wire"), p.right.Wire("wire")
+	takeOff := func() {
+		t.Helper()
+		p.middle.Do(func() {
+			list, err := xsk.Attachments(p.bpffs, "left")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range list {
+				if a.Interface == "left" {
+					err = errors.Join(err, a.Remove(true))
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	takeOff()
+	p.wait(p.fromLeft, "attached again", func(st State) bool { return st.Condition == Up && st.Reopened == 1 && st.Pinned != "" })
+	goesPast(t, left, right, 1)
+
+	var other link.Link
+	for other == nil { // the source may be sooner
+		takeOff()
+		other = foreign(t, p.middle, "left")
+	}
+	p.wait(p.fromLeft, "kept off", func(st State) bool {
+		return st.Condition == Waiting && strings.Contains(st.Error, xsk.ErrProgramAttached.Error())
+	})
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.wait(p.fromLeft, "attached again", func(st State) bool { return st.Condition == Up })
+	goesPast(t, left, right, 2)
+	reopened := p.fromLeft.State().Reopened
+
+	p.left.SetMTU("wire", 3000)
+	p.middle.SetMTU("left", 3000)
+	p.wait(p.fromLeft, "with larger buffers", func(st State) bool { return st.Condition == Up && st.Reopened == reopened+1 })
+	goesPast(t, left, right, 3)
+	mu.Lock()
+	defer mu.Unlock()
+	if n := told["interface is closed and will be opened again"]; n != int(reopened)+1 {
+		t.Errorf("told %d times that it is closed, and it was %d times: %v", n, reopened+1, told)
+	}
+	if n := told["goes on with the XDP program that a former run has left"]; n != 0 {
+		t.Errorf("told %d times of a former run", n)
+	}
+}
+
+// foreign attaches a program of somebody else to an interface; it returns nil if there is one.
+func foreign(t *testing.T, h *nettest.Host, name string) link.Link {
+	t.Helper()
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = program.Close() })
+	var attached link.Link
+	index := h.Link(name).Attrs().Index
+	h.Do(func() { attached, err = link.AttachXDP(link.XDPOptions{Program: program, Interface: index}) })
+	if errors.Is(err, unix.EBUSY) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = attached.Close() })
+	return attached
 }

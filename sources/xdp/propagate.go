@@ -62,7 +62,13 @@ func (s *Source) propagate(link xsk.Link, gone bool) {
 		s.lookedForAlias = true
 		s.adopt(peer, tie)
 	}
-	switch holds := tie.holder.Load() == s; {
+	holds := tie.holder.Load() == s
+	if holds && s.heldIsGone(peer) {
+		s.setHolding(false)
+		tie.holder.Store(nil)
+		holds = false
+	}
+	switch {
 	case lost && !holds && !s.declined:
 		s.takeDown(peer, tie)
 	case holds && link.Up && !gone:
@@ -76,7 +82,7 @@ func (s *Source) propagate(link xsk.Link, gone bool) {
 func (s *Source) adopt(peer *Source, tie *tie) {
 	err := s.withPeer(peer, func(link netlink.Link) error {
 		if !switchedOn(link) && link.Attrs().Alias == s.alias() && tie.holder.CompareAndSwap(nil, s) {
-			s.setHolding(true)
+			s.hold(link)
 		}
 		return nil
 	})
@@ -102,14 +108,22 @@ func (s *Source) takeDown(peer *Source, tie *tie) {
 				return fmt.Errorf("mark %s: %w", name, err)
 			}
 		}
-		if err := netlink.LinkSetDown(link); err != nil {
-			return fmt.Errorf("switch %s off: %w", name, err)
+		if err := s.switchOff(link); err != nil {
+			err = fmt.Errorf("switch %s off: %w", name, err)
+			if link.Attrs().Alias == "" {
+				err = errors.Join(err, netlink.LinkSetAlias(link, ""))
+			}
+			return err
 		}
-		s.setHolding(true)
+		s.hold(link)
 		s.propagated.Add(1)
 		s.config.Warn("no carrier: the interface of the peer is taken down until there is one", "interface", s.config.Device.Interface, "peer", name)
 		return nil
 	})
+	if _, missing := errors.AsType[netlink.LinkNotFoundError](err); missing {
+		tie.holder.Store(nil) // it is taken down when it comes
+		return
+	}
 	if err != nil {
 		tie.holder.Store(nil)
 		s.declined = true
@@ -157,6 +171,22 @@ func (s *Source) withPeer(peer *Source, f func(netlink.Link) error) (err error) 
 }
 
 func (s *Source) alias() string { return aliasPrefix + s.config.Device.Interface }
+
+// hold notes that an interface is held down.
+func (s *Source) hold(link netlink.Link) {
+	s.heldIndex = link.Attrs().Index
+	s.setHolding(true)
+}
+
+// heldIsGone reports whether what was held down is there no more, or another interface has its name: of that nothing is held.
+func (s *Source) heldIsGone(peer *Source) (gone bool) {
+	err := s.withPeer(peer, func(link netlink.Link) error {
+		gone = link.Attrs().Index != s.heldIndex
+		return nil
+	})
+	_, missing := errors.AsType[netlink.LinkNotFoundError](err)
+	return gone || missing
+}
 
 func (s *Source) setHolding(on bool) {
 	s.mu.Lock()

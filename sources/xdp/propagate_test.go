@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 	"github.com/rtflow/pipelined/xsk"
@@ -158,6 +159,38 @@ func TestLinkPropagationAfterKill(t *testing.T) {
 		p.left.SetUp("wire")
 		p.is(t, "right", true)
 	})
+}
+
+// Another interface that gets the name of one that is held down is taken down, too; nothing is held while there is none.
+func TestLinkPropagationPeerMadeAgain(t *testing.T) {
+	p := propagating(t, nil)
+	p.left.SetDown("wire")
+	p.is(t, "right", false)
+	p.holds(t, p.fromLeft, true)
+	p.middle.Delete("right")
+	p.holds(t, p.fromLeft, false)
+	nettest.Cable(p.right, "wire", p.middle, "right", 1)
+	p.is(t, "right", false)
+	p.holds(t, p.fromLeft, true)
+	p.left.SetUp("wire")
+	p.is(t, "right", true)
+	p.wait(p.fromRight, "up", func(st State) bool { return st.Condition == Up })
+}
+
+// An interface that cannot be switched off keeps no mark.
+func TestLinkPropagationFails(t *testing.T) {
+	p := propagating(t, nil)
+	tried := make(chan struct{}, 1)
+	p.fromLeft.mu.Lock() // its goroutine looks later, and takes the lock before
+	p.fromLeft.switchOff = func(netlink.Link) error {
+		tried <- struct{}{}
+		return unix.EPERM
+	}
+	p.fromLeft.mu.Unlock()
+	p.left.SetDown("wire")
+	<-tried
+	p.is(t, "right", true)
+	p.holds(t, p.fromLeft, false)
 }
 
 // cableAgain makes the cable on the left again.

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/rtflow/pipelined/internal/monotonic"
 	"github.com/rtflow/pipelined/internal/namespace"
 	"github.com/rtflow/pipelined/xsk"
@@ -55,6 +57,8 @@ type Source struct {
 	carrier        carrier
 	lookedForAlias bool
 	declined       bool // nothing is to be taken down for the present loss
+	heldIndex      int  // of the interface that is held down
+	switchOff      func(netlink.Link) error
 	propagated     atomic.Uint64
 
 	mu      sync.Mutex
@@ -73,7 +77,7 @@ func Open(config Config) (*Source, error) {
 	if config.Warn == nil {
 		config.Warn = func(string, ...any) {}
 	}
-	s := &Source{config: config, stop: make(chan struct{}), stopped: make(chan struct{})}
+	s := &Source{config: config, switchOff: netlink.LinkSetDown, stop: make(chan struct{}), stopped: make(chan struct{})}
 	var err error
 	if s.clock, err = monotonic.New(); err != nil {
 		return nil, err
@@ -163,8 +167,8 @@ func (s *Source) closeFlows() error {
 // run keeps the interface open until Close.
 func (s *Source) run(device *xsk.Interface) {
 	defer close(s.stopped)
-	for device != nil {
-		reason := s.supervise(device)
+	for first := true; device != nil; first = false {
+		reason := s.supervise(device, first)
 		if reason == nil {
 			return
 		}
@@ -180,8 +184,9 @@ func (s *Source) run(device *xsk.Interface) {
 	}
 }
 
-// supervise follows the link until the interface has to be opened again, and returns why; nil means Close.
-func (s *Source) supervise(device *xsk.Interface) (reason error) {
+// supervise follows the link until the interface has to be opened again, and returns why; nil means Close. first says that it was
+// opened for the first time: a program that is there is of another run.
+func (s *Source) supervise(device *xsk.Interface, first bool) (reason error) {
 	mtu := device.Link().MTU
 	var look <-chan time.Time // at what no message tells of
 	if s.config.Device.Bridge {
@@ -189,7 +194,7 @@ func (s *Source) supervise(device *xsk.Interface) (reason error) {
 		defer ticker.Stop()
 		look = ticker.C
 	}
-	told, bypassed := false, false
+	told, bypassed := !first, false
 	for {
 		link := device.Link()
 		if err := s.unusable(device, link); err != nil {
@@ -238,6 +243,9 @@ func (s *Source) tellBypass(name string, on bool) {
 func (s *Source) unusable(device *xsk.Interface, link xsk.Link) error {
 	if link.Gone {
 		return fmt.Errorf("%s: %w", link.Name, xsk.ErrInterfaceGone)
+	}
+	if device.Detached() {
+		return fmt.Errorf("%s: %w", link.Name, xsk.ErrDetached)
 	}
 	if have := len(device.Queues()); have != link.Queues {
 		return fmt.Errorf("%s has %d receive queues now, and had %d", link.Name, link.Queues, have)

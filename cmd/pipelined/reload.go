@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -52,9 +51,7 @@ func askReload(cmd *cobra.Command, d daemonFlags, asJSON bool) error {
 	}
 	out := forPeople(cmd)
 	if asJSON {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(o)
+		err = printJSON(out, o)
 	} else {
 		err = writeOutcome(out, o)
 	}

@@ -95,7 +95,7 @@ func tailEvents(cmd *cobra.Command, o tailOptions) error {
 				return err
 			}
 			fmt.Fprintln(errs, "the daemon has ended; waiting for the next one")
-		case !o.follow || !again || !unreachable(err):
+		case !o.follow || !again || refused(err) || cmd.Context().Err() != nil:
 			return err
 		}
 		select {
@@ -106,9 +106,9 @@ func tailEvents(cmd *cobra.Command, o tailOptions) error {
 	}
 }
 
-// unreachable reports whether nobody answers at the socket, which may change.
-func unreachable(err error) bool {
-	_, ok := errors.AsType[*control.DialError](err)
+// refused reports whether a daemon has answered that it does not show what was asked for. What else goes wrong may be other at the next.
+func refused(err error) bool {
+	_, ok := errors.AsType[*control.RefusedError](err)
 	return ok
 }
 

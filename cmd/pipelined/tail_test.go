@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
+	"net/http"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -119,6 +123,42 @@ func TestTailEnds(t *testing.T) {
 	}
 	if err := copyEvents(broken{}, &notes, io.NopCloser(strings.NewReader(control.Comment+"x\n")), &left); err != nil {
 		t.Errorf("of a note alone: %v", err)
+	}
+}
+
+// TestTailFollows goes on with the next daemon, also when one has ended between taking the connection and an answer. An answer that refuses
+// ends it.
+func TestTailFollows(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "control")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const header = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+	served := make(chan error, 1)
+	go func() {
+		defer l.Close()
+		for _, answer := range []string{header + "one\n", "", "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\nthere is no zone"} {
+			conn, err := l.Accept()
+			if err != nil {
+				served <- err
+				return
+			}
+			_, readErr := http.ReadRequest(bufio.NewReader(conn))
+			_, err = io.WriteString(conn, answer)
+			if err := errors.Join(readErr, err, conn.Close()); err != nil {
+				served <- err
+				return
+			}
+		}
+		served <- nil
+	}()
+	out, errs, err := invoke(t, "tail", "--follow", "--control", socket)
+	if out != "one\n" || err == nil || !strings.Contains(err.Error(), "there is no zone") || strings.Count(errs, "waiting for the next one") != 1 {
+		t.Errorf("printed %q, said %q, %v", out, errs, err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
 

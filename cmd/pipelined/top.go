@@ -127,12 +127,17 @@ func (o *topOptions) printOnce(cmd *cobra.Command, client *control.Client) error
 	var last *control.Frame
 	n := 0
 	var wrong error
-	err := eachFrame(cmd.Context(), client, o.interval, func(f *control.Frame) bool {
+	ctx, cancel := context.WithTimeoutCause(cmd.Context(), o.interval+control.Patience, errors.New("the daemon sends nothing"))
+	defer cancel()
+	err := eachFrame(ctx, client, o.interval, func(f *control.Frame) bool {
 		last = f
 		wrong = model.Frame(f)
 		n++
 		return n < 2 && wrong == nil
 	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = context.Cause(ctx)
+	}
 	if err := errors.Join(err, wrong); err != nil {
 		return fmt.Errorf("%s: %w", client.Path(), err)
 	}

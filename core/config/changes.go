@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -19,7 +20,7 @@ type Change struct {
 	What string `json:"what"`
 	// Path is the key that differs. Tables of an array that have names are called by them: hooks.policies.policy[web-in].then.
 	Path string `json:"path"`
-	From string `json:"from,omitempty"` // the value that was, if it is no table
+	From string `json:"from,omitempty"` // the value that was, if it is no table; see [secret] for what is not shown
 	To   string `json:"to,omitempty"`   // the value that is
 	// Elements is set if the values are arrays: From and To then are what only one of them has.
 	Elements bool   `json:"elements,omitempty"`
@@ -133,9 +134,9 @@ func (c *comparison) tables(key, oldKey, newKey string, old, now map[string]any)
 		key, oldKey, newKey := keypath.Join(key, name), keypath.Join(oldKey, name), keypath.Join(newKey, name)
 		switch {
 		case !has:
-			c.add("removed", key, oldKey, newKey).From = shown(a)
+			c.add("removed", key, oldKey, newKey).From = shown(key, a)
 		case !had:
-			c.add("added", key, oldKey, newKey).To = shown(b)
+			c.add("added", key, oldKey, newKey).To = shown(key, b)
 		default:
 			c.values(key, oldKey, newKey, a, b)
 		}
@@ -160,21 +161,21 @@ func (c *comparison) values(key, oldKey, newKey string, old, now any) {
 		return
 	}
 	change := c.add("changed", key, oldKey, newKey)
-	change.From, change.To = shown(old), shown(now)
-	if less, more, ok := elements(old, now); ok {
+	change.From, change.To = shown(key, old), shown(key, now)
+	if less, more, ok := elements(key, old, now); ok {
 		change.From, change.To, change.Elements = less, more, true
 	}
 }
 
 // elements returns what only one of two arrays has, "" for nothing. It reports false for what are no arrays of plain values, and for arrays of
 // the same elements.
-func elements(old, now any) (less, more string, ok bool) {
+func elements(key string, old, now any) (less, more string, ok bool) {
 	a, isPlain := plain(old)
 	b, bothPlain := plain(now)
 	if !isPlain || !bothPlain {
 		return "", "", false
 	}
-	less, more = without(a, b), without(b, a)
+	less, more = without(key, a, b), without(key, b, a)
 	return less, more, less+more != ""
 }
 
@@ -195,7 +196,7 @@ func plain(v any) (list []any, ok bool) {
 }
 
 // without shows the elements of a that b does not have, "" if there are none.
-func without(a, b []any) string {
+func without(key string, a, b []any) string {
 	has := make(map[any]bool, len(b))
 	for _, e := range b {
 		has[e] = true
@@ -204,7 +205,7 @@ func without(a, b []any) string {
 	if len(rest) == 0 {
 		return ""
 	}
-	return shown(rest)
+	return shown(key, rest)
 }
 
 // element is a table of an array, with its name and its place among the others.
@@ -304,8 +305,8 @@ func longestInOrder(list []element) []bool {
 // maxShown is how many characters of a value a change shows.
 const maxShown = 80
 
-// shown returns a value as text, "" for a table and for an array of tables.
-func shown(v any) string {
+// shown returns the value of a key as text, "" for a table and for an array of tables.
+func shown(key string, v any) string {
 	if _, isTable := v.(map[string]any); isTable {
 		return ""
 	}
@@ -313,6 +314,9 @@ func shown(v any) string {
 		if _, tables := reflect.TypeAssert[map[string]any](list.Index(0)); tables {
 			return ""
 		}
+	}
+	if v = public(key, v); v == secret {
+		return secret
 	}
 	var b strings.Builder
 	e := json.NewEncoder(&b)
@@ -325,4 +329,40 @@ func shown(v any) string {
 		return string([]rune(text)[:maxShown]) + "…"
 	}
 	return text
+}
+
+// secret stands for a value that is nobody's who reads what has changed: that of a key that holds a token or a password by its name, such a
+// variable or option among others, and the password in a URL.
+const secret = "(secret)"
+
+var (
+	secretKey = regexp.MustCompile(`(?i)(token|password|passwd|passphrase|secret|api[_-]?key|private[_-]?key)s?"?($|[.\[])`)
+	userinfo  = regexp.MustCompile(`(://[^/@:\s]*:)[^/@\s]+@`)
+)
+
+// public returns the value of a key without what is secret in it.
+func public(key string, v any) any {
+	if secretKey.MatchString(key) {
+		return secret
+	}
+	if text, ok := v.(string); ok {
+		return publicText(text)
+	}
+	list, ok := plain(v)
+	if !ok {
+		return v
+	}
+	for i, e := range list {
+		if text, ok := e.(string); ok {
+			list[i] = publicText(text)
+		}
+	}
+	return list
+}
+
+func publicText(text string) string {
+	if name, _, ok := strings.Cut(text, "="); ok && secretKey.MatchString(name) {
+		return name + "=" + secret
+	}
+	return userinfo.ReplaceAllString(text, "${1}"+secret+"@")
 }

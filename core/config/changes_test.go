@@ -72,6 +72,36 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// What is secret is said to have changed, and not shown.
+func TestChangesKeepSecrets(t *testing.T) {
+	const old = `[service]
+metrics_token = "hunter1"
+[sinks.n]
+auth    = { password = "hunter1", nkey = "n.seed", "api-key" = "hunter1", password_file = "a" }
+args    = ["--password=hunter1", "-v"]
+env     = ["NATS_TOKEN=hunter1", "LANG=C"]
+servers = ["nats://me:hunter1@a:4222", "nats://b:4222"]
+url     = "https://me:hunter1@example.net/"
+tokens  = ["hunter1", "hunter3"]
+secrets = { a = "hunter1" }
+bucket  = { token_rate = 1 }
+`
+	got := strings.Join(append(changesOf(t, old, strings.ReplaceAll(strings.ReplaceAll(old, "hunter1", "hunter2"), `"a"`, `"b"`)), changesOf(t, old, "[service]\n[sinks.n]\n")...), "\n")
+	if strings.Contains(got, "hunter") {
+		t.Errorf("a secret is shown:\n%s", got)
+	}
+	for _, want := range []string{
+		"changed service.metrics_token: (secret) -> (secret)", "changed sinks.n.auth.password: (secret) -> (secret)", `sinks.n.auth.password_file: "a" -> "b"`,
+		"changed sinks.n.auth.api-key: (secret) -> (secret)", `sinks.n.args: ["--password=(secret)"] -> `, `sinks.n.env: ["NATS_TOKEN=(secret)"] -> `,
+		`sinks.n.servers: ["nats://me:(secret)@a:4222"] -> `, `sinks.n.url: "https://me:(secret)@example.net/" -> `, `sinks.n.tokens: (secret) -> (secret)`,
+		"removed service.metrics_token: (secret) ->",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is not among\n%s", want, got)
+		}
+	}
+}
+
 // Rules in any other order: those that are not said to have moved stand in the order in which they were, and every pair whose order has changed
 // is told exactly once.
 func TestChangesOfOrder(t *testing.T) {

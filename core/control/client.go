@@ -19,22 +19,31 @@ import (
 // maxAnswer limits the bytes that are read of an answer.
 const maxAnswer = 64 << 20
 
+// Patience is how long a daemon may take to answer, but for a reload: one that has stopped never does.
+const Patience = 10 * time.Second
+
 // Client asks the daemon at a socket. Safe for concurrent use.
 type Client struct {
-	path string
-	http http.Client
+	path            string
+	asking, reloads http.Client // which wait for an answer to begin for so long
 }
 
 // NewClient returns a client of the daemon at a path. Nothing is asked yet.
-func NewClient(path string) *Client {
-	return &Client{path: path, http: http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
+func NewClient(path string) *Client { return newClient(path, Patience, reloadTimeout+Patience) }
+
+func newClient(path string, patience, reloadPatience time.Duration) *Client {
+	return &Client{path, http.Client{Transport: transport(path, patience)}, http.Client{Transport: transport(path, reloadPatience)}}
+}
+
+func transport(path string, patience time.Duration) *http.Transport {
+	return &http.Transport{
+		DisableKeepAlives: true, ResponseHeaderTimeout: patience,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
+			d := net.Dialer{Timeout: patience}
 			conn, err := d.DialContext(ctx, "unix", path)
 			return conn, dialError(path, err)
 		},
-	}}}
+	}
 }
 
 // DialError says that no daemon can be asked at a path.
@@ -69,16 +78,27 @@ func dialError(path string, err error) error {
 // Path returns where the daemon is asked.
 func (c *Client) Path() string { return c.path }
 
-// Do sends a request without a body. The caller closes the answer's body. What nobody can be asked for is a [*DialError].
-func (c *Client) Do(ctx context.Context, method, target string) (*http.Response, error) {
+// RefusedError is an answer of a daemon other than the one that was asked for.
+type RefusedError struct {
+	Code int // of HTTP
+	Text string
+}
+
+func (e *RefusedError) Error() string { return e.Text }
+
+// do sends a request without a body. The caller closes the answer's body. What nobody can be asked for is a [*DialError].
+func (c *Client) do(ctx context.Context, by *http.Client, method, target string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://pipelined"+target, nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.http.Do(req)
+	resp, err := by.Do(req)
 	if err != nil {
 		if dial, ok := errors.AsType[*DialError](err); ok {
 			return nil, dial
+		}
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && ctx.Err() == nil {
+			return nil, fmt.Errorf("%s: the daemon does not answer: %w", c.path, err)
 		}
 		return nil, fmt.Errorf("%s: %w", c.path, err)
 	}
@@ -87,7 +107,7 @@ func (c *Client) Do(ctx context.Context, method, target string) (*http.Response,
 
 // Get returns the code and the body of an answer.
 func (c *Client) Get(ctx context.Context, target string) (code int, body []byte, err error) {
-	return c.body(c.Do(ctx, http.MethodGet, target))
+	return c.body(c.do(ctx, &c.asking, http.MethodGet, target))
 }
 
 func (c *Client) body(resp *http.Response, err error) (int, []byte, error) {
@@ -110,7 +130,7 @@ func (c *Client) Daemon(ctx context.Context) (id Identity, err error) {
 
 // Reload has the configuration read again, and returns what came of it.
 func (c *Client) Reload(ctx context.Context) (o Outcome, err error) {
-	code, body, err := c.body(c.Do(ctx, http.MethodPost, "/reload"))
+	code, body, err := c.body(c.do(ctx, &c.reloads, http.MethodPost, "/reload"))
 	return o, c.decode(code, body, err, &o)
 }
 
@@ -124,15 +144,15 @@ func (c *Client) Frames(ctx context.Context, interval time.Duration) (io.ReadClo
 	return c.stream(ctx, "/top?interval="+interval.String())
 }
 
-// stream asks for an answer that does not end.
+// stream asks for an answer that does not end. The error of another answer is a [*RefusedError].
 func (c *Client) stream(ctx context.Context, target string) (io.ReadCloser, error) {
-	resp, err := c.Do(ctx, http.MethodGet, target)
+	resp, err := c.do(ctx, &c.asking, http.MethodGet, target)
 	if err == nil && resp.StatusCode == http.StatusOK {
 		return resp.Body, nil
 	}
 	code, body, err := c.body(resp, err)
 	if err == nil {
-		err = errors.New(Refusal(code, body))
+		err = &RefusedError{code, Refusal(code, body)}
 	}
 	return nil, err
 }

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rtflow/pipelined/internal/httpconns"
 )
@@ -117,5 +119,29 @@ func TestNobodyToAsk(t *testing.T) {
 	}
 	if err := other.decode(http.StatusTeapot, nil, nil, new(Identity)); err == nil || !strings.Contains(err.Error(), "teapot") {
 		t.Errorf("an answer without a body: %v", err)
+	}
+}
+
+// A daemon that has stopped takes connections still, and never answers: nobody waits for it without end.
+func TestDaemonHangs(t *testing.T) {
+	path := filepath.Join(publicDir(t), "control")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := newClient(path, time.Millisecond, 2*time.Millisecond)
+	for name, ask := range map[string]func() error{
+		"a page": func() error { _, _, err := c.Get(t.Context(), "/status"); return err },
+		"reload": func() error { _, err := c.Reload(t.Context()); return err },
+		"events": func() error { _, err := c.Events(t.Context(), new(EventQuery)); return err },
+		"frames": func() error { _, err := c.Frames(t.Context(), time.Second); return err },
+	} {
+		if err := ask(); err == nil || !strings.Contains(err.Error(), path+": the daemon does not answer") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if whole := NewClient(path); whole.reloads.Transport.(*http.Transport).ResponseHeaderTimeout <= reloadTimeout {
+		t.Error("a client gives a reload up that the daemon has not")
 	}
 }

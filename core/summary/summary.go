@@ -107,18 +107,20 @@ func (s *Summary) Add(b tail.Batch, now time.Time) {
 	}
 }
 
-// turn begins a new part when the newest is over.
+// turn begins a new part when the newest is over, and as many as there would have been where nobody has asked for long.
 func (s *Summary) turn(now time.Time) {
-	if now.Sub(s.began[0]) < Window/parts {
-		return
+	const part = Window / parts
+	over := now.Sub(s.began[0]) / part
+	first := s.began[0]
+	for n := max(1, over-parts+1); n <= over; n++ {
+		s.began = slices.Insert(s.began, 0, first.Add(n*part))
+		s.began = s.began[:min(len(s.began), parts)]
+		s.zones.Turn()
+		s.rules.Turn()
+		s.sources.Turn()
+		s.destinations.Turn()
+		s.ports.Turn()
 	}
-	s.began = slices.Insert(s.began, 0, now)
-	s.began = s.began[:min(len(s.began), parts)]
-	s.zones.Turn()
-	s.rules.Turn()
-	s.sources.Turn()
-	s.destinations.Turn()
-	s.ports.Turn()
 }
 
 func (s *Summary) add(r *event.Record) {

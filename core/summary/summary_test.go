@@ -87,6 +87,27 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// TestQuiet asks seldom: what is older than the window is forgotten all the same, and what is newer is not.
+func TestQuiet(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s, err := New(names, "", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deny := tail.Batch{Records: []event.Record{record(event.PolicyDeny, 5, 23, event.ActionDeny)}}
+	s.Add(deny, now)
+	now = now.Add(Window - Window/parts)
+	if got := s.Report(now); got.Denials != 1 || got.Seconds != (Window-Window/parts).Seconds() {
+		t.Errorf("within the window: %+v", got)
+	}
+	for _, later := range []time.Duration{Window, 5 * time.Minute, 30 * 24 * time.Hour} {
+		s.Add(deny, now)
+		if now = now.Add(later); s.Report(now).Denials != 0 || s.Report(now).Seconds > (Window+Window/parts).Seconds() {
+			t.Errorf("after %v: %+v", later, s.Report(now))
+		}
+	}
+}
+
 // TestBounded sees more sources than it has places for: the report stays short, and says by how much it may be wrong.
 func TestBounded(t *testing.T) {
 	now := time.Unix(1000, 0)

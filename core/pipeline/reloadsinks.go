@@ -112,6 +112,7 @@ func (t *transition) commitSinks() {
 		pl.gate.Change(c.out.index, c.to.only, c.to.replay.Overflow)
 		if c.out.spool != nil {
 			c.out.spool.SetEvict(c.to.replay.Overflow == replay.Evict)
+			c.out.spool.SetWindow(c.to.replay.Slots)
 		}
 		if now, _ := c.out.ring.Limits(); now != c.to.replay.Limits {
 			_ = c.out.ring.Resize(c.to.replay.Limits) // they were checked

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rtflow/pipelined/sdk"
 )
 
 // spooled is what stands in the table of a sink with a spool.
@@ -91,6 +93,50 @@ func TestReloadSpool(t *testing.T) {
 		if len(r.books.wrong) > 0 {
 			t.Error(r.books.wrong)
 		}
+	})
+}
+
+// TestReloadWindow changes the size of the ring of a sink with a spool: the sink may have as many records in hand.
+func TestReloadWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &fakeQueue{}
+		r := newRig(t, true, q)
+		inHand := 0
+		r.sinks["a"] = func(ctx context.Context, s sdk.Stream) error {
+			for inHand = 0; ; {
+				b, err := s.Next(ctx, -1)
+				if err != nil {
+					return err
+				}
+				inHand += b.Len()
+			}
+		}
+		dir := stateDir(t)
+		with := func(slots int) *Plan {
+			return r.plan("[pipeline]\nsources = [\"in\"]\nsinks = [\"a\"]\n[sources.in]\nplugin = \"fake\"\n[service]\ndrain = \"1s\"\n[sinks.a]\nplugin = \"fake\"\n" +
+				spooled(dir, fmt.Sprintf("replay = { slots = %d, telemetry = 32, per_kind = 32 }\n", slots)))
+		}
+		pl := runPlan(t, with(64))
+		for range 20 { // no more than the ring has room for
+			q.more.Add(30)
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+		}
+		if inHand != 64 {
+			t.Errorf("%d records in hand, want 64", inHand)
+		}
+		for _, slots := range []int{256, 128} {
+			time.Sleep(3 * time.Second)
+			if _, err := pl.Reload(with(slots)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Second)
+			synctest.Wait()
+			if inHand != slots {
+				t.Errorf("%d records in hand, want %d", inHand, slots)
+			}
+		}
+		pl.end()
 	})
 }
 

@@ -426,6 +426,14 @@ func (s *Spool) SetEvict(evict bool) {
 	signal(s.space)
 }
 
+// SetWindow changes [Config.Window]. What the sink has in hand beyond a smaller one stays there. Safe for concurrent use.
+func (s *Spool) SetWindow(records int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out.limit = max(records, 1)
+	s.wakeReader()
+}
+
 // Close ends the keeper and writes where the sink is. Run and the reader have ended.
 func (s *Spool) Close() error {
 	close(s.stopping)

@@ -222,6 +222,47 @@ func TestBacklog(t *testing.T) {
 	r.end()
 }
 
+// TestWindow changes how many records the sink may have in hand while it has as many as it may: more come, or none until it has
+// acknowledged some.
+func TestWindow(t *testing.T) {
+	r := newRig(t, newDisk(), Config{Window: 100}, 7)
+	r.fill(1000)
+	r.spool()
+	take := func(want int) {
+		t.Helper()
+		n := 0
+		for {
+			records := r.s.Next(1024)
+			if len(records) == 0 {
+				break
+			}
+			n += len(records)
+		}
+		if n != want {
+			t.Errorf("%d records handed out, want %d", n, want)
+		}
+	}
+	ack := func(through event.Seq) {
+		t.Helper()
+		if err := r.s.Ack(through); err != nil {
+			t.Fatal(err)
+		}
+	}
+	take(100)
+	r.s.SetWindow(250)
+	take(150)
+	r.s.SetWindow(50)
+	take(0)
+	ack(200)
+	take(0)
+	ack(210)
+	take(10)
+	ack(260)
+	same(t, r, r.read(1000), 261, 740)
+	balanced(t, r.s)
+	r.end()
+}
+
 // TestEpochs checks that what runs have left comes first, run by run, each as a stream of its own with its own names.
 func TestEpochs(t *testing.T) {
 	for _, mode := range []Sync{SyncNone, SyncInterval, SyncBatch} {

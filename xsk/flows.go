@@ -290,9 +290,9 @@ func (f *Flows) clear(slot uint32) {
 // Carried is what the program has carried of a flow.
 type Carried struct {
 	Packets, Bytes uint64 // since it was last asked; bytes of IP
-	// The rest is 0 until there was a packet.
-	Seen              int64  // when the last one was carried: CLOCK_MONOTONIC in ns, some milliseconds early at most
-	End, Acknowledged uint32 // TCP: the highest sequence number behind a packet, and what the last one acknowledges
+	Seen           int64  // when the last one was carried: CLOCK_MONOTONIC in ns, some milliseconds early at most; 0: none was
+	// TCP: the highest sequence number behind a packet, and what the last one acknowledges, or what Follow has said.
+	End, Acknowledged uint32
 }
 
 // Take takes out what was carried of a flow since it was last asked.
@@ -313,10 +313,15 @@ func (f *Flows) Take(flow uint32) (c Carried) {
 	return c
 }
 
-// Follow says which sequence number is behind the last segment of a flow that came up: of TCP, those that are carried are near it.
-func (f *Flows) Follow(flow, end uint32) {
-	if r := &f.records[flow]; atomic.LoadUint32(&r.End) != end {
+// Follow says which sequence number is behind the last segment of a flow that came up, and what its sender has acknowledged: of TCP, those
+// that are carried are near the former. Until one has acknowledged more, Take returns the latter.
+func (f *Flows) Follow(flow, end, acknowledged uint32) {
+	r := &f.records[flow]
+	if atomic.LoadUint32(&r.End) != end {
 		atomic.StoreUint32(&r.End, end)
+	}
+	if atomic.LoadUint32(&r.Acknowledged) != acknowledged {
+		atomic.StoreUint32(&r.Acknowledged, acknowledged)
 	}
 }
 

@@ -192,7 +192,7 @@ func TestFlowIsCarried(t *testing.T) {
 				}
 				key := keyOf(t, frame)
 				flow := f.Add(&key)
-				f.Follow(flow, s.seq)
+				f.Follow(flow, s.seq, 0)
 				if p.carries(t, frame) {
 					t.Fatal("a flow that is held is carried")
 				}
@@ -237,7 +237,7 @@ func TestFlowEnds(t *testing.T) {
 	s := segments["TCP over IPv4"]
 	key := keyOf(t, s.frame())
 	flow := f.Add(&key)
-	f.Follow(flow, s.seq)
+	f.Follow(flow, s.seq, 0)
 	for _, flags := range []byte{packet.FIN | packet.ACK, packet.RST, packet.RST | packet.ACK, packet.SYN, packet.SYN | packet.ACK, packet.FIN} {
 		f.Resume(flow)
 		if !p.carries(t, s.frame()) {
@@ -266,7 +266,7 @@ func TestFlowEndsWhilePending(t *testing.T) {
 	ending.flags = packet.FIN | packet.ACK
 	key := keyOf(t, s.frame())
 	flow := f.Add(&key)
-	f.Follow(flow, s.seq)
+	f.Follow(flow, s.seq, 0)
 	for round := range 40 {
 		f.Resume(flow)
 		if p.carries(t, s.frame()) || p.carries(t, ending.frame()) {
@@ -313,7 +313,7 @@ func TestStampOfAnother(t *testing.T) {
 	for i, name := range []string{"UDP over IPv4", "TCP over IPv4"} {
 		key := keyOf(t, segments[name].frame())
 		flows[i] = f.Add(&key)
-		f.Follow(flows[i], segments[name].seq)
+		f.Follow(flows[i], segments[name].seq, 0)
 		f.Resume(flows[i])
 		if p.carries(t, segments[name].frame()) {
 			t.Fatalf("%s: carried while it is pending", name)
@@ -754,7 +754,7 @@ func FuzzFlows(f *testing.F) {
 		all = append(all, l)
 	}
 	try := func(t *testing.T, l *loaded, frame []byte) {
-		l.flows.Follow(l.flow, l.end)
+		l.flows.Follow(l.flow, l.end, 0)
 		l.flows.Resume(l.flow)
 		want, bytes := flowModel(frame, &l.key, l.end, l.longest)
 		got := comesUp

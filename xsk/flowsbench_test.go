@@ -158,7 +158,7 @@ func BenchmarkFlowProgram(b *testing.B) {
 			frame := segments[name].frame()
 			key := keyOf(b, frame)
 			flow := f.Add(&key)
-			f.Follow(flow, segments[name].seq)
+			f.Follow(flow, segments[name].seq, 0)
 			f.Resume(flow)
 			without := bare(b, asm.Mov.Imm(asm.R0, actionDrop), asm.Return())
 			var above []float64

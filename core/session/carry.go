@@ -7,8 +7,8 @@ import "github.com/rtflow/pipelined/core/packet"
 type Carrier interface {
 	// Take takes out what was carried of a flow since it was last asked.
 	Take(flow uint32) Carried
-	// Follow says which sequence number is behind the last TCP segment of a flow that a worker has seen.
-	Follow(flow, end uint32)
+	// Follow says which sequence number is behind the last TCP segment of a flow that a worker has seen, and what its end has acknowledged.
+	Follow(flow, end, acknowledged uint32)
 	// Hold ends the carrying of a flow, for now. What was carried by then can be taken; all other packets come to a worker.
 	Hold(flow uint32)
 	// Forget ends a flow, of which everything was taken.
@@ -109,9 +109,16 @@ func (s *shard) seen(i, who uint32) {
 		s.hold(i)
 		return
 	}
-	if flow := s.flows[i][who&1]; e.state&carriedOf(who) != 0 && e.proto() == packet.ProtoTCP {
-		s.carriers[flow.Carrier()].Follow(flow.Number(), e.end[who&1])
+	if e.state&carriedOf(who) != 0 && e.proto() == packet.ProtoTCP {
+		s.follow(i, who)
 	}
+}
+
+// follow tells the carrier of an end's packets the numbers of TCP. It may count a packet before it notes what that acknowledges: what is taken
+// meanwhile is then what the session knows.
+func (s *shard) follow(i, who uint32) {
+	e, flow := &s.entries[i], s.flows[i][who&1]
+	s.carriers[flow.Carrier()].Follow(flow.Number(), e.end[who&1], e.acked[who&1^1])
 }
 
 // hold ends the carrying of a session and counts what was carried by then.
@@ -183,6 +190,6 @@ func (t *Table) Carry(k *Key, h *packet.Headers, now int64, flow Flow) bool {
 	}
 	e.state |= carriedOf(who)
 	s.flows[i][who] = flow
-	s.carriers[flow.Carrier()].Follow(flow.Number(), e.end[who])
+	s.follow(i, who)
 	return true
 }

@@ -44,8 +44,12 @@ func (c *fakeCarrier) Take(number uint32) Carried {
 	return taken
 }
 
-func (c *fakeCarrier) Follow(number, end uint32) { c.flow(number).End = end }
-func (c *fakeCarrier) Hold(number uint32)        { c.flow(number).active = false }
+func (c *fakeCarrier) Follow(number, end, acknowledged uint32) {
+	f := c.flow(number)
+	f.End, f.Acknowledged = end, acknowledged
+}
+
+func (c *fakeCarrier) Hold(number uint32) { c.flow(number).active = false }
 
 func (c *fakeCarrier) Forget(number uint32) {
 	if f := c.flow(number); f.active || f.Packets != 0 {
@@ -301,6 +305,75 @@ func TestTakeOverCarried(t *testing.T) {
 	}
 	closed := next.expire(at + time.Minute + oneSlot)
 	if len(closed) != 1 || closed[0].ClientPackets != 101 || closed[0].ServerPackets != 100 || closed[0].Reason != event.CloseTimeout {
+		t.Errorf("%+v", closed)
+	}
+}
+
+// TestTakeWhileAPacketIsCarried takes what was carried when the carrier has counted a packet and not noted yet what it acknowledges: a reset
+// of the other end, whose numbers are in the upper half, is believed.
+func TestTakeWhileAPacketIsCarried(t *testing.T) {
+	r := newCarryingRig(t, 1<<10)
+	seq := [2]uint32{0x10000000, 0xa0000000}
+	at := time.Duration(0)
+	send := func(from int, flags uint8, data uint32) {
+		at += time.Millisecond
+		h := fromClient(tcp, flags)
+		if from == server {
+			h = fromServer(tcp, flags)
+		}
+		next := seq[from] + data
+		if flags&syn != 0 {
+			next++
+		}
+		r.packet(at, numbered(h, seq[from], next, seq[from^1]), Params{LogClose: true})
+		seq[from] = next
+	}
+	send(client, syn, 0)
+	send(server, syn|ack, 0)
+	at += Late
+	for range 2 * carryFirst {
+		send(client, ack, 10)
+		if len(r.carrier.flows) > 0 {
+			break
+		}
+		send(server, ack, 10)
+	}
+	if len(r.carrier.flows) != 1 || r.carrier.total != 0 {
+		t.Fatalf("%d flows, and %d packets were carried", len(r.carrier.flows), r.carrier.total)
+	}
+	for _, f := range r.carrier.flows {
+		f.Packets, f.Bytes, f.Seen = 1, 50, base+int64(at) // as the program does it: first the counts
+	}
+	send(server, rst|ack, 0)
+	var s Session
+	if !r.Get(fromClient(tcp, 0), 1, base+int64(at), &s) || s.Reason != event.CloseServerRST {
+		t.Errorf("behind a reset of the server: %+v", s)
+	}
+}
+
+// TestAdoptCarried counts a first packet into a session whose packets are carried, and that has the roles the other way round: the carrying
+// ends, and everything that was carried is in the session.
+func TestAdoptCarried(t *testing.T) {
+	r := newCarryingRig(t, 1<<10)
+	at := time.Duration(0)
+	for range 20 {
+		at += 100 * time.Millisecond
+		r.packet(at, fromClient(packet.ProtoUDP, 0), Params{LogClose: true})
+		r.packet(at, fromServer(packet.ProtoUDP, 0), Params{LogClose: true})
+	}
+	if r.carrier.total < 10 || len(r.carrier.flows) != 2 {
+		t.Fatalf("%d packets were carried, of %d flows", r.carrier.total, len(r.carrier.flows))
+	}
+	h := fromServer(packet.ProtoUDP, 0)
+	k := r.key(&h.Tuple, 1)
+	s := r.lock(k)
+	r.adopt(s, s.find(k), k, h, base, &Params{LogClose: true})
+	s.mu.Unlock()
+	if len(r.carrier.flows) != 0 {
+		t.Errorf("%d flows are left", len(r.carrier.flows))
+	}
+	closed := r.End(0, base+int64(at), nil)
+	if len(closed) != 1 || closed[0].ClientPackets != 21 || closed[0].ServerPackets != 20 {
 		t.Errorf("%+v", closed)
 	}
 }

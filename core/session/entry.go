@@ -117,10 +117,10 @@ func (e *entry) over() bool {
 	return e.state&closing != 0 || e.state&bothFINs == bothFINs
 }
 
-// swap makes the client the server and the server the client.
+// swap makes the client the server and the server the client. No carrier has a flow for either.
 func (e *entry) swap() {
 	e.state ^= clientIsB
-	for _, bit := range [...]state{clientFIN, clientSeq, clientSent, clientLost, clientCarried} { // that of the server is the next one
+	for _, bit := range [...]state{clientFIN, clientSeq, clientSent, clientLost} { // that of the server is the next one
 		both := e.state & (bit | bit<<1)
 		if both == bit || both == bit<<1 {
 			e.state ^= bit | bit<<1

@@ -62,6 +62,10 @@ func (s *shard) adoptable(i uint32, now int64) bool {
 func (t *Table) adopt(s *shard, i uint32, k *Key, h *packet.Headers, now int64, p *Params) {
 	e, c := &s.entries[i], &s.cold[i]
 	if (e.side(k) == client) == p.FromServer {
+		if e.isCarried() {
+			s.hold(i)
+			s.forget(i)
+		}
 		e.swap()
 	}
 	e.state &^= joined | doubtful

@@ -36,7 +36,7 @@ func (s *offloadSource) CameUp(uint32, int) { s.up++ }
 func (s *offloadSource) HoldAll()           { s.held++ }
 
 func (s *offloadSource) Take(uint32) session.Carried { return session.Carried{} }
-func (s *offloadSource) Follow(uint32, uint32)       {}
+func (s *offloadSource) Follow(_, _, _ uint32)       {}
 func (s *offloadSource) Hold(uint32)                 {}
 func (s *offloadSource) Forget(flow uint32)          { s.forgot = append(s.forgot, flow) }
 

@@ -23,6 +23,7 @@ type controlled struct {
 
 	path, socket string
 	ran          bool
+	reloads      *reloader
 }
 
 // run carries the capture through the pipeline.
@@ -71,10 +72,12 @@ func controlPipeline(t *testing.T) *controlled {
 	}
 	answering.take()
 	var wg sync.WaitGroup
+	c.reloads = reloads
 	wg.Go(func() { reloads.run(ctx, c.Pipeline) })
 	t.Cleanup(func() {
 		cancel()
 		wg.Wait()
+		reloads.watcher.running.Wait()
 		if _, err := reloads.ask(t.Context()); err != errStopping {
 			t.Errorf("a reload after the end: %v", err)
 		}

@@ -89,13 +89,16 @@ type reloader struct {
 	ended    chan struct{} // closed when none is served any more
 	// endpoints are set before anything is asked for, and changed by reloads.
 	endpoints *endpoints
+	watcher   watcher
 
 	mu   sync.Mutex
 	asks []chan control.Outcome // those who wait for the outcome of the next
 }
 
 func newReloader(path string, problems io.Writer, host *pluginhost.Host, log *slog.Logger) *reloader {
-	return &reloader{path: path, problems: problems, host: host, log: log, wanted: make(chan struct{}, 1), ended: make(chan struct{})}
+	r := &reloader{path: path, problems: problems, host: host, log: log, wanted: make(chan struct{}, 1), ended: make(chan struct{})}
+	r.watcher = watcher{path: path, log: log, request: r.request}
+	return r
 }
 
 var errStopping = errors.New("the pipeline is stopping: its configuration is not read any more")
@@ -186,6 +189,7 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.W
 		pl.Refuse(err)
 		return came, err
 	}
+	r.watcher.look()
 	next := r.host.Next()
 	p, err := plan(ctx, problems, planOptions{
 		path: r.path, daemon: true, startPlugins: true, pluginPatience: pluginPatience, starts: pl.Starts, host: next,
@@ -211,6 +215,7 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.W
 		return came, errors.Join(err, answering.drop())
 	}
 	answering.take()
+	r.watcher.set(ctx, p.file.Service.Watch)
 	if len(came.Changes) > 0 {
 		warnAbsent(p.Plan, interfaceNames(), r.log)
 	}

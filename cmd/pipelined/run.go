@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/vishvananda/netlink"
 
+	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -66,6 +67,7 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 		starting, stopStarting = signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 		return starting
 	}
+	read, _ := config.Fingerprint(path) // of what cannot be read twice there is none, and need not be
 	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), planOptions{
 		path: path, daemon: true, startPlugins: true, pluginPatience: pluginPatience, loaded: loaded,
 	}, pipeline.Options{Log: log, LookupInterface: lookupInterface, FollowHost: true, ReceivedPackets: receivedPackets})
@@ -115,10 +117,13 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 	notify(log, daemon.SdNotifyReady)
 	log.Info("running", "config", path, "version", version)
 	var reloading sync.WaitGroup
+	reloads.watcher.seen = read
+	reloads.watcher.set(ctx, p.file.Service.Watch)
 	reloading.Go(func() { reloads.run(ctx, pl) })
 	err = supervise(pl, signals, done, cancel, reloads, log)
 	cancel()
 	reloading.Wait()
+	reloads.watcher.running.Wait()
 	led := pl.Ledger()
 	if legend {
 		err = errors.Join(err, metrics.WriteLegend(cmd.ErrOrStderr()))

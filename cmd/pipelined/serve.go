@@ -66,9 +66,10 @@ func newEndpoints(pl *pipeline.Pipeline, configPath string, reloads *reloader, l
 	return e
 }
 
-// serviceKeys are the keys of [service] that endpoints change while the daemon runs.
+// serviceKeys are the keys of [service] that the command changes while the daemon runs.
 var serviceKeys = []string{
 	"metrics", "metrics_hosts", "metrics_token", "metrics_token_file", "page", "control", "control_group", "control_mode",
+	"watch",
 }
 
 // moved is a change of endpoints that is prepared: the new ones listen, and nobody answers yet.

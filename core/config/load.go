@@ -1,6 +1,8 @@
 package config
 
 import (
+	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -58,6 +60,42 @@ func Load(path string) (*File, *Problems) {
 		t.load(file, problems)
 	}
 	return t.file(), problems
+}
+
+// Fingerprint tells contents of the files that Load would read apart, and their names. It is an error if one cannot be read a second time.
+func Fingerprint(path string) (f [sha256.Size]byte, err error) {
+	files, err := dropIns(path + dropIn)
+	if err != nil {
+		return f, err
+	}
+	h := sha256.New()
+	for _, name := range append([]string{path}, files...) {
+		if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
+			return f, cmp.Or(err, errNotRegular)
+		}
+		file, err := os.Open(name)
+		if err != nil {
+			return f, err
+		}
+		fmt.Fprintf(h, "%q ", name)
+		n, err := io.Copy(h, file)
+		if err = errors.Join(err, file.Close()); err != nil {
+			return f, err
+		}
+		fmt.Fprintf(h, " %d ", n)
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
+}
+
+var errNotRegular = errors.New("no regular file")
+
+// Dirs returns the directories in which something changes when another configuration is to be read at path. They need not be there.
+func Dirs(path string) []string {
+	dirs := []string{filepath.Dir(path), path + dropIn}
+	if file, err := filepath.EvalSymlinks(path); err == nil && filepath.Dir(file) != dirs[0] {
+		dirs = append(dirs, filepath.Dir(file))
+	}
+	return dirs
 }
 
 // LoadText reads a configuration that is in memory. name stands in the places of its problems.

@@ -36,6 +36,8 @@ type Service struct {
 	ControlGroup string       `toml:"control_group"` // name or number of the group of that socket; default "": the daemon's
 	ControlMode  *values.Mode `toml:"control_mode"`  // permissions of that socket; default nil: the caller's choice
 
+	// Watch has the configuration read again when its files change.
+	Watch bool          `toml:"watch"`
 	Drain time.Duration `toml:"drain"` // how long to deliver what is in flight at stop, at most MaxDrain; default 5 s
 
 	PluginDir  string `toml:"plugin_dir"`  // where executables of sinks are found by name; default DefaultPluginDir

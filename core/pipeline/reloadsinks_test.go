@@ -313,14 +313,14 @@ func TestReloadAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestP1P5ReloadSinksUnderLoad changes, adds, removes and resizes sinks at random while two workers carry packets: nothing is unaccounted
-// for, and every stream goes on in order.
+// TestP1P5ReloadSinksUnderLoad changes, adds, removes and resizes sinks at random, one of them with a spool, while two workers carry
+// packets: nothing is unaccounted for, and every stream goes on in order.
 func TestP1P5ReloadSinksUnderLoad(t *testing.T) {
 	const reloads = 60
 	queues := []*fakeQueue{{flows: 1 << 30}, {flows: 1 << 30, base: 1 << 24}}
 	r := newSinkRig(t, queues...)
 	r.books.gaps = true
-	rng := rand.New(rand.NewPCG(3, 4))
+	rng, dir := rand.New(rand.NewPCG(3, 4)), stateDir(t)
 	text := func() string {
 		sinks := []string{"always", ""}
 		for _, name := range []string{"a", "b", "c"} {
@@ -332,6 +332,9 @@ func TestP1P5ReloadSinksUnderLoad(t *testing.T) {
 			table += fmt.Sprintf("option = %q\n", [...]string{"", "x", "fails", "dead"}[rng.IntN(4)])
 			if rng.IntN(3) == 0 {
 				table += "only = [\"session-open\"]\n"
+			}
+			if name == "c" {
+				table = spooled(dir, table)
 			}
 			sinks = append(sinks, name, table)
 		}

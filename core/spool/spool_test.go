@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,7 +45,9 @@ func newRig(t *testing.T, d *disk, c Config, epoch uint64) *rig {
 	if c.Interval == 0 {
 		c.Interval = time.Second
 	}
-	c.Now = time.Now
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if testing.Verbose() {
 		c.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
@@ -383,6 +386,51 @@ func TestRefuse(t *testing.T) {
 	r.spool()
 	got = append(got, r.read(100000)...)
 	same(t, r, got, 1, n)
+	balanced(t, r.s)
+	r.end()
+}
+
+// TestHungDisk has a write that does not end: the sink gets what is in memory, and a status is told; what comes waits in the ring, and
+// goes on when the write has ended. An operation that has taken long is counted.
+func TestHungDisk(t *testing.T) {
+	var late atomic.Int64
+	d := newDisk()
+	r := newRig(t, d, Config{Now: func() time.Time { return time.Now().Add(time.Duration(late.Load())) }}, 7)
+	r.fill(100)
+	r.spool()
+	got := r.read(40)
+	begun, release := make(chan struct{}), make(chan struct{})
+	d.fail = func(op, name string) (error, bool) {
+		if op == "write" && name != positionFile {
+			close(begun)
+			<-release
+			late.Add(int64(2 * slow))
+		}
+		return nil, false
+	}
+	r.fill(200)
+	taken := make(chan error)
+	go func() {
+		_, err := r.s.take()
+		taken <- err
+	}()
+	<-begun
+	got = append(got, r.read(1000)...)
+	same(t, r, got, 1, 100)
+	if st, in := r.s.State(), r.ring.State(); st.Held.Total() != 0 || in.Held != 200 || st.Slow != 0 {
+		t.Errorf("%d held, %d in the ring, %d slow", st.Held.Total(), in.Held, st.Slow)
+	}
+	close(release)
+	if err := <-taken; err != nil {
+		t.Fatal(err)
+	}
+	d.mu.Lock()
+	d.fail = nil
+	d.mu.Unlock()
+	same(t, r, r.read(1000), 101, 200)
+	if st := r.s.State(); st.Slow != 1 {
+		t.Errorf("%d operations were slow", st.Slow)
+	}
 	balanced(t, r.s)
 	r.end()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math/bits"
 
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -206,15 +207,33 @@ func appendRecords(b []byte, records []event.Record, counts *Tally) []byte {
 		rec := &records[i]
 		n := len(b)
 		p := (*[maxRecord]byte)(b[n : n+maxRecord])
-		mask, at := uint32(rec.Frame()[4])<<typeShift, 4
+		mask, at := uint64(rec.Frame()[4])<<typeShift, uint(4)
 		from := (*[recordWords * 8]byte)(rec.Payload())
-		for w := range recordWords {
+		word := func(w int) {
 			v := binary.LittleEndian.Uint64(from[8*w:])
 			binary.LittleEndian.PutUint64(p[at:], v)
 			set := (v | -v) >> 63
-			at += int(8 * set)
-			mask |= uint32(set) << w
+			at += uint(8 * set)
+			mask |= set << w
 		}
+		// A loop takes more than twice the time: the compiler does not unroll it.
+		word(0)
+		word(1)
+		word(2)
+		word(3)
+		word(4)
+		word(5)
+		word(6)
+		word(7)
+		word(8)
+		word(9)
+		word(10)
+		word(11)
+		word(12)
+		word(13)
+		word(14)
+		word(15)
+		word(recordWords - 1)
 		kind := rec.Kind()
 		if kind == event.SessionOpen || kind == event.SessionClose {
 			if v := rec.SessionID(); v != 0 {
@@ -223,9 +242,9 @@ func appendRecords(b []byte, records []event.Record, counts *Tally) []byte {
 				mask |= 1 << recordWords
 			}
 		}
-		binary.LittleEndian.PutUint32(p[:], mask)
+		binary.LittleEndian.PutUint32(p[:], uint32(mask))
 		counts[kind]++
-		b = b[:n+at]
+		b = b[:n+int(at)]
 	}
 	return b
 }
@@ -261,20 +280,15 @@ func (h *block) appendDecoded(out []event.Record, payload []byte) ([]event.Recor
 		rec := &out[len(out)-1]
 		rec.Reset(kind)
 		to := rec.Frame()[event.HeaderSize:]
-		if mask&(1<<recordWords) != 0 && len(to) <= recordWords*8 {
+		set := mask & (1<<words - 1)
+		if 8*bits.Len32(set) > len(to) || 8*bits.OnesCount32(set) > len(payload) {
 			return out, errRecord
 		}
 		typ := to[typeAt]
-		for w := 0; 8*w < len(to); w++ {
-			var v uint64
-			if mask&(1<<w) != 0 {
-				if len(payload) < 8 {
-					return out, errRecord
-				}
-				v = binary.LittleEndian.Uint64(payload)
-				payload = payload[8:]
-			}
-			binary.LittleEndian.PutUint64(to[8*w:], v)
+		clear(to)
+		for ; set != 0; set &= set - 1 {
+			binary.LittleEndian.PutUint64(to[8*bits.TrailingZeros32(set):], binary.LittleEndian.Uint64(payload))
+			payload = payload[8:]
 		}
 		if to[typeAt] != typ {
 			return out, errRecord

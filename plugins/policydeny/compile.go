@@ -137,10 +137,7 @@ func (c *compiler) defaultDecision(o *options) namedDecision {
 
 // addDecision adds a decision to the engine, under a name for records.
 func (c *compiler) addDecision(d decision, name string) {
-	id := c.env.Names.Policy(name)
-	if len(c.engine.decisions) == 0 {
-		c.engine.firstID = id // nobody else asks for an id before the last of this hook
-	}
+	c.engine.ids = append(c.engine.ids, c.env.Names.Policy(name))
 	c.engine.decisions = append(c.engine.decisions, d)
 }
 

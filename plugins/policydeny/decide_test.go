@@ -1,6 +1,8 @@
 package policydeny
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rtflow/pipelined/core/application"
@@ -417,5 +419,60 @@ func TestTwoHooksShareNames(t *testing.T) {
 			t.Errorf("policy id %d is none or stands for two", f.Policy)
 		}
 		ids[f.Policy] = true
+	}
+}
+
+// TestNamesAfterReload changes the policies as a reload does. What a packet is decided by is named by records as it is in the file, and
+// what was recorded before keeps its name.
+func TestNamesAfterReload(t *testing.T) {
+	policies := map[string]string{
+		"web":  "[[hooks.policies.policy]]\nname = \"web\"\nfrom = \"trust\"\nto = \"untrust\"\napplication = \"junos-https\"\nthen = \"permit\"\n",
+		"ping": "[[hooks.policies.policy]]\nname = \"ping\"\nfrom = \"trust\"\nto = \"untrust\"\napplication = \"junos-icmp-all\"\nthen = \"permit\"\n",
+		"dns":  "[[hooks.policies.policy]]\nname = \"dns\"\nfrom = \"trust\"\nto = \"untrust\"\napplication = \"junos-dns-udp\"\nthen = \"deny\"\n",
+	}
+	packets := map[string]hook.Packet{
+		"web": web(), "ping": pkt(trust, untrust, packet.ProtoICMP, "10.1.2.3", "198.51.100.1", 0), "dns": pkt(trust, untrust, udp, "10.1.2.3", "198.51.100.1", 53),
+		"default-deny": pkt(trust, untrust, tcp, "10.1.2.3", "198.51.100.1", 7000),
+	}
+	p := packets["ping"]
+	p.HasL4, p.ICMPType = true, packet.ICMPEchoRequest
+	packets["ping"] = p
+	for name, generations := range map[string][][]string{
+		"added behind": {{"web"}, {"web", "ping"}}, "added before": {{"web"}, {"ping", "web"}}, "swapped": {{"web", "ping"}, {"ping", "web"}},
+		"removed": {{"web", "ping"}, {"web"}}, "back again": {{"web", "dns"}, {"ping"}, {"dns", "ping", "web"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := testEnv(1)
+			before := make(map[uint32]string) // names by id, of all generations
+			for i, order := range generations {
+				var text strings.Builder
+				text.WriteString("[hooks.policies]\nlog-default = true\n")
+				for _, name := range order {
+					text.WriteString(policies[name])
+				}
+				inst, problems := build(text.String(), env)
+				if err := problems.Err(); err != nil {
+					t.Fatal(err)
+				}
+				x := fixture{Instance: inst}
+				env.Names.Fill(&x.names)
+				for name, p := range packets {
+					want := "default-deny"
+					if slices.Contains(order, name) {
+						want = name
+					}
+					if got := x.decide(p); got.Policy != want {
+						t.Errorf("generation %d: the packet of %s is of the policy %q, want %q", i, name, got.Policy, want)
+					}
+				}
+				for id, name := range x.names.Policies {
+					if was, known := before[uint32(id)]; known && was != name {
+						t.Errorf("generation %d: id %d is %q, and was %q", i, id, name, was)
+					}
+					before[uint32(id)] = name
+				}
+				env.Names = hook.NextNames(&x.names)
+			}
+		})
 	}
 }

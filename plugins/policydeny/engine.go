@@ -16,7 +16,7 @@ type engine struct {
 	index     *index
 	policies  []policy
 	decisions []decision // by policy; behind them that of the default. The index has a copy beside each policy's conditions
-	firstID   uint32     // in records, of the first policy; those of the others and of the default follow
+	ids       []uint32   // in records, of the policies and of the default. Those of an earlier generation of the names are in any order
 
 	workers []worker
 	tally   *hook.Tally // by policy; behind them the default. A policy counts the sessions it permits, and every packet it denies
@@ -34,7 +34,7 @@ var _ hook.Rematcher = (*engine)(nil)
 // global ones, and the default if none matches.
 func (e *engine) Decide(p *hook.Packet, permit *hook.Permit, f *hook.Finding) hook.Verdict {
 	number, d := e.find(p)
-	id := e.firstID + uint32(number)
+	id := e.ids[number]
 	if d.action == event.ActionPermit {
 		e.tally.Count(p, number)
 		*permit = hook.Permit{Policy: id, NoOpen: d.noOpen, NoClose: d.noClose, Timeout: e.timeout(d, number, p)}

@@ -6,15 +6,25 @@ import (
 	"github.com/rtflow/pipelined/core/source"
 )
 
-// addCarrier adds that of a source, if it has one, and returns its place.
+// noCarrier is the place of the carrier of a source that has none.
+const noCarrier = -1
+
+// addCarrier adds that of a source, and returns its place; noCarrier if it has none, or there is no place left.
 func (pl *Pipeline) addCarrier(src source.Frames) (place int) {
-	place = len(pl.carriers)
-	if s, ok := src.(source.Carrying); ok {
-		if c := s.Carrier(); c != nil && place < session.MaxCarriers {
-			pl.carriers = append(pl.carriers, c)
-		}
+	s, ok := src.(source.Carrying)
+	if !ok {
+		return noCarrier
 	}
-	return place
+	c := s.Carrier()
+	if c == nil {
+		return noCarrier
+	}
+	if len(pl.carriers) == session.MaxCarriers {
+		pl.plan.options.Log.Warn("nothing of a source is offloaded: so many others are", "sources", session.MaxCarriers)
+		return noCarrier
+	}
+	pl.carriers = append(pl.carriers, c)
+	return len(pl.carriers) - 1
 }
 
 // sessionCarriers returns the carriers as sessions know them.

@@ -84,7 +84,7 @@ type life struct {
 type queue struct {
 	source.FrameSource
 	translated bool // somebody knows how its sessions are translated
-	carrier    int  // place of that of its source among the pipeline's, if it has one
+	carrier    int  // place of that of its source among the pipeline's, or noCarrier
 }
 
 // Run runs the pipeline until ctx ends or every source has ended, and takes it down. It returns the error of a source

@@ -147,3 +147,14 @@ func TestOffloadEndsWithRules(t *testing.T) {
 		t.Errorf("held %d times, resumed %v", s.held, s.resumed)
 	}
 }
+
+// TestOffloadWithoutPlace has a source carry nothing that has no place among the carriers: the session table could not name its flows.
+func TestOffloadWithoutPlace(t *testing.T) {
+	r, s := newOffloadRig(t, 10, func(c *Config, _ *session.Config) { c.Carrier = -1 })
+	r.datagrams(0, 7, 2)
+	r.datagrams(100*time.Millisecond, 7, 10)
+	r.run()
+	if len(s.flows) != 0 || s.up != 0 {
+		t.Errorf("%d flows were added, and %d packets came up of them", len(s.flows), s.up)
+	}
+}

@@ -40,7 +40,8 @@ type Config struct {
 	Complete bool
 	// CloseAtEnd makes the worker end the sessions that are left when the source ends or fails, at the time of the last packet.
 	CloseAtEnd bool
-	// Carrier is the place of the source in [session.Config.Carriers], if it is a [source.Offloader].
+	// Carrier is the place of the source in [session.Config.Carriers], if it is a [source.Offloader]; -1: it has none, and nothing is
+	// offloaded.
 	Carrier int
 	// Seed keys the worker's own hashes. The same seed and the same packets give the same events.
 	Seed uint64
@@ -137,7 +138,9 @@ func New(c Config) *Worker {
 	if f, ok := c.Source.(source.Forwarder); ok {
 		w.forwarder, w.let, w.late.room = f, forwarded, 0
 	}
-	w.offloader, _ = c.Source.(source.Offloader)
+	if c.Carrier >= 0 {
+		w.offloader, _ = c.Source.(source.Offloader)
+	}
 	return w
 }
 

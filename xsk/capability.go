@@ -26,9 +26,9 @@ func checkCapabilities() error {
 	return nil
 }
 
-// mayOffload reports whether the kernel lets the process load a program with a flow table: without CAP_PERFMON it refuses some of what
-// that does with packets.
-func mayOffload() bool {
+// MayOffload reports whether the kernel lets the calling thread load a program with a flow table: without CAP_PERFMON it refuses some of
+// what that does with packets.
+func MayOffload() bool {
 	effective, err := machine.Effective()
 	return err == nil && effective.Has(machine.Perfmon)
 }

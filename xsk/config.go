@@ -88,7 +88,7 @@ type Config struct {
 	BPFFS string
 
 	// Flows are the flows whose packets the program carries; nil: none. It is the caller's, and may be given to one interface after
-	// another. See also [Interface.Carry].
+	// another. See also [Interface.Carry]. It needs [MayOffload].
 	Flows *Flows
 
 	// Promiscuous lets the interface receive what is addressed to other stations. It is undone when the interface is

@@ -11,6 +11,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/rtflow/pipelined/internal/machine"
 )
 
 // Interface is an open network interface: one socket on each of its receive queues. Its methods may be called by any
@@ -76,9 +78,8 @@ func (i *Interface) open(config Config) error {
 	// A driver may change its number of queues when a program is attached, within what the interface was made for.
 	most := max(found.Attrs().NumRxQueues, watch.current().Queues)
 	i.frameSize, i.several = config.BuffersFor(watch.current().MTU, MultiBuffer())
-	if config.Flows != nil && !mayOffload() {
-		config.Flows = nil
-		i.note("all packets go through user space, none are offloaded: that needs CAP_PERFMON (AmbientCapabilities= and CapabilityBoundingSet= of the unit)")
+	if config.Flows != nil && !MayOffload() {
+		return errors.Join(&PermissionError{Missing: []string{machine.Perfmon.String()}}, abandon(pin, former))
 	}
 	if i.program, err = loadProgram(index, most, config, i.several, former); err != nil {
 		return errors.Join(err, abandon(pin, former))

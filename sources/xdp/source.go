@@ -26,7 +26,8 @@ type Config struct {
 	// ID is the interface of every frame ([packet.Frame.Interface]). 0 stands for the kernel's index of the interface,
 	// which is another one when the interface has been deleted and made again.
 	ID uint32
-	// Flows is how many flows the XDP program may carry by itself, see [xsk.Flows]; 0 = none.
+	// Flows is how many flows the XDP program may carry by itself, see [xsk.Flows]; 0 = none. Where [xsk.MayOffload] says no, it carries
+	// none, which is a note in the [State].
 	Flows int
 	// Warn is told, from a goroutine of the source, what an operator should know when it happens: a message and pairs of
 	// key and value. May be nil.
@@ -82,7 +83,7 @@ func Open(config Config) (*Source, error) {
 	if s.clock, err = monotonic.New(); err != nil {
 		return nil, err
 	}
-	if config.Flows > 0 {
+	if config.Flows > 0 && xsk.MayOffload() {
 		if s.flows, err = xsk.NewFlows(config.Flows, config.Device.Bridge); err != nil {
 			return nil, fmt.Errorf("open %s for AF_XDP: %w", config.Device.Interface, err)
 		}

@@ -43,21 +43,31 @@ func cable(t testing.TB, queues int) (sender, tap *nettest.Host) {
 
 func open(t testing.TB, h *nettest.Host, config Config) *Source {
 	t.Helper()
-	config.Device.Interface = "tap"
-	if config.Device.Frames == 0 {
-		config.Device.Frames = 256
-	}
 	var s *Source
-	var err error
-	h.Do(func() { s, err = Open(config) })
-	if err != nil {
-		t.Fatal(err)
+	h.Do(func() { s = openHere(t, config) })
+	if s == nil {
+		t.FailNow()
 	}
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
+	return s
+}
+
+// openHere opens a source of the present namespace; nil if it fails.
+func openHere(t testing.TB, config Config) *Source {
+	t.Helper()
+	config.Device.Interface = "tap"
+	if config.Device.Frames == 0 {
+		config.Device.Frames = 256
+	}
+	s, err := Open(config)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
 	return s
 }
 

@@ -64,6 +64,10 @@ func (s *Source) State() State {
 	if s.device != nil {
 		state.Bypass = s.device.Bypassed()
 		state.Notes = s.device.Notes()
+		if s.config.Flows > 0 && s.flows == nil {
+			state.Notes = append(state.Notes,
+				"all packets go through user space, none are offloaded: that needs CAP_PERFMON (AmbientCapabilities= and CapabilityBoundingSet= of the unit)")
+		}
 	}
 	return state
 }

@@ -143,6 +143,9 @@ func TestBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, ctx, `document.querySelectorAll("#rows tr").length > 0`)
+	// A restart is noticed, though the epoch is kept.
+	f.restarted()
+	until(t, ctx, `[...document.querySelectorAll("#rows .note")].some((e) => /started anew/.test(e.textContent))`)
 	for _, view := range []struct {
 		width  int64
 		scheme string
@@ -159,9 +162,34 @@ func TestBrowser(t *testing.T) {
 	if others := evaluate[[]string](t, ctx, `performance.getEntriesByType("resource").map((e) => e.name).filter((n) => !n.startsWith(location.origin + "/"))`); len(others) > 0 {
 		t.Errorf("the page has asked elsewhere: %v", others)
 	}
+	checkFeed(t, ctx)
 	for _, m := range console() {
 		if !strings.HasPrefix(m, "debug:") && !strings.Contains(m, "401") { // the login that failed
 			t.Errorf("the console says %s", m)
 		}
+	}
+}
+
+// checkFeed holds what the table of events keeps: where it knows too many rules, one that begins to deny takes the place of those that have been
+// quiet for a minute; what is left out while it is paused counts; and no note takes the place of another.
+func checkFeed(t *testing.T, ctx context.Context) { //nolint:revive // as in testing
+	t.Helper()
+	evaluate[bool](t, ctx, `import("/assets/events.js").then(({ Events }) => {
+		const feed = new Events();
+		const deny = (i) => feed.deny({ kind: "policy-deny", rule: "r" + i, n: 1 });
+		for (let i = 0; i <= 500; i++) deny(i);
+		const full = feed.denied.size;
+		for (const d of feed.denied.values()) d.seconds.fill(0);
+		deny(501);
+		feed.pause(true);
+		feed.message({ left_out: 7 });
+		feed.rows = document.createElement("tbody");
+		feed.note("a");
+		feed.note("b");
+		document.body.dataset.kept = [full, feed.denied.size, feed.leftOut, feed.rows.textContent].join(" ");
+	}), true`)
+	until(t, ctx, `"kept" in document.body.dataset`)
+	if got := evaluate[string](t, ctx, `document.body.dataset.kept`); got != "500 1 7 ba" {
+		t.Errorf("rules kept when there are too many and when all are quiet, left out, notes: %s", got)
 	}
 }

@@ -40,6 +40,7 @@ type fake struct {
 	names event.Names
 
 	mu     sync.Mutex
+	began  time.Time
 	reads  int
 	ledger metrics.Ledger
 	sick   error
@@ -47,7 +48,7 @@ type fake struct {
 
 func newFake() *fake {
 	f := &fake{
-		tail: tail.New(),
+		tail: tail.New(), began: time.Now(),
 		names: event.Names{
 			Zones:    map[uint16]string{1: "trust", 2: hostile},
 			Policies: []string{"", "web-out", hostile},
@@ -75,7 +76,7 @@ func (f *fake) Snapshot() metrics.Snapshot {
 }
 
 func (f *fake) Status() pipeline.Status {
-	s := pipeline.Status{Epoch: 1, Uptime: 5, Ledger: f.read(), Sinks: map[string]pipeline.SinkStatus{hostile: {Up: true}}}
+	s := pipeline.Status{Epoch: 1, Uptime: f.uptime(), Ledger: f.read(), Sinks: map[string]pipeline.SinkStatus{hostile: {Up: true}}}
 	st := s.Sinks[hostile]
 	st.LastError = hostile
 	st.Spool = &pipeline.SpoolStatus{Held: 3, Bytes: 500, Size: 1000, Full: hostile}
@@ -94,6 +95,19 @@ func (f *fake) read() (l metrics.Ledger) {
 	defer f.mu.Unlock()
 	f.reads++
 	return f.ledger
+}
+
+func (f *fake) uptime() float64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return time.Since(f.began).Seconds()
+}
+
+// restarted makes it another run, that has kept its state.
+func (f *fake) restarted() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.began = time.Now()
 }
 
 // moved counts more packets.

@@ -26,7 +26,7 @@ type state struct {
 
 func newState(pl Pipeline, o Options) *state { return &state{Options: o, pl: pl} }
 
-// picture is a state as JSON. Numbers only grow within an epoch, but for those of sessions, sinks and the configuration: a browser makes rates
+// picture is a state as JSON. Numbers only grow within a run of the daemon, which keeps its epoch with kept state, but for those of sessions, sinks and the configuration: a browser makes rates
 // of two pictures.
 type picture struct {
 	At       int64   `json:"at"` // when it was read: Unix ms

@@ -61,7 +61,7 @@ func (m *Model) Frame(f *control.Frame) error {
 		return nil
 	}
 	m.before, m.now = m.now, next
-	if m.before != nil && (next.status.Epoch != m.before.status.Epoch || !next.at.After(m.before.at)) {
+	if m.before != nil && (restarted(m.before, next) || !next.at.After(m.before.at)) {
 		m.before = nil // another daemon
 	}
 	if m.before != nil {
@@ -70,6 +70,11 @@ func (m *Model) Frame(f *control.Frame) error {
 	}
 	m.fill()
 	return nil
+}
+
+// restarted reports whether another run of the daemon tells the later frame: its counters begin anew, also where it has kept the epoch.
+func restarted(last, now *frame) bool {
+	return now.status.Epoch != last.status.Epoch || now.status.Uptime < last.status.Uptime || now.status.Uptime < now.at.Sub(last.at).Seconds()
 }
 
 // Trouble says why no frame comes.

@@ -319,3 +319,35 @@ func TestNumbers(t *testing.T) {
 		t.Errorf("a share of nothing is %s", got)
 	}
 }
+
+// A restart with kept state has the same epoch, and no rates over it.
+func TestRestart(t *testing.T) {
+	for name, change := range map[string]func(*pipeline.Status){
+		"another epoch":           func(st *pipeline.Status) { st.Epoch++ },
+		"the same, soon":          func(st *pipeline.Status) { st.Uptime = 0.1 },
+		"the same, after a while": func(st *pipeline.Status) { st.Uptime = 9000 },
+	} {
+		m := New("x", false)
+		for i := range 2 {
+			f := sample(t, 10+i)
+			if i == 1 {
+				var st pipeline.Status
+				if err := json.Unmarshal(f.Status, &st); err != nil {
+					t.Fatal(err)
+				}
+				change(&st)
+				text, err := json.Marshal(st)
+				if err != nil {
+					t.Fatal(err)
+				}
+				f.Status, f.At = text, f.At.Add(3*time.Hour)
+			}
+			if err := m.Frame(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if m.before != nil {
+			t.Errorf("%s: rates are made of frames of two runs", name)
+		}
+	}
+}

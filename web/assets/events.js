@@ -16,7 +16,6 @@ export class Events {
     this.paused = false;
     this.waiting = null; // timer of a stream that had no place
     this.total = null; // events admitted, as the last state says
-    this.epoch = null;
     this.lostAt = null; // total when the stream ended
     this.heldBack = 0; // events that came while the table was paused
     this.shown = 0; // events since the filter is what it is, and those that were too many at a time
@@ -86,13 +85,12 @@ export class Events {
     this.tell();
   }
 
-  /** Takes how many events have been admitted in all. */
-  admitted(epoch, total) {
-    if (epoch !== this.epoch) {
-      if (this.epoch !== null) this.note("the daemon has been started anew");
+  /** Takes how many events have been admitted in all, and whether another daemon says so than the last time. */
+  admitted(total, anew) {
+    if (anew) {
+      this.note("the daemon has been started anew");
       this.lostAt = this.lostAt === null ? null : 0;
     }
-    this.epoch = epoch;
     this.total = total;
   }
 
@@ -123,16 +121,16 @@ export class Events {
     for (const d of m.denied ?? []) this.deny(d);
     for (const n of m.notes ?? []) this.note(n);
     const rows = m.rows ?? [];
+    this.leftOut += m.left_out ?? 0;
     if (this.paused) {
       this.heldBack += rows.length + (m.more ?? 0);
       return;
     }
     this.shown += rows.length;
     this.more += m.more ?? 0;
-    this.leftOut += m.left_out ?? 0;
     if (rows.length > 0) {
       this.rows.prepend(...rows.reverse().map((r) => this.row(r)));
-      while (this.rows.childElementCount > most) this.rows.lastElementChild.remove();
+      this.trim();
     }
     this.tell();
   }
@@ -156,13 +154,16 @@ export class Events {
     put("feed", text);
   }
 
+  trim() {
+    while (this.rows.childElementCount > most) this.rows.lastElementChild.remove();
+  }
+
   note(text) {
-    const last = this.rows.firstElementChild;
     const td = el("td", "", visible(text, 300));
     td.colSpan = 8;
     const tr = el("tr", "note", td);
-    if (last?.classList.contains("note")) last.replaceWith(tr);
-    else this.rows.prepend(tr);
+    this.rows.prepend(tr);
+    this.trim();
   }
 
   row(r) {
@@ -193,12 +194,19 @@ export class Events {
     const key = JSON.stringify([d.kind, d.rule, d.term]);
     let known = this.denied.get(key);
     if (!known) {
-      if (this.denied.size >= keptRules) return;
+      if (this.denied.size >= keptRules && !this.forget()) return;
       known = { ...d, total: 0, seconds: new Array(span).fill(0) };
       this.denied.set(key, known);
     }
     known.total += d.n;
     known.seconds[span - 1] += d.n;
+  }
+
+  /** Forgets the rules that have denied nothing for a minute. It returns whether there are any. */
+  forget() {
+    const before = this.denied.size;
+    for (const [key, d] of this.denied) if (d.seconds.every((n) => n === 0)) this.denied.delete(key);
+    return this.denied.size < before;
   }
 
   /** Shows the denials, and moves them on by the seconds that have gone by: a browser calls late what it has no time for. */

@@ -22,7 +22,7 @@ const charts = {
 const feed = new Events();
 const graph = new Graph(document.getElementById("graph"));
 
-/** The last states, the oldest first, all of one epoch. */
+/** The last states, the oldest first, all of one run of the daemon. */
 let states = [];
 
 /** The rate of a counter in the states, or null. get takes it out of one. */
@@ -167,6 +167,11 @@ function link(state, text) {
   put("link", text);
 }
 
+/** Whether another run of the daemon tells the later state: its counters begin anew, also where it has kept the epoch. */
+function restarted(last, now) {
+  return last.epoch !== now.epoch || now.uptime < last.uptime || now.uptime * 1000 < now.at - last.at;
+}
+
 async function ask() {
   const answer = await fetch("/page/state", { cache: "no-store", redirect: "error", signal: AbortSignal.timeout(patience) });
   if (answer.status === 401) {
@@ -176,11 +181,12 @@ async function ask() {
   if (!answer.ok) throw new Error(`the daemon answers ${answer.status}`);
   const now = await answer.json();
   const last = states.at(-1);
-  if (last?.epoch !== now.epoch) states = [];
+  const anew = last !== undefined && restarted(last, now);
+  if (anew) states = [];
   if (last?.at === now.at) return; // the daemon reads its counters once for all who ask
   states = [...states.slice(-window - steady), now];
   draw();
-  feed.admitted(now.epoch, sum(now.ledger.events, (e) => e.admitted));
+  feed.admitted(sum(now.ledger.events, (e) => e.admitted), anew);
 }
 
 async function run() {

@@ -11,7 +11,7 @@ CAPTURE := testdata/edge.pcapng.gz
 export CGO_ENABLED := 0
 export GOFLAGS     := -trimpath
 # What tests and generators use beside Go, as COMMAND:DEBIAN-PACKAGE.
-NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps nft:nftables iptables:iptables conntrack:conntrack curl:curl iperf3:iperf3 gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler chromium:chromium
+NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps nft:nftables iptables:iptables conntrack:conntrack curl:curl iperf3:iperf3 gcc:gcc clang-14:clang-14 llvm-strip-14:llvm-14 protoc:protobuf-compiler chromium:chromium systemd-analyze:systemd
 
 .PHONY: help build run test race sim soak fuzz bench bench-growth bench-all lint generate check needs collectors e2e packages packages-test install clean
 
@@ -115,6 +115,7 @@ install: ## install what make build has built, and the systemd unit
 	install -D -m 0644 dist/pipelined.sysusers $(DESTDIR)/usr/lib/sysusers.d/pipelined.conf
 	install -D -m 0644 dist/prometheus/pipelined.rules.yml $(DESTDIR)/usr/share/pipelined/prometheus/pipelined.rules.yml
 	install -D -m 0644 dist/grafana/pipelined.json $(DESTDIR)/usr/share/pipelined/grafana/pipelined.json
+	install -D -m 0644 dist/notify-reload.conf $(DESTDIR)/usr/share/pipelined/systemd/notify-reload.conf
 	install -D -m 0644 -b pipeline.toml $(DESTDIR)/etc/pipelined/pipeline.toml.example
 	install -D -m 0644 -b router.toml $(DESTDIR)/etc/pipelined/router.toml.example
 	install -D -m 0644 -b bridge.toml $(DESTDIR)/etc/pipelined/bridge.toml.example
@@ -134,8 +135,7 @@ packages: build ## deb and rpm, with man pages, completions, checksums and an SB
 	@sed -i 's/"timestamp": "[^"]*"/"timestamp": "'$$(date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%dT%H:%M:%SZ)'"/' bin/packages/pipelined.cdx.json
 	@cd bin/packages && sha256sum -- * > ../SHA256SUMS && mv ../SHA256SUMS . && cat SHA256SUMS
 
-packages-test: ## install, start, upgrade and remove the deb in a container with a real systemd (root, Debian)
-	@ls bin/packages/*.deb > /dev/null 2>&1 || $(MAKE) packages
+packages-test: packages ## install, start, upgrade and remove the deb in a container with a real systemd (root, Debian)
 	@test/packages.sh
 
 clean: ## remove what was built

@@ -8,8 +8,14 @@ command -v systemd-nspawn > /dev/null || { apt-get update -qq && DEBIAN_FRONTEND
 
 deb=$(ls bin/packages/*.deb)
 work=$(mktemp -d)
-pid=0
-trap 'kill "$pid" 2> /dev/null; wait "$pid" 2> /dev/null; umount -q "$work/root" "$work/upper"; rm -rf "$work"' EXIT
+pid= # of the container
+cleanup() {
+  set +e # whatever there is not, the rest is removed
+  if [ -n "$pid" ]; then kill "$pid"; wait "$pid"; fi 2> /dev/null
+  umount -q "$work/root" "$work/upper"
+  rm -rf --one-file-system "$work"
+}
+trap cleanup EXIT
 cp "$deb" "$work/old.deb"
 
 # The same package with a later version is the upgrade.
@@ -25,10 +31,12 @@ export DEBIAN_FRONTEND=noninteractive
 say() { echo "$@" >> /packages/result; }
 trap 'say "failed in line $LINENO: $BASH_COMMAND"; journalctl -u pipelined --no-pager | tail -n 40 >> /packages/result; poweroff' ERR
 main() { systemctl show -p MainPID --value pipelined; }
+# A command behind ! or before && does not end the script when it fails: each check is a command of its own.
+stopped() { if systemctl is-active -q pipelined; then return 1; fi; }
 
 dpkg -i /packages/old.deb >> /packages/log 2>&1
 id pipelined > /dev/null
-! systemctl is-active -q pipelined
+stopped
 man 5 pipeline.toml 2> /dev/null | grep "One file, pipeline.toml" > /dev/null
 cat > /etc/pipelined/pipeline.toml << 'TOML'
 [pipeline]
@@ -76,11 +84,14 @@ systemctl stop pipelined
 grep -c RT_FLOW_SESSION /var/log/pipelined/events.log > /packages/records
 say "records: $(cat /packages/records)"
 dpkg -r pipelined >> /packages/log 2>&1
-! systemctl is-active -q pipelined
-[ ! -e /usr/bin/pipelined ] && [ -d /var/lib/pipelined ] && [ -s /var/log/pipelined/events.log ]
+stopped
+[ ! -e /usr/bin/pipelined ]
+[ -d /var/lib/pipelined ]
+[ -s /var/log/pipelined/events.log ]
 say "removed: logs and state stay"
 dpkg -P pipelined >> /packages/log 2>&1
-[ ! -d /var/lib/pipelined ] && [ -s /var/log/pipelined/events.log ]
+[ ! -d /var/lib/pipelined ]
+[ -s /var/log/pipelined/events.log ]
 say "purged: logs stay"
 say "passed"
 poweroff

@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/core/packet"
@@ -80,6 +81,45 @@ func TestGoesPast(t *testing.T) {
 	// Of the interface that is gone nothing is left.
 	if pins, err := os.ReadDir(filepath.Join(p.bpffs, "pipelined")); err != nil || len(pins) != 2 {
 		t.Errorf("pins: %v, %v", pins, err)
+	}
+}
+
+// One side is in native and the other in generic mode, and the peer is renamed: frames cross in both directions with workers, and go past
+// without.
+func TestMixedModes(t *testing.T) {
+	p := cables(t, 1)
+	p.bpffs, p.onFailure = nettest.BPFFS(t), xsk.FailOpen
+	p.attach = map[string]xsk.Mode{"left": xsk.Native, "right": xsk.Generic}
+	p.start(t)
+	p.left.AcceptFlood("wire")
+	p.right.AcceptFlood("wire")
+	left, right := p.left.Wire("wire"), p.right.Wire("wire")
+	stop := p.work(t, func(*packet.Frame) source.Verdict { return source.Forward })
+	both := func(n int) {
+		t.Helper()
+		left.Send(numbered(n, 1))
+		right.Send(numbered(n+1, 1))
+		if l, r := number(next(right)), number(next(left)); l != n || r != n+1 {
+			t.Errorf("received %d and %d, want %d and %d", l, r, n, n+1)
+		}
+	}
+	both(1)
+	link := p.middle.Link("right")
+	var err error
+	p.middle.Do(func() { err = netlink.LinkSetName(link, "renamed") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	both(3)
+	if lost := stop(); lost != 0 {
+		t.Errorf("%d frames were not sent", lost)
+	}
+	goesPast(t, left, right, 5)
+	goesPast(t, right, left, 6)
+	for _, s := range []*Source{p.fromLeft, p.fromRight} {
+		if st := s.State(); st.Mode != p.attach[st.Interface].String() || st.Reopened != 0 {
+			t.Errorf("%+v", st)
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type pair struct {
 	propagate           bool // the loss of a carrier
 	warn                func(string, ...any)
 	wait                func(s *Source, what string, good func(State) bool)
+	attach              map[string]xsk.Mode // by interface; native where the driver has it if it is not set
 	// Of both sources; not pinned, and closed, if they are not set.
 	bpffs     string
 	onFailure xsk.Failure
@@ -79,7 +80,7 @@ func (p *pair) open(t testing.TB, name string, id uint32) *Source {
 	var err error
 	p.middle.Do(func() {
 		s, err = Open(Config{ID: id, Warn: p.warn, LinkPropagation: p.propagate, Device: xsk.Config{
-			Interface: name, Frames: 256, Bridge: true, Promiscuous: true, PassTypes: []uint16{pauseFrames},
+			Interface: name, Attach: p.attach[name], Frames: 256, Bridge: true, Promiscuous: true, PassTypes: []uint16{pauseFrames},
 			OnFailure: p.onFailure, OnFailureAfter: 50 * time.Millisecond, BPFFS: p.bpffs,
 		}})
 	})

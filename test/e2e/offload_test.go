@@ -1,12 +1,16 @@
 package e2e
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
@@ -310,7 +315,20 @@ func TestRematchOfBridge(t *testing.T) {
 		d.signal(syscall.SIGHUP)
 		eventually(t, "the other configuration runs", func() bool { return d.status().Configuration.Number == number })
 	}
+	stream := newStream(t, n.client, n.server, clientIP, serverIP, 7)
+	stream.flows("a datagram each millisecond")
 	reload("deny", 2)
+	stream.stops("an offloaded session of which no packet is permitted")
+	stream.mu.Lock()
+	last := stream.since
+	stream.mu.Unlock()
+	taken := regexp.MustCompile(`time=(\S+) .*the configuration is taken over`).FindStringSubmatch(d.stderr.String())
+	if taken == nil {
+		t.Fatal("no time in the log")
+	}
+	at, err := time.Parse(time.RFC3339, taken[1])
+	n.must(err)
+	t.Logf("the last datagram crossed %v after the daemon said that the policy is withdrawn", last.Sub(at).Round(time.Millisecond))
 	eventually(t, "nothing crosses any more", func() bool { return exchange(100*time.Millisecond) != nil })
 	eventually(t, "the session is ended by the policy", func() bool {
 		return slices.ContainsFunc(d.records(ended), func(r record) bool { return r.Event.Reason == "policy delete" })
@@ -321,6 +339,112 @@ func TestRematchOfBridge(t *testing.T) {
 	reload("permit", 3)
 	n.must(exchange(20 * time.Second))
 	d.stop()
+}
+
+// between sends datagrams with tags from client to server and back, a number of each of some flows, and holds that each crosses unchanged.
+func (n *network) between(client, server *nettest.Wire, flows, rounds, size int, tags ...uint16) {
+	n.t.Helper()
+	ends := [2]netip.Addr{netip.MustParseAddr(clientIP), netip.MustParseAddr(serverIP)}
+	cross := func(from, to *nettest.Wire, u nettest.UDP, number int) {
+		n.t.Helper()
+		payload := binary.BigEndian.AppendUint32(make([]byte, 0, size), uint32(number))
+		frame := u.Frame(append(payload, bytes.Repeat([]byte{byte(number)}, size-len(payload))...))
+		from.Send(frame)
+		if len(u.VLANs) > 0 { // the outer tag is not in what a packet socket is given
+			frame = slices.Concat(frame[:12], frame[16:])
+		}
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			if got := to.Receive(1000); bytes.Equal(got, frame) { // the hosts have other things to say, too
+				return
+			}
+			if time.Now().After(deadline) {
+				n.t.Fatalf("a frame of %d bytes has not crossed", len(frame))
+			}
+		}
+	}
+	for round := range rounds {
+		for flow := range flows {
+			u := nettest.UDP{VLANs: tags, Source: ends[0], Dest: ends[1], SourcePort: uint16(20000 + flow), DestinationPort: 5353}
+			cross(client, server, u, round)
+			u.Source, u.Dest, u.SourcePort, u.DestinationPort = u.Dest, u.Source, u.DestinationPort, u.SourcePort
+			cross(server, client, u, round)
+		}
+	}
+}
+
+// TestOffloadFull offloads sessions behind two VLAN tags, of which the table has room for some: frames of all cross with their tags, and the records of
+// all are exact.
+func TestOffloadFull(t *testing.T) {
+	const sessions, room = 20, 16
+	n := bridged(t)
+	d := startWith(n, strings.ReplaceAll(bridgeOffloadConfig, "bpffs     = \"\"\n", fmt.Sprintf("bpffs     = \"\"\noffload_flows = %d\n", room)), "")
+	client, server := n.client.Wire("eth0"), n.server.Wire("eth0")
+	packets := 0
+	send := func(rounds int) {
+		n.between(client, server, sessions, rounds, 100, 10, 20)
+		packets += rounds
+	}
+	eventually(t, "as many sessions are offloaded as there is room for", func() bool {
+		send(10)
+		return sum(t, d.fetch("/metrics"), "pipelined_source_total", `counter="flows_full"`) > 0 && d.status().Ledger.Packets.Offloaded > 100
+	})
+	before := d.status().Ledger.Packets
+	send(10)
+	var after metrics.Packets
+	eventually(t, "every packet is counted", func() bool {
+		after = d.status().Ledger.Packets
+		return after.Forwarded-before.Forwarded >= 2*10*sessions
+	})
+	if carried := after.Offloaded - before.Offloaded; carried == 0 || carried > 2*10*room {
+		t.Errorf("%d packets were offloaded, of flows for %d", carried, 2*room)
+	}
+	sums := make(map[int][2]traffic)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%d packets in each direction of each session; the records say %+v", packets, sums)
+		}
+	})
+	eventually(t, "the records of all sessions say what was sent", func() bool {
+		clear(sums)
+		for _, r := range d.records(ended) { // on a busy machine a session may end early, and go on as another
+			s := sums[r.Source.Port]
+			for which, end := range []recordEnd{r.Source, r.Destination} {
+				s[which].packets += end.Packets
+				s[which].bytes += end.Bytes
+			}
+			sums[r.Source.Port] = s
+		}
+		want := traffic{packets, packets * (100 + 28)}
+		for port := 20000; port < 20000+sessions; port++ {
+			if sums[port] != [2]traffic{want, want} {
+				return false
+			}
+		}
+		return true
+	})
+	d.stop()
+}
+
+// TestOffloadJumboFailOpen kills the daemon of a bridge of jumbo frames that are offloaded: they cross before, unread, and after.
+func TestOffloadJumboFailOpen(t *testing.T) {
+	n := bridged(t)
+	n.setMTU(9000)
+	d := startWith(n, openConfig, "")
+	client, server := n.client.Wire("eth0"), n.server.Wire("eth0")
+	eventually(t, "a session is offloaded", func() bool {
+		n.between(client, server, 1, 10, 8900)
+		return d.status().Ledger.Packets.Offloaded > 20
+	})
+	d.signal(syscall.SIGKILL)
+	_ = d.wait() // it was killed
+	n.between(client, server, 1, 10, 8900)
+	out := n.command("bypass", "status")
+	for _, past := range regexp.MustCompile(`open +off +([0-9]+)`).FindAllStringSubmatch(out, -1) {
+		if frames, err := strconv.Atoi(past[1]); err != nil || frames < 10 {
+			t.Errorf("10 frames went past in each direction, and maybe some of the hosts' own:\n%s", out)
+		}
+	}
+	n.detach()
 }
 
 // TestOffloadEndsWithReload gives a tap a filter that counts, while a session is offloaded: from then on every packet comes up, and is counted.

@@ -68,7 +68,8 @@ func (r *reader) read(g *segment, after event.Seq, end int64, whole bool, limit 
 			return r.unreadable(g, after)
 		}
 	}
-	r.sc.end = end
+	r.sc.end, r.sc.from = end, after+1
+	r.pass(after) // the sink may have had it from memory
 	for len(r.rest) == 0 && r.loss == nil && !r.over {
 		r.over = !r.fill(g, after, whole, limit)
 	}
@@ -167,10 +168,18 @@ func (r *reader) fill(g *segment, after event.Seq, whole bool, limit int) bool {
 		}
 	}
 	r.rest = r.batch
+	r.pass(after)
+	return more
+}
+
+// pass drops what comes up to a number.
+func (r *reader) pass(after event.Seq) {
 	for len(r.rest) > 0 && r.rest[0].Seq() <= after {
 		r.rest = r.rest[1:]
 	}
-	return more
+	if l := r.loss; l != nil && l.record[0].Seq() <= after {
+		r.loss = nil
+	}
 }
 
 // left returns what a segment is said to have and was not seen in it.

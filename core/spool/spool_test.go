@@ -266,6 +266,35 @@ func TestWindow(t *testing.T) {
 	r.end()
 }
 
+// TestFallsBehindAgain reads from the disk, then from memory, and then from the disk again, in the middle of a segment.
+func TestFallsBehindAgain(t *testing.T) {
+	r := newRig(t, newDisk(), Config{segment: 1 << 20}, 7)
+	r.fill(3000)
+	r.spool()
+	var got []event.Record
+	next := func(limit, n int) {
+		t.Helper()
+		records := r.s.Next(limit)
+		if len(records) != n {
+			t.Fatalf("%d records, want %d", len(records), n)
+		}
+		got = append(got, records...)
+		if err := r.s.Ack(records[n-1].Seq()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next(480, 480)
+	next(480, 20)
+	next(480, 480) // of a block of 500
+	next(480, 480) // from memory
+	r.fill(3000)
+	r.spool()
+	got = append(got, r.read(10000)...)
+	same(t, r, got, 1, 6000)
+	balanced(t, r.s)
+	r.end()
+}
+
 // TestEpochs checks that what runs have left comes first, run by run, each as a stream of its own with its own names.
 func TestEpochs(t *testing.T) {
 	for _, mode := range []Sync{SyncNone, SyncInterval, SyncBatch} {

@@ -18,10 +18,11 @@ NEEDS   := ip:iproute2 ethtool:ethtool ping:iputils-ping sysctl:procps nft:nftab
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
+# The version is that of the tag and the commit; what Go would say of them besides depends on how the sources were got.
 build: ## build bin/pipelined, and the sinks that are executables of their own
 	@mkdir -p bin
 	@set -- cmd/*; i=0; for command; do i=$$((i + 1)); echo "building bin/$${command#cmd/} ($$i of $$#)"; \
-	  $(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./$$command || exit 1; done
+	  $(GO) build -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./$$command || exit 1; done
 
 run: build ## run the shipped pipeline over the shipped capture: first lines of each kind, and the ledger
 	@rm -f $(EVENTS)
@@ -131,7 +132,7 @@ packages: build ## deb and rpm, with man pages, completions, checksums and an SB
 	@bin/pipelined completion fish > bin/completions/pipelined.fish
 	@for packager in deb rpm; do SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) PACKAGE_VERSION='$(PACKAGE_VERSION)' PACKAGE_ARCH=$$($(GO) env GOARCH) \
 	  $(TOOL) nfpm package --config dist/nfpm.yaml --packager $$packager --target bin/packages || exit 1; done
-	@$(TOOL) cyclonedx-gomod bin -json -noserial -output bin/packages/pipelined.cdx.json bin/pipelined
+	@$(TOOL) cyclonedx-gomod bin -json -noserial -version '$(PACKAGE_VERSION)' -output bin/packages/pipelined.cdx.json bin/pipelined
 	@sed -i 's/"timestamp": "[^"]*"/"timestamp": "'$$(date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%dT%H:%M:%SZ)'"/' bin/packages/pipelined.cdx.json
 	@cd bin/packages && sha256sum -- * > ../SHA256SUMS && mv ../SHA256SUMS . && cat SHA256SUMS
 

@@ -49,6 +49,9 @@ func NewServer(c *Collector, status func() any, health func() error, o ServerOpt
 // guard answers requests that name one of the server's hosts and bring the token, or are for the page.
 func guard(next http.Handler, o ServerOptions) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A page of another site, or of another port of this host, can neither load what is answered nor have it taken for a script.
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 		if !ours(r.Host, o.Hosts) {
 			http.Error(w, fmt.Sprintf("the host %q is not known here: see service.metrics_hosts", r.Host), http.StatusMisdirectedRequest)
 			return

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -86,6 +87,22 @@ func TestHosts(t *testing.T) {
 	}
 	if code, _ := ask(t, address, "/status", "Host: a", "Host: b"); code == 200 {
 		t.Error("two hosts are answered")
+	}
+}
+
+// Whatever is answered, a browser neither hands it to a page from elsewhere nor takes it for a script.
+func TestHeaders(t *testing.T) {
+	h := guard(http.NotFoundHandler(), ServerOptions{Token: "secret"})
+	for _, path := range []string{"/status", "/metrics", "/healthz", "/none"} {
+		for _, host := range []string{"127.0.0.1", "evil.example"} {
+			w := httptest.NewRecorder()
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			r.Host = host
+			h.ServeHTTP(w, r)
+			if got := w.Header(); got.Get("X-Content-Type-Options") != "nosniff" || got.Get("Cross-Origin-Resource-Policy") != "same-origin" {
+				t.Errorf("%s of %s: %d %v", path, host, w.Code, got)
+			}
+		}
 	}
 }
 

@@ -69,12 +69,9 @@ func (o *Options) make(path string) (*net.UnixListener, fs.FileInfo, error) {
 			return nil, nil, errors.Join(err, l.Close(), p.Remove(p.name))
 		}
 	}
-	if err := p.ChmodSocket(p.name, o.Mode.Perm()); err != nil { // whatever the umask
-		return nil, nil, errors.Join(err, l.Close())
-	}
-	file, err := p.stat()
+	file, err := p.finish(o.Mode.Perm())
 	if err != nil {
-		return nil, nil, errors.Join(err, l.Close())
+		return nil, nil, errors.Join(err, l.Close(), p.Remove(p.name))
 	}
 	return l, file, nil
 }
@@ -94,6 +91,14 @@ func openPlace(path string, shared bool) (place, error) {
 	}
 	dir, err := safefile.OpenDir(filepath.Dir(abs), safefile.Options{Shared: shared})
 	return place{dir, path, filepath.Base(abs)}, err
+}
+
+// finish gives the socket its permissions, whatever the umask, and says what is there.
+func (p place) finish(mode fs.FileMode) (fs.FileInfo, error) {
+	if err := p.ChmodSocket(p.name, mode); err != nil {
+		return nil, err
+	}
+	return p.stat()
 }
 
 // stat says what is there.

@@ -41,6 +41,11 @@ func (s *surveyor) Decide(p *hook.Packet, _ *hook.Permit, _ *hook.Finding) hook.
 	return hook.Pass
 }
 
+// Rematch implements [hook.Rematcher]: it denies half of the sessions.
+func (s *surveyor) Rematch() func(p *hook.Packet) bool {
+	return func(p *hook.Packet) bool { return p.Src[3]%2 == 0 }
+}
+
 func (s *surveyor) Denied(*hook.Packet, *hook.Finding) {}
 
 // zoned is a configuration with those tables of zones.

@@ -22,6 +22,7 @@ import (
 // fakeSource has queues that make flows of one UDP packet each, until they have made enough or their error is due.
 type fakeSource struct {
 	queues []*fakeQueue
+	timed  source.FrameSource // one more; nil: none
 	closed atomic.Bool
 	blind  atomic.Bool
 }
@@ -36,6 +37,9 @@ func (s *fakeSource) Blind() error {
 func (s *fakeSource) Queues() (list []source.FrameSource) {
 	for _, q := range s.queues {
 		list = append(list, q)
+	}
+	if s.timed != nil {
+		list = append(list, s.timed)
 	}
 	return list
 }
@@ -100,7 +104,7 @@ func deliverAll(ctx context.Context, s sdk.Stream) error {
 
 // rig is a plan over fakes.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	source  *fakeSource
 	events  *fakeEvents // of the plugin "events"
 	openErr error
@@ -110,7 +114,7 @@ type rig struct {
 	ids     map[string]uint16 // of zones, for plans
 }
 
-func newRig(t *testing.T, live bool, queues ...*fakeQueue) *rig {
+func newRig(t testing.TB, live bool, queues ...*fakeQueue) *rig {
 	return &rig{t: t, live: live, source: &fakeSource{queues: queues}, sinks: make(map[string]sinkFunc)}
 }
 

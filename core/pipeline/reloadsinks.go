@@ -105,6 +105,10 @@ func (t *transition) commitSinks() {
 			continue
 		}
 		c.out.wants(c.to.only)
+		now, _ := c.out.ring.Limits()
+		if c.out.spool != nil { // neither the sink that runs nor its successor has more in hand than it knows of
+			c.out.spool.SetWindow(min(now.Slots, c.to.replay.Slots))
+		}
 		if c.taken {
 			c.out.plugin = c.to.plugin
 			c.out.delivery.Replace(c.to.sink, drain)
@@ -114,7 +118,7 @@ func (t *transition) commitSinks() {
 			c.out.spool.SetEvict(c.to.replay.Overflow == replay.Evict)
 			c.out.spool.SetWindow(c.to.replay.Slots)
 		}
-		if now, _ := c.out.ring.Limits(); now != c.to.replay.Limits {
+		if now != c.to.replay.Limits {
 			_ = c.out.ring.Resize(c.to.replay.Limits) // they were checked
 		}
 	}

@@ -105,6 +105,9 @@ func attachments(bpffs string, names []string) ([]*xsk.Attachment, error) {
 }
 
 func setBypass(cmd *cobra.Command, list []*xsk.Attachment, on bool) error {
+	if len(list) == 0 {
+		return errors.New("no program of a bridge is pinned: nothing goes past a daemon")
+	}
 	var errs []error
 	for _, a := range list {
 		errs = append(errs, a.SetBypass(on))

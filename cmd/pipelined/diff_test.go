@@ -157,9 +157,13 @@ func TestDiffLog(t *testing.T) {
 			}
 		})
 	}
-	if out, _, code := runCommand(t, "diff", "pipeline.toml", now, "--flows", write("events.log", strings.Repeat("x", maxLine+1))); code != 0 ||
+	if out, _, code := runCommand(t, "diff", "pipeline.toml", now, "--flows", write("events.log", strings.Repeat("x", maxLine+1)+"\n"+good)); code != 0 ||
 		!strings.Contains(out, "lines of the log that are not understood: 1, the first at "+filepath.Join(dir, "events.log")+":1: the line is longer") {
 		t.Errorf("exit code %d, %s", code, out)
+	}
+	if _, errs, code := runCommand(t, "diff", "pipeline.toml", now, "--flows", write("events.log", "hello world\n")); code != 2 ||
+		!strings.Contains(errs, "none of its lines tells of a flow") {
+		t.Errorf("exit code %d, %s", code, errs)
 	}
 	for _, capture := range []string{"-", "/dev/null"} {
 		if _, errs, code := runCommand(t, "diff", "pipeline.toml", now, capture); code != 2 || !strings.Contains(errs, "read twice") {

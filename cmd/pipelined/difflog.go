@@ -74,6 +74,9 @@ func carryLog(ctx context.Context, path string, old, now *side) (l logLines, err
 		line, err := readLine(lines)
 		switch {
 		case errors.Is(err, io.EOF):
+			if n > 1 && l.Unread+l.Misread == n-1 {
+				return l, fmt.Errorf("%s: none of its lines tells of a flow in a way that is understood", path)
+			}
 			return l, nil
 		case errors.Is(err, bufio.ErrBufferFull):
 			l.misread(path, n, fmt.Errorf("the line is longer than %d bytes", maxLine))

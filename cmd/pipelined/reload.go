@@ -196,7 +196,7 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.W
 	}, pipeline.Options{Log: r.log, LookupInterface: lookupInterface, ReceivedPackets: receivedPackets, ZoneIDs: pl.ZoneIDs(), Changes: serviceKeys})
 	if err != nil {
 		if errors.Is(err, errReported) {
-			err = errors.New("it has mistakes, see above; pipelined check shows them")
+			err = errors.New("it has mistakes: the log and pipelined check show them")
 		}
 		pl.Refuse(err)
 		return came, err

@@ -21,6 +21,7 @@ import (
 // server is what serves until it is closed, or retired.
 type server interface {
 	Serve(l net.Listener) error
+	Refuse()
 	Retire(ctx context.Context) error
 	Close() error
 }
@@ -119,6 +120,7 @@ func (m *moved) take() {
 			e.log.Info(p.to.says, "address", p.to.listener.Addr().String()) //nolint:sloglint // one of two
 		}
 		if *p.now = p.to; former != nil {
+			former.server.Refuse() // before the reload is said to be done: it may be about who is let in
 			e.retiring.Go(func() {
 				if err := former.server.Retire(e.ctx); err != nil {
 					e.log.Warn("a listener is not closed well", "address", former.listener.Addr().String(), "err", err)

@@ -77,7 +77,7 @@ func status(cmd *cobra.Command, o statusOptions) error {
 	}
 	var unhealthy error
 	if code != http.StatusOK {
-		unhealthy = errors.New("not healthy: " + terminal.Text(strings.TrimSpace(string(health))))
+		unhealthy = errors.New("not healthy: " + terminal.Text(strings.ReplaceAll(strings.TrimSpace(string(health)), "\n", "; ")))
 	}
 	if o.json {
 		_, err = forPeople(cmd).Write(body)

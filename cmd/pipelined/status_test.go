@@ -93,10 +93,10 @@ func TestStatusJSON(t *testing.T) {
 
 // TestStatusSick checks that a daemon which is not healthy is shown, and is a failure.
 func TestStatusSick(t *testing.T) {
-	address := statusServer(t, sampleStatus(), func() error { return errors.New("worker 0 has made no progress for 12s") })
+	address := statusServer(t, sampleStatus(), func() error { return errors.New("worker 0 has made no progress for 12s\nworker 1, too") })
 	for _, args := range [][]string{{"status", "-a", address}, {"status", "--json", "-a", address}} {
 		out, _, err := invoke(t, args...)
-		if err == nil || err.Error() != "not healthy: worker 0 has made no progress for 12s" {
+		if err == nil || err.Error() != "not healthy: worker 0 has made no progress for 12s; worker 1, too" {
 			t.Errorf("%v: %v", args, err)
 		}
 		if !strings.Contains(out, "audit") {

@@ -275,7 +275,7 @@ func (d *Delivery) enter(p Phase, err error) {
 	}
 	d.mu.Unlock()
 	if err != nil && (!d.failing.Swap(true) || lastError != err.Error()) {
-		d.Log.Warn("sink failed; its records wait in the ring", "sink", d.Name, "err", err)
+		d.Log.Warn("sink failed; its records wait", "sink", d.Name, "err", err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/application"
+	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/tail"
 	"github.com/rtflow/pipelined/internal/heavy"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -134,7 +135,7 @@ func (s *Summary) add(r *event.Record) {
 	if denied(r) {
 		s.sources.Add(r.Src(), r)
 		s.destinations.Add(r.Dst(), r)
-		s.ports.Add(port{r.Proto(), r.DstPort()}, r)
+		s.ports.Add(portOf(r), r)
 	}
 }
 
@@ -181,6 +182,14 @@ func rows[K comparable](s *Summary, l *list[K], name func(*Row, K)) []Row {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Name, b.Name), cmp.Compare(a.What, b.What))
 	})
 	return out
+}
+
+// portOf returns the port that a record's packet goes to. What an ICMP message has in its place is none.
+func portOf(r *event.Record) port {
+	if packet.IsICMP(r.Proto()) {
+		return port{r.Proto(), 0}
+	}
+	return port{r.Proto(), r.DstPort()}
 }
 
 // String names a port as Unix does: 443/tcp. A protocol without ports has a name alone.

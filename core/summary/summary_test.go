@@ -47,6 +47,9 @@ func TestReport(t *testing.T) {
 	open.SetPolicy(1)
 	accepted := record(event.FilterLog, 9, 123, event.ActionPermit)
 	accepted.SetFilter(1, 0, event.FilterInput, 0, 0)
+	ping := deny(6, 17) // what an echo has there is its sequence number
+	src, dst := [16]byte{10, 0, 0, 6}, [16]byte{192, 0, 2, 80}
+	ping.SetFlow(event.FamilyIPv4, 1, &src, &dst, 1, 17)
 	screen := record(event.ScreenDrop, 5, 80, event.ActionDeny)
 	screen.SetScreen(event.ScreenLand)
 	screen.SetZones(0, 0)
@@ -54,7 +57,7 @@ func TestReport(t *testing.T) {
 	lost.Reset(event.Loss)
 	s.Add(tail.Batch{LeftOut: 4, Records: []event.Record{deny(5, 23), deny(5, 22), open, accepted, screen, lost}}, now)
 	now = now.Add(20 * time.Second)
-	s.Add(tail.Batch{LeftOut: 1, Records: []event.Record{deny(6, 23)}}, now)
+	s.Add(tail.Batch{LeftOut: 1, Records: []event.Record{deny(6, 23), ping}}, now)
 	got := s.Report(now)
 	for _, list := range [][]Row{got.Zones, got.Rules, got.Sources, got.Destinations, got.Ports} {
 		for _, r := range list {
@@ -64,15 +67,15 @@ func TestReport(t *testing.T) {
 		}
 	}
 	want := Report{
-		Seconds: 20, Seen: 6, Denials: 4, LeftOut: 5,
-		Zones: []Row{{Name: "lan", Count: 5}, {Name: "unknown", Count: 1}},
+		Seconds: 20, Seen: 7, Denials: 5, LeftOut: 5,
+		Zones: []Row{{Name: "lan", Count: 6}, {Name: "unknown", Count: 1}},
 		Rules: []Row{
-			{Name: "rest", What: "policy-deny", Count: 3}, {Name: "edge ntp", What: "filter-log", Count: 1}, {Name: "land", What: "screen-drop", Count: 1},
+			{Name: "rest", What: "policy-deny", Count: 4}, {Name: "edge ntp", What: "filter-log", Count: 1}, {Name: "land", What: "screen-drop", Count: 1},
 			{Name: "web", What: "session-open", Count: 1},
 		},
-		Sources:      []Row{{Name: "10.0.0.5", Count: 3}, {Name: "10.0.0.6", Count: 1}},
-		Destinations: []Row{{Name: "192.0.2.80", Count: 4}},
-		Ports:        []Row{{Name: "23/tcp", Count: 2}, {Name: "22/tcp", Count: 1}, {Name: "80/tcp", Count: 1}},
+		Sources:      []Row{{Name: "10.0.0.5", Count: 3}, {Name: "10.0.0.6", Count: 2}},
+		Destinations: []Row{{Name: "192.0.2.80", Count: 5}},
+		Ports:        []Row{{Name: "23/tcp", Count: 2}, {Name: "22/tcp", Count: 1}, {Name: "80/tcp", Count: 1}, {Name: "icmp", Count: 1}},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Row{}, "Example")); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -62,10 +62,8 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-// Retire closes the listener, has each connection answer the request that is under way, also if its header has not come whole yet, and
-// closes it. What lasts, such as a stream of events, it cuts off when an answer would have been taken, and everything when ctx ends.
-// http.Server.Shutdown alone would leave a request unanswered whose header is incomplete.
-func (s *Server) Retire(ctx context.Context) error {
+// Refuse closes the listener: when it returns nobody is let in any more.
+func (s *Server) Refuse() {
 	s.retires.Store(true)
 	s.mu.Lock()
 	l := s.listener
@@ -73,6 +71,13 @@ func (s *Server) Retire(ctx context.Context) error {
 	if l != nil {
 		_ = l.Close() // Close or Serve may have closed it
 	}
+}
+
+// Retire refuses further connections, has each connection answer the request that is under way, also if its header has not come whole yet, and
+// closes it. What lasts, such as a stream of events, it cuts off when an answer would have been taken, and everything when ctx ends.
+// http.Server.Shutdown alone would leave a request unanswered whose header is incomplete.
+func (s *Server) Retire(ctx context.Context) error {
+	s.Refuse()
 	timer := time.NewTimer(readTimeout)
 	defer timer.Stop()
 	select {

@@ -22,6 +22,10 @@ func This() *Machine { return &Machine{Root: os.DirFS("/")} }
 // text returns what a file holds, without blanks around it.
 func (m *Machine) text(name string) (string, error) {
 	b, err := fs.ReadFile(m.Root, name)
+	var failed *fs.PathError
+	if errors.As(err, &failed) && !path.IsAbs(failed.Path) {
+		failed.Path = "/" + failed.Path // as people know it
+	}
 	return strings.TrimSpace(string(b)), err
 }
 

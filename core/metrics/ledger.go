@@ -44,7 +44,7 @@ type Packets struct {
 	RefusedAs map[string]uint64 `json:"refused_as"` // by cause
 	NotIP     uint64            `json:"not_ip"`     // of Passed, in a bridge of Forwarded and NotSent: frames that are neither IPv4 nor IPv6
 	ByZone    map[string]uint64 `json:"by_zone"`    // of Received: IP packets that a worker has seen, by the zone they come from, without zones that had none
-	Offloaded uint64            `json:"offloaded"`  // of Passed, in a bridge of Forwarded: of sessions that the source has carried by itself
+	Offloaded uint64            `json:"offloaded"`  // of Passed, in a bridge of Forwarded or NotSent: of sessions that the source has carried by itself
 	Orphans   uint64            `json:"orphan_fragments"`
 	Strays    uint64            `json:"strays"`
 	// OutOfState is of Dropped: TCP without a SYN and other answers that belong to no session.

@@ -89,7 +89,7 @@ type descs struct {
 func newDescs() descs {
 	return descs{
 		packets:       desc("packets_total", "Packets, by what became of them; the sum is all received.", "outcome"),
-		offloaded:     desc("packets_offloaded_total", "Packets of sessions that a source has carried by itself; part of those that were forwarded or passed."),
+		offloaded:     desc("packets_offloaded_total", "Packets of sessions that a source has carried by itself; part of those that were forwarded, not sent or passed."),
 		bytes:         desc("received_bytes_total", "Bytes of all packets received."),
 		byZone:        desc("zone_packets_total", "IP packets that were read, by the zone they come from, without those that a source has carried by itself.", "zone"),
 		bypassed:      desc("packets_bypassed_total", "Packets that a bridge sent on, and that nobody read; not in packets_total."),

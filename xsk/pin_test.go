@@ -247,7 +247,7 @@ func TestFailClosed(t *testing.T) {
 	if got := collect(t, i, 1); got[7] != 1 || i.Bypassed() {
 		t.Errorf("received %v", got)
 	}
-	if c := counters(t, i); c.Unread != (Unread{PastByHand: 2, Dropped: 1}) {
+	if c := counters(t, i); c.Unread != (Unread{PastByHand: 2, PastSent: 2, Dropped: 1}) {
 		t.Errorf("counters: %+v", c)
 	}
 	// A frame for which there is no peer is dropped, and counted.

@@ -58,6 +58,8 @@ func FuzzPrinted(f *testing.F) {
 			{"doctor", "--config", config}, {"doctor", "--config", raw}, {"doctor", "--config", config, s}, {"doctor", "--" + s, s},
 			{"read", "--config", config, raw},
 			{"verify", raw}, {"verify", write("line", []byte("<14>1 2026-03-01T10:15:20Z "+s+" RT_FLOW - RT_FLOW_SESSION_CREATE [x "+s+"=\""+s+"\"]\n"))},
+			{"explain", "--config", config, s}, {"explain", "--config", config, "tcp 10.0.0.1:1 > 10.0.0.2:2 in " + s}, {"explain", "--config", "pipeline.toml", "<11>x RT_SCREEN_TCP: " + s + "! source: 10.0.0.1:1, destination: 10.0.0.2:2, interface name: " + s},
+			{"diff", config, raw}, {"diff", "pipeline.toml", config}, {"diff", "pipeline.toml", "pipeline.toml", "--flows", raw}, {"tail", "--control", filepath.Join(dir, s)}, {"top", "--once", "--control", filepath.Join(dir, s)},
 			{s}, {"--" + s}, {"sample", s}, {"read", s, "--format", s}, {"status", "--address", s},
 			{"plugin", "test", "--config", config, "/bin/true"},
 		}

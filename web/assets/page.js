@@ -137,7 +137,7 @@ function judge(now, sinks, limited) {
   if (now.stopping) notes.push(["warn", "It stops, and delivers what is in flight."]);
   if (now.refused) notes.push(["warn", `The last reload was refused: ${visible(now.refused, 300)}`]);
   for (const [name, s] of Object.entries(sinks)) {
-    if (!s.up) notes.push(["warn", `The sink ${visible(name, 60)} waits for its destination; ${count(s.in_flight)} records wait with it.`]);
+    if (!s.up) notes.push(["warn", `The sink ${visible(name, 60)} waits for its destination; ${count(s.in_flight + (s.spool?.held ?? 0))} records wait with it.`]);
     if (s.spool?.full) notes.push(["warn", `The spool of ${visible(name, 60)} has no room: ${visible(s.spool.full, 200)}.`]);
     if (s.losing > 0) notes.push(["warn", `The sink ${visible(name, 60)} loses ${scaled(s.losing)} records a second.`]);
   }

@@ -5,8 +5,6 @@ import (
 	"io/fs"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // keepEvery is how often the position is written where nothing else says so.
@@ -70,16 +68,11 @@ func (s *Spool) tidy(last bool) {
 		s.mu.Lock()
 		s.changed = true
 		s.mu.Unlock()
-		if !noSpace(err) {
-			return
-		}
-		// What is released is removed all the same, or there would never be room for the position. A crash would mean that some of the
-		// rest is delivered again.
-	} else {
-		s.mu.Lock()
-		s.noted = p.handed
-		s.mu.Unlock()
+		return // nothing is removed that a crash would then look for
 	}
+	s.mu.Lock()
+	s.noted = p.handed
+	s.mu.Unlock()
 	for _, g := range done {
 		if err := s.putAway(g); err != nil {
 			s.failed("remove", err)
@@ -93,9 +86,6 @@ func (s *Spool) tidy(last bool) {
 		signal(s.space)
 	}
 }
-
-// noSpace reports whether an error is for want of room on the disk.
-func noSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // putAway removes the file of a segment that nobody needs, or puts it aside.
 func (s *Spool) putAway(g *segment) error {

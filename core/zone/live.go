@@ -46,7 +46,11 @@ func (t *Table) SetLinks(links []Link) {
 	}
 	for i := range links {
 		l := &links[i]
-		if p := t.index[l.Former]; p != 0 && port[l.Index] == 0 && !taken[p] {
+		p := t.index[l.Former]
+		if p == 0 {
+			p = t.kernel[l.Index]
+		}
+		if p != 0 && port[l.Index] == 0 && !taken[p] {
 			port[l.Index], taken[p] = p, true
 		}
 	}

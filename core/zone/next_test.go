@@ -80,3 +80,25 @@ func TestNext(t *testing.T) {
 		}
 	}
 }
+
+// TestNextRenamed changes zones after an interface was renamed: it is in the zone of its former name still, until another has that name.
+func TestNextRenamed(t *testing.T) {
+	zones := []Zone{{ID: 1, Name: "wan", Interfaces: []string{"wan0"}}}
+	z := New(zones, nil, map[string]uint32{"wan0": 5})
+	z.SetLinks([]Link{{Index: 5, Names: []string{"uplink0"}, Former: "wan0"}})
+	_, was := z.ByKernel(5)
+	zones = append(zones, Zone{ID: 2, Name: "lan", Interfaces: []string{"lan0"}})
+	next := z.Next(zones, nil, map[string]uint32{"uplink0": 5, "lan0": 6})
+	lan := Link{Index: 6, Names: []string{"lan0"}}
+	next.SetLinks([]Link{{Index: 5, Names: []string{"uplink0"}}, lan})
+	if in, id := next.ByKernel(5); in != 1 || id != was {
+		t.Errorf("the renamed interface is in zone %d, with id %d", in, id)
+	}
+	next.SetLinks([]Link{{Index: 5, Names: []string{"uplink0"}}, lan, {Index: 7, Names: []string{"wan0"}}})
+	if in, _ := next.ByKernel(5); in != 0 {
+		t.Errorf("the renamed interface is in zone %d, and another has its name", in)
+	}
+	if in, _ := next.ByKernel(7); in != 1 {
+		t.Errorf("the new interface of that name is in zone %d", in)
+	}
+}

@@ -94,6 +94,16 @@ func (t *Table) Next(zones []Zone, extra []string, ids map[string]uint32) *Table
 		next.index[t.primary[i]] = uint32(i)
 	}
 	next.build(zones, extra, ids)
+	// An interface that was renamed meanwhile has no index by its name. It is the same one as long as no other has that name.
+	has := make(map[uint32]bool, len(next.kernel))
+	for _, p := range next.kernel {
+		has[p] = true
+	}
+	for id, p := range t.kernel {
+		if _, taken := next.kernel[id]; !taken && !has[p] {
+			next.kernel[id] = p
+		}
+	}
 	return next
 }
 

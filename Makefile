@@ -33,7 +33,7 @@ run: build ## run the shipped pipeline over the shipped capture: first lines of 
 	@echo; cat bin/ledger.txt
 
 # Where they cannot be had, tests with real collectors are skipped.
-COLLECTORS = $(if $(ROOT),@internal/testing/collectors/install.sh bin/collectors || echo "no rsyslogd, syslog-ng, ulogd and promtool")
+COLLECTORS = $(if $(ROOT),@internal/testing/collectors/install.sh bin/collectors || echo "no rsyslogd and syslog-ng and ulogd and promtool")
 
 TESTFLAGS ?=
 test: $(if $(ROOT),needs) ## run every test; the AF_XDP ones too where this is root

@@ -32,7 +32,7 @@ run: build ## run the shipped pipeline over the shipped capture: first lines of 
 	@bin/pipelined read -f text --colour $$([ -t 1 ] && [ -z "$$NO_COLOR" ] && echo always || echo never) $(CAPTURE) 2> /dev/null | awk 'seen[$$2]++ < 2'
 	@echo; cat bin/ledger.txt
 
-# Where they cannot be had, tests with real collectors are skipped.
+# Where they cannot be had, tests with real collectors are skipped. A comma would end the argument of if.
 COLLECTORS = $(if $(ROOT),@internal/testing/collectors/install.sh bin/collectors || echo "no rsyslogd and syslog-ng and ulogd and promtool")
 
 TESTFLAGS ?=

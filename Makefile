@@ -35,14 +35,17 @@ run: build ## run the shipped pipeline over the shipped capture: first lines of 
 # Where they cannot be had, tests with real collectors are skipped. A comma would end the argument of if.
 COLLECTORS = $(if $(ROOT),@internal/testing/collectors/install.sh bin/collectors || echo "no rsyslogd and syslog-ng and ulogd and promtool")
 
+# Those that take longest come first: none is left to be waited for alone.
+PACKAGES = ./test/e2e ./sinks/syslog ./sinks/nats ./internal/pluginhost ./xsk ./...
+
 TESTFLAGS ?=
 test: $(if $(ROOT),needs) ## run every test; the AF_XDP ones too where this is root
 	$(COLLECTORS)
-	@set -o pipefail; $(GO) test $(TESTFLAGS) ./... 2>&1 | test/progress.sh $$($(GO) list ./... | wc -l)
+	@set -o pipefail; $(GO) test $(TESTFLAGS) $(PACKAGES) 2>&1 | test/progress.sh $$($(GO) list ./... | wc -l)
 
 # The end-to-end tests, and those of plugins and the kit for them, run programs that are built as they ship, in which the detector is not. Commands
 # put together packages that run under it by themselves.
-RACED = $$($(GO) list ./... | grep -v -e /test/e2e$$ -e /test/plugins$$ -e /internal/pluginkit$$ -e /cmd/)
+RACED = $$($(GO) list $(PACKAGES) | grep -v -e /test/e2e$$ -e /test/plugins$$ -e /internal/pluginkit$$ -e /cmd/)
 race: $(if $(ROOT),needs) ## run every test but those of commands and built programs under the race detector
 	$(COLLECTORS)
 	@set -o pipefail; CGO_ENABLED=1 $(GO) test -race -vet=off $(TESTFLAGS) $(RACED) 2>&1 | test/progress.sh $$(echo $(RACED) | wc -w)

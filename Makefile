@@ -36,7 +36,7 @@ run: build ## run the shipped pipeline over the shipped capture: first lines of 
 COLLECTORS = $(if $(ROOT),@internal/testing/collectors/install.sh bin/collectors || echo "no rsyslogd and syslog-ng and ulogd and promtool")
 
 # Those that take longest come first: none is left to be waited for alone.
-PACKAGES = ./test/e2e ./sinks/syslog ./sinks/nats ./internal/pluginhost ./xsk ./...
+PACKAGES = ./test/e2e ./test/sim ./sinks/syslog ./sinks/nats ./internal/pluginhost ./xsk ./...
 
 TESTFLAGS ?=
 test: $(if $(ROOT),needs) ## run every test; the AF_XDP ones too where this is root

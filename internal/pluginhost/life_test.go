@@ -130,7 +130,7 @@ func TestP6KilledHundredTimes(t *testing.T) {
 func TestRestartsLeakNothing(t *testing.T) {
 	rounds := 300
 	if race.Enabled {
-		rounds = 100
+		rounds = 50
 	}
 	h, _ := newHost(t)
 	h.timing.failures = 1 << 30

@@ -28,7 +28,7 @@ const (
 // How many seeds run when nothing is said.
 const (
 	plainSeeds = 2000
-	raceSeeds  = 300
+	raceSeeds  = 100
 )
 
 func keys(m map[uint32]bool) []uint32 { return slices.Sorted(maps.Keys(m)) }
@@ -67,7 +67,7 @@ func run(t *testing.T, seed uint64, verbose bool) (r result) {
 func TestSameSeed(t *testing.T) {
 	seeds := 100
 	if race.Enabled {
-		seeds = 20
+		seeds = 8
 	}
 	compared := 0
 	for seed := uint64(1); compared < seeds; seed++ {

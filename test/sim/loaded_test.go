@@ -72,7 +72,7 @@ func (l *life) pace(ctx context.Context) {
 func TestResyncUnderLoad(t *testing.T) {
 	sessions := 200_000
 	if race.Enabled {
-		sessions = 20_000
+		sessions = 6_000
 	}
 	for _, delta := range []bool{false, true} {
 		for _, overflow := range []replay.Overflow{replay.Refuse, replay.Evict} {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"github.com/rtflow/pipelined/core/application"
 	"github.com/rtflow/pipelined/core/packet"
 )
@@ -52,14 +54,10 @@ func Unreadable(line string) error {
 
 // withoutColour takes the colours out of a line that was written for a terminal.
 func withoutColour(line string) string {
-	for {
-		before, rest, found := strings.Cut(line, "\x1b[")
-		_, after, ends := strings.Cut(rest, "m")
-		if !found || !ends {
-			return line
-		}
-		line = before + after
+	if !strings.Contains(line, "\x1b") {
+		return line
 	}
+	return ansi.Strip(line)
 }
 
 // record is what a line says of a packet.

@@ -285,15 +285,20 @@ func TestCarriedUntilItIsSilent(t *testing.T) {
 	}
 }
 
-// TestTakeOverCarried gives another table sessions that are carried: it has all of their packets, and carries none.
-func TestTakeOverCarried(t *testing.T) {
-	r := newCarryingRig(t, 1<<10)
-	at := time.Duration(0)
-	for range 100 {
+// datagrams sends so many of each end, ten a second of each, and returns when the last ones were.
+func (r *carryingRig) datagrams(n int) (at time.Duration) {
+	for range n {
 		at += 100 * time.Millisecond
 		r.packet(at, fromClient(packet.ProtoUDP, 0), Params{LogClose: true})
 		r.packet(at, fromServer(packet.ProtoUDP, 0), Params{LogClose: true})
 	}
+	return at
+}
+
+// TestTakeOverCarried gives another table sessions that are carried: it has all of their packets, and carries none.
+func TestTakeOverCarried(t *testing.T) {
+	r := newCarryingRig(t, 1<<10)
+	at := r.datagrams(100)
 	if r.carrier.total < 150 {
 		t.Fatalf("only %d packets were carried", r.carrier.total)
 	}
@@ -360,12 +365,7 @@ func TestTakeWhileAPacketIsCarried(t *testing.T) {
 // ends, and everything that was carried is in the session.
 func TestAdoptCarried(t *testing.T) {
 	r := newCarryingRig(t, 1<<10)
-	at := time.Duration(0)
-	for range 20 {
-		at += 100 * time.Millisecond
-		r.packet(at, fromClient(packet.ProtoUDP, 0), Params{LogClose: true})
-		r.packet(at, fromServer(packet.ProtoUDP, 0), Params{LogClose: true})
-	}
+	at := r.datagrams(20)
 	if r.carrier.total < 10 || len(r.carrier.flows) != 2 {
 		t.Fatalf("%d packets were carried, of %d flows", r.carrier.total, len(r.carrier.flows))
 	}

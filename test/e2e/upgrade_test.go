@@ -300,15 +300,14 @@ func TestUpgrade(t *testing.T) {
 // begins once and ends once, with what was seen of it in all runs; the counter of its policy goes on.
 func TestUpgradePackets(t *testing.T) {
 	f := newFirewall(t)
-	config := strings.NewReplacer(`"sessions", `, "", `"json", "hub"`, `"json"`).Replace(upgradeConfig)
+	config := strings.NewReplacer(`"sessions", `, "", `"json", "hub"`, `"json"`, `["lan0"] }`, `["lan0"], workers = 1 }`).Replace(upgradeConfig)
 	dir := t.TempDir()
 	f.must(os.Mkdir(filepath.Join(dir, "state"), 0o700))
 	d := startWith(f.network, strings.ReplaceAll(config, "DIR/", dir+"/"), "")
 	d.dir = dir
-	conn := f.talk(nil)
-	_, port, err := net.SplitHostPort(conn.LocalAddr().String())
-	f.must(err)
-	of := func(action string) (list []record) { // of the connection: hosts say other things, too
+	of := func(conn net.Conn, action string) (list []record) { // of a connection: hosts say other things, too
+		_, port, err := net.SplitHostPort(conn.LocalAddr().String())
+		f.must(err)
 		for _, r := range d.records(action) {
 			if fmt.Sprint(r.Source.Port) == port {
 				list = append(list, r)
@@ -316,24 +315,30 @@ func TestUpgradePackets(t *testing.T) {
 		}
 		return list
 	}
-	page := func() bool { return sum(t, d.fetch("/metrics"), "pipelined_packets_total", "") >= 8 }
-	eventually(t, "the connection is told of", func() bool { return len(of(opened)) == 1 })
+	conn := f.talk(nil)
+	// One worker reads the packets in their order: when it has told of a connection that came later, it has seen those before.
+	seen := func() {
+		t.Helper()
+		later := f.talk(nil)
+		eventually(t, "the page is seen", func() bool { return len(of(later, opened)) == 1 })
+		f.must(later.Close())
+	}
 	for range 2 {
-		eventually(t, "the page is seen", page)
+		seen()
 		d = d.again()
 		f.talk(conn)
 		if st := d.status(); st.TakenOver == nil || st.TakenOver.Sessions == 0 {
 			t.Fatalf("taken over: %+v", st.TakenOver)
 		}
 	}
-	eventually(t, "the page is seen", page)
+	seen()
 	f.must(conn.Close())
-	eventually(t, "the connection has ended", func() bool { return len(of(ended)) == 1 })
+	eventually(t, "the connection has ended", func() bool { return len(of(conn, ended)) == 1 })
 	d.stop()
-	if n, told := len(of(opened)), len(d.records(lost)); n != 1 || told != 2 {
+	if n, told := len(of(conn, opened)), len(d.records(lost)); n != 1 || told != 2 {
 		t.Errorf("%d beginnings, %d losses", n, told)
 	}
-	end := of(ended)[0]
+	end := of(conn, ended)[0]
 	if got := end.flow(t); got.replies.bytes < 3*10000 || end.Event.Reason != "TCP FIN" {
 		t.Errorf("closed for %q with %+v: want three pages", end.Event.Reason, got)
 	}

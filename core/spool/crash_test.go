@@ -18,7 +18,8 @@ import (
 
 // TestP6Crashes simulates machines that lose power, and disks of which any call may fail: with or without an effect. Each seed is a
 // history of some runs. After each, what was acknowledged to the ring with SyncBatch has come to the receiver, in order, and no number
-// stands for two records. PIPELINED_SPOOL_SEEDS says how many seeds, PIPELINED_SPOOL_SEED tells what happens in one.
+// stands for two records. PIPELINED_SPOOL_SEEDS says how many seeds, PIPELINED_SPOOL_FIRST from which on, and PIPELINED_SPOOL_SEED tells what
+// happens in one.
 func TestP6Crashes(t *testing.T) {
 	seeds := number("PIPELINED_SPOOL_SEEDS", 2000)
 	if race.Enabled && os.Getenv("PIPELINED_SPOOL_SEEDS") == "" {
@@ -30,7 +31,8 @@ func TestP6Crashes(t *testing.T) {
 		}
 		return
 	}
-	for seed := uint64(1); seed <= uint64(seeds); seed++ {
+	first := uint64(number("PIPELINED_SPOOL_FIRST", 1))
+	for seed := first; seed < first+uint64(seeds); seed++ {
 		h := newHistory(t, seed, func(string, ...any) {})
 		if err := h.run(); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)

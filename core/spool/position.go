@@ -27,6 +27,7 @@ type position struct {
 	released Tally  // of the segment's records
 	highest  uint64 // the highest epoch that the spool has ever had
 	handed   uint64 // the highest number of a segment of which the sink was ever given anything
+	slot     int64  // where it stands, 0 or 1
 }
 
 func (p *position) encode() []byte {
@@ -72,47 +73,86 @@ func readPosition(d directory) (p position, ok, lost bool) {
 	}
 	defer shut(f)
 	empty := true
-	for slot := range 2 {
+	for slot := range int64(2) {
 		var b [slotSize]byte
-		n, _ := readAt(f, b[:], int64(slot)*slotAt) // what cannot be read is no position
+		n, _ := readAt(f, b[:], slot*slotAt) // what cannot be read is no position
 		var other position
 		if other.decode(b[:n]) && (!ok || other.count > p.count) {
 			p, ok = other, true
+			p.slot = slot
 		}
 		empty = empty && [slotSize]byte(b) == [slotSize]byte{}
 	}
 	return p, ok, !ok && !empty
 }
 
-// positionWriter writes positions. It is used by one goroutine at a time.
+// positionWriter writes positions. It is used by one goroutine at a time. It does not write over a position before a later one is on
+// the disk: after a crash there is one at least.
 type positionWriter struct {
 	d    directory
 	f    file
 	last position
+	slot int64 // the next one is written there
 }
 
 // write writes a position, and puts it on the disk if sync is set.
-func (w *positionWriter) write(p position, sync bool) (err error) {
+func (w *positionWriter) write(p position, sync bool) error {
 	if w.f == nil {
-		if w.f, err = w.d.Open(positionFile, true); errors.Is(err, fs.ErrNotExist) {
-			if w.f, err = w.d.Create(positionFile); err == nil {
-				_, err = w.f.WriteAt(make([]byte, slotAt+slotSize), 0) // a disk that is full later has room for it
-				err = errors.Join(err, w.d.Sync())
-			}
-		}
-		if err != nil {
+		if err := w.open(); err != nil {
 			return err
 		}
 	}
-	p.count = w.last.count + 1
-	if _, err := w.f.WriteAt(p.encode(), int64(p.count%2)*slotAt); err != nil {
+	p.count, p.slot = w.last.count+1, w.slot
+	if err := w.put(&p); err != nil {
 		return err
 	}
 	w.last = p
 	if sync {
-		return w.f.Sync()
+		return w.sync()
 	}
 	return nil
+}
+
+// open opens the file. It puts the position that is in it already on the disk: an earlier run may have failed to do so, and of that a
+// read tells nothing.
+func (w *positionWriter) open() error {
+	f, err := w.d.Open(positionFile, true)
+	if errors.Is(err, fs.ErrNotExist) {
+		if f, err = w.d.Create(positionFile); err == nil {
+			_, err = f.WriteAt(make([]byte, slotAt+slotSize), 0) // a disk that is full later has room for it
+		}
+	}
+	if f == nil {
+		return err
+	}
+	w.f = f
+	if err == nil && w.last.count > 0 {
+		if err = w.put(&w.last); err == nil {
+			err = w.sync()
+		}
+	}
+	if err == nil {
+		err = w.d.Sync()
+	}
+	if err != nil {
+		w.f = nil
+		return errors.Join(err, f.Close())
+	}
+	return nil
+}
+
+func (w *positionWriter) put(p *position) error {
+	_, err := w.f.WriteAt(p.encode(), p.slot*slotAt)
+	return err
+}
+
+// sync puts the position that was written last on the disk. The next one goes to the other slot.
+func (w *positionWriter) sync() error {
+	err := w.f.Sync()
+	if err == nil {
+		w.slot = 1 - w.last.slot
+	}
+	return err
 }
 
 func (w *positionWriter) close() error {

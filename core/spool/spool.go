@@ -300,7 +300,13 @@ func (s *Spool) mend() {
 			i = max(i-1, 0)
 		default:
 			s.shorten(g, after.first)
-			i++
+			if g.counts.Total() > 0 {
+				i++
+				continue
+			}
+			s.done = append(s.done, g) // its beginning could not be read, and nor is there anything that the next one does not have
+			s.segments = slices.Delete(s.segments, i, i+1)
+			i = max(i-1, 0)
 		}
 	}
 }
@@ -316,7 +322,10 @@ func (s *Spool) shorten(g *segment, before event.Seq) {
 	end, counts, last := int64(fileHeader), Tally{}, g.first-1
 	for {
 		it, err := sc.next()
-		if err != nil || it.damage == nil && (it.kind == blockSeal || it.kind == blockRecords && it.last() >= before) {
+		if err != nil || it.kind == blockSeal || it.kind == blockRecords && it.last() >= before {
+			break
+		}
+		if d := it.damage; d != nil && (d.tail || d.last >= before) { // the next one has these records
 			break
 		}
 		end, counts, last = sc.off, sc.seen, max(sc.last, last)

@@ -344,7 +344,8 @@ func (w *writer) finish() error {
 	return nil
 }
 
-// leave ends the segment as it is.
+// leave ends the segment as it is. One of which nothing is told to the reader is released at once: it stands for no number that an
+// eviction could give to its loss record.
 func (w *writer) leave() {
 	s, g := w.s, w.seg
 	if g == nil {
@@ -360,6 +361,10 @@ func (w *writer) leave() {
 	s.mu.Lock()
 	w.seg = nil
 	g.sealed = true
+	if g.counts.Total() == 0 {
+		s.segments = s.segments[:len(s.segments)-1]
+		s.done = append(s.done, g)
+	}
 	s.settle()
 	s.mu.Unlock()
 	s.wakeReader()

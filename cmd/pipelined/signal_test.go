@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +21,11 @@ const asProgram = "PIPELINED_TEST_PROGRAM"
 // TestSignalEndsWaiting starts commands that wait for others, and ends them with a signal: on a pipe that somebody has opened and
 // writes nothing to, and on a peer that does not answer.
 func TestSignalEndsWaiting(t *testing.T) {
+	if signal.Ignored(syscall.SIGINT) { // as in the background of a shell: the commands would inherit it
+		caught := make(chan os.Signal, 1)
+		signal.Notify(caught, syscall.SIGINT)
+		t.Cleanup(func() { signal.Stop(caught) })
+	}
 	config := "[sources.c]\nplugin = \"pcap\"\nfile = \"FIFO\"\n[zones.all]\nprefixes = [\"0.0.0.0/0\", \"::/0\"]\n" +
 		"[sinks.out]\nplugin = \"file\"\npath = \"DIR/out.log\"\n[service]\nmetrics = \"\"\n[pipeline]\nsources = [\"c\"]\nsinks = [\"out\"]\n"
 	begin := map[string][]byte{ // more than the pipe holds: it is written when the command reads

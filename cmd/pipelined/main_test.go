@@ -22,7 +22,8 @@ import (
 	"github.com/rtflow/pipelined/sdk/format"
 )
 
-// TestMain runs the tests in the folder that the shipped configuration's paths are relative to.
+// TestMain runs the tests in the folder that the shipped configuration's paths are relative to, with a runtime directory of their own:
+// a daemon of the machine, or one that another package tests, is no business of theirs.
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
@@ -30,7 +31,17 @@ func TestMain(m *testing.M) {
 	if err := os.Chdir("../.."); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m)
+	dir, err := os.MkdirTemp("", "pipelined-cmd")
+	if err != nil {
+		panic(err)
+	}
+	if err := os.Setenv("RUNTIME_DIRECTORY", dir); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir) // a directory for temporary files
+		os.Exit(code)
+	}))
 }
 
 const edge = "testdata/edge.pcapng.gz"

@@ -40,6 +40,11 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	// The daemons' sockets are nobody else's: tests of another package may run a daemon at the same time.
+	if err := os.Setenv("RUNTIME_DIRECTORY", dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	program = filepath.Join(dir, "pipelined")
 	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/pipelined").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)

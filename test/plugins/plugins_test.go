@@ -3,6 +3,7 @@ package plugins
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -35,7 +36,17 @@ func TestMain(m *testing.M) {
 			return
 		}
 	}
+	// The daemons' control socket is nobody else's: tests of another package may run a daemon at the same time.
+	dir, err := os.MkdirTemp("", "pp")
+	if err == nil {
+		err = os.Setenv("RUNTIME_DIRECTORY", dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
+	_ = os.RemoveAll(dir) // a directory for temporary files
 	if built != "" {
 		_ = os.RemoveAll(built) // a directory for temporary files
 	}

@@ -64,6 +64,8 @@ type daemon struct {
 	states chan string
 	once   sync.Once
 	exit   error
+	read   []record // of the sink "json"
+	readTo int64    // of its file
 }
 
 const config = `

@@ -291,16 +291,20 @@ func TestReopen(t *testing.T) {
 	n.serve()
 	d := start(n, "")
 	n.get(n.client, serverIP)
-	eventually(t, "the session", func() bool { return count(d.events(), "SESSION_CLOSE") == 1 })
+	eventually(t, "the session", func() bool { return count(d.events(), "SESSION_CREATE") == 1 })
 	path := filepath.Join(d.dir, "events.log")
 	n.must(os.Rename(path, path+".1"))
 	d.signal(syscall.SIGHUP)
 	eventually(t, "the new file", func() bool { _, err := os.Stat(path); return err == nil })
 	n.get(n.client, serverIP)
-	eventually(t, "the session in the new file", func() bool { return count(d.events(), "SESSION_CLOSE") == 1 })
+	eventually(t, "the session in the new file", func() bool { return count(d.events(), "SESSION_CREATE") == 1 })
+	both := func() string { return readFile(t, path+".1") + d.events() }
+	eventually(t, "both sessions are closed", func() bool { return count(both(), "SESSION_CLOSE") >= 2 })
 	d.stop()
-	if got := count(readFile(t, path+".1")+readFile(t, path), "SESSION_CLOSE"); got != 2 {
-		t.Errorf("%d closes in both files, want 2", got)
+	for _, kind := range []string{"SESSION_CREATE", "SESSION_CLOSE"} {
+		if got := count(both(), kind); got != 2 {
+			t.Errorf("%d records %s in both files, want 2", got, kind)
+		}
 	}
 }
 

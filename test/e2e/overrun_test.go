@@ -42,7 +42,7 @@ table inet filter {
 func TestRouterOverrun(t *testing.T) {
 	const (
 		each        = 50
-		flood       = 200_000
+		flood       = 50_000
 		ends, lives = 10, 11 // numbers of servers: their sessions end during the overrun, and behind it
 	)
 	r := nettest.NewRouter(t)
@@ -110,8 +110,8 @@ func TestRouterOverrun(t *testing.T) {
 	if n := with(ended, lives); n != 0 {
 		t.Errorf("%d sessions that live are closed", n)
 	}
-	if kib := d.residentKiB(); kib > 256<<10 {
-		t.Errorf("%d KiB resident, want at most 256 MiB", kib)
+	if kib := d.residentKiB(); kib > 128<<10 {
+		t.Errorf("%d KiB resident, want at most 128 MiB", kib)
 	}
 	g.flush()
 	eventually(t, "no session is left", func() bool { g.flush(); return active() < 5 })

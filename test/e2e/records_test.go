@@ -1,12 +1,16 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -71,23 +75,39 @@ func (r *record) flow(t testing.TB) (f flow) {
 // records returns what the sink "json" has written of those actions, in order; of every action if there are none.
 func (d *daemon) records(actions ...string) (list []record) {
 	d.t.Helper()
-	text, err := os.ReadFile(filepath.Join(d.dir, "events.json"))
-	if err != nil && !os.IsNotExist(err) {
-		d.t.Fatal(err)
+	d.readRecords()
+	if len(actions) == 0 {
+		return slices.Clone(d.read)
 	}
-	for line := range strings.Lines(string(text)) {
-		if !strings.HasSuffix(line, "\n") {
-			break // it is being written
-		}
-		var r record
-		if err := json.Unmarshal([]byte(line), &r); err != nil {
-			d.t.Fatalf("%v: %s", err, line)
-		}
-		if len(actions) == 0 || slices.Contains(actions, r.Event.Action) {
-			list = append(list, r)
+	for i := range d.read {
+		if slices.Contains(actions, d.read[i].Event.Action) {
+			list = append(list, d.read[i])
 		}
 	}
 	return list
+}
+
+// readRecords reads what the sink has written since the last call.
+func (d *daemon) readRecords() {
+	d.t.Helper()
+	file, err := os.Open(filepath.Join(d.dir, "events.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	d.net.must(err)
+	defer file.Close()
+	text, err := io.ReadAll(io.NewSectionReader(file, d.readTo, math.MaxInt64-d.readTo))
+	d.net.must(err)
+	for line := range bytes.Lines(text) {
+		if !bytes.HasSuffix(line, []byte("\n")) {
+			break // it is being written
+		}
+		var r record
+		if err := json.Unmarshal(line, &r); err != nil {
+			d.t.Fatalf("%v: %s", err, line)
+		}
+		d.read, d.readTo = append(d.read, r), d.readTo+int64(len(line))
+	}
 }
 
 // The actions of records.

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,14 +24,14 @@ func TestReload(t *testing.T) {
 		d.waitState("READY=1")
 	}
 	n.get(n.client, serverIP)
-	eventually(t, "the first session", func() bool { return count(d.events(), "SESSION_CLOSE", `policy-name="in-to-servers"`) == 1 })
+	eventually(t, "the first session", func() bool { return count(d.events(), "SESSION_CREATE", `policy-name="in-to-servers"`) == 1 })
 
 	reload(strings.Replace(first, `"in-to-servers"`, `"another-name"`, 1))
 	if st := d.status(); st.Configuration.Number != 2 || st.Configuration.Refused != "" {
 		t.Fatalf("after a reload: %+v", st.Configuration)
 	}
 	n.get(n.client, serverIP)
-	eventually(t, "the session by the new policy", func() bool { return count(d.events(), "SESSION_CLOSE", `policy-name="another-name"`) == 1 })
+	eventually(t, "the session by the new policy", func() bool { return count(d.events(), "SESSION_CREATE", `policy-name="another-name"`) == 1 })
 
 	second := strings.Replace(first, "then = \"permit\"", "then = \"deny\"", 1)
 	reload(second)
@@ -49,9 +50,13 @@ func TestReload(t *testing.T) {
 	if !strings.Contains(d.stderr.String(), `did you mean "inside"`) && !strings.Contains(d.stderr.String(), "insight") {
 		t.Errorf("the log does not name the mistake:\n%s", d.stderr.String())
 	}
-	closed := count(d.events(), "SESSION_CLOSE")
 	reload(first)
 	n.get(n.client, serverIP)
-	eventually(t, "a session after the refusals", func() bool { return count(d.events(), "SESSION_CLOSE") > closed })
+	eventually(t, "a session after the refusals", func() bool { return count(d.events(), "SESSION_CREATE", `policy-name="in-to-servers"`) == 2 })
+	for name, sessions := range map[string]int{"in-to-servers": 2, "another-name": 1} {
+		eventually(t, "a session ends under the name that it began with", func() bool {
+			return count(d.events(), "SESSION_CLOSE", fmt.Sprintf("policy-name=%q", name)) == sessions
+		})
+	}
 	d.stop()
 }

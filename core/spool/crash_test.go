@@ -17,8 +17,8 @@ import (
 )
 
 // TestP6Crashes simulates machines that lose power, and disks of which any call may fail: with or without an effect. Each seed is a
-// history of some runs. After each, what was acknowledged to the ring with SyncBatch has come to the receiver, in order, and no number
-// stands for two records. PIPELINED_SPOOL_SEEDS says how many seeds, PIPELINED_SPOOL_FIRST from which on, and PIPELINED_SPOOL_SEED tells what
+// history of some runs. After each, what was acknowledged to the ring with SyncBatch, or synced with SyncInterval, has come to the receiver,
+// in order, the sums hold, and no number stands for two records, but for what the disk has lost. PIPELINED_SPOOL_SEEDS says how many seeds, PIPELINED_SPOOL_FIRST from which on, and PIPELINED_SPOOL_SEED tells what
 // happens in one.
 func TestP6Crashes(t *testing.T) {
 	seeds := number("PIPELINED_SPOOL_SEEDS", 2000)
@@ -58,6 +58,8 @@ type history struct {
 
 	slots int    // of the rings
 	epoch uint64 // of the run
+	// unsynced says that the disk has failed to sync something.
+	unsynced bool
 
 	safe map[uint64]event.Seq // by epoch: acknowledged to the ring
 	put  map[uint64]int       // by epoch: put into it
@@ -85,10 +87,14 @@ func newHistory(t *testing.T, seed uint64, say func(string, ...any)) *history {
 	h.slots = 256
 	h.c = Config{
 		Options: Options{Size: 1 << 20, Sync: SyncBatch, Interval: time.Second}, Window: 256, Now: time.Now, segment: 3 << 10, remember: 256,
+		reserve: 4,
 	}
 	if h.rng.IntN(3) == 0 {
 		h.c.Evict, h.c.Size = true, 24<<10
 		h.slots = 64
+	}
+	if n := h.rng.IntN(4); n < 2 {
+		h.c.Sync = []Sync{SyncInterval, SyncNone}[n]
 	}
 	return h
 }
@@ -140,9 +146,7 @@ func (h *history) one(epoch uint64, last bool) error {
 		if err := h.step(s, ring, epoch, last); err != nil {
 			return err
 		}
-		if !h.d.down {
-			h.safe[epoch] = max(h.safe[epoch], ring.Acked())
-		}
+		h.noteSafe(ring, epoch)
 		if last && s.Drained() && s.Epoch() == epoch {
 			break
 		}
@@ -159,14 +163,28 @@ func (h *history) one(epoch uint64, last bool) error {
 		}
 		ring.Rewind()
 	}
-	if !h.d.down {
-		h.safe[epoch] = max(h.safe[epoch], ring.Acked())
-	}
+	h.noteSafe(ring, epoch)
 	_ = s.Close() // may fail as everything
 	if h.d.down {
 		h.d = h.d.crash(h.rng)
 	}
 	return nil
+}
+
+// noteSafe notes what was acknowledged to the ring, where that means that the disk has it.
+func (h *history) noteSafe(ring *replay.Ring, epoch uint64) {
+	if h.c.Sync == SyncBatch && !h.d.down {
+		h.safe[epoch] = max(h.safe[epoch], ring.Acked())
+	}
+}
+
+// keep syncs, which a spool does every now and then by itself with SyncInterval. A disk that has failed to do so once may have thrown
+// anything away.
+func (h *history) keep(s *Spool, epoch uint64) {
+	if h.c.Sync == SyncInterval && s.w.sync() == nil && !h.d.down && !h.unsynced {
+		h.safe[epoch] = max(h.safe[epoch], s.w.published)
+	}
+	s.tidy(false)
 }
 
 // faults decides what goes wrong.
@@ -185,6 +203,7 @@ func (h *history) faults() {
 		if reads := op == "read" || op == "open" || op == "size"; h.rng.Float64() < rate && (!reads || row < tries-1) {
 			row++
 			h.say("%s of %s fails", op, name)
+			h.unsynced = h.unsynced || op == "sync"
 			return []error{unix.EIO, unix.ENOSPC, unix.EROFS}[h.rng.IntN(3)], h.rng.IntN(2) == 0
 		}
 		row = 0
@@ -212,7 +231,7 @@ func (h *history) step(s *Spool, ring *replay.Ring, epoch uint64, last bool) err
 	case choice == 8:
 		s.Rewind()
 	default:
-		s.tidy(false)
+		h.keep(s, epoch)
 	}
 	if err := unbalanced(s); err != nil {
 		return err
@@ -396,6 +415,9 @@ func (h *history) lossOf(r *receiver, epoch uint64, loss *event.Record) error {
 
 // missing counts what a receiver lacks that comes before a number and that the ring has not given up, with what loss records among it say.
 func (h *history) missing(r *receiver, epoch uint64, before event.Seq) (n uint64) {
+	if h.c.Sync == SyncNone || h.c.Sync == SyncInterval && h.unsynced {
+		before = min(before, h.safe[epoch]+1) // a power failure may take the headers of segments, which count what was in those before
+	}
 	for seq := r.last + 1; seq < before; seq++ {
 		at := place{epoch: epoch, seq: seq}
 		rec, known := h.lent[at]

@@ -47,13 +47,20 @@ func (s *Spool) keep() {
 func (s *Spool) tidy(last bool) {
 	s.tidying.Lock()
 	defer s.tidying.Unlock()
-	s.mu.Lock()
-	p := position{
-		number: s.floor.number, epoch: s.floor.epoch, seq: s.floor.seq, highest: s.highest, handed: s.handed,
+	if err := s.reseal(); err != nil {
+		s.failed("seal", err)
+		return // the position still says what the seal is to say
 	}
+	s.mu.Lock()
+	ahead := s.reserveAhead(last)
+	p := position{
+		number: s.floor.number, epoch: s.floor.epoch, seq: s.floor.seq, highest: s.highest, handed: s.handed, reserved: ahead.through,
+	}
+	sync := last || s.c.Sync != SyncNone || len(s.done) > 0 || p.handed > s.noted || ahead != s.ahead
 	for _, g := range s.segments {
 		if g.number == s.floor.number {
 			p.released = g.released
+			p.released.sub(&g.missing) // which the next run does not find any more
 		}
 	}
 	changed, done := s.changed, slices.Clone(s.done)
@@ -62,7 +69,7 @@ func (s *Spool) tidy(last bool) {
 	if !changed && len(done) == 0 && !last {
 		return
 	}
-	err := s.timed(func() error { return s.pos.write(p, len(done) > 0 || last || s.c.Sync != SyncNone) })
+	err := s.timed(func() error { return s.pos.write(p, sync) })
 	if err != nil {
 		s.failed("position", err)
 		s.mu.Lock()
@@ -71,7 +78,7 @@ func (s *Spool) tidy(last bool) {
 		return // nothing is removed that a crash would then look for
 	}
 	s.mu.Lock()
-	s.noted = p.handed
+	s.noted, s.ahead = p.handed, ahead
 	s.mu.Unlock()
 	for _, g := range done {
 		if err := s.putAway(g); err != nil {

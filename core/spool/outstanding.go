@@ -85,6 +85,20 @@ func (o *outstanding) pop() (seq event.Seq, state uint8) {
 	return o.seqs[i], o.states[i]
 }
 
+// countFrom adds the records from a number on, and what loss records among them stand for.
+func (o *outstanding) countFrom(first event.Seq, n *Tally) {
+	for p := o.lo; p < o.hi; p++ {
+		if i := o.index(p); o.seqs[i] >= first && o.states[i]&made == 0 {
+			n[o.states[i]&kindMask]++
+		}
+	}
+	for i := range o.lost {
+		if o.lost[i].seq >= first {
+			n.Add(&o.lost[i].lost)
+		}
+	}
+}
+
 // oldest returns the number of the oldest record. There is one.
 func (o *outstanding) oldest() event.Seq { return o.seqs[o.index(o.lo)] }
 

@@ -27,7 +27,9 @@ type position struct {
 	released Tally  // of the segment's records
 	highest  uint64 // the highest epoch that the spool has ever had
 	handed   uint64 // the highest number of a segment of which the sink was ever given anything
-	slot     int64  // where it stands, 0 or 1
+	// reserved is the highest number of the highest epoch that the sink may have been given.
+	reserved event.Seq
+	slot     int64 // where it stands, 0 or 1
 }
 
 func (p *position) encode() []byte {
@@ -40,7 +42,7 @@ func (p *position) encode() []byte {
 	for _, n := range p.released {
 		b = binary.LittleEndian.AppendUint32(b, uint32(n))
 	}
-	b = append(b, make([]byte, slotSize-len(b))...)
+	b = binary.LittleEndian.AppendUint64(b, uint64(p.reserved))
 	binary.LittleEndian.PutUint32(b[fileSum:], slotSum(b))
 	return b
 }
@@ -59,6 +61,7 @@ func (p *position) decode(b []byte) bool {
 	for k := range p.released {
 		p.released[k] = uint64(binary.LittleEndian.Uint32(b[64+4*k:]))
 	}
+	p.reserved = event.Seq(at(9))
 	return true
 }
 

@@ -25,11 +25,11 @@ func (s *Spool) Next(limit int) []event.Record {
 			s.mu.Unlock()
 			return nil
 		}
-		if n := s.ahead(); n > s.noted {
-			s.handed, s.changed = n, true
+		if n, last := s.coming(); n > s.noted || last > s.ahead.through {
+			s.handed, s.changed = max(s.handed, n), true
 			s.mu.Unlock()
 			s.tidy(false)
-			if !s.goOn(n) {
+			if !s.goOn(n, last) {
 				return nil
 			}
 			continue // much may have changed
@@ -110,27 +110,33 @@ func (s *Spool) passed(records []event.Record) {
 	}
 }
 
-// ahead returns the number of the last segment of which the next call of Next may hand out anything, 0 if there is none. The lock is held.
-func (s *Spool) ahead() uint64 {
+// coming returns the number of the last segment of which the next call of Next may hand out anything, 0 if there is none, and the number
+// of the last record of the running epoch among that, 0 if there is none or it is on the disk. The lock is held.
+func (s *Spool) coming() (number uint64, last event.Seq) {
+	g := s.upcoming()
 	if n := len(s.segments); s.inMemory() && n > 0 {
-		return s.segments[n-1].number
+		g = s.segments[n-1]
 	}
-	if g := s.upcoming(); g != nil {
-		return g.number
+	switch {
+	case g == nil:
+		return 0, 0
+	case s.c.Sync == SyncBatch || g.epoch != s.epoch:
+		return g.number, 0
 	}
-	return 0
+	return g.number, g.last
 }
 
-// goOn reports whether records of a segment may be handed out, after an attempt to note that on the disk. Where the disk does not take
-// it, a spool that gives up records waits: after a crash it would give the number of a record that the sink has had to another one.
-func (s *Spool) goOn(number uint64) bool {
+// goOn reports whether records of a segment, up to a number, may be handed out, after an attempt to note that on the disk. Where the disk
+// does not take it, a spool that gives up records waits: after a crash it would give the number of a record that the sink has had to
+// another one.
+func (s *Spool) goOn(number uint64, last event.Seq) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.noted < number {
+	if s.noted < number || s.ahead.through < last {
 		if s.unnoted = s.evicts.Load(); s.unnoted {
 			return false
 		}
-		s.noted = number // it is noted with the next position that the disk takes
+		s.noted, s.ahead.through = max(s.noted, number), max(s.ahead.through, last) // it is noted with the next position that the disk takes
 	}
 	return true
 }
@@ -238,6 +244,9 @@ func (s *Spool) Ack(through event.Seq) error {
 	}
 	if s.taken == before {
 		return nil
+	}
+	if s.out.len() == 0 && s.cursor.epoch == s.floor.epoch {
+		s.floor.seq = max(s.floor.seq, s.cursor.seq) // of numbers up to there no record is left, and nobody will acknowledge them
 	}
 	s.settle()
 	s.changed = true

@@ -56,7 +56,7 @@ func (r *reader) close() {
 	if r.f != nil {
 		_ = r.f.Close() // nothing was written
 	}
-	r.f, r.sc, r.rest, r.loss = nil, nil, nil, nil
+	r.f, r.sc, r.batch, r.rest, r.loss = nil, nil, r.batch[:0], nil, nil
 }
 
 // read returns records of a segment that follow that number, at most limit. end is how much of it is written, whole says that no
@@ -112,7 +112,7 @@ func (r *reader) open(g *segment, after event.Seq, end int64) bool {
 	r.sc = newScanner(f, g.number, g.epoch, end)
 	r.sc.from = after + 1
 	if g.missing.Total() > 0 && after+1 < g.first {
-		r.spoilt(g, after, g.missing, g.first-1, g.since)
+		r.spoilt(g, after, Tally{}, g.missing, g.first-1, g.since)
 	}
 	return true
 }
@@ -120,15 +120,18 @@ func (r *reader) open(g *segment, after event.Seq, end int64) bool {
 // unreadable returns the loss record for a segment whose file is gone.
 func (r *reader) unreadable(g *segment, after event.Seq) ([]event.Record, *Tally) {
 	r.s.mu.Lock()
-	stuck, lost := r.stuck, g.held()
+	stuck, lost := r.stuck, g.counts
 	r.s.mu.Unlock()
-	if stuck || lost.Total() == 0 {
-		r.over = !stuck
+	if stuck {
 		return nil, nil
 	}
-	r.spoilt(g, after, lost, g.last, 0)
+	r.spoilt(g, after, Tally{}, lost, g.last, 0)
 	l := r.loss
 	r.loss = nil
+	if l == nil {
+		r.over = true
+		return nil, nil
+	}
 	return l.record[:], &l.lost
 }
 
@@ -141,7 +144,7 @@ func (r *reader) fill(g *segment, after event.Seq, whole bool, limit int) bool {
 		if errors.Is(err, io.EOF) {
 			more = false
 			if lost := r.s.left(g, &r.sc.seen); whole && lost.Total() > 0 {
-				r.spoilt(g, after, lost, g.last, 0)
+				r.spoilt(g, after, r.sc.seen, lost, g.last, 0)
 				r.sc.seen.Add(&lost)
 			}
 			break
@@ -152,10 +155,12 @@ func (r *reader) fill(g *segment, after event.Seq, whole bool, limit int) bool {
 				continue // it is being written
 			}
 			lost := r.s.left(g, &r.sc.seen)
-			r.spoilt(g, after, lost, g.last, 0)
+			r.spoilt(g, after, r.sc.seen, lost, g.last, 0)
 			r.sc.seen.Add(&lost)
 		case d != nil:
-			r.spoilt(g, after, d.lost, d.last, it.time)
+			seen := r.sc.seen
+			seen.sub(&d.lost)
+			r.spoilt(g, after, seen, d.lost, d.last, it.time)
 		case it.kind == blockNames:
 			r.addNames(g, it.payload)
 		case it.kind == blockRecords && it.payload != nil:
@@ -163,7 +168,9 @@ func (r *reader) fill(g *segment, after event.Seq, whole bool, limit int) bool {
 			r.batch, err = it.appendDecoded(r.batch, it.payload)
 			if err != nil {
 				r.batch = r.batch[:n]
-				r.spoilt(g, after, it.own, it.last(), it.time)
+				seen := r.sc.seen
+				seen.sub(&it.own)
+				r.spoilt(g, after, seen, it.own, it.last(), it.time)
 			}
 		}
 	}
@@ -192,9 +199,18 @@ func (s *Spool) left(g *segment, seen *Tally) Tally {
 	return n
 }
 
-// spoilt makes a loss record for what cannot be read and was not handed out before. until is the time of what comes behind, 0 if that
-// is not known.
-func (r *reader) spoilt(g *segment, after event.Seq, lost Tally, last event.Seq, until int64) {
+// handedOf counts what the sink was handed of a segment. The lock is held.
+func (s *Spool) handedOf(g *segment) Tally {
+	n := g.released
+	if g.epoch == s.stream {
+		s.out.countFrom(g.first, &n)
+	}
+	return n
+}
+
+// spoilt makes a loss record for what cannot be read and was not handed out before. seen counts what is in the segment before it, and
+// until is the time of what comes behind, 0 if that is not known.
+func (r *reader) spoilt(g *segment, after event.Seq, seen, lost Tally, last event.Seq, until int64) {
 	if n := len(r.batch); n > 0 {
 		after = max(after, r.batch[n-1].Seq())
 	}
@@ -205,19 +221,20 @@ func (r *reader) spoilt(g *segment, after event.Seq, lost Tally, last event.Seq,
 	if until == 0 {
 		until = g.until
 	}
+	left, had := g.counts, r.s.handedOf(g)
 	r.s.mu.Unlock()
 	if news {
 		r.s.c.Log.Error("a segment of the spool is damaged: the records that it has lost are announced, the others are delivered",
 			"file", g.name(), "records", lost.Total())
 	}
+	left.sub(&had)
+	had.sub(&seen)
+	lost.sub(&had)
+	for k := range lost {
+		lost[k] = min(lost[k], left[k])
+	}
 	if lost.Total() == 0 || last <= after {
 		return
-	}
-	// Of what is lost some may have been delivered before.
-	for k := range lost {
-		if over := lost.Total() - min(lost.Total(), uint64(last-after)); over > 0 {
-			lost[k] -= min(lost[k], over)
-		}
 	}
 	l := &loss{lost: lost}
 	rec := &l.record[0]

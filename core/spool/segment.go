@@ -30,6 +30,8 @@ type segment struct {
 	broken        bool  // something in it cannot be read
 	ours          bool  // this run has written it
 	headless      bool  // its own header cannot be read
+	unread        bool  // the disk has refused to read something of it
+	closed        bool  // its file ends with a seal, which size counts
 
 	released Tally // of counts
 	evicting bool  // its records are being given up
@@ -106,7 +108,7 @@ func examine(d directory, number, epoch uint64) (g *segment, cut torn, err error
 		var end [blockHeader]byte
 		n, _ := readAt(f, end[:], g.size-blockHeader)
 		if b.decode(end[:n], salt(number, epoch)) && b.kind == blockSeal {
-			g.counts, g.last, g.until, g.sealed = b.before, b.first, b.time, true
+			g.counts, g.last, g.until, g.sealed, g.closed = b.before, b.first, b.time, true, true
 			return g, cut, nil
 		}
 	}
@@ -143,9 +145,10 @@ func (g *segment) read(f io.ReaderAt) (cut torn) {
 		}
 		g.until = it.time
 		g.sealed = it.kind == blockSeal
+		g.closed = g.sealed
 	}
 	if s.failed {
-		g.sealed, cut = true, torn{} // nothing is cut off that another disk might read
+		g.sealed, g.unread, cut = true, true, torn{} // nothing is cut off that another disk might read
 	} else {
 		g.size = end
 	}
@@ -160,24 +163,30 @@ func (g *segment) read(f io.ReaderAt) (cut torn) {
 func (g *segment) seal() []byte {
 	b, at := begin(nil)
 	h := block{kind: blockSeal, first: g.last, time: g.until, before: g.counts}
+	h.before.sub(&g.missing)
 	return h.end(b, at, salt(g.number, g.epoch))
 }
 
 // close cuts a segment of an earlier run where its use ends, and seals it.
 func (g *segment) close(d directory) error {
+	err := g.writeSeal(d)
+	if err == nil {
+		g.size += blockHeader
+		g.sealed, g.closed = true, true
+	}
+	return err
+}
+
+// writeSeal cuts the file where its use ends, and seals it.
+func (g *segment) writeSeal(d directory) error {
 	f, err := d.Open(g.name(), true)
 	if err != nil {
 		return err
 	}
-	seal := g.seal()
 	if err = f.Truncate(g.size); err == nil {
-		if _, err = f.WriteAt(seal, g.size); err == nil {
+		if _, err = f.WriteAt(g.seal(), g.size); err == nil {
 			err = f.Sync()
 		}
 	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		g.size += int64(len(seal))
-		g.sealed = true
-	}
-	return err
+	return errors.Join(err, f.Close())
 }

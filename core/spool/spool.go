@@ -21,6 +21,9 @@ const (
 	maxSegment       = 64 << 20
 )
 
+// reserved is for how many records at least the position says ahead that the sink may have them.
+const reserved = 16384
+
 // remembered is how many of the newest records stay in memory, a power of two: some 180 bytes each.
 const remembered = 16384
 
@@ -40,6 +43,7 @@ type Config struct {
 	// For tests; 0 stands for the usual.
 	segment  int64 // bytes of a segment
 	remember int   // records in memory, a power of two
+	reserve  int   // numbers reserved at least
 }
 
 // Spool keeps the records of one sink on a disk. One goroutine runs Run, and one, the reader, calls Next, Sleep, Drained and Rewind.
@@ -75,8 +79,10 @@ type Spool struct {
 	handed   uint64 // the highest number of a segment of which the sink was ever given anything
 	noted    uint64 // the same, as the position on the disk says it
 	unnoted  bool   // the disk does not take it
-	cursor   place  // the last record handed out since the last Rewind
-	active   bool   // cursor is in use: the sink has asked since the last Rewind
+	ahead    reservation
+	unsealed *segment // its seal is to be written again
+	cursor   place    // the last record handed out since the last Rewind
+	active   bool     // cursor is in use: the sink has asked since the last Rewind
 	stream   uint64
 	out      outstanding
 	taken    uint64 // records acknowledged or rejected
@@ -150,6 +156,9 @@ func open(d directory, c Config) (*Spool, error) {
 	if c.remember == 0 {
 		s.c.remember = remembered
 	}
+	if c.reserve == 0 {
+		s.c.reserve = reserved
+	}
 	s.evicts.Store(c.Evict)
 	s.out.limit = max(c.Window, 1)
 	s.reader.s = s
@@ -182,7 +191,7 @@ func (s *Spool) recover() error {
 	if known {
 		s.next = max(s.next, p.number+1, p.handed+1)
 	}
-	s.findMissing()
+	s.findMissing(known)
 	for _, g := range s.segments {
 		held := g.held()
 		s.counts.Found.Add(&held)
@@ -339,11 +348,18 @@ func (s *Spool) shorten(g *segment, before event.Seq) {
 	s.used += g.size - end
 }
 
-// findMissing finds out what was in segments whose files are gone: the headers of the next ones count it.
-func (s *Spool) findMissing() {
-	for i := 1; i < len(s.segments); i++ {
-		g, after := s.segments[i-1], s.segments[i]
-		if g.epoch != after.epoch || g.headless || after.headless || isLoss(g) || after.first <= g.last+1 {
+// findMissing finds out what was in segments whose files are gone: the headers of the next ones count it. known says whether there is a
+// position.
+func (s *Spool) findMissing(known bool) {
+	for i, after := range s.segments {
+		var g segment // before it; none of an epoch of which nothing is delivered
+		switch {
+		case i > 0 && s.segments[i-1].epoch == after.epoch:
+			g = *s.segments[i-1]
+		case !known || s.floor.epoch == after.epoch:
+			continue
+		}
+		if g.headless || after.headless || isLoss(&g) || after.first <= g.last+1 {
 			continue
 		}
 		missing := after.earlier
@@ -366,6 +382,11 @@ func (s *Spool) Path() string { return s.c.Path }
 func (s *Spool) Last(epoch uint64) (last event.Seq) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.lastOf(epoch)
+}
+
+// lastOf is Last. The lock is held.
+func (s *Spool) lastOf(epoch uint64) (last event.Seq) {
 	if s.floor.epoch == epoch {
 		last = s.floor.seq
 	}
@@ -388,8 +409,9 @@ func (s *Spool) Begin(ring *replay.Ring, epoch uint64, names func(generation uin
 
 func (s *Spool) begin(ring *replay.Ring, epoch uint64, names func(generation uint32) *event.Names) {
 	s.ring, s.epoch, s.names = ring, epoch, names
-	s.highest = max(s.highest, epoch)
 	s.mu.Lock()
+	s.highest = max(s.highest, epoch)
+	s.conclude()
 	s.tail = newTail(s.c.remember)
 	if len(s.segments) > 0 {
 		if last := s.segments[len(s.segments)-1]; last.epoch == epoch { // a run that goes on with the epoch of the last
@@ -399,6 +421,7 @@ func (s *Spool) begin(ring *replay.Ring, epoch uint64, names func(generation uin
 		}
 	}
 	s.w.last, s.w.published = s.tail.before, s.tail.before
+	s.ahead.at = s.tail.before
 	s.stream = s.streamHere()
 	s.changed = true
 	s.passOver()

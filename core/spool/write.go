@@ -178,6 +178,9 @@ func (w *writer) block(records []event.Record) error {
 	s := w.s
 	if w.ragged {
 		if err := w.cut(); err != nil {
+			if s.c.Sync == SyncInterval { // nobody syncs it later
+				err = errors.Join(err, s.timed(w.sync))
+			}
 			w.leave()
 			return err
 		}

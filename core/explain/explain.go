@@ -173,7 +173,7 @@ func (x *Explainer) Frame(f *packet.Frame, text string) (*Answer, error) {
 		w.answer.Notes = append(w.answer.Notes, x.Notes...) // a bridge needs none to know where a packet goes
 	}
 	wk := worker.New(worker.Config{
-		Workers: 1, Source: src, Gate: gate, Zones: x.Zones, Apps: x.Apps,
+		Source: src, Gate: gate, Zones: x.Zones, Apps: x.Apps,
 		Sessions: session.New(session.Config{Max: 1, Workers: 1, Timeouts: x.Sessions.Timeouts}),
 		Rules:    w.rules(), Separate: x.Sessions.Separate, Complete: true, CloseAtEnd: true,
 	})

@@ -23,7 +23,7 @@ func (w *walk) rules() worker.Rules {
 	x := w.explainer
 	r := worker.Rules{
 		Ingress: []hook.Hook{seen{w, false}}, Session: []hook.SessionHook{begun{w}}, Egress: []hook.Hook{seen{w, true}},
-		SynCheck: x.Sessions.SynCheck, Unlogged: x.Unlogged,
+		SynCheck: x.Sessions.SynCheck, Unlogged: x.Unlogged, Alone: true,
 	}
 	for i := range w.hooks {
 		h := &w.hooks[i]

@@ -115,6 +115,15 @@ func New(c Config) (*Feed, error) {
 	return f, nil
 }
 
+// Succeed takes over what a feed knows and has counted that has ended. It is called before Run.
+func (f *Feed) Succeed(former *Feed) {
+	f.counts = former.counts
+	f.publish()
+	if former.joins != nil {
+		f.joins = former.joins
+	}
+}
+
 // SetZones gives the feed another table of zones, which it looks into from its next pass on. Safe for concurrent use.
 func (f *Feed) SetZones(zones *zone.Table) { f.zones.Store(zones) }
 

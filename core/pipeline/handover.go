@@ -71,19 +71,18 @@ func (pl *Pipeline) content(sinks []*output, returned bool) *kept.Content {
 		c.Sinks = append(c.Sinks, k)
 	}
 	c.Names = pl.names.keep(generations)
-	for _, w := range pl.workers {
-		now, _ := w.Clock()
-		c.Clock, c.NextID = max(c.Clock, now), max(c.NextID, w.NextID())
-	}
+	readers := pl.crew.Load()
+	c.Clock, _ = readers.clock()
+	c.NextID = pl.sessions.HighestID() + 1
 	if t := pl.takenOver; t != nil { // a worker may have received nothing
-		c.Clock, c.NextID = max(c.Clock, t.clock), max(c.NextID, t.nextID)
+		c.Clock = max(c.Clock, t.clock)
 	}
-	if len(pl.workers) > 0 {
+	if len(readers.workers) > 0 {
 		c.Table = pl.sessions
 	}
-	for i, s := range pl.sources {
-		if keeper, ok := s.(source.Keeper); ok {
-			c.Head.Sources = append(c.Head.Sources, kept.Source{Name: pl.plan.sources[i].name, Plugin: pl.plan.sources[i].plugin})
+	for _, s := range readers.sources {
+		if keeper, ok := s.Source.(source.Keeper); ok {
+			c.Head.Sources = append(c.Head.Sources, kept.Source{Name: s.name, Plugin: s.plugin})
 			c.Sources = append(c.Sources, keeper)
 		}
 	}

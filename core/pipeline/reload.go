@@ -51,7 +51,8 @@ const attempts = 5
 //
 // A sink that is new gets the events from here on. One that is not in the chain any more delivers what its ring holds, within
 // service.drain, and is closed; Reload does not wait for that. One with other options goes on where it has acknowledged; see
-// [deliver.Delivery.Replace] and [replay.Ring.Resize].
+// [deliver.Delivery.Replace] and [replay.Ring.Resize]. A source that is new is opened before anything is changed; one that is not in the
+// chain any more is closed when its workers have ended, which Reload waits for.
 //
 // next is a plan without a mistake. If it changes what cannot be changed, nothing is changed, and the error is a [RestartError]. If it
 // changes nothing at all, the one that runs goes on, and the outcome has no changes. Safe for concurrent use.
@@ -104,6 +105,7 @@ type transition struct {
 	generation uint32
 	sinks      []sinkChange
 	removed    []*output
+	sources    sourceChange
 	rezoned    bool  // the zone table is another one
 	host       *host // follows the kernel for that; nil: nothing is followed
 }
@@ -121,9 +123,13 @@ func (pl *Pipeline) prepare(running *ruleSet, next *Plan) (_ *transition, err er
 	if next.zones = running.plan.zones; t.rezoned {
 		next.zones = running.plan.zones.Next(next.file.Zones, next.links.extra, next.links.ids)
 	}
+	held := false
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, t.spools.close(), t.host.close())
+			err = errors.Join(err, t.sources.undo(), t.spools.close(), t.host.close())
+			if held {
+				pl.release()
+			}
 		}
 	}()
 	if err = t.prepareSinks(running.plan); err != nil {
@@ -132,7 +138,14 @@ func (pl *Pipeline) prepare(running *ruleSet, next *Plan) (_ *transition, err er
 	if t.rezoned {
 		t.host = next.followHost(&pl.plan.options)
 	}
-	if t.set, t.generation, err = pl.buildRules(running, next); err != nil {
+	if held = pl.hold(); !held { // from here on nothing waits for long
+		return nil, errEnding
+	}
+	if err = t.prepareSources(); err != nil {
+		return nil, err
+	}
+	_, seats := t.sources.workers()
+	if t.set, t.generation, err = pl.buildRules(running, next, seats); err != nil {
 		return nil, err
 	}
 	if err = pl.gate.AddZones(next.zoneIDs()); err != nil { // those of zones that do not come harm nobody
@@ -147,33 +160,37 @@ func (pl *Pipeline) prepare(running *ruleSet, next *Plan) (_ *transition, err er
 // commit makes the change.
 func (t *transition) commit() {
 	pl := t.pl
+	defer pl.release()
 	t.commitSinks()
 	// No record has a new id before its name is known.
 	pl.gate.SetGeneration(t.generation)
 	pl.sessions.SetTimeouts(t.next.file.Sessions.Timeouts)
 	if t.rezoned {
-		if pl.feed != nil {
-			pl.feed.SetZones(t.next.zones)
+		if f := pl.crew.Load().feed; f != nil {
+			f.SetZones(t.next.zones)
 		}
 		defer pl.follow(t.host)
 	}
-	rules := t.set.rules()
-	for _, w := range pl.workers {
+	workers, _ := t.sources.workers()
+	rules := t.set.rules(workers == 1)
+	for _, w := range t.sources.staying() {
 		w.SetRules(rules)
 	}
 	pl.rules.Store(t.set)
+	t.commitSources(rules)
 	pl.stopRematching()
 	if t.next.file.Sessions.Rematch {
 		pl.rematch(t.set, rules)
 	}
 }
 
-// buildRules builds the hooks of a configuration that follows another one, and the generation of their names.
-func (pl *Pipeline) buildRules(running *ruleSet, next *Plan) (set *ruleSet, generation uint32, err error) {
+// buildRules builds the hooks of a configuration that follows another one, with room for that many workers, and the generation of their
+// names.
+func (pl *Pipeline) buildRules(running *ruleSet, next *Plan, seats int) (set *ruleSet, generation uint32, err error) {
 	for range attempts {
 		from := pl.names.all()
 		builder := hook.NextNames(from)
-		set = pl.nextRules(running, next, builder)
+		set = pl.nextRules(running, next, max(running.seats, seats), builder)
 		if generation, err = pl.names.add(from, builder, next.zones); !errors.Is(err, errLearned) {
 			break
 		}
@@ -182,10 +199,12 @@ func (pl *Pipeline) buildRules(running *ruleSet, next *Plan) (set *ruleSet, gene
 }
 
 // nextRules returns the rules of a configuration that follows another one.
-func (pl *Pipeline) nextRules(running *ruleSet, next *Plan, names *hook.NameBuilder) *ruleSet {
-	set := &ruleSet{plan: next, number: running.number + 1, since: time.Now()}
-	env := next.hookEnv(max(len(pl.workers), 1), names)
-	same := running.plan.sameZones(next) // otherwise hooks know other zones
+func (pl *Pipeline) nextRules(running *ruleSet, next *Plan, seats int, names *hook.NameBuilder) *ruleSet {
+	set := &ruleSet{plan: next, number: running.number + 1, since: time.Now(), seats: seats}
+	env := next.hookEnv(seats, names)
+	settled := pl.judges(running.judged) // those before will count nothing more
+	// Otherwise hooks know other zones, or have no room for all workers.
+	same := running.plan.sameZones(next) && running.seats == seats && running.plan.egressByPrefix() == next.egressByPrefix()
 	for _, c := range next.file.Pipeline.Hooks {
 		old := running.hook(c.Name)
 		if same && old != nil && running.plan.hookTable(c.Name).Equal(c.Section) {
@@ -199,7 +218,10 @@ func (pl *Pipeline) nextRules(running *ruleSet, next *Plan, names *hook.NameBuil
 		h := runningHook{namedHook: next.hooks([]*config.Component{c}, env)[0]}
 		if goesOn {
 			former := old.Instance // a pointer into the list would keep the list, and with it all former ones
-			h.former, h.counted = &former, old.before()
+			if h.former, h.counted = old.former, old.counted; settled {
+				h.former, h.counted = nil, old.before()
+			}
+			h.former = append(slices.Clone(h.former), &former)
 		}
 		set.hooks = append(set.hooks, h)
 	}
@@ -237,7 +259,10 @@ func (p *Plan) fixed(next *Plan) (changed []string) {
 	// A capture looks its interfaces up as it finds them. Where zones tell sessions apart, those that live would not be found in another.
 	moved := now.Sessions.Separate == then.Sessions.Separate && !reflect.DeepEqual(p.zoning(), next.zoning())
 	differ("zones", !p.live && !p.sameZones(next) || moved)
-	differ("pipeline.sources", !slices.EqualFunc(now.Pipeline.Sources, then.Pipeline.Sources, func(a, b *config.Component) bool { return a.Name == b.Name }))
+	differ("pipeline.sources", p.live != next.live || !p.live && !slices.EqualFunc(p.sources, next.sources, sameSource))
+	for _, s := range next.sources { // the table of sessions has room for translations, or has not
+		differ("sources."+s.name, s.Translator != nil && !slices.ContainsFunc(p.sources, func(s plannedSource) bool { return s.Translator != nil }))
+	}
 	for _, c := range now.Pipeline.Sources {
 		if other := tableOf(then.Pipeline.Sources, c.Name); other != nil {
 			differ("sources."+c.Name, !c.Section.Equal(other))

@@ -47,16 +47,12 @@ func (pl *Pipeline) stopRematching() {
 func (r *rematching) run() {
 	ticker := time.NewTicker(rematchEvery)
 	defer ticker.Stop()
-	for !r.taken() {
+	for !r.pl.judges(r.rules) {
 		if <-ticker.C; r.over() {
 			return
 		}
 	}
-	var now int64
-	for _, w := range r.pl.workers {
-		n, _ := w.Clock()
-		now = max(now, n)
-	}
+	now, _ := r.pl.crew.Load().clock()
 	p := new(hook.Packet)
 	n := r.pl.sessions.Withdraw(now, func(s *session.Session) bool {
 		if r.over() {
@@ -73,10 +69,10 @@ func (r *rematching) run() {
 	r.pl.plan.options.Log.Info("the policies were asked about the sessions that live", "ended", n)
 }
 
-// taken reports whether every worker judges by the rules.
-func (r *rematching) taken() bool {
-	for _, w := range r.pl.workers {
-		if by := w.Judges(); by != nil && by != r.rules {
+// judges reports whether every worker judges by these rules, and by no others any more.
+func (pl *Pipeline) judges(rules *worker.Rules) bool {
+	for _, w := range pl.crew.Load().workers {
+		if by := w.Judges(); by != nil && by != rules {
 			return false
 		}
 	}

@@ -14,14 +14,16 @@ type ruleSet struct {
 	number int // of configurations that ran, from 1
 	since  time.Time
 	hooks  []runningHook
+	seats  int           // for how many workers they have room
+	judged *worker.Rules // what workers have of it
 }
 
 // runningHook is a hook, and what hooks of its name have counted before it.
 type runningHook struct {
 	namedHook
-	// former is the hook in whose place it came, which may still judge packets that came under it; nil: none.
-	former  *hook.Instance
-	counted map[string]hook.Counter // by those before that, or in earlier runs
+	// former are the hooks in whose place it came that may still judge packets which came under them, the last one behind the others.
+	former  []*hook.Instance
+	counted map[string]hook.Counter // by those before, or in earlier runs
 }
 
 // counters returns the counters of a hook. Those of its name before it are in them, as far as it has counters of that name.
@@ -30,7 +32,7 @@ func (h *runningHook) counters() []hook.Counter {
 		return nil
 	}
 	list := h.Counters()
-	if h.former == nil && len(h.counted) == 0 {
+	if len(h.former) == 0 && len(h.counted) == 0 {
 		return list
 	}
 	before := h.before()
@@ -52,8 +54,11 @@ func (h *runningHook) before() map[string]hook.Counter {
 	for _, c := range h.counted {
 		add(c)
 	}
-	if h.former != nil && h.former.Counters != nil {
-		for _, c := range h.former.Counters() {
+	for _, former := range h.former {
+		if former.Counters == nil {
+			continue
+		}
+		for _, c := range former.Counters() {
 			add(c)
 		}
 	}
@@ -68,9 +73,9 @@ func (r *ruleSet) observe(o Observer) {
 	r.hooks = slices.Concat([]runningHook{{namedHook: namedHook{Instance: o.Before()}}}, r.hooks, []runningHook{{namedHook: namedHook{Instance: o.After()}}})
 }
 
-// rules returns what workers judge packets by.
-func (r *ruleSet) rules() *worker.Rules {
-	w := &worker.Rules{Zones: r.plan.zones, SynCheck: r.plan.file.Sessions.SynCheck, Unlogged: !r.plan.logsSessions()}
+// rules returns what workers judge packets by from here on. alone says that there is one worker.
+func (r *ruleSet) rules(alone bool) *worker.Rules {
+	w := &worker.Rules{Zones: r.plan.zones, SynCheck: r.plan.file.Sessions.SynCheck, Unlogged: !r.plan.logsSessions(), Alone: alone}
 	for _, h := range r.hooks {
 		if h.Ingress != nil {
 			w.Ingress = append(w.Ingress, h.Ingress)
@@ -82,6 +87,7 @@ func (r *ruleSet) rules() *worker.Rules {
 			w.Egress = append(w.Egress, h.Egress)
 		}
 	}
+	r.judged = w
 	return w
 }
 

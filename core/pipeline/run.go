@@ -3,18 +3,15 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rtflow/pipelined/core/admission"
-	"github.com/rtflow/pipelined/core/feed"
 	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/tail"
 	"github.com/rtflow/pipelined/core/translate"
-	"github.com/rtflow/pipelined/core/worker"
 )
 
 // firstGeneration is the first generation of names, see [nameBook], unless there are names of an earlier run.
@@ -40,16 +37,14 @@ type Pipeline struct {
 	epoch      uint64 // of the pipeline: one of those of its sinks
 	seed       uint64 // of hashes of flows
 	started    time.Time
-	sources    []source.Source
 	rules      atomic.Pointer[ruleSet]
 	reloading  sync.Mutex
 	refused    refusal // of another configuration
 	gate       *admission.Gate
 	tail       *tail.Tail // of what the gate admits
 	sessions   *session.Table
-	carriers   []source.Carrier // of sources that carry packets of sessions by themselves
-	workers    []*worker.Worker
-	feed       *feed.Feed // nil: no source of events
+	lanes      int // that the gate has
+	crew       atomic.Pointer[crew]
 	names      *nameBook
 	translator source.Translator      // nil: nobody is asked how sessions are translated
 	translated *translate.Translation // the same
@@ -74,17 +69,11 @@ type Pipeline struct {
 // life is what of a pipeline runs until all is delivered.
 type life struct {
 	ctx    context.Context // of the deliveries
+	loops  *loops          // what carries packets and events
 	begun  bool            // Run was called; guarded by Pipeline.reloading
 	beside sync.WaitGroup
 	// rematching is told to stop by the next configuration that is taken over, and waits for Run to begin; guarded by Pipeline.reloading.
 	rematching *rematching
-}
-
-// queue is a queue of a source of frames.
-type queue struct {
-	source.FrameSource
-	translated bool // somebody knows how its sessions are translated
-	carrier    int  // place of that of its source among the pipeline's, or noCarrier
 }
 
 // Run runs the pipeline until ctx ends or every source has ended, and takes it down. It returns the error of a source
@@ -92,11 +81,11 @@ type queue struct {
 func (pl *Pipeline) Run(ctx context.Context) error {
 	sinkCtx, stopSinks := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSinks()
-	pl.begin(sinkCtx)
+	pl.begin(ctx, sinkCtx)
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	var watchers sync.WaitGroup
 	watchers.Go(func() { pl.watch.run(watching) })
-	err := pl.runWorkers(ctx)
+	err := pl.awaitLoops(ctx)
 	pl.end()
 	defer pl.draining.Store(false)
 	err = errors.Join(err, pl.closeSources())
@@ -112,11 +101,11 @@ func (pl *Pipeline) Run(ctx context.Context) error {
 	return err
 }
 
-// begin starts the deliveries.
-func (pl *Pipeline) begin(ctx context.Context) {
+// begin starts the deliveries, and the workers and the feed.
+func (pl *Pipeline) begin(ctx, deliveries context.Context) {
 	pl.reloading.Lock()
 	defer pl.reloading.Unlock()
-	pl.running.ctx, pl.running.begun = ctx, true
+	pl.running.ctx, pl.running.begun = deliveries, true
 	for _, out := range pl.outputs.present() {
 		if out.life.stop == nil { // else it is removed already
 			pl.start(out)
@@ -124,6 +113,13 @@ func (pl *Pipeline) begin(ctx context.Context) {
 	}
 	if r := pl.running.rematching; r != nil {
 		pl.running.beside.Go(r.run)
+	}
+	l := newLoops(ctx, pl.plan.options.Log)
+	pl.running.loops = l
+	l.hold()
+	defer l.release()
+	for _, one := range pl.crew.Load().loops() {
+		l.start(one)
 	}
 }
 
@@ -137,41 +133,28 @@ func (pl *Pipeline) end() {
 	defer pl.reloading.Unlock()
 }
 
-// runWorkers runs all workers, and the feed, until they have ended, and beside them who finds out how sessions are translated. When one
-// fails the others are told to stop.
-func (pl *Pipeline) runWorkers(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var wg sync.WaitGroup
-	errs := make([]error, len(pl.workers)+1)
-	for i, w := range pl.workers {
-		wg.Go(func() {
-			if err := w.Run(ctx); err != nil {
-				errs[i] = fmt.Errorf("worker %d: %w", i, err)
-				pl.plan.options.Log.Error("a worker has failed; stopping", "worker", i, "err", err)
-				cancel()
-			}
-		})
+// hold keeps a pipeline that runs from ending, until release. It reports false if it has ended already.
+func (pl *Pipeline) hold() bool { return !pl.running.begun || pl.running.loops.hold() }
+
+func (pl *Pipeline) release() {
+	if pl.running.begun {
+		pl.running.loops.release()
 	}
-	if pl.feed != nil {
-		wg.Go(func() {
-			if err := pl.feed.Run(ctx); err != nil {
-				errs[len(pl.workers)] = fmt.Errorf("feed: %w", err)
-				pl.plan.options.Log.Error("the feed has failed; stopping", "err", err)
-				cancel()
-			}
-		})
-	}
+}
+
+// awaitLoops waits until all workers and the feed have ended, since the sources have, one has failed, or ctx has ended. Beside them runs who
+// finds out how sessions are translated.
+func (pl *Pipeline) awaitLoops(ctx context.Context) error {
 	var beside sync.WaitGroup
 	translating, stopTranslating := context.WithCancel(ctx)
 	defer stopTranslating()
 	if pl.translated != nil {
 		beside.Go(func() { pl.translated.Run(translating) })
 	}
-	wg.Wait()
+	err := pl.running.loops.wait()
 	stopTranslating()
 	beside.Wait()
-	return errors.Join(errs...)
+	return err
 }
 
 // drain announces what full rings have missed and delivers what is in flight. It does so for as long as the
@@ -236,10 +219,8 @@ func (pl *Pipeline) closeSources() error {
 	if pl.translator != nil {
 		errs = append(errs, pl.translator.Close())
 	}
-	for i, s := range pl.sources {
-		if err := s.Close(); err != nil {
-			errs = append(errs, fmt.Errorf("source %s: %w", pl.plan.sources[i].name, err))
-		}
+	for _, s := range pl.crew.Load().sources {
+		errs = append(errs, s.close())
 	}
 	return errors.Join(errs...)
 }

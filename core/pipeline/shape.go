@@ -18,8 +18,7 @@ type Part struct {
 // Shape returns what runs. Safe for concurrent use.
 func (pl *Pipeline) Shape() Shape {
 	var s Shape
-	for i := range pl.plan.sources {
-		src := &pl.plan.sources[i]
+	for _, src := range pl.crew.Load().sources {
 		s.Sources = append(s.Sources, Part{Name: src.name, Plugin: src.plugin, Events: src.Events, Peer: src.Peer})
 	}
 	for _, h := range pl.rules.Load().hooks {

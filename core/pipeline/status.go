@@ -14,7 +14,6 @@ import (
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/spool"
-	"github.com/rtflow/pipelined/core/worker"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/internal/routes"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -88,7 +87,7 @@ func (pl *Pipeline) ledger(outs []*output, states []sinkState) metrics.Ledger {
 		}
 		led.Sinks[s.Name] = kinds
 	}
-	led.Packets.Lost, led.Unread, led.Packets.Bypassed = pl.unreadTotals()
+	led.Packets.Lost, led.Unread, led.Packets.Bypassed = pl.crew.Load().unread()
 	led.Check()
 	return led
 }
@@ -96,10 +95,8 @@ func (pl *Pipeline) ledger(outs []*output, states []sinkState) metrics.Ledger {
 // packets adds up the workers. What they could not read is not in it.
 func (pl *Pipeline) packets() metrics.Packets {
 	p := metrics.Packets{DroppedAt: make(map[string]uint64), RefusedAs: make(map[string]uint64)}
-	var sum worker.Counts
-	for _, w := range pl.workers {
-		sum.Add(w.Counts())
-	}
+	c := pl.crew.Load()
+	sum := c.counts()
 	p.Received, p.Bytes, p.Forwarded, p.NotSent, p.Passed = sum.Received, sum.Bytes, sum.Forwarded, sum.NotSent, sum.Passed
 	p.Orphans, p.Strays, p.NotIP = sum.Orphans, sum.Strays, sum.Causes[packet.NotIP]
 	p.OutOfState, p.Unkept = sum.OutOfState, sum.Unkept
@@ -108,22 +105,17 @@ func (pl *Pipeline) packets() metrics.Packets {
 		p.Dropped += n
 		p.DroppedAt[hook.Site(i).String()] = n
 	}
-	for c := packet.NotIP + 1; c < packet.NumCauses; c++ {
-		p.RefusedAs[c.String()] = sum.Causes[c]
+	for cause := packet.NotIP + 1; cause < packet.NumCauses; cause++ {
+		p.RefusedAs[cause.String()] = sum.Causes[cause]
 	}
-	p.ByZone = pl.packetsByZone()
-	pl.addCarried(&p)
+	p.ByZone = pl.packetsByZone(c)
+	c.addCarried(&p)
 	return p
 }
 
 // packetsByZone adds up what the workers have seen come from each zone, also from those that are not configured any more.
-func (pl *Pipeline) packetsByZone() map[string]uint64 {
-	sum := make(map[uint16]uint64)
-	for _, w := range pl.workers {
-		for id, n := range w.Zones() {
-			sum[id] += n
-		}
-	}
+func (pl *Pipeline) packetsByZone(c *crew) map[string]uint64 {
+	sum := c.zones()
 	by := make(map[string]uint64)
 	if n := sum[zone.Unknown]; n > 0 {
 		by["unknown"] = n
@@ -170,9 +162,8 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		}
 		s.Sinks[out.name] = sink
 	}
-	for i, src := range pl.sources {
-		name := pl.plan.sources[i].name
-		s.Sources[name] = append(s.Sources[name], src.Counters()...)
+	for _, src := range pl.crew.Load().sources {
+		s.Sources[src.name] = append(s.Sources[src.name], src.Counters()...)
 	}
 	s.Watchers, s.NotShown = pl.tail.Watchers()
 	c := pl.Configuration()
@@ -261,8 +252,8 @@ func (pl *Pipeline) Status() Status {
 			st.Sinks[out.name] = pl.sinkStatus(out, &states[i])
 		}
 	}
-	for i, src := range pl.sources {
-		st.Sources[pl.plan.sources[i].name] = src.Status()
+	for _, src := range pl.crew.Load().sources {
+		st.Sources[src.name] = src.Status()
 	}
 	st.Hooks, st.Configuration = pl.hookCounters(), pl.Configuration()
 	st.Unhit = pl.unhit(st.Hooks)
@@ -297,10 +288,10 @@ func (pl *Pipeline) sinkStatus(out *output, s *sinkState) SinkStatus {
 
 // happened returns what sources of events have told, by name; nil without one.
 func (pl *Pipeline) happened() map[string]uint64 {
-	if pl.feed == nil {
-		return nil
+	if f := pl.crew.Load().feed; f != nil {
+		return f.Counts()
 	}
-	return pl.feed.Counts()
+	return nil
 }
 
 // translations returns what became of the sessions whose translation was asked for; nil if nobody is asked.
@@ -318,10 +309,10 @@ func (pl *Pipeline) Losses() error {
 	if pl.ended.Load() {
 		return errs[0]
 	}
-	for i, src := range pl.sources {
-		if b, ok := src.(source.Blind); ok {
+	for _, src := range pl.crew.Load().sources {
+		if b, ok := src.Source.(source.Blind); ok {
 			if err := b.Blind(); err != nil {
-				errs = append(errs, fmt.Errorf("source %s: %w", pl.plan.sources[i].name, err))
+				errs = append(errs, fmt.Errorf("source %s: %w", src.name, err))
 			}
 		}
 	}
@@ -331,11 +322,16 @@ func (pl *Pipeline) Losses() error {
 // stuckAfter is how long a worker may make no progress. An idle worker looks up once a second.
 const stuckAfter = 10 * time.Second
 
-// health remembers when each worker, and the feed behind them, was last seen to make progress.
+// health remembers when each worker, and the feed, was last seen to make progress.
 type health struct {
-	mu    sync.Mutex
-	beats []uint64
-	moved []time.Time
+	mu   sync.Mutex
+	seen map[*loop]progress
+}
+
+// progress is what a loop had done when it was last seen to do something.
+type progress struct {
+	beats uint64
+	at    time.Time
 }
 
 // Health returns an error if a worker, or the feed, has made no progress for ten seconds, unless the pipeline drains. The workers of a
@@ -348,35 +344,25 @@ func (pl *Pipeline) Health() error {
 	h := &pl.health
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	now := time.Now()
-	n := len(pl.workers)
-	if h.beats == nil {
-		h.beats, h.moved = make([]uint64, n+1), make([]time.Time, n+1)
-		for i := range h.moved {
-			h.moved[i] = now
+	now, c := time.Now(), pl.crew.Load()
+	before := h.seen
+	h.seen = make(map[*loop]progress, len(before))
+	var first error // of those that are stuck
+	look := func(one *loop, beats uint64) {
+		p, known := before[one]
+		if !known || p.beats != beats {
+			p = progress{beats, now}
+		}
+		h.seen[one] = p
+		if stuck := now.Sub(p.at); stuck > stuckAfter && first == nil {
+			first = fmt.Errorf("the %s has made no progress for %s", one.name, stuck.Round(time.Second))
 		}
 	}
-	for i, w := range pl.workers {
-		if stuck := h.stuck(i, w.Beats(), now); stuck > 0 {
-			return fmt.Errorf("worker %d has made no progress for %s", i, stuck)
-		}
+	for _, w := range c.workers {
+		look(w.loop, w.Beats())
 	}
-	if pl.feed != nil {
-		if stuck := h.stuck(n, pl.feed.Beats(), now); stuck > 0 {
-			return fmt.Errorf("the feed has made no progress for %s", stuck)
-		}
+	if c.feed != nil && len(c.feed.streams) > 0 {
+		look(c.feed.loop, c.feed.Beats())
 	}
-	return nil
-}
-
-// stuck takes the beats of a worker or the feed, and returns for how long there was no progress, if that is too long.
-func (h *health) stuck(i int, beats uint64, now time.Time) time.Duration {
-	if beats != h.beats[i] {
-		h.beats[i], h.moved[i] = beats, now
-		return 0
-	}
-	if stuck := now.Sub(h.moved[i]); stuck > stuckAfter {
-		return stuck.Round(time.Second)
-	}
-	return 0
+	return first
 }

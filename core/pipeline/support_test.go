@@ -16,6 +16,7 @@ import (
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/monotonic"
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -52,9 +53,10 @@ type fakeQueue struct {
 	end   error // io.EOF, another error, or nil: go on without packets
 	base  uint32
 	made  uint32
-	stuck chan struct{} // if set, Receive hangs until it is closed
-	more  atomic.Int64  // flows to make besides
-	halt  atomic.Bool   // make no more
+	stuck chan struct{}    // if set, Receive hangs until it is closed
+	more  atomic.Int64     // flows to make besides
+	halt  atomic.Bool      // make no more
+	clock *monotonic.Clock // that real sources have; nil: Unix time
 }
 
 func (q *fakeQueue) Receive(ctx context.Context, b *packet.Batch, timeout time.Duration) error {
@@ -64,6 +66,9 @@ func (q *fakeQueue) Receive(ctx context.Context, b *packet.Batch, timeout time.D
 	b.N = 0
 	b.Now = time.Now().UnixNano()
 	b.Wall = b.Now
+	if q.clock != nil {
+		b.Now, b.Wall = q.clock.Read()
+	}
 	for b.N < packet.BatchSize && int64(q.made) < int64(q.flows)+q.more.Load() && !q.halt.Load() {
 		f := make([]byte, 14+20+8)
 		f[12], f[13] = 0x08, 0x00

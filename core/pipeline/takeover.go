@@ -22,8 +22,7 @@ type TakenOver struct {
 	// Lost are sessions that nobody sees any more, since the configuration has no source for them.
 	Lost uint64 `json:"lost"`
 
-	nextID uint64
-	clock  int64 // of the packets, from which on timers go on
+	clock int64 // of the packets, from which on timers go on
 }
 
 // standstill is for how long the timers of sessions stand still, at most, while no daemon runs: packets of a session may have come.
@@ -35,7 +34,7 @@ func (pl *Pipeline) takeOver(h *handedOver) error {
 		return nil
 	}
 	pl.opened = time.Now()
-	t := &TakenOver{Stopped: time.Unix(0, h.Stopped), Gap: max(pl.opened.Sub(time.Unix(0, h.Stopped)), 0).Seconds(), nextID: h.NextID}
+	t := &TakenOver{Stopped: time.Unix(0, h.Stopped), Gap: max(pl.opened.Sub(time.Unix(0, h.Stopped)), 0).Seconds()}
 	pl.takenOver = t
 	for name, n := range pl.plan.receivedPackets() {
 		if before, ok := h.Received[name]; ok && n > before {
@@ -74,7 +73,8 @@ func (pl *Pipeline) takeOver(h *handedOver) error {
 // takeOverSessions goes on with the sessions of packets.
 func (pl *Pipeline) takeOverSessions(h *handedOver, ids *renumbering) error {
 	t := pl.takenOver
-	if len(pl.workers) == 0 { // nobody would end them
+	workers := pl.crew.Load().workers
+	if len(workers) == 0 { // nobody would end them
 		t.Lost += h.Tail.Sessions
 		return nil
 	}
@@ -93,7 +93,7 @@ func (pl *Pipeline) takeOverSessions(h *handedOver, ids *renumbering) error {
 			return err
 		}
 	}
-	pl.workers[0].End(ended, how.Now, pl.opened.UnixNano())
+	workers[0].End(ended, how.Now, pl.opened.UnixNano())
 	t.Sessions, t.clock = h.Tail.Sessions, how.Now
 	t.Ended = uint64(len(ended))
 	if h.Dropped != nil {
@@ -106,8 +106,8 @@ func (pl *Pipeline) takeOverSessions(h *handedOver, ids *renumbering) error {
 func (pl *Pipeline) takeOverSources(h *handedOver, ids *renumbering) {
 	for j, k := range h.Head.Sources {
 		taken := false
-		for i, s := range pl.plan.sources {
-			keeper, ok := pl.sources[i].(source.Keeper)
+		for _, s := range pl.crew.Load().sources {
+			keeper, ok := s.Source.(source.Keeper)
 			if !ok || s.name != k.Name || s.plugin != k.Plugin {
 				continue
 			}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/replay"
-	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -218,9 +217,9 @@ func (pl *Pipeline) losses() (rings map[string]uint64, sources map[unread]uint64
 		}
 	}
 	sources = make(map[unread]uint64)
-	for i, src := range pl.sources {
-		name, lost := pl.plan.sources[i].name, &ofPackets
-		if _, ok := src.(source.Events); ok {
+	for _, src := range pl.crew.Load().sources {
+		name, lost := src.name, &ofPackets
+		if src.Events {
 			lost = &ofEvents
 		}
 		for _, c := range src.Counters() {
@@ -233,24 +232,6 @@ func (pl *Pipeline) losses() (rings map[string]uint64, sources map[unread]uint64
 		}
 	}
 	return rings, sources
-}
-
-// unreadTotals returns how many packets and events sources have lost before they could be read, and how many packets went past them.
-func (pl *Pipeline) unreadTotals() (packets, events, bypassed uint64) {
-	for _, src := range pl.sources {
-		_, ofEvents := src.(source.Events)
-		for _, c := range src.Counters() {
-			switch {
-			case c.Bypassed:
-				bypassed += c.Value
-			case c.Lost && ofEvents:
-				events += c.Value
-			case c.Lost:
-				packets += c.Value
-			}
-		}
-	}
-	return packets, events, bypassed
 }
 
 // lostInRing adds up what a ring had no room for.

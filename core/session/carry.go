@@ -1,6 +1,10 @@
 package session
 
-import "github.com/rtflow/pipelined/core/packet"
+import (
+	"slices"
+
+	"github.com/rtflow/pipelined/core/packet"
+)
 
 // Carrier is a source that carries packets of sessions by itself: no worker sees them. It knows flows, which are one direction of a
 // session each, by numbers from 1. Its methods are safe for concurrent use, and do not wait.
@@ -22,7 +26,7 @@ type Carried struct {
 	End, Acknowledged uint32 // of TCP: the highest sequence number behind a segment, and what the last one acknowledges
 }
 
-// Flow names a flow of a carrier, by its place in [Config.Carriers] and its number. 0 is none.
+// Flow names a flow of a carrier, by its place, see [Table.AddCarrier], and its number. 0 is none.
 type Flow uint32
 
 // Limits of a Flow.
@@ -43,8 +47,89 @@ func (f Flow) Number() uint32 { return uint32(f) & MaxFlow }
 
 // carrying is what a shard knows of flows.
 type carrying struct {
-	carriers []Carrier
+	carriers []Carrier // by place; nil: there is none
 	flows    [][2]Flow // of each entry, what a carrier knows the packets of each end by
+}
+
+// AddCarrier adds a carrier, and returns its place. It reports false if [MaxCarriers] are there already. Safe for concurrent use with
+// methods that are no changes of carriers.
+func (t *Table) AddCarrier(c Carrier) (place int, ok bool) {
+	list := t.listCarriers()
+	if place = slices.Index(list, nil); place < 0 {
+		place = len(list)
+		list = append(list, nil)
+	}
+	if place == MaxCarriers {
+		return 0, false
+	}
+	list[place] = c
+	var flows [][2]Flow
+	if !t.carries.Load() {
+		flows = make([][2]Flow, numShards*len(t.shards[0].entries))
+	}
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		if s.carrying == nil {
+			s.carrying = &carrying{flows: part(flows, i)}
+		}
+		s.carriers = list
+		s.mu.Unlock()
+	}
+	t.carries.Store(true) // every shard has room for flows
+	return place, true
+}
+
+// DropCarrier takes a carrier away: what it has carried is counted, and its flows are forgotten. Nobody calls [Table.Carry] for flows of
+// it any more. Safe for concurrent use with methods that are no changes of carriers.
+func (t *Table) DropCarrier(place int) {
+	list := t.listCarriers()
+	list[place] = nil
+	for i := range t.shards {
+		s := &t.shards[i]
+		for from := uint32(1); s.dropFlows(place, from); from += listChunk {
+		}
+		s.mu.Lock()
+		s.carriers = list
+		s.mu.Unlock()
+	}
+}
+
+// listCarriers returns a copy of the list of carriers.
+func (t *Table) listCarriers() []Carrier {
+	s := &t.shards[0]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.carrying == nil {
+		return nil
+	}
+	return slices.Clone(s.carriers)
+}
+
+// dropFlows ends the flows of a carrier that some entries have, from one on, and reports whether there are more entries.
+func (s *shard) dropFlows(place int, from uint32) (more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until := min(from+listChunk, s.fresh)
+	for i := from; i < until; i++ {
+		for who := range uint32(2) {
+			if s.entries[i].state&carriedOf(who) != 0 && s.flows[i][who].Carrier() == place {
+				s.drop(i, who)
+			}
+		}
+	}
+	return until < s.fresh
+}
+
+// drop ends the flow of an end, and counts what was carried of it.
+func (s *shard) drop(i, who uint32) {
+	flow := s.flows[i][who]
+	c := s.carriers[flow.Carrier()]
+	c.Hold(flow.Number())
+	s.take(i)
+	c.Forget(flow.Number())
+	s.entries[i].state &^= carriedOf(who)
+	s.flows[i][who] = 0
 }
 
 const (
@@ -182,11 +267,8 @@ func (t *Table) Carry(k *Key, h *packet.Headers, now int64, flow Flow) bool {
 	}
 	e := &s.entries[i]
 	who := e.side(k) & 1
-	if old := s.flows[i][who]; e.state&carriedOf(who) != 0 {
-		c := s.carriers[old.Carrier()]
-		c.Hold(old.Number())
-		s.take(i)
-		c.Forget(old.Number())
+	if e.state&carriedOf(who) != 0 {
+		s.drop(i, who)
 	}
 	e.state |= carriedOf(who)
 	s.flows[i][who] = flow

@@ -104,7 +104,8 @@ type carryingRig struct {
 
 func newCarryingRig(t *testing.T, sessions int) *carryingRig {
 	c := &fakeCarrier{t: t, flows: make(map[uint32]*fakeFlow), by: make(map[packet.Tuple]*fakeFlow)}
-	r := &rig{t: t, unkeyed: unkeyed{New(Config{Max: sessions, Seed: 1, Timeouts: DefaultTimeouts(), Carriers: []Carrier{c}})}}
+	r := &rig{t: t, unkeyed: unkeyed{New(Config{Max: sessions, Seed: 1, Timeouts: DefaultTimeouts()})}}
+	r.AddCarrier(c)
 	return &carryingRig{r, c}
 }
 
@@ -265,8 +266,8 @@ func TestCarriedUntilItIsSilent(t *testing.T) {
 	at := time.Duration(0)
 	for range 3000 { // ten minutes, and the timeout is one
 		at += 200 * time.Millisecond
-		r.packet(at, fromClient(packet.ProtoUDP, 0), Params{LogClose: true})
-		r.packet(at, fromServer(packet.ProtoUDP, 0), Params{LogClose: true})
+		r.packet(at, fromClient(udp, 0), Params{LogClose: true})
+		r.packet(at, fromServer(udp, 0), Params{LogClose: true})
 		if closed := r.expire(at); len(closed) != 0 {
 			t.Fatalf("closed at %v: %+v", at, closed)
 		}
@@ -289,8 +290,8 @@ func TestCarriedUntilItIsSilent(t *testing.T) {
 func (r *carryingRig) datagrams(n int) (at time.Duration) {
 	for range n {
 		at += 100 * time.Millisecond
-		r.packet(at, fromClient(packet.ProtoUDP, 0), Params{LogClose: true})
-		r.packet(at, fromServer(packet.ProtoUDP, 0), Params{LogClose: true})
+		r.packet(at, fromClient(udp, 0), Params{LogClose: true})
+		r.packet(at, fromServer(udp, 0), Params{LogClose: true})
 	}
 	return at
 }
@@ -309,7 +310,7 @@ func TestTakeOverCarried(t *testing.T) {
 			t.Error("still carried")
 		}
 	}
-	next.packet(at, fromClient(packet.ProtoUDP, 0), Params{})
+	next.packet(at, fromClient(udp, 0), Params{})
 	if next.hit.Flow != 0 {
 		t.Error("carried in another table")
 	}
@@ -369,7 +370,7 @@ func TestAdoptCarried(t *testing.T) {
 	if r.carrier.total < 10 || len(r.carrier.flows) != 2 {
 		t.Fatalf("%d packets were carried, of %d flows", r.carrier.total, len(r.carrier.flows))
 	}
-	h := fromServer(packet.ProtoUDP, 0)
+	h := fromServer(udp, 0)
 	k := r.key(&h.Tuple, 1)
 	s := r.lock(k)
 	r.adopt(s, s.find(k), k, h, base, &Params{LogClose: true})
@@ -380,5 +381,64 @@ func TestAdoptCarried(t *testing.T) {
 	closed := r.End(0, base+int64(at), nil)
 	if len(closed) != 1 || closed[0].ClientPackets != 21 || closed[0].ServerPackets != 20 {
 		t.Errorf("%+v", closed)
+	}
+}
+
+// TestCarriersAreBounded adds more carriers than a flow can name: those beyond get no place, which would be that of another. The place of one
+// that is taken away is given again.
+func TestCarriersAreBounded(t *testing.T) {
+	table := New(Config{Max: 64, Seed: 1, Timeouts: DefaultTimeouts()})
+	for i := range MaxCarriers + 2 {
+		place, ok := table.AddCarrier(&fakeCarrier{t: t})
+		if ok != (i < MaxCarriers) || ok && place != i {
+			t.Fatalf("carrier %d has place %d, %v", i, place, ok)
+		}
+	}
+	table.DropCarrier(7)
+	if place, ok := table.AddCarrier(&fakeCarrier{t: t}); place != 7 || !ok {
+		t.Errorf("the next carrier has place %d, %v, want 7", place, ok)
+	}
+}
+
+// TestDropCarrier takes a carrier away that carries both ends of some sessions, while another one is there: what it has carried is counted, its
+// flows are forgotten, and the sessions go on without it.
+func TestDropCarrier(t *testing.T) {
+	r := newCarryingRig(t, 1<<14)
+	other := &fakeCarrier{t: t, flows: make(map[uint32]*fakeFlow), by: make(map[packet.Tuple]*fakeFlow)}
+	if place, ok := r.AddCarrier(other); place != 1 || !ok {
+		t.Fatalf("the other carrier has place %d, %v", place, ok)
+	}
+	const sessions, packets = 3 * listChunk, 40
+	at := time.Duration(0)
+	for i := range uint16(sessions) {
+		for n := range packets {
+			at += time.Second / 50
+			h := headers(udp, clientAddr, serverAddr, 1000+i, 53)
+			if n%2 == 1 {
+				h = headers(udp, serverAddr, clientAddr, 53, 1000+i)
+			}
+			r.packet(at, h, Params{Timeout: Never})
+		}
+	}
+	if len(r.carrier.flows) != 2*sessions || r.carrier.total == 0 {
+		t.Fatalf("%d flows, %d packets carried", len(r.carrier.flows), r.carrier.total)
+	}
+	r.DropCarrier(0)
+	if len(r.carrier.flows) != 0 {
+		t.Errorf("%d flows are left", len(r.carrier.flows))
+	}
+	n := 0
+	for s := range r.All(base + int64(at)) {
+		if n++; s.ClientPackets+s.ServerPackets != packets {
+			t.Fatalf("session %d has %d and %d packets, want %d in all", s.ID, s.ClientPackets, s.ServerPackets, packets)
+		}
+	}
+	if n != sessions {
+		t.Errorf("%d sessions, want %d", n, sessions)
+	}
+	var hit Hit
+	h := headers(udp, clientAddr, serverAddr, 1000, 53)
+	if !r.Lookup(h, 1, base+int64(at), &hit) || hit.Flow != 0 {
+		t.Errorf("a packet of a session afterwards: %+v", hit)
 	}
 }

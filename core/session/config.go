@@ -9,12 +9,11 @@ import (
 type Config struct {
 	Max      int // sessions, rounded up to a multiple of the number of shards
 	Seed     uint64
-	Workers  int // how many goroutines age the table, each its own shards; session ids are dealt out among them
+	Workers  int    // how many goroutines age the table, those with the numbers from 0 on, until [Table.Share]
+	FirstID  uint64 // lower than the ids that [Table.ReserveIDs] gives
 	Timeouts Timeouts
 	// Translations gives every session room for how it is translated.
 	Translations bool
-	// Carriers are the sources that carry packets of sessions by themselves, up to [MaxCarriers].
-	Carriers []Carrier
 }
 
 // Timeouts are how long a session lives without a packet, by protocol and state: whole seconds, at most [MaxTimeout].

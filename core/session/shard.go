@@ -41,7 +41,7 @@ type shard struct {
 	active    int
 	stats     Stats
 	unkept    []unkept // set by room; not read for packets of a session
-	*carrying          // set by room; nil: there are no carriers
+	*carrying          // nil: there are no carriers, and never were
 }
 
 // Stats counts what became of sessions.
@@ -58,17 +58,13 @@ type Stats struct {
 }
 
 // room gives each shard room for a number of sessions. The shards share arrays: the allocator rounds up the size of each.
-func (t *Table) room(sessions int, translations bool, carriers []Carrier) {
+func (t *Table) room(sessions int, translations bool) {
 	buckets := make([]bucket, numShards*((sessions+perBucket-1)/perBucket))
 	entries := make([]entry, numShards*(sessions+1+unusedEntries))
 	colds := make([]cold, len(entries))
 	var nats []packet.Translation
 	if translations {
 		nats = make([]packet.Translation, len(entries))
-	}
-	var flows [][2]Flow
-	if t.carries = len(carriers) > 0; t.carries {
-		flows = make([][2]Flow, len(entries))
 	}
 	wheels := make([]uint32, numShards*wheelSlots)
 	unkepts := make([]unkept, numShards*max(1<<(bits.Len(uint(sessions))-1)/4, 64))
@@ -81,9 +77,6 @@ func (t *Table) room(sessions int, translations bool, carriers []Carrier) {
 			buckets: part(buckets, i), wheel: part(wheels, i),
 			entries: part(entries, i)[: sessions+1 : sessions+1], cold: part(colds, i)[: sessions+1 : sessions+1],
 			nat: part(nats, i), unkept: part(unkepts, i), indexMask: 1<<bits.Len(uint(sessions)) - 1, fresh: 1,
-		}
-		if t.carries {
-			t.shards[i].carrying = &carrying{carriers: carriers, flows: part(flows, i)}
 		}
 	}
 }

@@ -13,8 +13,9 @@ type Table struct {
 	shards  [numShards]shard
 	secret  flowhash.Key
 	seconds atomic.Pointer[seconds]
-	carries bool   // there are carriers
-	turns   []turn // by worker
+	carries atomic.Bool // there are carriers, or there were
+	ageing  atomic.Pointer[ageing]
+	ids     atomic.Uint64 // of the sessions that there may be: the highest
 	// fullAt is when a session was last refused or given up because the table was full, in ns and to a wheel slot; 0 = never.
 	fullAt atomic.Int64
 	// dropped are flows of which the first packet was dropped, by hash.
@@ -23,13 +24,16 @@ type Table struct {
 
 // New builds a table. Its memory, about 171 bytes per session, is reserved at once and touched as sessions come.
 func New(c Config) *Table {
-	t := &Table{secret: flowhash.New(c.Seed), turns: make([]turn, max(c.Workers, 1))}
+	t := &Table{secret: flowhash.New(c.Seed)}
+	t.ids.Store(c.FirstID)
 	t.SetTimeouts(c.Timeouts)
 	t.dropped = make([]dropped, droppedFlows)
-	for i := range t.turns {
-		t.turns[i].shard = i
+	workers := make([]int, max(c.Workers, 1))
+	for i := range workers {
+		workers[i] = i
 	}
-	t.room(max((c.Max+numShards-1)/numShards, 1), c.Translations, c.Carriers)
+	t.Share(workers)
+	t.room(max((c.Max+numShards-1)/numShards, 1), c.Translations)
 	return t
 }
 
@@ -38,6 +42,18 @@ func (t *Table) SetTimeouts(timeouts Timeouts) {
 	s := timeouts.seconds()
 	t.seconds.Store(&s)
 }
+
+// idBlock is how many ids of sessions a worker reserves at once.
+const idBlock = 1 << 10
+
+// ReserveIDs returns the first and the last of some ids that no session has and that nobody else gets. They are higher than all before.
+func (t *Table) ReserveIDs() (first, last uint64) {
+	last = t.ids.Add(idBlock)
+	return last - idBlock + 1, last
+}
+
+// HighestID returns an id that no session has a higher one than.
+func (t *Table) HighestID() uint64 { return t.ids.Load() }
 
 func (t *Table) shard(hash uint64) *shard { return &t.shards[hash>>(64-6)] }
 
@@ -100,7 +116,7 @@ func (t *Table) Lookup(k *Key, h *packet.Headers, now int64, hit *Hit) bool {
 	if carried {
 		s.seen(i, who)
 	}
-	if t.carries {
+	if t.carries.Load() {
 		s.carry(i, who, h, now, hit)
 	}
 	if e.state&openOwed != 0 && e.wanted() {

@@ -1,6 +1,10 @@
 package session
 
-import "github.com/rtflow/pipelined/internal/flowhash"
+import (
+	"slices"
+
+	"github.com/rtflow/pipelined/internal/flowhash"
+)
 
 // overdue returns how long ago the session's timeout was over, in nanoseconds; negative if it is to come.
 func (e *entry) overdue(now int64) int64 {
@@ -51,10 +55,39 @@ const (
 	lockedSteps = 128
 )
 
+// ageing is who ages which shards: with a stride of the number of those who do, from their places among them on.
+type ageing struct {
+	turns  []turn // by the numbers of workers
+	stride int
+}
+
 // turn is where a worker goes on turning the wheels of its shards. Only the worker uses it.
 type turn struct {
+	place int // the first of its shards; numShards: it has none
 	shard int
-	_     [56]byte
+	_     [48]byte
+}
+
+// Share shares the ageing of the table among the workers with these numbers from here on. One that ages a shard just now ends that:
+// for a moment two may age the same one. Safe for concurrent use.
+func (t *Table) Share(workers []int) {
+	a := &ageing{turns: make([]turn, slices.Max(workers)+1), stride: len(workers)}
+	for i := range a.turns {
+		place := slices.Index(workers, i)
+		if place < 0 || place >= numShards {
+			place = numShards
+		}
+		a.turns[i].place, a.turns[i].shard = place, place
+	}
+	t.ageing.Store(a)
+}
+
+// of returns the turn of a worker, nil if it ages no shard.
+func (a *ageing) of(worker int) *turn {
+	if worker >= len(a.turns) || a.turns[worker].place == numShards {
+		return nil
+	}
+	return &a.turns[worker]
 }
 
 // Expire ends sessions whose timeout is over at now, in the shards that worker ages, and returns how many it copied into
@@ -62,10 +95,11 @@ type turn struct {
 // again, and Expire goes on where it stopped. Each worker calls it with its own number, whenever [Slot] of its clock has
 // moved on.
 func (t *Table) Expire(worker int, now int64, out []Session) (n int, more bool) {
-	if worker >= numShards {
+	a := t.ageing.Load()
+	at := a.of(worker)
+	if at == nil {
 		return 0, false
 	}
-	at := &t.turns[worker]
 	first := at.shard
 	for steps := expireSteps; ; {
 		budget := min(steps, lockedSteps)
@@ -77,8 +111,8 @@ func (t *Table) Expire(worker int, now int64, out []Session) (n int, more bool) 
 			}
 			continue
 		}
-		if at.shard += len(t.turns); at.shard >= numShards {
-			at.shard = worker
+		if at.shard += a.stride; at.shard >= numShards {
+			at.shard = at.place
 		}
 		if at.shard == first {
 			return n, false
@@ -130,8 +164,11 @@ func (t *Table) expire(s *shard, now int64, out []Session, n *int, steps int) (l
 // End ends every session in the shards that worker ages, at now, and appends them to out. One whose timeout is not over ends for
 // the reason it has: that of its FIN or RST if it waits for stragglers, else [event.CloseNone].
 func (t *Table) End(worker int, now int64, out []Session) []Session {
-	for at := worker; at < numShards; at += len(t.turns) {
-		out = t.shards[at].end(&t.secret, now, out)
+	a := t.ageing.Load()
+	if turn := a.of(worker); turn != nil {
+		for at := turn.place; at < numShards; at += a.stride {
+			out = t.shards[at].end(&t.secret, now, out)
+		}
 	}
 	return out
 }

@@ -168,3 +168,58 @@ func TestExpireWithoutRoom(t *testing.T) {
 		t.Errorf("%d sessions, want the one", len(got))
 	}
 }
+
+// TestShare shares the ageing of a table among other workers again and again while sessions end: each ends once, on time for whoever ages it then.
+func TestShare(t *testing.T) {
+	table := New(Config{Max: 1 << 14, Seed: 1, Workers: 2, Timeouts: DefaultTimeouts()})
+	const n = 4000
+	for i := range uint64(n) {
+		h := flow(int(i))
+		k := new(Key)
+		table.SetKey(k, &h.Tuple, 1)
+		var old Replaced
+		if out := table.Create(k, h, base+int64(i)*1e6, &Params{ID: i + 1, Timeout: uint32(1 + i%40)}, &old); out != Created {
+			t.Fatalf("session %d: %v", i, out)
+		}
+	}
+	shares := [][]int{{0, 1}, {1}, {5, 0, 3}, {2}, {0, 1, 2, 3, 4, 5, 6}, make([]int, 0, 80)}
+	for i := range 80 { // more than there are shards
+		shares[5] = append(shares[5], i)
+	}
+	ended := make(map[uint64]bool)
+	out := make([]Session, n)
+	for second := range 90 {
+		workers := shares[second%len(shares)]
+		table.Share(workers)
+		now := base + int64(second)*1e9
+		for worker := range 81 {
+			got, more := table.Expire(worker, now, out)
+			for more {
+				var some int
+				some, more = table.Expire(worker, now, out[got:])
+				got += some
+			}
+			if got > 0 && !slices.Contains(workers, worker) {
+				t.Fatalf("worker %d ends sessions, and ages nothing", worker)
+			}
+			for _, s := range out[:got] {
+				if ended[s.ID] {
+					t.Fatalf("session %d ends twice", s.ID)
+				}
+				ended[s.ID] = true
+			}
+		}
+		for i := range uint64(n) { // two slots later than due at most
+			if due := int64(i)*1e6 + int64(1+i%40)*1e9; now-base > due+3*1e9 && !ended[i+1] {
+				t.Fatalf("session %d was due %v ago", i+1, time.Duration(now-base-due))
+			}
+		}
+	}
+	if left := table.Stats().Active; left != 0 {
+		t.Errorf("%d sessions are left", left)
+	}
+	table.Share([]int{3})
+	if got := table.End(0, base, nil); len(got) != 0 {
+		t.Errorf("%d sessions end", len(got))
+	}
+}

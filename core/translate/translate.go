@@ -6,6 +6,7 @@ package translate
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -99,8 +100,8 @@ func (q *queue) take(now time.Duration) (w waiting, ok bool) {
 type Translation struct {
 	translator source.Translator
 	sessions   *session.Table
-	askers     []*Asker
-	queues     [len(delays)]queue // by attempt, in the order in which they are due
+	askers     atomic.Pointer[[]*Asker] // by worker
+	queues     [len(delays)]queue       // by attempt, in the order in which they are due
 	batch      [perAsk]waiting
 	questions  [perAsk]source.Question
 	failed     func(error)
@@ -114,23 +115,31 @@ type Translation struct {
 	errors  atomic.Uint64
 }
 
-// New returns a translation for that many workers. failed is told of the first of several errors in a row.
-func New(t source.Translator, sessions *session.Table, workers int, failed func(error)) *Translation {
+// New returns a translation. failed is told of the first of several errors in a row.
+func New(t source.Translator, sessions *session.Table, failed func(error)) *Translation {
 	tr := &Translation{translator: t, sessions: sessions, failed: failed}
-	for range workers {
-		tr.askers = append(tr.askers, new(Asker))
-	}
+	tr.askers.Store(new([]*Asker))
 	return tr
 }
 
-// Asker returns that of a worker.
-func (t *Translation) Asker(worker int) *Asker { return t.askers[worker] }
+// Asker returns that of the worker with a number, from 0. Safe for concurrent use with all but itself.
+func (t *Translation) Asker(worker int) *Asker {
+	askers := *t.askers.Load()
+	if worker >= len(askers) {
+		askers = slices.Clone(askers)
+		for len(askers) <= worker {
+			askers = append(askers, new(Asker))
+		}
+		t.askers.Store(&askers)
+	}
+	return askers[worker]
+}
 
 // Counts returns what became of sessions: asked = found + unknown + gone + those that wait; beside them the refused, which were too
 // many at a time, and the attempts that failed. Safe for concurrent use.
 func (t *Translation) Counts() map[string]uint64 {
 	refused := t.refused.Load()
-	for _, a := range t.askers {
+	for _, a := range *t.askers.Load() {
 		refused += a.refused.Load()
 	}
 	return map[string]uint64{
@@ -159,7 +168,7 @@ func (t *Translation) Run(ctx context.Context) {
 
 // step collects what has begun and asks for what is due.
 func (t *Translation) step(now time.Duration) {
-	for _, a := range t.askers {
+	for _, a := range *t.askers.Load() {
 		t.collect(a, now)
 	}
 	for attempt := range t.queues {

@@ -61,7 +61,7 @@ type rig struct {
 func newRig(known int) *rig {
 	table := session.New(session.Config{Max: 1 << 16, Workers: 1, Timeouts: session.DefaultTimeouts(), Translations: true})
 	h := &host{known: known, asked: make(map[packet.Tuple]int)}
-	return &rig{Translation: New(h, table, 1, func(error) {}), table: table, host: h, keys: make(map[uint16]*session.Key)}
+	return &rig{Translation: New(h, table, func(error) {}), table: table, host: h, keys: make(map[uint16]*session.Key)}
 }
 
 // begin begins a session as a worker does.
@@ -195,8 +195,8 @@ func TestP7Ask(t *testing.T) {
 	}
 	r := newRig(1)
 	f := flow(7)
-	k := new(session.Key)
-	if n := testing.AllocsPerRun(1000, func() { r.Asker(0).Ask(k, 1, &f) }); n != 0 {
+	k, asker := new(session.Key), r.Asker(0)
+	if n := testing.AllocsPerRun(1000, func() { asker.Ask(k, 1, &f) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -123,6 +123,6 @@ func (w *Worker) denied(p *hook.Packet, d *denial) {
 	w.flowDropped(p)
 	if d.finding.Found {
 		w.offer(p, &d.finding, w.nextID)
-		w.nextID += w.idStride
+		w.useID()
 	}
 }

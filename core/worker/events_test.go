@@ -352,12 +352,32 @@ func TestStamps(t *testing.T) {
 
 // TestSessionIDs checks that ids of several workers do not meet.
 func TestSessionIDs(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *session.Config) { c.Workers = 3 })
-	r.Index = 0
-	r.batch(timed{0, udpFrame(t, client, 1, server, 9, 0), ""}, timed{0, udpFrame(t, client, 2, server, 9, 0), ""})
+	r := newRig(t)
+	others := make(map[uint64]bool)
+	const n = 3000 // more than a worker reserves at once
+	for port := range uint16(n) {
+		if port%500 == 0 { // another worker begins
+			first, last := r.Sessions.ReserveIDs()
+			for id := first; id <= last; id++ {
+				others[id] = true
+			}
+		}
+		r.batch(timed{0, udpFrame(t, client, port+1, server, 9, 0), ""})
+	}
+	last := uint64(0)
 	records := r.run()
-	if a, b := records[0].SessionID(), records[1].SessionID(); a != 1 || b != 4 {
-		t.Errorf("ids %d and %d, want 1 and 4", a, b)
+	if len(records) != n {
+		t.Fatalf("%d records, want %d", len(records), n)
+	}
+	for i := range records {
+		id := records[i].SessionID()
+		if id <= last || others[id] {
+			t.Fatalf("id %d of session %d, after %d", id, i, last)
+		}
+		last = id
+	}
+	if records[0].SessionID() != 1 || r.Sessions.HighestID() < last {
+		t.Errorf("ids %d to %d, the highest is %d", records[0].SessionID(), last, r.Sessions.HighestID())
 	}
 }
 

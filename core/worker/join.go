@@ -107,7 +107,7 @@ func (w *Worker) answersUnkept(p *hook.Packet) bool {
 
 // coarse reports whether the order in which packets are carried may be another than that in which they came: there are
 // several workers, and packets have no receive times.
-func (w *Worker) coarse() bool { return w.batch.Coarse && w.Workers > 1 }
+func (w *Worker) coarse() bool { return w.batch.Coarse && !w.Alone }
 
 // couldAnswer reports whether a packet, not of TCP, that was denied as the first of a flow could be the answer to one that is carried
 // later. Where the times of packets are those at which they were received, the session of the question tells: it began

@@ -14,7 +14,7 @@ import (
 // TestLeft gives a worker sessions of an earlier run that have ended: they are told first, in the order of their ends, however many, and the
 // ids of new sessions are higher than theirs.
 func TestLeft(t *testing.T) {
-	r := newRig(t, func(c *Config, _ *session.Config) { c.FirstID = 5000 })
+	r := newRig(t, func(_ *Config, sessions *session.Config) { sessions.FirstID = 5000 })
 	const n = 3 * admission.MaxBatch
 	var left []session.Session
 	for i := range n {
@@ -31,8 +31,8 @@ func TestLeft(t *testing.T) {
 			t.Fatalf("record %d: %v of session %d", i, rec.Kind(), rec.SessionID())
 		}
 	}
-	if open := &records[n]; open.Kind() != event.SessionOpen || open.SessionID() <= 5000 || r.NextID() <= open.SessionID() {
-		t.Errorf("%v of session %d, the next one is %d", open.Kind(), open.SessionID(), r.NextID())
+	if open := &records[n]; open.Kind() != event.SessionOpen || open.SessionID() <= 5000 || r.Sessions.HighestID() < open.SessionID() {
+		t.Errorf("%v of session %d, the highest is %d", open.Kind(), open.SessionID(), r.Sessions.HighestID())
 	}
 }
 

@@ -51,11 +51,11 @@ func (s sparing) Spares(p *hook.Packet) bool { return p.SrcPort != s.port && p.D
 func newOffloadRig(t *testing.T, room int, opts ...option) (*rig, *offloadSource) {
 	t.Helper()
 	s := &offloadSource{room: room}
-	r := newRig(t, append(opts, func(c *Config, sessions *session.Config) {
+	r := newRig(t, append(opts, func(c *Config, _ *session.Config) {
 		s.fakeSource = c.Source.(*fakeSource)
 		c.Source = s
-		sessions.Carriers = []session.Carrier{s}
 	})...)
+	r.Sessions.AddCarrier(s)
 	return r, s
 }
 

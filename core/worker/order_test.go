@@ -75,7 +75,7 @@ func newTeam(t *testing.T, n int, coarse bool) *team {
 	for i := range n {
 		q := &queued{coarse: coarse}
 		c := r.Config
-		c.Index, c.Workers, c.Source, c.Gate, c.Sessions = i, n, q, gate, table
+		c.Index, c.Lane, c.Source, c.Gate, c.Sessions, c.Alone = i, i, q, gate, table, n == 1
 		w := New(c)
 		w.lane = gate.Lane(t.Context(), i)
 		m.workers, m.queues = append(m.workers, w), append(m.queues, q)

@@ -256,7 +256,7 @@ func (w *Worker) create(p, first *hook.Packet, fromServer bool) hook.Verdict {
 		if !w.permit.NoOpen {
 			w.opened(first, w.nextID)
 		}
-		w.nextID += w.idStride
+		w.useID()
 	}
 	if outcome == session.Full && params.DropIfFull {
 		return hook.Drop

@@ -107,7 +107,7 @@ func pathWorker(b *testing.B, src source.FrameSource, ring *replay.Ring) *Worker
 	}
 	table := zone.New(zones, nil, nil)
 	apps := application.Predefined()
-	c := Config{Workers: 1, Source: src, Zones: table, Apps: apps}
+	c := Config{Rules: Rules{Alone: true}, Source: src, Zones: table, Apps: apps}
 	plugins := map[string]hook.Plugin{
 		"screendrop": screendrop.Plugin(), "filterlog": filterlog.Plugin(), "policydeny": policydeny.Plugin(),
 	}

@@ -151,7 +151,7 @@ func newRigLimited(t testing.TB, limits replay.Limits, unanswered admission.Rate
 	}, nil, map[string]uint32{"lan0": 11, "wan0": 12})
 	sessions := session.Config{Max: 1 << 14, Seed: 1, Workers: 1, Timeouts: session.DefaultTimeouts()}
 	source := &fakeSource{t: t, err: io.EOF}
-	c := Config{Workers: 1, Source: source, Gate: gate, Zones: zones, Apps: application.Predefined(), Seed: 1}
+	c := Config{Rules: Rules{Alone: true}, Source: source, Gate: gate, Zones: zones, Apps: application.Predefined(), Seed: 1}
 	for _, o := range opts {
 		o(&c, &sessions)
 	}
@@ -163,7 +163,7 @@ func complete(c *Config, _ *session.Config) { c.Complete = true }
 
 // ofTwo makes the worker one of two that share a session table.
 func ofTwo(index int) option {
-	return func(c *Config, s *session.Config) { c.Index, c.Workers, s.Workers = index, 2, 2 }
+	return func(c *Config, s *session.Config) { c.Index, c.Alone, s.Workers = index, false, 2 }
 }
 
 func ingress(h hookFunc) option {

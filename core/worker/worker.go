@@ -22,7 +22,7 @@ import (
 // Config is what a worker is built from.
 type Config struct {
 	Index    int // from 0, unique among the workers of a pipeline
-	Workers  int // of the pipeline
+	Lane     int // of the gate
 	Source   source.FrameSource
 	Gate     *admission.Gate
 	Zones    *zone.Table
@@ -40,13 +40,11 @@ type Config struct {
 	Complete bool
 	// CloseAtEnd makes the worker end the sessions that are left when the source ends or fails, at the time of the last packet.
 	CloseAtEnd bool
-	// Carrier is the place of the source in [session.Config.Carriers], if it is a [source.Offloader]; -1: it has none, and nothing is
+	// Carrier is the place of the source among those of the sessions, see [session.Table.AddCarrier], if it is a [source.Offloader]; -1: it has none, and nothing is
 	// offloaded.
 	Carrier int
 	// Seed keys the worker's own hashes. The same seed and the same packets give the same events.
 	Seed uint64
-	// FirstID is lower than the ids of all sessions that the workers make.
-	FirstID uint64
 }
 
 // Rules are what packets are judged by: those of one generation of the configuration.
@@ -59,6 +57,8 @@ type Rules struct {
 	SynCheck *bool
 	// Unlogged makes sessions that are not told of, neither their beginnings nor their ends.
 	Unlogged bool
+	// Alone says that there is one worker: all packets of a session come to it, in their order.
+	Alone bool
 	// Zones are those that the hooks know; nil: those of the Config. The indexes of interfaces are the same.
 	Zones *zone.Table
 }
@@ -92,12 +92,12 @@ type Worker struct {
 	created  uint64
 	reverse  hook.Packet
 	now      int64
-	offset   int64 // Unix time minus the source's clock
-	slot     int64 // wheel slot up to which sessions were ended
-	aged     bool  // in this batch
-	behind   bool  // more sessions were due than one batch ends
-	nextID   uint64
-	idStride uint64
+	offset   int64  // Unix time minus the source's clock
+	slot     int64  // wheel slot up to which sessions were ended
+	aged     bool   // in this batch
+	behind   bool   // more sessions were due than one batch ends
+	nextID   uint64 // of those that are reserved up to lastID
+	lastID   uint64
 	left     left
 	old      session.Replaced
 
@@ -125,12 +125,13 @@ type Worker struct {
 // New returns a worker. It does nothing until Run.
 func New(c Config) *Worker {
 	w := &Worker{
-		Config: c, let: passed, current: &c.Rules, taken: &c.Rules, frags: newFragments(c.Seed), denials: new(denials), late: new(late), nextID: c.FirstID + uint64(c.Index) + 1, idStride: uint64(c.Workers),
+		Config: c, let: passed, current: &c.Rules, taken: &c.Rules, frags: newFragments(c.Seed), denials: new(denials), late: new(late),
 		events:   make([]admission.Event, 0, admission.MaxBatch),
 		openings: make([]opening, 0, admission.MaxBatch),
 		expired:  make([]session.Session, expireBatch),
 		ends:     make([]end, 0, expireBatch),
 	}
+	w.nextID, w.lastID = c.Sessions.ReserveIDs()
 	w.next.Store(w.taken)
 	w.use(w.taken)
 	w.publishRules()
@@ -164,8 +165,12 @@ type left struct {
 // Unix time. It is called before Run.
 func (w *Worker) End(s []session.Session, now, wall int64) { w.left = left{s, now, wall} }
 
-// NextID returns an id that is higher than those of all sessions of the worker. It is called after Run.
-func (w *Worker) NextID() uint64 { return w.nextID }
+// useID goes on to the next id for a session, since the present one is used.
+func (w *Worker) useID() {
+	if w.nextID++; w.nextID > w.lastID {
+		w.nextID, w.lastID = w.Sessions.ReserveIDs()
+	}
+}
 
 // take goes over to other rules. What hooks have denied is forgotten: these may not deny it.
 func (w *Worker) take(r *Rules) {
@@ -187,7 +192,7 @@ func (w *Worker) use(r *Rules) {
 // Run carries packets until the source ends (nil), fails (its error) or ctx ends (nil). It flushes what is pending and
 // announces every loss before it returns.
 func (w *Worker) Run(ctx context.Context) error {
-	w.lane = w.Gate.Lane(ctx, w.Index)
+	w.lane = w.Gate.Lane(ctx, w.Lane)
 	for {
 		err := w.step(ctx)
 		if err == nil && ctx.Err() == nil {

@@ -101,7 +101,7 @@ func (r *rig) workers(tb testing.TB, sources ...*source) []*worker.Worker {
 	var all []*worker.Worker
 	for i, src := range sources {
 		all = append(all, worker.New(worker.Config{
-			Index: i, Workers: len(sources), Source: src, Zones: r.zones, Apps: r.apps, Gate: gate, Rules: worker.Rules{Session: []hook.SessionHook{r.policies}},
+			Index: i, Lane: i, Source: src, Zones: r.zones, Apps: r.apps, Gate: gate, Rules: worker.Rules{Session: []hook.SessionHook{r.policies}},
 			Sessions: sessions,
 		}))
 	}

@@ -64,8 +64,13 @@ func (n *network) plug(port string, h *nettest.Host, name string, addresses ...s
 	for _, a := range addresses {
 		h.Address(name, a)
 	}
-	bridge := n.hub.Link("hub")
-	link := n.hub.Link(port)
+	n.join(port)
+}
+
+// join makes a port of the segment send and receive.
+func (n *network) join(port string) {
+	n.t.Helper()
+	bridge, link := n.hub.Link("hub"), n.hub.Link(port)
 	n.hub.Do(func() { n.must(netlink.LinkSetMaster(link, bridge)) })
 }
 

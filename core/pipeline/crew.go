@@ -1,0 +1,342 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/rtflow/pipelined/core/feed"
+	"github.com/rtflow/pipelined/core/metrics"
+	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/worker"
+	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/monotonic"
+)
+
+// crew is who reads: the sources, a worker for each queue of those of frames, and the feed of those of events. One that is published does
+// not change: another takes its place.
+type crew struct {
+	sources []*openSource // in the order of the configuration
+	workers []*runningWorker
+	feed    *runningFeed // nil: there is no source of events, and was none
+	past    past
+}
+
+// openSource is a source that is open.
+type openSource struct {
+	plannedSource
+	source.Source
+	queues  []source.FrameSource // of a source of frames
+	stream  source.EventStream   // of a source of events
+	carrier source.Carrier       // nil: nothing is carried
+	place   int                  // of the carrier among those of the sessions
+}
+
+// runningWorker is a worker and whose packets it reads.
+type runningWorker struct {
+	*worker.Worker
+	loop   *loop
+	source *openSource // nil: it has none, and ages the sessions of sources that were closed
+}
+
+// runningFeed is a feed and what it reads.
+type runningFeed struct {
+	*feed.Feed
+	loop    *loop
+	lane    int
+	streams []feed.Stream
+}
+
+// past is what sources that were closed, and their workers, have counted.
+type past struct {
+	counts                    worker.Counts
+	zones                     map[uint16]uint64
+	carried                   []source.Carried // one for each
+	packets, events, bypassed uint64           // that they have not read
+}
+
+// noCarrier is the place of the carrier of a source that has none.
+const noCarrier = -1
+
+// open opens a source of a plan.
+func (pl *Pipeline) open(ctx context.Context, s plannedSource, zones *zone.Table) (*openSource, error) {
+	opened, err := s.Open(ctx, zones)
+	if err != nil {
+		return nil, fmt.Errorf("source %s: %w", s.name, err)
+	}
+	src := &openSource{plannedSource: s, Source: opened, place: noCarrier}
+	switch opened := opened.(type) {
+	case source.Frames:
+		src.queues = opened.Queues()
+	case source.Events:
+		src.stream = opened.Stream()
+	}
+	if c, ok := opened.(source.Carrying); ok {
+		src.carrier = c.Carrier()
+	}
+	return src, nil
+}
+
+// close closes a source whose workers have ended.
+func (s *openSource) close() error {
+	if err := s.Close(); err != nil {
+		return fmt.Errorf("source %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// pair tells sources that send frames on which others do it for them.
+func pair(sources []*openSource) error {
+	for _, s := range sources {
+		if s.Peer == "" {
+			continue
+		}
+		peer := slices.IndexFunc(sources, func(other *openSource) bool { return other.name == s.Peer })
+		if err := s.Source.(source.Paired).Pair(sources[peer].Source); err != nil {
+			return fmt.Errorf("source %s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// enlist makes a source known to the sessions, if it carries packets of them.
+func (pl *Pipeline) enlist(s *openSource) {
+	if s.carrier == nil {
+		return
+	}
+	place, ok := pl.sessions.AddCarrier(s.carrier)
+	if !ok {
+		pl.plan.options.Log.Warn("nothing of a source is offloaded: too many others are", "source", s.name)
+		return
+	}
+	s.place = place
+}
+
+// employ adds workers for the queues of a source. They judge by these rules.
+func (pl *Pipeline) employ(c *crew, s *openSource, rules *worker.Rules, zones *zone.Table) {
+	for _, q := range s.queues {
+		c.workers = append(c.workers, pl.worker(c, s, q, rules, zones))
+	}
+}
+
+// lowest returns the lowest number from 0 that is not taken.
+func lowest(taken func(n int) bool) (n int) {
+	for taken(n) {
+		n++
+	}
+	return n
+}
+
+// lane returns a lane of the gate that nobody of a crew has.
+func (pl *Pipeline) lane(c *crew) int {
+	lane := lowest(func(n int) bool {
+		return c.feed != nil && c.feed.lane == n || slices.ContainsFunc(c.workers, func(w *runningWorker) bool { return w.Lane == n })
+	})
+	for pl.lanes <= lane {
+		pl.gate.AddLanes(1)
+		pl.lanes++
+	}
+	return lane
+}
+
+func (pl *Pipeline) worker(c *crew, s *openSource, q source.FrameSource, rules *worker.Rules, zones *zone.Table) *runningWorker {
+	taken := c.numbers()
+	number := lowest(func(n int) bool { return slices.Contains(taken, n) })
+	p := pl.plan
+	wc := worker.Config{
+		Index: number, Lane: pl.lane(c), Source: q, Gate: pl.gate, Zones: zones, Apps: p.apps, Sessions: pl.sessions, Rules: *rules,
+		Separate: p.file.Sessions.Separate, Adopt: p.file.Sessions.Adopt, Complete: !p.live, CloseAtEnd: p.options.CloseAtEnd && !p.live,
+		Seed: pl.seed, Carrier: noCarrier,
+	}
+	if s != nil {
+		if wc.Carrier = s.place; s.Translator != nil && pl.translated != nil {
+			wc.Asker = pl.translated.Asker(number)
+		}
+	}
+	w := &runningWorker{Worker: worker.New(wc), source: s}
+	w.SetRules(rules)
+	w.loop = newLoop(fmt.Sprintf("worker %d", number), w.Run)
+	return w
+}
+
+// queues returns how many queues the sources have.
+func (c *crew) queues() (n int) {
+	for _, s := range c.sources {
+		n += len(s.queues)
+	}
+	return n
+}
+
+// numbers returns those of the workers.
+func (c *crew) numbers() (list []int) {
+	for _, w := range c.workers {
+		list = append(list, w.Index)
+	}
+	return list
+}
+
+// streamsOf returns what a feed reads of sources.
+func streamsOf(sources []*openSource) (list []feed.Stream) {
+	for _, s := range sources {
+		if s.stream != nil {
+			list = append(list, feed.Stream{Name: s.name, EventStream: s.stream})
+		}
+	}
+	return list
+}
+
+// newFeed makes a feed for a crew, in the place of the one that it has, whose lane it goes on with.
+func (pl *Pipeline) newFeed(c *crew, streams []feed.Stream, zones *zone.Table) (*runningFeed, error) {
+	f := &runningFeed{streams: streams}
+	if c.feed != nil {
+		f.lane = c.feed.lane
+	} else {
+		f.lane = pl.lane(c)
+	}
+	var err error
+	f.Feed, err = feed.New(feed.Config{Streams: streams, Gate: pl.gate, Lane: f.lane, Zones: zones, Apps: pl.plan.apps, Names: pl.names})
+	if err != nil {
+		return nil, err
+	}
+	f.loop = newLoop("feed", f.Run)
+	return f, nil
+}
+
+// loops returns the goroutines of a crew.
+func (c *crew) loops() (list []*loop) {
+	for _, w := range c.workers {
+		list = append(list, w.loop)
+	}
+	if c.feed != nil {
+		list = append(list, c.feed.loop)
+	}
+	return list
+}
+
+// clock returns the latest time that a worker knows, and Unix time minus that clock. Workers on one machine share a clock, and a capture has
+// one worker: one that has received nothing yet has none, and if none has one there are no sessions.
+func (c *crew) clock() (now, offset int64) {
+	for _, w := range c.workers {
+		if n, o := w.Clock(); n > now {
+			now, offset = n, o
+		}
+	}
+	return now, offset
+}
+
+// counts adds up what became of packets, also of those of sources that were closed.
+func (c *crew) counts() worker.Counts {
+	sum := c.past.counts
+	for _, w := range c.workers {
+		sum.Add(w.Counts())
+	}
+	return sum
+}
+
+// zones adds up packets by the zone that they come from.
+func (c *crew) zones() map[uint16]uint64 {
+	sum := maps.Clone(c.past.zones)
+	if sum == nil {
+		sum = make(map[uint16]uint64)
+	}
+	for _, w := range c.workers {
+		for id, n := range w.Zones() {
+			sum[id] += n
+		}
+	}
+	return sum
+}
+
+// addCarried adds the packets that no worker has seen.
+func (c *crew) addCarried(p *metrics.Packets) {
+	add := func(c source.Carried) {
+		p.Received += c.Packets
+		p.Bytes += c.Bytes
+		p.Offloaded += c.Packets
+		if c.Forwards {
+			p.Forwarded += c.Packets - c.NotSent
+			p.NotSent += c.NotSent
+		} else {
+			p.Passed += c.Packets
+		}
+	}
+	for _, carried := range c.past.carried {
+		add(carried)
+	}
+	for _, s := range c.sources {
+		if s.carrier != nil {
+			add(s.carrier.Carried())
+		}
+	}
+}
+
+// unread returns how many packets and events sources have lost before they could be read, and how many packets went past them.
+func (c *crew) unread() (packets, events, bypassed uint64) {
+	packets, events, bypassed = c.past.packets, c.past.events, c.past.bypassed
+	for _, s := range c.sources {
+		p, e, b := s.unread()
+		packets, events, bypassed = packets+p, events+e, bypassed+b
+	}
+	return packets, events, bypassed
+}
+
+// unread is the same of one source.
+func (s *openSource) unread() (packets, events, bypassed uint64) {
+	for _, c := range s.Counters() {
+		switch {
+		case c.Bypassed:
+			bypassed += c.Value
+		case c.Lost && s.Events:
+			events += c.Value
+		case c.Lost:
+			packets += c.Value
+		}
+	}
+	return packets, events, bypassed
+}
+
+// with returns the past with what a source has counted, which is closed, and its workers, which have ended.
+func (p past) with(s *openSource, workers iter.Seq[*runningWorker]) past {
+	zones := maps.Clone(p.zones)
+	if zones == nil {
+		zones = make(map[uint16]uint64)
+	}
+	for w := range workers {
+		p.counts.Add(w.Counts())
+		for id, n := range w.Zones() {
+			zones[id] += n
+		}
+	}
+	p.zones = zones
+	if s == nil {
+		return p
+	}
+	if s.carrier != nil {
+		p.carried = append(slices.Clone(p.carried), s.carrier.Carried())
+	}
+	packets, events, bypassed := s.unread()
+	p.packets, p.events, p.bypassed = p.packets+packets, p.events+events, p.bypassed+bypassed
+	return p
+}
+
+// silence is a source of frames that has none: its worker ages sessions.
+type silence struct{ clock *monotonic.Clock }
+
+// Receive implements [source.FrameSource].
+func (s silence) Receive(ctx context.Context, b *packet.Batch, timeout time.Duration) error {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	b.Now, b.Wall = s.clock.Read()
+	return nil
+}
+
+// Release implements [source.FrameSource].
+func (silence) Release() {}

@@ -1,0 +1,413 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/metrics"
+	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/core/source"
+	"github.com/rtflow/pipelined/core/zone"
+	"github.com/rtflow/pipelined/internal/monotonic"
+	"github.com/rtflow/pipelined/sdk"
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+// countingHook counts packets as hooks do, for each worker apart: it has no room for others than it was made for.
+type countingHook struct{ *hook.Tally }
+
+func (h countingHook) Inspect(p *hook.Packet, _ *hook.Finding) hook.Verdict {
+	h.Count(p, 0)
+	return hook.Pass
+}
+
+// keepingEvents is a source of events that knows sessions whose ends it would tell.
+type keepingEvents struct {
+	*fakeEvents
+	ends   uint64
+	closed atomic.Bool
+}
+
+func (s *keepingEvents) Keep(func([]byte) bool) uint64                       { return s.ends }
+func (s *keepingEvents) TakeOver(iter.Seq2[[]byte, error], source.IDs) error { return nil }
+func (s *keepingEvents) Close() error                                        { s.closed.Store(true); return nil }
+
+// sourcesRig is a rig whose sources are made by their names, each once.
+type sourcesRig struct {
+	*rig
+	made   map[string]source.Source
+	fails  map[string]error // opening them
+	opened []string
+}
+
+func newSourcesRig(t *testing.T) *sourcesRig {
+	r := &sourcesRig{rig: newRig(t, true), made: make(map[string]source.Source), fails: make(map[string]error)}
+	r.sinks["good"] = deliverAll
+	return r
+}
+
+// plan plans a pipeline of these sources and the hook that counts.
+func (r *sourcesRig) plan(names ...string) *Plan {
+	r.t.Helper()
+	reg := r.registry()
+	reg.Sources["named"] = source.Plugin{Name: "named", Configure: func(cfg sdk.Config, _ source.Env) source.Configured {
+		var o struct {
+			Interface string `toml:"interface"`
+		}
+		cfg.Decode(&o)
+		name := cfg.Name()
+		_, events := r.made[name].(source.Events)
+		c := source.Configured{Live: true, Events: events, Interfaces: []string{name + "0"}}
+		if o.Interface != "" {
+			c.Interfaces[0] = o.Interface
+		}
+		if events {
+			c.Interfaces = nil
+		}
+		c.Open = func(context.Context, *zone.Table) (source.Source, error) {
+			if err := r.fails[name]; err != nil {
+				return nil, err
+			}
+			r.opened = append(r.opened, name)
+			return r.made[name], nil
+		}
+		return c
+	}}
+	reg.Hooks["counting"] = hook.Plugin{Name: "counting", Configure: func(_ sdk.Config, env hook.Env) hook.Instance {
+		h := countingHook{hook.NewTally(env.Workers, []string{"all"})}
+		return hook.Instance{Ingress: h, Counters: h.Counters}
+	}}
+	var text strings.Builder
+	list := make([]string, len(names))
+	for i, name := range names {
+		name, options, _ := strings.Cut(name, " ")
+		list[i] = fmt.Sprintf("%q", name)
+		fmt.Fprintf(&text, "[sources.%s]\nplugin = \"named\"\n%s\n", name, options)
+	}
+	file, problems := config.Parse("p.toml", []byte("[pipeline]\nsources = ["+strings.Join(list, ", ")+"]\nhooks = [\"count\"]\nsinks = [\"good\"]\n[hooks.count]\nplugin = \"counting\"\n"+
+		"[sinks.good]\nplugin = \"fake\"\n[service]\ndrain = \"5s\"\n[sessions]\nudp_timeout = \"1s\"\n[replay]\nslots = 4096\n"+text.String()))
+	p := NewPlan(file, problems, Options{Registry: reg, Log: slog.New(slog.NewTextHandler(&r.log, nil)), Hostname: "host", ZoneIDs: r.ids})
+	if err := problems.Err(); err != nil {
+		r.t.Fatal(err)
+	}
+	return p
+}
+
+// frames makes a source of frames that makes that many flows in each queue.
+func (r *sourcesRig) frames(name string, base uint32, flows ...int) *fakeSource {
+	s := new(fakeSource)
+	for i, n := range flows {
+		s.queues = append(s.queues, &fakeQueue{flows: n, base: base + uint32(i)<<16})
+	}
+	r.made[name] = s
+	return s
+}
+
+func names(of map[string]any) (list []string) {
+	for name := range of {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// TestReloadSources adds and removes sources of frames one after the other: those that stay go on with their workers, what was counted stays
+// counted, by hooks, too, and every session ends, also of sources that are gone.
+func TestReloadSources(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSourcesRig(t)
+		a, b, c := r.frames("a", 1<<20, 10), r.frames("b", 2<<20, 20, 20, 20), r.frames("c", 3<<20, 5, 5)
+		pl := runPlan(t, r.plan("a"))
+		look := func(what string, packets uint64, sources ...string) {
+			t.Helper()
+			time.Sleep(3 * time.Second)
+			synctest.Wait()
+			st := pl.Status()
+			if st.Ledger.Packets.Received != packets || st.Ledger.Unaccounted != 0 || st.Hooks["count"][0].Packets != packets {
+				t.Errorf("%s: %d packets, %d of the hook, want %d; %d unaccounted for", what, st.Ledger.Packets.Received, st.Hooks["count"][0].Packets, packets, st.Ledger.Unaccounted)
+			}
+			var shape []string
+			for _, s := range pl.Shape().Sources {
+				shape = append(shape, s.Name)
+			}
+			slices.Sort(sources)
+			if got := names(st.Sources); !slices.Equal(got, sources) || !slices.Equal(slices.Sorted(slices.Values(shape)), sources) || len(pl.Snapshot().Sources) != len(sources) {
+				t.Errorf("%s: sources %v, %v, want %v", what, got, shape, sources)
+			}
+			if err := pl.Health(); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		reload := func(sources ...string) {
+			t.Helper()
+			if _, err := pl.Reload(r.plan(sources...)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		look("the start", 10, "a")
+		reload("a", "b")
+		look("one more", 70, "a", "b")
+		worker := pl.crew.Load().workers[0]
+		reload("b", "a")
+		look("the order", 70, "a", "b")
+		reload("c", "a")
+		look("another one", 80, "a", "c")
+		if !b.closed.Load() || a.closed.Load() || c.closed.Load() {
+			t.Errorf("closed: %v, %v, %v", a.closed.Load(), b.closed.Load(), c.closed.Load())
+		}
+		crew := pl.crew.Load()
+		if len(crew.workers) != 3 || !slices.Contains(crew.workers, worker) || pl.lanes != 4 {
+			t.Errorf("%d workers and %d lanes; that of a is the same: %v", len(crew.workers), pl.lanes, slices.Contains(crew.workers, worker))
+		}
+		a.queues[0].more.Store(7)
+		look("the one that stays goes on", 87, "a", "c")
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		if s := pl.Ledger().Sessions; s.Active != 0 || s.Created != 87 || s.Closed != 87 {
+			t.Errorf("sessions %+v: all should have ended", s)
+		}
+		if !slices.Equal(r.opened, []string{"a", "b", "c"}) {
+			t.Errorf("opened: %v", r.opened)
+		}
+		pl.end()
+	})
+}
+
+// TestReloadLastSourceOfFrames removes the only source of frames, beside one of events: the sessions of its packets end nevertheless. Then it
+// adds another one.
+func TestReloadLastSourceOfFrames(t *testing.T) {
+	r := newSourcesRig(t)
+	r.made["told"] = &keepingEvents{fakeEvents: newFakeEvents(t)}
+	a := r.frames("a", 1<<20, 10)
+	b := r.frames("b", 2<<20, 3)
+	clock, err := monotonic.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.queues[0].clock, b.queues[0].clock = &clock, &clock
+	pl := runPlan(t, r.plan("a", "told"))
+	await := func(what string, of func(metrics.Ledger) bool) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); !of(pl.Ledger()); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: %+v", what, pl.Ledger())
+			}
+		}
+	}
+	await("the packets", func(l metrics.Ledger) bool { return l.Packets.Received == 10 })
+	if _, err := pl.Reload(r.plan("told")); err != nil {
+		t.Fatal(err)
+	}
+	if !a.closed.Load() || len(pl.crew.Load().workers) != 1 {
+		t.Errorf("closed: %v; %d workers", a.closed.Load(), len(pl.crew.Load().workers))
+	}
+	await("the ends", func(l metrics.Ledger) bool {
+		return l.Sessions.Active == 0 && l.Sessions.Closed == 10 && l.Packets.Received == 10
+	})
+	if _, err := pl.Reload(r.plan("told", "b")); err != nil {
+		t.Fatal(err)
+	}
+	await("other packets", func(l metrics.Ledger) bool { return l.Sessions.Created == 13 && l.Packets.Received == 13 })
+	if n := len(pl.crew.Load().workers); n != 1 {
+		t.Errorf("%d workers, want that of b", n)
+	}
+	pl.end()
+}
+
+// TestReloadSourcesRefused changes sources in ways that fail: what was opened is closed, and nothing is changed.
+func TestReloadSourcesRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSourcesRig(t)
+		a, b := r.frames("a", 1<<20, 10), r.frames("b", 2<<20, 10)
+		r.frames("c", 3<<20, 10)
+		r.fails["c"] = errBroken
+		pl := runPlan(t, r.plan("a"))
+		before := pl.crew.Load()
+		for _, x := range []struct {
+			sources []string
+			want    string
+		}{
+			{[]string{"a", "b", "c"}, "source c: " + errBroken.Error()},
+			{[]string{`b interface = "a0"`}, "sources.b reads a0, which sources.a reads until it is closed: reload without either first, or restart"},
+			{[]string{`a interface = "a1"`, "b"}, "a restart is needed for what has changed in sources.a"},
+		} {
+			_, err := pl.Reload(r.plan(x.sources...))
+			if err == nil || err.Error() != x.want {
+				t.Errorf("%v: %v, want %s", x.sources, err, x.want)
+			}
+			if c := pl.Status().Configuration; pl.crew.Load() != before || a.closed.Load() || c.Number != 1 || c.Refused != x.want {
+				t.Errorf("%v: configuration %+v", x.sources, c)
+			}
+		}
+		if !b.closed.Load() {
+			t.Error("a source that was opened in vain is not closed")
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if n := pl.Ledger().Packets.Received; n != 10 {
+			t.Errorf("%d packets, want 10: the pipeline goes on", n)
+		}
+		pl.end()
+	})
+}
+
+// TestReloadSourcesOfEvents adds and removes sources of events: what the feed has counted goes on, and the sessions that a source has told of,
+// and whose ends will not come, are told as lost.
+func TestReloadSourcesOfEvents(t *testing.T) {
+	r := newSourcesRig(t)
+	one, two := &keepingEvents{fakeEvents: newFakeEvents(t), ends: 4}, &keepingEvents{fakeEvents: newFakeEvents(t)}
+	r.made["one"], r.made["two"] = one, two
+	r.frames("a", 1<<20, 1)
+	type lost struct {
+		reason event.LossReason
+		counts event.LossCounts
+	}
+	losses := make(chan lost, 10)
+	r.sinks["good"] = func(ctx context.Context, s sdk.Stream) error {
+		return sdk.Writer(func(_ context.Context, b sdk.Batch) (int, error) {
+			for i := range b.Records {
+				if rec := &b.Records[i]; rec.Kind() == event.Loss {
+					losses <- lost{rec.LossReason(), rec.LossCounts()}
+				}
+			}
+			return b.Len(), nil
+		}).Run(ctx, s)
+	}
+	pl := runPlan(t, r.plan("a"))
+	denied := source.Event{What: source.Denied, Flow: packet.Tuple{Proto: packet.ProtoUDP, Family: packet.IPv4, Src: packet.Addr{10, 0, 0, 1}, SrcPort: 1}, Rule: &source.Rule{Name: "rule"}}
+	told := func(s *keepingEvents, total uint64) {
+		t.Helper()
+		s.next <- denied
+		for end := time.Now().Add(time.Minute); pl.Status().Feed["denied"] != total; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("feed %v, want %d denied", pl.Status().Feed, total)
+			}
+		}
+	}
+	reload := func(sources ...string) {
+		t.Helper()
+		if _, err := pl.Reload(r.plan(sources...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reload("a", "one")
+	told(one, 1)
+	reload("a", "one", "two")
+	told(one, 2)
+	told(two, 3)
+	one.Lock()
+	one.lost = 6
+	one.Unlock()
+	reload("two", "a")
+	told(two, 4)
+	if got, want := <-losses, (lost{event.LossAbandoned, event.LossCounts{event.SessionClose: 4}}); got != want {
+		t.Errorf("lost %+v, want %+v", got, want)
+	}
+	if n := pl.Ledger().Unread; !one.closed.Load() || two.closed.Load() || n != 6 {
+		t.Errorf("closed: %v, %v; %d events unread, want 6", one.closed.Load(), two.closed.Load(), n)
+	}
+	reload("a")
+	if st := pl.Status(); st.Feed["denied"] != 4 || pl.Health() != nil || !two.closed.Load() {
+		t.Errorf("feed %v, health %v", st.Feed, pl.Health())
+	}
+	reload("a", "one")
+	told(one, 5)
+	pl.end()
+}
+
+// TestReloadSourceAtTheEnd changes sources of a pipeline whose only source ends meanwhile: either the change is made, and it goes on, or it is
+// refused.
+func TestReloadSourceAtTheEnd(t *testing.T) {
+	for range 50 {
+		r := newSourcesRig(t)
+		a := r.frames("a", 1<<20, 10)
+		a.queues[0].end = io.EOF
+		b := r.frames("b", 2<<20, 10)
+		pl := runPlan(t, r.plan("a"))
+		_, err := pl.Reload(r.plan("a", "b"))
+		if err != nil && !errors.Is(err, errEnding) {
+			t.Fatal(err)
+		}
+		want := uint64(10)
+		if err == nil {
+			want = 20
+			for pl.Ledger().Packets.Received < want {
+				runtime.Gosched()
+			}
+		}
+		pl.end()
+		if n := pl.Ledger().Packets.Received; n != want || !a.closed.Load() || err == nil && !b.closed.Load() {
+			t.Errorf("%v: %d packets, want %d; closed: %v, %v", err, n, want, a.closed.Load(), b.closed.Load())
+		}
+	}
+}
+
+// TestP1ManySources changes sources at random while packets come: the ledger is exact all the time, and nothing is left in the end.
+func TestP1ManySources(t *testing.T) {
+	r := newSourcesRig(t)
+	r.frames("always", 0, 1<<30)
+	rng := rand.New(rand.NewPCG(3, 4))
+	goroutines, descriptors := runtime.NumGoroutine(), openFiles(t)
+	pl := runPlan(t, r.plan("always"))
+	for i := range 60 {
+		sources := []string{"always"}
+		for j := range 3 {
+			if rng.IntN(2) == 0 {
+				name := fmt.Sprintf("s%d_%d", i-rng.IntN(2), j) // of this round, or of the last one
+				if _, ok := r.made[name]; !ok {
+					r.frames(name, rng.Uint32()%(1<<23), 1<<30, 1<<30)
+				}
+				if s := r.made[name].(*fakeSource); !s.closed.Load() {
+					sources = append(sources, name)
+				}
+			}
+		}
+		rng.Shuffle(len(sources), func(i, j int) { sources[i], sources[j] = sources[j], sources[i] })
+		r.ids = pl.ZoneIDs()
+		if _, err := pl.Reload(r.plan(sources...)); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(pl.crew.Load().workers); got != 2*len(sources)-1 {
+			t.Fatalf("%d workers of %v", got, sources)
+		}
+		for before := pl.Ledger().Packets.Received; pl.Ledger().Packets.Received < before+packet.BatchSize; {
+			runtime.Gosched()
+		}
+	}
+	pl.end()
+	led, counted := pl.Ledger(), pl.hookCounters()["count"][0].Packets
+	if led.Packets.Received != counted {
+		t.Errorf("%d packets, %d of the hook", led.Packets.Received, counted)
+	}
+	if len(pl.crew.Load().numbers()) == 0 || pl.lanes > 7 {
+		t.Errorf("%d lanes for at most 7 workers", pl.lanes)
+	}
+	for name, s := range r.made {
+		if !s.(*fakeSource).closed.Load() {
+			t.Errorf("source %s is not closed", name)
+		}
+	}
+	for end := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := runtime.NumGoroutine(); n > goroutines {
+		t.Errorf("%d goroutines, %d before", n, goroutines)
+	}
+	if n := openFiles(t); n > descriptors {
+		t.Errorf("%d descriptors, %d before", n, descriptors)
+	}
+}

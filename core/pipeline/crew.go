@@ -312,9 +312,6 @@ func (p past) with(s *openSource, workers iter.Seq[*runningWorker]) past {
 		}
 	}
 	p.zones = zones
-	if s == nil {
-		return p
-	}
 	if s.carrier != nil {
 		p.carried = append(slices.Clone(p.carried), s.carrier.Carried())
 	}

@@ -116,7 +116,7 @@ func (c *sourceChange) staying() (list []*runningWorker) {
 	return list
 }
 
-// leaving iterates over the workers of a source that end; nil: over the one without.
+// leaving iterates over the workers of a source that end.
 func (c *sourceChange) leaving(s *openSource) iter.Seq[*runningWorker] {
 	return func(yield func(*runningWorker) bool) {
 		for _, w := range c.before.workers {
@@ -149,7 +149,7 @@ func (t *transition) commitSources(rules *worker.Rules) {
 		return
 	}
 	next := &crew{sources: c.list, workers: c.staying(), feed: c.before.feed, past: c.before.past}
-	t.endWorkers(next)
+	c.endWorkers()
 	if c.feed != nil {
 		if next.feed != nil {
 			next.feed.loop.end()
@@ -186,9 +186,8 @@ func (t *transition) commitSources(rules *worker.Rules) {
 	}
 }
 
-// endWorkers ends the workers that are to end. What the one without a source has counted is the past of the next crew.
-func (t *transition) endWorkers(next *crew) {
-	c := &t.sources
+// endWorkers ends the workers that are to end, all at once.
+func (c *sourceChange) endWorkers() {
 	for _, w := range c.before.workers {
 		if c.leaves(w) {
 			w.loop.stop()
@@ -199,7 +198,6 @@ func (t *transition) endWorkers(next *crew) {
 			w.loop.end()
 		}
 	}
-	next.past = next.past.with(nil, c.leaving(nil))
 }
 
 // retire is for a source that is to be closed, whose workers have ended. What it has carried is counted; that the ends of the sessions

@@ -75,7 +75,7 @@ func (r *sourcesRig) plan(names ...string) *Plan {
 		if o.Interface != "" {
 			c.Interfaces[0] = o.Interface
 		}
-		if events {
+		if events || o.Interface == "none" {
 			c.Interfaces = nil
 		}
 		c.Open = func(context.Context, *zone.Table) (source.Source, error) {
@@ -106,6 +106,22 @@ func (r *sourcesRig) plan(names ...string) *Plan {
 	}
 	return p
 }
+
+// carryingSource is a source of frames that has a carrier.
+type carryingSource struct {
+	*fakeSource
+	carrier source.Carrier
+}
+
+func (s *carryingSource) Carrier() source.Carrier { return s.carrier }
+
+// pastCarrier has carried some packets of no session.
+type pastCarrier struct {
+	source.Carrier
+	done source.Carried
+}
+
+func (c *pastCarrier) Carried() source.Carried { return c.done }
 
 // frames makes a source of frames that makes that many flows in each queue.
 func (r *sourcesRig) frames(name string, base uint32, flows ...int) *fakeSource {
@@ -159,10 +175,10 @@ func TestReloadSources(t *testing.T) {
 			}
 		}
 		look("the start", 10, "a")
-		reload("a", "b")
+		reload("a", `b interface = "none"`)
 		look("one more", 70, "a", "b")
 		worker := pl.crew.Load().workers[0]
-		reload("b", "a")
+		reload(`b interface = "none"`, "a")
 		look("the order", 70, "a", "b")
 		reload("c", "a")
 		look("another one", 80, "a", "c")
@@ -180,8 +196,50 @@ func TestReloadSources(t *testing.T) {
 		if s := pl.Ledger().Sessions; s.Active != 0 || s.Created != 87 || s.Closed != 87 {
 			t.Errorf("sessions %+v: all should have ended", s)
 		}
+		reload("c")
+		c.queues[0].more.Store(3)
+		look("the first worker is gone", 90, "c")
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		if s := pl.Ledger().Sessions; s.Active != 0 || s.Closed != 90 {
+			t.Errorf("sessions %+v: all should have ended", s)
+		}
 		if !slices.Equal(r.opened, []string{"a", "b", "c"}) {
 			t.Errorf("opened: %v", r.opened)
+		}
+		pl.end()
+	})
+}
+
+// TestReloadCarriers replaces a source that carries packets by itself by another: what it has carried stays counted, and the other has its place
+// among the carriers.
+func TestReloadCarriers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSourcesRig(t)
+		r.frames("a", 1<<20, 10)
+		for i, name := range []string{"b", "c"} {
+			r.made[name] = &carryingSource{r.frames(name, uint32(i+2)<<20, 10), &pastCarrier{done: source.Carried{Packets: 100, Bytes: 1000, NotSent: 4, Forwards: i == 0}}}
+		}
+		pl := runPlan(t, r.plan("a", "b"))
+		time.Sleep(2 * time.Second)
+		for _, x := range []struct {
+			sources   []string
+			offloaded uint64
+		}{{[]string{"a", "c"}, 200}, {[]string{"a"}, 200}} {
+			if _, err := pl.Reload(r.plan(x.sources...)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			p := pl.Ledger().Packets
+			if p.Offloaded != x.offloaded || p.NotSent != 4 || p.Received != 30+x.offloaded || pl.Ledger().Unaccounted != 0 {
+				t.Errorf("%v: %+v", x.sources, p)
+			}
+			for _, s := range pl.crew.Load().sources {
+				if want := map[string]int{"a": noCarrier, "c": 0}[s.name]; s.place != want {
+					t.Errorf("%v: source %s has place %d among the carriers", x.sources, s.name, s.place)
+				}
+			}
 		}
 		pl.end()
 	})

@@ -117,14 +117,12 @@ type Translation struct {
 
 // New returns a translation. failed is told of the first of several errors in a row.
 func New(t source.Translator, sessions *session.Table, failed func(error)) *Translation {
-	tr := &Translation{translator: t, sessions: sessions, failed: failed}
-	tr.askers.Store(new([]*Asker))
-	return tr
+	return &Translation{translator: t, sessions: sessions, failed: failed}
 }
 
 // Asker returns that of the worker with a number, from 0. Safe for concurrent use with all but itself.
 func (t *Translation) Asker(worker int) *Asker {
-	askers := *t.askers.Load()
+	askers := t.all()
 	if worker >= len(askers) {
 		askers = slices.Clone(askers)
 		for len(askers) <= worker {
@@ -135,11 +133,19 @@ func (t *Translation) Asker(worker int) *Asker {
 	return askers[worker]
 }
 
+// all returns the askers of workers.
+func (t *Translation) all() []*Asker {
+	if askers := t.askers.Load(); askers != nil {
+		return *askers
+	}
+	return nil
+}
+
 // Counts returns what became of sessions: asked = found + unknown + gone + those that wait; beside them the refused, which were too
 // many at a time, and the attempts that failed. Safe for concurrent use.
 func (t *Translation) Counts() map[string]uint64 {
 	refused := t.refused.Load()
-	for _, a := range *t.askers.Load() {
+	for _, a := range t.all() {
 		refused += a.refused.Load()
 	}
 	return map[string]uint64{
@@ -168,7 +174,7 @@ func (t *Translation) Run(ctx context.Context) {
 
 // step collects what has begun and asks for what is due.
 func (t *Translation) step(now time.Duration) {
-	for _, a := range *t.askers.Load() {
+	for _, a := range t.all() {
 		t.collect(a, now)
 	}
 	for attempt := range t.queues {

@@ -18,8 +18,8 @@ import (
 
 // TestP6Crashes simulates machines that lose power, and disks of which any call may fail: with or without an effect. Each seed is a
 // history of some runs. After each, what was acknowledged to the ring with SyncBatch, or synced with SyncInterval, has come to the receiver,
-// in order, the sums hold, and no number stands for two records, but for what the disk has lost. PIPELINED_SPOOL_SEEDS says how many seeds, PIPELINED_SPOOL_FIRST from which on, and PIPELINED_SPOOL_SEED tells what
-// happens in one.
+// in order, the sums hold, and no number stands for two records, but for what the disk has lost. PIPELINED_SPOOL_SEEDS says how many seeds,
+// PIPELINED_SPOOL_FIRST from which on, and PIPELINED_SPOOL_SEED tells what happens in one.
 func TestP6Crashes(t *testing.T) {
 	seeds := number("PIPELINED_SPOOL_SEEDS", 2000)
 	if race.Enabled && os.Getenv("PIPELINED_SPOOL_SEEDS") == "" {

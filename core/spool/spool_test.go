@@ -200,6 +200,50 @@ func TestMemoryFirst(t *testing.T) {
 	r.end()
 }
 
+// TestMemoryAfterResize resizes the ring and the window while the sink keeps up: it gets its records from memory as before, and so does a
+// run of the sink that begins with what the one before has not acknowledged.
+func TestMemoryAfterResize(t *testing.T) {
+	d := newDisk()
+	var reads atomic.Int64
+	d.fail = func(op, name string) (error, bool) {
+		if op == "read" || op == "open" && name != positionFile {
+			reads.Add(1)
+		}
+		return nil, false
+	}
+	r := newRig(t, d, Config{Options: Options{Size: 16 << 20}, remember: remembered}, 7)
+	opened := reads.Load()
+	var acked event.Seq
+	for _, slots := range []int{8192, 16384, 256, 1024, 32768, 512, 8192} {
+		r.s.SetWindow(slots)
+		if err := r.ring.Resize(replay.Limits{Slots: slots, Telemetry: slots / 2, PerKind: slots / 4}); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			r.fill(500)
+			r.spool()
+			r.s.Rewind()
+			sent := acked
+			for records := r.s.Next(1024); records != nil; records = r.s.Next(1024) {
+				same(t, r, records, sent+1, len(records))
+				sent += event.Seq(len(records))
+				acked = max(acked, sent-event.Seq(min(slots/2, int(sent))))
+				if err := r.s.Ack(acked); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if int(sent) != r.put {
+				t.Fatalf("%d records are delivered of %d", sent, r.put)
+			}
+		}
+		balanced(t, r.s)
+	}
+	if n := reads.Load() - opened; n > 0 {
+		t.Errorf("%d reads", n)
+	}
+	r.end()
+}
+
 // TestBacklog checks that a sink gets what is on the disk, then what is in memory, and after a rewind all that it has not acknowledged
 // again.
 func TestBacklog(t *testing.T) {

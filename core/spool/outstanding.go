@@ -99,6 +99,28 @@ func (o *outstanding) countFrom(first event.Seq, n *Tally) {
 	}
 }
 
+// popAlike takes out the oldest records up to a number, as far as none of them was rejected, or made by the spool. It counts them, and returns
+// the last.
+func (o *outstanding) popAlike(through event.Seq) (n Tally, last event.Seq) {
+	if o.lo == o.hi {
+		return n, 0
+	}
+	var counts [kindMask + 1]uint64
+	seqs, states := o.seqs, o.states[:len(o.seqs)]
+	mask, p := uint64(len(seqs)-1), o.lo
+	for ; p < o.hi; p++ {
+		i := p & mask
+		if seqs[i] > through || states[i]&^kindMask != 0 {
+			break
+		}
+		last = seqs[i]
+		counts[states[i]&kindMask]++
+	}
+	o.lo = p
+	copy(n[:], counts[:])
+	return n, last
+}
+
 // oldest returns the number of the oldest record. There is one.
 func (o *outstanding) oldest() event.Seq { return o.seqs[o.index(o.lo)] }
 

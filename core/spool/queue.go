@@ -239,7 +239,7 @@ func (s *Spool) Ack(through event.Seq) error {
 		return fmt.Errorf("spool: acknowledgement of %d, but the last record handed out is %d", through, sent)
 	}
 	before := s.taken
-	for s.out.len() > 0 && s.out.oldest() <= through {
+	for s.releaseAlike(through); s.out.len() > 0 && s.out.oldest() <= through; s.releaseAlike(through) {
 		s.release(s.out.pop())
 	}
 	if s.taken == before {
@@ -258,6 +258,24 @@ func (s *Spool) Ack(through event.Seq) error {
 		s.wakeReader()
 	}
 	return nil
+}
+
+// releaseAlike does what release does, for as many records up to a number as follow each other in the oldest segment and were not
+// rejected: nearly all, in a third of the time. The lock is held.
+func (s *Spool) releaseAlike(through event.Seq) {
+	if len(s.segments) == 0 || s.segments[0].epoch != s.stream {
+		return
+	}
+	g := s.segments[0]
+	acked, last := s.out.popAlike(min(through, g.last))
+	n := acked.Total()
+	if n == 0 {
+		return
+	}
+	g.released.Add(&acked)
+	s.counts.Acknowledged.Add(&acked)
+	s.taken += n
+	s.floor = place{g.number, s.stream, last}
 }
 
 // release releases the oldest record in hand. The lock is held.

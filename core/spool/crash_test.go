@@ -72,8 +72,8 @@ type history struct {
 
 // receiver is what the destination has of one epoch.
 type receiver struct {
-	last   event.Seq
-	losses map[event.Seq]bool // of the spool: numbers of its loss records
+	last event.Seq
+	had  map[event.Seq]bool // numbers of records that were in the ring
 }
 
 var simulated = sinktest.Records(1, 4096)
@@ -339,7 +339,7 @@ func (h *history) read(s *Spool, n int) error {
 	}
 	r := h.got[epoch]
 	if r == nil {
-		r = &receiver{losses: make(map[event.Seq]bool)}
+		r = &receiver{had: make(map[event.Seq]bool)}
 		h.got[epoch] = r
 	}
 	for i := range records {
@@ -375,6 +375,7 @@ func (h *history) receive(r *receiver, epoch uint64, rec *event.Record, names *e
 	if got := names.Policy(1); got != policyOf(epoch, rec.Generation) && (seq <= h.safe[epoch] || got != "") {
 		return fmt.Errorf("record %d of epoch %d has the names of %q", seq, epoch, got)
 	}
+	r.had[seq] = true
 	if seq <= r.last {
 		return nil
 	}
@@ -399,7 +400,7 @@ func (h *history) lossOf(r *receiver, epoch uint64, loss *event.Record) error {
 		return fmt.Errorf("record %d of epoch %d is another: %v %v", seq, epoch, loss.Kind(), loss.LossReason())
 	}
 	if seq <= r.last {
-		if evicted && !r.losses[seq] {
+		if evicted && r.had[seq] {
 			return fmt.Errorf("record %d of epoch %d was received, and now is a loss record", seq, epoch)
 		}
 		return nil
@@ -409,7 +410,6 @@ func (h *history) lossOf(r *receiver, epoch uint64, loss *event.Record) error {
 		return fmt.Errorf("%d are missing between %d and %d of epoch %d, and %d announced", missing, r.last, seq, epoch, counts.Total())
 	}
 	r.last = seq
-	r.losses[seq] = true
 	return nil
 }
 

@@ -54,7 +54,7 @@ func (o *output) after(pending []*occurrence) {
 		o.v.failf("P3: %d session records were refused with %d of %d slots in flight", refused, all, o.plan.limits.Slots)
 	}
 	o.refusals(led, &state, uint64(all)+acked >= full)
-	o.bounds()
+	o.bounds(&state)
 	n := sum(state.Released.Evicted) - sum(b.before.Released.Evicted)
 	if n == 0 {
 		return
@@ -122,8 +122,8 @@ func gone(s *replay.State) uint64 {
 }
 
 // bounds checks P2.
-func (o *output) bounds() {
-	l, state := o.plan.limits, o.ring.State()
+func (o *output) bounds(state *replay.State) {
+	l := o.plan.limits
 	all, telemetry := o.ring.Credits()
 	if all > l.Slots || telemetry > l.Telemetry || state.Held > uint64(l.Slots) {
 		o.v.failf("P2: %d in flight, %d of them telemetry, at %d to %d; limits %+v", all, telemetry, state.Floor, state.Next, l)
@@ -147,9 +147,10 @@ func (w *world) check() {
 }
 
 func (o *output) check() {
-	o.bounds()
-	o.sums()
-	o.released()
+	state := o.ring.State()
+	o.bounds(&state)
+	o.sums(&state)
+	o.released(&state)
 	o.mu.Lock()
 	wire := o.wire
 	o.mu.Unlock()
@@ -160,8 +161,8 @@ func (o *output) check() {
 }
 
 // sums checks P1, and that credits are what is in the ring.
-func (o *output) sums() {
-	led, state := o.w.gate.Ledger(), o.ring.State()
+func (o *output) sums(state *replay.State) {
+	led := o.w.gate.Ledger()
 	s, rel := led.Sinks[o.index], state.Released
 	inFlight, telemetry := 0, 0
 	for _, k := range event.Kinds() {
@@ -187,8 +188,8 @@ func (o *output) sums() {
 }
 
 // released checks P6: what has left the ring is with the receiver, or is accounted for.
-func (o *output) released() {
-	b, state := &o.books, o.ring.State()
+func (o *output) released(state *replay.State) {
+	b := &o.books
 	if state.Floor < b.floor {
 		o.v.failf("P6: the floor went back from %d to %d", b.floor, state.Floor)
 	}
@@ -208,7 +209,7 @@ func (o *output) released() {
 	if o.plan.delta {
 		allowed = state.Released.Acknowledged[event.Loss] // they have no frame
 	}
-	allowed += gone(&state)
+	allowed += gone(state)
 	if b.unknown > allowed {
 		o.v.failf("P6: %d records were acknowledged that the receiver does not have; %d may be", b.unknown, allowed)
 	}
@@ -277,14 +278,15 @@ func (w *world) final() {
 		w.failf("P1: limited by zone %v, the ledger says %v", zones, led.LimitedByZone)
 	}
 	for _, o := range w.sinks {
-		o.bounds()
-		o.sums()
+		state := o.ring.State()
+		o.bounds(&state)
+		o.sums(&state)
 		if all, telemetry := o.ring.Credits(); all != 0 || telemetry != 0 {
 			o.v.failf("P1: %d credits did not come back, %d of them telemetry", all, telemetry)
 		}
 		o.order()
 		if o.plan.trouble == none {
-			if s := led.Sinks[o.index]; sum(s.OverBudget)+sum(s.Closed)+sum(o.ring.State().Released.Evicted) > 0 {
+			if s := led.Sinks[o.index]; sum(s.OverBudget)+sum(s.Closed)+sum(state.Released.Evicted) > 0 {
 				o.v.failf("P8: a sink with room for everything has lost something: %+v", s)
 			}
 		}

@@ -153,7 +153,7 @@ var roomy = replay.Limits{Slots: 8192, Telemetry: 7168, PerKind: 4096}
 
 func newPlan(seed uint64) plan {
 	if seed%100 == 50 {
-		return loaded(seed, 0)
+		return loaded(seed, 0, 0)
 	}
 	r := rand.New(rand.NewPCG(seed, 0x51))
 	p := plan{

@@ -28,7 +28,7 @@ const (
 // How many seeds run when nothing is said.
 const (
 	plainSeeds = 2000
-	raceSeeds  = 100
+	raceSeeds  = 49
 )
 
 func keys(m map[uint32]bool) []uint32 { return slices.Sorted(maps.Keys(m)) }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
@@ -175,11 +176,15 @@ func (f *fakeConn) drop() {
 // Whatever is acknowledged is where the strategy says; and when the faults end, everything is.
 func TestModel(t *testing.T) {
 	const n = 600
+	seeds := uint64(60)
+	if race.Enabled {
+		seeds = 15
+	}
 	for _, c := range []struct {
 		strategy  strategy
 		addresses int
 	}{{failover, 1}, {failover, 3}, {all, 1}, {all, 2}, {all, 3}} {
-		for seed := range uint64(60) {
+		for seed := range seeds {
 			synctest.Test(t, func(t *testing.T) {
 				w := &world{rng: rand.New(rand.NewPCG(seed, uint64(c.addresses)))}
 				var addresses []string

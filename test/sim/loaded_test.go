@@ -15,7 +15,8 @@ import (
 
 // loaded returns a schedule in which sessions begin and end at a steady rate, and the receiver, which is slow but fast enough,
 // stalls once: long enough for the ring to overflow, and not so long that it is taken for dead. The load goes on for as long as
-// two session tables take; the receiver must be up to date then. live is how many sessions there are, and slots how many the ring has; 0 draws them.
+// two session tables take; the receiver must be up to date then. live is how many sessions there are, and slots how many the ring
+// has; 0 draws them.
 func loaded(seed uint64, live, slots int) plan {
 	const tick = 4 * time.Millisecond / residues * residues
 	r := rand.New(rand.NewPCG(seed, 0x52))

@@ -23,7 +23,7 @@ func TestAlternativeNames(t *testing.T) {
 		).Replace(config)
 		d := startWith(n, text, "")
 		n.get(n.client, serverIP) // by its prefix it is of zone inside
-		n.scan(23, 23)
+		n.knock(23)
 		eventually(t, "the session is of the interface's zone", func() bool {
 			return count(d.events(), "RT_FLOW_SESSION_CREATE", `source-zone-name="outside"`, `policy-name="web"`) == 1
 		})

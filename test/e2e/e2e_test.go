@@ -41,14 +41,8 @@ func TestTraffic(t *testing.T) {
 				t.Errorf("the server listens on %s", port)
 			}
 		}
-		conn, err := net.Dial("udp", net.JoinHostPort(serverIP, "5000"))
-		n.must(err)
-		defer conn.Close()
-		for range 300 {
-			_, _ = conn.Write([]byte("flood")) // refused by ICMP now and then
-		}
 	})
-	n.scan(3000, 3030)
+	n.overThresholds()
 
 	want := func(what string, number int, words ...string) {
 		t.Helper()
@@ -93,6 +87,24 @@ func TestTraffic(t *testing.T) {
 	}
 	if got, want := count(readFile(t, filepath.Join(d.dir, "events.json")), "{"), count(d.events(), "<"); got != want {
 		t.Errorf("%d JSON objects, %d lines", got, want)
+	}
+}
+
+// overThresholds sends a flood and a scan from outside that are one of each, wherever a second of the clock begins.
+func (n *network) overThresholds() {
+	n.t.Helper()
+	const threshold = 100 // of the flood, in packets per second
+	wire := n.attacker.Wire("eth0")
+	flood := nettest.UDP{Source: netip.MustParseAddr(attackerIP), Dest: netip.MustParseAddr(serverIP), DestinationPort: 5000}.Frame([]byte("flood"))
+	for range 2*threshold + 1 { // in one of two seconds it goes over the threshold, and not in both
+		wire.Send(flood)
+	}
+	scan := synFrame(n.t)
+	copy(scan[26:30], net.ParseIP("10.9.3.9").To4()) // who has sent nothing before: the interval begins with the scan
+	seal(scan)
+	for port := range byte(30) {
+		copy(scan[36:38], []byte{12, port})
+		wire.Send(scan)
 	}
 }
 

@@ -62,7 +62,7 @@ func TestP3SYNFlood(t *testing.T) {
 }
 
 // synFrame is a SYN to the server from an address that answers nothing.
-func synFrame(t *testing.T) []byte {
+func synFrame(t testing.TB) []byte {
 	t.Helper()
 	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: net.IPv4(10, 9, 1, 77), DstIP: net.ParseIP(serverIP)}
 	tcp := &layers.TCP{SrcPort: 1, DstPort: 80, SYN: true, Window: 1000}

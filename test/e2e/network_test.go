@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -111,7 +110,7 @@ func (n *network) serve() {
 func (n *network) get(host *nettest.Host, address string) {
 	n.t.Helper()
 	host.Do(func() {
-		conn, err := net.DialTimeout("tcp", net.JoinHostPort(address, "80"), 5*time.Second)
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort(address, "80"), 20*time.Second)
 		n.must(err)
 		defer conn.Close()
 		_, err = fmt.Fprintf(conn, "GET / HTTP/1.0\r\n\r\n")
@@ -131,7 +130,7 @@ func (n *network) echo(address string) {
 		conn, err := net.Dial("udp", net.JoinHostPort(address, "7"))
 		n.must(err)
 		defer conn.Close()
-		n.must(conn.SetDeadline(time.Now().Add(5 * time.Second)))
+		n.must(conn.SetDeadline(time.Now().Add(20 * time.Second)))
 		_, err = conn.Write([]byte("hello"))
 		n.must(err)
 		_, err = conn.Read(make([]byte, 16))
@@ -139,23 +138,19 @@ func (n *network) echo(address string) {
 	})
 }
 
-// scan tries to connect to ports of the server, all at once, and does not care what comes of it.
-func (n *network) scan(from, to int) {
+// knock tries to connect to a port of the server, and does not care what comes of it.
+func (n *network) knock(port int) {
 	n.t.Helper()
-	for port := from; port <= to; port++ {
-		n.attacker.Do(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			defer cancel()
-			if conn, err := new(net.Dialer).DialContext(ctx, "tcp", fmt.Sprintf("%s:%d", serverIP, port)); err == nil {
-				_ = conn.Close()
-			}
-		})
-	}
+	n.attacker.Do(func() {
+		if conn, err := net.DialTimeout("tcp", net.JoinHostPort(serverIP, fmt.Sprint(port)), time.Second); err == nil {
+			_ = conn.Close()
+		}
+	})
 }
 
 func (n *network) ping(address string, count int) {
 	n.t.Helper()
-	n.client.Run("ping", "-c", fmt.Sprint(count), "-i", "0.05", "-W", "5", address)
+	n.client.Run("ping", "-c", fmt.Sprint(count), "-i", "0.05", "-W", "20", address)
 }
 
 // eventually waits until ok, looking every 20 ms for up to half a minute.

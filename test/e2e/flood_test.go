@@ -23,7 +23,7 @@ func TestP3SYNFlood(t *testing.T) {
 	d := startWith(n, strings.NewReplacer(
 		`sources = ["tap"]`, `sources = ["tap", "flood"]`,
 		"[sources.tap]", "[sources.flood]\nplugin = \"xdp\"\ninterface = \"tap1\"\ntake_traffic = true\n[sources.tap]",
-		"[sessions]", "[admission.unanswered]\nrate = 50\nburst = 100\n[sessions]\ntcp_initial_timeout = \"4s\"",
+		"[sessions]", "[admission.unanswered]\nrate = 50\nburst = 100\n[sessions]\ntcp_initial_timeout = \"2s\"",
 	).Replace(config), "")
 	n.serve()
 

@@ -17,8 +17,8 @@ import (
 var asaviePackage sync.Mutex
 
 const (
-	// busyPatience is how long a queue may stay busy: the kernel lets go of one in a work queue some time after the last
-	// reference to its socket is gone.
+	// busyPatience is how long a queue may stay busy, and the limit of locked memory be reached: the kernel lets go of a queue,
+	// and of its buffers, which it counts per user, in a work queue some time after the last reference to the socket is gone.
 	busyPatience = time.Second
 
 	// completionFrames is the smallest completion ring worth having: a socket that sends nothing completes nothing, but
@@ -39,7 +39,7 @@ func bindQueue(index, queue, frameSize int, l *layout, flags uint16) (*binding, 
 	deadline := time.Now().Add(busyPatience)
 	for pause := time.Millisecond; ; pause *= 2 {
 		b, err := tryBindQueue(index, queue, frameSize, l, flags)
-		if !errors.Is(err, ErrQueueBusy) || time.Now().After(deadline) {
+		if !errors.Is(err, ErrQueueBusy) && !errors.Is(err, ErrLockedMemory) || time.Now().After(deadline) {
 			return b, err
 		}
 		time.Sleep(pause)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -26,13 +27,15 @@ func runChild(task string) int {
 	var err error
 	switch task {
 	case "without-net-raw":
-		err = startWith(unix.CAP_NET_ADMIN, unix.CAP_BPF)
+		err = startWith("open", unix.CAP_NET_ADMIN, unix.CAP_BPF)
 	case "little-memory":
-		limit := &unix.Rlimit{Cur: 64 << 10, Max: 64 << 10}
-		err = errors.Join(unix.Setrlimit(unix.RLIMIT_MEMLOCK, limit),
-			startWith(unix.CAP_NET_ADMIN, unix.CAP_BPF, unix.CAP_NET_RAW))
+		err = startWithMemory("open", 64<<10)
+	case "memory-for-one":
+		err = startWithMemory("take-turns", 192<<10) // a queue takes 128 KiB
 	case "minimal":
-		err = startWith(unix.CAP_NET_ADMIN, unix.CAP_BPF, unix.CAP_NET_RAW)
+		err = startWith("open", unix.CAP_NET_ADMIN, unix.CAP_BPF, unix.CAP_NET_RAW)
+	case "take-turns":
+		return takeTurns()
 	}
 	if err != nil {
 		fmt.Println("drop capabilities:", err)
@@ -52,8 +55,45 @@ func runChild(task string) int {
 	return 0
 }
 
-// startWith starts the child again, in this process, with these capabilities only.
-func startWith(kept ...uintptr) error {
+// takeTurns binds a queue of each of two interfaces in turn, and says "open" if it could each time.
+func takeTurns() int {
+	if err := bindInTurn("tap", "tap2"); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("open")
+	return 0
+}
+
+func bindInTurn(names ...string) error {
+	offsets, err := queryOffsets()
+	if err != nil {
+		return err
+	}
+	for n := range 20 {
+		device, err := net.InterfaceByName(names[n%len(names)])
+		if err != nil {
+			return err
+		}
+		b, err := bindQueue(device.Index, 0, 2048, layoutFor(offsets, 64, false), unix.XDP_USE_NEED_WAKEUP)
+		if err == nil {
+			err = b.close()
+		}
+		if err != nil {
+			return fmt.Errorf("bound %d times: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// startWithMemory is startWith with so much memory that may be locked, and the capabilities that are needed.
+func startWithMemory(task string, limit uint64) error {
+	return errors.Join(unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: limit, Max: limit}),
+		startWith(task, unix.CAP_NET_ADMIN, unix.CAP_BPF, unix.CAP_NET_RAW))
+}
+
+// startWith starts the child again, in this process, with another task and these capabilities only.
+func startWith(task string, kept ...uintptr) error {
 	runtime.LockOSThread() // capabilities are a thread's; exec ends all others
 	for c := range uintptr(unix.CAP_LAST_CAP + 1) {
 		if slices.Contains(kept, c) {
@@ -63,7 +103,7 @@ func startWith(kept ...uintptr) error {
 			return fmt.Errorf("drop capability %d: %w", c, err)
 		}
 	}
-	if err := os.Setenv(childTask, "open"); err != nil {
+	if err := os.Setenv(childTask, task); err != nil {
 		return err
 	}
 	return unix.Exec("/proc/self/exe", os.Args, os.Environ())
@@ -150,6 +190,13 @@ func TestPermissions(t *testing.T) {
 		_, tap := cable(t, 1)
 		_, said := child(t, tap, "little-memory")
 		if !strings.Contains(said, ErrLockedMemory.Error()) {
+			t.Errorf("the child said %q", said)
+		}
+	})
+	t.Run("locked memory that was let go of", func(t *testing.T) {
+		sender, tap := cable(t, 1)
+		nettest.Cable(sender, "wire2", tap, "tap2", 1)
+		if _, said := child(t, tap, "memory-for-one"); said != "open" {
 			t.Errorf("the child said %q", said)
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -154,9 +155,13 @@ func flagError(cmd *cobra.Command, err error) error {
 // arguments turns a check of positional arguments into one whose errors are usage errors.
 func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return &usageError{err}
+		err := check(cmd, args)
+		if err == nil {
+			return nil
 		}
-		return nil
+		if len(args) == 1 && cmd.Flags().Lookup("config") != nil && filepath.Ext(args[0]) == ".toml" {
+			err = fmt.Errorf("a configuration is named by an option: %s --config %s", cmd.CommandPath(), args[0])
+		}
+		return &usageError{err}
 	}
 }

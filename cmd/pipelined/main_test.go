@@ -497,6 +497,9 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"read", "-z", "y"}, "'z' in -z"},
 		{[]string{"read", "--format", "xml", edge}, "rfc5424"},
 		{[]string{"sample", "a", "b"}, "arg"},
+		{[]string{"test", "fw.toml"}, "a configuration is named by an option: pipelined test --config fw.toml"},
+		{[]string{"check", "fw.toml"}, "pipelined check --config fw.toml"},
+		{[]string{"check", "fw"}, `unknown command "fw"`},
 		{[]string{"run", "--log-level", "wran"}, `--log-level: there is no level "wran"; did you mean "warn"?`},
 		{[]string{"run", "--log-level", "loud"}, `--log-level: there is no level "loud"; there are debug, info, warn, error`},
 	} {

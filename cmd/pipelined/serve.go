@@ -86,7 +86,7 @@ func (e *endpoints) prepare(service *config.Service, node string) (*moved, error
 	if m.http, err = e.prepareHTTP(service, node); err != nil {
 		return nil, err
 	}
-	if m.control, err = e.prepareControl(service, node); err != nil {
+	if m.control, err = e.prepareControl(service); err != nil {
 		m.control = e.control
 		return nil, errors.Join(err, m.drop())
 	}
@@ -221,7 +221,7 @@ func glance(pl *pipeline.Pipeline) pipeline.Status {
 }
 
 // prepareControl returns the control socket; nil if there is none. A socket that the configuration does not ask for is no reason not to run.
-func (e *endpoints) prepareControl(service *config.Service, hostname string) (*endpoint, error) {
+func (e *endpoints) prepareControl(service *config.Service) (*endpoint, error) {
 	o := control.ListenOptions{Path: control.DefaultPath(), Make: true, Mode: control.DefaultMode, Log: e.log}
 	if service.Control != nil {
 		o.Path, o.Make = *service.Control, false
@@ -261,7 +261,7 @@ func (e *endpoints) prepareControl(service *config.Service, hostname string) (*e
 	pl := e.pl
 	srv := control.NewServer(control.Daemon{
 		Version: version, Config: absolute, Pages: pages(pl), Log: e.log,
-		Events: &control.Events{Tail: pl.Tail(), Names: pl.Names, Latest: pl.LatestNames, Hostname: hostname},
+		Events: &control.Events{Tail: pl.Tail(), Names: pl.Names, Latest: pl.LatestNames, Hostname: pl.Hostname},
 		Top:    &control.Top{Status: func() any { return glance(pl) }, Health: func() error { return errors.Join(pl.Health(), pl.Losses()) }},
 		Reload: func(ctx context.Context) (control.Outcome, error) {
 			e.log.Info("reopening files and reading the configuration: asked for at the control socket")

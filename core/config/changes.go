@@ -201,7 +201,13 @@ func without(key string, a, b []any) string {
 	for _, e := range b {
 		has[e] = true
 	}
-	rest := slices.DeleteFunc(slices.Clone(a), func(e any) bool { return has[e] })
+	var rest []any
+	open := publicList(a) // of the whole: what is secret may be so for what stands before it
+	for i, e := range a {
+		if !has[e] {
+			rest = append(rest, open[i])
+		}
+	}
 	if len(rest) == 0 {
 		return ""
 	}
@@ -332,7 +338,7 @@ func shown(key string, v any) string {
 }
 
 // secret stands for a value that is nobody's who reads what has changed: that of a key that holds a token or a password by its name, such a
-// variable or option among others, and the password in a URL.
+// variable or option among others, the element behind such an option, and the password in a URL.
 const secret = "(secret)"
 
 var (
@@ -348,13 +354,25 @@ func public(key string, v any) any {
 	if text, ok := v.(string); ok {
 		return publicText(text)
 	}
-	list, ok := plain(v)
-	if !ok {
-		return v
+	if list, ok := plain(v); ok {
+		return publicList(list)
 	}
+	return v
+}
+
+// publicList returns the elements of an array without what is secret in them.
+func publicList(list []any) []any {
+	list = slices.Clone(list)
+	named := false // the element before is an option that holds a secret, and this one its value
 	for i, e := range list {
-		if text, ok := e.(string); ok {
-			list[i] = publicText(text)
+		text, ok := e.(string)
+		switch {
+		case ok && named && !strings.HasPrefix(text, "-"):
+			list[i], named = secret, false
+		case ok:
+			list[i], named = publicText(text), strings.HasPrefix(text, "-") && secretKey.MatchString(text)
+		default:
+			named = false
 		}
 	}
 	return list

@@ -79,6 +79,7 @@ metrics_token = "hunter1"
 [sinks.n]
 auth    = { password = "hunter1", nkey = "n.seed", "api-key" = "hunter1", password_file = "a" }
 args    = ["--password=hunter1", "-v"]
+command = ["send", "--api-key", "hunter1", "--token", "--plain", "plainly", "3"]
 env     = ["NATS_TOKEN=hunter1", "LANG=C"]
 servers = ["nats://me:hunter1@a:4222", "nats://b:4222"]
 url     = "https://me:hunter1@example.net/"
@@ -94,7 +95,8 @@ bucket  = { token_rate = 1 }
 		"changed service.metrics_token: (secret) -> (secret)", "changed sinks.n.auth.password: (secret) -> (secret)", `sinks.n.auth.password_file: "a" -> "b"`,
 		"changed sinks.n.auth.api-key: (secret) -> (secret)", `sinks.n.args: ["--password=(secret)"] -> `, `sinks.n.env: ["NATS_TOKEN=(secret)"] -> `,
 		`sinks.n.servers: ["nats://me:(secret)@a:4222"] -> `, `sinks.n.url: "https://me:(secret)@example.net/" -> `, `sinks.n.tokens: (secret) -> (secret)`,
-		"removed service.metrics_token: (secret) ->",
+		"removed service.metrics_token: (secret) ->", `sinks.n.command: ["(secret)"] -> ["(secret)"]`,
+		`["send","--api-key","(secret)","--token","--plain","plainly","3"]`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s is not among\n%s", want, got)

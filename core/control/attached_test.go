@@ -22,7 +22,7 @@ func TestAttachedUnderLoad(t *testing.T) {
 	s.lane = s.tail.Add()
 	names := &event.Names{Zones: map[uint16]string{1: "lan"}}
 	s.Client = serve(t, Daemon{
-		Events: &Events{Tail: s.tail, Names: func(uint32) *event.Names { return names }, Latest: func() *event.Names { return names }},
+		Events: &Events{Hostname: func() string { return "edge-1" }, Tail: s.tail, Names: func(uint32) *event.Names { return names }, Latest: func() *event.Names { return names }},
 		Top:    &Top{Status: func() any { return 1 }, Health: func() error { return nil }},
 	}, ListenOptions{Group: -1})
 	stop, stopped := make(chan struct{}), make(chan struct{})

@@ -32,7 +32,8 @@ func BenchmarkAttached(b *testing.B) {
 	}
 	names := &event.Names{Zones: map[uint16]string{1: "lan"}}
 	client := serve(b, Daemon{Events: &Events{
-		Tail: shown, Names: func(uint32) *event.Names { return names }, Latest: func() *event.Names { return names },
+		Hostname: func() string { return "edge-1" },
+		Tail:     shown, Names: func(uint32) *event.Names { return names }, Latest: func() *event.Names { return names },
 	}}, ListenOptions{Group: -1})
 	lane := gate.Lane(b.Context(), 0)
 	found := make([]admission.Event, 64)

@@ -31,7 +31,7 @@ type Events struct {
 	Tail     *tail.Tail
 	Names    func(generation uint32) *event.Names // of the records of a generation
 	Latest   func() *event.Names                  // every name that there is
-	Hostname string                               // of log lines
+	Hostname func() string                        // of log lines, as it is now
 }
 
 // events answers GET /events: a line per event, as they are admitted. Its parameters are those of [EventQuery].
@@ -177,7 +177,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 }
 
 func (e *Events) encoder(v url.Values) (format.Encoder, error) {
-	o := format.Options{Format: v.Get("format"), Profile: v.Get("profile"), Hostname: e.Hostname}
+	o := format.Options{Format: v.Get("format"), Profile: v.Get("profile"), Hostname: e.Hostname()}
 	if o.Format == "" {
 		o.Format = format.Text
 	}

@@ -27,7 +27,8 @@ func serveEvents(t *testing.T) *shown {
 	s.lane = s.tail.Add()
 	names := &event.Names{Zones: map[uint16]string{1: "lan"}}
 	s.Client = serve(t, Daemon{Events: &Events{
-		Tail: s.tail, Names: func(uint32) *event.Names { return names }, Latest: func() *event.Names { return names },
+		Hostname: func() string { return "edge-1" },
+		Tail:     s.tail, Names: func(uint32) *event.Names { return names }, Latest: func() *event.Names { return names },
 	}}, ListenOptions{Group: -1})
 	return s
 }

@@ -46,7 +46,7 @@ func (t *Top) stream(w http.ResponseWriter, r *http.Request, e *Events) {
 		return
 	}
 	defer watcher.Close()
-	sum, err := summary.New(e.Names, e.Hostname, time.Now())
+	sum, err := summary.New(e.Names, e.Hostname(), time.Now())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

@@ -30,6 +30,9 @@ func (p *Plan) names(b *hook.NameBuilder) *event.Names {
 // Hostname returns the name of this node in log lines.
 func (p *Plan) Hostname() string { return p.host }
 
+// Hostname returns the one of the configuration that runs. Safe for concurrent use.
+func (pl *Pipeline) Hostname() string { return pl.now().host }
+
 const (
 	// maxLearned is how many names of rules a book learns, policies and filters together.
 	maxLearned = 1 << 13

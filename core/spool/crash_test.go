@@ -394,8 +394,10 @@ func (h *history) receive(r *receiver, epoch uint64, rec *event.Record, names *e
 func (h *history) lossOf(r *receiver, epoch uint64, loss *event.Record) error {
 	seq := loss.Seq()
 	evicted := loss.Kind() == event.Loss && loss.LossReason() == event.LossEvicted && h.c.Evict
-	// Where power failed before a sync, what was written later may be there and what was written before may not.
-	torn := loss.Kind() == event.Loss && loss.LossReason() == event.LossDamaged && r.last >= h.safe[epoch] && seq > h.safe[epoch]
+	// Where power failed before a sync, what was written later may be there and what was written before may not. The same of a write that
+	// was abandoned, of records that the ring has given up then.
+	torn := loss.Kind() == event.Loss && loss.LossReason() == event.LossDamaged &&
+		(r.last >= h.safe[epoch] && seq > h.safe[epoch] || h.missing(r, epoch, seq+1) == 0)
 	if !evicted && !torn {
 		return fmt.Errorf("record %d of epoch %d is another: %v %v", seq, epoch, loss.Kind(), loss.LossReason())
 	}

@@ -74,33 +74,41 @@ func TestEvictAfterPowerFailure(t *testing.T) {
 	}
 }
 
-// TestEvictOfEarlierRun delivers what an earlier run has left with the kernel, of which a power failure then takes as much as it can: it is
-// on the disk before it is delivered, and an eviction gives its loss record another number.
+// TestEvictOfEarlierRun delivers what a run has left with the kernel, by itself or by the next one, in which a power failure then takes as
+// much as it can: an eviction gives its loss record another number.
 func TestEvictOfEarlierRun(t *testing.T) {
-	d := newDisk()
-	c := Config{Evict: true, Options: Options{Size: 200 << 10, Sync: SyncNone}}
-	r := newRig(t, d, c, 7)
-	r.fill(100)
-	r.spool()
-	if err := r.s.w.sync(); err != nil {
-		t.Fatal(err)
+	for _, itself := range []bool{true, false} {
+		d := newDisk()
+		c := Config{Evict: true, Options: Options{Size: 200 << 10, Sync: SyncNone}}
+		r := newRig(t, d, c, 7)
+		r.fill(100)
+		r.spool()
+		if err := r.s.w.sync(); err != nil {
+			t.Fatal(err)
+		}
+		r.fill(50)
+		r.spool()
+		if itself {
+			same(t, r, r.s.Next(1000), 1, 150)
+			r.s.Rewind()
+		}
+		r.end()
+		next := newRig(t, d, c, 8)
+		if !itself {
+			same(t, r, next.s.Next(1000), 1, 150)
+		}
+		d = d.synced()
+		next.end()
+		last := newRig(t, d, c, 9)
+		for evicted := (Tally{}); evicted == (Tally{}); evicted = last.s.State().Evicted {
+			last.fill(100)
+			last.spool()
+		}
+		if loss := last.s.Next(1000)[0]; loss.LossReason() != event.LossEvicted || loss.Seq() <= 150 {
+			t.Errorf("itself=%v: the first record is %v %d, and 150 was delivered", itself, loss.Kind(), loss.Seq())
+		}
+		last.end()
 	}
-	r.fill(50)
-	r.spool()
-	r.end()
-	next := newRig(t, d, c, 8)
-	same(t, r, next.s.Next(1000), 1, 150)
-	d = d.synced()
-	next.end()
-	last := newRig(t, d, c, 9)
-	for evicted := (Tally{}); evicted == (Tally{}); evicted = last.s.State().Evicted {
-		last.fill(100)
-		last.spool()
-	}
-	if loss := last.s.Next(1000)[0]; loss.LossReason() != event.LossEvicted || loss.Seq() <= 150 {
-		t.Errorf("the first record is %v %d, and 150 was delivered", loss.Kind(), loss.Seq())
-	}
-	last.end()
 }
 
 // TestDamageBehindDelivered damages a block of which the sink has had the beginning, or removes the file: what is announced, and counted,

@@ -86,22 +86,10 @@ func (r *reader) read(g *segment, after event.Seq, end int64, whole bool, limit 
 	return nil, nil
 }
 
-// open opens the file of a segment. What an earlier run has left with the kernel is put on the disk before the sink gets it: a power
-// failure must not leave less than it has had. A spool that gives up nothing goes on where that fails.
+// open opens the file of a segment.
 func (r *reader) open(g *segment, after event.Seq, end int64) bool {
 	r.close()
 	f, err := openToRead(r.s.d, g.name())
-	if err == nil && !g.ours && !g.synced {
-		if syncErr := f.Sync(); syncErr == nil {
-			g.synced = true
-		} else if r.s.failed("sync", syncErr); r.s.evicts.Load() {
-			shut(f)
-			r.s.mu.Lock()
-			r.stuck = true
-			r.s.mu.Unlock()
-			return false
-		}
-	}
 	if r.number != g.number || err == nil {
 		r.refusals = 0
 	}

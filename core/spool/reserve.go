@@ -25,7 +25,7 @@ func (s *Spool) reserveAhead(last bool) reservation {
 }
 
 // conclude extends the last segment of the epoch before, if that is over, to the numbers that were reserved: they stand for nothing else.
-// The lock is held.
+// The position will say nothing of them any more, so the disk is to have all of the segment before. The lock is held.
 func (s *Spool) conclude() {
 	former := &s.pos.last
 	for i := len(s.segments) - 1; i >= 0 && former.highest != s.epoch; i-- {
@@ -33,10 +33,7 @@ func (s *Spool) conclude() {
 		if g.epoch != former.highest {
 			continue
 		}
-		if g.last >= former.reserved {
-			return
-		}
-		g.last = former.reserved
+		g.last = max(g.last, former.reserved)
 		if g.unread {
 			return // nothing is written to a file that another disk might read
 		}

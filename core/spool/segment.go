@@ -32,7 +32,6 @@ type segment struct {
 	headless      bool  // its own header cannot be read
 	unread        bool  // the disk has refused to read something of it
 	closed        bool  // its file ends with a seal, which size counts
-	synced        bool  // of an earlier run: the disk has what a read gets. Used by the reader only
 
 	released Tally // of counts
 	evicting bool  // its records are being given up

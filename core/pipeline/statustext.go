@@ -106,6 +106,9 @@ func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error 
 		fmt.Fprintf(w, "hook %s: no packet has hit %s\n", terminal.Text(name), some(st.Unhit[name]))
 	}
 	fmt.Fprintln(w)
+	if told := nonZero(st.Feed); told != "" {
+		fmt.Fprintf(w, "sources of events have told of %s; the sessions below are those of packets\n", told)
+	}
 	kinds := event.Kinds()
 	kindNames := make([]string, len(kinds))
 	for i, k := range kinds {

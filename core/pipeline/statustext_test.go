@@ -27,6 +27,20 @@ func TestStatusOfLists(t *testing.T) {
 	}
 }
 
+// TestStatusOfEvents says what sources of events have told: the sessions of the ledger are others.
+func TestStatusOfEvents(t *testing.T) {
+	const told = "sources of events have told of "
+	for want, feed := range map[string]map[string]uint64{
+		told + "began=3 ended=1; the sessions below are those of packets\n": {"began": 3, "ended": 1, "denied": 0}, "": {"began": 0},
+	} {
+		st := Status{Feed: feed}
+		var b strings.Builder
+		if err := st.WriteText(&b, "a:1", nil); err != nil || !strings.Contains(b.String(), want) || want == "" && strings.Contains(b.String(), told) {
+			t.Errorf("%v: %s (%v), want %q", feed, b.String(), err, want)
+		}
+	}
+}
+
 // TestStatusOfStop shows a pipeline that stops as such.
 func TestStatusOfStop(t *testing.T) {
 	for _, c := range []struct {

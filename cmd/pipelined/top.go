@@ -36,7 +36,7 @@ zones and rules that make events, and the sources, destinations and ports of wha
 its newest event explained, by the configuration that the daemon has read, as 'pipelined explain' does.
 
 It is asked at the control socket, and cannot hold the daemon up: events that are too many to be looked at are left out, and it says how
-many. With --once it prints all of it after one interval and ends.`,
+many. With --once it prints all of it after one interval and ends; the lists then have what came in that interval.`,
 		Example: `  pipelined top
   pipelined top --once --interval 10s
   pipelined top --once --json | jq .summary.sources`,

@@ -303,6 +303,7 @@ type status struct {
 		Phase     string
 		LastError string `json:"last_error"`
 		InFlight  uint64 `json:"in_flight"`
+		Detail    struct{ State string }
 	}
 	Configuration struct {
 		Number  int

@@ -66,6 +66,19 @@ func (d *daemon) again() *daemon {
 	return next
 }
 
+// of returns the records of an action of a connection: hosts say other things, too.
+func (d *daemon) of(conn net.Conn, action string) (list []record) {
+	d.t.Helper()
+	_, port, err := net.SplitHostPort(conn.LocalAddr().String())
+	d.net.must(err)
+	for _, r := range d.records(action) {
+		if fmt.Sprint(r.Source.Port) == port {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
 // hub is a receiver of the event stream.
 type hub struct {
 	mu      sync.Mutex
@@ -181,13 +194,18 @@ func TestUpgrade(t *testing.T) {
 	for i := range made {
 		clients.Go(func() { made[i], failed[i] = f.fetchAll(ctx, 2000+15000*i) })
 	}
-	long := f.talk(nil) // lives through all of them
+	long, total := f.talk(nil), 1 // lives through all of them
 	for i := range n {
 		before := h.received()
 		eventually(t, "records come", func() bool { return h.received() > before })
 		if i == 1 {
 			h.Pause()
-			eventually(t, "records wait for the receiver", func() bool { return d.status().Sinks["hub"].InFlight > 0 })
+			// It is asked for: what waits for certain is of a connection that comes when it is given.
+			eventually(t, "the receiver is given its pause", func() bool { return d.status().Sinks["hub"].Detail.State == "paused" })
+			later := f.talk(nil)
+			total++
+			f.must(later.Close())
+			eventually(t, "records wait for the receiver", func() bool { return len(d.of(later, opened)) > 0 })
 		}
 		d = d.again()
 		f.talk(long)
@@ -202,7 +220,6 @@ func TestUpgrade(t *testing.T) {
 	stop()
 	clients.Wait()
 	f.must(long.Close())
-	total := 1
 	for i := range made {
 		if total += made[i]; failed[i] != nil {
 			t.Fatal(failed[i])
@@ -305,22 +322,12 @@ func TestUpgradePackets(t *testing.T) {
 	f.must(os.Mkdir(filepath.Join(dir, "state"), 0o700))
 	d := startWith(f.network, strings.ReplaceAll(config, "DIR/", dir+"/"), "")
 	d.dir = dir
-	of := func(conn net.Conn, action string) (list []record) { // of a connection: hosts say other things, too
-		_, port, err := net.SplitHostPort(conn.LocalAddr().String())
-		f.must(err)
-		for _, r := range d.records(action) {
-			if fmt.Sprint(r.Source.Port) == port {
-				list = append(list, r)
-			}
-		}
-		return list
-	}
 	conn := f.talk(nil)
 	// One worker reads the packets in their order: when it has told of a connection that came later, it has seen those before.
 	seen := func() {
 		t.Helper()
 		later := f.talk(nil)
-		eventually(t, "the page is seen", func() bool { return len(of(later, opened)) == 1 })
+		eventually(t, "the page is seen", func() bool { return len(d.of(later, opened)) == 1 })
 		f.must(later.Close())
 	}
 	for range 2 {
@@ -333,12 +340,12 @@ func TestUpgradePackets(t *testing.T) {
 	}
 	seen()
 	f.must(conn.Close())
-	eventually(t, "the connection has ended", func() bool { return len(of(conn, ended)) == 1 })
+	eventually(t, "the connection has ended", func() bool { return len(d.of(conn, ended)) == 1 })
 	d.stop()
-	if n, told := len(of(conn, opened)), len(d.records(lost)); n != 1 || told != 2 {
+	if n, told := len(d.of(conn, opened)), len(d.records(lost)); n != 1 || told != 2 {
 		t.Errorf("%d beginnings, %d losses", n, told)
 	}
-	end := of(conn, ended)[0]
+	end := d.of(conn, ended)[0]
 	if got := end.flow(t); got.replies.bytes < 3*10000 || end.Event.Reason != "TCP FIN" {
 		t.Errorf("closed for %q with %+v: want three pages", end.Event.Reason, got)
 	}

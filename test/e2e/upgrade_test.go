@@ -185,8 +185,13 @@ func TestUpgrade(t *testing.T) {
 	dir := t.TempDir()
 	f.must(os.Mkdir(filepath.Join(dir, "state"), 0o700))
 	h.listen(t, filepath.Join(dir, "events.sock"))
+	f.talk(nil) // lives before and after all daemons, and is told of by none
 	d := startWith(f.network, strings.ReplaceAll(upgradeConfig, "DIR/", dir+"/"), "")
 	d.dir = dir
+	// A daemon that ends before it has read the kernel's table does not know which connections there are, and nor does the next.
+	eventually(t, "the daemon has read the table", func() bool {
+		return sum(t, d.fetch("/metrics"), "pipelined_source_total", `counter="found"`) > 0
+	})
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	made, failed := make([]int, 2), make([]error, 2)

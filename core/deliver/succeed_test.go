@@ -137,7 +137,7 @@ func TestReplaceHung(t *testing.T) {
 			r := startWith(t, c.run)
 			r.put(2)
 			synctest.Wait()
-			skipped := &heir{sinkFunc: idle}
+			skipped := &heir{sinkFunc: fails} // at once, should it come to its turn
 			before := time.Now()
 			r.Replace(skipped, time.Minute)
 			r.Replace(next, time.Minute)

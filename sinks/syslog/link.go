@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -198,7 +200,7 @@ func (l *link) try(taken bool, now time.Time) error {
 func (l *link) ended(why error, now time.Time) {
 	if l.byKernel() {
 		l.hasty = now.Sub(l.doubted) < trustAfter
-		l.stall.ended(now)
+		l.stall.ended(errors.Is(why, unix.ETIMEDOUT), now)
 	}
 	_, refused := errors.AsType[*refusedError](why)
 	if !l.address.connected() || !endedByPeer(why) && !(refused && l.search.on) {

@@ -56,9 +56,10 @@ func (s *stall) doubts(position uint64, now time.Time) bool {
 	return true
 }
 
-// ended notes whether the peer stood still when the connection ended.
-func (s *stall) ended(now time.Time) {
-	if s.waits && now.Sub(s.moved) > stalledAfter {
+// ended notes whether the peer stood still when the connection ended: the kernel has given it up for that, or it was seen. Whoever
+// looks late, or bears it for a short time only, does not see it.
+func (s *stall) ended(givenUp bool, now time.Time) {
+	if s.waits && (givenUp || now.Sub(s.moved) > stalledAfter) {
 		s.held, s.hung = max(s.held, s.position, 1), true
 	}
 }

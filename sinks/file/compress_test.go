@@ -189,12 +189,17 @@ func TestCompressFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := sinktest.NewStream(t)
-	s.Append(numbered(100)...)
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() { done <- s.Run(t.Context(), sink) }()
-	if w := <-warned; !strings.Contains(w, "cannot compress") || !strings.Contains(w, "no space left") {
-		t.Errorf("warned %q", w)
+	select {
+	case w := <-warned:
+		if !strings.Contains(w, "cannot compress") || !strings.Contains(w, "no space left") {
+			t.Errorf("warned %q", w)
+		}
+	case err := <-done:
+		t.Fatalf("ended without a warning: %v", err)
 	}
+	s.Append(numbered(100)...) // only now: while the disk is full of the compressed file, the log could not be written either
 	s.Drain()
 	if err := <-done; err != nil {
 		t.Fatal(err)

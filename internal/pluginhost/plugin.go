@@ -105,7 +105,7 @@ func (p *live) config(c launchConfig) *plugin.ClientConfig {
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		AutoMTLS:         c.options.MTLS,
 		SkipHostEnv:      true,
-		StartTimeout:     c.timing.start,
+		StartTimeout:     2 * c.timing.start, // launch gives up before, and says so
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
 		Stderr:           c.output.Writer(),
 		SyncStdout:       c.output.PaidWriter(), // the stream counts what is read

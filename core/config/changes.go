@@ -338,12 +338,14 @@ func shown(key string, v any) string {
 }
 
 // secret stands for a value that is nobody's who reads what has changed: that of a key that holds a token or a password by its name, such a
-// variable or option among others, the element behind such an option, and the password in a URL.
+// variable or option among others, the element behind such an option, and in a URL the password, or the user without one, and such a parameter.
 const secret = "(secret)"
 
 var (
-	secretKey = regexp.MustCompile(`(?i)(token|password|passwd|passphrase|secret|api[_-]?key|private[_-]?key)s?"?($|[.\[])`)
-	userinfo  = regexp.MustCompile(`(://[^/@:\s]*:)[^/@\s]+@`)
+	secretKey = regexp.MustCompile(`(?i)(token|password|passwd|passphrase|secret|credential|authorization|bearer|community|signature|\bsig|api[_-]?key|private[_-]?key)s?"?($|[.\[])`)
+	userinfo  = regexp.MustCompile(`(://(?:[^/?#@:\s]*:)?)[^/?#@\s]+@`)
+	parameter = regexp.MustCompile(`([?&][^=&#\s]*)=[^&#\s]*`)
+	scheme    = regexp.MustCompile(`(?i)^((?:bearer|basic)\s+)\S.*`)
 )
 
 // public returns the value of a key without what is secret in it.
@@ -379,8 +381,15 @@ func publicList(list []any) []any {
 }
 
 func publicText(text string) string {
-	if name, _, ok := strings.Cut(text, "="); ok && secretKey.MatchString(name) {
+	if name, _, ok := strings.Cut(text, "="); ok && !strings.ContainsAny(name, "/?") && secretKey.MatchString(name) {
 		return name + "=" + secret
 	}
-	return userinfo.ReplaceAllString(text, "${1}"+secret+"@")
+	text = userinfo.ReplaceAllString(text, "${1}"+secret+"@")
+	text = scheme.ReplaceAllString(text, "${1}"+secret)
+	return parameter.ReplaceAllStringFunc(text, func(one string) string {
+		if name, _, _ := strings.Cut(one, "="); secretKey.MatchString(name) {
+			return name + "=" + secret
+		}
+		return one
+	})
 }

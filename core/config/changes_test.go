@@ -83,6 +83,8 @@ command = ["send", "--api-key", "hunter1", "--token", "--plain", "plainly", "3"]
 env     = ["NATS_TOKEN=hunter1", "LANG=C"]
 servers = ["nats://me:hunter1@a:4222", "nats://b:4222"]
 url     = "https://me:hunter1@example.net/"
+headers = { Authorization = "hunter1", X-Other = "Bearer hunter1" }
+snmp    = { community = "hunter1" }
 tokens  = ["hunter1", "hunter3"]
 secrets = { a = "hunter1" }
 bucket  = { token_rate = 1 }
@@ -96,10 +98,25 @@ bucket  = { token_rate = 1 }
 		"changed sinks.n.auth.api-key: (secret) -> (secret)", `sinks.n.args: ["--password=(secret)"] -> `, `sinks.n.env: ["NATS_TOKEN=(secret)"] -> `,
 		`sinks.n.servers: ["nats://me:(secret)@a:4222"] -> `, `sinks.n.url: "https://me:(secret)@example.net/" -> `, `sinks.n.tokens: (secret) -> (secret)`,
 		"removed service.metrics_token: (secret) ->", `sinks.n.command: ["(secret)"] -> ["(secret)"]`,
+		`sinks.n.headers.Authorization: (secret) -> (secret)`, `sinks.n.headers.X-Other: "Bearer (secret)" -> "Bearer (secret)"`,
 		`["send","--api-key","(secret)","--token","--plain","plainly","3"]`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s is not among\n%s", want, got)
+		}
+	}
+}
+
+// What is secret in the text of a value.
+func TestPublicText(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://me:pw@h/x?token=tk": "https://me:(secret)@h/x?token=(secret)", "https://me:pw@h/x?a=1": "https://me:(secret)@h/x?a=1",
+		"https://h/x?a=1&sig=tk#top": "https://h/x?a=1&sig=(secret)#top", "nats://tk@nats-1:4222": "nats://(secret)@nats-1:4222",
+		"https://h/?api_key=tk&b=2": "https://h/?api_key=(secret)&b=2", "https://h/a@b?design=d@e": "https://h/a@b?design=d@e",
+		"Basic bWU6cHc=": "Basic (secret)", "basic": "basic", "API_TOKEN=tk": "API_TOKEN=(secret)", "LANG=C": "LANG=C", "/etc/token=/x": "/etc/token=/x",
+	} {
+		if got := publicText(text); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
 }

@@ -115,11 +115,12 @@ func New(c Config) (*Feed, error) {
 	return f, nil
 }
 
-// Succeed takes over what a feed knows and has counted that has ended. It is called before Run.
+// Succeed takes over what a feed has counted that has ended, and the rules that wait for their sessions, if it reads sessions, too. It is
+// called before Run.
 func (f *Feed) Succeed(former *Feed) {
 	f.counts = former.counts
 	f.publish()
-	if former.joins != nil {
+	if f.joins != nil && former.joins != nil {
 		f.joins = former.joins
 	}
 }

@@ -580,3 +580,44 @@ func TestJoinOfReusedTuple(t *testing.T) {
 		}
 	}
 }
+
+// TestSucceed ends a feed while a rule waits for its session. The next one joins the two if it reads sessions; one that does not tells of what
+// rules let through by itself. What was counted goes on.
+func TestSucceed(t *testing.T) {
+	var kept source.Kept
+	begun := masqueraded(&kept)
+	accepted := source.Event{What: source.Accepted, Action: event.ActionPermit, Flow: begun.Flow, In: lan0, Out: wan0, Rule: &source.Rule{Name: "web"}, Time: begin}
+	for _, c := range []struct {
+		name             string
+		streams          []source.EventStream
+		joined, sessions uint64
+		logged           int
+	}{
+		{"sessions and rules", []source.EventStream{&keeper{script: newScript(t, []source.Event{begun})}, newScript(t)}, 1, 1, 0},
+		{"rules", []source.EventStream{newScript(t, []source.Event{accepted})}, 0, 0, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			former := newRig(t, roomy, noLimit, &keeper{script: newScript(t)}, newScript(t, []source.Event{accepted}))
+			if n := len(former.run()); n != 0 {
+				t.Fatalf("%d records of a rule that waits for its session", n)
+			}
+			r := newRig(t, roomy, noLimit, c.streams...)
+			r.Succeed(former.Feed)
+			logged := 0
+			for _, rec := range r.run() {
+				switch rec.Kind() {
+				case event.FilterLog:
+					logged++
+				case event.SessionOpen:
+					if rec.Policy() == 0 {
+						t.Error("the session has no rule")
+					}
+				}
+			}
+			counts := r.Counts()
+			if logged != c.logged || counts["joined"] != c.joined || counts["began"] != c.sessions || counts["accepted"] != uint64(1+c.logged) {
+				t.Errorf("%d filter records, counts %v", logged, counts)
+			}
+		})
+	}
+}

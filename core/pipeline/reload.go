@@ -18,7 +18,11 @@ type RestartError struct {
 }
 
 func (e *RestartError) Error() string {
-	return "a restart is needed for what has changed in " + strings.Join(e.Changed, ", ")
+	text := "a restart is needed for what has changed in " + strings.Join(e.Changed, ", ")
+	if slices.ContainsFunc(e.Changed, func(name string) bool { return strings.HasPrefix(name, "sources.") }) {
+		text += "; or take a source out of pipeline.sources in one reload, and put it back in the next"
+	}
+	return text
 }
 
 // errEnding is the error of a change that comes too late.

@@ -301,7 +301,7 @@ func TestReloadSourcesRefused(t *testing.T) {
 		}{
 			{[]string{"a", "b", "c"}, "source c: " + errBroken.Error()},
 			{[]string{`b interface = "a0"`}, "sources.b reads a0, which sources.a reads until it is closed: reload without either first, or restart"},
-			{[]string{`a interface = "a1"`, "b"}, "a restart is needed for what has changed in sources.a"},
+			{[]string{`a interface = "a1"`, "b"}, "a restart is needed for what has changed in sources.a; or take a source out of pipeline.sources in one reload, and put it back in the next"},
 		} {
 			_, err := pl.Reload(r.plan(x.sources...))
 			if err == nil || err.Error() != x.want {

@@ -16,8 +16,9 @@ const (
 // outstanding holds what a sink has in hand: the numbers of the records that it was handed and has not acknowledged, in their order.
 // The lock of its spool is held for every method.
 type outstanding struct {
-	seqs   []event.Seq // a ring, as states is; its length is a power of two
+	seqs   []event.Seq // a ring, as states and times are; its length is a power of two
 	states []uint8
+	times  []int64 // of the records, in Unix nanoseconds
 	lo, hi uint64
 	limit  int
 	lost   []lostAt // what the loss records among them stand for
@@ -39,17 +40,18 @@ func (o *outstanding) push(records []event.Record) {
 	o.grow(len(records))
 	mask := uint64(len(o.seqs) - 1)
 	for i := range records {
-		o.seqs[o.hi&mask], o.states[o.hi&mask] = records[i].Seq(), uint8(records[i].Kind())
+		o.seqs[o.hi&mask], o.states[o.hi&mask], o.times[o.hi&mask] = records[i].Seq(), uint8(records[i].Kind()), records[i].Time()
 		o.hi++
 	}
 }
 
 // pushLoss adds a loss record that the spool has made.
-func (o *outstanding) pushLoss(seq event.Seq, lost Tally) {
+func (o *outstanding) pushLoss(record *event.Record, lost Tally) {
 	o.grow(1)
-	o.seqs[o.index(o.hi)], o.states[o.index(o.hi)] = seq, uint8(event.Loss)|made
+	i := o.index(o.hi)
+	o.seqs[i], o.states[i], o.times[i] = record.Seq(), uint8(event.Loss)|made, record.Time()
 	o.hi++
-	o.lost = append(o.lost, lostAt{seq, lost})
+	o.lost = append(o.lost, lostAt{record.Seq(), lost})
 }
 
 func (o *outstanding) grow(n int) {
@@ -61,11 +63,12 @@ func (o *outstanding) grow(n int) {
 	for size < need {
 		size *= 2
 	}
-	seqs, states := make([]event.Seq, size), make([]uint8, size)
+	seqs, states, times := make([]event.Seq, size), make([]uint8, size), make([]int64, size)
 	for p := o.lo; p < o.hi; p++ {
-		seqs[p&uint64(size-1)], states[p&uint64(size-1)] = o.seqs[o.index(p)], o.states[o.index(p)]
+		from, to := o.index(p), p&uint64(size-1)
+		seqs[to], states[to], times[to] = o.seqs[from], o.states[from], o.times[from]
 	}
-	o.seqs, o.states = seqs, states
+	o.seqs, o.states, o.times = seqs, states, times
 }
 
 // reject marks a record and reports whether it was there to be marked.
@@ -123,6 +126,12 @@ func (o *outstanding) popAlike(through event.Seq) (n Tally, last event.Seq) {
 
 // oldest returns the number of the oldest record. There is one.
 func (o *outstanding) oldest() event.Seq { return o.seqs[o.index(o.lo)] }
+
+// oldestTime returns the time of the oldest record. There is one.
+func (o *outstanding) oldestTime() int64 { return o.times[o.index(o.lo)] }
+
+// poppedTime returns the time of the record that was taken out last. It is called right after that.
+func (o *outstanding) poppedTime() int64 { return o.times[o.index(o.lo-1)] }
 
 // clear forgets them all.
 func (o *outstanding) clear() { o.lo, o.lost = o.hi, nil }

@@ -75,7 +75,7 @@ func (s *Spool) Next(limit int) []event.Record {
 			continue
 		}
 		if loss != nil {
-			s.out.pushLoss(records[0].Seq(), *loss)
+			s.out.pushLoss(&records[0], *loss)
 			s.passed(records)
 		} else {
 			s.hand(records)
@@ -245,6 +245,7 @@ func (s *Spool) Ack(through event.Seq) error {
 	if s.taken == before {
 		return nil
 	}
+	s.since = s.out.poppedTime() // the next one is not older
 	if s.out.len() == 0 && s.cursor.epoch == s.floor.epoch {
 		s.floor.seq = max(s.floor.seq, s.cursor.seq) // of numbers up to there no record is left, and nobody will acknowledge them
 	}
@@ -340,6 +341,9 @@ func (s *Spool) Reject(seq event.Seq) bool {
 func (s *Spool) Rewind() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.out.len() > 0 {
+		s.since = s.out.oldestTime()
+	}
 	s.out.clear()
 	s.tail.back()
 	s.active = false

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"iter"
 	"log/slog"
 	"slices"
 	"sort"
@@ -76,6 +77,7 @@ type Spool struct {
 	next     uint64     // number of the next segment
 	tail     tail
 	floor    place  // everything up to here is released
+	since    int64  // about the time of the record behind floor, if that is in the same segment; never later, 0 if not known
 	handed   uint64 // the highest number of a segment of which the sink was ever given anything
 	noted    uint64 // the same, as the position on the disk says it
 	unnoted  bool   // the disk does not take it
@@ -192,6 +194,7 @@ func (s *Spool) recover() error {
 		s.next = max(s.next, p.number+1, p.handed+1)
 	}
 	s.findMissing(known)
+	s.findSince()
 	for _, g := range s.segments {
 		held := g.held()
 		s.counts.Found.Add(&held)
@@ -248,29 +251,57 @@ func (s *Spool) find(name string, p position, known bool) {
 
 // countThrough counts the records of a segment up to a number.
 func (s *Spool) countThrough(g *segment, last event.Seq) (n Tally) {
-	f, err := openToRead(s.d, g.name())
-	if err != nil {
-		return n
+	for rec := range s.records(g, 0) {
+		if rec.Seq() > last {
+			break
+		}
+		n[rec.Kind()]++
 	}
-	defer shut(f)
-	sc := newScanner(f, g.number, g.epoch, g.size)
-	var records []event.Record
-	for {
-		it, err := sc.next()
-		if err != nil || it.damage == nil && it.first > last {
-			return n
+	return n
+}
+
+// records reads the records of a segment that have at least that number, as far as they can be read.
+func (s *Spool) records(g *segment, from event.Seq) iter.Seq[*event.Record] {
+	return func(yield func(*event.Record) bool) {
+		f, err := openToRead(s.d, g.name())
+		if err != nil {
+			return
 		}
-		if it.damage != nil || it.kind != blockRecords {
-			continue
-		}
-		records, _ = it.appendDecoded(records[:0], it.payload) // what is malformed is not released
-		for i := range records {
-			if records[i].Seq() <= last {
-				n[records[i].Kind()]++
+		defer shut(f)
+		sc := newScanner(f, g.number, g.epoch, g.size)
+		sc.from = from
+		var records []event.Record
+		for {
+			it, err := sc.next()
+			if err != nil {
+				return
+			}
+			if it.damage != nil || it.kind != blockRecords || it.payload == nil {
+				continue
+			}
+			records, _ = it.appendDecoded(records[:0], it.payload) // what is malformed is left out
+			for i := range records {
+				if records[i].Seq() >= from && !yield(&records[i]) {
+					return
+				}
 			}
 		}
 	}
 }
+
+// findSince reads the time of the oldest record that is not released where the beginning of its segment is released.
+func (s *Spool) findSince() {
+	if len(s.segments) == 0 || !s.entered(s.segments[0]) {
+		return
+	}
+	for rec := range s.records(s.segments[0], s.floor.seq+1) {
+		s.since = rec.Time()
+		break
+	}
+}
+
+// entered reports whether floor is in a segment. The lock is held.
+func (s *Spool) entered(g *segment) bool { return g.epoch == s.floor.epoch && g.first <= s.floor.seq }
 
 // other takes a file into account that is no segment.
 func (s *Spool) other(name string) {
@@ -536,14 +567,37 @@ func (s *Spool) State() State {
 	return st
 }
 
-// oldest returns about the time of the oldest record of a segment that is not released: that of the record itself if it is in memory.
+// oldest returns about the time of the oldest record that is not released, which is in that segment: that of the record itself if the
+// sink has it in hand, or if it is in memory. The lock is held.
 func (s *Spool) oldest(g *segment) int64 {
-	if g.epoch == s.epoch && s.floor.seq >= s.tail.before {
-		if r := s.tail.after(s.floor.seq, 1); len(r) > 0 {
-			return r[0].Time()
+	if s.out.len() > 0 {
+		return s.out.oldestTime()
+	}
+	if g.epoch == s.epoch {
+		if t := s.oldestInMemory(); t != 0 {
+			return t
 		}
 	}
+	if s.entered(g) {
+		return max(s.since, g.since)
+	}
 	return g.since
+}
+
+// oldestInMemory returns the time of the oldest record of the running epoch that is not released, 0 if it is not in memory. The lock is
+// held.
+func (s *Spool) oldestInMemory() int64 {
+	last := event.Seq(0)
+	if s.floor.epoch == s.epoch {
+		last = s.floor.seq
+	}
+	if last < s.tail.before {
+		return 0
+	}
+	if r := s.tail.after(last, 1); len(r) > 0 {
+		return r[0].Time()
+	}
+	return 0
 }
 
 func (s *Spool) counterUp(n *uint64) {

@@ -339,6 +339,55 @@ func TestFallsBehindAgain(t *testing.T) {
 	r.end()
 }
 
+// TestOldestTime follows the time of the oldest record that is not acknowledged, in the middle of a segment: from the disk, in the sink's
+// hand, after its run, after a restart, and when it falls out of memory.
+func TestOldestTime(t *testing.T) {
+	d := newDisk()
+	c := Config{segment: 1 << 20, remember: 64, Options: Options{Size: 16 << 20}}
+	r := newRig(t, d, c, 7)
+	is := func(when string, from, to event.Seq) {
+		t.Helper()
+		oldest, newest := r.want(from), r.want(to)
+		if got := r.s.State().OldestTime; got < oldest.Time() || got > newest.Time() {
+			t.Errorf("%s: the oldest record held is %v after record %d", when, time.Duration(got-oldest.Time()), from)
+		}
+	}
+	r.fill(1000)
+	r.spool()
+	is("nothing read", 1, 1)
+	r.read(300)
+	is("what follows is not read yet", 300, 301)
+	records := r.s.Next(100)
+	is("in hand", 301, 301)
+	if err := r.s.Ack(records[9].Seq()); err != nil {
+		t.Fatal(err)
+	}
+	is("in hand, acknowledged in part", 311, 311)
+	r.s.Rewind()
+	is("the run has ended", 311, 311)
+	r.end()
+
+	former := r
+	r = newRig(t, d, c, 8)
+	is("after a restart", 311, 311)
+	r.fill(500)
+	r.spool()
+	is("newer records of another epoch", 311, 311)
+	same(t, former, r.read(1000), 311, 690)
+	is("all of the earlier epoch is acknowledged", 1, 1)
+	r.s.Rewind()
+	r.read(480)
+	is("in memory", 481, 481)
+	r.fill(1000)
+	r.spool()
+	is("in memory no more", 481, 481)
+	r.end()
+
+	r = newRig(t, d, c, 9)
+	is("after another restart", 481, 481)
+	r.end()
+}
+
 // TestEpochs checks that what runs have left comes first, run by run, each as a stream of its own with its own names.
 func TestEpochs(t *testing.T) {
 	for _, mode := range []Sync{SyncNone, SyncInterval, SyncBatch} {

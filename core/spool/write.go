@@ -257,6 +257,9 @@ func (w *writer) commit() error {
 	}
 	s, g := w.s, w.seg
 	s.mu.Lock()
+	if t := s.oldestInMemory(); t != 0 && s.floor.epoch == s.epoch {
+		s.since = t // it may be in memory no more afterwards
+	}
 	for _, records := range w.waiting { // what is acknowledged is the ring's no more
 		s.tail.add(records)
 	}

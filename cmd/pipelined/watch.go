@@ -51,7 +51,8 @@ func (w *watcher) set(ctx context.Context, on bool) {
 
 func (w *watcher) watch(ctx context.Context) {
 	w.log.Info("watching the files of the configuration", "config", w.path)
-	err := filewatch.Watch(ctx, func() []string { return config.Dirs(w.path) }, w.changed)
+	err := filewatch.Watch(ctx, func() []string { return config.Dirs(w.path) },
+		func() [sha256.Size]byte { return config.Stamp(w.path) }, w.changed)
 	if err != nil {
 		w.log.Error("the files of the configuration are not watched: a change needs a reload", "err", err)
 	}

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rtflow/pipelined/internal/memory"
 )
 
@@ -85,6 +87,22 @@ func Fingerprint(path string) (f [sha256.Size]byte, err error) {
 		fmt.Fprintf(h, " %d ", n)
 	}
 	return [sha256.Size]byte(h.Sum(nil)), nil
+}
+
+// Stamp differs whenever the files that Load would read have been written, replaced, added or removed, and does not read them. See
+// [Fingerprint] for whether that has made another configuration of them.
+func Stamp(path string) (stamp [sha256.Size]byte) {
+	h := sha256.New()
+	files, err := dropIns(path + dropIn)
+	if err != nil {
+		fmt.Fprint(h, err)
+	}
+	for _, name := range append([]string{path}, files...) {
+		var s unix.Stat_t
+		err := unix.Stat(name, &s)
+		fmt.Fprintf(h, "%q %v %d %d %d %v %v ", name, err, s.Dev, s.Ino, s.Size, s.Mtim, s.Ctim)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 var errNotRegular = errors.New("no regular file")

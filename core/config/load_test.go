@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"os"
@@ -143,5 +144,44 @@ func TestLimitByMemory(t *testing.T) {
 		if got := limitFor(tt.left); got != tt.want {
 			t.Errorf("%+v: %+v, want %+v", tt.left, got, tt.want)
 		}
+	}
+}
+
+// TestStamp changes the files of a configuration, and others beside them: the stamp differs after the former alone.
+func TestStamp(t *testing.T) {
+	path := tree(t, map[string]string{"pipeline.toml": "a", "real/pipeline.toml": "b", "next/pipeline.toml": "c"})
+	dir := filepath.Dir(path)
+	in := func(name string) string { return filepath.Join(dir, name) }
+	write := func(name, text string) error { return os.WriteFile(in(name), []byte(text), 0o600) }
+	seen := Stamp(path)
+	for _, step := range []struct {
+		what    string
+		do      func() error
+		differs bool
+	}{
+		{"nothing", func() error { return nil }, false},
+		{"another file", func() error { return write("log", "x") }, false},
+		{"a file with a similar name", func() error { return write("pipeline.toml~", "longer") }, false},
+		{"longer", func() error { return write("pipeline.toml", "longer") }, true},
+		{"another in its place", func() error { return os.Rename(in("pipeline.toml~"), path) }, true},
+		{"a directory without files", func() error { return os.Mkdir(in("pipeline.toml.d"), 0o700) }, false},
+		{"a file of an editor in it", func() error { return write("pipeline.toml.d/.a.toml", "x") }, false},
+		{"a drop-in", func() error { return write("pipeline.toml.d/a.toml", "x") }, true},
+		{"a drop-in renamed", func() error { return os.Rename(in("pipeline.toml.d/a.toml"), in("pipeline.toml.d/b.toml")) }, true},
+		{"gone", func() error { return os.Remove(path) }, true},
+		{"links", func() error {
+			return cmp.Or(os.Symlink("real", in("now")), os.Symlink("now/pipeline.toml", path))
+		}, true},
+		{"a link on the way", func() error { return cmp.Or(os.Symlink("next", in("new")), os.Rename(in("new"), in("now"))) }, true},
+		{"a link that nothing goes through", func() error { return os.Symlink("real", in("old")) }, false},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(step.what, err)
+		}
+		now := Stamp(path)
+		if differs := now != seen; differs != step.differs {
+			t.Errorf("%s: differs: %v", step.what, differs)
+		}
+		seen = now
 	}
 }

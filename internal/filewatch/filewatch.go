@@ -1,5 +1,6 @@
-// Package filewatch tells when something in directories has changed, such as a configuration that somebody edits. It says nothing of what
-// has: editors write a file anew, or put another in its place, or change the link that leads to it.
+// Package filewatch tells when some files have changed, such as a configuration that somebody edits. It watches the directories that they
+// are in, since editors put another file in the place of one, or change the link that leads to it, and knows nothing of what is in them:
+// its caller says whether an event was of its files.
 package filewatch
 
 import (
@@ -12,16 +13,19 @@ import (
 )
 
 const (
-	// quiet is for how long nothing must change until a change is told: an editor makes several.
+	// quiet is for how long the files must stay as they are until a change is told: an editor makes several.
 	quiet = 300 * time.Millisecond
 	// patience is how long a change waits at most while others follow it.
 	patience = 3 * time.Second
+	// glance is how long an event waits until the files are looked at: others in the same directories may be written all the time.
+	glance = 50 * time.Millisecond
 )
 
-// Watch calls changed when it has begun, and until ctx ends some time after something has changed in one of the directories. dirs returns
-// them, and is called before each time: one that is not there is watched when it has come, if its parent is watched. An error says why
-// nothing can be watched.
-func Watch(ctx context.Context, dirs func() []string, changed func()) error {
+// Watch calls changed when it has begun, and until ctx ends a third of a second after the files have changed for the last time, or every
+// three seconds while they do not stop changing. stamp returns what differs whenever they have; other files in the directories do not count.
+// dirs returns the directories, and is called before each look: one that is not there is watched when it has come, if its parent is
+// watched. Both are called by one goroutine at a time. An error says why nothing can be watched.
+func Watch[T comparable](ctx context.Context, dirs func() []string, stamp func() T, changed func()) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watch files: %w", err)
@@ -61,21 +65,38 @@ func Watch(ctx context.Context, dirs func() []string, changed func()) error {
 			}
 		}
 	}()
+	begun := stamp() // before changed reads the files: what is written meanwhile is another change
 	changed()
-	debounce(ctx, events, func() {
+	debounce(ctx, events, begun, func() T {
 		_, _ = add() // those that are there
-		changed()
-	})
+		return stamp()
+	}, changed)
 	return nil
 }
 
 var errNothing = errors.New("there is no directory to watch")
 
-// debounce calls do when events have come and no more follow, or after [patience], until ctx ends or events is closed.
-func debounce(ctx context.Context, events <-chan struct{}, do func()) {
-	timer := time.NewTimer(quiet)
-	timer.Stop()
+// debounce calls do when look, which is called after events, has returned something else than before and does so no more, or after
+// [patience], until ctx ends or events is closed. seen is what look returned last.
+func debounce[T comparable](ctx context.Context, events <-chan struct{}, seen T, look func() T, do func()) {
+	looking, settled := time.NewTimer(glance), time.NewTimer(quiet)
+	looking.Stop()
+	settled.Stop()
+	var waiting bool    // for the look
 	var first time.Time // zero: nothing has changed
+	// another looks, and begins to wait if the files have changed.
+	another := func() bool {
+		now := look()
+		if now == seen {
+			return false
+		}
+		seen = now
+		if first.IsZero() {
+			first = time.Now()
+		}
+		settled.Reset(min(quiet, max(patience-time.Since(first), 0)))
+		return true
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -84,12 +105,17 @@ func debounce(ctx context.Context, events <-chan struct{}, do func()) {
 			if !ok {
 				return
 			}
-			now := time.Now()
-			if first.IsZero() {
-				first = now
+			if !waiting {
+				waiting = true
+				looking.Reset(glance)
 			}
-			timer.Reset(min(quiet, max(patience-now.Sub(first), 0)))
-		case <-timer.C:
+		case <-looking.C:
+			waiting = false
+			another()
+		case <-settled.C:
+			if time.Since(first) < patience && another() {
+				continue // written since the last look
+			}
 			first = time.Time{}
 			do()
 		}

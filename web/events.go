@@ -38,11 +38,10 @@ const (
 type events struct {
 	pl      Pipeline
 	streams chan struct{} // holds a token for each stream
-	stall   time.Duration
 }
 
 func newEvents(pl Pipeline) *events {
-	return &events{pl: pl, streams: make(chan struct{}, maxStreams), stall: stall}
+	return &events{pl: pl, streams: make(chan struct{}, maxStreams)}
 }
 
 // message is what a stream says.
@@ -69,7 +68,7 @@ type denial struct {
 func (e *events) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	w.Header().Set("X-Accel-Buffering", "no") // of a proxy
-	s := stream{w: w, stall: e.stall}
+	s := stream{w: w}
 	filter, notes, err := control.ReadFilter(r.URL.Query(), e.pl.LatestNames())
 	if err != nil {
 		_ = s.send(&message{Refused: err.Error()}) // an error means that the browser has gone
@@ -127,9 +126,8 @@ func (e *events) serve(w http.ResponseWriter, r *http.Request) {
 
 // stream writes to a browser.
 type stream struct {
-	w     http.ResponseWriter
-	stall time.Duration
-	sent  time.Time // when the last message was
+	w    http.ResponseWriter
+	sent time.Time // when the last message was
 }
 
 func (s *stream) send(m *message) error {
@@ -143,7 +141,7 @@ func (s *stream) send(m *message) error {
 func (s *stream) write(text []byte) error {
 	rc := http.NewResponseController(s.w)
 	// The end of a request's time to arrive would end the answer as well.
-	if err := errors.Join(rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Now().Add(s.stall))); err != nil {
+	if err := errors.Join(rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Now().Add(stall))); err != nil {
 		return err
 	}
 	if _, err := s.w.Write(text); err != nil {

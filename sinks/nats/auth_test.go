@@ -100,7 +100,7 @@ func TestLeastPermissions(t *testing.T) {
 // TestDomain finds the stream in the domain that it is in, and nowhere else.
 func TestDomain(t *testing.T) {
 	s := startServer(t, func(o *server.Options) { o.JetStreamDomain = "hub" })
-	const text = "servers = [%q]\ndomain = %q\nconnect_timeout = \"2s\"\nstream = { name = \"EVENTS\", create = true }"
+	const text = "servers = [%q]\ndomain = %q\nstream = { name = \"EVENTS\", create = true }"
 	if err := deliver(t, text, s.ClientURL(), "hub"); err != nil {
 		t.Errorf("Run = %v", err)
 	}

@@ -36,6 +36,22 @@ func KeepRunning(ctx context.Context, tb testing.TB, s *sinktest.Stream, sink sd
 	}
 }
 
+// Start runs a sink beside the test, waits until the records up to through are acknowledged, and returns the channel in which stands what the
+// run returns. A run that ends before fails the test, which would wait for ever.
+func Start(ctx context.Context, tb testing.TB, s *sinktest.Stream, sink sdk.Sink, through event.Seq) (done <-chan error) {
+	tb.Helper()
+	returned := make(chan error, 1)
+	running, end := context.WithCancel(ctx)
+	go func() {
+		defer end()
+		returned <- s.Run(ctx, sink)
+	}()
+	if s.WaitAcked(running, through) != nil && s.Acked() < through {
+		tb.Fatalf("acknowledged up to %d of %d: %v", s.Acked(), through, <-returned)
+	}
+	return returned
+}
+
 // Deliver runs a sink over records to the end.
 func Deliver(tb testing.TB, sink sdk.Sink, records ...event.Record) error {
 	tb.Helper()

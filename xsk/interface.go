@@ -31,6 +31,7 @@ type Interface struct {
 	program       *program // nil when closed
 	leaving       bool     // what is attached and pinned is for close alone
 	finalCounters Counters // when closed
+	ending        Ending   // when closed
 	peerNote      string   // what stands in the way of frames to the peer
 	promiscuous   int      // packet socket, or -1
 
@@ -591,11 +592,15 @@ func (i *Interface) close() error {
 	// for which Counters does not have to wait.
 	if i.program != nil {
 		waiting = i.program.waiting
+		ending := Ending{Read: i.program.begun, Bypassed: i.Bypassed()}
+		detached := i.Detached()
 		i.mu.Lock()
 		i.leaving = true
 		i.mu.Unlock()
 		errs = append(errs, i.program.leave(i.sockets, i.watch.current().Gone, i.watch.queries), i.Settle())
+		ending.Stays = ending.Read && i.program.pin != nil && !detached
 		i.mu.Lock()
+		i.ending = ending
 		final, err := i.program.counters()
 		errs = append(errs, err, i.program.close())
 		i.finalCounters, i.program = final, nil
@@ -617,6 +622,20 @@ func (i *Interface) close() error {
 		errs = append(errs, i.watch.close())
 	}
 	return errors.Join(errs...)
+}
+
+// Ending is what the end of an open interface has left.
+type Ending struct {
+	Read     bool // somebody has read it
+	Stays    bool // its own program is on it still, and does as [Config.OnFailure] says
+	Bypassed bool // an operator had said that every frame is to go past, which holds on
+}
+
+// Ending returns what Close has left. It is called after Close.
+func (i *Interface) Ending() Ending {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.ending
 }
 
 // goneNow wakes the readers when the interface has gone.

@@ -209,7 +209,7 @@ func TestTakenOff(t *testing.T) {
 	if n := told["interface is closed and will be opened again"]; n != int(reopened)+1 {
 		t.Errorf("told %d times that it is closed, and it was %d times: %v", n, reopened+1, told)
 	}
-	if n := told["goes on with the XDP program that a former run has left"]; n != 0 {
+	if n := told["goes on with the XDP program that was left on the interface"]; n != 0 {
 		t.Errorf("told %d times of a former run", n)
 	}
 }

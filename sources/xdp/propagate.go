@@ -40,9 +40,13 @@ func (c *carrier) lost(link xsk.Link, now time.Time) bool {
 	return c.had || now.Sub(c.since) > settling
 }
 
-// tie joins the two sources of a bridge. At most one of them holds the other's interface down: each of two that did would wait for the
-// other for ever.
-type tie struct{ holder atomic.Pointer[Source] }
+// tie joins the two sources of a bridge.
+type tie struct {
+	// holder holds the other's interface down. At most one does: each of two that did would wait for the other for ever.
+	holder atomic.Pointer[Source]
+	// left is what the one that was closed first has left.
+	left atomic.Pointer[leftBehind]
+}
 
 // aliasPrefix begins the alias of an interface that is held down, which ends with the name of the one whose carrier is awaited. The next
 // run finds by it what one that was killed has left.

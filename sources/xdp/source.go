@@ -149,7 +149,11 @@ func (s *Source) Close() error {
 		if tie != nil && tie.holder.Load() == s {
 			s.letUp(peer, tie)
 		}
+		device := s.present()
 		s.closeErr = s.retire(Closed, nil)
+		if tie != nil {
+			s.tellEnd(tie, device)
+		}
 		for _, q := range s.queues {
 			q.attach(&attachment{ended: true})
 		}
@@ -217,7 +221,7 @@ func (s *Source) supervise(device *xsk.Interface, first bool) (reason error) {
 		}
 		if unread, ok := device.TakenOver(); ok && !told {
 			told = true
-			s.config.Warn("goes on with the XDP program that a former run has left", "interface", link.Name,
+			s.config.Warn("goes on with the XDP program that was left on the interface", "interface", link.Name,
 				"went_past_meanwhile", unread.PastSent, "dropped_meanwhile", unread.Dropped+unread.PastNotSent)
 		}
 		select {

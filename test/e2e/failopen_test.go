@@ -194,7 +194,7 @@ func TestFailOpen(t *testing.T) {
 		}
 	}
 	t.Logf("longest gap %v, at most %d of 1000 datagrams a second lost", worst, most)
-	if out := d.stderr.String(); !strings.Contains(out, "goes on with the XDP program that a former run has left") {
+	if out := d.stderr.String(); !strings.Contains(out, "goes on with the XDP program that was left on the interface") {
 		eventually(t, "the log tells of the former run", func() bool { return strings.Contains(d.stderr.String(), "went_past_meanwhile") })
 	}
 
@@ -239,6 +239,9 @@ func TestFailOpen(t *testing.T) {
 	if out := d.stderr.String(); !strings.Contains(out, "packets went past, and nobody judged them") {
 		t.Errorf("the ledger does not tell of what went past:\n%s", out)
 	}
+	if out := d.stderr.String(); !strings.Contains(out, "packets between the two interfaces go past from now on") {
+		t.Errorf("the log does not tell of what is left:\n%s", out)
+	}
 	s.flows("past nobody")
 	denied.flows("past nobody")
 	d = startWith(n, openConfig, "")
@@ -271,6 +274,9 @@ func TestFailClosed(t *testing.T) {
 		t.Errorf("%+v, lost %d", st.Sources["lan"].Kernel, st.Ledger.Packets.Lost)
 	}
 	d.stop()
+	if out := d.stderr.String(); !strings.Contains(out, "nothing crosses between the two interfaces any more") {
+		t.Errorf("the log does not tell of what is left:\n%s", out)
+	}
 	s.stops("nothing crosses")
 	n.command("bypass", "on")
 	s.flows("past nobody, by hand")

@@ -27,12 +27,20 @@ func bridged(t *testing.T) *network {
 	t.Helper()
 	nettest.Require(t)
 	nettest.RequireCommands(t, "ethtool", "ping")
-	n := &network{t: t, client: nettest.NewHost(t), server: nettest.NewHost(t), tap: nettest.NewHost(t), bpffs: nettest.BPFFS(t)}
+	n := &network{t: t, tap: nettest.NewHost(t), bpffs: nettest.BPFFS(t)}
+	n.connect("lan0", "wan0", []string{clientIP + "/16", clientIP6 + "/32"}, []string{serverIP + "/16", serverIP6 + "/32"})
+	return n
+}
+
+// connect makes a client and a server with addresses, and connects them with two interfaces of the host of the daemon.
+func (n *network) connect(lan, wan string, client, server []string) {
+	n.t.Helper()
+	n.client, n.server = nettest.NewHost(n.t), nettest.NewHost(n.t)
 	n.attacker = n.server
 	// With several queues a host may send a flow by another of them when it thinks that nothing is on its way.
-	nettest.Cable(n.client, "eth0", n.tap, "lan0", 1)
-	nettest.Cable(n.server, "eth0", n.tap, "wan0", 1)
-	for h, addresses := range map[*nettest.Host][]string{n.client: {clientIP + "/16", clientIP6 + "/32"}, n.server: {serverIP + "/16", serverIP6 + "/32"}} {
+	nettest.Cable(n.client, "eth0", n.tap, lan, 1)
+	nettest.Cable(n.server, "eth0", n.tap, wan, 1)
+	for h, addresses := range map[*nettest.Host][]string{n.client: client, n.server: server} {
 		// A veth leaves checksums, and the cutting of large packets, to whoever needs them: there is nobody on a real cable.
 		h.Run("ethtool", "-K", "eth0", "tx", "off", "gso", "off", "tso", "off", "gro", "off")
 		// Without a program a veth hands what arrives to the queue of the sending CPU, and a sender that moves to another one is
@@ -42,7 +50,6 @@ func bridged(t *testing.T) *network {
 			h.Address("eth0", a)
 		}
 	}
-	return n
 }
 
 // setMTU sets the MTU of all interfaces.
@@ -326,11 +333,11 @@ func (n *network) command(args ...string) string {
 	return n.tap.Run(program, append(args, "--bpffs", n.bpffs)...)
 }
 
-// detach takes off what the daemon has left, and looks that all of it is gone.
-func (n *network) detach() {
+// detach takes off what the daemon has left, and looks that all of it is gone, also from other interfaces than the first pair.
+func (n *network) detach(others ...string) {
 	n.t.Helper()
 	n.command("detach")
-	for _, name := range []string{"lan0", "wan0"} {
+	for _, name := range append(others, "lan0", "wan0") {
 		link := n.tap.Link(name).Attrs()
 		if link.Xdp != nil && link.Xdp.Attached || link.Promisc != 0 {
 			n.t.Errorf("%s is left with a program (%+v) or promiscuous (%d)", name, link.Xdp, link.Promisc)

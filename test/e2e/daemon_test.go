@@ -324,6 +324,12 @@ func (d *daemon) status() (s status) {
 	return s
 }
 
+// balances waits until the ledger does: while records are on their way its counters may be of two moments.
+func (d *daemon) balances() {
+	d.t.Helper()
+	eventually(d.t, "the ledger balances", func() bool { return d.status().Ledger.Unaccounted == 0 })
+}
+
 // events returns the lines of the file sink, none while there is no file yet.
 func (d *daemon) events() string {
 	d.t.Helper()

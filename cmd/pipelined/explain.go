@@ -40,6 +40,7 @@ PACKET describes a packet in words: a protocol, the two ends, and any of these w
 
   in IFACE[.VLAN]       the interface that it comes in on; without it, prefixes tell its zone
   out IFACE[.VLAN]      the interface by which it leaves, instead
+  from ZONE, to ZONE    the zones that it comes from and goes to; without them, interface and prefixes tell
   flags LIST            of TCP: fin, syn, rst, psh, ack, urg, or none; without it, syn
   type N, code N        of ICMP; without them, an echo request
   length N              of the IP packet in bytes
@@ -48,7 +49,7 @@ PACKET describes a packet in words: a protocol, the two ends, and any of these w
   option NAME           an option of IPv4: record-route, timestamp, security, stream, loose-source-route, strict-source-route, bad
 
 Instead of these words PACKET may be a line of the log, of a session, a denial, a filter or a screen, in any format that sinks write: the
-packet is the one that the line tells of. What a screen looks for, such as flags, is not in its record, and is put in.
+packet is the one that the line tells of, between the zones that it names; where another firewall has made the record, the answer says so first. What a screen looks for, such as flags, is not in its record, and is put in.
 
 It is carried alone: there is no session before it, no rate and no scan.`,
 		Example: `  pipelined explain 'tcp 10.0.1.5:40000 > 192.0.2.80:443 in lan0'
@@ -77,11 +78,14 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 		}
 	}
 	var text *packettext.Packet
+	var record *packettext.Record
 	var screen *packettext.Screen
 	if len(args) == 1 {
 		var err error
 		if screen, err = packettext.ParseScreen(args[0]); errors.Is(err, packettext.ErrNoRecord) {
-			text, err = parsePacket(args[0])
+			if record, err = packettext.ParseRecord(args[0]); errors.Is(err, packettext.ErrNoRecord) {
+				text, err = parsePacket(args[0])
+			}
 		}
 		if err != nil {
 			return &usageError{err}
@@ -99,6 +103,8 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	switch {
 	case screen != nil:
 		a, err = x.Screen(screen)
+	case record != nil:
+		a, err = x.Line(record)
 	case text != nil:
 		a, err = x.Text(text)
 	default:
@@ -113,11 +119,8 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	return a.Write(forPeople(cmd))
 }
 
-// parsePacket reads the text of a packet, or a line of a log. The error shows the place in the text.
+// parsePacket reads the text of a packet, which is no line of a log. The error shows the place in the text.
 func parsePacket(text string) (*packettext.Packet, error) {
-	if p, err := packettext.ParseLog(text); !errors.Is(err, packettext.ErrNoRecord) {
-		return p, err
-	}
 	p, err := packettext.Parse(text)
 	if err != nil {
 		if why := packettext.Unreadable(text); why != nil {

@@ -131,6 +131,113 @@ ip     = { bad-option = true, source-route-option = true, record-route-option = 
 	}
 }
 
+// routed is the configuration of a router whose firewall is another's: zones have interfaces alone.
+const routed = `
+[pipeline]
+sources = ["sessions", "rules"]
+hooks   = ["screens", "policies"]
+sinks   = ["terminal"]
+[zones]
+lan.interfaces = ["lan0"]
+wan.interfaces = ["wan0"]
+[sources]
+sessions = { plugin = "conntrack" }
+rules    = { plugin = "nflog", groups = [5] }
+[sinks]
+terminal = { plugin = "stdout" }
+[hooks.screens]
+plugin = "screendrop"
+zones  = ["wan"]
+tcp    = { syn-fin = true }
+[hooks.policies]
+plugin = "policydeny"
+[[hooks.policies.policy]]
+name = "out"
+from = "lan"
+to   = "wan"
+then = "permit"
+[[hooks.policies.policy]]
+name        = "no-telnet"
+from        = "any"
+to          = "any"
+application = "junos-telnet"
+then        = "reject"
+`
+
+// TestExplainRecord explains lines of the log between the zones that they name, and says which of them no hook has made.
+func TestExplainRecord(t *testing.T) {
+	config := writeFile(t, "p.toml", routed)
+	const (
+		others = `which the configuration does not have: the firewall that sources.rules listens to has decided, and no hook`
+		taken  = "from wan to lan: the zones are the record's, and not looked up"
+		denied = "looked at policies from wan to lan, application tcp port 22"
+		at     = "203.0.113.5:40000 > 10.0.1.30:22"
+	)
+	for name, c := range map[string]struct {
+		line      string
+		want, not []string
+	}{
+		"told by NFLOG": {
+			"15:10:30.111 deny   " + at + " ssh rest wan>lan",
+			[]string{`rule "rest", ` + others, taken, denied, "zone      from wan\n", "zone      to lan, "}, []string{"routes of the kernel", "unknown zone"},
+		},
+		"a policy": {"15:10:30.111 deny   " + at + " ssh default-deny wan>lan", []string{taken, denied}, []string{others}},
+		"a global policy": {
+			"15:10:30.111 reject 203.0.113.5:40000 > 10.0.1.30:23 telnet no-telnet(global) wan>lan",
+			[]string{taken, "policies from wan to lan, application tcp port 23", "verdict   reject"}, []string{others},
+		},
+		"a session of the host": {
+			"15:10:30.111 open   10.0.1.30:40000 > 203.0.113.5:80 http forward lan>wan",
+			[]string{`rule "forward", ` + others, "verdict   pass", "sessions are logged as sources.sessions tells of them"}, nil,
+		},
+		"an unknown zone": {
+			"15:10:30.111 deny   " + at + " ssh rest dmz>lan",
+			[]string{`the packet went from zone "dmz", which the configuration does not have`, "policies from an unknown zone to lan"}, nil,
+		},
+		"no rule": {"15:10:30.111 deny   " + at + " ssh wan>lan", []string{taken, denied}, []string{others}},
+		"a filter": {
+			"15:10:30.111 filter " + at + " tcp accept watch/ wan0", []string{`rule "watch", ` + others, "zone      from wan, interface wan0"}, nil,
+		},
+		"JSON": {
+			`{"event":{"kind":"event","action":"flow_deny"},"source":{"ip":"203.0.113.5","port":40000},"destination":{"ip":"10.0.1.30","port":22},` +
+				`"network":{"iana_number":"6"},"observer":{"ingress":{"zone":"wan","interface":{"name":"wan0"}},"egress":{"zone":"lan"}},"rule":{"name":"rest"}}`,
+			[]string{`rule "rest", ` + others, taken, denied, "zone      from wan, interface wan0"}, nil,
+		},
+		"structured data": {
+			`<14>1 2026-03-01T10:15:21.003Z fw1 RT_FLOW - RT_FLOW_SESSION_DENY [junos@2636.1.1.1.2.143 source-address="203.0.113.5" source-port="40000" ` +
+				`destination-address="10.0.1.30" destination-port="22" protocol-id="6" icmp-type="0" policy-name="rest" source-zone-name="wan" ` +
+				`destination-zone-name="lan" packet-incoming-interface="N/A"]`,
+			[]string{`rule "rest", ` + others, taken, denied}, nil,
+		},
+		"a screen": {
+			"15:10:30.111 screen " + at + " tcp SYN and FIN bits! wan>",
+			[]string{"from wan: the zones are the record's, and not looked up", "screen syn-fin at ", "verdict   drop"}, nil,
+		},
+	} {
+		out := mustRun(t, "explain", "-c", config, c.line)
+		for _, want := range c.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: without %q:\n%s", name, want, out)
+			}
+		}
+		for _, not := range c.not {
+			if strings.Contains(out, not) {
+				t.Errorf("%s: with %q:\n%s", name, not, out)
+			}
+		}
+	}
+	var a explain.Answer
+	if err := json.Unmarshal([]byte(mustRun(t, "explain", "--json", "-c", config, "15:10:30.111 deny "+at+" ssh rest wan>lan")), &a); err != nil {
+		t.Fatal(err)
+	}
+	if len(a.OfRecord) != 2 || a.Zone != "wan" || a.ToZone != "lan" || a.Packet != "tcp "+at+" from wan to lan" {
+		t.Errorf("%+v", a)
+	}
+	if _, _, err := invoke(t, "explain", "-c", config, "tcp "+at+" from wna to lan"); err == nil || !strings.Contains(err.Error(), `there is no zone "wna"; did you mean "wan"?`) {
+		t.Errorf("an unknown zone: %v", err)
+	}
+}
+
 func TestExplainMistakes(t *testing.T) {
 	for _, c := range []struct {
 		args []string
@@ -220,6 +327,53 @@ expect = { verdict = "pass", policy = "out", log = [], to_zone = "trust" }
 		if unhit := "no test hits policy unused at " + path + ":18:18 of hooks.policies\n"; strings.Contains(out, unhit) != (args[0] == "test") {
 			t.Errorf("%v:\n%s", args, out)
 		}
+	}
+}
+
+// TestZonesOfTests: a test can name the zones that nothing else tells, and one that does not is told so.
+func TestZonesOfTests(t *testing.T) {
+	path := writeFile(t, "p.toml", routed+`
+[[test]]
+packet = "tcp 203.0.113.5:40000 > 10.0.1.30:22 from wan to lan"
+expect = { verdict = "drop", policy = "default-deny", zone = "wan", to_zone = "lan" }
+[[test]]
+packet = "tcp 10.0.1.30:40000 > 203.0.113.5:80 in lan0 to wan"
+expect = { verdict = "pass", policy = "out" }
+`)
+	if out := mustRun(t, "test", "-c", path); !strings.Contains(out, "tests: 2 passed, 0 failed") {
+		t.Errorf("%s", out)
+	}
+	out, _, err := invoke(t, "test", "-c", writeFile(t, "p.toml", strings.Replace(routed, "[[hooks.policies.policy]]", "default = \"permit\"\n[[hooks.policies.policy]]", 1)+`
+[[test]]
+packet = "tcp 203.0.113.5:40000 > 10.0.1.30:22"
+expect = { verdict = "drop" }
+[[test]]
+packet = "tcp 10.0.1.30:40000 > 203.0.113.5:80 in lan0"
+expect = { verdict = "drop" }
+[[test]]
+packet = "tcp 10.0.1.30:40000 > 203.0.113.5:80 from lan to wan"
+expect = { policy = "no-telnet" }
+`))
+	if !errors.Is(err, errReported) {
+		t.Error(err)
+	}
+	for want, times := range map[string]int{
+		`the packet comes from and that it goes to is not known here, where there are no routes: name it in the packet with "from ZONE" and "to ZONE", or give`: 1,
+		`the packet goes to is not known here, where there are no routes: name it in the packet with "to ZONE", or give`:                                        1,
+		"what the firewall drops that sources.rules listens to, no test shows":                                                                                  2,
+		"     missing: ": 4,
+	} {
+		if n := strings.Count(out, want); n != times {
+			t.Errorf("%q is there %d times, not %d:\n%s", want, n, times, out)
+		}
+	}
+	_, errs, err := invoke(t, "check", "-c", writeFile(t, "p.toml", routed+`
+[[test]]
+packet = "tcp 203.0.113.5:40000 > 10.0.1.30:22 from wna to lan"
+expect = { verdict = "drop" }
+`))
+	if !errors.Is(err, errReported) || !strings.Contains(errs, `test[0].packet: there is no zone "wna"; did you mean "wan"?`) {
+		t.Errorf("%v %s", err, errs)
 	}
 }
 

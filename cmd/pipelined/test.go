@@ -58,6 +58,11 @@ func writeReport(w io.Writer, r *explain.Report, unhit bool) error {
 				return err
 			}
 		}
+		for _, m := range f.Missing {
+			if _, err := fmt.Fprintf(w, "     missing: %s\n", m); err != nil {
+				return err
+			}
+		}
 		if err := f.Answer.Write(w); err != nil {
 			return err
 		}

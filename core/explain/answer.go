@@ -11,11 +11,13 @@ import (
 
 // Answer is what became of a packet, and why. Its JSON is what `pipelined explain --json` prints.
 type Answer struct {
-	Packet      string `json:"packet"`
-	Interface   string `json:"interface,omitempty"` // that the packet came in on, if it is known
-	Zone        string `json:"zone,omitempty"`      // that it comes from
-	ToZone      string `json:"to_zone,omitempty"`   // that it goes to
-	Application string `json:"application,omitempty"`
+	Packet string `json:"packet"`
+	// OfRecord is what is to be known of the record that the packet was read from, such as that no hook has made it.
+	OfRecord    []string `json:"record,omitempty"`
+	Interface   string   `json:"interface,omitempty"` // that the packet came in on, if it is known
+	Zone        string   `json:"zone,omitempty"`      // that it comes from
+	ToZone      string   `json:"to_zone,omitempty"`   // that it goes to
+	Application string   `json:"application,omitempty"`
 
 	Steps   []Step   `json:"steps"` // one for each time that a hook was asked, in order
 	Verdict string   `json:"verdict"`
@@ -81,18 +83,19 @@ type Record struct {
 
 // String returns what the record says, for people.
 func (r Record) String() string {
-	words := []string{r.Kind}
+	words, between := []string{r.Kind}, " "
 	if r.Kind == event.SessionClose.String() {
-		words = append(words, "when the session ends,")
+		words[0] += " when the session ends"
+		between = ", "
 	}
 	for _, part := range []struct{ name, value string }{
 		{"policy", r.Policy}, {"screen", r.Screen}, {"filter", r.Filter}, {"term", r.Term}, {"action", r.Action},
 	} {
 		if part.value != "" {
-			words = append(words, part.name, part.value)
+			words = append(words, part.name+" "+part.value)
 		}
 	}
-	text := strings.Join(words, " ")
+	text := strings.Join(words, between)
 	if len(r.Sinks) == 0 {
 		return text + ", to no sink"
 	}
@@ -106,6 +109,9 @@ func (a *Answer) Write(w io.Writer) error {
 		fmt.Fprintf(&b, "%-9s "+format+"\n", append([]any{head}, args...)...)
 	}
 	line("packet", "%s", a.Packet)
+	for _, text := range a.OfRecord {
+		line("record", "%s", text)
+	}
 	known := func(name, none string) string {
 		if name == "" {
 			return none

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/hook"
 )
 
 // Differences returns how the answer differs from what a test expects, in words; none if it does not.
@@ -110,6 +111,7 @@ type Failure struct {
 	Name        string   `json:"name"`
 	Place       *Place   `json:"place"`
 	Differences []string `json:"differences"`
+	Missing     []string `json:"missing,omitempty"` // what the test lacks, or no test can have
 	Answer      *Answer  `json:"answer"`
 }
 
@@ -117,6 +119,25 @@ type Failure struct {
 type Unhit struct {
 	Hook string `json:"hook"`
 	Rule
+}
+
+// missing says why a test that has failed may have, though the daemon does what it expects: what the daemon knows and the test does not.
+func (x *Explainer) missing(a *Answer, e *config.Expect) (list []string) {
+	var zones, words []string
+	if a.Zone == "" {
+		zones, words = append(zones, "comes from"), append(words, `"from ZONE"`)
+	}
+	if a.ToZone == "" && a.Site != hook.Ingress.String() {
+		zones, words = append(zones, "goes to"), append(words, `"to ZONE"`)
+	}
+	if len(zones) > 0 {
+		list = append(list, fmt.Sprintf("the zone that the packet %s is not known here, where there are no routes: name it in the packet with %s, or give the zone prefixes",
+			strings.Join(zones, " and that it "), strings.Join(words, " and ")))
+	}
+	if pass := verdictText(hook.Pass); len(x.RulesOf) > 0 && e.Verdict != "" && e.Verdict != pass && a.Verdict == pass {
+		list = append(list, "what the firewall drops that "+strings.Join(x.RulesOf, ", ")+" listens to, no test shows: its rules are not in the configuration")
+	}
+	return list
 }
 
 // Tests runs tests.
@@ -141,7 +162,7 @@ func (x *Explainer) Tests(tests []config.Test) (*Report, error) {
 			continue
 		}
 		file, line, column := t.Section.Place()
-		r.Failed = append(r.Failed, Failure{t.Name, &Place{File: file, Line: line, Column: column}, differences, a})
+		r.Failed = append(r.Failed, Failure{t.Name, &Place{File: file, Line: line, Column: column}, differences, x.missing(a, &t.Expect), a})
 	}
 	hooks, rules := x.Rules()
 	for i, name := range hooks {

@@ -34,7 +34,10 @@ type Config struct {
 	Unlogged bool // see [worker.Rules]
 	// Peers are the interfaces that a bridge sends on what others receive, each as [packet.Frame] has it, by those others.
 	Peers map[uint32]uint32
-	Notes []string // what is said with every answer
+	Notes []string // what is said where zones were looked up
+	// RulesOf and SessionsOf are the sources that tell of the rules of another firewall and of the sessions of the host, as the
+	// configuration calls them: "sources.rules". Their events do not pass the hooks.
+	RulesOf, SessionsOf []string
 }
 
 // Hook is a hook of the chain.
@@ -66,12 +69,21 @@ func (x *Explainer) Text(p *packettext.Packet) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return x.Frame(&f, p.Text)
+	var z zones
+	z.from, _ = x.Zones.Lookup(p.From) // FrameOf has looked for them
+	z.to, _ = x.Zones.Lookup(p.To)
+	return x.frame(&f, p.Text, z)
 }
 
-// FrameOf returns the frame of a packet that is described in words. The error says that its interface is not one of the configuration.
+// FrameOf returns the frame of a packet that is described in words. The error says that its interface, or a zone that it names, is not one
+// of the configuration.
 func (x *Explainer) FrameOf(p *packettext.Packet) (packet.Frame, error) {
 	f := packet.Frame{Time: start, Outgoing: p.Out != ""}
+	for _, name := range []string{p.From, p.To} {
+		if _, ok := x.Zones.Lookup(name); name != "" && !ok {
+			return f, fmt.Errorf("%s", spelling.Unknown("zone", name, x.Zones.ZoneNames()))
+		}
+	}
 	name := p.In + p.Out
 	tag := uint16(0)
 	if name != "" {
@@ -102,10 +114,12 @@ func (x *Explainer) Screen(r *packettext.Screen) (*Answer, error) {
 	if r.Packet == nil {
 		return nil, fmt.Errorf("%s; it tells of one address alone, %s, and of no packet", where, r.Alone)
 	}
-	a, err := x.Text(r.Packet)
+	from, _, told := x.placed(r.From, "")
+	a, err := x.Text(r.Packet.Between(from, ""))
 	if err != nil {
 		return nil, err
 	}
+	a.OfRecord = told
 	switch fired := slices.ContainsFunc(a.Log, func(l Record) bool { return l.Screen == name }); {
 	case fired:
 		where += ": flags, options and lengths are not in it, and were put in as the screen looks for them"
@@ -143,6 +157,13 @@ var room = replay.Limits{Slots: 256, Telemetry: 128, PerKind: 64}
 
 // Frame explains a frame; text is what the answer calls it.
 func (x *Explainer) Frame(f *packet.Frame, text string) (*Answer, error) {
+	return x.frame(f, text, zones{})
+}
+
+// zones are those that somebody says a packet comes from and goes to, [zone.Unknown] if nobody does.
+type zones struct{ from, to uint16 }
+
+func (x *Explainer) frame(f *packet.Frame, text string, named zones) (*Answer, error) {
 	ring, err := replay.New(room)
 	if err != nil {
 		return nil, err
@@ -155,7 +176,7 @@ func (x *Explainer) Frame(f *packet.Frame, text string) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &walk{explainer: x, hooks: slices.Clone(x.Hooks), answer: Answer{Packet: text, Steps: []Step{}, Log: []Record{}}}
+	w := &walk{explainer: x, named: named, hooks: slices.Clone(x.Hooks), answer: Answer{Packet: text, Steps: []Step{}, Log: []Record{}}}
 	for i := range w.hooks {
 		if h := &w.hooks[i]; h.Fresh != nil {
 			h.Instance = h.Fresh()
@@ -169,7 +190,7 @@ func (x *Explainer) Frame(f *packet.Frame, text string) (*Answer, error) {
 	}
 	if one.frame.LeavesBy != 0 {
 		src = inPath{one}
-	} else {
+	} else if named.from == zone.Unknown || named.to == zone.Unknown {
 		w.answer.Notes = append(w.answer.Notes, x.Notes...) // a bridge needs none to know where a packet goes
 	}
 	wk := worker.New(worker.Config{
@@ -181,6 +202,9 @@ func (x *Explainer) Frame(f *packet.Frame, text string) (*Answer, error) {
 		return nil, err
 	}
 	w.conclude(wk.Counts())
+	if x.Unlogged && w.answer.Verdict == verdictText(hook.Pass) && len(x.SessionsOf) > 0 {
+		w.answer.Notes = append(w.answer.Notes, "sessions are logged as "+strings.Join(x.SessionsOf, ", ")+" tells of them, and none that packets make")
+	}
 	for run := ring.Next(math.MaxInt); run != nil; run = ring.Next(math.MaxInt) {
 		for i := range run {
 			w.answer.Log = append(w.answer.Log, x.Record(&run[i], x.Names))

@@ -7,6 +7,7 @@ import (
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/worker"
+	"github.com/rtflow/pipelined/core/zone"
 )
 
 // walk is the way of one packet.
@@ -14,6 +15,7 @@ type walk struct {
 	explainer *Explainer
 	hooks     []Hook         // of the explainer; those that judge by earlier packets have seen none
 	headers   packet.Headers // as the frame has them
+	named     zones          // of the packet, in the place of those that the worker finds
 	answer    Answer
 	rejected  bool // the last hook that did not let it pass rejected it
 }
@@ -120,7 +122,8 @@ func (w *walk) zone(id uint16) string {
 	return w.explainer.Zones.Name(id)
 }
 
-// seen notes what is known of every packet at the first and the last call site. It lets all pass.
+// seen notes what is known of every packet at the first and the last call site. It lets all pass. Where the zones of the packet are named it
+// sets them, before any other hook has seen it.
 type seen struct {
 	*walk
 	last bool
@@ -128,6 +131,12 @@ type seen struct {
 
 // Inspect implements [hook.Hook].
 func (s seen) Inspect(p *hook.Packet, _ *hook.Finding) hook.Verdict {
+	if s.named.from != zone.Unknown {
+		p.InZone = s.named.from
+	}
+	if s.named.to != zone.Unknown {
+		p.Leaves = s.named.to
+	}
 	s.answer.Interface, s.answer.Zone = s.explainer.Names.Interface(p.Interface), s.zone(p.InZone)
 	if s.last {
 		s.to(p)

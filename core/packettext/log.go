@@ -20,11 +20,30 @@ import (
 // and that of a screen, which looks at flags, options and rates: see [ParseScreen].
 var ErrNoRecord = errors.New("no record of a session, of a denial or of a filter")
 
-// ParseLog reads a line of a log and returns the packet that the record in it tells of, of a session the one that began it. The
+// Record is what a line of a log tells. A name that the line does not have is "".
+type Record struct {
+	Packet   *Packet // without the zones
+	From, To string  // zones that the packet comes from and goes to
+	// Rule is the policy that has decided; of the record of a filter the filter, and Term its term. In a line for people blanks in
+	// names are '_'.
+	Rule, Term string
+	Filter     bool // it is the record of a filter
+}
+
+// ParseLog reads a line of a log and returns the packet that the record in it tells of, as [ParseRecord] does.
+func ParseLog(line string) (*Packet, error) {
+	r, err := ParseRecord(line)
+	if err != nil {
+		return nil, err
+	}
+	return r.Packet, nil
+}
+
+// ParseRecord reads a line of a log. Its packet is the one that the record in it tells of, of a session the one that began it. The
 // line is what a sink writes in any of its formats, or a device that logs the same: syslog with structured data or without, JSON,
 // or the short line for people. A record holds no flags, lengths and options, and most hold no ICMP type: they are those that
 // [Parse] takes where a text says nothing. The error is [ErrNoRecord], or says what of the record cannot be understood.
-func ParseLog(line string) (*Packet, error) {
+func ParseRecord(line string) (*Record, error) {
 	line = withoutColour(line)
 	for _, read := range []func(line string) (record, bool){structured, jsonRecord, flowText, filterText, shortLine} {
 		if r, ok := read(line); ok {
@@ -32,7 +51,11 @@ func ParseLog(line string) (*Packet, error) {
 			if err != nil {
 				return nil, err
 			}
-			return Parse(text)
+			p, err := Parse(text)
+			if err != nil {
+				return nil, err
+			}
+			return &Record{Packet: p, From: named(r.from), To: named(r.to), Rule: named(r.rule), Term: named(r.term), Filter: r.filter}, nil
 		}
 	}
 	return nil, ErrNoRecord
@@ -67,6 +90,17 @@ type record struct {
 	srcPort, dstPort string
 	icmpType         string // "": not said
 	in               string // interface, "": not said
+	from, to         string // zones, the same
+	rule, term       string // that decided, the same
+	filter           bool   // rule is a filter
+}
+
+// named returns a name of a record, "" where one stands for a name that is not known.
+func named(name string) string {
+	if name == "N/A" || name == "UNKNOWN" {
+		return ""
+	}
+	return name
 }
 
 // text returns the packet in the words of the language.
@@ -115,11 +149,13 @@ func structured(line string) (r record, ok bool) {
 	r = record{
 		src: value("source-address"), dst: value("destination-address"),
 		srcPort: value("source-port"), dstPort: value("destination-port"), proto: value("protocol-id"), in: value("packet-incoming-interface"),
+		from: value("source-zone-name"), to: value("destination-zone-name"), rule: value("policy-name"),
 	}
 	if r.src == "" || r.dst == "" || strings.Contains(line, "RT_SCREEN_") {
 		return r, false
 	}
 	if r.proto == "" { // of a filter
+		r.filter = true
 		r.proto, r.in = value("protocol-name"), value("interface-name")
 	}
 	if strings.Contains(line, "_DENY ") {
@@ -146,18 +182,27 @@ type flowJSON struct {
 	Source      endJSON `json:"source"`
 	Destination endJSON `json:"destination"`
 	Event       struct {
-		Kind string `json:"kind"`
+		Kind   string `json:"kind"`
+		Action string `json:"action"`
 	} `json:"event"`
 	Network struct {
 		Number string `json:"iana_number"`
 	} `json:"network"`
 	Observer struct {
 		Ingress struct {
+			Zone      string `json:"zone"`
 			Interface struct {
 				Name string `json:"name"`
 			} `json:"interface"`
 		} `json:"ingress"`
+		Egress struct {
+			Zone string `json:"zone"`
+		} `json:"egress"`
 	} `json:"observer"`
+	Rule struct {
+		Name string `json:"name"`
+		Set  string `json:"ruleset"`
+	} `json:"rule"`
 }
 
 type endJSON struct {
@@ -166,10 +211,15 @@ type endJSON struct {
 }
 
 func (v *flowJSON) record() record {
-	return record{
+	r := record{
 		proto: v.Network.Number, src: v.Source.IP, dst: v.Destination.IP,
 		srcPort: strconv.Itoa(int(v.Source.Port)), dstPort: strconv.Itoa(int(v.Destination.Port)), in: v.Observer.Ingress.Interface.Name,
+		from: v.Observer.Ingress.Zone, to: v.Observer.Egress.Zone, rule: v.Rule.Name,
 	}
+	if v.Rule.Set != "" || strings.HasPrefix(v.Event.Action, "filter_") {
+		r.filter, r.rule, r.term = true, v.Rule.Set, v.Rule.Name
+	}
+	return r
 }
 
 // flowText reads a record of RT_FLOW without structured data: "… session denied A/P->B/P 0x0 APP 6(0) …".
@@ -192,7 +242,7 @@ func flowText(line string) (r record, ok bool) {
 		break
 	}
 	// Of a denial the protocol has the ICMP type behind it, "1(8)". Of a session it is a number alone, behind the translated ends.
-	for _, word := range words {
+	for i, word := range words {
 		number, icmpType, denial := strings.Cut(strings.TrimSuffix(word, ")"), "(")
 		n, err := strconv.ParseUint(number, 10, 8)
 		switch {
@@ -204,6 +254,12 @@ func flowText(line string) (r record, ok bool) {
 			}
 		case !denial && !strings.Contains(word, "("):
 			r.proto = word
+		}
+		if r.proto != "" { // the policy and the zones follow
+			if rest := words[i+1:]; len(rest) >= 3 {
+				r.rule, r.from, r.to = rest[0], rest[1], rest[2]
+			}
+			break
 		}
 	}
 	for i, word := range words { // the interface follows the user and the roles, "N/A(N/A)"
@@ -241,7 +297,7 @@ func filterText(line string) (r record, ok bool) {
 	if len(words) < 7 {
 		return r, false
 	}
-	r = record{in: words[0], proto: words[2], src: words[3], dst: words[4], srcPort: words[5], dstPort: words[6]}
+	r = record{filter: true, in: words[0], proto: words[2], src: words[3], dst: words[4], srcPort: words[5], dstPort: words[6]}
 	if r.proto == "icmp" || r.proto == "icmp6" {
 		r.icmpType = r.srcPort
 	}
@@ -270,10 +326,45 @@ func shortLine(line string) (r record, ok bool) {
 			r.icmpType, rest = n, rest[1:]
 		}
 	}
-	if words[1] == "filter" && len(rest) == 3 && strings.Contains(rest[1], "/") { // ACTION FILTER/TERM INTERFACE
-		r.in = rest[2]
-	}
+	r.readShort(words[1], rest)
 	return r, true
+}
+
+// readShort reads what a line for people has behind the two ends: zones, rule, interface, as far as they are known.
+func (r *record) readShort(verb string, rest []string) {
+	switch verb {
+	case "filter": // ACTION FILTER/TERM INTERFACE
+		r.filter = true
+		if len(rest) < 2 {
+			return
+		}
+		filter, term, ok := strings.Cut(rest[1], "/")
+		switch {
+		case !ok:
+		case len(rest) == 3:
+			r.rule, r.term, r.in = filter, term, rest[2]
+		case term != "": // a word alone could be an interface, which has no '/'
+			r.rule, r.term = filter, term
+		}
+		return
+	case "close": // REASON ELAPSED PACKETS/PACKETSp BYTES/BYTESB POLICY
+		at := slices.IndexFunc(rest, func(word string) bool { return strings.HasSuffix(word, "p") && strings.Contains(word, "/") })
+		if at < 0 || len(rest) < at+2 {
+			return
+		}
+		rest = rest[at+2:]
+	}
+	if word := first(rest); word != "" && !strings.Contains(word, ">") { // POLICY FROM>TO
+		if len(rest) > 1 && (word == "snat" || word == "dnat") {
+			if addr, _ := splitEnd(rest[1]); addr != "" {
+				return // there is no policy
+			}
+		}
+		r.rule, rest = word, rest[1:]
+	}
+	if from, to, ok := strings.Cut(first(rest), ">"); ok {
+		r.from, r.to = from, to
+	}
 }
 
 func first(words []string) string {

@@ -74,6 +74,57 @@ func TestParseLogFormats(t *testing.T) {
 	}
 }
 
+// TestParseRecord reads rule and zones in every format: they are those of the JSON, as far as a format has them.
+func TestParseRecord(t *testing.T) {
+	all := goldenLines(t)
+	read := make(map[string]int) // of lines that name a rule, by format
+	for format, lines := range all {
+		for name, line := range lines {
+			r, err := ParseRecord(line)
+			want, wantErr := ParseRecord(all["json"][name])
+			if err != nil || wantErr != nil {
+				continue // see TestParseLogFormats
+			}
+			for _, part := range []struct{ what, got, want string }{
+				{"rule", r.Rule, want.Rule}, {"term", r.Term, want.Term}, {"from", r.From, want.From}, {"to", r.To, want.To},
+			} {
+				if part.got != part.want && part.got != "" {
+					t.Errorf("%s, %s: %s is %q, from JSON %q: %s", format, name, part.what, part.got, part.want, line)
+				}
+			}
+			if r.Filter != want.Filter {
+				t.Errorf("%s, %s: filter %v, from JSON %v: %s", format, name, r.Filter, want.Filter, line)
+			}
+			if r.Rule != "" {
+				read[format]++
+			}
+		}
+	}
+	for format := range all {
+		if read[format] < 2 {
+			t.Errorf("%s: only %d lines name a rule", format, read[format])
+		}
+	}
+	for line, want := range map[string]Record{
+		"10:15:21.003 deny   203.0.113.5:40000 > 10.0.1.30:23    telnet wan>lan":                          {From: "wan", To: "lan"},
+		"10:15:21.003 deny   203.0.113.5:40000 > 10.0.1.30:23    telnet rest >lan":                        {Rule: "rest", To: "lan"},
+		"10:15:20.125 open   10.0.1.20:51002 > 198.51.100.10:443 https snat 192.0.2.1:61002":              {},
+		"10:15:20.125 open   10.0.1.20:51002 > 198.51.100.10:443 https snat lan>wan snat 192.0.2.1:61002": {Rule: "snat", From: "lan", To: "wan"},
+		"10:15:50.875 close  10.0.1.20:51002 > 198.51.100.10:443 https cli RST 30s 12/10p 3.4k/65kB out":  {Rule: "out"},
+		"10:15:23.000 filter 203.0.113.9:51000 > 10.0.1.22:22    tcp accept watch/ wan0":                  {Rule: "watch", Filter: true},
+	} {
+		r, err := ParseRecord(line)
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		want.Packet = r.Packet
+		if *r != want {
+			t.Errorf("%s: read as %+v, want %+v", line, *r, want)
+		}
+	}
+}
+
 // What a line says beyond the two ends is read, too.
 func TestParseLog(t *testing.T) {
 	for line, want := range map[string]string{

@@ -106,7 +106,7 @@ func TestMistakes(t *testing.T) {
 // FuzzParse: whatever is parsed makes a frame with its own addresses.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
-		"tcp 10.0.1.5:40000 > 192.0.2.80:443 in lan0 flags syn", "udp 2001:db8::1 > 2001:db8::2 fragment 1480",
+		"tcp 10.0.1.5:40000 > 192.0.2.80:443 in lan0 flags syn from lan to wan", "udp 2001:db8::1 > 2001:db8::2 fragment 1480",
 		"icmp 10.0.0.1 > 10.0.0.2 type 8 code 0 length 1400 option bad ttl 1 dscp 3",
 	} {
 		f.Add(seed)

@@ -19,6 +19,8 @@ type Packet struct {
 	Src, Dst netip.AddrPort
 	// In is the interface that the packet comes in on, Out that by which it leaves; "": not said. At most one of them is set.
 	In, Out string
+	// From and To are the zones that the packet comes from and goes to; "": not said, and found by interface and address.
+	From, To string
 
 	flags      uint8
 	icmpType   uint8
@@ -32,6 +34,20 @@ type Packet struct {
 
 	hasPorts bool
 	given    map[string]token // the words of the text, with their values
+}
+
+// Between returns the packet with the zones that it comes from and goes to, and says so in its text. "" changes nothing.
+func (p *Packet) Between(from, to string) *Packet {
+	q := *p
+	if from != "" {
+		q.From = from
+		q.Text += " from " + from
+	}
+	if to != "" {
+		q.To = to
+		q.Text += " to " + to
+	}
+	return &q
 }
 
 // ICMP returns the type and the code of a packet of ICMP, of an echo request where the text says nothing; zeros of another.

@@ -21,6 +21,7 @@ type Screen struct {
 	// and put in. nil: the record has one address alone.
 	Packet *Packet
 	Alone  string // that address
+	From   string // zone that the packet comes from, "" = not said
 	// Counts says that the screen counts packets: one alone does not make it fire.
 	Counts bool
 }
@@ -69,7 +70,7 @@ func (r *screenRecord) screen() (*Screen, error) {
 		return nil, fmt.Errorf("the record is of a screen that is not known: %q", r.attack)
 	}
 	words, single := signs[known]
-	s := &Screen{Screen: known, Attack: r.attack, Counts: !single}
+	s := &Screen{Screen: known, Attack: r.attack, Counts: !single, From: named(r.from)}
 	if r.src == "" || r.dst == "" {
 		if s.Alone = r.src + r.dst; s.Alone == "" {
 			return nil, fmt.Errorf("the record of the screen %s has no address", known)
@@ -110,6 +111,7 @@ func screenStructured(line string) (r screenRecord, ok bool) {
 	r.record = record{
 		src: parameter(line, "source-address"), dst: parameter(line, "destination-address"), srcPort: parameter(line, "source-port"),
 		dstPort: parameter(line, "destination-port"), proto: parameter(line, "protocol-id"), in: parameter(line, "interface-name"),
+		from: parameter(line, "source-zone-name"),
 	}
 	return r, true
 }
@@ -173,6 +175,8 @@ func screenText(line string) (r screenRecord, ok bool) {
 			r.dst, r.dstPort = splitEnd(value)
 		case "protocol-id":
 			r.proto = value
+		case "zone name":
+			r.from = value
 		case "interface name":
 			r.in = value
 		}
@@ -192,7 +196,11 @@ func screenShort(line string) (r screenRecord, ok bool) {
 	if _, known := application.ParseProtocol(r.proto); !known {
 		return r, false
 	}
-	r.attack, _, ok = strings.Cut(strings.Join(words[6:], " "), "!")
+	var zone string
+	r.attack, zone, ok = strings.Cut(strings.Join(words[6:], " "), "!")
+	if from, isZone := strings.CutSuffix(strings.TrimSpace(zone), ">"); isZone {
+		r.from = from
+	}
 	r.attack += "!"
 	return r, ok
 }

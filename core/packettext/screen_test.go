@@ -37,6 +37,9 @@ func TestParseScreenFormats(t *testing.T) {
 			if got := s.Screen.String(); got != want && want != "syn-cookie" {
 				t.Errorf("%s, %s: read as %s: %s", format, name, got, line)
 			}
+			if s.From != "untrust" && !strings.Contains(line, "N/A") {
+				t.Errorf("%s, %s: from zone %q: %s", format, name, s.From, line)
+			}
 			if (s.Packet == nil) != (s.Alone != "") {
 				t.Errorf("%s, %s: packet %v, address %q", format, name, s.Packet, s.Alone)
 			}

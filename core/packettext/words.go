@@ -15,6 +15,8 @@ import (
 var words = map[string]func(p *Packet, value string) error{
 	"in":       func(p *Packet, v string) error { p.In = v; return nil },
 	"out":      func(p *Packet, v string) error { p.Out = v; return nil },
+	"from":     func(p *Packet, v string) error { p.From = v; return nil },
+	"to":       func(p *Packet, v string) error { p.To = v; return nil },
 	"flags":    (*Packet).readFlags,
 	"type":     func(p *Packet, v string) error { return readByte(&p.icmpType, v, 255) },
 	"code":     func(p *Packet, v string) error { return readByte(&p.icmpCode, v, 255) },

@@ -24,6 +24,12 @@ func (p *Plan) Explainer() *explain.Explainer {
 		c.Sinks = append(c.Sinks, explain.Sink{Name: s.Name, Only: s.Only})
 	}
 	for _, s := range p.sources {
+		if s.Rules {
+			c.RulesOf = append(c.RulesOf, "sources."+s.name)
+		}
+		if s.Sessions {
+			c.SessionsOf = append(c.SessionsOf, "sources."+s.name)
+		}
 		i := slices.IndexFunc(p.sources, func(other plannedSource) bool { return other.name == s.Peer })
 		if i < 0 {
 			continue

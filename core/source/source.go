@@ -140,6 +140,8 @@ type Configured struct {
 	Events bool
 	// Sessions is true if it tells of sessions, as a source of events: of all that the host has. One source of a pipeline does.
 	Sessions bool
+	// Rules is true if it tells of what the rules of another firewall have decided, as a source of events.
+	Rules bool
 	// Exclusive is what no other source can read meanwhile.
 	Exclusive []Exclusive
 	// Translator opens what tells how the host translates the sessions of the source's packets; nil: nobody is asked.

@@ -35,6 +35,7 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 		Live:      true,
 		Incoming:  true,
 		Events:    true,
+		Rules:     true,
 		Exclusive: groups,
 		Examine:   func(m *machine.Machine) []machine.Finding { return examine(m, c.Groups, c.Buffer, true) },
 		Open: func(context.Context, *zone.Table) (source.Source, error) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -94,6 +95,7 @@ type difference struct {
 	Reordered []compare.Reordered `json:"reordered"` // at most a hundred
 	More      int                 `json:"more_reordered,omitempty"`
 	Flows     *compare.Report     `json:"flows,omitempty"`
+	Notes     []string            `json:"notes,omitempty"` // on the flows
 	logLines
 }
 
@@ -128,6 +130,7 @@ func (o *diffOptions) run(cmd *cobra.Command) error {
 			return err
 		}
 		d.Flows = compare.Compare(old.recorder, now.recorder)
+		d.Notes = o.notModelled(old, now)
 		differs = d.Flows.Changed > 0 || d.Elsewhere > 0
 	}
 	if o.json {
@@ -139,6 +142,24 @@ func (o *diffOptions) run(cmd *cobra.Command) error {
 		err = errDiffer
 	}
 	return err
+}
+
+// notModelled says what the flows do not show: what sources of events tell of.
+func (o *diffOptions) notModelled(old, now *side) (notes []string) {
+	var list []string
+	for _, of := range []struct {
+		path string
+		x    *explain.Explainer
+	}{{o.old, old.x}, {o.new, now.x}} {
+		if names := slices.Concat(of.x.SessionsOf, of.x.RulesOf); len(names) > 0 {
+			list = append(list, fmt.Sprintf("%s of %s", strings.Join(names, " and "), of.path))
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return []string{"what sources of events tell of is not carried, neither sessions nor the rules of another firewall, and is missing in what is logged: " +
+		strings.Join(list, "; ")}
 }
 
 // load loads one of the configurations. With a capture its plan is to be opened.
@@ -155,7 +176,11 @@ func (o *diffOptions) load(cmd *cobra.Command, path string) (*side, error) {
 	p, err := plan(cmd.Context(), &problems, planOptions{path: path}, options)
 	if err != nil {
 		fmt.Fprint(cmd.ErrOrStderr(), problems.String())
-		return nil, err
+		if errors.Is(err, errReported) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "pipelined: nothing was compared: %s has mistakes\n", path)
+			return nil, err
+		}
+		return nil, fmt.Errorf("nothing was compared: %w", err)
 	}
 	s.planned, s.x = p, p.Explainer()
 	s.recorder = compare.NewRecorder(s.x)
@@ -227,6 +252,9 @@ func (d *difference) write(w io.Writer) error {
 		fmt.Fprintf(&b, "order matters: for %d more pairs\n", d.More)
 	}
 	d.logLines.write(&b)
+	for _, n := range d.Notes {
+		fmt.Fprintf(&b, "note: %s\n", n)
+	}
 	if _, err := io.WriteString(w, b.String()); err != nil || d.Flows == nil {
 		return err
 	}

@@ -54,6 +54,14 @@ func TestDiff(t *testing.T) {
 		t.Errorf("a missing capture: exit code %d, %s", code, errs)
 	}
 
+	broken := writeFile(t, "broken.toml", "[pipeline]\nsinks = [\"evnts\"]\n")
+	for _, args := range [][]string{{broken, "pipeline.toml"}, {"pipeline.toml", broken}} {
+		out, errs, code := runCommand(t, append([]string{"diff", "--json"}, args...)...)
+		if code != 2 || out != "" || !strings.Contains(errs, broken+":2:") || !strings.HasSuffix(errs, "pipelined: nothing was compared: "+broken+" has mistakes\n") {
+			t.Errorf("with a mistake: exit code %d, %s%s", code, out, errs)
+		}
+	}
+
 	over := func(args ...string) difference {
 		t.Helper()
 		out, errs, code := runCommand(t, append([]string{"diff", "--json", "pipeline.toml", path}, args...)...)
@@ -168,6 +176,39 @@ func TestDiffLog(t *testing.T) {
 	for _, capture := range []string{"-", "/dev/null"} {
 		if _, errs, code := runCommand(t, "diff", "pipeline.toml", now, capture); code != 2 || !strings.Contains(errs, "read twice") {
 			t.Errorf("%s as capture: exit code %d, %s", capture, code, errs)
+		}
+	}
+}
+
+// TestDiffEvents compares over a log where one of the configurations, or both, have sources of events: that these tell of the flows is said.
+func TestDiffEvents(t *testing.T) {
+	log := writeFile(t, "events.log", "10:15:21.100 open   10.0.1.5:40000 > 192.0.2.80:80 http forward lan>wan\n")
+	with := writeFile(t, "with.toml", routed)
+	text := strings.Replace(routed, `sources = ["sessions", "rules"]`, `sources = ["packets"]`, 1)
+	without := writeFile(t, "without.toml", strings.Replace(text, "[sinks]", `packets = { plugin = "afpacket", interfaces = ["wan0"] }`+"\n[sinks]", 1))
+	for _, c := range []struct{ old, now, want string }{
+		{with, without, "sources.sessions and sources.rules of " + with},
+		{without, with, "sources.sessions and sources.rules of " + with},
+		{with, with, "sources.sessions and sources.rules of " + with + "; sources.sessions and sources.rules of " + with},
+		{without, without, ""},
+	} {
+		out, errs, _ := runCommand(t, "diff", c.old, c.now, "--flows", log)
+		asJSON, _, _ := runCommand(t, "diff", "--json", c.old, c.now, "--flows", log)
+		var d difference
+		if err := json.Unmarshal([]byte(asJSON), &d); err != nil {
+			t.Fatalf("%v: %s%s", err, asJSON, errs)
+		}
+		if c.want == "" {
+			if strings.Contains(out, "note: ") || len(d.Notes) > 0 {
+				t.Errorf("without such sources:\n%s%v", out, d.Notes)
+			}
+			continue
+		}
+		if !strings.Contains(out, "what is logged: "+c.want+"\n") || len(d.Notes) != 1 || !strings.HasSuffix(d.Notes[0], ": "+c.want) {
+			t.Errorf("without %q:\n%s%v", c.want, out, d.Notes)
+		}
+		if strings.Contains(out, ",, ") {
+			t.Errorf("two commas:\n%s", out)
 		}
 	}
 }

@@ -55,8 +55,9 @@ type runningFeed struct {
 type past struct {
 	counts                    worker.Counts
 	zones                     map[uint16]uint64
-	carried                   []source.Carried // one for each
-	packets, events, bypassed uint64           // that they have not read
+	forwarded, passed         source.Carried // by themselves, of bridges and of taps
+	packets, events, bypassed uint64         // that they have not read
+	now, offset               int64          // what the workers' clock said last
 }
 
 // noCarrier is the place of the carrier of a source that has none.
@@ -217,9 +218,10 @@ func (c *crew) loops() (list []*loop) {
 	return list
 }
 
-// clock returns the latest time that a worker knows, and Unix time minus that clock. Workers on one machine share a clock, and a capture has
-// one worker: one that has received nothing yet has none, and if none has one there are no sessions.
+// clock returns the latest time that a worker knows, or has known, and Unix time minus that clock. Workers on one machine share a clock, and a
+// capture has one worker: one that has received nothing yet has none, and if none ever had one there are no sessions.
 func (c *crew) clock() (now, offset int64) {
+	now, offset = c.past.now, c.past.offset
 	for _, w := range c.workers {
 		if n, o := w.Clock(); n > now {
 			now, offset = n, o
@@ -264,9 +266,8 @@ func (c *crew) addCarried(p *metrics.Packets) {
 			p.Passed += c.Packets
 		}
 	}
-	for _, carried := range c.past.carried {
-		add(carried)
-	}
+	add(c.past.forwarded)
+	add(c.past.passed)
 	for _, s := range c.sources {
 		if s.carrier != nil {
 			add(s.carrier.Carried())
@@ -313,7 +314,14 @@ func (p past) with(s *openSource, workers iter.Seq[*runningWorker]) past {
 	}
 	p.zones = zones
 	if s.carrier != nil {
-		p.carried = append(slices.Clone(p.carried), s.carrier.Carried())
+		done := s.carrier.Carried()
+		sum := &p.passed
+		if done.Forwards {
+			sum = &p.forwarded
+		}
+		*sum = source.Carried{
+			Packets: sum.Packets + done.Packets, Bytes: sum.Bytes + done.Bytes, NotSent: sum.NotSent + done.NotSent, Forwards: done.Forwards,
+		}
 	}
 	packets, events, bypassed := s.unread()
 	p.packets, p.events, p.bypassed = p.packets+packets, p.events+events, p.bypassed+bypassed

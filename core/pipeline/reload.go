@@ -119,7 +119,7 @@ func (pl *Pipeline) prepare(running *ruleSet, next *Plan) (_ *transition, err er
 	if pl.ended.Load() {
 		return nil, errEnding
 	}
-	if changed := append(running.plan.fixed(next), pl.renumbered(next)...); len(changed) > 0 {
+	if changed := slices.Concat(running.plan.fixed(next), pl.renumbered(next), pl.untranslated(next)); len(changed) > 0 {
 		return nil, &RestartError{changed}
 	}
 	t := &transition{pl: pl, next: next, rezoned: !running.plan.sameZones(next)}
@@ -264,9 +264,6 @@ func (p *Plan) fixed(next *Plan) (changed []string) {
 	moved := now.Sessions.Separate == then.Sessions.Separate && !reflect.DeepEqual(p.zoning(), next.zoning())
 	differ("zones", !p.live && !p.sameZones(next) || moved)
 	differ("pipeline.sources", p.live != next.live || !p.live && !slices.EqualFunc(p.sources, next.sources, sameSource))
-	for _, s := range next.sources { // the table of sessions has room for translations, or has not
-		differ("sources."+s.name, s.Translator != nil && !slices.ContainsFunc(p.sources, func(s plannedSource) bool { return s.Translator != nil }))
-	}
 	for _, c := range now.Pipeline.Sources {
 		if other := tableOf(then.Pipeline.Sources, c.Name); other != nil {
 			differ("sources."+c.Name, !c.Section.Equal(other))
@@ -278,6 +275,17 @@ func (p *Plan) fixed(next *Plan) (changed []string) {
 		}
 	}
 	return changed
+}
+
+// untranslated returns the sources of another configuration whose sessions somebody is to be asked about, if the table of sessions has no room
+// for the answers.
+func (pl *Pipeline) untranslated(next *Plan) (names []string) {
+	for _, s := range next.sources {
+		if s.Translator != nil && pl.translated == nil {
+			names = append(names, "sources."+s.name+".nat")
+		}
+	}
+	return names
 }
 
 // Configuration says which configuration runs. Safe for concurrent use.

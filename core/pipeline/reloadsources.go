@@ -76,6 +76,9 @@ func (c *sourceChange) collides(next *plannedSource) error {
 		for _, e := range s.Exclusive {
 			list = append(list, e.What)
 		}
+		if s.Sessions {
+			list = append(list, "the sessions of this host")
+		}
 		return list
 	}
 	for _, s := range c.closed {
@@ -149,6 +152,7 @@ func (t *transition) commitSources(rules *worker.Rules) {
 		return
 	}
 	next := &crew{sources: c.list, workers: c.staying(), feed: c.before.feed, past: c.before.past}
+	next.past.now, next.past.offset = c.before.clock()
 	c.endWorkers()
 	if c.feed != nil {
 		if next.feed != nil {
@@ -158,7 +162,7 @@ func (t *transition) commitSources(rules *worker.Rules) {
 		next.feed = c.feed
 	}
 	for _, s := range c.closed {
-		pl.retire(s)
+		t.retire(s)
 		next.past = next.past.with(s, c.leaving(s))
 	}
 	for _, s := range c.opened {
@@ -202,7 +206,9 @@ func (c *sourceChange) endWorkers() {
 
 // retire is for a source that is to be closed, whose workers have ended. What it has carried is counted; that the ends of the sessions
 // that it has told of will not come is told.
-func (pl *Pipeline) retire(s *openSource) {
+func (t *transition) retire(s *openSource) {
+	pl := t.pl
+	pl.watch.forget(s.name)
 	if s.place != noCarrier {
 		pl.sessions.DropCarrier(s.place)
 	}
@@ -217,7 +223,9 @@ func (pl *Pipeline) retire(s *openSource) {
 	pl.plan.options.Log.Warn("the ends of sessions that a source has told of will not come; a loss record says so", "source", s.name, "sessions", untold)
 	now := time.Now().UnixNano()
 	owed := admission.Owed{Reason: event.LossAbandoned, Counts: event.LossCounts{event.SessionClose: untold}, Since: now, Until: now}
-	for _, out := range pl.outputs.staying() {
-		pl.gate.Owe(out.index, owed)
+	for i := range t.sinks {
+		if !t.sinks[i].new {
+			pl.gate.Owe(t.sinks[i].out.index, owed)
+		}
 	}
 }

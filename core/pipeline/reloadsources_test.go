@@ -20,6 +20,7 @@ import (
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/internal/monotonic"
@@ -52,7 +53,15 @@ type sourcesRig struct {
 	made   map[string]source.Source
 	fails  map[string]error // opening them
 	opened []string
+	// translated is the source of whose sessions somebody knows how they are translated.
+	translated string
 }
+
+// noTranslator knows nothing.
+type noTranslator struct{}
+
+func (noTranslator) Translate([]source.Question) error { return nil }
+func (noTranslator) Close() error                      { return nil }
 
 func newSourcesRig(t *testing.T) *sourcesRig {
 	r := &sourcesRig{rig: newRig(t, true), made: make(map[string]source.Source), fails: make(map[string]error)}
@@ -67,16 +76,20 @@ func (r *sourcesRig) plan(names ...string) *Plan {
 	reg.Sources["named"] = source.Plugin{Name: "named", Configure: func(cfg sdk.Config, _ source.Env) source.Configured {
 		var o struct {
 			Interface string `toml:"interface"`
+			Sessions  bool   `toml:"sessions"`
 		}
 		cfg.Decode(&o)
 		name := cfg.Name()
 		_, events := r.made[name].(source.Events)
-		c := source.Configured{Live: true, Events: events, Interfaces: []string{name + "0"}}
+		c := source.Configured{Live: true, Events: events, Sessions: o.Sessions, Interfaces: []string{name + "0"}}
 		if o.Interface != "" {
 			c.Interfaces[0] = o.Interface
 		}
 		if events || o.Interface == "none" {
 			c.Interfaces = nil
+		}
+		if r.translated == name {
+			c.Translator = func() (source.Translator, error) { return noTranslator{}, nil }
 		}
 		c.Open = func(context.Context, *zone.Table) (source.Source, error) {
 			if err := r.fails[name]; err != nil {
@@ -177,9 +190,12 @@ func TestReloadSources(t *testing.T) {
 		look("the start", 10, "a")
 		reload("a", `b interface = "none"`)
 		look("one more", 70, "a", "b")
-		worker := pl.crew.Load().workers[0]
+		worker, counting := pl.crew.Load().workers[0], pl.rules.Load().hook("count").Ingress
 		reload(`b interface = "none"`, "a")
 		look("the order", 70, "a", "b")
+		if pl.rules.Load().hook("count").Ingress != counting {
+			t.Error("another order makes another hook")
+		}
 		reload("c", "a")
 		look("another one", 80, "a", "c")
 		if !b.closed.Load() || a.closed.Load() || c.closed.Load() {
@@ -208,6 +224,139 @@ func TestReloadSources(t *testing.T) {
 			t.Errorf("opened: %v", r.opened)
 		}
 		pl.end()
+	})
+}
+
+// TestReloadClock replaces the only source: sessions that live are told with their times before a worker of the other has received anything.
+func TestReloadClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSourcesRig(t)
+		r.frames("a", 1<<20, 10)
+		r.frames("b", 2<<20, 0)
+		begun := time.Now()
+		pl := runPlan(t, r.plan("a"))
+		synctest.Wait()
+		if _, err := pl.Reload(r.plan("b")); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for rec := range pl.liveSessions() {
+			if n++; rec.Time() != begun.UnixNano() {
+				t.Errorf("a session began at %v, want %v", time.Unix(0, rec.Time()), begun)
+			}
+		}
+		if n != 10 {
+			t.Errorf("%d sessions, want 10", n)
+		}
+		pl.end()
+	})
+}
+
+// TestReloadTranslated takes away the source of whose sessions somebody is asked, and adds it again; where there was none, it is refused.
+func TestReloadTranslated(t *testing.T) {
+	for _, first := range []string{"a", "b"} {
+		r := newSourcesRig(t)
+		r.translated = "b"
+		r.frames("a", 1<<20, 1)
+		r.frames("b", 2<<20, 1)
+		pl := runPlan(t, r.plan(first))
+		if first == "b" {
+			if _, err := pl.Reload(r.plan("a")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.frames("b", 2<<20, 1)
+		_, err := pl.Reload(r.plan("a", "b"))
+		var restart *RestartError
+		if refused := errors.As(err, &restart) && slices.Equal(restart.Changed, []string{"sources.b.nat"}); refused == (first == "b") {
+			t.Errorf("after a start with %s: %v", first, err)
+		}
+		pl.end()
+	}
+}
+
+// TestReloadTwoOfSessions refuses to replace a source that tells of the host's sessions by another one: for a moment there would be two.
+func TestReloadTwoOfSessions(t *testing.T) {
+	r := newSourcesRig(t)
+	r.made["one"], r.made["two"] = &keepingEvents{fakeEvents: newFakeEvents(t)}, &keepingEvents{fakeEvents: newFakeEvents(t)}
+	r.frames("a", 1<<20, 1)
+	pl := runPlan(t, r.plan("a", "one sessions = true"))
+	const want = "sources.two reads the sessions of this host, which sources.one reads until it is closed: reload without either first, or restart"
+	if _, err := pl.Reload(r.plan("a", "two sessions = true")); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	for _, sources := range [][]string{{"a"}, {"a", "two sessions = true"}} {
+		if _, err := pl.Reload(r.plan(sources...)); err != nil {
+			t.Error(err)
+		}
+	}
+	pl.end()
+}
+
+// lossySource has lost packets.
+type lossySource struct {
+	*fakeSource
+	lost uint64
+}
+
+func (s *lossySource) Counters() []source.Counter {
+	return []source.Counter{{Name: "missed", Queue: -1, Value: s.lost, Lost: true}}
+}
+
+// TestReloadLossySource takes away a source that has lost packets, and adds one of its name: what that one loses is said, and both are in the
+// ledger.
+func TestReloadLossySource(t *testing.T) {
+	r := newSourcesRig(t)
+	r.frames("a", 1<<20, 1)
+	r.made["b"] = &lossySource{r.frames("b", 2<<20, 1), 1000}
+	pl := runPlan(t, r.plan("a", "b"))
+	for i := range 3 {
+		pl.watch.look(time.Now().Add(time.Duration(i) * time.Minute))
+	}
+	if err := pl.watch.health(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pl.Reload(r.plan("a")); err != nil {
+		t.Fatal(err)
+	}
+	r.made["b"] = &lossySource{r.frames("b", 2<<20, 1), 500}
+	if _, err := pl.Reload(r.plan("a", "b")); err != nil {
+		t.Fatal(err)
+	}
+	pl.watch.look(time.Now().Add(3 * time.Minute))
+	if err := pl.watch.health(); err == nil || !strings.Contains(err.Error(), "500") || pl.Ledger().Packets.Lost != 1500 {
+		t.Errorf("health %v, %d lost", err, pl.Ledger().Packets.Lost)
+	}
+	pl.end()
+}
+
+// TestReloadBeforeRun replaces the only source of a pipeline that has taken sessions over which have ended meanwhile, before it runs: their ends
+// are told.
+func TestReloadBeforeRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSourcesRig(t)
+		r.frames("a", 1<<20, 0)
+		r.frames("b", 2<<20, 0)
+		pl, err := r.plan("a").Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now().UnixNano()
+		pl.left = leftSessions{[]session.Session{{ID: 3, LogClose: true, Client: packet.Tuple{Proto: packet.ProtoUDP, Family: packet.IPv4}}}, now, now}
+		if _, err := pl.Reload(r.plan("b")); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- pl.Run(ctx) }()
+		time.Sleep(3 * time.Second)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if n := pl.Ledger().Events["session-close"].Admitted; n != 1 {
+			t.Errorf("%d ends were told, want 1", n)
+		}
 	})
 }
 

@@ -58,6 +58,7 @@ type Pipeline struct {
 	ending     chan struct{} // closed then
 	draining   atomic.Bool   // and what is in flight is being delivered
 	carried    carried
+	left       leftSessions      // of an earlier run, whose ends the first worker tells
 	takenOver  *TakenOver        // from an earlier run; nil: nothing
 	unused     string            // why the state of the last run was not used; empty: it was, or there was none
 	opened     time.Time         // the sources were open; set if something is taken over
@@ -74,6 +75,12 @@ type life struct {
 	beside sync.WaitGroup
 	// rematching is told to stop by the next configuration that is taken over, and waits for Run to begin; guarded by Pipeline.reloading.
 	rematching *rematching
+}
+
+// leftSessions are sessions that were ended at now on the clock of the packets, which was then wall in Unix time.
+type leftSessions struct {
+	sessions  []session.Session
+	now, wall int64
 }
 
 // Run runs the pipeline until ctx ends or every source has ended, and takes it down. It returns the error of a source
@@ -118,7 +125,11 @@ func (pl *Pipeline) begin(ctx, deliveries context.Context) {
 	pl.running.loops = l
 	l.hold()
 	defer l.release()
-	for _, one := range pl.crew.Load().loops() {
+	c := pl.crew.Load()
+	if len(c.workers) > 0 {
+		c.workers[0].End(pl.left.sessions, pl.left.now, pl.left.wall)
+	}
+	for _, one := range c.loops() {
 		l.start(one)
 	}
 }

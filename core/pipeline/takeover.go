@@ -73,8 +73,7 @@ func (pl *Pipeline) takeOver(h *handedOver) error {
 // takeOverSessions goes on with the sessions of packets.
 func (pl *Pipeline) takeOverSessions(h *handedOver, ids *renumbering) error {
 	t := pl.takenOver
-	workers := pl.crew.Load().workers
-	if len(workers) == 0 { // nobody would end them
+	if len(pl.crew.Load().workers) == 0 { // nobody would end them
 		t.Lost += h.Tail.Sessions
 		return nil
 	}
@@ -93,7 +92,7 @@ func (pl *Pipeline) takeOverSessions(h *handedOver, ids *renumbering) error {
 			return err
 		}
 	}
-	workers[0].End(ended, how.Now, pl.opened.UnixNano())
+	pl.left = leftSessions{ended, how.Now, pl.opened.UnixNano()}
 	t.Sessions, t.clock = h.Tail.Sessions, how.Now
 	t.Ended = uint64(len(ended))
 	if h.Dropped != nil {

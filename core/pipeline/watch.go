@@ -144,6 +144,13 @@ func (w *watch) look(now time.Time) {
 	maps.DeleteFunc(w.sources, func(u unread, _ *loss) bool { _, there := sources[u]; return !there })
 }
 
+// forget forgets what a source of that name has lost, which is gone: another may come.
+func (w *watch) forget(source string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.sources, func(u unread, _ *loss) bool { return u.source == source })
+}
+
 // of returns the loss of that key, a new one if there is none.
 func of[K comparable](all map[K]*loss, key K) *loss {
 	l := all[key]

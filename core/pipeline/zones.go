@@ -114,7 +114,8 @@ func (pl *Pipeline) renumbered(next *Plan) (keys []string) {
 
 // sameZones reports whether another configuration finds the same zones for the same interfaces.
 func (p *Plan) sameZones(next *Plan) bool {
-	return reflect.DeepEqual(p.file.Zones, next.file.Zones) && p.zonesByRoute() == next.zonesByRoute() && slices.Equal(p.links.extra, next.links.extra)
+	a, b := slices.Sorted(slices.Values(p.links.extra)), slices.Sorted(slices.Values(next.links.extra))
+	return reflect.DeepEqual(p.file.Zones, next.file.Zones) && p.zonesByRoute() == next.zonesByRoute() && slices.Equal(a, b)
 }
 
 // zoning says in which zones packets come; nil if that does not tell sessions apart.

@@ -2,32 +2,53 @@
 package namespace
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 
 	"github.com/vishvananda/netns"
 )
 
-// Namespace is a network namespace, held open.
+// ErrClosed is the error of a namespace that is not held any more.
+var ErrClosed = errors.New("the network namespace is not held open any more")
+
+// Namespace is a network namespace, held open. It is safe for concurrent use.
 type Namespace struct {
+	mu     sync.RWMutex // held to read while a function runs
 	handle netns.NsHandle
 }
 
 // Current returns the network namespace of the calling thread.
-func Current() (Namespace, error) {
+func Current() (*Namespace, error) {
 	handle, err := netns.Get()
 	if err != nil {
-		return Namespace{}, fmt.Errorf("current network namespace: %w", err)
+		return nil, fmt.Errorf("current network namespace: %w", err)
 	}
-	return Namespace{handle: handle}, nil
+	return &Namespace{handle: handle}, nil
 }
 
-// Close closes the handle.
-func (n *Namespace) Close() error { return n.handle.Close() }
+// Close waits for the functions that run, and closes the handle. Closing a second time, or a nil namespace, does nothing.
+func (n *Namespace) Close() error {
+	if n == nil {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.handle.IsOpen() {
+		return nil
+	}
+	return n.handle.Close()
+}
 
-// Run calls fn on a thread in the namespace. A process that has only one namespace needs no privilege for it. Safe for
-// concurrent use.
+// Run calls fn on a thread in the namespace, and returns [ErrClosed] without a call if it is closed. A process that has only one namespace
+// needs no privilege for it. fn must not call Close.
 func (n *Namespace) Run(fn func()) error {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if !n.handle.IsOpen() {
+		return ErrClosed
+	}
 	runtime.LockOSThread()
 	here, err := netns.Get()
 	if err != nil {

@@ -42,7 +42,7 @@ const retryPeriod = time.Second
 type Source struct {
 	config    Config
 	clock     monotonic.Clock
-	namespace namespace.Namespace
+	namespace *namespace.Namespace
 	queues    []*Queue
 	messages  *os.File // rtnetlink, subscribed to link changes
 	queries   *netlink.Handle

@@ -33,7 +33,7 @@ type Config struct {
 
 // Source is an open source. Its methods are safe for concurrent use.
 type Source struct {
-	namespace namespace.Namespace
+	namespace *namespace.Namespace
 	stream    *Stream
 	status    Status
 	closing   sync.Once

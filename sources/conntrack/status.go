@@ -8,6 +8,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/internal/machine"
+	"github.com/rtflow/pipelined/internal/namespace"
 )
 
 // counters are those of a stream.
@@ -52,7 +53,7 @@ func (s *Source) Status() any {
 	if err := s.namespace.Run(func() {
 		status.Accounting, status.Timestamps = isOn(accounting), isOn(timestamps)
 		status.Notes = append(status.Notes, missingSettings()...)
-	}); err != nil {
+	}); err != nil && !errors.Is(err, namespace.ErrClosed) {
 		status.Notes = append(status.Notes, "the settings of the kernel cannot be read: "+err.Error())
 	}
 	return status
@@ -65,6 +66,9 @@ func (s *Source) Blind() (blind error) {
 			blind = fmt.Errorf("sessions that begin are not told of: %s", machine.Sysctl("net.netfilter."+events, 1))
 		}
 	})
+	if errors.Is(err, namespace.ErrClosed) {
+		return nil // it is to read nothing any more
+	}
 	return errors.Join(blind, err)
 }
 

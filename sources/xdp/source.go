@@ -45,7 +45,7 @@ const (
 type Source struct {
 	config    Config
 	clock     monotonic.Clock
-	namespace namespace.Namespace
+	namespace *namespace.Namespace
 	queues    []*Queue
 	flows     *xsk.Flows                    // nil: none
 	sending   atomic.Pointer[[]*xsk.Socket] // of device: what a peer sends by; nil while waiting

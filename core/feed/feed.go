@@ -128,8 +128,8 @@ func (f *Feed) Succeed(former *Feed) {
 // SetZones gives the feed another table of zones, which it looks into from its next pass on. Safe for concurrent use.
 func (f *Feed) SetZones(zones *zone.Table) { f.zones.Store(zones) }
 
-// Run carries events until every stream has ended (nil), one fails (its error) or ctx ends (nil). It announces every loss before
-// it returns.
+// Run carries events until every stream has ended (nil), one fails (its error) or ctx ends (nil); then those that have come until
+// then. It announces every loss before it returns.
 func (f *Feed) Run(ctx context.Context) error {
 	err := f.begin(ctx)
 	if err != nil {
@@ -146,6 +146,9 @@ func (f *Feed) Run(ctx context.Context) error {
 			paused, wait = f.pace.Wait(wait)
 			woken, err = f.waiter.wait(wait, paused)
 		}
+	}
+	if err == nil {
+		_, err = f.pass() // what has come until then is told, also of a source that is taken away
 	}
 	f.lane.Finish(f.now, f.wall)
 	if closeErr := f.waiter.close(); closeErr != nil {

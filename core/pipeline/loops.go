@@ -21,14 +21,14 @@ type loops struct {
 	errs []error
 }
 
-// loop is one of them.
+// loop is the goroutine of a worker or of the feed.
 type loop struct {
 	name    string
 	run     func(ctx context.Context) error
 	ctx     context.Context
 	stop    context.CancelFunc
 	started atomic.Bool
-	ended   chan struct{} // closed then
+	ended   chan struct{} // closed when it has ended
 }
 
 func newLoop(name string, run func(ctx context.Context) error) *loop {

@@ -51,8 +51,8 @@ func (p *Plan) Open(ctx context.Context) (_ *Pipeline, err error) {
 		return nil, err
 	}
 	pl.host.Store(p.followHost(&p.options))
-	c := new(crew)
-	pl.crew.Store(c) // nobody reads it yet
+	c := new(readers)
+	pl.readers.Store(c) // nobody reads it yet
 	for _, s := range p.sources {
 		src, err := pl.open(ctx, s, p.zones)
 		if err != nil {
@@ -78,13 +78,13 @@ func (p *Plan) Open(ctx context.Context) (_ *Pipeline, err error) {
 	return pl, nil
 }
 
-// build builds hooks, gate, sinks with their rings, and workers and a feed for the sources of a crew, with what is kept of an earlier
+// build builds hooks, gate, sinks with their rings, and workers and a feed for the sources, with what is kept of an earlier
 // run. spools and epochs are those of the sinks.
-func (pl *Pipeline) build(c *crew, spools spools, epochs []uint64, before *handedOver) error {
+func (pl *Pipeline) build(c *readers, spools spools, epochs []uint64, before *handedOver) error {
 	p := pl.plan
 	builder := hook.NewNameBuilder()
-	set := &ruleSet{plan: p, number: 1, since: pl.started, seats: max(c.queues(), 1)}
-	for _, h := range p.hooks(p.file.Pipeline.Hooks, p.hookEnv(set.seats, builder)) {
+	set := &ruleSet{plan: p, number: 1, since: pl.started, capacity: max(c.queues(), 1)}
+	for _, h := range p.hooks(p.file.Pipeline.Hooks, p.hookEnv(set.capacity, builder)) {
 		set.hooks = append(set.hooks, runningHook{namedHook: h, counted: before.counted(&h)})
 	}
 	if o := p.options.Observer; o != nil {
@@ -144,8 +144,8 @@ func (pl *Pipeline) build(c *crew, spools spools, epochs []uint64, before *hande
 	}
 	rules := set.rules(c.queues() == 1)
 	for _, s := range c.sources {
-		pl.enlist(s)
-		pl.employ(c, s, rules, p.zones)
+		pl.addCarrier(s)
+		pl.addWorkers(c, s, rules, p.zones)
 	}
 	if streams := streamsOf(c.sources); len(streams) > 0 {
 		c.feed, err = pl.newFeed(c, streams, p.zones)
@@ -156,7 +156,7 @@ func (pl *Pipeline) build(c *crew, spools spools, epochs []uint64, before *hande
 // liveSessions iterates over the sessions whose end will be told, as records: a receiver would keep the others for ever.
 func (pl *Pipeline) liveSessions() iter.Seq[*event.Record] {
 	return func(yield func(*event.Record) bool) {
-		c := pl.crew.Load()
+		c := pl.readers.Load()
 		now, offset := c.clock()
 		var rec event.Record
 		for s := range pl.sessions.All(now) {

@@ -148,8 +148,8 @@ func (pl *Pipeline) prepare(running *ruleSet, next *Plan) (_ *transition, err er
 	if err = t.prepareSources(); err != nil {
 		return nil, err
 	}
-	_, seats := t.sources.workers()
-	if t.set, t.generation, err = pl.buildRules(running, next, seats); err != nil {
+	_, capacity := t.sources.workers()
+	if t.set, t.generation, err = pl.buildRules(running, next, capacity); err != nil {
 		return nil, err
 	}
 	if err = pl.gate.AddZones(next.zoneIDs()); err != nil { // those of zones that do not come harm nobody
@@ -170,7 +170,7 @@ func (t *transition) commit() {
 	pl.gate.SetGeneration(t.generation)
 	pl.sessions.SetTimeouts(t.next.file.Sessions.Timeouts)
 	if t.rezoned {
-		if f := pl.crew.Load().feed; f != nil {
+		if f := pl.readers.Load().feed; f != nil {
 			f.SetZones(t.next.zones)
 		}
 		defer pl.follow(t.host)
@@ -190,11 +190,11 @@ func (t *transition) commit() {
 
 // buildRules builds the hooks of a configuration that follows another one, with room for that many workers, and the generation of their
 // names.
-func (pl *Pipeline) buildRules(running *ruleSet, next *Plan, seats int) (set *ruleSet, generation uint32, err error) {
+func (pl *Pipeline) buildRules(running *ruleSet, next *Plan, capacity int) (set *ruleSet, generation uint32, err error) {
 	for range attempts {
 		from := pl.names.all()
 		builder := hook.NextNames(from)
-		set = pl.nextRules(running, next, max(running.seats, seats), builder)
+		set = pl.nextRules(running, next, max(running.capacity, capacity), builder)
 		if generation, err = pl.names.add(from, builder, next.zones); !errors.Is(err, errLearned) {
 			break
 		}
@@ -203,12 +203,12 @@ func (pl *Pipeline) buildRules(running *ruleSet, next *Plan, seats int) (set *ru
 }
 
 // nextRules returns the rules of a configuration that follows another one.
-func (pl *Pipeline) nextRules(running *ruleSet, next *Plan, seats int, names *hook.NameBuilder) *ruleSet {
-	set := &ruleSet{plan: next, number: running.number + 1, since: time.Now(), seats: seats}
-	env := next.hookEnv(seats, names)
+func (pl *Pipeline) nextRules(running *ruleSet, next *Plan, capacity int, names *hook.NameBuilder) *ruleSet {
+	set := &ruleSet{plan: next, number: running.number + 1, since: time.Now(), capacity: capacity}
+	env := next.hookEnv(capacity, names)
 	settled := pl.judges(running.judged) // those before will count nothing more
 	// Otherwise hooks know other zones, or have no room for all workers.
-	same := running.plan.sameZones(next) && running.seats == seats && running.plan.egressByPrefix() == next.egressByPrefix()
+	same := running.plan.sameZones(next) && running.capacity == capacity && running.plan.egressByPrefix() == next.egressByPrefix()
 	for _, c := range next.file.Pipeline.Hooks {
 		old := running.hook(c.Name)
 		if same && old != nil && running.plan.hookTable(c.Name).Equal(c.Section) {

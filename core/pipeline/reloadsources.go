@@ -17,7 +17,7 @@ import (
 
 // sourceChange is what becomes of the sources of another configuration. One that keeps its name keeps its options, too.
 type sourceChange struct {
-	before *crew
+	before *readers
 	list   []*openSource // of the configuration, in its order
 	opened []*openSource // of these, the new ones
 	closed []*openSource // that are not in it any more
@@ -31,7 +31,7 @@ func sameSource(a, b plannedSource) bool { return a.name == b.name }
 // prepareSources opens the sources that are new.
 func (t *transition) prepareSources() error {
 	pl, c := t.pl, &t.sources
-	c.before = pl.crew.Load()
+	c.before = pl.readers.Load()
 	for _, s := range c.before.sources {
 		if !slices.ContainsFunc(t.next.sources, func(next plannedSource) bool { return sameSource(s.plannedSource, next) }) {
 			c.closed = append(c.closed, s)
@@ -131,8 +131,8 @@ func (c *sourceChange) leaving(s *openSource) iter.Seq[*runningWorker] {
 }
 
 // workers returns how many workers there will be, and for how many hooks must have room: their numbers are below it.
-func (c *sourceChange) workers() (n, seats int) {
-	next := crew{workers: c.staying()}
+func (c *sourceChange) workers() (n, capacity int) {
+	next := readers{workers: c.staying()}
 	taken := next.numbers()
 	for _, s := range c.opened {
 		for range s.queues {
@@ -151,8 +151,8 @@ func (t *transition) commitSources(rules *worker.Rules) {
 	if len(c.opened)+len(c.closed) == 0 {
 		return
 	}
-	next := &crew{sources: c.list, workers: c.staying(), feed: c.before.feed, past: c.before.past}
-	next.past.now, next.past.offset = c.before.clock()
+	next := &readers{sources: c.list, workers: c.staying(), feed: c.before.feed, former: c.before.former}
+	next.former.now, next.former.offset = c.before.clock()
 	c.endWorkers()
 	if c.feed != nil {
 		if next.feed != nil {
@@ -162,20 +162,20 @@ func (t *transition) commitSources(rules *worker.Rules) {
 		next.feed = c.feed
 	}
 	for _, s := range c.closed {
-		t.retire(s)
-		next.past = next.past.with(s, c.leaving(s))
+		t.settle(s)
+		next.former = next.former.with(s, c.leaving(s))
 	}
 	for _, s := range c.opened {
-		pl.enlist(s)
-		pl.employ(next, s, rules, t.next.zones)
+		pl.addCarrier(s)
+		pl.addWorkers(next, s, rules, t.next.zones)
 	}
 	if len(next.workers) == 0 && len(c.before.workers) > 0 {
-		next.workers = append(next.workers, pl.worker(next, nil, silence{c.clock}, rules, t.next.zones))
+		next.workers = append(next.workers, pl.worker(next, nil, noFrames{c.clock}, rules, t.next.zones))
 	}
 	if len(next.workers) > 0 {
 		pl.sessions.Share(next.numbers())
 	}
-	pl.crew.Store(next)
+	pl.readers.Store(next)
 	if pl.running.begun {
 		for _, one := range next.loops() {
 			if !one.started.Load() {
@@ -204,9 +204,9 @@ func (c *sourceChange) endWorkers() {
 	}
 }
 
-// retire is for a source that is to be closed, whose workers have ended. What it has carried is counted; that the ends of the sessions
+// settle is for a source that is to be closed, whose workers have ended. What it has carried is counted; that the ends of the sessions
 // that it has told of will not come is told.
-func (t *transition) retire(s *openSource) {
+func (t *transition) settle(s *openSource) {
 	pl := t.pl
 	pl.watch.forget(s.name)
 	if s.place != noCarrier {

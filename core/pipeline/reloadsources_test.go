@@ -190,7 +190,7 @@ func TestReloadSources(t *testing.T) {
 		look("the start", 10, "a")
 		reload("a", `b interface = "none"`)
 		look("one more", 70, "a", "b")
-		worker, counting := pl.crew.Load().workers[0], pl.rules.Load().hook("count").Ingress
+		worker, counting := pl.readers.Load().workers[0], pl.rules.Load().hook("count").Ingress
 		reload(`b interface = "none"`, "a")
 		look("the order", 70, "a", "b")
 		if pl.rules.Load().hook("count").Ingress != counting {
@@ -201,9 +201,8 @@ func TestReloadSources(t *testing.T) {
 		if !b.closed.Load() || a.closed.Load() || c.closed.Load() {
 			t.Errorf("closed: %v, %v, %v", a.closed.Load(), b.closed.Load(), c.closed.Load())
 		}
-		crew := pl.crew.Load()
-		if len(crew.workers) != 3 || !slices.Contains(crew.workers, worker) || pl.lanes != 4 {
-			t.Errorf("%d workers and %d lanes; that of a is the same: %v", len(crew.workers), pl.lanes, slices.Contains(crew.workers, worker))
+		if now := pl.readers.Load().workers; len(now) != 3 || !slices.Contains(now, worker) || pl.lanes != 4 {
+			t.Errorf("%d workers and %d lanes; that of a is the same: %v", len(now), pl.lanes, slices.Contains(now, worker))
 		}
 		a.queues[0].more.Store(7)
 		look("the one that stays goes on", 87, "a", "c")
@@ -384,7 +383,7 @@ func TestReloadCarriers(t *testing.T) {
 			if p.Offloaded != x.offloaded || p.NotSent != 4 || p.Received != 30+x.offloaded || pl.Ledger().Unaccounted != 0 {
 				t.Errorf("%v: %+v", x.sources, p)
 			}
-			for _, s := range pl.crew.Load().sources {
+			for _, s := range pl.readers.Load().sources {
 				if want := map[string]int{"a": noCarrier, "c": 0}[s.name]; s.place != want {
 					t.Errorf("%v: source %s has place %d among the carriers", x.sources, s.name, s.place)
 				}
@@ -419,8 +418,8 @@ func TestReloadLastSourceOfFrames(t *testing.T) {
 	if _, err := pl.Reload(r.plan("told")); err != nil {
 		t.Fatal(err)
 	}
-	if !a.closed.Load() || len(pl.crew.Load().workers) != 1 {
-		t.Errorf("closed: %v; %d workers", a.closed.Load(), len(pl.crew.Load().workers))
+	if !a.closed.Load() || len(pl.readers.Load().workers) != 1 {
+		t.Errorf("closed: %v; %d workers", a.closed.Load(), len(pl.readers.Load().workers))
 	}
 	await("the ends", func(l metrics.Ledger) bool {
 		return l.Sessions.Active == 0 && l.Sessions.Closed == 10 && l.Packets.Received == 10
@@ -429,7 +428,7 @@ func TestReloadLastSourceOfFrames(t *testing.T) {
 		t.Fatal(err)
 	}
 	await("other packets", func(l metrics.Ledger) bool { return l.Sessions.Created == 13 && l.Packets.Received == 13 })
-	if n := len(pl.crew.Load().workers); n != 1 {
+	if n := len(pl.readers.Load().workers); n != 1 {
 		t.Errorf("%d workers, want that of b", n)
 	}
 	pl.end()
@@ -443,7 +442,7 @@ func TestReloadSourcesRefused(t *testing.T) {
 		r.frames("c", 3<<20, 10)
 		r.fails["c"] = errBroken
 		pl := runPlan(t, r.plan("a"))
-		before := pl.crew.Load()
+		before := pl.readers.Load()
 		for _, x := range []struct {
 			sources []string
 			want    string
@@ -456,7 +455,7 @@ func TestReloadSourcesRefused(t *testing.T) {
 			if err == nil || err.Error() != x.want {
 				t.Errorf("%v: %v, want %s", x.sources, err, x.want)
 			}
-			if c := pl.Status().Configuration; pl.crew.Load() != before || a.closed.Load() || c.Number != 1 || c.Refused != x.want {
+			if c := pl.Status().Configuration; pl.readers.Load() != before || a.closed.Load() || c.Number != 1 || c.Refused != x.want {
 				t.Errorf("%v: configuration %+v", x.sources, c)
 			}
 		}
@@ -588,7 +587,7 @@ func TestP1ManySources(t *testing.T) {
 		if _, err := pl.Reload(r.plan(sources...)); err != nil {
 			t.Fatal(err)
 		}
-		if got := len(pl.crew.Load().workers); got != 2*len(sources)-1 {
+		if got := len(pl.readers.Load().workers); got != 2*len(sources)-1 {
 			t.Fatalf("%d workers of %v", got, sources)
 		}
 		for before := pl.Ledger().Packets.Received; pl.Ledger().Packets.Received < before+packet.BatchSize; {
@@ -600,7 +599,7 @@ func TestP1ManySources(t *testing.T) {
 	if led.Packets.Received != counted {
 		t.Errorf("%d packets, %d of the hook", led.Packets.Received, counted)
 	}
-	if len(pl.crew.Load().numbers()) == 0 || pl.lanes > 7 {
+	if len(pl.readers.Load().numbers()) == 0 || pl.lanes > 7 {
 		t.Errorf("%d lanes for at most 7 workers", pl.lanes)
 	}
 	for name, s := range r.made {

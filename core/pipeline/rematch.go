@@ -52,7 +52,7 @@ func (r *rematching) run() {
 			return
 		}
 	}
-	now, _ := r.pl.crew.Load().clock()
+	now, _ := r.pl.readers.Load().clock()
 	p := new(hook.Packet)
 	n := r.pl.sessions.Withdraw(now, func(s *session.Session) bool {
 		if r.over() {
@@ -71,7 +71,7 @@ func (r *rematching) run() {
 
 // judges reports whether every worker judges by these rules, and by no others any more.
 func (pl *Pipeline) judges(rules *worker.Rules) bool {
-	for _, w := range pl.crew.Load().workers {
+	for _, w := range pl.readers.Load().workers {
 		if by := w.Judges(); by != nil && by != rules {
 			return false
 		}

@@ -10,12 +10,12 @@ import (
 
 // ruleSet is what packets are judged by, one generation of it: the hooks, and what the configuration says beside them.
 type ruleSet struct {
-	plan   *Plan
-	number int // of configurations that ran, from 1
-	since  time.Time
-	hooks  []runningHook
-	seats  int           // for how many workers they have room
-	judged *worker.Rules // what workers have of it
+	plan     *Plan
+	number   int // of configurations that ran, from 1
+	since    time.Time
+	hooks    []runningHook
+	capacity int           // for how many workers they have room
+	judged   *worker.Rules // what workers have of it
 }
 
 // runningHook is a hook, and what hooks of its name have counted before it.

@@ -44,7 +44,7 @@ type Pipeline struct {
 	tail       *tail.Tail // of what the gate admits
 	sessions   *session.Table
 	lanes      int // that the gate has
-	crew       atomic.Pointer[crew]
+	readers    atomic.Pointer[readers]
 	names      *nameBook
 	translator source.Translator      // nil: nobody is asked how sessions are translated
 	translated *translate.Translation // the same
@@ -125,7 +125,7 @@ func (pl *Pipeline) begin(ctx, deliveries context.Context) {
 	pl.running.loops = l
 	l.hold()
 	defer l.release()
-	c := pl.crew.Load()
+	c := pl.readers.Load()
 	if len(c.workers) > 0 {
 		c.workers[0].End(pl.left.sessions, pl.left.now, pl.left.wall)
 	}
@@ -230,7 +230,7 @@ func (pl *Pipeline) closeSources() error {
 	if pl.translator != nil {
 		errs = append(errs, pl.translator.Close())
 	}
-	for _, s := range pl.crew.Load().sources {
+	for _, s := range pl.readers.Load().sources {
 		errs = append(errs, s.close())
 	}
 	return errors.Join(errs...)

@@ -87,7 +87,7 @@ func (pl *Pipeline) ledger(outs []*output, states []sinkState) metrics.Ledger {
 		}
 		led.Sinks[s.Name] = kinds
 	}
-	led.Packets.Lost, led.Unread, led.Packets.Bypassed = pl.crew.Load().unread()
+	led.Packets.Lost, led.Unread, led.Packets.Bypassed = pl.readers.Load().unread()
 	led.Check()
 	return led
 }
@@ -95,7 +95,7 @@ func (pl *Pipeline) ledger(outs []*output, states []sinkState) metrics.Ledger {
 // packets adds up the workers. What they could not read is not in it.
 func (pl *Pipeline) packets() metrics.Packets {
 	p := metrics.Packets{DroppedAt: make(map[string]uint64), RefusedAs: make(map[string]uint64)}
-	c := pl.crew.Load()
+	c := pl.readers.Load()
 	sum := c.counts()
 	p.Received, p.Bytes, p.Forwarded, p.NotSent, p.Passed = sum.Received, sum.Bytes, sum.Forwarded, sum.NotSent, sum.Passed
 	p.Orphans, p.Strays, p.NotIP = sum.Orphans, sum.Strays, sum.Causes[packet.NotIP]
@@ -114,7 +114,7 @@ func (pl *Pipeline) packets() metrics.Packets {
 }
 
 // packetsByZone adds up what the workers have seen come from each zone, also from those that are not configured any more.
-func (pl *Pipeline) packetsByZone(c *crew) map[string]uint64 {
+func (pl *Pipeline) packetsByZone(c *readers) map[string]uint64 {
 	sum := c.zones()
 	by := make(map[string]uint64)
 	if n := sum[zone.Unknown]; n > 0 {
@@ -162,7 +162,7 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		}
 		s.Sinks[out.name] = sink
 	}
-	for _, src := range pl.crew.Load().sources {
+	for _, src := range pl.readers.Load().sources {
 		s.Sources[src.name] = append(s.Sources[src.name], src.Counters()...)
 	}
 	s.Watchers, s.NotShown = pl.tail.Watchers()
@@ -252,7 +252,7 @@ func (pl *Pipeline) Status() Status {
 			st.Sinks[out.name] = pl.sinkStatus(out, &states[i])
 		}
 	}
-	for _, src := range pl.crew.Load().sources {
+	for _, src := range pl.readers.Load().sources {
 		st.Sources[src.name] = src.Status()
 	}
 	st.Hooks, st.Configuration = pl.hookCounters(), pl.Configuration()
@@ -288,7 +288,7 @@ func (pl *Pipeline) sinkStatus(out *output, s *sinkState) SinkStatus {
 
 // happened returns what sources of events have told, by name; nil without one.
 func (pl *Pipeline) happened() map[string]uint64 {
-	if f := pl.crew.Load().feed; f != nil {
+	if f := pl.readers.Load().feed; f != nil {
 		return f.Counts()
 	}
 	return nil
@@ -309,7 +309,7 @@ func (pl *Pipeline) Losses() error {
 	if pl.ended.Load() {
 		return errs[0]
 	}
-	for _, src := range pl.crew.Load().sources {
+	for _, src := range pl.readers.Load().sources {
 		if b, ok := src.Source.(source.Blind); ok {
 			if err := b.Blind(); err != nil {
 				errs = append(errs, fmt.Errorf("source %s: %w", src.name, err))
@@ -344,7 +344,7 @@ func (pl *Pipeline) Health() error {
 	h := &pl.health
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	now, c := time.Now(), pl.crew.Load()
+	now, c := time.Now(), pl.readers.Load()
 	before := h.seen
 	h.seen = make(map[*loop]progress, len(before))
 	var first error // of those that are stuck

@@ -73,7 +73,7 @@ func (pl *Pipeline) takeOver(h *handedOver) error {
 // takeOverSessions goes on with the sessions of packets.
 func (pl *Pipeline) takeOverSessions(h *handedOver, ids *renumbering) error {
 	t := pl.takenOver
-	if len(pl.crew.Load().workers) == 0 { // nobody would end them
+	if len(pl.readers.Load().workers) == 0 { // nobody would end them
 		t.Lost += h.Tail.Sessions
 		return nil
 	}
@@ -105,7 +105,7 @@ func (pl *Pipeline) takeOverSessions(h *handedOver, ids *renumbering) error {
 func (pl *Pipeline) takeOverSources(h *handedOver, ids *renumbering) {
 	for j, k := range h.Head.Sources {
 		taken := false
-		for _, s := range pl.crew.Load().sources {
+		for _, s := range pl.readers.Load().sources {
 			keeper, ok := s.Source.(source.Keeper)
 			if !ok || s.name != k.Name || s.plugin != k.Plugin {
 				continue

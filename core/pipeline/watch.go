@@ -224,7 +224,7 @@ func (pl *Pipeline) losses() (rings map[string]uint64, sources map[unread]uint64
 		}
 	}
 	sources = make(map[unread]uint64)
-	for _, src := range pl.crew.Load().sources {
+	for _, src := range pl.readers.Load().sources {
 		name, lost := src.name, &ofPackets
 		if src.Events {
 			lost = &ofEvents

@@ -13,9 +13,9 @@ import (
 	"github.com/rtflow/pipelined/sdk"
 )
 
-// readers is a registry with a live source "tap", a capture "pcap", a hook "judge" that decides about sessions and a hook "look"
+// readingRegistry is a registry with a live source "tap", a capture "pcap", a hook "judge" that decides about sessions and a hook "look"
 // that does not.
-func readers() *Registry {
+func readingRegistry() *Registry {
 	read := func(live bool) func(sdk.Config, source.Env) source.Configured {
 		return func(cfg sdk.Config, _ source.Env) source.Configured {
 			var o struct {
@@ -122,7 +122,7 @@ func TestWiring(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file, problems := config.Parse("p.toml", []byte(c.text))
-			NewPlan(file, problems, Options{Registry: readers()})
+			NewPlan(file, problems, Options{Registry: readingRegistry()})
 			var got []string
 			for _, p := range problems.All() {
 				got = append(got, p.String()[len("p.toml:"):])
@@ -201,7 +201,7 @@ func TestOtherNames(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file, problems := config.Parse("p.toml", []byte(c.text))
-			NewPlan(file, problems, Options{Registry: readers(), LookupInterface: otherNames})
+			NewPlan(file, problems, Options{Registry: readingRegistry(), LookupInterface: otherNames})
 			var got []string
 			for _, p := range problems.All() {
 				got = append(got, p.String()[len("p.toml:"):])
@@ -217,7 +217,7 @@ func TestOtherNames(t *testing.T) {
 func TestSummary(t *testing.T) {
 	file, problems := config.Parse("p.toml", []byte("[pipeline]\nsources = 'a'\nhooks = ['a', 'c', 'b']\n[hooks]\na = { plugin = 'judge' }\n"+
 		"b = { plugin = 'judge' }\nc = { plugin = 'look' }\n[sources]\na = { plugin = 'tap', interface = 'lan0' }\n[zones.z]\nprefixes = '10.0.0.0/8'\n"))
-	p := NewPlan(file, problems, Options{Registry: readers()})
+	p := NewPlan(file, problems, Options{Registry: readingRegistry()})
 	if got, want := p.summary(), "1 source, 3 hooks, 4 policies, 1 zone, 0 sinks"; got != want || problems.Err() != nil {
 		t.Errorf("%s, want %s (%v)", got, want, problems.All())
 	}
@@ -238,7 +238,7 @@ func TestAbsent(t *testing.T) {
 		"pcap": nil,
 	} {
 		file, problems := config.Parse("p.toml", []byte(strings.ReplaceAll(text, "PLUGIN", plugin)))
-		p := NewPlan(file, problems, Options{Registry: readers()})
+		p := NewPlan(file, problems, Options{Registry: readingRegistry()})
 		if diff := cmp.Diff(want, p.Absent(host)); diff != "" {
 			t.Errorf("%s: %s", plugin, diff)
 		}
@@ -278,7 +278,7 @@ func TestPeers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file, problems := config.Parse("p.toml", []byte(c.text))
-			NewPlan(file, problems, Options{Registry: readers()})
+			NewPlan(file, problems, Options{Registry: readingRegistry()})
 			var got []string
 			for _, p := range problems.All() {
 				got = append(got, p.String()[len("p.toml:"):])

@@ -17,13 +17,13 @@ import (
 	"github.com/rtflow/pipelined/internal/monotonic"
 )
 
-// crew is who reads: the sources, a worker for each queue of those of frames, and the feed of those of events. One that is published does
-// not change: another takes its place.
-type crew struct {
+// readers are the sources, a worker for each queue of those of frames, and the feed of those of events. Those that are published do not
+// change: others take their place.
+type readers struct {
 	sources []*openSource // in the order of the configuration
 	workers []*runningWorker
-	feed    *runningFeed // nil: there is no source of events, and was none
-	past    past
+	feed    *runningFeed // nil: there never was a source of events
+	former  formerCounts
 }
 
 // openSource is a source that is open.
@@ -51,8 +51,8 @@ type runningFeed struct {
 	streams []feed.Stream
 }
 
-// past is what sources that were closed, and their workers, have counted.
-type past struct {
+// formerCounts are what sources that were closed, and their workers, have counted.
+type formerCounts struct {
 	counts                    worker.Counts
 	zones                     map[uint16]uint64
 	forwarded, passed         source.Carried // by themselves, of bridges and of taps
@@ -104,8 +104,8 @@ func pair(sources []*openSource) error {
 	return nil
 }
 
-// enlist makes a source known to the sessions, if it carries packets of them.
-func (pl *Pipeline) enlist(s *openSource) {
+// addCarrier makes a source known to the sessions, if it carries packets of them.
+func (pl *Pipeline) addCarrier(s *openSource) {
 	if s.carrier == nil {
 		return
 	}
@@ -117,8 +117,8 @@ func (pl *Pipeline) enlist(s *openSource) {
 	s.place = place
 }
 
-// employ adds workers for the queues of a source. They judge by these rules.
-func (pl *Pipeline) employ(c *crew, s *openSource, rules *worker.Rules, zones *zone.Table) {
+// addWorkers adds workers for the queues of a source. They judge by these rules.
+func (pl *Pipeline) addWorkers(c *readers, s *openSource, rules *worker.Rules, zones *zone.Table) {
 	for _, q := range s.queues {
 		c.workers = append(c.workers, pl.worker(c, s, q, rules, zones))
 	}
@@ -132,8 +132,8 @@ func lowest(taken func(n int) bool) (n int) {
 	return n
 }
 
-// lane returns a lane of the gate that nobody of a crew has.
-func (pl *Pipeline) lane(c *crew) int {
+// lane returns a lane of the gate that none of them has.
+func (pl *Pipeline) lane(c *readers) int {
 	lane := lowest(func(n int) bool {
 		return c.feed != nil && c.feed.lane == n || slices.ContainsFunc(c.workers, func(w *runningWorker) bool { return w.Lane == n })
 	})
@@ -144,7 +144,7 @@ func (pl *Pipeline) lane(c *crew) int {
 	return lane
 }
 
-func (pl *Pipeline) worker(c *crew, s *openSource, q source.FrameSource, rules *worker.Rules, zones *zone.Table) *runningWorker {
+func (pl *Pipeline) worker(c *readers, s *openSource, q source.FrameSource, rules *worker.Rules, zones *zone.Table) *runningWorker {
 	taken := c.numbers()
 	number := lowest(func(n int) bool { return slices.Contains(taken, n) })
 	p := pl.plan
@@ -165,7 +165,7 @@ func (pl *Pipeline) worker(c *crew, s *openSource, q source.FrameSource, rules *
 }
 
 // queues returns how many queues the sources have.
-func (c *crew) queues() (n int) {
+func (c *readers) queues() (n int) {
 	for _, s := range c.sources {
 		n += len(s.queues)
 	}
@@ -173,7 +173,7 @@ func (c *crew) queues() (n int) {
 }
 
 // numbers returns those of the workers.
-func (c *crew) numbers() (list []int) {
+func (c *readers) numbers() (list []int) {
 	for _, w := range c.workers {
 		list = append(list, w.Index)
 	}
@@ -190,8 +190,8 @@ func streamsOf(sources []*openSource) (list []feed.Stream) {
 	return list
 }
 
-// newFeed makes a feed for a crew, in the place of the one that it has, whose lane it goes on with.
-func (pl *Pipeline) newFeed(c *crew, streams []feed.Stream, zones *zone.Table) (*runningFeed, error) {
+// newFeed makes a feed, in the place of the one that there is, if any, whose lane it goes on with.
+func (pl *Pipeline) newFeed(c *readers, streams []feed.Stream, zones *zone.Table) (*runningFeed, error) {
 	f := &runningFeed{streams: streams}
 	if c.feed != nil {
 		f.lane = c.feed.lane
@@ -207,8 +207,8 @@ func (pl *Pipeline) newFeed(c *crew, streams []feed.Stream, zones *zone.Table) (
 	return f, nil
 }
 
-// loops returns the goroutines of a crew.
-func (c *crew) loops() (list []*loop) {
+// loops returns the goroutines of workers and feed.
+func (c *readers) loops() (list []*loop) {
 	for _, w := range c.workers {
 		list = append(list, w.loop)
 	}
@@ -220,8 +220,8 @@ func (c *crew) loops() (list []*loop) {
 
 // clock returns the latest time that a worker knows, or has known, and Unix time minus that clock. Workers on one machine share a clock, and a
 // capture has one worker: one that has received nothing yet has none, and if none ever had one there are no sessions.
-func (c *crew) clock() (now, offset int64) {
-	now, offset = c.past.now, c.past.offset
+func (c *readers) clock() (now, offset int64) {
+	now, offset = c.former.now, c.former.offset
 	for _, w := range c.workers {
 		if n, o := w.Clock(); n > now {
 			now, offset = n, o
@@ -231,8 +231,8 @@ func (c *crew) clock() (now, offset int64) {
 }
 
 // counts adds up what became of packets, also of those of sources that were closed.
-func (c *crew) counts() worker.Counts {
-	sum := c.past.counts
+func (c *readers) counts() worker.Counts {
+	sum := c.former.counts
 	for _, w := range c.workers {
 		sum.Add(w.Counts())
 	}
@@ -240,8 +240,8 @@ func (c *crew) counts() worker.Counts {
 }
 
 // zones adds up packets by the zone that they come from.
-func (c *crew) zones() map[uint16]uint64 {
-	sum := maps.Clone(c.past.zones)
+func (c *readers) zones() map[uint16]uint64 {
+	sum := maps.Clone(c.former.zones)
 	if sum == nil {
 		sum = make(map[uint16]uint64)
 	}
@@ -254,7 +254,7 @@ func (c *crew) zones() map[uint16]uint64 {
 }
 
 // addCarried adds the packets that no worker has seen.
-func (c *crew) addCarried(p *metrics.Packets) {
+func (c *readers) addCarried(p *metrics.Packets) {
 	add := func(c source.Carried) {
 		p.Received += c.Packets
 		p.Bytes += c.Bytes
@@ -266,8 +266,8 @@ func (c *crew) addCarried(p *metrics.Packets) {
 			p.Passed += c.Packets
 		}
 	}
-	add(c.past.forwarded)
-	add(c.past.passed)
+	add(c.former.forwarded)
+	add(c.former.passed)
 	for _, s := range c.sources {
 		if s.carrier != nil {
 			add(s.carrier.Carried())
@@ -276,8 +276,8 @@ func (c *crew) addCarried(p *metrics.Packets) {
 }
 
 // unread returns how many packets and events sources have lost before they could be read, and how many packets went past them.
-func (c *crew) unread() (packets, events, bypassed uint64) {
-	packets, events, bypassed = c.past.packets, c.past.events, c.past.bypassed
+func (c *readers) unread() (packets, events, bypassed uint64) {
+	packets, events, bypassed = c.former.packets, c.former.events, c.former.bypassed
 	for _, s := range c.sources {
 		p, e, b := s.unread()
 		packets, events, bypassed = packets+p, events+e, bypassed+b
@@ -300,8 +300,8 @@ func (s *openSource) unread() (packets, events, bypassed uint64) {
 	return packets, events, bypassed
 }
 
-// with returns the past with what a source has counted, which is closed, and its workers, which have ended.
-func (p past) with(s *openSource, workers iter.Seq[*runningWorker]) past {
+// with returns the counts with those of a source that is to be closed, and of its workers, which have ended.
+func (p formerCounts) with(s *openSource, workers iter.Seq[*runningWorker]) formerCounts {
 	zones := maps.Clone(p.zones)
 	if zones == nil {
 		zones = make(map[uint16]uint64)
@@ -328,11 +328,11 @@ func (p past) with(s *openSource, workers iter.Seq[*runningWorker]) past {
 	return p
 }
 
-// silence is a source of frames that has none: its worker ages sessions.
-type silence struct{ clock *monotonic.Clock }
+// noFrames is a source of frames that has none: its worker ages sessions.
+type noFrames struct{ clock *monotonic.Clock }
 
 // Receive implements [source.FrameSource].
-func (s silence) Receive(ctx context.Context, b *packet.Batch, timeout time.Duration) error {
+func (s noFrames) Receive(ctx context.Context, b *packet.Batch, timeout time.Duration) error {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
@@ -344,4 +344,4 @@ func (s silence) Receive(ctx context.Context, b *packet.Batch, timeout time.Dura
 }
 
 // Release implements [source.FrameSource].
-func (silence) Release() {}
+func (noFrames) Release() {}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -184,5 +186,88 @@ func TestFindDaemon(t *testing.T) {
 	}
 	if _, _, err := invoke(t, "reload", "--config", writeFile(t, "p.toml", "[service]\ncontrol = \"\"\n")); err == nil || !strings.Contains(err.Error(), "service.control is empty") {
 		t.Errorf("without a socket: %v", err)
+	}
+}
+
+// TestFindDaemonWithMistakes asks the daemon although its file has become one that cannot be used: where the file still names the socket,
+// and at a usual place. It learns of the reload that it refuses.
+func TestFindDaemonWithMistakes(t *testing.T) {
+	for _, x := range []struct {
+		name             string
+		named            bool   // the file still names the socket
+		mistake, instead string // "": the file is gone
+	}{
+		{"a misspelt source", true, `sources = [`, `sources = ["nosuch", `},
+		{"a misspelt source, socket at a usual place", false, `sources = [`, `sources = ["nosuch", `},
+		{"no TOML", false, "[pipeline]", "[pipeline"},
+		{"gone", false, "", ""},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			c := controlPipeline(t)
+			t.Setenv("RUNTIME_DIRECTORY", filepath.Dir(c.socket)) // where it is called control
+			if x.named {
+				t.Setenv("RUNTIME_DIRECTORY", t.TempDir())
+			}
+			text, err := os.ReadFile(c.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !x.named {
+				text = bytes.Replace(text, []byte("control ="), []byte("# control ="), 1)
+			}
+			if x.mistake == "" {
+				err = os.Remove(c.path)
+			} else {
+				broken := bytes.Replace(text, []byte(x.mistake), []byte(x.instead), 1)
+				if bytes.Equal(broken, text) {
+					t.Fatal("the mistake is not made")
+				}
+				err = os.WriteFile(c.path, broken, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, errs, err := invoke(t, "reload", "--config", c.path)
+			if err == nil || !strings.HasPrefix(err.Error(), "refused, configuration 1 goes on: ") || !strings.Contains(errs, "has mistakes, which pipelined check shows: asking at "+c.socket) {
+				t.Errorf("reload: %v\n%s", err, errs)
+			}
+			if n := c.Configuration(); n.Refusals != 1 {
+				t.Errorf("the daemon knows of %d refused reloads", n.Refusals)
+			}
+			if out, _, _ := invoke(t, "status", "--config", c.path); !strings.Contains(out, c.socket+": ") {
+				t.Errorf("status:\n%s", out)
+			}
+			if _, errs, err := invoke(t, "reload", "--config", writeFile(t, "p.toml", "[pipelin]\n")); err == nil ||
+				!strings.Contains(err.Error(), "no pipelined was found that runs it: mend it, or give --control: ") || !strings.Contains(errs, "p.toml:1:") {
+				t.Errorf("another file with a mistake: %v\n%s", err, errs)
+			}
+		})
+	}
+}
+
+// TestFindDaemonBehindOneThatHangs has a daemon at a usual place that does not answer: the next place is asked, and the first one told.
+func TestFindDaemonBehindOneThatHangs(t *testing.T) {
+	c := controlPipeline(t)
+	hangs, answers := t.TempDir(), t.TempDir()
+	t.Setenv("RUNTIME_DIRECTORY", hangs)
+	t.Setenv("XDG_RUNTIME_DIR", answers)
+	l, err := net.Listen("unix", filepath.Join(hangs, "control")) // nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if err := errors.Join(os.Mkdir(filepath.Join(answers, "pipelined"), 0o700), os.Symlink(c.socket, filepath.Join(answers, "pipelined", "control"))); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(c.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(c.path, bytes.Replace(text, []byte("control ="), []byte("# control ="), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, errs, _ := invoke(t, "status", "--config", c.path)
+	if !strings.Contains(out, filepath.Join(answers, "pipelined", "control")+": ") || !strings.Contains(errs, l.Addr().String()+": the pipelined there does not answer within 3s") {
+		t.Errorf("got\n%s\n%s", out, errs)
 	}
 }

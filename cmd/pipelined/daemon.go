@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,35 +30,36 @@ func (d *daemonFlags) add(cmd *cobra.Command) {
 	}
 }
 
-// configuration reads the configuration of the daemon. A missing file is an error only if the user has named it. Otherwise file holds
-// the defaults, and found is false.
-func (d *daemonFlags) configuration(cmd *cobra.Command) (file *config.File, found bool, err error) {
-	_, err = os.Stat(d.config)
-	file, problems := config.Load(d.config)
-	if problems.Err() == nil {
-		return file, true, nil
-	}
-	if errors.Is(err, fs.ErrNotExist) && !cmd.Flags().Changed("config") {
-		return file, false, nil
-	}
-	for _, problem := range problems.All() {
-		fmt.Fprintln(cmd.ErrOrStderr(), problem)
-	}
-	return nil, false, errReported
-}
+// placePatience is how long the daemon at one of several places may take to say which it is.
+const placePatience = 3 * time.Second
 
-// find returns a client of the daemon, and its configuration if that was read. Where the configuration does not name the socket, the
-// daemon at the usual places is the right one only if it runs that configuration.
+// find returns a client of the daemon, and its configuration if that was read and has no mistake. Where the configuration does not name the
+// socket, or has mistakes, the daemon at the usual places is the right one only if it runs that configuration.
 func (d *daemonFlags) find(ctx context.Context, cmd *cobra.Command) (*control.Client, *config.File, error) {
 	if d.control != "" {
 		return control.NewClient(d.control), nil, nil
 	}
-	file, found, err := d.configuration(cmd)
-	if err != nil {
-		if errors.Is(err, errReported) {
-			err = errors.New("the control socket is not known: mend the configuration, or give --control")
+	errs := cmd.ErrOrStderr()
+	_, missing := os.Stat(d.config)
+	file, problems := config.Load(d.config)
+	switch err := problems.Err(); {
+	case err != nil && errors.Is(missing, fs.ErrNotExist) && !cmd.Flags().Changed("config"):
+		client, err := d.atPlaces(ctx, errs, control.UsualPaths(), false) // any daemon: nobody has named a file
+		return client, file, err
+	case err != nil:
+		places := control.UsualPaths()
+		if path := file.Service.Control; path != nil && filepath.IsAbs(*path) && !slices.Contains(places, *path) {
+			places = slices.Insert(places, 0, *path)
 		}
-		return nil, nil, err
+		client, err := d.atPlaces(ctx, errs, places, true)
+		if err != nil {
+			for _, problem := range problems.All() {
+				fmt.Fprintln(errs, problem)
+			}
+			return nil, nil, fmt.Errorf("%s has mistakes, and no pipelined was found that runs it: mend it, or give --control: %w", d.config, err)
+		}
+		fmt.Fprintf(errs, "%s has mistakes, which pipelined check shows: asking at %s\n", d.config, client.Path())
+		return client, nil, nil
 	}
 	if path := file.Service.Control; path != nil {
 		if *path == "" {
@@ -64,23 +67,37 @@ func (d *daemonFlags) find(ctx context.Context, cmd *cobra.Command) (*control.Cl
 		}
 		return control.NewClient(*path), file, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	var why []string
-	for _, path := range control.UsualPaths() {
+	client, err := d.atPlaces(ctx, errs, control.UsualPaths(), true)
+	return client, file, err
+}
+
+// atPlaces returns a client of the first daemon that answers at one of the places and runs the configuration, if it must. The error says what
+// was wrong at each; what hangs is told in any case, as it may be the one that is meant.
+func (d *daemonFlags) atPlaces(ctx context.Context, errs io.Writer, places []string, must bool) (*control.Client, error) {
+	var why, hung []string
+	for _, path := range places {
 		client := control.NewClient(path)
-		id, err := client.Daemon(ctx)
+		asking, cancel := context.WithTimeout(ctx, placePatience)
+		id, err := client.Daemon(asking)
+		late := asking.Err() != nil && ctx.Err() == nil
+		cancel()
 		switch {
+		case err != nil && late:
+			hung = append(hung, fmt.Sprintf("%s: the pipelined there does not answer within %v", path, placePatience))
+			why = append(why, hung[len(hung)-1])
 		case err != nil:
 			why = append(why, err.Error())
-		case found && !sameFile(id.Config, d.config):
+		case must && !sameFile(id.Config, d.config):
 			why = append(why, fmt.Sprintf("%s: this pipelined runs %s, not %s: give --control %s to ask it all the same", path,
 				terminal.Text(id.Config), d.config, path))
 		default:
-			return client, file, nil
+			for _, place := range hung {
+				fmt.Fprintln(errs, place)
+			}
+			return client, nil
 		}
 	}
-	return nil, file, errors.New(strings.Join(why, "; "))
+	return nil, errors.New(strings.Join(why, "; "))
 }
 
 // sameFile reports whether two paths lead to one file, or are the same where that cannot be told.

@@ -34,6 +34,10 @@ func TestAccess(t *testing.T) {
 		{"metrics = \":9464\"\nmetrics_token_file = \"" + good + "\"", nil},
 		{`metrics = "127.0.0.1:0"`, []string{open + "port 0 is a free port that the kernel chooses at each start: only the log tells which"}},
 		{`metrics_token = "two words"`, []string{`2:1: service.metrics_token: must be visible ASCII characters`}},
+		{`metrics_token = 12345678`, []string{`2:1: service.metrics_token: must be a string, not a number`}}, // not shown: it is secret
+		{`metrics_token = true`, []string{`2:1: service.metrics_token: must be a string, not true or false`}},
+		{`metrics_token = ["abc"]`, []string{`2:1: service.metrics_token: must be a string, not an array`}},
+		{`metrics_token_file = 12345678`, []string{`2:1: service.metrics_token_file: must be a string, not 12345678`}},
 		{`metrics_token_file = "` + bad + `"`, []string{
 			"2:1: service.metrics_token_file: " + bad + " holds no token: one line of visible ASCII characters"}},
 		{`metrics_token_file = "/nonexistent/token"`, []string{

@@ -342,7 +342,6 @@ func shown(key string, v any) string {
 const secret = "(secret)"
 
 var (
-	secretKey = regexp.MustCompile(`(?i)(token|password|passwd|passphrase|secret|credential|authorization|bearer|community|signature|\bsig|api[_-]?key|private[_-]?key)s?"?($|[.\[])`)
 	userinfo  = regexp.MustCompile(`(://(?:[^/?#@:\s]*:)?)[^/?#@\s]+@`)
 	parameter = regexp.MustCompile(`([?&][^=&#\s]*)=[^&#\s]*`)
 	scheme    = regexp.MustCompile(`(?i)^((?:bearer|basic)\s+)\S.*`)
@@ -350,7 +349,7 @@ var (
 
 // public returns the value of a key without what is secret in it.
 func public(key string, v any) any {
-	if secretKey.MatchString(key) {
+	if keypath.Secret(key) {
 		return secret
 	}
 	if text, ok := v.(string); ok {
@@ -372,7 +371,7 @@ func publicList(list []any) []any {
 		case ok && named && !strings.HasPrefix(text, "-"):
 			list[i], named = secret, false
 		case ok:
-			list[i], named = publicText(text), strings.HasPrefix(text, "-") && secretKey.MatchString(text)
+			list[i], named = publicText(text), strings.HasPrefix(text, "-") && keypath.Secret(text)
 		default:
 			named = false
 		}
@@ -381,13 +380,13 @@ func publicList(list []any) []any {
 }
 
 func publicText(text string) string {
-	if name, _, ok := strings.Cut(text, "="); ok && !strings.ContainsAny(name, "/?") && secretKey.MatchString(name) {
+	if name, _, ok := strings.Cut(text, "="); ok && !strings.ContainsAny(name, "/?") && keypath.Secret(name) {
 		return name + "=" + secret
 	}
 	text = userinfo.ReplaceAllString(text, "${1}"+secret+"@")
 	text = scheme.ReplaceAllString(text, "${1}"+secret)
 	return parameter.ReplaceAllStringFunc(text, func(one string) string {
-		if name, _, _ := strings.Cut(one, "="); secretKey.MatchString(name) {
+		if name, _, _ := strings.Cut(one, "="); keypath.Secret(name) {
 			return name + "=" + secret
 		}
 		return one

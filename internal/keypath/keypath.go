@@ -3,6 +3,7 @@
 package keypath
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -92,3 +93,9 @@ func Quote(key string) string {
 func Bare(c byte) bool {
 	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-'
 }
+
+var secret = regexp.MustCompile(`(?i)(token|password|passwd|passphrase|secret|credential|authorization|bearer|community|signature|\bsig|api[_-]?key|private[_-]?key)s?"?($|[.\[])`)
+
+// Secret reports whether the value of a key is not to be shown: by its name it is a token, a password or the like. key may be a path, of
+// which one part has such a name, or the name of a variable or an option.
+func Secret(key string) bool { return secret.MatchString(key) }

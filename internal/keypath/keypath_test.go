@@ -55,3 +55,14 @@ func TestList(t *testing.T) {
 		}
 	}
 }
+
+func TestSecret(t *testing.T) {
+	for key, want := range map[string]bool{
+		"metrics_token": true, "auth.password": true, "sasl.passwd[0]": true, `headers."Authorization"`: true, "tokens.a": true, "API_KEY": true,
+		"": false, "metrics_token_file": false, "keys": false, "auth.user": false,
+	} {
+		if got := keypath.Secret(key); got != want {
+			t.Errorf("%q: %v", key, got)
+		}
+	}
+}

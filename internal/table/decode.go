@@ -192,7 +192,11 @@ func (d *Decoder) slice(raw any, v reflect.Value) {
 }
 
 func (d *Decoder) mismatch(want string, raw any) {
-	d.report("must be " + want + ", not " + Describe(raw))
+	what := Describe(raw)
+	if keypath.Secret(keypath.Format(d.path)) {
+		what = describeType(raw)
+	}
+	d.report("must be " + want + ", not " + what)
 }
 
 // composite reports whether a value of the type is written as a table or an array.

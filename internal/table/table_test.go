@@ -1,6 +1,7 @@
 package table_test
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -42,6 +43,30 @@ func TestParse(t *testing.T) {
 	inner, ok := o.Any.(map[string]any)
 	if !ok || !slices.Equal(inner["a"].([]any), []any{int64(1), 2.5}) {
 		t.Errorf("%#v", o.Any)
+	}
+}
+
+// TestMistakesOfSecrets: the value of a key that is secret by its name is not shown.
+func TestMistakesOfSecrets(t *testing.T) {
+	c, err := table.Parse("sink", `{"password": 12345678, "api_key": 1.5, "auth": {"tokens": ["a", 12345678], "secret": "hunter2"}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o struct {
+		Password string `toml:"password"`
+		APIKey   string `toml:"api_key"`
+		Auth     struct {
+			Tokens []string `toml:"tokens"`
+			Secret int      `toml:"secret"`
+		} `toml:"auth"`
+	}
+	c.Decode(&o)
+	want := `password: must be a string, not a number
+api_key: must be a string, not a number
+auth.tokens[1]: must be a string, not a number
+auth.secret: must be an integer, not a string`
+	if got := fmt.Sprint(c.Err()); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 

@@ -31,3 +31,16 @@ func Describe(raw any) string {
 
 // IsArray reports whether a value of a tree is an array.
 func IsArray(raw any) bool { return raw != nil && reflect.TypeOf(raw).Kind() == reflect.Slice }
+
+// describeType is Describe without the value, for one that is secret.
+func describeType(raw any) string {
+	switch raw.(type) {
+	case string:
+		return "a string"
+	case int64, float64:
+		return "a number"
+	case bool:
+		return "true or false"
+	}
+	return Describe(raw) // shows no value
+}

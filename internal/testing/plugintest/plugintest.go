@@ -79,7 +79,7 @@ func Conform(tb testing.TB, dir, name, table string) {
 	var report strings.Builder
 	err := pluginkit.Test(tb.Context(), &report, pluginkit.Options{
 		Command: []string{filepath.Join(dir, pluginhost.Prefix+name)}, Config: []byte(table), ConfigName: "test.toml",
-		RuntimeDir: runtimeDir(tb), Records: 20_000, Patience: time.Minute,
+		RuntimeDir: runtimeDir(tb), Records: 20_000, Patience: time.Minute, Slack: 20 * time.Second,
 	})
 	if err != nil || !strings.Contains(report.String(), "0 failed, 0 flaws") {
 		tb.Errorf("%v\n%s", err, report.String())

@@ -21,15 +21,18 @@ const (
 	remindEvery = time.Minute
 	// overAfter is how long nothing must be lost until a loss is over.
 	overAfter = 10 * time.Second
+	// pausesAfter is how long nothing must be lost until the health tells of the loss in the past tense.
+	pausesAfter = 2 * time.Second
 )
 
 // loss follows one counter of what is lost.
 type loss struct {
-	seen  uint64    // the counter at the last look
-	begun uint64    // the counter before the loss began
-	since time.Time // when it began; zero: nothing is being lost
-	grew  time.Time // when the counter last grew
-	said  time.Time
+	seen   uint64    // the counter at the last look
+	begun  uint64    // the counter before the loss began
+	since  time.Time // when it began; zero: nothing is being lost
+	grew   time.Time // when the counter last grew
+	looked time.Time // the last look
+	said   time.Time
 }
 
 // news is what is to be logged about a loss.
@@ -45,9 +48,10 @@ const (
 // look takes the counter at now and returns what is to be logged.
 func (l *loss) look(now time.Time, counter uint64) news {
 	grown := counter > l.seen
+	l.looked = now
 	switch {
 	case grown && l.since.IsZero():
-		*l = loss{seen: counter, begun: l.seen, since: now, grew: now, said: now}
+		*l = loss{seen: counter, begun: l.seen, since: now, grew: now, looked: now, said: now}
 		return begins
 	case l.since.IsZero():
 		return nothing
@@ -70,6 +74,9 @@ func (l *loss) lost() uint64 {
 	}
 	return l.seen - l.begun
 }
+
+// pauses reports whether nothing was lost in the last looks.
+func (l *loss) pauses() bool { return l.looked.Sub(l.grew) >= pausesAfter }
 
 // unread is a counter of what a source has not read.
 type unread struct {
@@ -186,21 +193,29 @@ func (w *watch) overflowing(sink string) (since time.Time, lost uint64) {
 	return l.since, l.lost()
 }
 
-// health returns an error while anything is being lost.
+// health returns an error while anything is being lost, and until that is over: see overAfter.
 func (w *watch) health() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var errs []error
 	for name, l := range w.rings {
-		if !l.since.IsZero() {
-			errs = append(errs, fmt.Errorf("the ring of sink %s overflows since %s: %d records lost", name, l.since.Format(time.RFC3339), l.lost()))
+		switch since, until := l.since.Format(time.RFC3339), l.grew.Format(time.RFC3339); {
+		case l.since.IsZero():
+		case l.pauses():
+			errs = append(errs, fmt.Errorf("the ring of sink %s overflowed until %s: %d records lost", name, until, l.lost()))
+		default:
+			errs = append(errs, fmt.Errorf("the ring of sink %s overflows since %s: %d records lost", name, since, l.lost()))
 		}
 	}
 	for u, l := range w.sources {
-		switch since := l.since.Format(time.RFC3339); {
+		switch since, until := l.since.Format(time.RFC3339), l.grew.Format(time.RFC3339); {
 		case l.since.IsZero():
+		case u.what == &ofBypass && l.pauses():
+			errs = append(errs, fmt.Errorf("packets went past source %s until %s: %d unjudged", u.source, until, l.lost()))
 		case u.what == &ofBypass:
 			errs = append(errs, fmt.Errorf("packets go past source %s since %s: %d unjudged", u.source, since, l.lost()))
+		case l.pauses():
+			errs = append(errs, fmt.Errorf("source %s lost %s until %s: %d lost", u.source, u.what.counted, until, l.lost()))
 		default:
 			errs = append(errs, fmt.Errorf("source %s loses %s since %s: %d lost", u.source, u.what.counted, since, l.lost()))
 		}

@@ -76,7 +76,32 @@ func TestWatch(t *testing.T) {
 	bypassed = 9
 	pass(1, 0)
 	expect("when packets go past", `"packets go past: they are sent on, and nobody judges them" source=lan bypassed=9`)
-	if err := w.health(); err == nil || !strings.Contains(err.Error(), "packets go past source lan") {
+	said := func(want string) {
+		t.Helper()
+		err := w.health()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("health: %v, want %q", err, want)
+		}
+	}
+	said("packets go past source lan since " + now.Format(time.RFC3339) + ": 9 unjudged")
+
+	// What has just ended is told in the past tense, until it is over.
+	at := now.Add(time.Second).Format(time.RFC3339)
+	refused, dropped, bypassed = refused+1, 8, 10
+	pass(2, 0)
+	said("packets go past source lan since")
+	said("the ring of sink siem overflows since " + at)
+	said("source wan loses packets since " + at)
+	pass(1, 0)
+	said("packets went past source lan until " + at + ": 10 unjudged")
+	said("the ring of sink siem overflowed until " + at + ": 1 records lost")
+	said("source wan lost packets until " + at + ": 1 lost")
+	pass(7, 0)
+	if err := w.health(); err == nil {
+		t.Error("healthy at once")
+	}
+	pass(1, 0)
+	if err := w.health(); err != nil {
 		t.Errorf("health: %v", err)
 	}
 }

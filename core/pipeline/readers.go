@@ -23,6 +23,7 @@ type readers struct {
 	sources []*openSource // in the order of the configuration
 	workers []*runningWorker
 	feed    *runningFeed // nil: there never was a source of events
+	closing []*openSource
 	former  formerCounts
 }
 
@@ -278,9 +279,11 @@ func (c *readers) addCarried(p *metrics.Packets) {
 // unread returns how many packets and events sources have lost before they could be read, and how many packets went past them.
 func (c *readers) unread() (packets, events, bypassed uint64) {
 	packets, events, bypassed = c.former.packets, c.former.events, c.former.bypassed
-	for _, s := range c.sources {
-		p, e, b := s.unread()
-		packets, events, bypassed = packets+p, events+e, bypassed+b
+	for _, list := range [...][]*openSource{c.sources, c.closing} {
+		for _, s := range list {
+			p, e, b := s.unread()
+			packets, events, bypassed = packets+p, events+e, bypassed+b
+		}
 	}
 	return packets, events, bypassed
 }
@@ -300,7 +303,8 @@ func (s *openSource) unread() (packets, events, bypassed uint64) {
 	return packets, events, bypassed
 }
 
-// with returns the counts with those of a source that is to be closed, and of its workers, which have ended.
+// with returns the counts with those of the workers of a source, which have ended, and what it has carried; what it has not read is counted
+// until it is closed.
 func (p formerCounts) with(s *openSource, workers iter.Seq[*runningWorker]) formerCounts {
 	zones := maps.Clone(p.zones)
 	if zones == nil {
@@ -323,9 +327,20 @@ func (p formerCounts) with(s *openSource, workers iter.Seq[*runningWorker]) form
 			Packets: sum.Packets + done.Packets, Bytes: sum.Bytes + done.Bytes, NotSent: sum.NotSent + done.NotSent, Forwards: done.Forwards,
 		}
 	}
-	packets, events, bypassed := s.unread()
-	p.packets, p.events, p.bypassed = p.packets+packets, p.events+events, p.bypassed+bypassed
 	return p
+}
+
+// closed returns the same readers without those that were closing, whose last counts are among the former ones.
+func (c *readers) closed() *readers {
+	next := *c
+	for _, s := range c.closing {
+		packets, events, bypassed := s.unread()
+		next.former.packets += packets
+		next.former.events += events
+		next.former.bypassed += bypassed
+	}
+	next.closing = nil
+	return &next
 }
 
 // noFrames is a source of frames that has none: its worker ages sessions.

@@ -151,9 +151,9 @@ func (t *transition) commitSources(rules *worker.Rules) {
 	if len(c.opened)+len(c.closed) == 0 {
 		return
 	}
-	next := &readers{sources: c.list, workers: c.staying(), feed: c.before.feed, former: c.before.former}
-	next.former.now, next.former.offset = c.before.clock()
+	next := &readers{sources: c.list, workers: c.staying(), feed: c.before.feed, closing: c.closed, former: c.before.former}
 	c.endWorkers()
+	next.former.now, next.former.offset = c.before.clock()
 	if c.feed != nil {
 		if next.feed != nil {
 			next.feed.loop.end()
@@ -187,6 +187,9 @@ func (t *transition) commitSources(rules *worker.Rules) {
 		if err := s.close(); err != nil {
 			pl.plan.options.Log.Warn("a source that is not configured any more does not close", "err", err)
 		}
+	}
+	if len(c.closed) > 0 {
+		pl.readers.Store(next.closed())
 	}
 }
 

@@ -292,14 +292,25 @@ func TestReloadTwoOfSessions(t *testing.T) {
 	pl.end()
 }
 
-// lossySource has lost packets.
+// lossySource has lost packets, and loses seven more while it closes.
 type lossySource struct {
 	*fakeSource
-	lost uint64
+	lost atomic.Uint64
+}
+
+func newLossySource(s *fakeSource, lost uint64) *lossySource {
+	l := &lossySource{fakeSource: s}
+	l.lost.Store(lost)
+	return l
 }
 
 func (s *lossySource) Counters() []source.Counter {
-	return []source.Counter{{Name: "missed", Queue: -1, Value: s.lost, Lost: true}}
+	return []source.Counter{{Name: "missed", Queue: -1, Value: s.lost.Load(), Lost: true}}
+}
+
+func (s *lossySource) Close() error {
+	s.lost.Add(7)
+	return s.fakeSource.Close()
 }
 
 // TestReloadLossySource takes away a source that has lost packets, and adds one of its name: what that one loses is said, and both are in the
@@ -307,7 +318,7 @@ func (s *lossySource) Counters() []source.Counter {
 func TestReloadLossySource(t *testing.T) {
 	r := newSourcesRig(t)
 	r.frames("a", 1<<20, 1)
-	r.made["b"] = &lossySource{r.frames("b", 2<<20, 1), 1000}
+	r.made["b"] = newLossySource(r.frames("b", 2<<20, 1), 1000)
 	pl := runPlan(t, r.plan("a", "b"))
 	for i := range 3 {
 		pl.watch.look(time.Now().Add(time.Duration(i) * time.Minute))
@@ -318,12 +329,12 @@ func TestReloadLossySource(t *testing.T) {
 	if _, err := pl.Reload(r.plan("a")); err != nil {
 		t.Fatal(err)
 	}
-	r.made["b"] = &lossySource{r.frames("b", 2<<20, 1), 500}
+	r.made["b"] = newLossySource(r.frames("b", 2<<20, 1), 500)
 	if _, err := pl.Reload(r.plan("a", "b")); err != nil {
 		t.Fatal(err)
 	}
 	pl.watch.look(time.Now().Add(3 * time.Minute))
-	if err := pl.watch.health(); err == nil || !strings.Contains(err.Error(), "500") || pl.Ledger().Packets.Lost != 1500 {
+	if err := pl.watch.health(); err == nil || !strings.Contains(err.Error(), "500") || pl.Ledger().Packets.Lost != 1507 {
 		t.Errorf("health %v, %d lost", err, pl.Ledger().Packets.Lost)
 	}
 	pl.end()

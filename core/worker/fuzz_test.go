@@ -111,6 +111,7 @@ func TestWorkersShareTheirTables(t *testing.T) {
 	a := newRig(t, ofTwo(0))
 	b := newRig(t, ofTwo(1))
 	b.Sessions = a.Sessions
+	b.nextID, b.lastID = b.Sessions.ReserveIDs()
 	for range rounds {
 		var there, back []timed
 		for i := range flows {

@@ -87,7 +87,7 @@ bench-growth: ## measure how the cost of a packet or an event grows with the con
 	@awk '/^BenchmarkStart/ { sub(/^BenchmarkStart\//, "", $$1); sub(/-[0-9]+$$/, "", $$1); $$2 = ""; print "  " $$0 }' bin/start.txt
 
 bench-all: ## run every benchmark there is
-	@$(GO) test -p 1 $(TESTFLAGS) -run '^$$' -bench . -benchtime $(BENCHTIME) $$(git grep -l '^func Benchmark' -- '*_test.go' | xargs -n 1 dirname | sort -u | sed 's,^,./,')
+	@$(GO) test -p 1 $(TESTFLAGS) -run '^$$' -bench . -benchtime $(BENCHTIME) $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n 1 dirname | sort -u)
 
 lint: ## run the linters pinned in tools/go.mod
 	$(TOOL) golangci-lint run ./...

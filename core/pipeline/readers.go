@@ -22,8 +22,8 @@ import (
 type readers struct {
 	sources []*openSource // in the order of the configuration
 	workers []*runningWorker
-	feed    *runningFeed // nil: there never was a source of events
-	closing []*openSource
+	feed    *runningFeed  // nil: there never was a source of events
+	closing []*openSource // that nobody reads any more: what they have not read is counted until they are closed
 	former  formerCounts
 }
 

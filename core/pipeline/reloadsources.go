@@ -18,11 +18,11 @@ import (
 // sourceChange is what becomes of the sources of another configuration. One that keeps its name keeps its options, too.
 type sourceChange struct {
 	before *readers
-	list   []*openSource // of the configuration, in its order
-	opened []*openSource // of these, the new ones
-	closed []*openSource // that are not in it any more
-	feed   *runningFeed  // for what sources of events there are; nil: they are the same as before
-	clock  *monotonic.Clock
+	list   []*openSource    // of the configuration, in its order
+	opened []*openSource    // of these, the new ones
+	closed []*openSource    // that are not in it any more
+	feed   *runningFeed     // for what sources of events there are; nil: they are the same as before
+	clock  *monotonic.Clock // for who ages sessions where no source of frames is left
 }
 
 // sameSource reports whether two sources have one name.
@@ -60,7 +60,7 @@ func (t *transition) prepareSources() error {
 		}
 		c.clock = &clock
 	}
-	if streams := streamsOf(c.list); !slices.Equal(streams, streamsOf(c.before.sources)) {
+	if streams := streamsOf(c.list); c.changes() && !slices.Equal(streams, streamsOf(c.before.sources)) {
 		var err error
 		if c.feed, err = pl.newFeed(c.before, streams, t.next.zones); err != nil {
 			return err
@@ -68,6 +68,9 @@ func (t *transition) prepareSources() error {
 	}
 	return pair(c.opened)
 }
+
+// changes reports whether sources come or go. Another order changes nothing.
+func (c *sourceChange) changes() bool { return len(c.opened)+len(c.closed) > 0 }
 
 // collides returns an error if a source that is to be opened reads what one reads that is closed only after that.
 func (c *sourceChange) collides(next *plannedSource) error {
@@ -148,7 +151,7 @@ func (c *sourceChange) workers() (n, capacity int) {
 // commitSources lets sources that are new be read, and closes those that are gone.
 func (t *transition) commitSources(rules *worker.Rules) {
 	pl, c := t.pl, &t.sources
-	if len(c.opened)+len(c.closed) == 0 {
+	if !c.changes() {
 		return
 	}
 	next := &readers{sources: c.list, workers: c.staying(), feed: c.before.feed, closing: c.closed, former: c.before.former}

@@ -40,8 +40,8 @@ type Config struct {
 	Complete bool
 	// CloseAtEnd makes the worker end the sessions that are left when the source ends or fails, at the time of the last packet.
 	CloseAtEnd bool
-	// Carrier is the place of the source among those of the sessions, see [session.Table.AddCarrier], if it is a [source.Offloader]; -1: it has none, and nothing is
-	// offloaded.
+	// Carrier is the place of the source among the carriers of the sessions, see [session.Table.AddCarrier], if it is a
+	// [source.Offloader]; -1: it has none, and nothing is offloaded.
 	Carrier int
 	// Seed keys the worker's own hashes. The same seed and the same packets give the same events.
 	Seed uint64

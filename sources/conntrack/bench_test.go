@@ -109,7 +109,7 @@ func replayed(lives int, isTCP bool) (s *Stream, perLife int) {
 	answer.ID, answer.State, answer.Start = 1, ctnetlink.TimeWait, startTime
 	s = &Stream{
 		atEnd: true, asks: make([]ask, 0, maxAsks), requests: make([]byte, 0, maxAsks*256), sessions: newSessions(1 << 18), events: r,
-		asking: &echo{answer: ctmessage.AppendAnswer(nil, 0, 0, answer)}, resync: newResync(nil),
+		asking: &echo{answer: ctmessage.AppendAnswer(nil, 0, 0, answer)}, resync: newResync(nil, 0),
 	}
 	s.resync.wanted = false
 	return s, len(steps) + 2

@@ -219,11 +219,11 @@ func play(t testing.TB, limit int) *player {
 		return &fakeSocket{k: k, receive: k.piece, most: dumpPieces}, nil
 	}
 	s := &Stream{
-		atEnd: true, asks: make([]ask, 0, maxAsks), sessions: newSessions(limit), resync: newResync(dial),
+		atEnd: true, asks: make([]ask, 0, maxAsks), sessions: newSessions(limit), resync: newResync(dial, startTime),
 		events: &fakeSocket{k: k, receive: k.event, most: nfnetlink.Datagrams},
 		asking: &fakeSocket{k: k, receive: func() ([]byte, error) { return k.take(&k.answers), nil }, most: maxAsks},
 	}
-	s.resync.opened, s.quiet = startTime, startTime
+	s.quiet = startTime
 	s.dumping, _ = dial()
 	return &player{kernel: k, stream: s, clock: 1}
 }

@@ -20,11 +20,13 @@ func (s *Source) TakeOver(pieces iter.Seq2[[]byte, error], ids source.IDs) error
 	return s.stream.takeOver(pieces, ids)
 }
 
-// Layout of what is kept, little-endian. A piece begins with the version, what is unsettled, and the serial number of the last session;
-// sessions follow, in the order of [appendKept].
+// Layout of what is kept, little-endian. A piece begins with the version, whether there may be sessions that are not among these, the
+// serial number of the last session, and since when what begins is known; sessions follow, in the order of [appendKept]. Pieces of
+// version 1 have no such time.
 const (
-	keptVersion = 1
-	keptHead    = 6
+	keptVersion = 2
+	keptHead    = 14
+	keptHead1   = 6
 	tupleSize   = 38
 	keptSize    = 15 + 2*tupleSize + 6*8 + 7
 	keptPiece   = 1 << 16
@@ -42,11 +44,15 @@ const (
 func (s *Stream) keep(yield func(piece []byte) bool) (ends uint64) {
 	s.Lock()
 	defer s.Unlock()
-	unsettled := byte(0)
-	if s.resync.first || s.unkept > 0 { // there are entries that this run does not know, and does not know when they began
+	unsettled, since := byte(0), s.resync.since
+	if s.resync.first { // there may be entries that were there before the source was opened
 		unsettled = 1
 	}
+	if s.unkept > 0 { // and that were told, and are not in the table: until the last Read
+		unsettled, since = 1, max(since, s.wall)
+	}
 	head := binary.LittleEndian.AppendUint32([]byte{keptVersion, unsettled}, s.serial)
+	head = binary.LittleEndian.AppendUint64(head, uint64(since))
 	b := append(make([]byte, 0, keptPiece+keptSize), head...)
 	for i := uint32(1); i < s.sessions.fresh; i++ {
 		x := &s.sessions.slots[i]
@@ -92,22 +98,29 @@ func appendTuple(b []byte, t *packet.Tuple) []byte {
 }
 
 // takeOver makes the sessions of an earlier run those of this one. What the kernel's table has beyond them when it is read has begun
-// since, and what it lacks has ended.
+// since, and what it lacks has ended. If the earlier run did not know all of the table, what has begun since it knew tells the rest.
 func (s *Stream) takeOver(pieces iter.Seq2[[]byte, error], ids source.IDs) error {
 	s.Lock()
 	defer s.Unlock()
 	var all []session
-	serial, first := s.serial, s.resync.first
+	serial, first, since := s.serial, s.resync.first, s.resync.since
 	for piece, err := range pieces {
 		if err != nil {
 			return err
 		}
-		if len(piece) < keptHead || piece[0] != keptVersion || (len(piece)-keptHead)%keptSize != 0 {
+		head := keptHead
+		if len(piece) > 0 && piece[0] == 1 {
+			head = keptHead1
+		}
+		if len(piece) < head || piece[0] != 1 && piece[0] != keptVersion || (len(piece)-head)%keptSize != 0 {
 			return fmt.Errorf("conntrack: what is kept has another layout: %d bytes, version %d", len(piece), piece[:min(len(piece), 1)])
 		}
 		first = piece[1] != 0
 		serial = max(serial, binary.LittleEndian.Uint32(piece[2:]))
-		for b := piece[keptHead:]; len(b) > 0; b = b[keptSize:] {
+		if head == keptHead {
+			since = min(s.resync.opened, int64(binary.LittleEndian.Uint64(piece[6:])))
+		}
+		for b := piece[head:]; len(b) > 0; b = b[keptSize:] {
 			x, err := decodeKept(b, ids)
 			if err != nil {
 				return err
@@ -115,7 +128,8 @@ func (s *Stream) takeOver(pieces iter.Seq2[[]byte, error], ids source.IDs) error
 			all = append(all, x)
 		}
 	}
-	s.serial, s.resync.first = serial, first
+	s.serial, s.resync.first, s.resync.since = serial, first, since
+	s.counters.unsettled.Store(first)
 	for i := range all {
 		s.again(&all[i])
 	}

@@ -43,8 +43,15 @@ func each(list [][]byte) iter.Seq2[[]byte, error] {
 func (p *player) next(limit int) *player {
 	p.t.Helper()
 	list, _ := p.pieces()
+	return p.opens(limit, 0, list)
+}
+
+// opens returns a stream that is opened at a time of the clock and takes pieces over.
+func (p *player) opens(limit int, clock int64, list [][]byte) *player {
+	p.t.Helper()
 	n := play(p.t, limit)
-	n.entries = p.entries
+	n.entries, n.clock = p.entries, clock
+	n.stream.resync = newResync(n.stream.resync.dial, startTime+clock)
 	if err := n.stream.takeOver(each(list), shifted{}); err != nil {
 		p.t.Fatal(err)
 	}
@@ -132,6 +139,78 @@ func TestTakeOverUnsettled(t *testing.T) {
 		}
 	}
 	checkSums(t, n.stream)
+}
+
+// TestTakeOverUnsettledGap stops a stream before its first dump, or while its table was too small: what has begun while no run was there is
+// told, also if it has ended; what was there before is not; what the kernel has no time of counts as older.
+func TestTakeOverUnsettledGap(t *testing.T) {
+	at := func(e *ctnetlink.Entry, start int64, ended bool) *ctnetlink.Entry {
+		e.Start = startTime + start
+		if ended {
+			e.State, e.Status = ctnetlink.TimeWait, ctnetlink.SeenReply
+		}
+		return e
+	}
+	check := func(t *testing.T, n *player, want map[int]string) {
+		t.Helper()
+		got := make(map[packet.Tuple]string)
+		for _, e := range n.settle() {
+			if !e.Silent {
+				got[e.Flow] += e.What.String() + " "
+			}
+		}
+		for number, text := range want {
+			if flow := tcp(number).Orig; got[flow] != text {
+				t.Errorf("connection %d: %q, want %q", number, got[flow], text)
+			}
+		}
+		checkSums(t, n.stream)
+	}
+	gap := func(p *player) {
+		undated := tcp(5)
+		undated.State, undated.Status = ctnetlink.TimeWait, ctnetlink.SeenReply
+		p.entries = append(p.entries, at(tcp(2), 1000, false), at(tcp(3), 1000, true), undated)
+	}
+	later := func(p *player, opened int64) *player {
+		list, _ := p.pieces()
+		return p.opens(100, opened, list)
+	}
+	want := map[int]string{1: "", 2: "began ", 3: "began answered ended ", 4: "", 5: ""}
+
+	t.Run("no dump", func(t *testing.T) {
+		p := play(t, 100)
+		p.entries = append(p.entries, at(tcp(1), -10, false), at(tcp(4), -10, true))
+		gap(p)
+		n := later(p, 2000)
+		if !n.stream.counters.unsettled.Load() {
+			t.Error("it counts as settled")
+		}
+		gap := later(n, 3000) // nor does this one come to a dump
+		check(t, gap, want)
+	})
+	t.Run("no room", func(t *testing.T) {
+		p := play(t, 1)
+		p.begin(at(tcp(6), -5, false))
+		p.settle()
+		p.begin(at(tcp(1), 1, false)) // told, and in no table
+		p.begin(at(tcp(4), 1, false))
+		p.settle()
+		gap(p)
+		check(t, later(p, 2000), want)
+	})
+	t.Run("version 1", func(t *testing.T) {
+		p := play(t, 100)
+		live := p.begin(at(tcp(7), 1, false))
+		p.step()
+		list, _ := p.pieces()
+		list[0] = append(append([]byte{1}, list[0][1:keptHead1]...), list[0][keptHead:]...)
+		gap(p)
+		n := p.opens(100, 2000, list)
+		if n.stream.sessions.live != 1 || n.stream.counters.takenOver.Load() != 1 || !n.stream.resync.first {
+			t.Errorf("%d sessions of %v", n.stream.sessions.live, live.Orig)
+		}
+		check(t, n, map[int]string{2: "", 3: "", 7: ""})
+	})
 }
 
 // TestTakeOverSmaller has room for some: the end of the others is told all the same.

@@ -24,6 +24,7 @@ import (
 type resync struct {
 	dial   func() (socket, error) // opens the socket for dumps again
 	opened int64                  // Unix time
+	since  int64                  // Unix time: an entry that began later, and is not known, was not told of; opened, or that of an earlier run
 
 	wanted    bool
 	first     bool  // the next dump, or this one, is that of the start
@@ -61,9 +62,9 @@ const (
 	sweptAtATime = 4096                    // sessions that one Read looks at
 )
 
-func newResync(dial func() (socket, error)) resync {
+func newResync(dial func() (socket, error), opened int64) resync {
 	return resync{
-		dial: dial, wanted: true, first: true, changedBits: make([]uint64, changedWords), missed: make([]uint32, 0, 2*maxAsks),
+		dial: dial, opened: opened, since: opened, wanted: true, first: true, changedBits: make([]uint64, changedWords), missed: make([]uint32, 0, 2*maxAsks),
 	}
 }
 
@@ -251,7 +252,7 @@ func (s *Stream) foundAs(e *ctnetlink.Entry, first bool) flags {
 	switch {
 	case e.Start > s.resync.opened: // there was somebody for the kernel to send events to
 		return 0
-	case !first:
+	case !first, e.Start > s.resync.since: // while no run was there
 		return mute
 	case s.atEnd && hasEnded(e):
 		return told | silent

@@ -84,9 +84,9 @@ func Open(config Config) (_ *Source, err error) {
 	if err := s.openEvents(config); err != nil {
 		return nil, err
 	}
-	s.stream.resync = newResync(s.dialDumps)
 	opened := time.Now().UnixNano()
-	s.stream.resync.opened, s.stream.quiet, s.stream.serial = opened, opened, uint32(opened/1e9)
+	s.stream.resync = newResync(s.dialDumps, opened)
+	s.stream.quiet, s.stream.serial = opened, uint32(opened/1e9)
 	if s.stream.dumping, err = s.dialDumps(); err != nil {
 		return nil, err
 	}

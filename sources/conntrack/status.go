@@ -24,6 +24,7 @@ type counters struct {
 	answered, ended, closedUnseen  atomic.Uint64
 	latePackets, lateBytes         atomic.Uint64
 	sessions                       atomic.Uint64
+	unsettled                      atomic.Bool // the run that takenOver is of did not know all sessions
 
 	overruns, lost               atomic.Uint64
 	dumps, dumpsFailed, dumped   atomic.Uint64
@@ -53,6 +54,9 @@ func (s *Source) Status() any {
 	if err := s.namespace.Run(func() {
 		status.Accounting, status.Timestamps = isOn(accounting), isOn(timestamps)
 		status.Notes = append(status.Notes, missingSettings()...)
+		if c.unsettled.Load() && !status.Timestamps {
+			status.Notes = append(status.Notes, "the run before was stopped before it knew all sessions: those that began while no daemon ran count as found")
+		}
 	}); err != nil && !errors.Is(err, namespace.ErrClosed) {
 		status.Notes = append(status.Notes, "the settings of the kernel cannot be read: "+err.Error())
 	}

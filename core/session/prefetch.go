@@ -1,6 +1,10 @@
 package session
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/rtflow/pipelined/internal/prefetch"
+)
 
 // Prefetch asks the processor for what Lookup will read for the keys. Of a large table that is in no cache, and of a small one
 // it is not in the nearest: what a source reads its frames from goes through that. Waiting for all of it at once takes hardly
@@ -9,7 +13,7 @@ import "unsafe"
 func (t *Table) Prefetch(keys []Key) {
 	for i := range keys {
 		k := &keys[i]
-		prefetch(unsafe.Pointer(t.shard(k.hash).bucket(k.hash)))
+		prefetch.Line(unsafe.Pointer(t.shard(k.hash).bucket(k.hash)))
 	}
 	for i := range keys {
 		k := &keys[i]
@@ -21,7 +25,7 @@ func (t *Table) Prefetch(keys []Key) {
 				break
 			}
 			if at := link ^ tag; at <= s.indexMask {
-				prefetchPair(unsafe.Pointer(&s.entries[at]))
+				prefetch.Pair(unsafe.Pointer(&s.entries[at]))
 				k.hint = at
 				break
 			}

@@ -26,7 +26,7 @@ type layer struct {
 // own, and helpers. Packages that are not listed serve tests alone.
 var layers = []layer{
 	{"basic helpers", []string{
-		"internal/filewatch", "internal/flowhash", "internal/heavy", "internal/httpconns", "internal/hugepage", "internal/keypath", "internal/memory", "internal/monotonic", "internal/namespace", "internal/nfnetlink", "internal/pace", "internal/rfc5424",
+		"internal/filewatch", "internal/flowhash", "internal/heavy", "internal/httpconns", "internal/hugepage", "internal/keypath", "internal/memory", "internal/monotonic", "internal/namespace", "internal/nfnetlink", "internal/pace", "internal/prefetch", "internal/rfc5424",
 		"internal/safefile", "internal/spelling", "internal/tally", "internal/terminal", "internal/unpack",
 	}},
 	{"helpers", []string{"internal/machine", "internal/table", "internal/unixsocket", "internal/values"}},

@@ -1,9 +1,0 @@
-//go:build !amd64 && !arm64
-
-package session
-
-import "unsafe"
-
-func prefetch(unsafe.Pointer) {}
-
-func prefetchPair(unsafe.Pointer) {}

@@ -1,0 +1,15 @@
+//go:build amd64 || arm64
+
+package prefetch
+
+import "unsafe"
+
+// Line asks for the cache line at p.
+//
+//go:noescape
+func Line(p unsafe.Pointer)
+
+// Pair asks for the two cache lines that begin at p.
+//
+//go:noescape
+func Pair(p unsafe.Pointer)

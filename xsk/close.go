@@ -32,7 +32,7 @@ func (i *Interface) Settle() error {
 // Close gives the interface back to the kernel: it takes the program off (that of a bridge that is pinned stays, and does as
 // [Config.OnFailure] says), then waits for every reader to Release what it
 // holds, then closes the sockets. A reader that waits is woken; every later Wait returns [ErrClosed]. The packets that
-// are still in the rings are lost to the reader. Closing twice returns the same error twice.
+// are still in the rings are lost to the reader: see [Stats.RxUnread]. Closing twice returns the same error twice.
 func (i *Interface) Close() error {
 	i.closing.Do(func() { i.closeErr = i.close() })
 	return i.closeErr
@@ -50,7 +50,11 @@ func (i *Interface) close() error {
 		i.mu.Lock()
 		i.leaving = true
 		i.mu.Unlock()
-		errs = append(errs, i.program.leave(i.sockets, i.watch.current().Gone, i.watch.queries), i.Settle())
+		errs = append(errs, i.program.leave(i.sockets, i.watch.current().Gone, i.watch.queries))
+		if ending.Read {
+			waitForPrograms() // from now on nothing comes into the rings, and no counter changes
+		}
+		errs = append(errs, i.Settle())
 		ending.Stays = ending.Read && i.program.pin != nil && !detached
 		i.mu.Lock()
 		i.ending = ending

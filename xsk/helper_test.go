@@ -175,6 +175,7 @@ func sum(t testing.TB, i *Interface) Stats {
 		total.RxInvalidDescs += one.RxInvalidDescs
 		total.RxRingFull += one.RxRingFull
 		total.FillRingEmpty += one.FillRingEmpty
+		total.RxUnread += one.RxUnread
 		total.Transmit.Sent += one.Transmit.Sent
 		total.Transmit.Bytes += one.Transmit.Bytes
 		total.Transmit.NoRoom += one.Transmit.NoRoom

@@ -1,6 +1,7 @@
 package xsk
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -410,8 +411,49 @@ func TestFloodBalances(t *testing.T) {
 	if s.Received == 0 || c.Redirected > sent {
 		t.Errorf("sent %d: %+v, %+v", sent, c, s)
 	}
-	if c.Redirected != s.Received+s.RxDropped+s.RxRingFull {
+	if c.Redirected != s.Received+s.RxDropped+s.RxRingFull+s.RxUnread {
 		t.Errorf("the sum does not hold: %+v, %+v", c, s)
 	}
 	t.Logf("sent %d, redirected %d, received %d, dropped %d", sent, c.Redirected, s.Received, s.RxDropped)
+}
+
+// TestCloseCountsUnread closes an interface while packets come that nobody reads any more: all that the program has redirected is in a
+// counter, whether it is taken off or, pinned, stays.
+func TestCloseCountsUnread(t *testing.T) {
+	for name, config := range map[string]Config{
+		"tap":    {Interface: "tap", Frames: 1024},
+		"bridge": {Interface: "tap", Frames: 1024, Bridge: true},
+		"pinned": {Interface: "tap", Frames: 1024, Bridge: true, OnFailure: FailOpen},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sender, tap := cable(t, 2)
+			if name == "pinned" {
+				config.BPFFS = nettest.BPFFS(t)
+			}
+			i := open(t, tap, config)
+			ctx, stop := context.WithCancel(t.Context())
+			flooded := make(chan error, 1)
+			go func() {
+				_, err := sender.Flood(ctx, nettest.Flood{Device: "wire", Flows: 64, Count: 1 << 22})
+				flooded <- err
+			}()
+			await(t, "full rings", func() bool { return sum(t, i).RxDropped > 0 })
+			views := make([]Packet, 64)
+			for _, s := range i.Queues() { // there are buffers again
+				s.Receive(views)
+				s.Release()
+			}
+			if err := i.Close(); err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			if err := <-flooded; err != nil && ctx.Err() == nil {
+				t.Fatal(err)
+			}
+			c, s := counters(t, i), sum(t, i)
+			if s.RxUnread == 0 || c.Redirected != s.Received+s.RxDropped+s.RxRingFull+s.RxUnread {
+				t.Errorf("the sum does not hold: %+v, %+v", c, s)
+			}
+		})
+	}
 }

@@ -165,8 +165,18 @@ func mapReceiveRing(fd int, l *layout) (receiveRing, error) {
 	return r, nil
 }
 
-// ready returns how many packets are in the ring.
+// ready returns how many descriptors are in the ring.
 func (r *receiveRing) ready() int { return int(r.producer.Load() - r.next) }
+
+// packets returns how many packets are in the ring whole.
+func (r *receiveRing) packets() (n int) {
+	for i := range r.ready() {
+		if r.at(i).Options&unix.XDP_PKT_CONTD == 0 {
+			n++
+		}
+	}
+	return n
+}
 
 // at returns the i-th descriptor that is ready.
 func (r *receiveRing) at(i int) unix.XDPDesc { return r.descriptors[(r.next+uint32(i))&r.mask] }

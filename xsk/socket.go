@@ -57,7 +57,7 @@ type shared struct {
 }
 
 // Stats counts packets of a socket since it was opened. Of the packets that the program redirected to it, each is in
-// Received, RxDropped or RxRingFull, or still in the ring.
+// Received, RxDropped, RxRingFull or Malformed, or still in the ring; after Close, in RxUnread.
 type Stats struct {
 	Received  uint64 `json:"received"`              // packets handed out by Receive
 	Bytes     uint64 `json:"bytes"`                 // in them
@@ -70,6 +70,8 @@ type Stats struct {
 	RxInvalidDescs uint64 `json:"rx_invalid_descriptors"` // we returned a buffer that does not exist: a fault of this package
 	RxRingFull     uint64 `json:"rx_ring_full"`           // no room in the receive ring
 	FillRingEmpty  uint64 `json:"fill_ring_empty"`        // how often there was no buffer; in copy mode each is one of RxDropped
+
+	RxUnread uint64 `json:"rx_unread"` // packets that were in the receive ring when the socket was closed: nobody has read them
 
 	Transmit TransmitStats `json:"transmit,omitzero"` // of a bridge
 }
@@ -344,6 +346,9 @@ func (s *Socket) close() error {
 	s.admin.Lock()
 	final, err := s.stats()
 	errs = append(errs, err)
+	if s.receive.memory != nil {
+		final.RxUnread = uint64(s.receive.packets())
+	}
 	binding, wake := s.binding, s.wake
 	s.final, s.binding, s.wake = final, nil, -1
 	s.admin.Unlock()

@@ -114,6 +114,7 @@ func (a Stats) plus(b Stats) Stats {
 			to.RxInvalidDescs += q.RxInvalidDescs
 			to.RxRingFull += q.RxRingFull
 			to.FillRingEmpty += q.FillRingEmpty
+			to.RxUnread += q.RxUnread
 			to.Transmit.Sent += q.Transmit.Sent
 			to.Transmit.Bytes += q.Transmit.Bytes
 			to.Transmit.NoRoom += q.Transmit.NoRoom

@@ -90,6 +90,7 @@ func (p plugged) Counters() []source.Counter {
 			source.Counter{Name: "rx_dropped", Queue: i, Value: q.RxDropped, Lost: true},
 			source.Counter{Name: "rx_invalid_descriptors", Queue: i, Value: q.RxInvalidDescs},
 			source.Counter{Name: "rx_ring_full", Queue: i, Value: q.RxRingFull, Lost: true},
+			source.Counter{Name: "rx_unread", Queue: i, Value: q.RxUnread, Lost: true},
 			source.Counter{Name: "fill_ring_empty", Queue: i, Value: q.FillRingEmpty},
 		)
 		if t := &q.Transmit; p.config.Device.Bridge {

@@ -113,6 +113,7 @@ func (w *listener) remove() error {
 		return err
 	}
 	defer func() { _ = p.Close() }() // it was only looked at
+	defer p.lock()()
 	if now, err := p.stat(); err != nil || !os.SameFile(now, w.file) {
 		return nil // it is another's, or gone
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/rtflow/pipelined/internal/safefile"
 )
@@ -43,6 +44,7 @@ func (o *Options) make(path string) (*net.UnixListener, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	defer func() { _ = p.Close() }() // it was only looked at
+	defer p.lock()()
 	if err := p.removeStale(); err != nil {
 		return nil, nil, err
 	}
@@ -91,6 +93,27 @@ func openPlace(path string, shared bool) (place, error) {
 	}
 	dir, err := safefile.OpenDir(filepath.Dir(abs), safefile.Options{Shared: shared})
 	return place{dir, path, filepath.Base(abs)}, err
+}
+
+// For how long, and how often, the lock of a directory is tried.
+const (
+	lockPatience = time.Second
+	lockEvery    = 2 * time.Millisecond
+)
+
+// lock keeps others out who make sockets in the directory, until release: a socket that is bound and not listened on yet looks like one that
+// a dead process has left, and one that was looked at may be another when it is removed. The lock is gone with the process. Whoever may read
+// the directory can hold it: after [lockPatience] it is done without.
+func (p place) lock() (release func()) {
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(lockEvery) {
+		held, err := p.Lock()
+		if err == nil {
+			return func() { _ = held.Close() } // nothing was written
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(deadline) {
+			return func() {}
+		}
+	}
 }
 
 // finish gives the socket its permissions, whatever the umask, and says what is there.

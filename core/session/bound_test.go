@@ -21,23 +21,82 @@ func TestChosenFlows(t *testing.T) {
 			h.Family, h.Proto, h.SrcPort, h.DstPort = packet.IPv6, packet.ProtoUDP, uint16(i>>16), uint16(i)
 			table.Create(&h, 1, base, &Params{ID: i + 1}, &old)
 		}
-		longest := 0
-		for i := range table.shards {
-			s := &table.shards[i]
-			for j := range s.buckets {
-				b := &s.buckets[j]
-				n := 0
-				for n < bucketSlots && b.slots[n].Load() != 0 {
-					n++
-				}
-				for link := b.overflow.Load(); link != 0; link = s.cold[link&s.indexMask].overflow {
-					n++
-				}
-				longest = max(longest, n)
-			}
-		}
+		longest := longestBucket(table.Table)
 		if longest > 8 {
 			t.Errorf("interface id %#x: %d of %d flows in one bucket", id, longest, flows)
+		}
+	}
+}
+
+// longestBucket returns how many links there are in the bucket that has most.
+func longestBucket(t *Table) (longest int) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		for j := range s.buckets {
+			b := &s.buckets[j]
+			n := 0
+			for n < bucketSlots && b.slots[n].Load() != 0 {
+				n++
+			}
+			for link := b.overflow.Load(); link != 0; link = s.cold[link&s.indexMask].overflow {
+				n++
+			}
+			longest = max(longest, n)
+		}
+	}
+	return longest
+}
+
+// TestOneFlowInEveryVLAN has a sender who makes one flow in as many domains as there is room for. The way to each of its sessions
+// stays short, and packets of either end find theirs, in this run and in the next one.
+func TestOneFlowInEveryVLAN(t *testing.T) {
+	const domains = 3000
+	r := newRig(t, 1<<18) // 4096 in each shard
+	query := headers(packet.ProtoUDP, clientAddr, serverAddr, 40000, 53)
+	answer := headers(packet.ProtoUDP, serverAddr, clientAddr, 53, 40000)
+	var old Replaced
+	var got Session
+	for d := uint32(1); d <= domains; d++ {
+		first, p := query, Params{ID: uint64(d), Policy: d}
+		if d%3 == 0 { // its first packet was not seen
+			first, p.FromServer = answer, true
+		}
+		if outcome := r.Create(first, d, base, &p, &old); outcome != Created {
+			t.Fatalf("domain %d: outcome %d", d, outcome)
+		}
+		if !r.Lookup(answer, d, base, &r.hit) || !r.Lookup(query, d, base, &r.hit) || r.hit.Policy != d {
+			t.Fatalf("domain %d: its second packet belongs to the one of policy %d", d, r.hit.Policy)
+		}
+	}
+	if n := longestBucket(r.Table); n > togetherMost+2*perBucket {
+		t.Errorf("%d sessions in one bucket", n)
+	}
+	for d := uint32(1); d <= domains; d++ {
+		for _, h := range []*packet.Headers{answer, query} {
+			if !r.Lookup(h, d, base, &r.hit) || r.hit.Policy != d || r.hit.FromClient != (h == query) {
+				t.Fatalf("domain %d: %+v", d, r.hit)
+			}
+		}
+		if !r.Quoted(icmpError(3, 4, query), d, base, &r.hit) || r.hit.Policy != d {
+			t.Fatalf("domain %d: an error that quotes it belongs to the one of policy %d", d, r.hit.Policy)
+		}
+	}
+	next := newRig(t, 1<<18)
+	takeOver(t, r.Table, next.Table, Takeover{IDs: sameIds{}, Now: base})
+	for _, r := range []*rig{r, next} {
+		for d := uint32(1); d <= domains; d++ {
+			if !r.Get(answer, d, base, &got) || got.ID != uint64(d) || got.ClientPackets+got.ServerPackets != 5 {
+				t.Fatalf("domain %d: session %d with %d and %d packets", d, got.ID, got.ClientPackets, got.ServerPackets)
+			}
+		}
+		ended := r.expire(2 * minute)
+		if st := r.Stats(); len(ended) != domains || st.Active != 0 || longestBucket(r.Table) != 0 {
+			t.Errorf("%d sessions ended; %+v, and %d are in a bucket", len(ended), st, longestBucket(r.Table))
+		}
+		for i := range r.shards {
+			if n := r.shards[i].apart; n != 0 {
+				t.Errorf("shard %d counts %d sessions that are apart", i, n)
+			}
 		}
 	}
 }

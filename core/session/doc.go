@@ -35,4 +35,7 @@
 //
 // Under a flood of new flows a full shard gives up sessions that only one end wants or that have ended, and refuses new
 // ones when it finds none nearby: a session whose two ends have both taken part is never given up.
+//
+// The way to a session has a bound that no sender can move: flows that collide cannot be chosen, and of one flow that somebody makes
+// in every VLAN, which all have one hash, only so many are in one bucket.
 package session

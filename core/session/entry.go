@@ -71,6 +71,7 @@ const (
 	clientCarried                   // a carrier has a flow for packets of the client: it may be carrying them
 	serverCarried                   // a carrier has a flow for packets of the server
 	withdrawn                       // the policies deny it: it is in no bucket
+	apart                           // it is in the bucket of its flow and domain, because that of its flow has enough
 
 	reasonShift = 28
 )

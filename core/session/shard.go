@@ -37,6 +37,7 @@ type shard struct {
 	free      uint32 // list of entries that have been used
 	fresh     uint32 // entries from here on have never been
 	hand      uint32 // where the search for a victim goes on
+	apart     uint32 // how many sessions are not in the bucket of their flow
 	turned    int64  // the last wheel slot that was aged
 	active    int
 	stats     Stats

@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/internal/safefile"
 )
@@ -60,11 +62,23 @@ func (l *logFile) background() (stop func()) {
 	var working sync.WaitGroup
 	working.Go(func() {
 		for {
-			if err := l.packAll(ctx); err != nil && ctx.Err() == nil {
-				l.warn("cannot compress", "path", l.path, "error", err)
+			pause := l.packPause()
+			if pause == 0 {
+				err := l.packAll(ctx)
+				if err != nil && ctx.Err() == nil {
+					l.warn("cannot compress", "path", l.path, "error", err)
+				}
+				if isFull(err) {
+					pause = l.packLater()
+				}
+			}
+			var again <-chan time.Time
+			if pause > 0 {
+				again = time.After(pause)
 			}
 			select {
 			case <-pack:
+			case <-again:
 			case <-ctx.Done():
 				return
 			}
@@ -76,6 +90,28 @@ func (l *logFile) background() (stop func()) {
 		working.Wait()
 	}
 }
+
+// retryPacking is how long nothing is compressed after there was no room for it, or for the log. A rotation does not shorten it, nor does another
+// run: they would fill the disk again and again.
+const retryPacking = 10 * time.Minute
+
+// packLater puts compression off, and returns for how long.
+func (l *logFile) packLater() time.Duration {
+	l.noRoom.Store(time.Now().UnixNano())
+	return retryPacking
+}
+
+// packPause returns for how long nothing is to be compressed.
+func (l *logFile) packPause() time.Duration {
+	since := time.Since(time.Unix(0, l.noRoom.Load()))
+	if since < 0 { // the clock was set back
+		return 0
+	}
+	return max(0, retryPacking-since)
+}
+
+// isFull reports whether an error says that there is no room.
+func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // packSoon asks for the file that was just rotated to be compressed.
 func (l *logFile) packSoon() {
@@ -160,7 +196,11 @@ func (l *logFile) packInto(ctx context.Context, in, out *os.File) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is no regular file any longer", in.Name())
 	}
-	w, err := l.rotate.Compress.writer(out)
+	room, err := newRoomy(out)
+	if err != nil {
+		return err
+	}
+	w, err := l.rotate.Compress.writer(room)
 	if err != nil {
 		return err
 	}
@@ -175,6 +215,45 @@ func (l *logFile) packInto(ctx context.Context, in, out *os.File) error {
 		return err
 	}
 	return safefile.Chtimes(out, info.ModTime())
+}
+
+// roomy writes to a file as long as there is room for others beside it.
+type roomy struct {
+	f       *os.File
+	reserve uint64 // bytes of the file system that it does not take
+	looked  int    // bytes written since it was last looked
+}
+
+// maxReserve bounds what is left for the log: it writes on while a rotated file is compressed.
+const maxReserve = 64 << 20
+
+func newRoomy(f *os.File) (*roomy, error) {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil {
+		return nil, fmt.Errorf("look for room: %w", err)
+	}
+	r := &roomy{f: f, reserve: min(maxReserve, fs.Blocks*uint64(fs.Bsize)/16)}
+	r.looked = r.step()
+	return r, nil
+}
+
+// step is how many bytes are written between two looks.
+func (r *roomy) step() int { return int(r.reserve / 8) }
+
+func (r *roomy) Write(p []byte) (int, error) {
+	if r.looked >= r.step() {
+		var fs unix.Statfs_t
+		if err := unix.Fstatfs(int(r.f.Fd()), &fs); err != nil {
+			return 0, fmt.Errorf("look for room: %w", err)
+		}
+		if free := fs.Bavail * uint64(fs.Bsize); free < r.reserve {
+			return 0, fmt.Errorf("%d bytes are free, %d are left for the log: %w", free, r.reserve, unix.ENOSPC)
+		}
+		r.looked = 0
+	}
+	n, err := r.f.Write(p)
+	r.looked += n
+	return n, err
 }
 
 // untilDone reads until a context ends.

@@ -1,6 +1,8 @@
 package file_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -190,24 +192,85 @@ func TestCompressFull(t *testing.T) {
 	}
 	s := sinktest.NewStream(t)
 	done := make(chan error, 1)
-	go func() { done <- s.Run(t.Context(), sink) }()
+	ctx, stop := context.WithCancel(t.Context())
+	go func() { done <- s.Run(ctx, sink) }()
+	all := numbered(300)
+	s.Append(all[:100]...)
 	select {
 	case w := <-warned:
-		if !strings.Contains(w, "cannot compress") || !strings.Contains(w, "no space left") {
+		if !strings.Contains(w, "cannot compress") || !strings.Contains(w, "are left for the log: no space left") {
 			t.Errorf("warned %q", w)
 		}
 	case err := <-done:
 		t.Fatalf("ended without a warning: %v", err)
 	}
-	s.Append(numbered(100)...) // only now: while the disk is full of the compressed file, the log could not be written either
-	s.Drain()
-	if err := <-done; err != nil {
+	s.Append(all[100:200]...)
+	if err := s.WaitAcked(t.Context(), 200); err != nil {
 		t.Fatal(err)
 	}
-	same(t, read(t, filepath.Join(dir, "log.txt")), want(t, format.RFC5424, 1, 100))
-	if got := names(t, dir); len(got) != 2 {
-		t.Errorf("files %v", got)
+	stop()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
 	}
+	s.Append(all[200:]...) // to another run, which tries it not yet
+	s.Drain()
+	if err := s.Run(t.Context(), sink); err != nil {
+		t.Fatal(err)
+	}
+	same(t, read(t, filepath.Join(dir, "log.txt")), want(t, format.RFC5424, 1, 300))
+	if got := names(t, dir); len(got) != 2 || len(warned) != 0 {
+		t.Errorf("files %v, %d more warnings", got, len(warned))
+	}
+}
+
+// TestCompressPutOff has no room for the log itself: the next run leaves alone what is to be compressed, until the time has come.
+func TestCompressPutOff(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a file system needs root")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755,size=4M"); err != nil {
+		t.Fatalf("cannot mount a tmpfs: %v", err)
+	}
+	defer func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	synctest.Test(t, func(t *testing.T) {
+		ballast := filepath.Join(dir, "ballast")
+		if err := os.WriteFile(ballast, make([]byte, 5<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+		sink := newSink(t, filepath.Join(dir, "log.txt"), `rotate = { size = "1MB", compress = "gzip" }`)
+		s := sinktest.NewStream(t)
+		s.Append(numbered(1)...)
+		if err := s.Run(t.Context(), sink); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("Run = %v, want a full disk", err)
+		}
+		name := "log-19991231T000000.000Z.txt"
+		if err := errors.Join(os.Remove(ballast), os.WriteFile(filepath.Join(dir, name), []byte("text"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error)
+		go func() { done <- s.Run(t.Context(), sink) }()
+		if err := s.WaitAcked(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := names(t, dir); !slices.Equal(got, []string{name, "log.txt"}) {
+			t.Errorf("at once: %v", got)
+		}
+		time.Sleep(10*time.Minute + time.Second)
+		synctest.Wait()
+		if got := names(t, dir); !slices.Equal(got, []string{name + ".gz", "log.txt"}) {
+			t.Errorf("later: %v", got)
+		}
+		s.Drain()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // TestMaxAge deletes rotated files by the time in their names, while the sink writes and not only when it rotates.

@@ -42,6 +42,7 @@ type logFile struct {
 	left        fs.FileInfo
 	pruned      time.Time     // when old files were last looked for
 	pack        chan struct{} // a token: look for files to compress
+	noRoom      atomic.Int64  // Unix time in ns: when compression, or a write, last found no room
 
 	asked            atomic.Bool // to reopen
 	bytes, rotations counter
@@ -209,6 +210,9 @@ func (l *logFile) write(p []byte) (int, error) {
 	n, err := l.f.Write(p)
 	l.size += int64(n)
 	l.bytes.Add(int64(n))
+	if isFull(err) {
+		l.packLater() // what is in the way may be a file that is being compressed, which goes when the run ends
+	}
 	if err != nil {
 		return n, fmt.Errorf("file: %w", err)
 	}

@@ -97,6 +97,20 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestEndsWithTheRun tries a plugin whose runs end at once: no check waits for what cannot come.
+func TestEndsWithTheRun(t *testing.T) {
+	for _, only := range []string{"one by one", "in the middle of a stream", "health under load", "after it was killed",
+		"without waiting for more", "goes on where it stopped"} {
+		t.Run(only, func(t *testing.T) {
+			t.Parallel()
+			out, err := try(t, "gives-up", only, time.Hour)
+			if err == nil || !strings.Contains(out, "no destination") || strings.Contains(out, "not done within") {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
 // TestKillsNone checks that the number of no process does not stand for the processes of the caller.
 func TestKillsNone(t *testing.T) {
 	if err := kill(0); !errors.Is(err, syscall.ESRCH) {

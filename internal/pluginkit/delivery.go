@@ -94,31 +94,15 @@ func (s *checkedStream) Ack(through event.Seq) error {
 
 func takesSlowly(ctx context.Context, sink *pluginhost.Sink) error {
 	s := sinktest.NewStream(nil)
-	stop := run(ctx, s, sink)
-	defer func() { _ = stop() }() // the acknowledgements are what counts
-	for i, r := range sinktest.Records(9, 100) {
-		s.Append(r)
-		if err := s.WaitAcked(ctx, event.Seq(i+1)); err != nil {
+	r := s.Start(ctx, sink)
+	defer func() { _ = r.Stop() }() // the acknowledgements are what counts
+	for i, rec := range sinktest.Records(9, 100) {
+		s.Append(rec)
+		if err := r.WaitAcked(event.Seq(i + 1)); err != nil {
 			return fmt.Errorf("record %d, the only one under way, is not acknowledged: %w", i+1, err)
 		}
 	}
 	return breaches(s)
-}
-
-// run runs a sink until stop is called, which returns what it returned.
-func run(ctx context.Context, s *sinktest.Stream, sink sdk.Sink) (stop func() error) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx, sink) }()
-	var err error
-	ended := false
-	return func() error {
-		cancel()
-		if !ended {
-			err, ended = <-done, true
-		}
-		return err
-	}
 }
 
 // prompt is how long a plugin may take to end a run.
@@ -132,14 +116,15 @@ func stopsInTheMiddle(ctx context.Context, b *bench) error {
 	s := sinktest.NewStream(nil)
 	s.Append(sinktest.Records(10, 1000)...)
 	s.Repeat(1 << 40)
-	stop := run(ctx, s, sink)
-	if err := s.WaitAcked(ctx, 5000); err != nil {
-		return errors.Join(err, stop())
+	r := s.Start(ctx, sink)
+	if err := r.WaitAcked(5000); err != nil {
+		_ = r.Stop() // the first error says it
+		return err
 	}
 	before := pid(sink)
-	begin := time.Now()
-	_ = stop() // its context has ended
-	if within := prompt + b.o.Slack; time.Since(begin) > within {
+	told := time.Now()
+	_ = r.Stop() // its context has ended
+	if within := prompt + b.o.Slack; time.Since(told) > within {
 		return fmt.Errorf("when the daemon closed its half of the stream the run did not end within %v", within)
 	}
 	acked := s.Acked()
@@ -306,10 +291,10 @@ func answersUnderLoad(ctx context.Context, b *bench) error {
 	s := sinktest.NewStream(nil)
 	s.Append(sinktest.Records(12, 1000)...)
 	s.Repeat(1 << 40)
-	stop := run(ctx, s, sink)
-	defer func() { _ = stop() }() // the answers are what counts
+	r := s.Start(ctx, sink)
+	defer func() { _ = r.Stop() }() // the answers are what counts
 	for i := range 20 {
-		if err := s.WaitAcked(ctx, event.Seq(i+1)*2000); err != nil {
+		if err := r.WaitAcked(event.Seq(i+1) * 2000); err != nil {
 			return err
 		}
 		short, cancel := context.WithTimeout(ctx, within)

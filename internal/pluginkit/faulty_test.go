@@ -2,6 +2,7 @@ package pluginkit
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strconv"
 	"testing"
@@ -69,6 +70,9 @@ func (f faulty) Run(ctx context.Context, s sdk.Stream) error {
 		ctx = context.WithoutCancel(ctx)
 	}
 	waiting := 0
+	if f == "gives-up" {
+		return errors.New("no destination")
+	}
 	for {
 		b, err := s.Next(ctx, -1)
 		if err != nil {

@@ -72,29 +72,29 @@ func runAll(ctx context.Context, s *Stream, sink sdk.Sink, want event.Seq) error
 
 func acknowledgesEarly(ctx context.Context, s *Stream, sink sdk.Sink) error {
 	s.Append(Records(2, 3)...)
-	stop := background(ctx, s, sink)
-	defer stop()
-	if err := s.WaitAcked(ctx, 3); err != nil {
+	r := s.Start(ctx, sink)
+	defer func() { _ = r.Stop() }() // it may return any error when it is stopped
+	if err := r.WaitAcked(3); err != nil {
 		return fmt.Errorf("of 3 records %d are acknowledged: %w", s.Acked(), err)
 	}
 	s.Append(Records(3, 2)...)
-	if err := s.WaitAcked(ctx, 5); err != nil {
+	if err := r.WaitAcked(5); err != nil {
 		return fmt.Errorf("of 5 records %d are acknowledged: %w", s.Acked(), err)
 	}
 	return nil
 }
 
 func stopsIdle(ctx context.Context, s *Stream, sink sdk.Sink) error {
-	background(ctx, s, sink)()
+	_ = s.Start(ctx, sink).Stop() // it may return any error
 	return nil
 }
 
 func goesOn(ctx context.Context, s *Stream, sink sdk.Sink) error {
 	s.SetBatch(10)
 	s.Append(Records(4, many)...)
-	stop := background(ctx, s, sink)
-	err := s.WaitAcked(ctx, 1)
-	stop()
+	r := s.Start(ctx, sink)
+	err := r.WaitAcked(1)
+	_ = r.Stop() // it may return any error when it is stopped
 	if err != nil {
 		return fmt.Errorf("no record is acknowledged: %w", err)
 	}
@@ -128,18 +128,4 @@ func (takeOne) Run(ctx context.Context, s sdk.Stream) error {
 		return err
 	}
 	return errors.New("broken")
-}
-
-// background runs the sink until stop is called, which waits for it.
-func background(ctx context.Context, s *Stream, sink sdk.Sink) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = s.Run(ctx, sink) // it may return any error when it is stopped
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
 }

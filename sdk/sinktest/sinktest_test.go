@@ -26,6 +26,34 @@ func TestConform(t *testing.T) {
 	})
 }
 
+// TestWaitAckedEnds waits for records that no run acknowledges any more.
+func TestWaitAckedEnds(t *testing.T) {
+	broken := errors.New("broken")
+	for want, err := range map[string]error{"the run has ended: broken": broken, "before the drain": nil} {
+		s := sinktest.NewStream(t)
+		s.Append(sinktest.Records(1, 3)...)
+		r := s.Start(t.Context(), sinkFunc(func(ctx context.Context, stream sdk.Stream) error {
+			b, nextErr := stream.Next(ctx, -1)
+			return errors.Join(nextErr, stream.Ack(b.Last()), err)
+		}))
+		if got := r.WaitAcked(3); got != nil {
+			t.Errorf("%v, though all are acknowledged", got)
+		}
+		if got := r.WaitAcked(4); got == nil || !strings.Contains(got.Error(), want) {
+			t.Errorf("%v, want %q", got, want)
+		}
+		if got := r.Stop(); !errors.Is(got, err) {
+			t.Errorf("Stop = %v, want %v", got, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	r := sinktest.NewStream(t).Start(ctx, sinkFunc(func(ctx context.Context, _ sdk.Stream) error { <-ctx.Done(); return broken }))
+	cancel()
+	if got := r.WaitAcked(1); !errors.Is(got, context.Canceled) || !errors.Is(r.Stop(), broken) {
+		t.Errorf("%v, want the end of the context", got)
+	}
+}
+
 func TestBreaches(t *testing.T) {
 	next := func(s sdk.Stream) sdk.Batch {
 		b, err := s.Next(t.Context(), 0)

@@ -68,13 +68,25 @@ func writeOutcome(w io.Writer, o control.Outcome) (err error) {
 	}
 	switch {
 	case !o.Taken:
+		err = writeGaps(w, o.Gaps)
 	case !o.Changed:
 		_, err = fmt.Fprintf(w, "nothing has changed: configuration %d goes on\n", o.Number)
 	default:
 		for _, c := range o.Changes {
 			fmt.Fprintln(w, terminal.Text(c))
 		}
+		if err = writeGaps(w, o.Gaps); err != nil {
+			return err
+		}
 		_, err = fmt.Fprintf(w, "configuration %d runs now\n", o.Number)
+	}
+	return err
+}
+
+// writeGaps says which sources were opened again.
+func writeGaps(w io.Writer, gaps []control.Gap) (err error) {
+	for _, g := range gaps {
+		_, err = fmt.Fprintf(w, "source %s was not read for %.1f ms\n", terminal.Text(g.Source), g.Seconds*1e3)
 	}
 	return err
 }
@@ -166,9 +178,12 @@ func (r *reloader) reload(ctx context.Context, pl *pipeline.Pipeline) (o control
 	}()
 	var problems bytes.Buffer
 	came, err := r.try(ctx, pl, io.MultiWriter(r.problems, &problems))
-	changed := len(came.Changes) > 0
+	changed := err == nil && len(came.Changes)+len(came.Gaps) > 0 // one that says the same may open what could not be opened before
 	o = control.Outcome{Taken: err == nil, Changed: changed, Number: pl.Configuration().Number}
 	o.Changes = changeLines(came.Changes)
+	for _, g := range came.Gaps {
+		o.Gaps = append(o.Gaps, control.Gap{Source: g.Source, Seconds: g.Length.Seconds()})
+	}
 	for line := range strings.Lines(problems.String()) {
 		o.Problems = append(o.Problems, strings.TrimSuffix(line, "\n"))
 	}

@@ -48,8 +48,16 @@ type Outcome struct {
 	Error   string `json:"error,omitempty"` // why what was read was not taken over
 	// Changes are the keys that differ from what ran before, without their values: "changed sessions.tcp_timeout".
 	Changes []string `json:"changes,omitempty"`
+	// Gaps are sources that were opened again, also if what was read was not taken over.
+	Gaps []Gap `json:"gaps,omitempty"`
 	// Problems are mistakes and warnings of the configuration, each with its place.
 	Problems []string `json:"problems,omitempty"`
+}
+
+// Gap says for how long a source was not read.
+type Gap struct {
+	Source  string  `json:"source"`
+	Seconds float64 `json:"seconds"`
 }
 
 // Server answers at a socket.

@@ -38,6 +38,8 @@ type Config struct {
 	Zones   *zone.Table // until SetZones
 	Apps    *application.Table
 	Names   Names
+	// AwaitsSessions says that none of the streams tells of sessions just now, and that one will: of the feed that succeeds.
+	AwaitsSessions bool
 }
 
 // Stream is the events of one source.
@@ -115,12 +117,12 @@ func New(c Config) (*Feed, error) {
 	return f, nil
 }
 
-// Succeed takes over what a feed has counted that has ended, and the rules that wait for their sessions, if it reads sessions, too. It is
-// called before Run.
+// Succeed takes over what a feed has counted that has ended, and the rules that wait for their sessions, if it reads sessions, too, or awaits
+// them. It is called before Run.
 func (f *Feed) Succeed(former *Feed) {
 	f.counts = former.counts
 	f.publish()
-	if f.joins != nil && former.joins != nil {
+	if (f.joins != nil || f.AwaitsSessions) && former.joins != nil {
 		f.joins = former.joins
 	}
 }

@@ -581,8 +581,8 @@ func TestJoinOfReusedTuple(t *testing.T) {
 	}
 }
 
-// TestSucceed ends a feed while a rule waits for its session. The next one joins the two if it reads sessions; one that does not tells of what
-// rules let through by itself. What was counted goes on.
+// TestSucceed ends a feed while a rule waits for its session. The next one joins the two if it reads sessions, also if one came in between that
+// awaited them; one that does not tells of what rules let through by itself. What was counted goes on.
 func TestSucceed(t *testing.T) {
 	var kept source.Kept
 	begun := masqueraded(&kept)
@@ -590,16 +590,31 @@ func TestSucceed(t *testing.T) {
 	for _, c := range []struct {
 		name             string
 		streams          []source.EventStream
+		between          bool // another feed
 		joined, sessions uint64
 		logged           int
 	}{
-		{"sessions and rules", []source.EventStream{&keeper{script: newScript(t, []source.Event{begun})}, newScript(t)}, 1, 1, 0},
-		{"rules", []source.EventStream{newScript(t, []source.Event{accepted})}, 0, 0, 1},
+		{"sessions and rules", []source.EventStream{&keeper{script: newScript(t, []source.Event{begun})}, newScript(t)}, false, 1, 1, 0},
+		{"sessions later", []source.EventStream{&keeper{script: newScript(t, []source.Event{begun})}, newScript(t)}, true, 1, 1, 0},
+		{"rules", []source.EventStream{newScript(t, []source.Event{accepted})}, false, 0, 0, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			former := newRig(t, roomy, noLimit, &keeper{script: newScript(t)}, newScript(t, []source.Event{accepted}))
 			if n := len(former.run()); n != 0 {
 				t.Fatalf("%d records of a rule that waits for its session", n)
+			}
+			told := uint64(1)
+			if c.between {
+				told++
+				other := accepted
+				other.Flow.SrcPort++
+				awaiting := newRig(t, roomy, noLimit, newScript(t, []source.Event{other}))
+				awaiting.AwaitsSessions = true
+				awaiting.Succeed(former.Feed)
+				if n := len(awaiting.run()); n != 0 {
+					t.Fatalf("%d records of rules that wait for their sessions", n)
+				}
+				former = awaiting
 			}
 			r := newRig(t, roomy, noLimit, c.streams...)
 			r.Succeed(former.Feed)
@@ -615,7 +630,7 @@ func TestSucceed(t *testing.T) {
 				}
 			}
 			counts := r.Counts()
-			if logged != c.logged || counts["joined"] != c.joined || counts["began"] != c.sessions || counts["accepted"] != uint64(1+c.logged) {
+			if logged != c.logged || counts["joined"] != c.joined || counts["began"] != c.sessions || counts["accepted"] != told+uint64(c.logged) {
 				t.Errorf("%d filter records, counts %v", logged, counts)
 			}
 		})

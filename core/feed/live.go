@@ -11,22 +11,28 @@ import (
 // next one. Safe for concurrent use.
 func (f *Feed) Sessions() iter.Seq[*event.Record] {
 	return func(yield func(*event.Record) bool) {
-		var rec event.Record
-		more := true
 		for _, r := range f.sessions {
-			if !more {
-				return
-			}
-			r.lister.Sessions(func(e *source.Event) bool {
-				if !e.Kept.Carried {
-					return true // it was read, and its record is still to come
+			for rec := range Sessions(r.lister) {
+				if !yield(rec) {
+					return
 				}
-				open := sessionEvent(event.SessionOpen, e, e.Kept)
-				open.Time = e.Created
-				open.Encode(&rec)
-				more = yield(&rec)
-				return more
-			})
+			}
 		}
+	}
+}
+
+// Sessions is the same of one stream, also of one that is not read any more.
+func Sessions(stream source.SessionLister) iter.Seq[*event.Record] {
+	return func(yield func(*event.Record) bool) {
+		var rec event.Record
+		stream.Sessions(func(e *source.Event) bool {
+			if !e.Kept.Carried {
+				return true // it was read, and its record is still to come
+			}
+			open := sessionEvent(event.SessionOpen, e, e.Kept)
+			open.Time = e.Created
+			open.Encode(&rec)
+			return yield(&rec)
+		})
 	}
 }

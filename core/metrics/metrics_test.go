@@ -120,6 +120,7 @@ func snapshot() Snapshot {
 		RateLimited: map[string]map[string]uint64{"policy-deny": {"untrust": 10}},
 		Sinks:       map[string]Sink{"audit": {Up: true, Runs: 3, LagRecords: 2, LagSeconds: 0.5}},
 		Sources:     map[string][]source.Counter{"wan": {{Name: "received", Queue: 1, Value: 60}, {Name: "reopened", Queue: -1, Value: 1}}},
+		SourceOpen:  map[string]bool{"wan": true, "lan": false},
 		Hooks:       map[string][]hook.Counter{"edge": {{Name: "ntp", Packets: 4, Bytes: 400}}},
 	}
 }

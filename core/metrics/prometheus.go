@@ -18,6 +18,7 @@ type Snapshot struct {
 	RateLimited   map[string]map[string]uint64 // by kind and zone
 	Sinks         map[string]Sink
 	Sources       map[string][]source.Counter
+	SourceOpen    map[string]bool // false: closed, and to be opened again by a reload
 	Hooks         map[string][]hook.Counter
 	Feed          map[string]uint64 // what sources of events have told
 	Routes        *routes.Status    // how the kernel's routes are followed; nil: they are not
@@ -77,6 +78,7 @@ type descs struct {
 	unclaimed                                                 *prometheus.Desc
 	sessions, sessionsTotal, events, limited, queue, inFlight *prometheus.Desc
 	sinkUp, sinkRuns, lagRecords, lagSeconds, sink, source    *prometheus.Desc
+	sourceOpen                                                *prometheus.Desc
 	givenUpBefore, feed, unread, translated                   *prometheus.Desc
 	hookPackets, hookBytes, unaccounted                       *prometheus.Desc
 	configuration, configured, notTaken, refusals             *prometheus.Desc
@@ -112,6 +114,7 @@ func newDescs() descs {
 			"Events that earlier runs gave up, which this run's first record announces; the same for the whole run.", "sink", "kind"),
 		sink:          desc("sink_total", "A sink's own counters.", "sink", "counter"),
 		source:        desc("source_total", "A source's own counters.", "source", "queue", "counter"),
+		sourceOpen:    desc("source_open", "1 while a source is open, 0 while a reload opens it again, or since that failed.", "source"),
 		hookPackets:   desc("hook_packets_total", "Packets that a hook counted.", "hook", "counter"),
 		hookBytes:     desc("hook_bytes_total", "Bytes that a hook counted.", "hook", "counter"),
 		feed:          desc("feed_total", "What sources of events have told, and what became of it.", "outcome"),
@@ -252,6 +255,13 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 			}
 			count(d.source, c.Value, name, queue, c.Name)
 		}
+	}
+	for name, open := range s.SourceOpen {
+		value := 0.0
+		if open {
+			value = 1
+		}
+		gauge(d.sourceOpen, value, name)
 	}
 	for name, counters := range s.Hooks {
 		for _, c := range counters {

@@ -80,7 +80,7 @@ func (pl *Pipeline) content(sinks []*output, returned bool) *kept.Content {
 	if len(readers.workers) > 0 {
 		c.Table = pl.sessions
 	}
-	for _, s := range readers.sources {
+	for _, s := range readers.all() {
 		if keeper, ok := s.Source.(source.Keeper); ok {
 			c.Head.Sources = append(c.Head.Sources, kept.Source{Name: s.name, Plugin: s.plugin})
 			c.Sources = append(c.Sources, keeper)

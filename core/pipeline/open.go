@@ -148,7 +148,7 @@ func (pl *Pipeline) build(c *readers, spools spools, epochs []uint64, before *ha
 		pl.addWorkers(c, s, rules, p.zones)
 	}
 	if streams := streamsOf(c.sources); len(streams) > 0 {
-		c.feed, err = pl.newFeed(c, streams, p.zones)
+		c.feed, err = pl.newFeed(c, streams, p.zones, false)
 	}
 	return err
 }
@@ -169,13 +169,12 @@ func (pl *Pipeline) liveSessions() iter.Seq[*event.Record] {
 				return
 			}
 		}
-		if c.feed == nil {
-			return
-		}
-		for rec := range c.feed.Sessions() {
-			rec.Generation = pl.names.latest()
-			if !yield(rec) {
-				return
+		for _, sessions := range c.toldSessions() {
+			for rec := range sessions {
+				rec.Generation = pl.names.latest()
+				if !yield(rec) {
+					return
+				}
 			}
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/rtflow/pipelined/core/worker"
 	"github.com/rtflow/pipelined/core/zone"
 	"github.com/rtflow/pipelined/internal/monotonic"
+	"github.com/rtflow/pipelined/sdk/event"
 )
 
 // readers are the sources, a worker for each queue of those of frames, and the feed of those of events. Those that are published do not
@@ -24,6 +25,7 @@ type readers struct {
 	workers []*runningWorker
 	feed    *runningFeed  // nil: there never was a source of events
 	closing []*openSource // that nobody reads any more: what they have not read is counted until they are closed
+	away    []*awaySource // of the configuration, and closed
 	former  formerCounts
 }
 
@@ -165,6 +167,28 @@ func (pl *Pipeline) worker(c *readers, s *openSource, q source.FrameSource, rule
 	return w
 }
 
+// all returns the sources of the configuration, also those that are away.
+func (c *readers) all() []*openSource {
+	list := slices.Clone(c.sources)
+	for _, s := range c.away {
+		list = append(list, s.openSource)
+	}
+	return list
+}
+
+// toldSessions are the sessions that sources of events have told of and whose ends are to come, as records without a generation.
+func (c *readers) toldSessions() (list []iter.Seq[*event.Record]) {
+	if c.feed != nil {
+		list = append(list, c.feed.Sessions())
+	}
+	for _, s := range c.away {
+		if lister, ok := s.stream.(source.SessionLister); ok {
+			list = append(list, feed.Sessions(lister))
+		}
+	}
+	return list
+}
+
 // queues returns how many queues the sources have.
 func (c *readers) queues() (n int) {
 	for _, s := range c.sources {
@@ -191,8 +215,9 @@ func streamsOf(sources []*openSource) (list []feed.Stream) {
 	return list
 }
 
-// newFeed makes a feed, in the place of the one that there is, if any, whose lane it goes on with.
-func (pl *Pipeline) newFeed(c *readers, streams []feed.Stream, zones *zone.Table) (*runningFeed, error) {
+// newFeed makes a feed, in the place of the one that there is, if any, whose lane it goes on with. awaits says that a stream of sessions will
+// come.
+func (pl *Pipeline) newFeed(c *readers, streams []feed.Stream, zones *zone.Table, awaits bool) (*runningFeed, error) {
 	f := &runningFeed{streams: streams}
 	if c.feed != nil {
 		f.lane = c.feed.lane
@@ -200,7 +225,9 @@ func (pl *Pipeline) newFeed(c *readers, streams []feed.Stream, zones *zone.Table
 		f.lane = pl.lane(c)
 	}
 	var err error
-	f.Feed, err = feed.New(feed.Config{Streams: streams, Gate: pl.gate, Lane: f.lane, Zones: zones, Apps: pl.plan.apps, Names: pl.names})
+	f.Feed, err = feed.New(feed.Config{
+		Streams: streams, Gate: pl.gate, Lane: f.lane, Zones: zones, Apps: pl.plan.apps, Names: pl.names, AwaitsSessions: awaits,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,11 +19,7 @@ type RestartError struct {
 }
 
 func (e *RestartError) Error() string {
-	text := "a restart is needed for what has changed in " + strings.Join(e.Changed, ", ")
-	if slices.ContainsFunc(e.Changed, func(name string) bool { return strings.HasPrefix(name, "sources.") }) {
-		text += "; or take a source out of pipeline.sources in one reload, and put it back in the next"
-	}
-	return text
+	return "a restart is needed for what has changed in " + strings.Join(e.Changed, ", ")
 }
 
 // errEnding is the error of a change that comes too late.
@@ -44,6 +41,7 @@ type Outcome struct {
 	Number  int             // of the configuration that runs
 	Changes []config.Change // from the one before; none: it says the same, and the one before runs on
 	Sinks   []string        // that run as the plan has them: those that are new, or have other options
+	Gaps    []Gap           // of sources that were opened again, also if the configuration was not taken over
 }
 
 // attempts is how often hooks are built for a configuration, when names of rules are learned meanwhile.
@@ -56,7 +54,9 @@ const attempts = 5
 // A sink that is new gets the events from here on. One that is not in the chain any more delivers what its ring holds, within
 // service.drain, and is closed; Reload does not wait for that. One with other options goes on where it has acknowledged; see
 // [deliver.Delivery.Replace] and [replay.Ring.Resize]. A source that is new is opened before anything is changed; one that is not in the
-// chain any more is closed when its workers have ended, which Reload waits for.
+// chain any more is closed when its workers have ended, which Reload waits for. One with other options is closed and opened with these, as the
+// last that can fail: then it is opened as it was. If even that fails, it is away until a later Reload, also of the same configuration, opens it;
+// see [Pipeline.Losses].
 //
 // next is a plan without a mistake. If it changes what cannot be changed, nothing is changed, and the error is a [RestartError]. If it
 // changes nothing at all, the one that runs goes on, and the outcome has no changes. Safe for concurrent use.
@@ -65,18 +65,18 @@ func (pl *Pipeline) Reload(next *Plan) (Outcome, error) {
 	defer pl.reloading.Unlock()
 	running := pl.rules.Load()
 	o := Outcome{Number: running.number, Changes: running.plan.file.RunningChanges(next.file)}
-	if len(o.Changes) == 0 && slices.Equal(running.plan.file.Files, next.file.Files) {
+	if len(o.Changes) == 0 && slices.Equal(running.plan.file.Files, next.file.Files) && len(pl.readers.Load().away) == 0 {
 		pl.accept()
 		return o, nil
 	}
-	t, err := pl.prepare(running, next)
-	if err != nil {
+	t := &transition{pl: pl, running: running, next: next, rezoned: !running.plan.sameZones(next)}
+	if err := t.prepare(); err != nil {
 		pl.Refuse(err)
-		return Outcome{Number: running.number}, err
+		return Outcome{Number: running.number, Gaps: t.sources.gaps}, err
 	}
 	t.commit()
 	pl.accept()
-	o.Number = t.set.number
+	o.Number, o.Gaps = t.set.number, t.sources.gaps
 	for _, s := range t.sinks {
 		if s.taken {
 			o.Sinks = append(o.Sinks, s.to.name)
@@ -100,10 +100,11 @@ func (pl *Pipeline) Refuse(err error) {
 	pl.refused.n++
 }
 
-// transition is a change of the configuration that is prepared: nothing of it can fail any more.
+// transition is a change of the configuration. When it is prepared nothing of it can fail any more.
 type transition struct {
 	spools     spools // of new sinks
 	pl         *Pipeline
+	running    *ruleSet
 	next       *Plan
 	set        *ruleSet
 	generation uint32
@@ -115,14 +116,14 @@ type transition struct {
 }
 
 // prepare prepares the change to another configuration. Where it fails nothing has changed.
-func (pl *Pipeline) prepare(running *ruleSet, next *Plan) (_ *transition, err error) {
+func (t *transition) prepare() (err error) {
+	pl, running, next := t.pl, t.running, t.next
 	if pl.ended.Load() {
-		return nil, errEnding
+		return errEnding
 	}
 	if changed := slices.Concat(running.plan.fixed(next), pl.renumbered(next), pl.untranslated(next)); len(changed) > 0 {
-		return nil, &RestartError{changed}
+		return &RestartError{changed}
 	}
-	t := &transition{pl: pl, next: next, rezoned: !running.plan.sameZones(next)}
 	next.apps, next.checked = running.plan.apps, nil
 	if next.zones = running.plan.zones; t.rezoned {
 		next.zones = running.plan.zones.Next(next.file.Zones, next.links.extra, next.links.ids)
@@ -130,35 +131,43 @@ func (pl *Pipeline) prepare(running *ruleSet, next *Plan) (_ *transition, err er
 	held := false
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, t.sources.undo(), t.spools.close(), t.host.close())
+			if undone := t.undoSources(); undone != nil {
+				err = fmt.Errorf("%w; %w", err, undone)
+			}
+			err = errors.Join(err, t.spools.close(), t.host.close())
 			if held {
 				pl.release()
 			}
 		}
 	}()
 	if err = t.prepareSinks(running.plan); err != nil {
-		return nil, err
+		return err
 	}
 	if t.rezoned {
 		t.host = next.followHost(&pl.plan.options)
 	}
 	if held = pl.hold(); !held { // from here on nothing waits for long
-		return nil, errEnding
+		return errEnding
 	}
-	if err = t.prepareSources(); err != nil {
-		return nil, err
+	capacity, err := t.prepareSources()
+	if err != nil {
+		return err
 	}
-	_, capacity := t.sources.workers()
-	if t.set, t.generation, err = pl.buildRules(running, next, capacity); err != nil {
-		return nil, err
+	if err = t.buildRules(capacity); err != nil {
+		return err
 	}
 	if err = pl.gate.AddZones(next.zoneIDs()); err != nil { // those of zones that do not come harm nobody
-		return nil, err
+		return err
 	}
-	if err = pl.gate.SetRates(next.file.Admission); err != nil { // the last that can fail
-		return nil, err
+	if err = t.exchangeEarly(); err != nil {
+		return err
 	}
-	return t, nil
+	if _, capacity = t.sources.last.workers(0); capacity > t.set.capacity { // a source has more queues than before
+		if err = t.buildRules(capacity); err != nil {
+			return err
+		}
+	}
+	return pl.gate.SetRates(next.file.Admission) // the last that can fail
 }
 
 // commit makes the change.
@@ -175,9 +184,9 @@ func (t *transition) commit() {
 		}
 		defer pl.follow(t.host)
 	}
-	workers, _ := t.sources.workers()
+	workers, _ := t.sources.last.workers(0)
 	rules := t.set.rules(workers == 1)
-	for _, w := range t.sources.staying() {
+	for _, w := range t.sources.last.staying() {
 		w.SetRules(rules)
 	}
 	pl.rules.Store(t.set)
@@ -188,18 +197,18 @@ func (t *transition) commit() {
 	}
 }
 
-// buildRules builds the hooks of a configuration that follows another one, with room for that many workers, and the generation of their
-// names.
-func (pl *Pipeline) buildRules(running *ruleSet, next *Plan, capacity int) (set *ruleSet, generation uint32, err error) {
+// buildRules builds the hooks of the configuration, with room for that many workers, and the generation of their names.
+func (t *transition) buildRules(capacity int) (err error) {
+	pl := t.pl
 	for range attempts {
 		from := pl.names.all()
 		builder := hook.NextNames(from)
-		set = pl.nextRules(running, next, max(running.capacity, capacity), builder)
-		if generation, err = pl.names.add(from, builder, next.zones); !errors.Is(err, errLearned) {
+		t.set = pl.nextRules(t.running, t.next, max(t.running.capacity, capacity), builder)
+		if t.generation, err = pl.names.add(from, builder, t.next.zones); !errors.Is(err, errLearned) {
 			break
 		}
 	}
-	return set, generation, err
+	return err
 }
 
 // nextRules returns the rules of a configuration that follows another one.
@@ -266,7 +275,7 @@ func (p *Plan) fixed(next *Plan) (changed []string) {
 	differ("pipeline.sources", p.live != next.live || !p.live && !slices.EqualFunc(p.sources, next.sources, sameSource))
 	for _, c := range now.Pipeline.Sources {
 		if other := tableOf(then.Pipeline.Sources, c.Name); other != nil {
-			differ("sources."+c.Name, !c.Section.Equal(other))
+			differ("sources."+c.Name, !p.live && !c.Section.Equal(other))
 		}
 	}
 	for _, s := range p.sinks {

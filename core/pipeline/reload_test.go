@@ -178,7 +178,6 @@ func TestReloadRefused(t *testing.T) {
 		{[]string{`drain = "5s"`, "metrics = \"\"\nplugin_dir = \"/opt\"\nruntime_dir = \"/run/other\""}, []string{"service.metrics", "service.plugin_dir", "service.runtime_dir"}},
 		{[]string{`prefixes = ["10.0.0.0/8"]`, "prefixes = [\"10.0.0.0/8\"]\nid = 7\n[zones.wan]\nid = 1"}, []string{"zones.lan.id", "zones.wan.id"}},
 		{[]string{"[replay]", "[sessions]\nmax = 2048\nseparate = \"none\"\nadopt = \"1s\"\n[replay]"}, []string{"sessions.max", "sessions.separate", "sessions.adopt"}},
-		{[]string{"[sources.in]", "[sources.in]\noption = 1"}, []string{"sources.in"}},
 		{[]string{`drain = "5s"`, `state = "/x"`, `["c"]`, `["d"]`, `slots = 4096`, `slots = 2048`, `sinks   = ["good"]`, "sinks   = [\"good\", \"more\"]", "[replay]", "[sinks.more]\nplugin = \"fake\"\n[replay]"},
 			[]string{"service.state"}},
 	} {

@@ -4,220 +4,406 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"time"
 
 	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/worker"
-	"github.com/rtflow/pipelined/internal/monotonic"
+	"github.com/rtflow/pipelined/internal/machine"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// sourceChange is what becomes of the sources of another configuration. One that keeps its name keeps its options, too.
+// Gap says for how long a source, or what it reads, was not read: from the end of the former workers to the start of others.
+type Gap struct {
+	Source string
+	Length time.Duration
+}
+
+// sourceChange is what becomes of the sources of another configuration. Those that are new are opened before anything is changed, but for
+// the late ones: they have other options, or read what one reads that is to be closed, which is therefore closed before that. Pairs of a
+// bridge are closed, and opened, together.
 type sourceChange struct {
 	before *readers
-	list   []*openSource    // of the configuration, in its order
-	opened []*openSource    // of these, the new ones
-	closed []*openSource    // that are not in it any more
-	feed   *runningFeed     // for what sources of events there are; nil: they are the same as before
-	clock  *monotonic.Clock // for who ages sessions where no source of frames is left
+	early  []*openSource // that are closed before late ones are opened
+	late   []*plannedSource
+	gone   []*awaySource // early ones, when they are closed
+	opened []*openSource // of the configuration, and not read yet
+	kept   []*awaySource // what these told of before they go on with
+	last   *exchange     // to the sources of the configuration
+	gaps   []Gap
 }
 
 // sameSource reports whether two sources have one name.
 func sameSource(a, b plannedSource) bool { return a.name == b.name }
 
-// prepareSources opens the sources that are new.
-func (t *transition) prepareSources() error {
-	pl, c := t.pl, &t.sources
-	c.before = pl.readers.Load()
-	for _, s := range c.before.sources {
-		if !slices.ContainsFunc(t.next.sources, func(next plannedSource) bool { return sameSource(s.plannedSource, next) }) {
-			c.closed = append(c.closed, s)
-		}
+// named returns the source of a name.
+func named[S interface{ sourceName() string }](list []S, name string) (s S, ok bool) {
+	i := slices.IndexFunc(list, func(s S) bool { return s.sourceName() == name })
+	if i < 0 {
+		return s, false
 	}
-	for i := range t.next.sources {
-		next := &t.next.sources[i]
-		at := slices.IndexFunc(c.before.sources, func(s *openSource) bool { return sameSource(s.plannedSource, *next) })
-		if at >= 0 {
-			c.list = append(c.list, c.before.sources[at])
-			continue
-		}
-		if err := c.collides(next); err != nil {
-			return err
-		}
-		s, err := pl.open(context.Background(), *next, t.next.zones)
-		if err != nil {
-			return err
-		}
-		c.list, c.opened = append(c.list, s), append(c.opened, s)
-	}
-	if len(c.closed) > 0 { // the sessions of their packets may be left to nobody
-		clock, err := monotonic.New()
-		if err != nil {
-			return err
-		}
-		c.clock = &clock
-	}
-	if streams := streamsOf(c.list); c.changes() && !slices.Equal(streams, streamsOf(c.before.sources)) {
-		var err error
-		if c.feed, err = pl.newFeed(c.before, streams, t.next.zones); err != nil {
-			return err
-		}
-	}
-	return pair(c.opened)
+	return list[i], true
 }
 
-// changes reports whether sources come or go. Another order changes nothing.
-func (c *sourceChange) changes() bool { return len(c.opened)+len(c.closed) > 0 }
+func (s *plannedSource) sourceName() string { return s.name }
 
-// collides returns an error if a source that is to be opened reads what one reads that is closed only after that.
-func (c *sourceChange) collides(next *plannedSource) error {
-	what := func(s *plannedSource) (list []string) {
-		list = slices.Clone(s.Interfaces)
-		for _, e := range s.Exclusive {
-			list = append(list, e.What)
+// prepareSources opens the sources that are new, and finds out which ones are opened late. It returns for how many workers hooks must have
+// room, as far as that is known.
+func (t *transition) prepareSources() (capacity int, err error) {
+	c := &t.sources
+	c.before = t.pl.readers.Load()
+	t.findLate()
+	var list []*openSource
+	more := 0
+	for i := range t.next.sources {
+		s := &t.next.sources[i]
+		now, reads := named(c.before.sources, s.name)
+		switch {
+		case slices.Contains(c.late, s) && reads:
+			more += len(now.queues)
+			continue
+		case slices.Contains(c.late, s):
+			continue
+		case !reads:
+			if now, err = t.open(s); err != nil {
+				return 0, err
+			}
 		}
-		if s.Sessions {
-			list = append(list, "the sessions of this host")
+		list = append(list, now)
+	}
+	if err = pair(c.opened); err != nil {
+		return 0, err
+	}
+	if err = t.examineLate(); err != nil {
+		return 0, err
+	}
+	if c.last, err = t.pl.newExchange(list, nil, t.next.zones); err != nil {
+		return 0, err
+	}
+	_, capacity = c.last.workers(more)
+	return capacity, nil
+}
+
+// findLate finds out which sources are opened late, and which are closed before that.
+func (t *transition) findLate() {
+	c, running := &t.sources, t.running.plan
+	before := c.before
+	next := make([]*plannedSource, len(t.next.sources))
+	for i := range next {
+		next[i] = &t.next.sources[i]
+	}
+	closes := func(s *openSource) bool { // sooner or later
+		_, stays := named(next, s.name)
+		return !stays || slices.Contains(c.early, s)
+	}
+	opens := func(s *plannedSource) bool {
+		_, reads := named(before.sources, s.name)
+		return !reads || slices.Contains(c.late, s)
+	}
+	for grown := true; grown; {
+		n := len(c.early) + len(c.late)
+		for _, s := range before.sources {
+			other, stays := named(next, s.name)
+			early := stays && (slices.Contains(c.late, other) || !running.sourceTable(s.name).Equal(t.next.sourceTable(s.name)))
+			for _, o := range next {
+				early = early || closes(s) && opens(o) && o.name != s.name && t.collide(&s.plannedSource, o)
+			}
+			peer, paired := named(c.early, s.Peer)
+			if early = early || paired && peer.Peer == s.name; early && !slices.Contains(c.early, s) {
+				c.early = append(c.early, s)
+			}
+		}
+		for _, s := range next {
+			_, closed := named(c.early, s.name)
+			_, paired := named(c.late, s.Peer)
+			late := closed || paired
+			for _, e := range c.early {
+				late = late || opens(s) && t.collide(&e.plannedSource, s)
+			}
+			if late && !slices.Contains(c.late, s) {
+				c.late = append(c.late, s)
+			}
+		}
+		grown = len(c.early)+len(c.late) > n
+	}
+}
+
+// sourceTable returns the table of a chained source.
+func (p *Plan) sourceTable(name string) *config.Section {
+	return tableOf(p.file.Pipeline.Sources, name)
+}
+
+// collide reports whether two sources read the same.
+func (t *transition) collide(a, b *plannedSource) bool {
+	if a.Sessions && b.Sessions {
+		return true
+	}
+	for _, x := range a.Interfaces {
+		for _, y := range b.Interfaces {
+			if index := t.next.zones.Index(x); x == y || index != 0 && index == t.next.zones.Index(y) {
+				return true
+			}
+		}
+	}
+	for _, x := range a.Exclusive {
+		if slices.ContainsFunc(b.Exclusive, func(y source.Exclusive) bool { return x.What == y.What }) {
+			return true
+		}
+	}
+	return false
+}
+
+// examineLate returns an error if the machine lacks what a late source needs. What it lacks for those that are closed before that they have
+// done without.
+func (t *transition) examineLate() error {
+	m := machine.This()
+	missing := func(s *plannedSource) (list []machine.Finding) {
+		if s.Examine != nil {
+			list = slices.DeleteFunc(s.Examine(m), func(f machine.Finding) bool { return f.Verdict != machine.Missing })
 		}
 		return list
 	}
-	for _, s := range c.closed {
-		taken := what(&s.plannedSource)
-		for _, name := range what(next) {
-			if slices.Contains(taken, name) {
-				return fmt.Errorf("sources.%s reads %s, which sources.%s reads until it is closed: reload without either first, or restart", next.name, name, s.name)
+	same := func(a, b machine.Finding) bool { return a.Part == b.Part && a.Subject == b.Subject }
+	var without []machine.Finding
+	for _, s := range t.sources.early {
+		without = append(without, missing(&s.plannedSource)...)
+	}
+	for _, s := range t.sources.late {
+		for _, f := range missing(s) {
+			if !slices.ContainsFunc(without, func(w machine.Finding) bool { return same(f, w) }) {
+				return fmt.Errorf("source %s: %s: %s", s.name, f.Part, f.Text)
 			}
 		}
 	}
 	return nil
 }
 
-// undo closes the sources that were opened.
-func (c *sourceChange) undo() error {
+// open opens a source of the configuration. It goes on with what it has told of when it was open before.
+func (t *transition) open(s *plannedSource) (*openSource, error) {
+	c := &t.sources
+	opened, err := t.pl.open(t.pl.untilStop(), *s, t.next.zones)
+	if err != nil {
+		return nil, err
+	}
+	c.opened = append(c.opened, opened)
+	for _, former := range slices.Concat(c.gone, c.before.away) {
+		if t.pl.goOn(opened, former) {
+			c.kept = append(c.kept, former)
+		}
+	}
+	return opened, nil
+}
+
+// goOn hands a source what one of its name and plugin has told of that is closed, and reports whether it goes on with that.
+func (pl *Pipeline) goOn(s *openSource, former *awaySource) bool {
+	if s.name != former.name || s.plugin != former.plugin {
+		return false
+	}
+	from, ok := former.Source.(source.Keeper)
+	to, also := s.Source.(source.Keeper)
+	if !ok || !also {
+		return false
+	}
+	err := to.TakeOver(func(yield func([]byte, error) bool) {
+		from.Keep(func(piece []byte) bool { return yield(piece, nil) })
+	}, sameIDs{})
+	if err != nil {
+		pl.plan.options.Log.Warn("what a source has known cannot be used: it begins anew", "source", s.name, "err", err)
+	}
+	return err == nil
+}
+
+// sameIDs says that names have the ids that they had.
+type sameIDs struct{}
+
+// Zone implements [source.IDs].
+func (sameIDs) Zone(id uint16) (uint16, bool) { return id, true }
+
+// Policy implements [source.IDs].
+func (sameIDs) Policy(id uint32) uint32 { return id }
+
+// Interface implements [source.IDs].
+func (sameIDs) Interface(id uint32) uint32 { return id }
+
+// Application implements [source.IDs].
+func (sameIDs) Application(id uint16) uint16 { return id }
+
+// exchangeEarly closes early sources, and opens late ones.
+func (t *transition) exchangeEarly() error {
+	pl, c, plan := t.pl, &t.sources, t.running.plan
+	if len(c.early) == 0 {
+		return nil
+	}
+	staying := slices.DeleteFunc(slices.Clone(c.before.sources), func(s *openSource) bool { return slices.Contains(c.early, s) })
+	var gone []*awaySource
+	for _, s := range c.early {
+		gone = append(gone, &awaySource{openSource: s, since: time.Now()})
+	}
+	x, err := pl.newExchange(staying, slices.Concat(c.before.away, gone), plan.zones)
+	if err != nil {
+		return err
+	}
+	c.gone = gone
+	pl.exchange(x, t.running.judged, plan.zones)
+	early := len(c.opened)
+	for _, s := range c.late {
+		if pl.stops() {
+			return errEnding
+		}
+		if _, err := t.open(s); err != nil {
+			return err
+		}
+	}
+	if err := pair(c.opened[early:]); err != nil {
+		return err
+	}
+	var list []*openSource
+	for i := range t.next.sources {
+		s, opened := named(c.opened, t.next.sources[i].name)
+		if !opened {
+			s, _ = named(staying, t.next.sources[i].name)
+		}
+		list = append(list, s)
+	}
+	c.last, err = pl.newExchange(list, nil, t.next.zones)
+	return err
+}
+
+// stops reports whether the workers of a pipeline that runs end.
+func (pl *Pipeline) stops() bool { return pl.running.begun && pl.running.loops.ctx.Err() != nil }
+
+// untilStop returns a context that ends when the workers of a pipeline that runs end.
+func (pl *Pipeline) untilStop() context.Context {
+	if pl.running.begun {
+		return pl.running.loops.ctx
+	}
+	return context.Background()
+}
+
+// undoSources closes the sources that were opened, and opens those that were closed. A pipeline that stops opens none: what they have told
+// of is kept for the next run.
+func (t *transition) undoSources() error {
+	pl, c := t.pl, &t.sources
 	var errs []error
 	for _, s := range c.opened {
 		errs = append(errs, s.close())
 	}
+	if len(c.gone) == 0 || pl.stops() {
+		return errors.Join(errs...)
+	}
+	list, away := t.openFormer()
+	zones := t.running.plan.zones
+	x, err := pl.newExchange(list, away, zones)
+	if err != nil { // no clock can be read
+		errs = append(errs, err)
+		for _, s := range list {
+			if !slices.Contains(c.before.sources, s) {
+				errs = append(errs, s.close())
+			}
+		}
+		now := pl.readers.Load()
+		x = &exchange{before: now, list: now.sources, away: slices.Clone(c.before.away)}
+		for _, s := range c.gone {
+			x.away = append(x.away, s.failed(err))
+		}
+	}
+	pl.exchange(x, t.running.judged, zones)
+	for _, s := range c.gone {
+		gap := time.Since(s.since)
+		c.gaps = append(c.gaps, Gap{s.name, gap})
+		if still, is := named(x.away, s.name); is {
+			errs = append(errs, fmt.Errorf("nor can it be opened as it was, and it is not read: %w", still.err))
+			pl.plan.options.Log.Error("a source cannot be opened as it was, and is not read; each reload tries again", "source", s.name, "err", still.err, "gap", gap)
+		} else {
+			pl.plan.options.Log.Warn("a source is open again as it was", "source", s.name, "gap", gap)
+		}
+	}
 	return errors.Join(errs...)
 }
 
-// leaves reports whether a worker ends: its source is closed, or there is one again where it ages the sessions of those that were.
-func (c *sourceChange) leaves(w *runningWorker) bool {
-	if w.source == nil {
-		return slices.ContainsFunc(c.list, func(s *openSource) bool { return len(s.queues) > 0 })
-	}
-	return slices.Contains(c.closed, w.source)
-}
+// failed returns the source with the reason why it is not open.
+func (s *awaySource) failed(err error) *awaySource { return &awaySource{s.openSource, s.since, err} }
 
-// staying returns the workers that stay.
-func (c *sourceChange) staying() (list []*runningWorker) {
-	for _, w := range c.before.workers {
-		if !c.leaves(w) {
-			list = append(list, w)
+// openFormer opens the sources again that were closed. It returns the sources that are read, and those that are away.
+func (t *transition) openFormer() (list []*openSource, away []*awaySource) {
+	pl, c := t.pl, &t.sources
+	var opened []*openSource
+	errs := make(map[string]error)
+	for _, gone := range c.gone {
+		s, err := pl.open(pl.untilStop(), gone.plannedSource, t.running.plan.zones)
+		if err != nil {
+			errs[gone.name] = err
+			continue
+		}
+		opened = append(opened, s)
+		if len(s.queues) > len(gone.queues) { // hooks have no room for their workers
+			errs[s.name] = fmt.Errorf("source %s: it has %d queues now, and had %d", s.name, len(s.queues), len(gone.queues))
+		}
+		pl.goOn(s, gone)
+	}
+	for _, s := range opened {
+		if s.Peer == "" || errs[s.name] != nil {
+			continue
+		}
+		peer, is := named(opened, s.Peer)
+		if !is || errs[s.Peer] != nil {
+			errs[s.name] = fmt.Errorf("source %s: its peer %s is not open", s.name, s.Peer)
+		} else if err := s.Source.(source.Paired).Pair(peer.Source); err != nil {
+			errs[s.name] = fmt.Errorf("source %s: %w", s.name, err)
+			errs[peer.name] = fmt.Errorf("source %s: its peer %s is not open", peer.name, s.name)
 		}
 	}
-	return list
-}
-
-// leaving iterates over the workers of a source that end.
-func (c *sourceChange) leaving(s *openSource) iter.Seq[*runningWorker] {
-	return func(yield func(*runningWorker) bool) {
-		for _, w := range c.before.workers {
-			if w.source == s && c.leaves(w) && !yield(w) {
-				return
-			}
+	for _, s := range c.before.sources {
+		if !slices.Contains(c.early, s) {
+			list = append(list, s)
+		} else if again, is := named(opened, s.name); is && errs[s.name] == nil {
+			list = append(list, again)
 		}
 	}
-}
-
-// workers returns how many workers there will be, and for how many hooks must have room: their numbers are below it.
-func (c *sourceChange) workers() (n, capacity int) {
-	next := readers{workers: c.staying()}
-	taken := next.numbers()
-	for _, s := range c.opened {
-		for range s.queues {
-			taken = append(taken, lowest(func(n int) bool { return slices.Contains(taken, n) }))
+	away = slices.Clone(c.before.away)
+	for _, gone := range c.gone {
+		err := errs[gone.name]
+		if err == nil {
+			continue
 		}
+		if s, is := named(opened, gone.name); is {
+			err = errors.Join(err, s.close())
+		}
+		away = append(away, gone.failed(err))
 	}
-	if len(taken) == 0 {
-		return 1, 1 // who ages sessions
-	}
-	return len(taken), slices.Max(taken) + 1
+	return list, away
 }
 
 // commitSources lets sources that are new be read, and closes those that are gone.
 func (t *transition) commitSources(rules *worker.Rules) {
 	pl, c := t.pl, &t.sources
-	if !c.changes() {
-		return
+	pl.exchange(c.last, rules, t.next.zones)
+	for _, s := range c.late {
+		gap := time.Since(c.gone[0].since)
+		c.gaps = append(c.gaps, Gap{s.name, gap})
+		pl.plan.options.Log.Info("a source is open as it is configured now: what came meanwhile is not read", "source", s.name, "gap", gap)
 	}
-	next := &readers{sources: c.list, workers: c.staying(), feed: c.before.feed, closing: c.closed, former: c.before.former}
-	c.endWorkers()
-	next.former.now, next.former.offset = c.before.clock()
-	if c.feed != nil {
-		if next.feed != nil {
-			next.feed.loop.end()
-			c.feed.Succeed(next.feed.Feed)
-		}
-		next.feed = c.feed
-	}
-	for _, s := range c.closed {
-		t.settle(s)
-		next.former = next.former.with(s, c.leaving(s))
-	}
-	for _, s := range c.opened {
-		pl.addCarrier(s)
-		pl.addWorkers(next, s, rules, t.next.zones)
-	}
-	if len(next.workers) == 0 && len(c.before.workers) > 0 {
-		next.workers = append(next.workers, pl.worker(next, nil, noFrames{c.clock}, rules, t.next.zones))
-	}
-	if len(next.workers) > 0 {
-		pl.sessions.Share(next.numbers())
-	}
-	pl.readers.Store(next)
-	if pl.running.begun {
-		for _, one := range next.loops() {
-			if !one.started.Load() {
-				pl.running.loops.start(one)
-			}
+	for _, s := range c.before.away {
+		if opened, is := named(c.opened, s.name); is {
+			gap := time.Since(s.since)
+			c.gaps = append(c.gaps, Gap{s.name, gap})
+			pl.plan.options.Log.Info("a source that could not be opened is open", "source", opened.name, "gap", gap)
 		}
 	}
-	for _, s := range c.closed {
-		if err := s.close(); err != nil {
-			pl.plan.options.Log.Warn("a source that is not configured any more does not close", "err", err)
-		}
+	for _, s := range c.last.closed {
+		t.tellUntold(s)
 	}
-	if len(c.closed) > 0 {
-		pl.readers.Store(next.closed())
-	}
-}
-
-// endWorkers ends the workers that are to end, all at once.
-func (c *sourceChange) endWorkers() {
-	for _, w := range c.before.workers {
-		if c.leaves(w) {
-			w.loop.stop()
-		}
-	}
-	for _, w := range c.before.workers {
-		if c.leaves(w) {
-			w.loop.end()
+	for _, s := range slices.Concat(c.gone, c.before.away) {
+		if !slices.Contains(c.kept, s) {
+			t.tellUntold(s.openSource)
 		}
 	}
 }
 
-// settle is for a source that is to be closed, whose workers have ended. What it has carried is counted; that the ends of the sessions
-// that it has told of will not come is told.
-func (t *transition) settle(s *openSource) {
-	pl := t.pl
-	pl.watch.forget(s.name)
-	if s.place != noCarrier {
-		pl.sessions.DropCarrier(s.place)
-	}
+// tellUntold tells that the ends will not come of the sessions that a source has told of, which is closed.
+func (t *transition) tellUntold(s *openSource) {
 	keeper, ok := s.Source.(source.Keeper)
 	if !ok {
 		return
@@ -226,12 +412,12 @@ func (t *transition) settle(s *openSource) {
 	if untold == 0 {
 		return
 	}
-	pl.plan.options.Log.Warn("the ends of sessions that a source has told of will not come; a loss record says so", "source", s.name, "sessions", untold)
+	t.pl.plan.options.Log.Warn("the ends of sessions that a source has told of will not come; a loss record says so", "source", s.name, "sessions", untold)
 	now := time.Now().UnixNano()
 	owed := admission.Owed{Reason: event.LossAbandoned, Counts: event.LossCounts{event.SessionClose: untold}, Since: now, Until: now}
 	for i := range t.sinks {
 		if !t.sinks[i].new {
-			pl.gate.Owe(t.sinks[i].out.index, owed)
+			t.pl.gate.Owe(t.sinks[i].out.index, owed)
 		}
 	}
 }

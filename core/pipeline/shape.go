@@ -18,7 +18,7 @@ type Part struct {
 // Shape returns what runs. Safe for concurrent use.
 func (pl *Pipeline) Shape() Shape {
 	var s Shape
-	for _, src := range pl.readers.Load().sources {
+	for _, src := range pl.readers.Load().all() {
 		s.Sources = append(s.Sources, Part{Name: src.name, Plugin: src.plugin, Events: src.Events, Peer: src.Peer})
 	}
 	for _, h := range pl.rules.Load().hooks {

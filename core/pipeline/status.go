@@ -136,6 +136,7 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		RateLimited: make(map[string]map[string]uint64),
 		Sinks:       make(map[string]metrics.Sink),
 		Sources:     make(map[string][]source.Counter),
+		SourceOpen:  make(map[string]bool),
 		Hooks:       pl.hookCounters(),
 		Feed:        pl.happened(),
 		Routes:      pl.host.Load().status(),
@@ -162,12 +163,17 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 		}
 		s.Sinks[out.name] = sink
 	}
-	for _, src := range pl.readers.Load().sources {
+	c := pl.readers.Load()
+	for _, src := range c.sources {
 		s.Sources[src.name] = append(s.Sources[src.name], src.Counters()...)
+		s.SourceOpen[src.name] = true
+	}
+	for _, src := range c.away {
+		s.SourceOpen[src.name] = false
 	}
 	s.Watchers, s.NotShown = pl.tail.Watchers()
-	c := pl.Configuration()
-	s.Configuration = metrics.Configuration{Number: c.Number, Since: c.Since, Refused: c.Refused != "", Refusals: c.Refusals}
+	runs := pl.Configuration()
+	s.Configuration = metrics.Configuration{Number: runs.Number, Since: runs.Since, Refused: runs.Refused != "", Refusals: runs.Refusals}
 	return s
 }
 
@@ -255,6 +261,9 @@ func (pl *Pipeline) Status() Status {
 	for _, src := range pl.readers.Load().sources {
 		st.Sources[src.name] = src.Status()
 	}
+	for _, src := range pl.readers.Load().away {
+		st.Sources[src.name] = src.status()
+	}
 	st.Hooks, st.Configuration = pl.hookCounters(), pl.Configuration()
 	st.Unhit = pl.unhit(st.Hooks)
 	st.Feed = pl.happened()
@@ -302,18 +311,24 @@ func (pl *Pipeline) translations() map[string]uint64 {
 	return pl.translated.Counts()
 }
 
-// Losses returns an error while a ring overflows, or a source loses packets or cannot read; the sources of a pipeline that stops are
+// Losses returns an error while a ring overflows, or a source loses packets, cannot read or is not open; the sources of a pipeline that stops are
 // closed, and not asked. Safe for concurrent use.
 func (pl *Pipeline) Losses() error {
 	errs := []error{pl.watch.health()}
 	if pl.ended.Load() {
 		return errs[0]
 	}
-	for _, src := range pl.readers.Load().sources {
+	c := pl.readers.Load()
+	for _, src := range c.sources {
 		if b, ok := src.Source.(source.Blind); ok {
 			if err := b.Blind(); err != nil {
 				errs = append(errs, fmt.Errorf("source %s: %w", src.name, err))
 			}
+		}
+	}
+	for _, src := range c.away {
+		if src.err != nil {
+			errs = append(errs, fmt.Errorf("not open since a reload: %w", src.err))
 		}
 	}
 	return errors.Join(errs...)

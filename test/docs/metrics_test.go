@@ -35,10 +35,11 @@ func full() metrics.Snapshot {
 		Sinks: map[string]metrics.Sink{"events": {
 			Counters: []sdk.Counter{{Name: "reconnects"}}, GivenUpBefore: map[string]uint64{"policy-deny": 1}, Spool: new(metrics.SpoolState),
 		}},
-		Sources: map[string][]source.Counter{"wan": {{Name: "received"}}},
-		Hooks:   map[string][]hook.Counter{"screens": {{Name: "land"}}},
-		Feed:    new(feed.Feed).Counts(),
-		Routes:  new(routes.Status),
+		Sources:    map[string][]source.Counter{"wan": {{Name: "received"}}},
+		SourceOpen: map[string]bool{"wan": true},
+		Hooks:      map[string][]hook.Counter{"screens": {{Name: "land"}}},
+		Feed:       new(feed.Feed).Counts(),
+		Routes:     new(routes.Status),
 
 		Translated: new(translate.Translation).Counts(),
 	}

@@ -40,7 +40,10 @@ func DecodeLink(l Link, frame []byte, wire int, h *Headers) Cause {
 	switch typ := binary.BigEndian.Uint16(frame[12:]); typ {
 	case etherIPv4:
 		h.L3 = etherHeader
-		return decodeIPv4(frame[etherHeader:], wire-etherHeader, h)
+		if len(frame) >= etherHeader+plainHeaders && decodePlain((*[plainHeaders]byte)(frame[etherHeader:]), h) {
+			return OK
+		}
+		return decodeAny(frame[etherHeader:], wire-etherHeader, h)
 	case etherIPv6:
 		h.L3 = etherHeader
 		return decodeIPv6(frame[etherHeader:], wire-etherHeader, h)
@@ -60,6 +63,57 @@ func short(c Cause, need, have int) Cause {
 
 // decodeIPv4 reads an IPv4 header (RFC 791). b is what was captured of the packet, wire what there was of it.
 func decodeIPv4(b []byte, wire int, h *Headers) Cause {
+	if len(b) >= plainHeaders && decodePlain((*[plainHeaders]byte)(b), h) {
+		return OK
+	}
+	return decodeAny(b, wire, h)
+}
+
+// plainHeaders is how much decodePlain reads: the headers of IPv4 and TCP, or more than that of UDP.
+const plainHeaders = ipv4Header + tcpHeader
+
+// decodePlain reads an IPv4 packet that is [Headers.Plain], as most are, at once: whoever reads headers one by one looks for
+// the end of the frame at each. It reports false for any other, of which it has read nothing. decodeAny reads the same of both.
+func decodePlain(p *[plainHeaders]byte, h *Headers) bool {
+	frag := binary.BigEndian.Uint16(p[6:])
+	if p[0] != 4<<4|ipv4Header/4 || frag&(MoreFragments<<13|0x1fff) != 0 {
+		return false
+	}
+	total := uint32(binary.BigEndian.Uint16(p[2:]))
+	room := total - ipv4Header
+	seg := (*[tcpHeader]byte)(p[ipv4Header:])
+	switch p[9] {
+	case ProtoTCP:
+		hlen := uint32(seg[12]>>4) * 4
+		if total < ipv4Header+tcpHeader || hlen < tcpHeader || hlen > room {
+			return false
+		}
+		setTCP((*[tcpFlagsEnd]byte)(seg[:]), room-hlen, h)
+	case ProtoUDP:
+		n := uint32(binary.BigEndian.Uint16(seg[4:]))
+		if total < ipv4Header+udpHeader || n < udpHeader || n > room {
+			return false
+		}
+	default:
+		return false
+	}
+	h.Family = IPv4
+	h.DSCP = p[1] >> 2
+	h.TTL = p[8]
+	h.Proto = p[9]
+	*(*[4]byte)(h.Src[:]) = [4]byte(p[12:])
+	*(*[4]byte)(h.Dst[:]) = [4]byte(p[16:])
+	h.SrcPort = binary.BigEndian.Uint16(seg[0:])
+	h.DstPort = binary.BigEndian.Uint16(seg[2:])
+	h.IPLen, h.DataLen = total, room
+	h.IPFlags = uint8(frag >> 13)
+	h.L4 = h.L3 + ipv4Header
+	h.HasHead, h.HasL4, h.Plain = true, true, true
+	return true
+}
+
+// decodeAny is decodeIPv4 for any packet.
+func decodeAny(b []byte, wire int, h *Headers) Cause {
 	if len(b) < ipv4Header {
 		return short(IPShort, ipv4Header, wire)
 	}

@@ -381,11 +381,31 @@ func TestDecode(t *testing.T) {
 			if !h.HasInner {
 				h.Inner = Tuple{} // not valid
 			}
+			checkPlain(t, tc.cause, tc.frame, &h)
+			h.Plain = false
 			h.TCPSeq, h.TCPNext, h.TCPAck, h.InnerSeq = 0, 0, 0, 0 // TestTCPNumbers
 			if diff := cmp.Diff(*tc.want, h); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// checkPlain checks that a packet is plain if it is like most, and that it is then read as any other would be.
+func checkPlain(t *testing.T, cause Cause, frame []byte, h *Headers) {
+	t.Helper()
+	plain := cause == OK && h.Family == IPv4 && (h.Proto == ProtoTCP || h.Proto == ProtoUDP) && h.HasL4 && !h.Fragment &&
+		h.L4 == h.L3+ipv4Header && len(frame) >= int(h.L4)+tcpHeader && !lengthless(frame[h.L3:])
+	if h.Plain != plain {
+		t.Errorf("plain is %v, want %v: % x", h.Plain, plain, frame)
+	}
+	if plain {
+		any := Headers{VLAN: h.VLAN, InnerVLAN: h.InnerVLAN, L3: h.L3}
+		packet := frame[h.L3:]
+		any.Plain = decodeAny(packet, len(packet), &any) == OK
+		if diff := cmp.Diff(any, *h); diff != "" {
+			t.Errorf("% x: %s", frame, diff)
+		}
 	}
 }
 
@@ -419,6 +439,7 @@ func checkSubset(t *testing.T, name string, whole, part *Headers) {
 	t.Helper()
 	want := *whole
 	want.TCPSeq, want.TCPNext, want.TCPAck, want.InnerSeq = part.TCPSeq, part.TCPNext, part.TCPAck, part.InnerSeq
+	want.Plain = part.Plain
 	if part.Family == 0 {
 		want.Tuple, want.IPLen, want.DSCP, want.TTL, want.IPFlags, want.L3 = Tuple{}, 0, 0, 0, 0, part.L3
 		want.Fragment, want.FragID, want.FragOff, want.DataLen, want.Options = false, 0, 0, 0, 0

@@ -32,6 +32,9 @@ func checkInvariants(t *testing.T, link Link, frame []byte, wire int) {
 		}
 		return
 	}
+	if link != LinkNFLOG { // of which the packet may be shorter than the frame
+		checkPlain(t, cause, frame, &h)
+	}
 	end := int(h.L3) + int(h.IPLen)
 	data := end - int(h.DataLen)
 	if l4 := int(h.L4); h.HasL4 && (l4 < int(h.L3)+ipv4Header || l4+8 > min(end, len(frame))) {

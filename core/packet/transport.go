@@ -52,11 +52,15 @@ func decodeL4(b []byte, off, total int, h *Headers) Cause {
 // readTCP reads the flags and the numbers of a TCP header, of which there are at least tcpFlagsEnd bytes, and room bytes of
 // the segment in this packet.
 func readTCP(seg []byte, room int, h *Headers) {
+	setTCP((*[tcpFlagsEnd]byte)(seg), uint32(max(room-int(seg[12]>>4)*4, 0)), h)
+}
+
+// setTCP sets the flags and the numbers of a TCP header with so many bytes of data behind it.
+func setTCP(seg *[tcpFlagsEnd]byte, data uint32, h *Headers) {
 	h.TCPFlags = seg[13] & 0x3f
 	h.TCPSeq = binary.BigEndian.Uint32(seg[4:])
 	h.TCPAck = binary.BigEndian.Uint32(seg[8:])
-	data := max(room-int(seg[12]>>4)*4, 0)
-	h.TCPNext = h.TCPSeq + uint32(data) + uint32(h.TCPFlags&SYN/SYN) + uint32(h.TCPFlags&FIN)
+	h.TCPNext = h.TCPSeq + data + uint32(h.TCPFlags&SYN/SYN) + uint32(h.TCPFlags&FIN)
 }
 
 // lengthless reports whether the length field of an IP header is 0, as that of a packet which the network card is to cut

@@ -4,23 +4,31 @@ import "github.com/rtflow/pipelined/core/packet"
 
 // newMatcher compiles the terms' conditions.
 func newMatcher(terms []termOptions) *matcher {
-	words := (len(terms) + 63) / 64
-	m := &matcher{words: words, terms: make([]uint64, words)}
+	m := &matcher{words: make([]word, (len(terms)+63)/64)}
+	words := len(m.words)
 	var c conditions
 	for i := range terms {
-		m.terms[i/64] |= 1 << (i % 64)
+		m.words[i/64].terms |= 1 << (i % 64)
 		c.add(i, &terms[i].From)
 	}
 	for id := range numFields {
-		if t := newTable(fieldValues[id], words, c.fields[id]); t != nil {
-			m.fields = append(m.fields, usedField{id, *t})
+		t := newTable(fieldValues[id], words, c.fields[id])
+		for w := range m.words {
+			if care := t.careOf(w); care != 0 {
+				m.words[w].fields = append(m.words[w].fields, wordField{id, care, t.row, t.bits[w:]})
+			}
 		}
 	}
 	m.eitherPort = newTable(noPort+1, words, c.eitherPort)
 	m.source = newTrie(words, c.source)
 	m.destination = newTrie(words, c.destination)
 	m.either = newTrie(words, c.either)
-	m.beyond = c.beyond(words)
+	for w := range m.words {
+		wd := &m.words[w]
+		wd.eitherPort = m.eitherPort.careOf(w)
+		wd.source, wd.destination, wd.either = m.source.careOf(w), m.destination.careOf(w), m.either.careOf(w)
+		wd.beyond = wd.eitherPort | wd.source | wd.destination | wd.either
+	}
 	return m
 }
 
@@ -29,20 +37,6 @@ type conditions struct {
 	fields                      [numFields][]condition
 	eitherPort                  []condition
 	source, destination, either []addressList
-}
-
-// beyond returns the terms with conditions on addresses or on either port, as bits.
-func (c *conditions) beyond(words int) []uint64 {
-	set := make([]uint64, words)
-	for _, p := range c.eitherPort {
-		set[p.term/64] |= 1 << (p.term % 64)
-	}
-	for _, lists := range [][]addressList{c.source, c.destination, c.either} {
-		for _, l := range lists {
-			set[l.term/64] |= 1 << (l.term % 64)
-		}
-	}
-	return set
 }
 
 // add takes the conditions of one term apart.

@@ -52,7 +52,7 @@ func newFilter(o options, id uint32, workers int) *filter {
 		}
 		f.actions = append(f.actions, a)
 	}
-	f.quiet = quiet(f.actions, f.words)
+	f.quiet = quiet(f.actions, len(f.words))
 	f.tally = hook.NewTally(workers, counters)
 	return f
 }

@@ -60,7 +60,7 @@ func srcPort(h *packet.Headers, hasPorts bool) uint32 {
 
 // hasPorts reports whether the packet has ports. What an ICMP echo has in their place are none.
 func hasPorts(h *packet.Headers) bool {
-	return h.HasHead && (h.Proto == packet.ProtoTCP || h.Proto == packet.ProtoUDP || h.Proto == packet.ProtoSCTP)
+	return h.Plain || h.HasHead && (h.Proto == packet.ProtoTCP || h.Proto == packet.ProtoUDP || h.Proto == packet.ProtoSCTP)
 }
 
 func icmpValue(h *packet.Headers, v uint8) uint32 {
@@ -89,21 +89,31 @@ func fragmentValue(flags uint8, fragment bool, offset uint16) uint32 {
 
 // matcher finds the terms that match a packet. It is immutable.
 type matcher struct {
-	words  int
-	terms  []uint64 // the bits that are terms
-	fields []usedField
-
-	beyond              []uint64 // the terms with conditions on what follows
+	words               []word
 	source, destination *trie
 	either              *trie  // conditions that one of the two addresses must meet
 	eitherPort          *table // the same for ports
 }
 
-// usedField is a field that some term has a condition on.
-type usedField struct {
-	id fieldID
-	table
+// word is 64 terms, and which of them have which conditions, as bits.
+type word struct {
+	terms  uint64
+	fields []wordField
+	beyond uint64 // the terms with conditions on what follows
+
+	source, destination, either, eitherPort uint64
 }
+
+// wordField is a field that some term of a word has a condition on: what the word needs of its table.
+type wordField struct {
+	id   fieldID
+	care uint64
+	row  []uint32
+	bits []uint64 // from the place of the word on, so that where a row begins its word stands
+}
+
+// agree returns the terms that agree with a value.
+func (f *wordField) agree(value uint32) uint64 { return f.bits[f.row[value]] }
 
 // addresses are the rows of a packet's addresses, each looked up when it is first asked for.
 type addresses struct {
@@ -117,12 +127,11 @@ type addresses struct {
 // (a later fragment) or was not read, or if the protocol has no such thing. All of them are read here: a call for each would
 // cost more than the rest.
 func (m *matcher) match(p *hook.Packet, w int, a *addresses) uint64 {
-	c, h := m.terms[w], &p.Headers
-	ports := hasPorts(h)
-	fields := m.fields
-	for i := range fields {
-		f := &fields[i]
-		if c&f.care[w] == 0 {
+	wd, h := &m.words[w], &p.Headers
+	c, ports := wd.terms, hasPorts(h)
+	for i := range wd.fields {
+		f := &wd.fields[i]
+		if c&f.care == 0 {
 			continue
 		}
 		var value uint32
@@ -152,11 +161,11 @@ func (m *matcher) match(p *hook.Packet, w int, a *addresses) uint64 {
 		case fieldFragOffset:
 			value = uint32(h.FragOff) / 8
 		}
-		if c &= f.agree(value, w); c == 0 {
+		if c &= f.agree(value); c == 0 {
 			return 0
 		}
 	}
-	if c&m.beyond[w] == 0 {
+	if c&wd.beyond == 0 {
 		return c
 	}
 	return m.matchBeyond(p, w, a, c)
@@ -164,28 +173,29 @@ func (m *matcher) match(p *hook.Packet, w int, a *addresses) uint64 {
 
 // matchBeyond returns those of the terms c whose conditions on addresses and on either port match.
 func (m *matcher) matchBeyond(p *hook.Packet, w int, a *addresses, c uint64) uint64 {
-	if t := m.eitherPort; t != nil && c&t.care[w] != 0 {
+	wd := &m.words[w]
+	if c&wd.eitherPort != 0 {
 		h := &p.Headers
 		ports := hasPorts(h)
-		c &= t.agree(srcPort(h, ports), w) | t.agree(dstPort(h, ports), w)
+		c &= m.eitherPort.agree(srcPort(h, ports), w) | m.eitherPort.agree(dstPort(h, ports), w)
 	}
-	if t := m.source; t != nil && c&t.care[w] != 0 {
+	if c&wd.source != 0 {
 		if a.known&1 == 0 {
-			a.known, a.source = a.known|1, t.find(p.Src.Netip(p.Family))
+			a.known, a.source = a.known|1, m.source.find(&p.Src, p.Family)
 		}
-		c &= t.bits[int(a.source)+w]
+		c &= m.source.bits[int(a.source)+w]
 	}
-	if t := m.destination; t != nil && c&t.care[w] != 0 {
+	if c&wd.destination != 0 {
 		if a.known&2 == 0 {
-			a.known, a.destination = a.known|2, t.find(p.Dst.Netip(p.Family))
+			a.known, a.destination = a.known|2, m.destination.find(&p.Dst, p.Family)
 		}
-		c &= t.bits[int(a.destination)+w]
+		c &= m.destination.bits[int(a.destination)+w]
 	}
-	if t := m.either; t != nil && c&t.care[w] != 0 {
+	if c&wd.either != 0 {
 		if a.known&4 == 0 {
-			a.known, a.eitherSrc, a.eitherDest = a.known|4, t.find(p.Src.Netip(p.Family)), t.find(p.Dst.Netip(p.Family))
+			a.known, a.eitherSrc, a.eitherDest = a.known|4, m.either.find(&p.Src, p.Family), m.either.find(&p.Dst, p.Family)
 		}
-		c &= t.bits[int(a.eitherSrc)+w] | t.bits[int(a.eitherDest)+w]
+		c &= m.either.bits[int(a.eitherSrc)+w] | m.either.bits[int(a.eitherDest)+w]
 	}
 	return c
 }

@@ -49,16 +49,17 @@ func (f *filter) spares(p *hook.Packet) bool {
 
 // alike returns which of the terms w*64 to w*64+63 match every packet that is like p, see [hook.Sparing], and which match some.
 func (m *matcher) alike(p *hook.Packet, w int, a *addresses) (always, some uint64) {
-	always, some = m.terms[w], m.terms[w]
+	wd := &m.words[w]
+	always, some = wd.terms, wd.terms
 	h := &p.Headers
 	ports := hasPorts(h)
-	for i := range m.fields {
-		f := &m.fields[i]
-		every, any := ^f.care[w], ^f.care[w]
+	for i := range wd.fields {
+		f := &wd.fields[i]
+		every, any := ^f.care, ^f.care
 		values := func(list ...uint32) {
 			every, any = ^uint64(0), 0
 			for _, v := range list {
-				agree := f.agree(v, w)
+				agree := f.agree(v)
 				every, any = every&agree, any|agree
 			}
 		}

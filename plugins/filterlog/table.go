@@ -105,6 +105,14 @@ func newTable(values uint32, words int, conditions []condition) *table {
 	return t
 }
 
+// careOf returns word w of the terms with a condition on the field; t may be nil.
+func (t *table) careOf(w int) uint64 {
+	if t == nil {
+		return 0
+	}
+	return t.care[w]
+}
+
 // agree returns word w of the row of a value.
 func (t *table) agree(value uint32, w int) uint64 { return t.bits[int(t.row[value])+w] }
 

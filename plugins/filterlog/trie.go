@@ -1,9 +1,12 @@
 package filterlog
 
 import (
+	"math"
 	"net/netip"
 
 	"github.com/gaissmai/bart"
+
+	"github.com/rtflow/pipelined/core/packet"
 )
 
 // trie gives for each address the terms that agree with it, as a row of bits. Of the prefixes in a term's list that
@@ -13,7 +16,12 @@ type trie struct {
 	prefixes bart.Fast[uint32]
 	none     uint32 // row of addresses in no prefix
 	bits     []uint64
+	// first are the rows of the IPv4 addresses that begin with a byte, or several: most filters know few networks.
+	first [256]uint32
 }
+
+// several stands for the addresses with one first byte of which not all have the same row.
+const several = math.MaxUint32
 
 // addressList is the address condition of one term.
 type addressList struct {
@@ -56,11 +64,36 @@ func newTrie(words int, conditions []addressList) *trie {
 		t.prefixes.Insert(p, rows.place(row))
 	}
 	t.bits = rows.bits
+	for i := range t.first {
+		t.first[i] = t.lookup(netip.AddrFrom4([4]byte{byte(i)}))
+	}
+	for _, p := range all {
+		if p.Addr().Is4() && p.Bits() > 8 {
+			t.first[p.Addr().As4()[0]] = several
+		}
+	}
 	return t
 }
 
+// careOf returns word w of the terms with a condition on the address; t may be nil.
+func (t *trie) careOf(w int) uint64 {
+	if t == nil {
+		return 0
+	}
+	return t.care[w]
+}
+
 // find returns where the row of an address begins.
-func (t *trie) find(ip netip.Addr) uint32 {
+func (t *trie) find(a *packet.Addr, f packet.Family) uint32 {
+	if f == packet.IPv4 {
+		if at := t.first[a[0]]; at != several {
+			return at
+		}
+	}
+	return t.lookup(a.Netip(f))
+}
+
+func (t *trie) lookup(ip netip.Addr) uint32 {
 	if at, ok := t.prefixes.Lookup(ip); ok {
 		return at
 	}

@@ -39,11 +39,17 @@ func (s *shard) tag(hash uint64) uint32 { return uint32(hash>>32) &^ s.indexMask
 // comes where the question came, if need be from now on. The third is one that has not seen this direction: question and
 // answer may come in two domains, as with a router between two VLANs of one port. Of several the newest is chosen.
 func (s *shard) find(k *Key) uint32 {
-	if k.hint != 0 {
-		if e := &s.entries[k.hint]; e.equal(&k.flowKey) && e.domain[e.side(k)&1] == k.domain {
-			return k.hint
-		}
+	if s.entries[k.hint].isOf(k) {
+		return k.hint
 	}
+	return s.search(k)
+}
+
+// isOf reports whether packets of the key's direction have come to the session in the key's domain.
+func (e *entry) isOf(k *Key) bool { return e.equal(&k.flowKey) && e.domain[e.side(k)&1] == k.domain }
+
+// search is find without a hint.
+func (s *shard) search(k *Key) uint32 {
 	b, tag, mask := s.bucket(k.hash), s.tag(k.hash), s.indexMask
 	hasOthers := false
 	for j := range b.slots {
@@ -55,7 +61,7 @@ func (s *shard) find(k *Key) uint32 {
 			return 0
 		}
 		if i := link ^ tag; i <= mask {
-			if e := &s.entries[i]; e.equal(&k.flowKey) && e.domain[e.side(k)&1] == k.domain {
+			if s.entries[i].isOf(k) {
 				return i
 			}
 			hasOthers = true

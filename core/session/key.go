@@ -15,7 +15,7 @@ type Key struct {
 	hash   uint64
 	domain uint32
 	from   uint32 // the end of the flow that the packet comes from: 0 is a, 1 is b
-	hint   uint32 // the entry that Prefetch has found, 0 = none: it may have become another session's since
+	hint   uint32 // the entry that Prefetch has found, or 0, which is of no session: it may have become another session's since
 }
 
 // flowKey is what both directions have in common: its ends are put in order. It is five words without padding, compared and

@@ -113,6 +113,12 @@ func (t *Table) touch(e *entry, h *packet.Headers, who, domain uint32, now int64
 		e.timeout = e.idle
 	}
 	e.lastSeen = max(e.lastSeen, now)
+	if h.Proto == packet.ProtoTCP && h.HasL4 && h.TCPFlags&(packet.SYN|packet.FIN|packet.RST) == 0 &&
+		e.state&established != 0 && e.state&bothFINs != bothFINs {
+		e.state |= sentOf(who)
+		e.track(h, who)
+		return false // nothing else moves its state: most packets
+	}
 	return t.follow(e, h, who)
 }
 

@@ -94,12 +94,15 @@ func (hit *Hit) set(e *entry, who uint32) {
 func (t *Table) Lookup(k *Key, h *packet.Headers, now int64, hit *Hit) bool {
 	s := t.shard(k.hash)
 	s.mu.Lock()
-	i := s.find(k)
-	if i == 0 {
-		s.mu.Unlock()
-		return false
-	}
+	i := k.hint
 	e := &s.entries[i]
+	if !e.isOf(k) { // else it is what find would return
+		if i = s.search(k); i == 0 {
+			s.mu.Unlock()
+			return false
+		}
+		e = &s.entries[i]
+	}
 	who := e.side(k)
 	carried := e.isCarried()
 	if carried {

@@ -60,9 +60,6 @@ func (t *Table) follow(e *entry, h *packet.Headers, who uint32) (sooner bool) {
 		}
 		e.track(h, who)
 	}
-	if h.TCPFlags&(packet.SYN|packet.FIN|packet.RST) == 0 && e.state&established != 0 && e.state&bothFINs != bothFINs {
-		return false // nothing else moves its state: most packets
-	}
 	if e.state&established == 0 {
 		sooner = t.handshake(e, h, who)
 	}

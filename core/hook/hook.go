@@ -95,7 +95,8 @@ type Permit struct {
 // Hook judges packets at one call site. It is called by every worker at once, allocates nothing, makes no system call and
 // never blocks. Its own state is bounded, and it never reads the clock: Packet.Time is now.
 type Hook interface {
-	// Inspect judges one packet. It may set one finding; a packet that is dropped without a finding is dropped silently.
+	// Inspect judges one packet. It may set one finding, with Found, and leaves f as it is otherwise; a packet that is dropped without
+	// a finding is dropped silently.
 	Inspect(p *Packet, f *Finding) Verdict
 }
 

@@ -112,7 +112,10 @@ func (w *Worker) decideLate(e *lateEntry) hook.Verdict {
 		return v
 	}
 	var hit session.Hit
-	if w.lookup(p, &hit) {
+	if w.Sessions.Lookup(w.key, &p.Headers, p.Time, &hit) {
+		if hit.OpenDue {
+			w.openDue(p.Time)
+		}
 		p.OutZone, p.App = hit.OutZone, hit.App
 		return hook.Pass
 	}

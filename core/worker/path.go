@@ -12,21 +12,32 @@ import (
 // decode reads the headers of all frames of the batch, finds their zones, and has their sessions fetched: what is not in a
 // cache is then waited for once and not for each packet.
 func (w *Worker) decode() {
-	b := &w.batch
-	for i := range b.Frames[:b.N] {
-		f, p := &b.Frames[i], &w.packets[i]
-		w.causes[i] = packet.DecodeLink(f.Link, f.Data, f.Wire, &p.Headers)
+	frames := w.batch.Frames[:w.batch.N]
+	packets, causes, keys := w.packets[:len(frames)], w.causes[:len(frames)], w.keys[:len(frames)]
+	var at entrance
+	size, zone, n := 0, uint16(zone.Unknown), uint64(0) // n packets in a row came from the zone
+	for i := range frames {
+		f, p := &frames[i], &packets[i]
+		size += f.Wire
+		causes[i] = packet.DecodeLink(f.Link, f.Data, f.Wire, &p.Headers)
 		if p.Family == 0 {
 			continue
 		}
 		p.Time = f.Time
 		p.Worker = w.Index
 		p.OutZone, p.App = 0, 0
-		w.locate(f, p)
-		w.zoned.add(p.InZone)
-		w.Sessions.SetKey(&w.keys[i], &p.Tuple, w.Separate.Domain(&p.Headers, p.InZone))
+		w.locate(f, p, &at)
+		if p.InZone != zone {
+			w.zoned.add(zone, n)
+			zone, n = p.InZone, 0
+		}
+		n++
+		w.Sessions.SetKey(&keys[i], &p.Tuple, w.Separate.Domain(&p.Headers, p.InZone))
 	}
-	w.Sessions.Prefetch(w.keys[:b.N])
+	w.zoned.add(zone, n)
+	w.counts[received] += uint64(len(frames))
+	w.counts[bytes] += uint64(size)
+	w.Sessions.Prefetch(keys)
 }
 
 // frame carries one frame of the batch: ingress hooks, session. What finish does follows. It returns what becomes of the frame,
@@ -34,8 +45,6 @@ func (w *Worker) decode() {
 func (w *Worker) frame(i int) hook.Verdict {
 	p, cause := &w.packets[i], w.causes[i]
 	w.place = i
-	w.counts[received]++
-	w.counts[bytes] += uint64(w.batch.Frames[i].Wire)
 	if p.Family == 0 {
 		w.counts[refused+counter(cause)]++ // no IP header to judge it by
 		if cause != packet.NotIP {
@@ -63,8 +72,16 @@ func (w *Worker) frame(i int) hook.Verdict {
 	return w.finish(p, v)
 }
 
-// locate settles which zone a packet comes from and, if it was seen where it leaves, which it goes to.
-func (w *Worker) locate(f *packet.Frame, p *hook.Packet) {
+// entrance is what the zone table says of frames that come in on an interface in a VLAN: most come as the one before.
+type entrance struct {
+	by         uint32 // index of the interface
+	vlan, zone uint16
+	id         uint32
+}
+
+// locate settles which zone a packet comes from and, if it was seen where it leaves, which it goes to. at is the entrance of the frame
+// before.
+func (w *Worker) locate(f *packet.Frame, p *hook.Packet, at *entrance) {
 	if f.SegmentSize != 0 {
 		p.Merge(f)
 	}
@@ -73,8 +90,14 @@ func (w *Worker) locate(f *packet.Frame, p *hook.Packet) {
 		p.Leaves, _ = w.zones.Logical(f.Interface, p.VLAN)
 		return
 	}
-	p.InZone, p.Interface = w.zones.Ingress(f.Interface, p.VLAN, &p.Src, p.Family)
-	p.Leaves = zone.Unknown
+	if f.Interface != at.by || p.VLAN != at.vlan {
+		at.by, at.vlan = f.Interface, p.VLAN
+		at.zone, at.id = w.zones.Logical(f.Interface, p.VLAN)
+	}
+	p.InZone, p.Interface, p.Leaves = at.zone, at.id, zone.Unknown
+	if at.zone == zone.Unknown {
+		p.InZone = w.zones.ByPrefix(&p.Src, p.Family)
+	}
 	if f.LeavesBy != 0 {
 		p.Leaves, _ = w.zones.Logical(f.LeavesBy, p.VLAN)
 	}
@@ -91,10 +114,10 @@ func (w *Worker) egress(p *hook.Packet) uint16 {
 // inspect calls the hooks of a site until one does not let the packet pass.
 func (w *Worker) inspect(hooks []hook.Hook, p *hook.Packet) hook.Verdict {
 	for _, h := range hooks {
-		w.finding = hook.Finding{}
 		v := h.Inspect(p, &w.finding)
 		if w.finding.Found {
 			w.offer(p, &w.finding, 0)
+			w.finding = hook.Finding{}
 		}
 		if v != hook.Pass {
 			return v
@@ -109,22 +132,27 @@ func (w *Worker) inspect(hooks []hook.Hook, p *hook.Packet) hook.Verdict {
 // Who is the client is decided by what the packet says: first its TCP flags or ICMP type, then its ports, then that it was
 // the first. Only a packet that can begin a flow is judged by the policies; what answers one is never logged as denied.
 func (w *Worker) session(p *hook.Packet, last bool) (v hook.Verdict, waits bool) {
-	if p.ICMPError() {
-		return w.icmpError(p, last)
-	}
-	if w.forwarder != nil && p.NeighbourDiscovery() {
-		return hook.Pass, false // as ARP: without it no other packet would be sent
-	}
-	if !last && p.Fragment && !w.frags.resolve(p) {
-		// A later fragment whose first was not seen: no ports, so no session can be named.
-		w.counts[orphans]++
-		return w.unclaimed(), false
-	}
-	if p.FragOff != 0 && !last { // it has ports now
-		w.Sessions.SetKey(w.key, &p.Tuple, w.key.Domain())
+	if !p.Plain { // which rules all of this out
+		if p.ICMPError() {
+			return w.icmpError(p, last)
+		}
+		if w.forwarder != nil && p.NeighbourDiscovery() {
+			return hook.Pass, false // as ARP: without it no other packet would be sent
+		}
+		if !last && p.Fragment && !w.frags.resolve(p) {
+			// A later fragment whose first was not seen: no ports, so no session can be named.
+			w.counts[orphans]++
+			return w.unclaimed(), false
+		}
+		if p.FragOff != 0 && !last { // it has ports now
+			w.Sessions.SetKey(w.key, &p.Tuple, w.key.Domain())
+		}
 	}
 	var hit session.Hit
-	if w.lookup(p, &hit) {
+	if w.Sessions.Lookup(w.key, &p.Headers, p.Time, &hit) {
+		if hit.OpenDue {
+			w.openDue(p.Time)
+		}
 		p.OutZone, p.App = hit.OutZone, hit.App
 		if w.offloader != nil && !last && (hit.Carry || hit.Flow != 0) {
 			w.cameUp(p, &hit)
@@ -182,18 +210,12 @@ func (w *Worker) quoted(p *hook.Packet, hit *session.Hit) bool {
 	return w.Sessions.Quoted(w.key, &p.Headers, p.Time, hit)
 }
 
-// lookup finds the session of the packet at hand and offers the open record that has become due with it.
-func (w *Worker) lookup(p *hook.Packet, hit *session.Hit) bool {
-	if !w.Sessions.Lookup(w.key, &p.Headers, p.Time, hit) {
-		return false
+// openDue offers the open record of the session at hand, which has become due with the packet at hand.
+func (w *Worker) openDue(now int64) {
+	var s session.Session
+	if w.Sessions.Get(w.key, now, &s) {
+		w.openedLate(&s)
 	}
-	if hit.OpenDue {
-		var s session.Session
-		if w.Sessions.Get(w.key, p.Time, &s) {
-			w.openedLate(&s)
-		}
-	}
-	return true
 }
 
 // firstPacket asks the policies about the first packet of a flow and creates the session.

@@ -34,13 +34,16 @@ func (z *zoneCounts) grow(t *zone.Table) {
 	z.published.Store(&published)
 }
 
-// add counts a packet.
-func (z *zoneCounts) add(id uint16) {
+// add counts some packets.
+func (z *zoneCounts) add(id uint16, packets uint64) {
+	if packets == 0 {
+		return
+	}
 	n := z.counts[id]
 	if (*z.published.Load())[id].Load() == n {
 		z.changed = append(z.changed, id)
 	}
-	z.counts[id] = n + 1
+	z.counts[id] = n + packets
 }
 
 func (z *zoneCounts) publish() {

@@ -159,7 +159,7 @@ func TestNoAllocationByRoute(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() {
 		z.ByPrefix(&a4, f4)
 		z.ByPrefix(&a6, f6)
-		z.Ingress(0, 0, &a6, packet.IPv6)
+		ingress(z, 0, 0, &a6, packet.IPv6)
 		z.ByKernel(7)
 		z.ByKernel(8)
 	}); n != 0 {

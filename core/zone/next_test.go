@@ -54,8 +54,8 @@ func TestNext(t *testing.T) {
 					indexes[name] = index
 				}
 				for _, tag := range []uint16{0, 5, 7} {
-					got, id := table.Ingress(index, tag, &source, packet.Family(family))
-					want, _ := anew.Ingress(anew.Index(name), tag, &source, packet.Family(family))
+					got, id := ingress(table, index, tag, &source, packet.Family(family))
+					want, _ := ingress(anew, anew.Index(name), tag, &source, packet.Family(family))
 					if got != want {
 						t.Fatalf("step %d: %s with tag %d is in zone %d, made anew in %d\n%+v", step, name, tag, got, want, zones)
 					}

@@ -273,18 +273,9 @@ func LogicalID(parent uint32, tag uint16) uint32 { return uint32(tag)<<16 | pare
 // does not know it.
 func (t *Table) Index(name string) uint32 { return t.index[name] }
 
-// Ingress returns the zone and the logical interface id of a frame that came in on the interface of that index with that
-// outer VLAN tag (0 = untagged). A tag that no zone claims belongs to the physical interface; a packet on an interface
-// that no zone claims belongs to the zone of its source address.
-func (t *Table) Ingress(index uint32, tag uint16, src *packet.Addr, f packet.Family) (zone uint16, id uint32) {
-	if zone, id = t.Logical(index, tag); zone == Unknown {
-		zone = t.ByPrefix(src, f)
-	}
-	return zone, id
-}
-
-// Logical returns the zone and the id of the logical interface for frames with that outer VLAN tag on the interface of that
-// index: [Unknown] and 0 for an interface that the table does not know.
+// Logical returns the zone and the id of the logical interface for frames with that outer VLAN tag (0 = untagged) on the interface of that
+// index: [Unknown] and 0 for an interface that the table does not know. A tag that no zone claims belongs to the physical interface; a
+// packet that comes in on an interface that no zone claims belongs to the zone of its source address, see [Table.ByPrefix].
 func (t *Table) Logical(index uint32, tag uint16) (zone uint16, id uint32) {
 	if index < uint32(len(t.ports)) {
 		p := &t.ports[index]

@@ -126,7 +126,7 @@ func (s sizes) scanOf(us int64) *scanTable {
 
 // Inspect implements [hook.Hook]. The first screen that fires decides; those after it do not see the packet.
 func (s *screens) Inspect(p *hook.Packet, f *hook.Finding) hook.Verdict {
-	if !s.bound(p) {
+	if !s.bound(p) || ordinary(p) {
 		return hook.Pass
 	}
 	screen, result := s.judge(p)
@@ -134,6 +134,11 @@ func (s *screens) Inspect(p *hook.Packet, f *hook.Finding) hook.Verdict {
 		return hook.Pass
 	}
 	return s.answer(p, screen, result, f)
+}
+
+// ordinary reports whether no screen is about the packet, whatever is configured: most TCP segments.
+func ordinary(p *hook.Packet) bool {
+	return p.Plain && p.Proto == packet.ProtoTCP && p.TCPFlags&(packet.SYN|packet.FIN|packet.URG) == 0 && p.TCPFlags != 0
 }
 
 // bound reports whether the screens are bound to the zone that the packet came from.
@@ -176,16 +181,18 @@ func alarmOnly(screen event.Screen) bool {
 // The order: what the IP header shows, the special case before the general one; what the transport header shows; what
 // counts. Scans and sweeps of UDP are judged apart, see [beginnings]. The screens that never drop come last, so that none of them saves a packet from one that does.
 func (s *screens) judge(p *hook.Packet) (event.Screen, outcome) {
-	if screen := s.signatures.header(&p.Headers); screen != none {
-		return screen, crossed
-	}
-	if p.Fragment {
-		if screen, result := s.fragment(p); result != under {
-			return screen, result
+	if !p.Plain { // which has nothing that these are about
+		if screen := s.signatures.header(&p.Headers); screen != none {
+			return screen, crossed
 		}
-	}
-	if s.signatures.large(&p.Headers) {
-		return event.ScreenICMPLarge, crossed
+		if p.Fragment {
+			if screen, result := s.fragment(p); result != under {
+				return screen, result
+			}
+		}
+		if s.signatures.large(&p.Headers) {
+			return event.ScreenICMPLarge, crossed
+		}
 	}
 	switch p.Proto {
 	case packet.ProtoTCP:
@@ -227,9 +234,6 @@ func (s *screens) fragment(p *hook.Packet) (event.Screen, outcome) {
 }
 
 func (s *screens) tcp(p *hook.Packet) (event.Screen, outcome) {
-	if p.TCPFlags&(packet.SYN|packet.FIN|packet.URG) == 0 && p.TCPFlags != 0 {
-		return none, under // no screen is about it: most segments
-	}
 	if screen := s.signatures.flags(&p.Headers); screen != none {
 		return screen, crossed
 	}

@@ -110,6 +110,12 @@ func (r *Record) Src() netip.Addr { return r.addr(offSrc) }
 // Dst returns the destination address; invalid for a Loss record.
 func (r *Record) Dst() netip.Addr { return r.addr(offDst) }
 
+// SrcBytes returns the source address as the record holds it, one of IPv4 in the first four bytes. It aliases r.
+func (r *Record) SrcBytes() *[16]byte { return (*[16]byte)(r.frame[HeaderSize+offSrc:]) }
+
+// DstBytes is SrcBytes for the destination address.
+func (r *Record) DstBytes() *[16]byte { return (*[16]byte)(r.frame[HeaderSize+offDst:]) }
+
 // SrcPort returns the source port, or the identifier of an ICMP echo.
 func (r *Record) SrcPort() uint16 { return r.port(offSrcPort) }
 
@@ -123,11 +129,16 @@ func (r *Record) NATSrc() (netip.AddrPort, bool) { return r.nat(offNATSrc, offNA
 func (r *Record) NATDst() (netip.AddrPort, bool) { return r.nat(offNATDst, offNATDstPort) }
 
 func (r *Record) nat(addr, port int) (netip.AddrPort, bool) {
-	if [16]byte(r.frame[HeaderSize+addr:HeaderSize+addr+16]) == ([16]byte{}) {
+	if !r.translated(addr) {
 		return netip.AddrPort{}, false
 	}
 	return netip.AddrPortFrom(r.addr(addr), r.port(port)), true
 }
+
+func (r *Record) translated(addr int) bool { return r.u64(addr)|r.u64(addr+8) != 0 }
+
+// Translated reports whether there was a translation at all: NATSrc or NATDst returns one.
+func (r *Record) Translated() bool { return r.translated(offNATSrc) || r.translated(offNATDst) }
 
 // SetNAT sets the translated source and destination. A zero address means that the end is not translated.
 func (r *Record) SetNAT(src, dst *[16]byte, srcPort, dstPort uint16) {

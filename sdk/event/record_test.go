@@ -70,8 +70,15 @@ func TestSessionAccessors(t *testing.T) {
 			if _, ok := r.NATSrc(); ok {
 				t.Error("a source translation before one was set")
 			}
+			check(t, "Translated", r.Translated(), false)
+			r.SetNAT(new([16]byte), &b, 0, 0xe0f0)
+			check(t, "Translated", r.Translated(), true)
+			r.SetNAT(&a, new([16]byte), 0x0e0f, 0)
+			check(t, "Translated", r.Translated(), true)
 			r.SetNAT(&a, &b, 0x0e0f, 0xe0f0)
 			verify(t)
+			check(t, "SrcBytes", netip.AddrFrom16(*r.SrcBytes()), r.Src())
+			check(t, "DstBytes", netip.AddrFrom16(*r.DstBytes()), r.Dst())
 			check(t, "Policy", r.Policy(), 0x0a0b0c0d)
 			check(t, "SessionID", r.SessionID(), math.MaxUint64-5)
 			src, ok := r.NATSrc()

@@ -17,7 +17,7 @@ func newEnvelope(o Options) (Encoder, error) {
 		return nil, err
 	}
 	build := func(k event.Kind, program, tag string) head {
-		return head{pri: o.pri(k) + "1 ", rest: " " + host + " " + program + " - " + tag + " "}
+		return newHead(o.pri(k)+"1 ", host, program, tag, "")
 	}
 	e := &envelopeEncoder{sequence: sequenceElement(o)}
 	if o.Sequence {

@@ -142,7 +142,7 @@ func profileOf(name string) (*profile, bool) {
 		p := old
 		p.createTail = noAppID + noCrypto + category + risk20 + `]`
 		p.closeTail = noCrypto + category + risk20 + `]`
-		p.denyTail = category + risk20 + `]`
+		p.denyTail = `"` + category + risk20 + `]`
 		p.plainCreate = plainAppID + plainCrypto + plainCategory + plainRisk20
 		p.plainClose = plainCrypto + plainCategory + plainRisk20
 		p.plainDeny = plainCategory + plainRisk20
@@ -151,7 +151,7 @@ func profileOf(name string) (*profile, bool) {
 		p := old
 		p.createTail = noAppID + noCrypto + category + risk20 + noVRF + `]`
 		p.closeTail = noCrypto + category + risk20 + noProxy + noVRF + `]`
-		p.denyTail = category + risk20 + noVRF + `]`
+		p.denyTail = `"` + category + risk20 + noVRF + `]`
 		p.plainCreate = plainAppID + plainCrypto + plainCategory + plainRisk20 + plainVRF
 		p.plainClose = plainCrypto + plainCategory + plainRisk20 + plainProxy + plainVRF
 		p.plainDeny = plainCategory + plainRisk20 + plainVRF
@@ -160,14 +160,14 @@ func profileOf(name string) (*profile, bool) {
 		p := current
 		p.createTail = create22 + `]`
 		p.closeTail = close22 + `]`
-		p.denyTail = deny22 + `]`
+		p.denyTail = `"` + deny22 + `]`
 		p.plainCreate, p.plainClose, p.plainDeny = plainCreate22, plainClose22, plainDeny22
 		return &p, true
 	case Junos25:
 		p := current
 		p.createTail = create22 + noIdentity + noGroupTag + noForwarded + noVRFName + `]`
 		p.closeTail = close22 + noUserType + noIdentity + noGroupTag + noForwarded + noURL + noVRFName + `]`
-		p.denyTail = deny22 + noUserType + noIdentity + noCountry + noGroupTag + noForwarded + noURL + noVRFName + `]`
+		p.denyTail = `"` + deny22 + noUserType + noIdentity + noCountry + noGroupTag + noForwarded + noURL + noVRFName + `]`
 		p.plainCreate = plainCreate22 + plainIdentity + plainGroupTag + plainForwarded + plainVRFName
 		p.plainClose = plainClose22 + plainUserType + plainIdentity + plainGroupTag + plainForwarded + plainURL + plainVRFName
 		p.plainDeny = plainDeny22 + plainUserType + plainIdentity + plainCountry + plainGroupTag + plainForwarded + plainURL + plainVRFName

@@ -2,6 +2,9 @@ package format
 
 import "github.com/rtflow/pipelined/sdk/event"
 
+// numCloseReasons is how many close reasons there are. Another one is printed like CloseNone.
+const numCloseReasons = event.CloseICMPError + 1
+
 // closeReason returns the text of a close reason as releases from 22.2 on print it.
 func closeReason(c event.CloseReason) string {
 	switch c {

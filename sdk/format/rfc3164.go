@@ -22,7 +22,8 @@ func newRFC3164(o Options, p *profile) (Encoder, error) {
 		return nil, err
 	}
 	build := func(k event.Kind, text string) head {
-		return head{pri: o.pri(k), rest: " " + host + " " + text}
+		pri := o.pri(k)
+		return head{line: pri + stampLayout + " " + host + " " + text, time: len(pri)}
 	}
 	e := &plainEncoder{
 		profile: p,
@@ -62,9 +63,10 @@ func (e *plainEncoder) Append(b []byte, r *event.Record, n *event.Names) []byte 
 
 // begin appends everything up to the first value. RFC 3164 has no way to say that a time is not known: it is 1970 then.
 func begin(b []byte, h *head, r *event.Record) []byte {
-	b = append(b, h.pri...)
-	b = appendStamp(b, r.Time())
-	return append(b, h.rest...)
+	start := len(b)
+	b = append(b, h.line...)
+	putStamp((*[stampSize]byte)(b[start+h.time:]), r.Time())
+	return b
 }
 
 func (e *plainEncoder) appendCreate(b []byte, r *event.Record, n *event.Names) []byte {

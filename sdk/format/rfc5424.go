@@ -20,10 +20,10 @@ const (
 	programOurs   = "pipelined"
 )
 
-// head is a message up to its first value, but for the timestamp in the middle.
+// head is a message up to its first value, with a timestamp in the middle to be written over.
 type head struct {
-	pri  string // "<14>1 ", or "<14>"
-	rest string // from behind the timestamp up to where structured data, or the first word, stands
+	line string // up to where structured data, or the first word, stands
+	time int    // where the timestamp stands in it
 	text string // of a message without structured data: behind it, up to the first value
 }
 
@@ -31,14 +31,15 @@ type head struct {
 // once.
 type syslogEncoder struct {
 	*profile
-	create, close, deny head                // " HOST RT_FLOW - TAG [SD-ID", and the name of the first parameter
-	screens             [numScreenTags]head // " HOST RT_IDS - TAG [SD-ID"
-	filter, loss        head
-	structuredFilter    bool
-	sequence            string        // `[ID epoch="N" sequence="`, "" for none
-	text                *plainEncoder // of the text behind structured data, nil for none
-	nameless            event.Names
-	phrases             atomic.Pointer[phraseTable]
+	create, deny     head                  // up to the source address
+	close            [numCloseReasons]head // the same, by reason
+	screens          [numScreenTags]head   // up to the SD-ID
+	filter, loss     head
+	structuredFilter bool
+	sequence         string        // `[ID epoch="N" sequence="`, "" for none
+	text             *plainEncoder // of the text behind structured data, nil for none
+	nameless         event.Names
+	phrases          atomic.Pointer[phrases] // of the names that were used last
 }
 
 func newRFC5424(o Options, p *profile) (Encoder, error) {
@@ -51,12 +52,11 @@ func newRFC5424(o Options, p *profile) (Encoder, error) {
 		return nil, err
 	}
 	build := func(k event.Kind, program, tag, sd string) head {
-		return head{pri: o.pri(k) + "1 ", rest: " " + host + " " + program + " - " + tag + " " + sd}
+		return newHead(o.pri(k)+"1 ", host, program, tag, sd)
 	}
 	e := &syslogEncoder{
 		profile:          p,
 		create:           build(event.SessionOpen, programFlow, tagCreate, "["+id+firstSource),
-		close:            build(event.SessionClose, programFlow, tagClose, "["+id+` reason="`),
 		deny:             build(event.PolicyDeny, programFlow, tagDeny, "["+id+firstSource),
 		filter:           build(event.FilterLog, "-", "-", ""),
 		loss:             build(event.Loss, programOurs, tagLoss, ""),
@@ -70,10 +70,18 @@ func newRFC5424(o Options, p *profile) (Encoder, error) {
 		e.filter = build(event.FilterLog, "-", tagFilter, "["+id)
 	}
 	e.filter.text, e.loss.text = filterText, lossText
+	for c := range e.close {
+		e.close[c] = build(event.SessionClose, programFlow, tagClose, "["+id+` reason="`+p.closeReason(event.CloseReason(c))+`"`+firstSource)
+	}
 	for t := range e.screens {
 		e.screens[t] = build(event.ScreenDrop, programScreen, screenTag(t).String(), "["+id)
 	}
 	return e, nil
+}
+
+// newHead returns the head of a message of RFC 5424; sd is its structured data up to the first value.
+func newHead(pri, host, program, tag, sd string) head {
+	return head{line: pri + timeLayout + " " + host + " " + program + " - " + tag + " " + sd, time: len(pri)}
 }
 
 // What stands before the values in the texts of messages without structured data.
@@ -126,11 +134,11 @@ func (e *syslogEncoder) Append(b []byte, r *event.Record, n *event.Names) []byte
 	}
 	switch r.Kind() {
 	case event.SessionOpen:
-		b = e.appendCreate(b, r, n)
+		b = e.appendCreate(b, r, e.phrasesOf(n))
 	case event.SessionClose:
-		b = e.appendClose(b, r, n)
+		b = e.appendClose(b, r, e.phrasesOf(n))
 	case event.PolicyDeny:
-		b = e.appendDeny(b, r, n)
+		b = e.appendDeny(b, r, e.phrasesOf(n))
 	case event.ScreenDrop:
 		b = e.appendScreen(b, r, n)
 	case event.FilterLog:
@@ -148,6 +156,16 @@ func (e *syslogEncoder) Append(b []byte, r *event.Record, n *event.Names) []byte
 		b = e.appendBehind(b, r, n)
 	}
 	return b
+}
+
+// phrasesOf returns the phrases of a generation of names.
+func (e *syslogEncoder) phrasesOf(n *event.Names) *phrases {
+	t := e.phrases.Load()
+	if t == nil || t.names != n {
+		t = &phrases{profile: e.profile, names: n}
+		e.phrases.Store(t)
+	}
+	return t
 }
 
 // appendBehind appends the text behind structured data, which Junos prints unless brief is set: that of the plain form.
@@ -186,11 +204,17 @@ func appendSequence(b []byte, element string, r *event.Record) []byte {
 	return append(b, `"]`...)
 }
 
-// appendHeader appends PRI, VERSION and TIMESTAMP, then the rest of the header.
+// appendHeader appends a head of RFC 5424 with that time.
 func appendHeader(b []byte, h *head, ns int64) []byte {
-	b = append(b, h.pri...)
-	b = appendTimeOr(b, ns, "-")
-	return append(b, h.rest...)
+	if ns == 0 {
+		b = append(b, h.line[:h.time]...)
+		b = append(b, '-')
+		return append(b, h.line[h.time+timeSize:]...)
+	}
+	start := len(b)
+	b = append(b, h.line...)
+	putTime((*[timeSize]byte)(b[start+h.time:]), ns)
+	return b
 }
 
 // appendTimeOr appends a time, or unknown for time 0.

@@ -1,29 +1,35 @@
 package format
 
-import "github.com/rtflow/pipelined/sdk/event"
+import (
+	"net/netip"
 
-func (e *syslogEncoder) appendCreate(b []byte, r *event.Record, n *event.Names) []byte {
+	"github.com/rtflow/pipelined/sdk/event"
+)
+
+func (e *syslogEncoder) appendCreate(b []byte, r *event.Record, t *phrases) []byte {
 	b = appendHeader(b, &e.create, r.Time())
-	b = e.appendFlow(b, r, n)
-	return e.appendPhrase(b, phraseKey{part: createEnd, iface: r.Interface()}, n)
+	b = e.appendFlow(b, r, t)
+	return t.append(b, keyOf(createEnd, uint64(r.Interface())), r)
 }
 
-func (e *syslogEncoder) appendClose(b []byte, r *event.Record, n *event.Names) []byte {
-	b = appendHeader(b, &e.close, r.Time())
-	b = append(b, e.closeReason(r.CloseReason())...)
-	b = append(b, `"`+firstSource...)
-	b = e.appendFlow(b, r, n)
-	b = append(b, `" packets-from-client="`...)
+func (e *syslogEncoder) appendClose(b []byte, r *event.Record, t *phrases) []byte {
+	why := r.CloseReason()
+	if why >= numCloseReasons {
+		why = event.CloseNone
+	}
+	b = appendHeader(b, &e.close[why], r.Time())
+	b = e.appendFlow(b, r, t)
+	b = appendLong(b, `" packets-from-client="`)
 	b = appendUint(b, r.ClientPackets())
-	b = append(b, `" bytes-from-client="`...)
+	b = appendLong(b, `" bytes-from-client="`)
 	b = appendUint(b, r.ClientBytes())
-	b = append(b, `" packets-from-server="`...)
+	b = appendLong(b, `" packets-from-server="`)
 	b = appendUint(b, r.ServerPackets())
-	b = append(b, `" bytes-from-server="`...)
+	b = appendLong(b, `" bytes-from-server="`)
 	b = appendUint(b, r.ServerBytes())
 	b = append(b, `" elapsed-time="`...)
 	b = appendUint(b, elapsed(r))
-	return e.appendPhrase(b, phraseKey{part: closeEnd, iface: r.Interface()}, n)
+	return t.append(b, keyOf(closeEnd, uint64(r.Interface())), r)
 }
 
 // elapsed returns the seconds a session lasted. Readers parse a signed 32-bit integer.
@@ -34,69 +40,76 @@ const firstSource = ` source-address="`
 
 // appendFlow appends what CREATE and CLOSE share, from the value of the source address up to the session id, without the quote
 // behind it.
-func (e *syslogEncoder) appendFlow(b []byte, r *event.Record, n *event.Names) []byte {
+func (e *syslogEncoder) appendFlow(b []byte, r *event.Record, t *phrases) []byte {
 	srcAddr := len(b)
-	b = appendAddr(b, r.Src())
+	b = appendSrc(b, r)
 	srcAddrEnd := len(b)
 	b = append(b, `" source-port="`...)
 	srcPort := len(b)
 	b = appendUint(b, uint64(r.SrcPort()))
 	srcPortEnd := len(b)
-	b = append(b, `" destination-address="`...)
+	b = appendLong(b, `" destination-address="`)
 	dstAddr := len(b)
-	b = appendAddr(b, r.Dst())
+	b = appendDst(b, r)
 	dstAddrEnd := len(b)
-	b = append(b, `" destination-port="`...)
+	b = appendLong(b, `" destination-port="`)
 	dstPort := len(b)
 	b = appendUint(b, uint64(r.DstPort()))
 	dstPortEnd := len(b)
-	b = e.appendPhrase(b, phraseKey{part: createService, id: uint32(r.Application())}, n)
-
-	// Without a translation the originals are repeated: from the line itself, which is cheaper than from the record.
-	if src, ok := r.NATSrc(); ok {
-		b = appendAddr(b, src.Addr())
-		b = append(b, `" nat-source-port="`...)
-		b = appendUint(b, uint64(src.Port()))
-	} else {
-		b = append(b, b[srcAddr:srcAddrEnd]...)
-		b = append(b, `" nat-source-port="`...)
-		b = append(b, b[srcPort:srcPortEnd]...)
+	b = t.append(b, keyOf(createService, uint64(r.Application())), r)
+	if r.Translated() {
+		b = appendTranslation(b, r)
+	} else { // the originals are repeated: from the line itself, which is cheaper than from the record
+		b = appendAgain(b, srcAddr, srcAddrEnd)
+		b = appendLong(b, natSourcePort)
+		b = appendAgain(b, srcPort, srcPortEnd)
+		b = appendLong(b, natDestination)
+		b = appendAgain(b, dstAddr, dstAddrEnd)
+		b = appendLong(b, natDestinationPort)
+		b = appendAgain(b, dstPort, dstPortEnd)
 	}
-	b = append(b, `" nat-destination-address="`...)
-	if dst, ok := r.NATDst(); ok {
-		b = appendAddr(b, dst.Addr())
-		b = append(b, `" nat-destination-port="`...)
-		b = appendUint(b, uint64(dst.Port()))
-	} else {
-		b = append(b, b[dstAddr:dstAddrEnd]...)
-		b = append(b, `" nat-destination-port="`...)
-		b = append(b, b[dstPort:dstPortEnd]...)
-	}
-	b = append(b, `" nat-connection-tag="0" src-nat-rule-type="N/A" src-nat-rule-name="N/A" dst-nat-rule-type="N/A"`+
-		` dst-nat-rule-name="N/A" protocol-id="`...)
-	b = appendUint(b, uint64(r.Proto()))
-	b = e.appendPhrase(b, phraseKey{part: flowPath, id: r.Policy(), in: r.InZone(), out: r.OutZone()}, n)
+	b = t.append(b, pathKey(flowPath, r, uint64(r.Proto())), r)
 	return appendUint(b, r.SessionID()&e.sessionMask)
 }
 
-func (e *syslogEncoder) appendDeny(b []byte, r *event.Record, n *event.Names) []byte {
+// What stands before the values of a translation, but for the first.
+const (
+	natSourcePort      = `" nat-source-port="`
+	natDestination     = `" nat-destination-address="`
+	natDestinationPort = `" nat-destination-port="`
+)
+
+// appendTranslation appends both ends as they are translated: an end that is not, as it is.
+func appendTranslation(b []byte, r *event.Record) []byte {
+	src, ok := r.NATSrc()
+	if !ok {
+		src = netip.AddrPortFrom(r.Src(), r.SrcPort())
+	}
+	dst, ok := r.NATDst()
+	if !ok {
+		dst = netip.AddrPortFrom(r.Dst(), r.DstPort())
+	}
+	b = appendAddr(b, src.Addr())
+	b = append(b, natSourcePort...)
+	b = appendUint(b, uint64(src.Port()))
+	b = append(b, natDestination...)
+	b = appendAddr(b, dst.Addr())
+	b = append(b, natDestinationPort...)
+	return appendUint(b, uint64(dst.Port()))
+}
+
+func (e *syslogEncoder) appendDeny(b []byte, r *event.Record, t *phrases) []byte {
 	b = appendHeader(b, &e.deny, r.Time())
-	b = appendAddr(b, r.Src())
+	b = appendSrc(b, r)
 	b = append(b, `" source-port="`...)
 	b = appendUint(b, uint64(r.SrcPort()))
-	b = append(b, `" destination-address="`...)
-	b = appendAddr(b, r.Dst())
-	b = append(b, `" destination-port="`...)
+	b = appendLong(b, `" destination-address="`)
+	b = appendDst(b, r)
+	b = appendLong(b, `" destination-port="`)
 	b = appendUint(b, uint64(r.DstPort()))
-	b = e.appendPhrase(b, phraseKey{part: denyService, id: uint32(r.Application())}, n)
-	b = appendUint(b, uint64(r.Proto()))
-	b = append(b, `" icmp-type="`...)
-	b = appendUint(b, uint64(icmpType(r)))
-	b = e.appendPhrase(b, phraseKey{
-		part: denyPath, id: r.Policy(), in: r.InZone(), out: r.OutZone(), iface: r.Interface(), action: r.Action(),
-	}, n)
+	b = t.append(b, keyOf(denyService, uint64(r.Application())|uint64(r.Proto())<<16|uint64(icmpType(r))<<24), r)
+	b = t.append(b, pathKey(denyPath, r, uint64(r.Interface())|uint64(r.Action())<<32), r)
 	b = appendUint(b, r.SessionID()&e.sessionMask)
-	b = append(b, '"')
 	return append(b, e.denyTail...)
 }
 

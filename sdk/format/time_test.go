@@ -14,8 +14,9 @@ func checkTime(t *testing.T, ns int64) {
 		t.Errorf("appendTime(%d) = %s, want %s", ns, got, want)
 	}
 	want = time.Unix(0, ns).UTC().Format(time.Stamp)
-	if got := string(appendStamp(nil, ns)); got != want {
-		t.Errorf("appendStamp(%d) = %s, want %s", ns, got, want)
+	stamp := [stampSize]byte([]byte(stampLayout))
+	if putStamp(&stamp, ns); string(stamp[:]) != want {
+		t.Errorf("putStamp(%d) = %s, want %s", ns, stamp, want)
 	}
 }
 

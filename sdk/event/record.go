@@ -137,7 +137,7 @@ func (r *Record) nat(addr, port int) (netip.AddrPort, bool) {
 
 func (r *Record) translated(addr int) bool { return r.u64(addr)|r.u64(addr+8) != 0 }
 
-// Translated reports whether there was a translation at all: NATSrc or NATDst returns one.
+// Translated reports whether there was a translation at either end. Valid for session records.
 func (r *Record) Translated() bool { return r.translated(offNATSrc) || r.translated(offNATDst) }
 
 // SetNAT sets the translated source and destination. A zero address means that the end is not translated.

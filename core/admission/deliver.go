@@ -190,14 +190,15 @@ func (l *Lane) append(s *target, c *sinkCounts, grant grants, total int) {
 		r := rows.first()
 		c.queued[kindOf[r]] += uint64(grant[r])
 	}
-	pos := s.Ring.Claim(total)
+	generation := l.gate.generation.Load()
+	run := s.Ring.Begin(total)
 	for i := range b.events {
 		if r := b.events[i].row(); grant[r] > 0 {
 			grant[r]--
-			s.Ring.Put(pos, classOf[r], b.record(i, l.gate.generation.Load()))
-			pos++
+			run.Append(classOf[r], b.record(i, generation))
 		}
 	}
+	run.Publish()
 	s.Ring.Wake()
 }
 

@@ -8,7 +8,7 @@
 //	released ───▶│ handed out, not  │ published, not yet   │◀─── free
 //	             │ acknowledged     │ handed out           │
 //
-// Several workers append: they take credits, claim positions with one atomic add, write, and publish slot by slot. One
+// Several workers append: they take credits, claim a run of positions with one atomic add, write, and publish the run. One
 // sink reads contiguous published runs and acknowledges cumulatively. Since all credits together are as many as the
 // slots, and a credit comes back only after floor has passed its slot, whoever holds a credit finds the slot free.
 package replay

@@ -248,7 +248,7 @@ func (r *Ring) AnnounceOwed(generation uint32) {
 	rec.SetSeq(event.Seq(p))
 	rec.SetLoss(event.LossEvicted, 0, &r.owed.counts, r.owed.since, r.owed.until)
 	s.states[i] = uint8(event.Loss)
-	s.published[i].Store(p)
+	s.publish(p, 1)
 	r.owed = loss{}
 	r.marker = p
 	r.released.Announced++

@@ -129,6 +129,7 @@ func Restore(l Limits, p *Position, held []Held) (*Ring, error) {
 	}
 	r.floor, r.sent, r.handed, r.straight, r.marker = p.Floor, p.Floor, p.Handed, p.Straight, p.Marker
 	r.next.Store(p.Next)
+	r.known = p.Next
 	for i := range held {
 		h, at := &held[i], p.Floor+uint64(i)
 		state := uint8(h.Record.Kind())
@@ -141,7 +142,6 @@ func Restore(l Limits, p *Position, held []Held) (*Ring, error) {
 			state |= rejected
 		}
 		s.records[at&s.mask], s.states[at&s.mask] = h.Record, state
-		s.published[at&s.mask].Store(at)
 	}
 	if r.owed = (loss{p.Owed, p.Since, p.Until}); r.owed.counts.Total() > 0 {
 		r.credits.hold(Announcement)

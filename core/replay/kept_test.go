@@ -85,15 +85,16 @@ func (w *twins) step(rng *rand.Rand) {
 			if r.Owes() {
 				r.AnnounceOwed(7)
 			}
-			at := r.Claim(got)
+			run := r.Begin(got)
 			for j := range got {
 				var rec event.Record
 				rec.Reset(kind)
-				rec.SetTime(int64(at) + int64(j))
+				rec.SetTime(int64(run.first) + int64(j))
 				rec.SetFlow(event.FamilyIPv4, 17, &[16]byte{1}, &[16]byte{2}, 1, 2)
-				rec.Generation = uint32(at)
-				r.Put(at+event.Seq(j), class, &rec)
+				rec.Generation = uint32(run.first)
+				run.Append(class, &rec)
 			}
+			run.Publish()
 		case 3:
 			for batch := r.Next(n * 4); batch != nil && outcome[i] < n*4; batch = r.Next(n*4 - outcome[i]) { // the slots may end in between
 				outcome[i] += len(batch)

@@ -68,6 +68,7 @@ type Ring struct {
 
 	mu       sync.Mutex
 	floor    uint64 // oldest position held
+	known    uint64 // every position before it is published; it is where a run begins, at floor or behind it
 	sent     uint64 // next position to hand out
 	handed   uint64 // highest sequence number ever handed out
 	acked    uint64 // highest one that was acknowledged to this ring
@@ -106,6 +107,7 @@ func New(l Limits) (*Ring, error) {
 		wake:    make(chan struct{}, 1),
 		drain:   make(chan struct{}),
 		floor:   1,
+		known:   1,
 		sent:    1,
 		limits:  l,
 	}
@@ -164,16 +166,32 @@ func (r *Ring) Claim(n int) event.Seq { return event.Seq(r.next.Add(uint64(n)) -
 // Called only by workers.
 func (r *Ring) Put(pos event.Seq, c Class, rec *event.Record) {
 	s := r.at(uint64(pos))
-	i := uint64(pos) & s.mask
-	s.records[i] = *rec
-	s.records[i].SetSeq(pos)
-	state := uint8(rec.Kind())
-	if c == Unanswered {
-		state |= unanswered
-	}
-	s.states[i] = state
-	s.published[i].Store(uint64(pos))
+	s.put(uint64(pos), c, rec)
+	s.publish(uint64(pos), 1)
 }
+
+// Run is a run of records that one worker appends: claimed together, and published together. The publication is what costs: an atomic
+// store, which waits until every write before it has reached the cache.
+type Run struct {
+	store       *store // of all its positions: where the ring goes over to another store, no run is torn
+	first, next uint64
+}
+
+// Begin claims the next n positions, for n records that follow. The caller holds n credits, and calls Append n times, then
+// Publish. Called only by workers.
+func (r *Ring) Begin(n int) Run {
+	first := uint64(r.Claim(n))
+	return Run{r.at(first), first, first}
+}
+
+// Append writes a copy of rec, for which the caller holds a credit of the class.
+func (w *Run) Append(c Class, rec *event.Record) {
+	w.store.put(w.next, c, rec)
+	w.next++
+}
+
+// Publish lets the reader have the records. Nothing is appended after it.
+func (w *Run) Publish() { w.store.publish(w.first, uint32(w.next-w.first)) }
 
 // Wake wakes the sink if it sleeps. Workers call it once per batch, after their last Put.
 func (r *Ring) Wake() {
@@ -220,11 +238,9 @@ func (r *Ring) Next(limit int) []event.Record {
 	lo := r.sent
 	s := r.at(lo)
 	hi := min(lo+uint64(limit), (lo|s.mask)+1, r.behind(s))
-	end := lo
-	for end < hi && s.published[end&s.mask].Load() == end {
-		end++
-	}
-	if end == lo {
+	r.published(hi - 1)
+	end := min(hi, r.known)
+	if end <= lo {
 		return nil
 	}
 	r.sent = end
@@ -298,17 +314,21 @@ func (r *Ring) release(end uint64, count *[event.NumKinds]uint64) {
 		return
 	}
 	var byClass [numClasses]int
-	for p := r.floor; p < end; p++ {
-		state := *r.state(p)
-		k := kindOf(state)
-		byClass[classIn(state)]++
-		if state&rejected != 0 {
-			r.released.Rejected[k]++
-		} else {
-			count[k]++
+	for p := r.floor; p < end; {
+		run := r.statesFrom(p, end)
+		p += uint64(len(run))
+		for _, state := range run {
+			k := kindOf(state)
+			byClass[classIn(state)]++
+			if state&rejected != 0 {
+				r.released.Rejected[k]++
+			} else {
+				count[k]++
+			}
 		}
 	}
 	r.floor = end
+	r.known = max(r.known, end)
 	for class, n := range byClass {
 		r.credits.release(Class(class), n)
 	}

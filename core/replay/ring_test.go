@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"slices"
 	"sync"
 	"testing"
 
@@ -152,6 +153,71 @@ func TestEvictionSparesWhatTheSinkHas(t *testing.T) {
 	}
 }
 
+// TestRuns appends runs that are published in another order than claimed, longer than what is read at once, and around the end of the
+// slots.
+func TestRuns(t *testing.T) {
+	r := newRing(t, Limits{Slots: 16, Telemetry: 8, PerKind: 8})
+	begin := func(n int) Run {
+		if got := r.Acquire(Priority, n); got != n {
+			t.Fatalf("%d credits of %d", got, n)
+		}
+		return r.Begin(n)
+	}
+	fill := func(w *Run, n int) {
+		var rec event.Record
+		rec.Reset(event.SessionOpen)
+		for range n {
+			w.Append(Priority, &rec)
+		}
+	}
+	read := func(limit int, want ...event.Seq) {
+		t.Helper()
+		var got []event.Seq
+		for _, rec := range r.Next(limit) {
+			got = append(got, rec.Seq())
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("read %v, want %v", got, want)
+		}
+	}
+	first, second, third := begin(5), begin(4), begin(1)
+	fill(&second, 4)
+	second.Publish()
+	fill(&first, 5)
+	read(16)
+	if got := r.State().InFlight; got != [event.NumKinds]uint64{} {
+		t.Errorf("%v in flight before the first run is published", got)
+	}
+	first.Publish()
+	read(3, 1, 2, 3)
+	read(3, 4, 5, 6)
+	if err := r.Ack(2); err != nil {
+		t.Fatal(err)
+	}
+	r.Rewind()
+	read(4, 3, 4, 5, 6)
+	read(16, 7, 8, 9)
+	if _, ok := r.Sleep(); !ok {
+		t.Error("something to read while the next run is not published")
+	}
+	fill(&third, 1)
+	third.Publish()
+	read(16, 10)
+	if err := r.Ack(10); err != nil {
+		t.Fatal(err)
+	}
+	around := begin(12)
+	fill(&around, 12)
+	read(16)
+	around.Publish()
+	read(16, 11, 12, 13, 14, 15)
+	read(16, 16, 17, 18, 19, 20, 21, 22)
+	read(16)
+	if got := r.State().InFlight[event.SessionOpen]; got != 12 {
+		t.Errorf("%d in flight, want 12", got)
+	}
+}
+
 // TestP2P6Concurrent has workers append, evicting or not, while a sink reads, acknowledges and rewinds.
 func TestP2P6Concurrent(t *testing.T) {
 	for _, evict := range []bool{false, true} {
@@ -171,11 +237,21 @@ func TestP2P6Concurrent(t *testing.T) {
 					} else {
 						got = r.Acquire(ClassOf(k), 2)
 					}
-					pos := r.Claim(got)
-					for j := range got {
-						rec.Reset(k)
-						rec.SetTime(int64(pos) + int64(j))
-						r.Put(pos+event.Seq(j), ClassOf(k), &rec)
+					if got > 0 && i%2 == 0 {
+						run := r.Begin(got)
+						for j := range got {
+							rec.Reset(k)
+							rec.SetTime(int64(run.first) + int64(j))
+							run.Append(ClassOf(k), &rec)
+						}
+						run.Publish()
+					} else {
+						pos := r.Claim(got)
+						for j := range got {
+							rec.Reset(k)
+							rec.SetTime(int64(pos) + int64(j))
+							r.Put(pos+event.Seq(j), ClassOf(k), &rec)
+						}
 					}
 					admitted[w][k] += uint64(got)
 					r.Wake()

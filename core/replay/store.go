@@ -9,7 +9,8 @@ import (
 // store is the memory of a ring of one size. A ring that has been resized has two until it has released the last record of the former.
 type store struct {
 	records   []event.Record
-	published []atomic.Uint64 // the position published in the slot
+	published []atomic.Uint64 // the position of the slot's record, if that is the first of a run that is published
+	runs      []uint32        // how many records that run has; written before it is published
 	states    []uint8         // kind and state of the slot's record; written before it is published, then under Ring.mu
 	mask      uint64
 	from      atomic.Uint64 // the first position that is in it; 0: it is not known yet
@@ -18,7 +19,8 @@ type store struct {
 
 func newStore(slots int) *store {
 	return &store{
-		records: make([]event.Record, slots), published: make([]atomic.Uint64, slots), states: make([]uint8, slots), mask: uint64(slots - 1),
+		records: make([]event.Record, slots), published: make([]atomic.Uint64, slots), runs: make([]uint32, slots), states: make([]uint8, slots),
+		mask: uint64(slots - 1),
 	}
 }
 
@@ -62,10 +64,43 @@ func (r *Ring) state(p uint64) *uint8 {
 	return &s.states[p&s.mask]
 }
 
-// published reports whether the record at a position is there to be read. The lock is held.
-func (r *Ring) published(p uint64) bool {
+// statesFrom returns the states of the records from a position on, as far as they stand contiguously in memory, before end. The lock is
+// held.
+func (r *Ring) statesFrom(p, end uint64) []uint8 {
 	s := r.at(p)
-	return s.published[p&s.mask].Load() == p
+	return s.states[p&s.mask:][:min(end, p|s.mask+1, r.behind(s))-p]
+}
+
+// published reports whether the record at a position that is held or next, and all before it, are there to be read. The lock is held.
+func (r *Ring) published(p uint64) bool {
+	for r.known <= p {
+		s := r.at(r.known)
+		i := r.known & s.mask
+		if s.published[i].Load() != r.known {
+			return false
+		}
+		r.known += uint64(s.runs[i])
+	}
+	return true
+}
+
+// put writes a copy of rec at a position that is claimed.
+func (s *store) put(p uint64, c Class, rec *event.Record) {
+	i := p & s.mask
+	s.records[i] = *rec
+	s.records[i].SetSeq(event.Seq(p))
+	state := uint8(rec.Kind())
+	if c == Unanswered {
+		state |= unanswered
+	}
+	s.states[i] = state
+}
+
+// publish lets the reader have the n records from a position on, which were claimed together.
+func (s *store) publish(first uint64, n uint32) {
+	i := first & s.mask
+	s.runs[i] = n
+	s.published[i].Store(first)
 }
 
 // Resize gives the ring other limits. It keeps every record, and its sequence. Where a limit is raised it counts at once. Where one is

@@ -158,10 +158,12 @@ func (r *run) newWait(ctx context.Context) {
 func (r *run) loop(ctx context.Context) error {
 	for {
 		b, err := r.stream.Next(r.wait, r.patience())
-		for i := range b.Records {
-			if err := r.add(&b.Records[i]); err != nil {
+		for records := b.Records; len(records) > 0; {
+			n, err := r.add(records)
+			if err != nil {
 				return err
 			}
+			records = records[n:]
 		}
 		wrote := false
 		if b.Len() == 0 {
@@ -218,28 +220,42 @@ func (r *run) patience() time.Duration {
 	}
 }
 
-func (r *run) add(rec *event.Record) error {
-	if r.names == nil || r.names.Generation != rec.Generation {
-		r.names = r.stream.Names(rec.Generation)
-		if r.preface != nil && len(r.buf) > 0 {
-			r.buf = r.preface.AppendPreface(r.buf, r.names)
-		} else {
-			r.fresh = true
-		}
-	}
+// add encodes records of one generation, at least the first and at most as many as a write takes, and returns how many those were.
+func (r *run) add(records []event.Record) (n int, err error) {
+	generation := records[0].Generation
+	r.use(generation)
 	if len(r.buf) == 0 {
 		r.first = r.names
 	}
-	r.buf = r.enc.Append(r.buf, rec, r.names)
-	r.buf = append(r.buf, r.enc.Terminator()...)
-	r.marks = append(r.marks, mark{len(r.buf), rec.Seq()})
-	if len(r.buf) < writeSize {
-		return nil
+	buf, marks, names, terminator := r.buf, r.marks, r.names, r.enc.Terminator()
+	for n < len(records) && len(buf) < writeSize && records[n].Generation == generation {
+		rec := &records[n]
+		buf = r.enc.Append(buf, rec, names)
+		buf = append(buf, terminator...)
+		marks = append(marks, mark{len(buf), rec.Seq()})
+		n++
+	}
+	r.buf, r.marks = buf, marks
+	if len(buf) < writeSize {
+		return n, nil
 	}
 	if err := r.flush(); err != nil {
-		return err
+		return n, err
 	}
-	return r.settleIfDue()
+	return n, r.settleIfDue()
+}
+
+// use makes the names of a generation those of the records that follow.
+func (r *run) use(generation uint32) {
+	if r.names != nil && r.names.Generation == generation {
+		return
+	}
+	r.names = r.stream.Names(generation)
+	if r.preface != nil && len(r.buf) > 0 {
+		r.buf = r.preface.AppendPreface(r.buf, r.names)
+	} else {
+		r.fresh = true
+	}
 }
 
 // prepare lets the target change files if it wants to. What is in the old one is settled first: afterwards it is out of reach.

@@ -181,22 +181,37 @@ func appendIPv4(b []byte, a *[4]byte) []byte {
 func appendUint(b []byte, v uint64) []byte {
 	if v >= 1e8 {
 		b = appendUint(b, v/1e8)
-		return binary.LittleEndian.AppendUint64(b, digits(uint32(v%1e8))+zeros)
+		return binary.LittleEndian.AppendUint64(b, digits(uint32(v%1e8)))
 	}
-	d := digits(uint32(v))
-	leading := uint(bits.TrailingZeros64(d|1<<56)) / 8 // the last digit is printed in any case
-	return binary.LittleEndian.AppendUint64(b, (d+zeros)>>(8*leading))[:uint(len(b))+8-leading]
+	n := count(uint32(v))
+	return binary.LittleEndian.AppendUint64(b, digits(uint32(v))>>((64-8*n)&63))[:uint(len(b))+n]
 }
 
-// zeros is eight times the digit 0.
-const zeros = '0' * (1 | 1<<8 | 1<<16 | 1<<24 | 1<<32 | 1<<40 | 1<<48 | 1<<56)
+// count returns how many digits v has, which is less than 10^8. Where the next text begins depends on it, and so it does not wait for the
+// digits.
+func count(v uint32) uint { return uint((uint64(v) + counts[bits.Len32(v)]) >> 32) }
 
-// digits returns the eight digits of v, which is less than 10^8, as numbers from 0 to 9, a byte each, the first one lowest. It divides the
-// number by 10^4, then both halves by 100 in one step, then the four quarters by 10: each time by a multiplication and a shift.
+// counts holds for numbers of so many bits, which have d or d+1 digits, what makes d+1 of the upper half of the sum with 10^d, and d of
+// that with less.
+var counts = func() (list [33]uint64) {
+	list[0] = 1 << 32 // 0 has one digit
+	d, power := uint64(1), uint64(10)
+	for i := 1; i < len(list); i++ {
+		if 1<<(i-1) >= power {
+			d, power = d+1, power*10
+		}
+		list[i] = (d+1)<<32 - power
+	}
+	return list
+}()
+
+// digits returns the eight digits of v, which is less than 10^8, the first one in the lowest byte. It divides the number by 10^4, then
+// both halves by 100 in one step, then the four quarters by 10: each time by a multiplication and a shift.
 func digits(v uint32) uint64 {
+	const zeros = '0' * (1 | 1<<8 | 1<<16 | 1<<24 | 1<<32 | 1<<40 | 1<<48 | 1<<56)
 	halves := uint64(v/1e4) | uint64(v%1e4)<<32
 	high := halves * 5243 >> 19 & ((1<<7 - 1) * (1 | 1<<32)) // 5243/2^19 is just above 1/100
 	quarters := high | (halves-100*high)<<16
 	high = quarters * 103 >> 10 & ((1<<4 - 1) * (1 | 1<<16 | 1<<32 | 1<<48)) // 103/2^10 is just above 1/10
-	return high | (quarters-10*high)<<8
+	return zeros + (high | (quarters-10*high)<<8)
 }

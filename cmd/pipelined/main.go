@@ -95,13 +95,8 @@ writes a first configuration for it.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return &usageError{fmt.Errorf("%s", spelling.Unknown("command", args[0], commandNames(cmd)))}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          oneOfCommands,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(flagError)
@@ -128,11 +123,35 @@ writes a first configuration for it.`,
 		newSpool(),
 		newVersion(),
 	)
+	// Those that the library makes of itself take any word otherwise, and succeed.
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "completion":
+			cmd.Args, cmd.RunE = oneOfCommands, root.RunE
+		case "help":
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				if found, rest, err := root.Find(args); err != nil || len(rest) > 0 && found.HasSubCommands() {
+					return oneOfCommands(found, rest)
+				}
+				return nil
+			}
+		}
+	}
 	return root
 }
 
-func commandNames(root *cobra.Command) (names []string) {
-	for _, cmd := range root.Commands() {
+// oneOfCommands are the arguments of a command that only has commands: none, as what is left is the name of none of them.
+func oneOfCommands(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &usageError{fmt.Errorf("%s", spelling.Unknown("command", args[0], commandNames(cmd)))}
+	}
+	return nil
+}
+
+func commandNames(parent *cobra.Command) (names []string) {
+	for _, cmd := range parent.Commands() {
 		names = append(names, cmd.Name())
 	}
 	return names

@@ -224,6 +224,17 @@ func TestReadLinesAreStrictSyslog(t *testing.T) {
 	}
 }
 
+// TestReadLedgerNowhere reads nothing if the ledger has no place: it is missed after hours otherwise.
+func TestReadLedgerNowhere(t *testing.T) {
+	dir := t.TempDir()
+	for path, want := range map[string]string{filepath.Join(dir, "none", "l.json"): "no such file", dir: "is a directory"} {
+		out, _, err := invoke(t, "read", "--ledger", path, edge)
+		if err == nil || !strings.HasPrefix(err.Error(), "--ledger: ") || !strings.Contains(err.Error(), want) || out != "" {
+			t.Errorf("%s: %v, and %d bytes of records", path, err, len(out))
+		}
+	}
+}
+
 // TestP1ReadLedger checks the sums of the ledger, and the ledger against the lines.
 func TestP1ReadLedger(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.json")
@@ -501,6 +512,11 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"check", "fw.toml"}, "pipelined check --config fw.toml"},
 		{[]string{"check", "fw"}, `unknown command "fw"`},
 		{[]string{"run", "--log-level", "wran"}, `--log-level: there is no level "wran"; did you mean "warn"?`},
+		{[]string{"spool", "lss", "/"}, `there is no command "lss"; did you mean "ls"?`},
+		{[]string{"plugin", "tets"}, `there is no command "tets"; did you mean "test"?`},
+		{[]string{"completion", "csh"}, `there is no command "csh"; `},
+		{[]string{"help", "raed"}, `there is no command "raed"; did you mean "read"?`},
+		{[]string{"help", "spool", "vrify"}, `there is no command "vrify"; did you mean "verify"?`},
 		{[]string{"run", "--log-level", "loud"}, `--log-level: there is no level "loud"; there are debug, info, warn, error`},
 	} {
 		_, _, err := invoke(t, c.args...)

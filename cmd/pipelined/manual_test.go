@@ -62,6 +62,9 @@ func forMan(text string) string {
 func TestManual(t *testing.T) {
 	pages := manual(t)
 	for _, cmd := range newRoot().Commands() {
+		if cmd.Name() == "help" {
+			continue // it prints what the pages say
+		}
 		name := "pipelined-" + cmd.Name() + ".1"
 		if !bytes.Contains(pages[name], []byte(".SH SYNOPSIS")) || !bytes.Contains(pages[name], []byte(firstWords(cmd.Short))) {
 			t.Errorf("%s: %.300s", name, pages[name])

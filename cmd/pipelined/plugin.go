@@ -23,7 +23,7 @@ func newPlugin() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plugin",
 		Short: "Write a sink of your own, and try it",
-		Args:  arguments(cobra.NoArgs),
+		Args:  oneOfCommands,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newPluginNew(), newPluginTest())

@@ -83,6 +83,12 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 		return readFrames(cmd, input, o, shape)
 	}
 
+	if o.ledger != "" {
+		if err := checkLedger(o.ledger); err != nil {
+			return err
+		}
+	}
+
 	ctx, fail := context.WithCancelCause(cmd.Context())
 	defer fail(nil)
 	var open atomic.Pointer[capture.Source]
@@ -154,6 +160,22 @@ func (s onceSink) Run(ctx context.Context, stream sdk.Stream) error {
 		<-ctx.Done()
 	}
 	return err
+}
+
+// checkLedger looks whether there can be a file of that name, before hours of reading.
+func checkLedger(path string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("--ledger: %s is a directory", path)
+	}
+	dir, err := safefile.OpenParent(path, safefile.Options{Shared: true})
+	if err != nil {
+		return fmt.Errorf("--ledger: %w", err)
+	}
+	return dir.Close()
 }
 
 func writeLedger(path string, led *metrics.Ledger) error {

@@ -22,6 +22,8 @@ func newSpool() *cobra.Command {
 		Short: "Look at the records that a sink's spool keeps on the disk",
 		Long: `spool shows what the spool of a sink holds: DIR is its directory, spool.path of the sink, or spool/NAME in service.state.
 ls, cat and verify only read, and may be used while the daemon runs.`,
+		Args: oneOfCommands,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newSpoolList(), newSpoolCat(), newSpoolVerify(), newSpoolRepair())
 	return cmd

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/rtflow/pipelined/core/spool"
 )
 
 // TestSpoolOfACapture carries a capture to a destination that is down, looks at what the spool has kept, damages it, and carries the capture
@@ -97,4 +102,39 @@ func absolute(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// TestSpoolElsewhere names a directory that is not the one of a spool: none of the commands says that nothing waits there, and repair
+// makes none.
+func TestSpoolElsewhere(t *testing.T) {
+	above := t.TempDir()
+	kept := filepath.Join(above, "siem")
+	s, err := spool.Open(spool.Config{Options: spool.Options{Size: spool.MinSize, Path: kept}, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), "other")
+	if err := os.Mkdir(other, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(other, "audit.log"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	missing := filepath.Join(above, "sime")
+	for _, command := range []string{"ls", "cat", "verify", "repair"} {
+		for dir, want := range map[string]string{
+			above: above + ` holds no spool; in it there is one in "siem"`, other: other + " holds no spool", missing: "no such file or directory",
+		} {
+			if out, _, err := invoke(t, "spool", command, dir); err == nil || !strings.HasSuffix(err.Error(), want) || out != "" {
+				t.Errorf("%s %s: %v, %q, want an error that says %q", command, dir, err, out, want)
+			}
+		}
+		if _, err := os.Stat(missing); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("%s has made a directory: %v", command, err)
+		}
+		mustRun(t, "spool", command, kept)
+	}
 }

@@ -138,6 +138,9 @@ func (o *topOptions) printOnce(cmd *cobra.Command, client *control.Client) error
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = context.Cause(ctx)
 	}
+	if _, named := errors.AsType[*control.DialError](err); named {
+		return err
+	}
 	if err := errors.Join(err, wrong); err != nil {
 		return fmt.Errorf("%s: %w", client.Path(), err)
 	}

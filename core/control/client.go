@@ -65,6 +65,8 @@ func dialError(path string, err error) error {
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		why = "there is no such socket: is pipelined running, and is this its service.control?"
+	case errors.Is(err, syscall.ECONNREFUSED) && !isSocket(path):
+		why = "it is no socket: is this the service.control of pipelined?"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		why = "nobody listens there: pipelined has ended and left it behind"
 	case errors.Is(err, fs.ErrPermission):
@@ -73,6 +75,11 @@ func dialError(path string, err error) error {
 		why = err.Error()
 	}
 	return &DialError{path, why, err}
+}
+
+func isSocket(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().Type() == fs.ModeSocket
 }
 
 // Path returns where the daemon is asked.

@@ -105,6 +105,14 @@ func TestNobodyToAsk(t *testing.T) {
 	if dial, ok := errors.AsType[*DialError](err); !ok || !strings.Contains(dial.Error(), "no such socket") {
 		t.Errorf("without a socket: %v", err)
 	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = NewClient(file).Daemon(t.Context())
+	if dial, ok := errors.AsType[*DialError](err); !ok || !strings.Contains(dial.Error(), "it is no socket") {
+		t.Errorf("of a file: %v", err)
+	}
 	l, err := Listen(ListenOptions{Path: filepath.Join(dir, "stale"), Mode: DefaultMode, Group: -1})
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rtflow/pipelined/sdk/event"
@@ -23,9 +27,46 @@ type Info struct {
 	Headless      bool  // its header cannot be read
 }
 
+// inspect opens the directory of a spool that is there, without keeping the daemon out. A directory that holds something, and nothing
+// of a spool, is an error: that nothing waits in it would say nothing of the spool that was meant.
+func inspect(path string) (d *onDisk, err error) {
+	if d, err = openDir(path, false); err != nil {
+		return nil, err
+	}
+	entries, err := d.ReadDir()
+	if err == nil && len(entries) > 0 && !slices.ContainsFunc(entries, isOfSpool) {
+		err = fmt.Errorf("%s holds no spool%s", path, spoolsBelow(path, entries))
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// isOfSpool reports whether a file is one that a spool makes.
+func isOfSpool(e fs.DirEntry) bool {
+	_, _, segment := parseName(strings.TrimSuffix(e.Name(), brokenEnd))
+	return segment || e.Name() == positionFile
+}
+
+// spoolsBelow names the directories among entries that hold spools.
+func spoolsBelow(path string, entries []fs.DirEntry) string {
+	var names []string
+	for _, e := range entries {
+		files, err := os.ReadDir(filepath.Join(path, e.Name()))
+		if err == nil && slices.ContainsFunc(files, isOfSpool) {
+			names = append(names, strconv.Quote(e.Name()))
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return "; in it there is one in " + strings.Join(names, ", ")
+}
+
 // List returns the segments of a spool, the oldest first. The daemon may use the spool meanwhile.
 func List(path string) ([]Info, error) {
-	d, err := openDir(path, false)
+	d, err := inspect(path)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +127,7 @@ type Entry struct {
 // Cat calls f for every record of a spool, in order: for those that are not acknowledged, or for all that are there. What an entry holds
 // is valid during the call. The daemon may use the spool meanwhile.
 func Cat(path string, all bool, f func(Entry) error) error {
-	d, err := openDir(path, false)
+	d, err := inspect(path)
 	if err != nil {
 		return err
 	}
@@ -172,7 +213,7 @@ func (p *Problem) String() string {
 // Verify reads all of a spool, and returns how many records can be read, and what cannot. The daemon may use the spool meanwhile: the
 // end of its newest segment may be half written.
 func Verify(path string) (records uint64, problems []Problem, err error) {
-	d, err := openDir(path, false)
+	d, err := inspect(path)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -229,6 +270,11 @@ func verify(d directory, g *segment) (records uint64, problems []Problem, err er
 // place. What was there is kept under a name that ends in ".broken". The daemon, which does not need it, must not use the spool
 // meanwhile. now reads the clock.
 func Repair(path string, now func() time.Time) (repaired []Problem, err error) {
+	there, err := inspect(path)
+	if err != nil {
+		return nil, err
+	}
+	shut(there)
 	d, err := openDir(path, true)
 	if err != nil {
 		return nil, err

@@ -107,7 +107,7 @@ func (c *conversation) goesOn(what string) {
 }
 
 // TestReloadBridge adds a second pair to a bridge that carries traffic, takes it away and adds it again, with what it has left on its
-// interfaces and without. The first pair loses nothing. What becomes of the second while nobody reads it is as on_failure says.
+// interfaces and without, and changes its options. The first pair loses nothing. What becomes of the second while nobody reads it is as on_failure says.
 func TestReloadBridge(t *testing.T) {
 	for _, onFailure := range []string{"closed", "open"} {
 		t.Run(onFailure, func(t *testing.T) { testReloadBridge(t, onFailure) })
@@ -186,6 +186,18 @@ func testReloadBridge(t *testing.T, onFailure string) {
 	bypassed, lost := after.Ledger.Packets.Bypassed-before.Ledger.Packets.Bypassed, after.Ledger.Packets.Lost-before.Ledger.Packets.Lost
 	if onFailure == "open" && bypassed == 0 || onFailure == "closed" && (bypassed != 0 || lost == 0) {
 		t.Errorf("while nobody read the second pair %d packets went past, and %d were lost", bypassed, lost)
+	}
+
+	d.reread(strings.Replace(two, "[sources.lan-2]", "[sources.lan-2]\nattach = \"generic\"", 1))
+	secondIsJudged("with other options")
+	firstGoesOn("when the second had other options")
+	if mode := d.status().Sources["lan-2"].Mode; mode != "generic" {
+		t.Errorf("attached as %s", mode)
+	}
+	for _, name := range []string{"lan-2", "wan-2"} {
+		if count(d.stderr.String(), "is open as it is configured now", "source="+name+" gap=") != 1 {
+			t.Errorf("source %s was not opened again:\n%s", name, d.stderr.String())
+		}
 	}
 
 	d.reread(one)

@@ -32,13 +32,16 @@ func (b *batch) end() {
 
 // record returns the record of an event.
 func (b *batch) record(i int, generation uint32) *event.Record {
-	rec := &b.records[i]
 	if !b.made[i] {
-		b.made[i] = true
-		b.events[i].Encode(rec)
-		rec.Generation = generation
+		b.make(i, generation)
 	}
-	return rec
+	return &b.records[i]
+}
+
+func (b *batch) make(i int, generation uint32) {
+	b.made[i] = true
+	b.events[i].Encode(&b.records[i])
+	b.records[i].Generation = generation
 }
 
 // grants are the credits that a lane holds in one ring for the events of its batch, by row.

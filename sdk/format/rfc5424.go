@@ -132,13 +132,18 @@ func (e *syslogEncoder) Append(b []byte, r *event.Record, n *event.Names) []byte
 	if n == nil {
 		n = &e.nameless
 	}
+	t := e.phrases.Load()
+	if t == nil || t.names != n {
+		t = &phrases{profile: e.profile, names: n}
+		e.phrases.Store(t)
+	}
 	switch r.Kind() {
 	case event.SessionOpen:
-		b = e.appendCreate(b, r, e.phrasesOf(n))
+		b = e.appendCreate(b, r, t)
 	case event.SessionClose:
-		b = e.appendClose(b, r, e.phrasesOf(n))
+		b = e.appendClose(b, r, t)
 	case event.PolicyDeny:
-		b = e.appendDeny(b, r, e.phrasesOf(n))
+		b = e.appendDeny(b, r, t)
 	case event.ScreenDrop:
 		b = e.appendScreen(b, r, n)
 	case event.FilterLog:
@@ -156,16 +161,6 @@ func (e *syslogEncoder) Append(b []byte, r *event.Record, n *event.Names) []byte
 		b = e.appendBehind(b, r, n)
 	}
 	return b
-}
-
-// phrasesOf returns the phrases of a generation of names.
-func (e *syslogEncoder) phrasesOf(n *event.Names) *phrases {
-	t := e.phrases.Load()
-	if t == nil || t.names != n {
-		t = &phrases{profile: e.profile, names: n}
-		e.phrases.Store(t)
-	}
-	return t
 }
 
 // appendBehind appends the text behind structured data, which Junos prints unless brief is set: that of the plain form.

@@ -141,10 +141,11 @@ var octets = func() (list [256]octet) {
 
 // appendAddr appends an address, unknownName for the zero Addr of a record without family.
 func appendAddr(b []byte, a netip.Addr) []byte {
+	var bytes [16]byte
 	switch {
 	case a.Is4():
-		v4 := a.As4()
-		return appendIPv4(b, &v4)
+		*(*[4]byte)(bytes[:]) = a.As4()
+		return appendFamily(b, event.FamilyIPv4, &bytes)
 	case a.IsValid():
 		return a.AppendTo(b)
 	default:
@@ -153,24 +154,21 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 }
 
 // appendSrc appends the source address of a record.
-func appendSrc(b []byte, r *event.Record) []byte {
-	if r.Family() == event.FamilyIPv4 {
-		return appendIPv4(b, (*[4]byte)(r.SrcBytes()[:]))
-	}
-	return appendAddr(b, r.Src())
-}
+func appendSrc(b []byte, r *event.Record) []byte { return appendFamily(b, r.Family(), r.SrcBytes()) }
 
 // appendDst appends the destination address of a record.
-func appendDst(b []byte, r *event.Record) []byte {
-	if r.Family() == event.FamilyIPv4 {
-		return appendIPv4(b, (*[4]byte)(r.DstBytes()[:]))
-	}
-	return appendAddr(b, r.Dst())
-}
+func appendDst(b []byte, r *event.Record) []byte { return appendFamily(b, r.Family(), r.DstBytes()) }
 
-// appendIPv4 appends an address in dotted form. Two octets with their dots are at most eight bytes: they are put together and appended as
-// eight, and what is too much is left out of the length.
-func appendIPv4(b []byte, a *[4]byte) []byte {
+// appendFamily appends an address of a family as a record holds it. Of IPv4 two octets with their dots are at most eight bytes: they are
+// put together and appended as eight, and what is too much is left out of the length.
+func appendFamily(b []byte, family uint8, a *[16]byte) []byte {
+	switch family {
+	case event.FamilyIPv4:
+	case event.FamilyIPv6:
+		return netip.AddrFrom16(*a).AppendTo(b)
+	default:
+		return append(b, unknownName...)
+	}
 	first, second, third, last := &octets[a[0]], &octets[a[1]], &octets[a[2]], &octets[a[3]]
 	start := uint(len(b)) + first.size + second.size
 	b = binary.LittleEndian.AppendUint64(b, first.text|second.text<<(8*first.size&63))[:start]
@@ -183,8 +181,24 @@ func appendUint(b []byte, v uint64) []byte {
 		b = appendUint(b, v/1e8)
 		return binary.LittleEndian.AppendUint64(b, digits(uint32(v%1e8)))
 	}
-	n := count(uint32(v))
-	return binary.LittleEndian.AppendUint64(b, digits(uint32(v))>>((64-8*n)&63))[:uint(len(b))+n]
+	return decimalOf(uint32(v)).append(b)
+}
+
+// decimal is a number in text.
+type decimal struct {
+	text uint64 // from the lowest byte on
+	size uint   // in bytes
+}
+
+// decimalOf returns the text of v, which is less than 10^8.
+func decimalOf(v uint32) decimal {
+	n := count(v)
+	return decimal{digits(v) >> ((64 - 8*n) & 63), n}
+}
+
+// append appends the number. It appends eight bytes, and what is too much is left out of the length.
+func (d decimal) append(b []byte) []byte {
+	return binary.LittleEndian.AppendUint64(b, d.text)[:uint(len(b))+d.size]
 }
 
 // count returns how many digits v has, which is less than 10^8. Where the next text begins depends on it, and so it does not wait for the

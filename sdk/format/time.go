@@ -55,11 +55,15 @@ func putStamp(t *[stampSize]byte, ns int64) {
 	put2(t[13:], sec%60)
 }
 
-// split returns the day of a time, counted from 1970-01-01, and the milliseconds that have passed of it.
-func split(ns int64) (day int64, ms uint32) {
-	all := floorDiv(ns, nsPerMilli)
-	day = floorDiv(all, milliPerDay)
-	return day, uint32(all - day*milliPerDay)
+// split returns the day of a time, counted from 1 March of the year 0, and the milliseconds that have passed of it.
+func split(ns int64) (day, ms uint32) {
+	const toEpoch = 719468 // days from there to 1970-01-01
+	all := ns / nsPerMilli
+	if ns%nsPerMilli < 0 {
+		all--
+	}
+	since := uint64(all + toEpoch*milliPerDay)
+	return uint32(since / milliPerDay), uint32(since % milliPerDay)
 }
 
 // pairs holds the two digits of each number below 100, the first one in the lower byte.
@@ -73,24 +77,13 @@ var pairs = func() (list [100]uint16) {
 // put2 writes a number below 100.
 func put2(b []byte, v uint32) { binary.LittleEndian.PutUint16(b, pairs[v]) }
 
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
-}
-
-// civil returns the Gregorian date of a day counted from 1970-01-01, for years 0 and later. It counts years from 1 March, so that the leap
-// day is the last day of a year, in cycles of 400 years, which all have the same number of days. It divides by multiplying with the
+// civil returns the Gregorian date of a day counted from 1 March of the year 0. It counts years from 1 March, so that the leap day is the
+// last day of a year, in cycles of 400 years, which all have the same number of days. It divides by multiplying with the
 // inverse, whose rest holds the fraction that the next division needs: C. Neri and L. Schneider, "Euclidean affine functions and their
 // application to calendar algorithms".
-func civil(day int64) (year, month, dom uint32) {
-	const (
-		perCycle = 4*36524 + 1 // days of 400 years
-		toEpoch  = 719468      // from 1 March of year 0 to 1970-01-01
-	)
-	quarters := 4*uint32(day+toEpoch) + 3
+func civil(day uint32) (year, month, dom uint32) {
+	const perCycle = 4*36524 + 1 // days of 400 years
+	quarters := 4*day + 3
 	century := quarters / perCycle
 	quarters = quarters%perCycle | 3
 	// 2,939,745 is 2^32/1461, rounded up: four years have 1,461 days.

@@ -473,11 +473,14 @@ func TestReopenStop(t *testing.T) {
 	}
 	r.broken["told 5"] = true
 	_, err = pl.Reload(r.plan("a", "told sessions = true; ring = 5"))
-	if err == nil || r.noted() != "!told 5" {
-		t.Errorf("%v", err)
+	if err == nil {
+		t.Error("it is taken over")
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+	if done := r.noted(); done != "!told 5, -a" {
+		t.Error(done)
 	}
 	content := pl.content(nil, true)
 	if len(content.Sources) != 1 || content.Head.Sources[0].Name != "told" || pl.Ledger().Unaccounted != 0 {

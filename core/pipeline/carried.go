@@ -16,8 +16,9 @@ import (
 type carried struct {
 	dir *statedir.Dir // nil: there is none
 
-	mu     sync.Mutex
-	losses statedir.Losses // what the file holds: not announced yet, or what it is about is not acknowledged
+	mu        sync.Mutex
+	losses    statedir.Losses // what the file is to hold: not announced yet, or what it is about is not acknowledged
+	unwritten bool            // it could not be written
 }
 
 // chooseEpochs returns the epochs of the streams: those that are taken over, and new ones. It is an error if the epochs of earlier runs
@@ -165,7 +166,8 @@ func (c *carried) set(pl *Pipeline, sink string, loss *statedir.Loss) {
 	} else {
 		c.losses[sink] = *loss
 	}
-	if err := c.dir.WriteLosses(c.losses); err != nil {
+	err := c.dir.WriteLosses(c.losses)
+	if c.unwritten = err != nil; c.unwritten {
 		pl.plan.options.Log.Error("what is given up cannot be noted: the next run will not announce it", "sink", sink, "err", err)
 	}
 }
@@ -211,11 +213,19 @@ func (pl *Pipeline) giveUp(out *output, untold uint64) {
 	}
 	switch {
 	case untold == 0:
+	case pl.carried.dir != nil && pl.carried.isUnwritten(): // the log says so
 	case pl.carried.dir != nil:
 		log.Warn("the next run will announce the events that are given up", "sink", name, "events", untold)
 	case pl.plan.live:
 		log.Warn("nothing will announce the events that are given up: service.state is not set", "sink", name, "events", untold)
 	}
+}
+
+// isUnwritten reports whether the next run will not know what was noted last.
+func (c *carried) isUnwritten() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unwritten
 }
 
 // since returns since when a sink's stream lacks what is noted for it.

@@ -221,6 +221,19 @@ func TestNoState(t *testing.T) {
 	})
 }
 
+// TestLossesThatCannotBeNoted stops a pipeline whose directory takes no account: the log does not promise that the next run announces it.
+func TestLossesThatCannotBeNoted(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.Chmod(dir, 0o700), os.Mkdir(filepath.Join(dir, ".losses.json.unfinished"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	r := stateRun{dir: dir, flows: 5, dead: true, boot: "first"}
+	r.run(t)
+	if !strings.Contains(r.log, "the next run will not announce it") || strings.Contains(r.log, "the next run will announce") {
+		t.Errorf("the log says\n%s", r.log)
+	}
+}
+
 // TestEpochsWithBadState opens pipelines at the same moment of virtual time while the state directory fails: an epoch is used once,
 // or the pipeline is not opened.
 func TestEpochsWithBadState(t *testing.T) {

@@ -3,8 +3,10 @@ package spool
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -44,7 +46,10 @@ type file interface {
 type onDisk struct {
 	*safefile.Dir
 
-	lock *os.File // nil: others may write
+	path string
+
+	remaking sync.Mutex
+	lock     *os.File // nil: others may write. Under remaking
 }
 
 // openDir opens a directory by an absolute path. With lock it makes the directory if it is not there, and keeps others out who do so.
@@ -57,7 +62,7 @@ func openDir(path string, lock bool) (*onDisk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &onDisk{Dir: dir}
+	d := &onDisk{Dir: dir, path: path}
 	if lock {
 		if d.lock, err = dir.Lock(); err != nil {
 			return nil, errors.Join(err, dir.Close())
@@ -67,6 +72,8 @@ func openDir(path string, lock bool) (*onDisk, error) {
 }
 
 func (d *onDisk) Close() error {
+	d.remaking.Lock()
+	defer d.remaking.Unlock()
 	var err error
 	if d.lock != nil {
 		err = d.lock.Close()
@@ -74,8 +81,35 @@ func (d *onDisk) Close() error {
 	return errors.Join(err, d.Dir.Close())
 }
 
+// Create makes the directory again if somebody has removed it.
 func (d *onDisk) Create(name string) (file, error) {
+	f, err := opened(d.Dir.Create(name, os.O_RDWR, 0o600))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	if err := d.remake(); err != nil {
+		return nil, err
+	}
 	return opened(d.Dir.Create(name, os.O_RDWR, 0o600))
+}
+
+// remake opens what is at the path, and makes it if it is not there, if the directory was removed.
+func (d *onDisk) remake() error {
+	d.remaking.Lock()
+	defer d.remaking.Unlock()
+	if removed, err := d.Removed(); err != nil || !removed || d.lock == nil {
+		return err
+	}
+	other, err := openDir(d.path, true)
+	if err != nil {
+		return err
+	}
+	if err := d.Become(other.Dir); err != nil {
+		return errors.Join(err, other.Close())
+	}
+	shut(d.lock)
+	d.lock = other.lock
+	return other.Dir.Close()
 }
 
 func (d *onDisk) Open(name string, write bool) (file, error) {

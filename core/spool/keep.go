@@ -18,10 +18,14 @@ func (s *Spool) keep() {
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	var synced time.Time
+	var synced, looked time.Time
 	for {
 		select {
 		case <-ticker.C:
+			if now := s.c.Now(); now.Sub(looked) >= keepEvery {
+				looked = now
+				s.lookForFiles()
+			}
 			if now := s.c.Now(); s.c.Sync == SyncInterval && now.Sub(synced) >= s.c.Interval-every/2 {
 				synced = now
 				if err := s.timed(s.w.sync); err != nil {
@@ -40,6 +44,45 @@ func (s *Spool) keep() {
 		}
 		s.tidy(false)
 	}
+}
+
+// lookForFiles notices that somebody has removed the segment that is written, or the position, whose descriptors take what is written
+// nevertheless: others are begun, so that no more is lost with them than what they held.
+func (s *Spool) lookForFiles() {
+	s.mu.Lock()
+	g := s.w.seg
+	s.mu.Unlock()
+	if g != nil && s.isGone(g.name()) {
+		s.mu.Lock()
+		news := g == s.w.seg && !g.gone // else it was delivered meanwhile, and the spool itself has removed it
+		if news {
+			g.gone = true
+		}
+		left := g.held()
+		s.mu.Unlock()
+		if news {
+			s.counterUp(&s.state.errors)
+			s.c.Log.Error("somebody has removed a file of the spool; records that are not in memory any more are lost, and announced when the sink comes to them",
+				"file", g.name(), "records", left.Total())
+		}
+	}
+	s.tidying.Lock()
+	defer s.tidying.Unlock()
+	if s.pos.f != nil && s.isGone(positionFile) {
+		s.pos.forget()
+		s.mu.Lock()
+		s.changed = true
+		s.mu.Unlock()
+	}
+}
+
+// isGone reports whether there is no file of that name. Of a disk that fails it is not known.
+func (s *Spool) isGone(name string) bool {
+	f, err := s.d.Open(name, false)
+	if err == nil {
+		shut(f)
+	}
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // tidy writes the position if it has changed, and removes the files of released segments: those in which something could not be read

@@ -158,6 +158,12 @@ func (w *positionWriter) sync() error {
 	return err
 }
 
+// forget leaves a file that nobody finds any more. The next write makes another.
+func (w *positionWriter) forget() {
+	shut(w.f)
+	w.f = nil
+}
+
 func (w *positionWriter) close() error {
 	if w.f == nil {
 		return nil

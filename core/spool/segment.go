@@ -31,6 +31,7 @@ type segment struct {
 	ours          bool  // this run has written it
 	headless      bool  // its own header cannot be read
 	unread        bool  // the disk has refused to read something of it
+	gone          bool  // somebody has removed its file while it was written
 	closed        bool  // its file ends with a seal, which size counts
 
 	released Tally // of counts

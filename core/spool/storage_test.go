@@ -219,3 +219,70 @@ func TestReadOnly(t *testing.T) {
 	next.deliver(1)
 	next.end()
 }
+
+// TestRemovedFiles removes the files of a spool, and then its directory, while it writes. What comes after that is not written to files
+// that nobody finds any more: it is in others, for this run and the next one, and what was in the removed ones is announced.
+func TestRemovedFiles(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	p := newPlant(t, dir, Options{Size: 64 << 20}, false, 7)
+	spooled := func(n int) {
+		p.until(n, "all is spooled", func(st State) bool { return st.Spooled.Total() == uint64(n) })
+	}
+	spooled(2000)
+	names, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(names) < 2 {
+		t.Fatalf("%v: %v", names, err)
+	}
+	for _, name := range names {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.s.lookForFiles()
+	spooled(3000)
+	p.s.tidy(false)
+	if list, err := List(dir); err != nil || len(list) != 1 || list[0].Records.Total() != 1000 || p.s.State().Errors != 1 {
+		t.Errorf("%+v: %v, %+v", list, err, p.s.State())
+	}
+	if _, err := os.Stat(filepath.Join(dir, positionFile)); err != nil {
+		t.Error(err)
+	}
+
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	p.s.lookForFiles()
+	spooled(3500)
+	p.end()
+	next := newPlant(t, dir, Options{Size: 64 << 20}, false, 8)
+	var lost event.LossCounts
+	seq := event.Seq(3001)
+	for int(seq) <= p.put {
+		records := next.s.Next(1024)
+		if len(records) == 0 {
+			t.Fatalf("record %d does not come: %+v", seq, next.s.State())
+		}
+		for i := range records {
+			if r := &records[i]; r.Seq() <= 3000 {
+				lost = r.LossCounts()
+			} else if *r != recordOf(p.made, seq) {
+				t.Fatalf("record %d comes where %d should", r.Seq(), seq)
+			} else {
+				seq++
+			}
+		}
+		if err := next.s.Ack(records[len(records)-1].Seq()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var want event.LossCounts
+	for seq := event.Seq(1); seq <= 3000; seq++ {
+		if r := recordOf(p.made, seq); r.Kind() != event.Loss {
+			want[r.Kind()]++
+		}
+	}
+	if lost != want {
+		t.Errorf("%v are announced as lost, want %v", lost, want)
+	}
+	next.end()
+}

@@ -76,6 +76,7 @@ func (s *Spool) wait(ctx context.Context, d time.Duration) {
 
 // take writes what the ring has, up to a round, and acknowledges what is where it is to be. It returns how many records it has written.
 func (s *Spool) take() (n int, err error) {
+	s.w.leaveGone()
 	for n < round {
 		records := s.ring.Next(maxBlock)
 		if records == nil {

@@ -267,6 +267,16 @@ func (w *writer) leave() {
 	s.wakeReader()
 }
 
+// leaveGone leaves a segment whose file somebody has removed. Nothing of it waits to be told to the reader.
+func (w *writer) leaveGone() {
+	w.s.mu.Lock()
+	gone := w.seg != nil && w.seg.gone
+	w.s.mu.Unlock()
+	if gone {
+		w.leave()
+	}
+}
+
 // cut removes what a failed write has left behind the end.
 func (w *writer) cut() error {
 	if err := w.f.Truncate(w.seg.size); err != nil {

@@ -67,6 +67,18 @@ func (d *Dir) FDPath(name string) string {
 	return "/proc/self/fd/" + strconv.Itoa(d.fd) + "/" + name
 }
 
+// Removed reports whether somebody has removed the directory since it was opened.
+func (d *Dir) Removed() (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(d.fd, &st); err != nil {
+		return false, d.fail("stat", "", err)
+	}
+	return st.Nlink == 0, nil
+}
+
+// Become makes d the directory that other is. Others may use d meanwhile: each call is of one of the two.
+func (d *Dir) Become(other *Dir) error { return unix.Dup3(other.fd, d.fd, unix.O_CLOEXEC) }
+
 // Close closes the directory.
 func (d *Dir) Close() error { return unix.Close(d.fd) }
 

@@ -533,3 +533,40 @@ func asStranger(t *testing.T, f func()) {
 	}
 	f()
 }
+
+// TestBecome removes a directory that is open, and has what was opened by its path afterwards take its place.
+func TestBecome(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "d")
+	d, err := safefile.OpenDir(path, safefile.Options{Make: 0o700})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if removed, err := d.Removed(); removed || err != nil {
+		t.Fatalf("%v, %v", removed, err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if removed, err := d.Removed(); !removed || err != nil {
+		t.Fatalf("%v, %v", removed, err)
+	}
+	if _, err := d.Create("f", os.O_WRONLY, 0o600); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("a file in a directory that is gone: %v", err)
+	}
+	other, err := safefile.OpenDir(path, safefile.Options{Make: 0o700})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(d.Become(other), other.Close()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Create("f", os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := os.Stat(filepath.Join(path, "f")); err != nil {
+		t.Error(err)
+	}
+}

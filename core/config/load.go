@@ -59,7 +59,7 @@ func Load(path string) (*File, *Problems) {
 		problems.add(Problem{File: path + dropIn, Message: err.Error()})
 	}
 	for _, file := range files {
-		t.load(file, problems)
+		t.loadDropIn(file, problems)
 	}
 	return t.file(), problems
 }
@@ -105,7 +105,7 @@ func Stamp(path string) (stamp [sha256.Size]byte) {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-var errNotRegular = errors.New("no regular file")
+var errNotRegular = errors.New("is no regular file")
 
 // Dirs returns the directories in which something changes when another configuration is to be read at path. They need not be there.
 func Dirs(path string) []string {
@@ -131,14 +131,27 @@ func (t *tables) load(path string, problems *Problems) {
 		err = fmt.Errorf("the configuration is larger than %d MiB: %s", t.limit.bytes>>20, t.limit.reason)
 	}
 	if err != nil {
-		t.files = append(t.files, path)
-		t.parsed = false
-		problems.files = append(problems.files, path)
-		problems.add(Problem{File: path, Message: err.Error()})
+		t.unreadable(path, err, problems)
 		return
 	}
 	t.size += int64(len(text))
 	t.add(path, text, problems)
+}
+
+// loadDropIn is load for a file that lies in a directory. A FIFO or a device is not waited for: nobody has asked for it by name.
+func (t *tables) loadDropIn(path string, problems *Problems) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		t.unreadable(path, errNotRegular, problems)
+		return
+	}
+	t.load(path, problems)
+}
+
+func (t *tables) unreadable(path string, err error, problems *Problems) {
+	t.files = append(t.files, path)
+	t.parsed = false
+	problems.files = append(problems.files, path)
+	problems.add(Problem{File: path, Message: err.Error()})
 }
 
 var errLarge = errors.New("the file is too large")

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/internal/memory"
 )
@@ -109,6 +110,19 @@ func TestLoad(t *testing.T) {
 				t.Errorf("problems (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestDropInFIFO does not wait for the other end of a FIFO in the drop-in directory.
+func TestDropInFIFO(t *testing.T) {
+	path := tree(t, map[string]string{"pipeline.toml": "", "pipeline.toml.d/b.toml": ""})
+	fifo := filepath.Join(filepath.Dir(path), "pipeline.toml.d", "a.toml")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, problems := Load(path)
+	if all := problems.All(); len(all) != 1 || all[0].String() != fifo+": is no regular file" || len(f.Files) != 3 {
+		t.Errorf("%v of %v", all, f.Files)
 	}
 }
 

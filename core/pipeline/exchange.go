@@ -64,9 +64,10 @@ func (pl *Pipeline) newExchange(list []*openSource, away []*awaySource, zones *z
 		}
 		x.clock = &clock
 	}
-	if streams := streamsOf(list); x.changes() && !slices.Equal(streams, streamsOf(x.before.sources)) {
+	streams := streamsOf(list)
+	awaits := slices.ContainsFunc(away, func(s *awaySource) bool { return s.Sessions && s.err == nil })
+	if f := x.before.feed; x.changes() && (!slices.Equal(streams, streamsOf(x.before.sources)) || f != nil && f.AwaitsSessions != awaits) {
 		var err error
-		awaits := slices.ContainsFunc(away, func(s *awaySource) bool { return s.Sessions && s.err == nil })
 		if x.feed, err = pl.newFeed(x.before, streams, zones, awaits); err != nil {
 			return nil, err
 		}

@@ -585,3 +585,50 @@ func TestP1Reopen(t *testing.T) {
 		t.Errorf("%d descriptors, %d before", n, descriptors)
 	}
 }
+
+// rulesSource is a source of events that knows no sessions.
+type rulesSource struct{ events *fakeEvents }
+
+func (s *rulesSource) Stream() source.EventStream { return rulesStream{s.events} }
+func (s *rulesSource) Status() any                { return s.events.Status() }
+func (s *rulesSource) Counters() []source.Counter { return nil }
+func (s *rulesSource) Close() error               { return nil }
+
+// rulesStream hides that the events are those of sessions.
+type rulesStream struct{ source.EventStream }
+
+// TestReopenRulesTold has rules let packets through while the source that tells of their sessions is opened again, and when it cannot be
+// opened: they wait for their sessions, and are told by themselves from then on.
+func TestReopenRulesTold(t *testing.T) {
+	r := newReopening(t)
+	told := &tellingSource{fakeEvents: newFakeEvents(t)}
+	rules := &rulesSource{newFakeEvents(t)}
+	r.made["told"], r.made["told 0"], r.made["rules"], r.made["rules 0"] = told, told, rules, rules
+	pl := r.run("told sessions = true", "rules")
+	let := func(port uint16) (logged uint64) {
+		t.Helper()
+		before := pl.Status().Feed["accepted"]
+		flow := packet.Tuple{Proto: packet.ProtoUDP, Family: packet.IPv4, Src: packet.Addr{10, 0, 0, 1}, SrcPort: port}
+		rules.events.next <- source.Event{What: source.Accepted, Flow: flow, Rule: &source.Rule{Name: "rule"}}
+		for end := time.Now().Add(time.Minute); pl.Status().Feed["accepted"] == before && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		return pl.Ledger().Events["filter-log"].Offered
+	}
+	if n := let(1); n != 0 {
+		t.Errorf("%d records of a rule that waits for its session", n)
+	}
+	r.during = func() {
+		if n := let(2); n != 0 {
+			t.Errorf("%d records of rules that wait for their sessions, which will be told", n)
+		}
+	}
+	r.broken["told 5"], r.broken["told 0"] = true, true
+	if _, err := pl.Reload(r.plan("told sessions = true; ring = 5", "rules")); err == nil {
+		t.Error("it is taken over")
+	}
+	if n := let(3); n != 1 {
+		t.Errorf("%d records of rules whose sessions nobody tells, want 1", n)
+	}
+	pl.end()
+}

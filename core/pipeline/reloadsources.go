@@ -293,6 +293,7 @@ func (t *transition) undoSources() error {
 	if len(c.gone) == 0 || pl.stops() {
 		return errors.Join(errs...)
 	}
+	c.kept = nil // what goes on with it now is another one
 	list, away := t.openFormer()
 	zones := t.running.plan.zones
 	x, err := pl.newExchange(list, away, zones)
@@ -318,6 +319,9 @@ func (t *transition) undoSources() error {
 			pl.plan.options.Log.Error("a source cannot be opened as it was, and is not read; each reload tries again", "source", s.name, "err", still.err, "gap", gap)
 		} else {
 			pl.plan.options.Log.Warn("a source is open again as it was", "source", s.name, "gap", gap)
+			if !slices.Contains(c.kept, s) {
+				t.tellUntold(s.openSource)
+			}
 		}
 	}
 	return errors.Join(errs...)
@@ -341,7 +345,9 @@ func (t *transition) openFormer() (list []*openSource, away []*awaySource) {
 		if len(s.queues) > len(gone.queues) { // hooks have no room for their workers
 			errs[s.name] = fmt.Errorf("source %s: it has %d queues now, and had %d", s.name, len(s.queues), len(gone.queues))
 		}
-		pl.goOn(s, gone)
+		if pl.goOn(s, gone) {
+			c.kept = append(c.kept, gone)
+		}
 	}
 	for _, s := range opened {
 		if s.Peer == "" || errs[s.name] != nil {
@@ -415,9 +421,9 @@ func (t *transition) tellUntold(s *openSource) {
 	t.pl.plan.options.Log.Warn("the ends of sessions that a source has told of will not come; a loss record says so", "source", s.name, "sessions", untold)
 	now := time.Now().UnixNano()
 	owed := admission.Owed{Reason: event.LossAbandoned, Counts: event.LossCounts{event.SessionClose: untold}, Since: now, Until: now}
-	for i := range t.sinks {
-		if !t.sinks[i].new {
-			t.pl.gate.Owe(t.sinks[i].out.index, owed)
+	for _, out := range t.pl.outputs.staying() {
+		if !slices.ContainsFunc(t.sinks, func(c sinkChange) bool { return c.new && c.out == out }) {
+			t.pl.gate.Owe(out.index, owed)
 		}
 	}
 }

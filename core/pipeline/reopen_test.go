@@ -398,7 +398,10 @@ func TestReopenTold(t *testing.T) {
 		refuse error // of the new source
 		broken bool  // it cannot be opened
 		lost   bool
-	}{{"it takes them over", nil, false, false}, {"it does not", errBroken, false, true}, {"it comes back as it was", nil, true, false}} {
+	}{
+		{"it takes them over", nil, false, false}, {"it does not", errBroken, false, true},
+		{"it comes back as it was", nil, true, false}, {"it comes back, and does not take them over", errBroken, true, true},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newReopening(t)
 			former, next := &tellingSource{fakeEvents: newFakeEvents(t), knows: []byte("abc")}, &tellingSource{fakeEvents: newFakeEvents(t), refuse: c.refuse}
@@ -422,7 +425,7 @@ func TestReopenTold(t *testing.T) {
 					read = pl.Status().Feed["denied"]
 				}
 			}
-			again := &tellingSource{fakeEvents: newFakeEvents(t)}
+			again := &tellingSource{fakeEvents: newFakeEvents(t), refuse: c.refuse}
 			if c.broken {
 				r.made["told 0"] = again
 			}

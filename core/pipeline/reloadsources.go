@@ -156,7 +156,7 @@ func (t *transition) collide(a, b *plannedSource) bool {
 }
 
 // examineLate returns an error if the machine lacks what a late source needs. What it lacks for those that are closed before that they have
-// done without.
+// done without, unless they cannot read just now: they may wait for that, such as for an interface, and could not be opened.
 func (t *transition) examineLate() error {
 	m := machine.This()
 	missing := func(s *plannedSource) (list []machine.Finding) {
@@ -168,6 +168,9 @@ func (t *transition) examineLate() error {
 	same := func(a, b machine.Finding) bool { return a.Part == b.Part && a.Subject == b.Subject }
 	var without []machine.Finding
 	for _, s := range t.sources.early {
+		if b, ok := s.Source.(source.Blind); ok && b.Blind() != nil {
+			continue
+		}
 		without = append(without, missing(&s.plannedSource)...)
 	}
 	for _, s := range t.sources.late {

@@ -42,12 +42,15 @@ type openedSource struct {
 	r       *reopening
 	carrier source.Carrier
 	peer    source.Source
+	blind   error
 }
 
 func (s *openedSource) Close() error {
 	s.r.note("-" + s.name)
 	return s.fakeSource.Close()
 }
+
+func (s *openedSource) Blind() error { return s.blind }
 
 func (s *openedSource) Carrier() source.Carrier { return s.carrier }
 
@@ -255,23 +258,32 @@ func TestReopenLater(t *testing.T) {
 	}
 }
 
-// TestReopenExamined refuses what the machine lacks before anything is closed, unless the source has done without it so far.
+// TestReopenExamined refuses what the machine lacks before anything is closed, unless the source has done without it so far, and reads.
 func TestReopenExamined(t *testing.T) {
 	lacks := machine.Finding{Part: "interface wan9", Subject: "link", Verdict: machine.Missing, Text: "there is no interface wan9"}
-	for _, known := range []bool{false, true} {
+	for _, c := range []struct {
+		known bool
+		blind error
+		done  string
+	}{
+		{false, nil, ""},
+		{true, nil, "-a, +a 5"},
+		{true, errBroken, ""}, // it waits for the interface, and could not be opened
+	} {
 		r := newReopening(t)
 		r.flows["a"] = []int{1}
 		r.reports = map[string]machine.Finding{"a5": lacks}
-		if known {
+		if c.known {
 			r.reports["a0"] = lacks
 		}
 		pl := r.run("a")
+		pl.readers.Load().sources[0].Source.(*openedSource).blind = c.blind
 		_, err := pl.Reload(r.plan("a ring = 5"))
-		if known && err != nil || !known && (err == nil || err.Error() != "source a: interface wan9: there is no interface wan9") {
-			t.Errorf("known %v: %v", known, err)
+		if (err == nil) != (c.done != "") || err != nil && err.Error() != "source a: interface wan9: there is no interface wan9" {
+			t.Errorf("%+v: %v", c, err)
 		}
-		if done := r.noted(); (done == "") == known {
-			t.Errorf("known %v: %s", known, done)
+		if done := r.noted(); done != c.done {
+			t.Errorf("%+v: %s", c, done)
 		}
 		pl.end()
 	}

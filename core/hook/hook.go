@@ -60,6 +60,8 @@ type Packet struct {
 	App uint16
 	// Worker numbers the worker that carries the packet, from 0, for counters of its own.
 	Worker int
+	// Place is that of the packet in its batch, below [packet.BatchSize], for what a [Prefetcher] finds out about it.
+	Place int
 }
 
 // Finding is what a hook has to say about a packet beyond its verdict. The zero Finding says nothing. The worker hands in
@@ -128,6 +130,16 @@ type Rematcher interface {
 	// Rematch returns a function for one goroutine, beside the workers, that reports whether Decide would let a packet pass. It counts
 	// nothing, and remembers nothing of the packet.
 	Rematch() func(p *Packet) bool
+}
+
+// Prefetcher is a [SessionHook] that reads more memory than a processor's caches hold. It is told beforehand of packets that it may
+// have to judge, so that it can have fetched what it will read: it then waits once for a batch and not for each packet.
+type Prefetcher interface {
+	SessionHook
+	// Prefetch is called with packets of one batch of a worker, at least one, before any of the batch is carried. They look as
+	// if they began flows, and are as Decide will have them, but for App. Whether Decide is asked about them, about others, or
+	// about packets that have come into their places, it decides as if Prefetch had not been called. Nothing is counted.
+	Prefetch(packets []*Packet)
 }
 
 // Instance is one configured hook: at any of the sites, at most one function each.

@@ -2,6 +2,7 @@ package hook
 
 import (
 	"github.com/rtflow/pipelined/internal/hugepage"
+	"github.com/rtflow/pipelined/internal/prefetch"
 	"github.com/rtflow/pipelined/internal/tally"
 )
 
@@ -46,3 +47,6 @@ func (t *Tally) Counters() []Counter {
 	}
 	return sums
 }
+
+// Prefetch has what Count will read and write of a worker's counters fetched, for these names.
+func (t *Tally) Prefetch(worker int, names []uint32) { prefetch.Elements(t.workers[worker], names) }

@@ -1,6 +1,11 @@
 package session
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/rtflow/pipelined/internal/prefetch"
+)
 
 // droppedFlows is how many flows of which the first packet was dropped the table remembers, the latest; a power of two.
 const droppedFlows = 1 << 14
@@ -12,6 +17,9 @@ type dropped struct{ atomic.Uint64 }
 func droppedFlow(hash uint64, now int64) uint64 { return hash&^(1<<32-1) | uint64(uint32(Slot(now))+1) }
 
 func (t *Table) droppedAt(k *Key) *dropped { return &t.dropped[k.hash%droppedFlows] }
+
+// PrefetchDropped has fetched what FlowDropped and Create will read for a key of the flows of which the first packet was dropped.
+func (t *Table) PrefetchDropped(k *Key) { prefetch.Line(unsafe.Pointer(t.droppedAt(k))) }
 
 // FlowDropped notes that the first packet of a flow was dropped or rejected.
 func (t *Table) FlowDropped(k *Key, now int64) {

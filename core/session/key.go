@@ -52,6 +52,10 @@ func (t *Table) SetKey(k *Key, tuple *packet.Tuple, domain uint32) {
 // Domain returns the domain of the key.
 func (k *Key) Domain() uint32 { return k.domain }
 
+// Found reports whether [Table.Prefetch] has found a session that may be the key's. There is none otherwise, as far as can be told
+// without the lock: in its bucket's list there may be.
+func (k *Key) Found() bool { return k.hint != 0 }
+
 // Hash returns a keyed hash of the flow, the same for both directions and in all domains.
 func (k *Key) Hash() uint64 { return k.hash }
 

@@ -74,7 +74,12 @@ func (w *Worker) judge(p *hook.Packet) *denial {
 		}
 		return &s.denial
 	}
-	p.OutZone = w.egress(p)
+	w.asked++
+	if zone, known := w.outZone(p); known {
+		p.OutZone = zone
+	} else {
+		p.OutZone = w.egress(p)
+	}
 	p.App = w.service(p)
 	if w.decide(p) == hook.Pass {
 		return nil

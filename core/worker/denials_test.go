@@ -184,12 +184,14 @@ func TestP7DeniedFlood(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	h := rejects(true)
-	r := newRig(t, judged(h), ingress(func(p *hook.Packet, f *hook.Finding) hook.Verdict {
+	fetch := &fetching{judges: h}
+	r := newRig(t, func(c *Config, _ *session.Config) { c.Session = []hook.SessionHook{fetch} }, ingress(func(p *hook.Packet, f *hook.Finding) hook.Verdict {
 		if p.SrcPort%2 == 0 {
 			return dropScreen(p, f)
 		}
 		return hook.Pass
 	}))
+	fetch.rig = r
 	r.lane = r.Gate.Lane(context.Background(), 0)
 	var frames [][]byte
 	for i := range packet.BatchSize {
@@ -213,6 +215,9 @@ func TestP7DeniedFlood(t *testing.T) {
 	if led := r.gate.Ledger(); h.denied != want || led.Offered[event.PolicyDeny] != want || led.Offered[event.ScreenDrop] != want {
 		t.Errorf("%d denied, %d and %d events, want %d", h.denied, led.Offered[event.PolicyDeny], led.Offered[event.ScreenDrop], want)
 	}
+	if want := batches * packet.BatchSize; fetch.packets != want {
+		t.Errorf("memory was fetched for %d packets, want %d: for all but the first batch", fetch.packets, want)
+	}
 }
 
 // byFlow decides by all that a verdict which may be remembered can depend on.
@@ -235,10 +240,36 @@ func byFlow(remember bool) *judges {
 	}}
 }
 
+// fetching is a session hook that has memory fetched, and checks which packets it is told of.
+type fetching struct {
+	*judges
+	rig     *rig
+	packets int
+}
+
+func (f *fetching) Prefetch(packets []*hook.Packet) {
+	w := f.rig.Worker
+	seen := uint64(0)
+	for _, p := range packets {
+		if p != &w.packets[p.Place] || seen>>p.Place&1 != 0 || p.Place >= w.batch.N {
+			f.rig.t.Errorf("not a packet of the batch, or one for the second time: place %d", p.Place)
+		}
+		seen |= 1 << p.Place
+		if p.Family == 0 || p.FragOff != 0 || w.causes[p.Place] != packet.OK || p.OutZone != w.egress(p) || answers(p) || p.Worker != w.Index {
+			f.rig.t.Errorf("not as the first packet of a flow is: %+v", p)
+		}
+	}
+	if len(packets) == 0 {
+		f.rig.t.Error("no packets")
+	}
+	f.packets += len(packets)
+}
+
 // TestDenialsAgainstModel carries random packets of a few flows, in several zones and VLANs and out of order, with a worker
-// that remembers and with one that does not: records, counters and denials are the same.
+// that remembers, with one that does not, and with one that has memory fetched for first packets: records, counters and denials are
+// the same.
 func TestDenialsAgainstModel(t *testing.T) {
-	remembered := 0
+	remembered, fetched := 0, 0
 	for seed := range uint64(12) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		good := append(seeds(t), tcpFrame(t, server, 80, client, 1, syn), echoFrame(t, server, client, 8, 1, 1))
@@ -267,13 +298,25 @@ func TestDenialsAgainstModel(t *testing.T) {
 			counts Counts
 			denied int
 		}
-		carry := func(h *judges) outcome {
+		carry := func(h *judges, fetch *fetching) outcome {
+			hooks := judged(passes(seed%2 == 0, seed%3 == 0), h)
+			if fetch != nil {
+				hooks = func(c *Config, _ *session.Config) {
+					c.Session = append(c.Session, passes(seed%2 == 0, seed%3 == 0), fetch)
+				}
+			}
 			r := newRig(t, ingress(func(p *hook.Packet, f *hook.Finding) hook.Verdict {
+				if p.OutZone != 0 {
+					t.Errorf("%+v: the zone that it goes to is known at the ingress site", p)
+				}
 				if p.IPLen%5 == 0 {
 					return dropScreen(p, f)
 				}
 				return hook.Pass
-			}), judged(passes(seed%2 == 0, seed%3 == 0), h), complete)
+			}), hooks, complete)
+			if fetch != nil {
+				fetch.rig = r
+			}
 			for rest := frames; len(rest) > 0; {
 				n := min(len(rest), 1+int(rest[0].at)%packet.BatchSize)
 				r.batch(rest[:n]...)
@@ -285,12 +328,18 @@ func TestDenialsAgainstModel(t *testing.T) {
 			return outcome{lines(r.run()), r.Counts(), h.denied}
 		}
 		with, without := byFlow(true), byFlow(false)
-		if diff := cmp.Diff(carry(without), carry(with), cmp.AllowUnexported(outcome{})); diff != "" {
+		want := carry(without, nil)
+		if diff := cmp.Diff(want, carry(with, nil), cmp.AllowUnexported(outcome{})); diff != "" {
 			t.Fatalf("seed %d: %s", seed, diff)
 		}
 		remembered += without.asked - with.asked
+		f := &fetching{judges: byFlow(seed%2 == 0)}
+		if diff := cmp.Diff(want, carry(f.judges, f), cmp.AllowUnexported(outcome{})); diff != "" {
+			t.Fatalf("seed %d, with memory fetched: %s", seed, diff)
+		}
+		fetched += f.packets
 	}
-	if remembered < 1000 {
-		t.Errorf("only %d verdicts were remembered", remembered)
+	if remembered < 1000 || fetched < 1000 {
+		t.Errorf("only %d verdicts were remembered, and memory was fetched for %d packets", remembered, fetched)
 	}
 }

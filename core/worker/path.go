@@ -38,6 +38,7 @@ func (w *Worker) decode() {
 	w.counts[received] += uint64(len(frames))
 	w.counts[bytes] += uint64(size)
 	w.Sessions.Prefetch(keys)
+	w.prefetch()
 }
 
 // frame carries one frame of the batch: ingress hooks, session. What finish does follows. It returns what becomes of the frame,

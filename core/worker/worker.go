@@ -116,6 +116,10 @@ type Worker struct {
 	permit  hook.Permit
 	denial  denial
 
+	asked       int               // packets of the batch that the hooks at the session site were asked about
+	prefetchers []hook.Prefetcher // among those of the rules that are taken
+	firsts      firsts
+
 	counts    counts
 	zoned     zoneCounts
 	resolved  bool // since the counters were published
@@ -131,9 +135,13 @@ func New(c Config) *Worker {
 		expired:  make([]session.Session, expireBatch),
 		ends:     make([]end, 0, expireBatch),
 	}
+	for i := range w.packets {
+		w.packets[i].Place = i
+	}
 	w.nextID, w.lastID = c.Sessions.ReserveIDs()
 	w.next.Store(w.taken)
 	w.use(w.taken)
+	w.findPrefetchers()
 	w.publishRules()
 	w.late.room = lateSize
 	if f, ok := c.Source.(source.Forwarder); ok {
@@ -176,6 +184,7 @@ func (w *Worker) useID() {
 func (w *Worker) take(r *Rules) {
 	w.taken = r
 	w.use(r)
+	w.findPrefetchers()
 	if w.offloader != nil {
 		w.offloader.HoldAll() // what the former ones have spared since
 	}

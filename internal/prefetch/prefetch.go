@@ -4,3 +4,12 @@
 // takes hardly longer than waiting for one. A request reads nothing, changes nothing and cannot fail, whatever the address
 // is. On processors other than amd64 and arm64 it does nothing.
 package prefetch
+
+import "unsafe"
+
+// Elements asks for the elements of an array at those places. Of one that is larger than two cache lines it asks for the first and the last.
+func Elements[T any](array []T, at []uint32) {
+	if len(at) > 0 {
+		elements(unsafe.Pointer(unsafe.SliceData(array)), unsafe.Sizeof(*new(T)), unsafe.SliceData(at), len(at))
+	}
+}

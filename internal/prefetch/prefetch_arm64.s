@@ -12,3 +12,20 @@ TEXT ·Pair(SB), NOSPLIT, $0-8
 	PRFM (R0), PLDL1KEEP
 	PRFM 64(R0), PLDL1KEEP
 	RET
+
+// func elements(base unsafe.Pointer, size uintptr, at *uint32, n int)
+TEXT ·elements(SB), NOSPLIT, $0-32
+	MOVD base+0(FP), R0
+	MOVD size+8(FP), R1
+	MOVD at+16(FP), R2
+	MOVD n+24(FP), R3
+	SUB  $1, R1, R4
+next:
+	MOVWU.P 4(R2), R5
+	MADD R1, R0, R5, R5
+	PRFM (R5), PLDL1KEEP
+	ADD  R4, R5
+	PRFM (R5), PLDL1KEEP
+	SUBS $1, R3
+	BNE  next
+	RET

@@ -13,3 +13,8 @@ func Line(p unsafe.Pointer)
 //
 //go:noescape
 func Pair(p unsafe.Pointer)
+
+// elements asks for the first and the last byte of n elements, which is not 0, of an array at base.
+//
+//go:noescape
+func elements(base unsafe.Pointer, size uintptr, at *uint32, n int)

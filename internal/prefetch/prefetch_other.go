@@ -9,3 +9,5 @@ func Line(unsafe.Pointer) {}
 
 // Pair asks for the two cache lines that begin at p.
 func Pair(unsafe.Pointer) {}
+
+func elements(unsafe.Pointer, uintptr, *uint32, int) {}

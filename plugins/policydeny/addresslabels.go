@@ -197,14 +197,10 @@ func sortedOnce(list []uint32) []uint32 {
 	return slices.Compact(list)
 }
 
-// seek returns the place for of.
-func (a *addressLabels) seek(addr *packet.Addr, f packet.Family) int { return a.ranges.seek(addr, f) }
-
-// of returns the labels of an address. seek has returned the place; scratch has room for a.longest of them, and the result
-// may be part of it.
-func (a *addressLabels) of(addr *packet.Addr, f packet.Family, place int, scratch []uint32) []uint32 {
+// of returns the labels of an address, which ranges map to at. scratch has room for a.longest of them, and the result may be
+// part of it.
+func (a *addressLabels) of(at uint32, f packet.Family, scratch []uint32) []uint32 {
 	usual := a.usual[familyIndex(f)]
-	at := a.ranges.find(addr, f, place)
 	if at&isLabel != 0 {
 		return append(append(scratch[:0], usual...), at&^isLabel)
 	}

@@ -111,20 +111,30 @@ func (a *applicationLabels) newProtocol(proto uint8, labels []uint32) (p *protoc
 // of returns the labels of a packet. scratch has room for a.longest of them; the result is part of it.
 func (a *applicationLabels) of(h *packet.Headers, scratch []uint32) []uint32 {
 	labels := append(scratch[:0], a.every...)
-	p := a.protocols[h.Proto]
-	if p == nil {
-		return labels
-	}
-	row := uint32(len(p.rows) - 1)
-	if port := uint32(h.DstPort); h.HasHead {
-		row = p.ports.find(port, p.ports.seek(port))
-	}
-	for _, c := range p.rows[row] {
+	for _, c := range a.candidates(h) {
 		if c.sure || matches(a.terms[c.label], h) {
 			labels = append(labels, c.label)
 		}
 	}
 	return labels
+}
+
+// none reports whether a packet has no labels for sure.
+func (a *applicationLabels) none(h *packet.Headers) bool {
+	return len(a.every) == 0 && len(a.candidates(h)) == 0
+}
+
+// candidates returns the labels that a packet may have, beside those of every application.
+func (a *applicationLabels) candidates(h *packet.Headers) []candidate {
+	p := a.protocols[h.Proto]
+	if p == nil {
+		return nil
+	}
+	row := uint32(len(p.rows) - 1)
+	if port := uint32(h.DstPort); h.HasHead {
+		row = p.ports.find(port, p.ports.seek(port))
+	}
+	return p.rows[row]
 }
 
 func matches(terms []application.Term, h *packet.Headers) bool {

@@ -17,6 +17,7 @@
 //	ranges.go             an address, or a port, to the range it is in: a search tree whose nodes are cache lines
 //	applicationlabels.go  protocol, port and ICMP type to their labels
 //	tree.go               labels to policies
+//	prefetch.go           the searches for a batch of packets side by side, to have memory fetched
 //
 // # How a policy is found
 //
@@ -25,10 +26,14 @@
 // an entry of five labels, or several where it lists alternatives, and a tree of labels finds the first entry whose labels
 // the packet all has.
 //
-// With very many policies the time goes into reading memory that is in no cache. Of a packet that matches one of 100,000
-// policies, these cache lines are read: the last nodes of the searches for source and destination, at once, each with the
-// label beside the keys; the child of the tree for the source; the entries that agree so far, which lie together, each with its decision; the counters of
-// the policy. All large arrays are in pages of 2 MiB if the kernel grants them.
+// With very many policies the time goes into reading memory that is in no near cache, one read after the other: the last nodes
+// of the searches for source and destination, each with the label beside the keys; the child of the tree for the source; the
+// entries that agree so far, which lie together, each with its decision; the counters of the policy. A worker therefore shows
+// the hook the packets of a batch that begin flows before it carries them. The hook does the searches of all of them at once,
+// read by read, and has the processor fetch what comes next for each. Nothing is decided by that, and of packets whose searches
+// have many ways only some are followed; what is kept for the decision are the numbers that addresses map to, with the addresses.
+// A rule base that fits into the cache of a processor core is spared this. All large arrays are in pages of 2 MiB if the kernel
+// grants them.
 //
 // README.md is the page for operators.
 package policydeny

@@ -30,6 +30,15 @@ type worker struct {
 
 var _ hook.Rematcher = (*engine)(nil)
 
+// hook returns the engine as a hook, which has its memory fetched if it is large. It returns the engine itself if the configuration
+// has mistakes.
+func (e *engine) hook() hook.SessionHook {
+	if e.index != nil && e.index.size() > nearCache {
+		return newPrefetching(e)
+	}
+	return e
+}
+
 // Decide judges the first packet of a flow: first match wins, the policies between the packet's two zones before the
 // global ones, and the default if none matches.
 func (e *engine) Decide(p *hook.Packet, permit *hook.Permit, f *hook.Finding) hook.Verdict {

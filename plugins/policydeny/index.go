@@ -8,6 +8,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/application"
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/packet"
 )
 
 // index finds the policy that decides on a packet, at a cost that hardly depends on how many policies there are.
@@ -26,11 +27,12 @@ type index struct {
 // scratch is where one worker collects the labels of a packet.
 type scratch struct {
 	source, destination, application []uint32
+	ahead                            *ahead // of the last batch; nil: memory is not fetched
 }
 
 func (x *index) newScratch() scratch {
 	return scratch{
-		make([]uint32, 0, x.source.longest), make([]uint32, 0, x.destination.longest), make([]uint32, 0, x.application.longest),
+		make([]uint32, 0, x.source.longest), make([]uint32, 0, x.destination.longest), make([]uint32, 0, x.application.longest), nil,
 	}
 }
 
@@ -44,13 +46,24 @@ func (x *index) find(p *hook.Packet, s *scratch) *entry {
 	if len(labels[dimFrom]) == 0 || len(labels[dimTo]) == 0 || len(labels[dimApplication]) == 0 {
 		return nil
 	}
-	source, destination := x.source.seek(&p.Src, p.Family), x.destination.seek(&p.Dst, p.Family)
-	labels[dimSource] = x.source.of(&p.Src, p.Family, source, s.source)
-	labels[dimDestination] = x.destination.of(&p.Dst, p.Family, destination, s.destination)
+	source, destination := x.numbers(p, s)
+	labels[dimSource] = x.source.of(source, p.Family, s.source)
+	labels[dimDestination] = x.destination.of(destination, p.Family, s.destination)
 	if found := x.named.find(&labels); found != nil {
 		return found
 	}
 	return x.global.find(&labels)
+}
+
+// numbers returns what the addresses of a packet map to.
+func (x *index) numbers(p *hook.Packet, s *scratch) (source, destination uint32) {
+	if s.ahead != nil {
+		if n := &s.ahead.numbers[p.Place%packet.BatchSize]; n.of(p) {
+			return n.source, n.destination
+		}
+	}
+	atSource, atDestination := x.source.ranges.seek(&p.Src, p.Family), x.destination.ranges.seek(&p.Dst, p.Family)
+	return x.source.ranges.find(&p.Src, p.Family, atSource), x.destination.ranges.find(&p.Dst, p.Family, atDestination)
 }
 
 // maxEntries is how many entries a policy may have. One that lists more alternatives gets labels for whole lists.

@@ -305,7 +305,8 @@ func decideAgainstModel(t *testing.T, r *rand.Rand, bases int) tried {
 		s := randomOptions(r, pick(r, 1, 5, 20, 20, 60))
 		env := testEnv(1)
 		cfg, problems := config.ParseTable("random.toml", nil)
-		x := fixture{Instance: hook.Instance{Session: compile(&s, &trackedConfig{Config: cfg}, env)}}
+		e := compile(&s, &trackedConfig{Config: cfg}, env)
+		x := fixture{Instance: hook.Instance{Session: e}}
 		if problems.Err() != nil {
 			continue // an exclusion of everything, or sides without a common family
 		}
@@ -324,11 +325,24 @@ func decideAgainstModel(t *testing.T, r *rand.Rand, bases int) tried {
 		}
 		done.warned += len(shadowed)
 		m := model{s: &s, apps: env.Apps}
-		for range 30 {
-			p := randomPacket(r)
+		var packets [30]hook.Packet
+		var beforehand []*hook.Packet
+		for i := range packets {
+			packets[i] = randomPacket(r)
+			packets[i].Place = i
+			beforehand = append(beforehand, &packets[i])
+		}
+		other := *e
+		other.workers = []worker{{scratch: e.index.newScratch()}}
+		fetched := fixture{Instance: hook.Instance{Session: newPrefetching(&other)}, names: x.names}
+		fetched.Session.(hook.Prefetcher).Prefetch(beforehand)
+		for i, p := range packets {
 			got, want := x.decide(p), m.decide(&p)
-			if again := x.decide(p); again != got {
-				t.Fatalf("%+v\nof %+v\nis %+v and then %+v", p, s, got, again)
+			if i%8 == 7 {
+				p.Place = i - 1 // another packet's
+			}
+			if again := fetched.decide(p); again != got {
+				t.Fatalf("%+v\nof %+v\nis %+v, and %+v if its memory was fetched", p, s, got, again)
 			}
 			if shadowed[want.Policy] {
 				t.Fatalf("%s decides %+v\nof %+v\nand the hook warned that it never does", want.Policy, p, s)

@@ -25,7 +25,7 @@ func configure(cfg sdk.Config, env hook.Env) hook.Instance {
 	o := decode(tracked) // what could be read is checked all the same, so that one run shows every mistake
 	e := compile(&o, tracked, env)
 	return hook.Instance{
-		Session: e, Permits: true, Counters: e.tally.Counters,
+		Session: e.hook(), Permits: true, Counters: e.tally.Counters,
 		Holds: []hook.Held{{N: len(o.Policies), One: "policy", Many: "policies"}},
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/internal/hugepage"
+	"github.com/rtflow/pipelined/internal/prefetch"
 )
 
 // addressRanges maps every address to a number. The addresses of each family are cut into ranges, of which only the first
@@ -125,6 +126,28 @@ func split(a netip.Addr) (upper, lower uint64) {
 	return binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
 }
 
+// key returns what an address is sought by.
+func key(a *packet.Addr, f packet.Family) uint64 {
+	if f == packet.IPv4 {
+		return uint64(binary.BigEndian.Uint32(a[:4]))
+	}
+	return binary.BigEndian.Uint64(a[:8])
+}
+
+// len returns how many ranges there are, about.
+func (r *addressRanges) len() int {
+	return leafKeys*(len(r.ipv4.leaves)+2*len(r.ipv6.leaves)) + 2*len(r.lower)
+}
+
+// seekAll stores the place of each address, by its key, and has fetched what find will read there.
+func (r *addressRanges) seekAll(f packet.Family, keys []uint64, places []uint32) {
+	if f == packet.IPv4 {
+		r.ipv4.seekAll(keys, places)
+	} else {
+		r.ipv6.seekAll(keys, places)
+	}
+}
+
 // seek returns the place of an address, for find. It reads only what searches for all addresses read: whoever looks for two
 // addresses seeks both before it finds one, so that it waits for memory once.
 func (r *addressRanges) seek(a *packet.Addr, f packet.Family) int {
@@ -211,6 +234,29 @@ func (t *searchTree[K]) seek(key K) int {
 		at = at*nodeKeys + i
 	}
 	return min(at, len(t.leaves)-1)
+}
+
+// seekAll stores which leaves the keys are in, as seek returns them, and has the leaves fetched. It goes down level by level:
+// the searches do not wait for each other, so that a processor does several at once.
+func (t *searchTree[K]) seekAll(keys []uint64, places []uint32) {
+	clear(places)
+	for _, level := range t.levels {
+		last := len(level)/nodeKeys - 1
+		for i := range places {
+			key, at := K(keys[i]), min(int(places[i]), last)
+			node := (*[nodeKeys]K)(level[at*nodeKeys:])
+			n := step(node[8], 0, 8, key)
+			n = step(node[(n+4)&(nodeKeys-1)], n, 4, key)
+			n = step(node[(n+2)&(nodeKeys-1)], n, 2, key)
+			n = step(node[(n+1)&(nodeKeys-1)], n, 1, key)
+			places[i] = uint32(at*nodeKeys + n)
+		}
+	}
+	last := uint32(len(t.leaves) - 1)
+	for i := range places {
+		places[i] = min(places[i], last)
+	}
+	prefetch.Elements(t.leaves, places)
 }
 
 // find returns the value of the range that the key is in.

@@ -95,7 +95,7 @@ func TestAddressLabels(t *testing.T) {
 				}
 			}
 			raw, family := packet.AddrFrom(a)
-			got := slices.Sorted(slices.Values(labels.of(&raw, family, labels.seek(&raw, family), scratch)))
+			got := slices.Sorted(slices.Values(labels.of(labels.ranges.find(&raw, family, labels.ranges.seek(&raw, family)), family, scratch)))
 			if !slices.Equal(got, want) {
 				t.Fatalf("%v has the labels %v, want %v", a, got, want)
 			}

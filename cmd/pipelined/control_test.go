@@ -142,6 +142,21 @@ func TestReloadCommand(t *testing.T) {
 	}
 }
 
+// TestOutcomeWithGaps says how long sources were not read, also where a reload is refused.
+func TestOutcomeWithGaps(t *testing.T) {
+	gaps := []control.Gap{{Source: "lan", Seconds: 0.00314}, {Source: "wan", Seconds: 2}}
+	const told = "source lan was not read for 3.1 ms\nsource wan was not read for 2000.0 ms\n"
+	for want, o := range map[string]control.Outcome{
+		"changed sources.lan.ring\n" + told + "configuration 2 runs now\n": {Taken: true, Changed: true, Number: 2, Changes: []string{"changed sources.lan.ring"}, Gaps: gaps},
+		told: {Number: 1, Error: "broken", Gaps: gaps},
+	} {
+		var out strings.Builder
+		if err := writeOutcome(&out, o); err != nil || out.String() != want {
+			t.Errorf("%q, %v, want %q", out.String(), err, want)
+		}
+	}
+}
+
 // TestReloadsAtOnce asks for many reloads at once: each is answered.
 func TestReloadsAtOnce(t *testing.T) {
 	c := controlPipeline(t)

@@ -151,7 +151,7 @@ func TestReopen(t *testing.T) {
 				pl := r.run("a", "b")
 				time.Sleep(3 * time.Second)
 				synctest.Wait()
-				before := pl.readers.Load()
+				before, counting := pl.readers.Load(), pl.rules.Load().hook("count").Ingress
 				for _, what := range c.broken {
 					r.broken[what] = true
 				}
@@ -176,6 +176,9 @@ func TestReopen(t *testing.T) {
 				st := pl.Status()
 				if st.Configuration.Number != number || o.Number != number || st.Configuration.Refused != c.err {
 					t.Errorf("configuration %+v, outcome %+v", st.Configuration, o)
+				}
+				if (c.name == "options" || c.err != "") && pl.rules.Load().hook("count").Ingress != counting {
+					t.Error("the hook has forgotten what it remembered")
 				}
 				touched := " " + c.gaps + " "
 				for _, w := range before.workers {

@@ -38,11 +38,14 @@ func (o *outstanding) index(p uint64) uint64 { return p & uint64(len(o.seqs)-1) 
 // push adds records.
 func (o *outstanding) push(records []event.Record) {
 	o.grow(len(records))
-	mask := uint64(len(o.seqs) - 1)
+	seqs, states, times := o.seqs, o.states[:len(o.seqs)], o.times[:len(o.seqs)] // one look at the bounds for the three
+	mask, p := uint64(len(seqs)-1), o.hi
 	for i := range records {
-		o.seqs[o.hi&mask], o.states[o.hi&mask], o.times[o.hi&mask] = records[i].Seq(), uint8(records[i].Kind()), records[i].Time()
-		o.hi++
+		at := p & mask
+		seqs[at], states[at], times[at] = records[i].Seq(), uint8(records[i].Kind()), records[i].Time()
+		p++
 	}
+	o.hi = p
 }
 
 // pushLoss adds a loss record that the spool has made.
@@ -109,17 +112,23 @@ func (o *outstanding) popAlike(through event.Seq) (n Tally, last event.Seq) {
 		return n, 0
 	}
 	var counts [kindMask + 1]uint64
-	seqs, states := o.seqs, o.states[:len(o.seqs)]
-	mask, p := uint64(len(seqs)-1), o.lo
-	for ; p < o.hi; p++ {
-		i := p & mask
-		if seqs[i] > through || states[i]&^kindMask != 0 {
+	for o.lo < o.hi {
+		from := o.index(o.lo)
+		seqs := o.seqs[from:min(from+uint64(o.len()), uint64(len(o.seqs)))] // as far as they stand contiguously
+		states := o.states[from:][:len(seqs)]
+		k := 0
+		for k < len(seqs) && seqs[k] <= through && states[k]&^kindMask == 0 {
+			counts[states[k]&kindMask]++
+			k++
+		}
+		if k > 0 {
+			last = seqs[k-1]
+			o.lo += uint64(k)
+		}
+		if k < len(seqs) {
 			break
 		}
-		last = seqs[i]
-		counts[states[i]&kindMask]++
 	}
-	o.lo = p
 	copy(n[:], counts[:])
 	return n, last
 }

@@ -53,11 +53,12 @@ func (w *writer) append(records []event.Record) error {
 	return nil
 }
 
-// alike returns how many records from the first on are of one generation, and their numbers without a gap.
+// alike returns how many records from the first on are of one generation, and their numbers without a gap. Numbers grow from record to record.
 func alike(records []event.Record) int {
-	first := &records[0]
+	first, last := &records[0], &records[len(records)-1]
+	whole := last.Seq() == first.Seq()+event.Seq(len(records)-1)
 	for i := range records {
-		if r := &records[i]; r.Generation != first.Generation || r.Seq() != first.Seq()+event.Seq(i) {
+		if r := &records[i]; r.Generation != first.Generation || !whole && r.Seq() != first.Seq()+event.Seq(i) {
 			return i
 		}
 	}

@@ -3,12 +3,15 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"runtime"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/rtflow/pipelined/internal/keypath"
 	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/internal/table"
 )
@@ -75,13 +78,39 @@ func guard(parse func() error) (err error) {
 func (d *document) syntax(err error) {
 	var e toml.ParseError
 	if !errors.As(err, &e) {
-		d.problems.add(Problem{File: d.file, Message: err.Error()})
+		d.problems.add(Problem{File: d.file, Message: quoted.ReplaceAllStringFunc(err.Error(), withoutValue)})
 		return
 	}
 	message := strings.NewReplacer(`'\x00'`, "end of file", `'\n'`, "end of line").Replace(e.Message)
+	if strings.Contains(message, "hexadecimal digits after") || d.isSecret(&e) { // the first quotes a whole string
+		message = quoted.ReplaceAllStringFunc(message, withoutValue)
+	}
 	// Position.Line is that of the end of the token; the offset is that of its start.
 	d.report(cursor{offset: e.Position.Start}, Error, message)
 }
+
+// isSecret reports whether what a mistake of syntax quotes may be the value of a key that is not to be shown, or a part of it. That key is the
+// last one that the parser has understood, or the first word of the line.
+func (d *document) isSecret(e *toml.ParseError) bool {
+	start := min(e.Position.Start, len(d.text))
+	line := d.text[strings.LastIndexByte(d.text[:start], '\n')+1:]
+	first := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t\r\n=:", r) })
+	return keypath.Secret(e.LastKey) || len(first) > 0 && keypath.Secret(first[0])
+}
+
+// quoted is what a message of the parser quotes.
+var quoted = regexp.MustCompile(`'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"`)
+
+// withoutValue returns what stands for a quoted piece, unless it is punctuation, which the parser has expected.
+func withoutValue(piece string) string {
+	if strings.ContainsFunc(piece, func(r rune) bool { return r >= utf8.RuneSelf || unicode.IsLetter(r) || unicode.IsDigit(r) }) && !isEscape(piece) {
+		return "something else"
+	}
+	return piece
+}
+
+// isEscape reports whether a quoted piece is the beginning of an escape sequence.
+func isEscape(piece string) bool { return piece == `'\x'` || piece == `'\u'` || piece == `'\U'` }
 
 // report records a problem at a key.
 func (d *document) report(at cursor, severity Severity, message string) {

@@ -256,6 +256,28 @@ func TestOneMistake(t *testing.T) {
 	}
 }
 
+// TestSyntaxKeepsSecrets has mistakes of syntax in values: the message has the place and what was expected, and nothing of a value whose key
+// names a secret, nor of a string.
+func TestSyntaxKeepsSecrets(t *testing.T) {
+	for text, want := range map[string]string{
+		"[sinks.a]\ntoken = hunter2\n":                     "p.toml:2:9: expected value but found something else instead",
+		"[sinks.a]\ntoken = \"hunter2\"hunter2\n":          "p.toml:2:18: expected a top-level item to end with a newline, comment, or EOF, but got something else instead",
+		"[sinks.a]\npassword hunter2\n":                    "p.toml:2:10: expected '.' or '=', but got something else instead",
+		"[sinks.a.auth]\nsecret = 1979-hunter2\n":          "p.toml:2:",
+		"[sinks.a]\nurl = \"https://u:hunter2\\u12zz\"\n":  "p.toml:2:8: expected four hexadecimal digits after '\\u', but got something else instead",
+		"[sinks.a]\nheaders = { authorization = hunter2 }": "p.toml:2:",
+		"[sinks.a]\ntokens = [\n\"a\", hunter2]":           "p.toml:3:6: expected value but found something else instead",
+		"[sinks.a]\nkeep = seven\n":                        "p.toml:2:8: expected value but found \"seven\" instead",
+		"[sinks.a]\nkeep 7\n":                              "p.toml:2:6: expected '.' or '=', but got '7' instead",
+	} {
+		_, problems := Parse("p.toml", []byte(text))
+		err := problems.Err()
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "12zz") {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
 func TestPluginDirectories(t *testing.T) {
 	for text, want := range map[string]string{
 		`plugin_dir = ""`:                                  "",

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"context"
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -107,6 +109,48 @@ func (x *exchange) leaving(s *openSource) iter.Seq[*runningWorker] {
 			}
 		}
 	}
+}
+
+// progressPeriod is how often it is looked whether a worker makes progress.
+const progressPeriod = 5 * time.Millisecond
+
+// awaitProgress returns an error if a loop that is to end makes no progress, since nobody could wait for its end, or if ctx ends. An idle
+// one looks up once a second.
+func (x *exchange) awaitProgress(ctx context.Context) error {
+	late := time.NewTimer(stuckAfter)
+	defer late.Stop()
+	look := time.NewTicker(progressPeriod)
+	defer look.Stop()
+	await := func(one *loop, beats func() uint64, what string) error {
+		if !one.started.Load() {
+			return nil
+		}
+		for before := beats(); beats() == before; {
+			select {
+			case <-look.C:
+			case <-one.ended:
+				return nil
+			case <-ctx.Done():
+				return errEnding
+			case <-late.C:
+				return fmt.Errorf("%s has made no progress for %s, and would not end: a restart ends it", what, stuckAfter)
+			}
+		}
+		return nil
+	}
+	for _, w := range x.before.workers {
+		if w.source == nil || !x.leaves(w) {
+			continue
+		}
+		what := fmt.Sprintf("sources.%s cannot be closed: %s, which reads it,", w.source.name, w.loop.name)
+		if err := await(w.loop, w.Beats, what); err != nil {
+			return err
+		}
+	}
+	if f := x.before.feed; x.feed != nil && f != nil && len(f.streams) > 0 {
+		return await(f.loop, f.Beats, "the sources of events cannot be changed: the feed, which reads them,")
+	}
+	return nil
 }
 
 // workers returns how many workers there will be, with more besides, and for how many hooks must have room: their numbers are below it.

@@ -56,7 +56,8 @@ const attempts = 5
 // [deliver.Delivery.Replace] and [replay.Ring.Resize]. A source that is new is opened before anything is changed; one that is not in the
 // chain any more is closed when its workers have ended, which Reload waits for. One with other options is closed and opened with these, as the
 // last that can fail: then it is opened as it was. If even that fails, it is away until a later Reload, also of the same configuration, opens it;
-// see [Pipeline.Losses].
+// see [Pipeline.Losses]. A source whose worker makes no progress is not closed: nothing is changed. Everything is delivered, if the pipeline
+// stops, while sources that are new are still being opened.
 //
 // next is a plan without a mistake. If it changes what cannot be changed, nothing is changed, and the error is a [RestartError]. If it
 // changes nothing at all, the one that runs goes on, and the outcome has no changes. Safe for concurrent use.
@@ -146,12 +147,12 @@ func (t *transition) prepare() (err error) {
 	if t.rezoned {
 		t.host = next.followHost(&pl.plan.options)
 	}
-	if held = pl.hold(); !held { // from here on nothing waits for long
-		return errEnding
-	}
-	capacity, err := t.prepareSources()
+	capacity, err := t.prepareSources() // may take seconds, for which the pipeline may stop
 	if err != nil {
 		return err
+	}
+	if held = pl.hold(); !held {
+		return errEnding
 	}
 	if err = t.buildRules(capacity); err != nil {
 		return err

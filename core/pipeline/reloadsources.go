@@ -83,7 +83,7 @@ func (t *transition) prepareSources() (capacity int, err error) {
 		return 0, err
 	}
 	_, capacity = c.last.workers(more)
-	return capacity, nil
+	return capacity, c.last.awaitProgress(t.pl.untilStop())
 }
 
 // findLate finds out which sources are opened late, and which are closed before that.
@@ -186,7 +186,13 @@ func (t *transition) examineLate() error {
 // open opens a source of the configuration. It goes on with what it has told of when it was open before.
 func (t *transition) open(s *plannedSource) (*openSource, error) {
 	c := &t.sources
+	if t.pl.stops() {
+		return nil, errEnding
+	}
 	opened, err := t.pl.open(t.pl.untilStop(), *s, t.next.zones)
+	if err != nil && t.pl.stops() {
+		return nil, errEnding
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -252,9 +258,6 @@ func (t *transition) exchangeEarly() error {
 	pl.exchange(x, t.running.judged, plan.zones)
 	early := len(c.opened)
 	for _, s := range c.late {
-		if pl.stops() {
-			return errEnding
-		}
 		if _, err := t.open(s); err != nil {
 			return err
 		}

@@ -57,6 +57,7 @@ type sourcesRig struct {
 	opens   func(name string, ring int) (source.Source, error)
 	reports map[string]machine.Finding
 	opened  []string
+	takes   map[string]func(ctx context.Context) error // what happens first when one is opened
 	// translated is the source of whose sessions somebody knows how they are translated.
 	translated string
 }
@@ -97,7 +98,12 @@ func (r *sourcesRig) plan(names ...string) *Plan {
 		if r.translated == name {
 			c.Translator = func() (source.Translator, error) { return noTranslator{}, nil }
 		}
-		c.Open = func(context.Context, *zone.Table) (source.Source, error) {
+		c.Open = func(ctx context.Context, _ *zone.Table) (source.Source, error) {
+			if take := r.takes[name]; take != nil {
+				if err := take(ctx); err != nil {
+					return nil, err
+				}
+			}
 			if err := r.fails[name]; err != nil {
 				return nil, err
 			}
@@ -475,6 +481,99 @@ func TestReloadSourcesRefused(t *testing.T) {
 		}
 		pl.end()
 	})
+}
+
+// deafFrames is a source whose worker hangs in it: it does not notice that it is to end.
+type deafFrames struct {
+	*fakeSource
+	wake chan struct{}
+}
+
+func (s *deafFrames) Queues() []source.FrameSource { return []source.FrameSource{deafQueue{s.wake}} }
+
+type deafQueue struct{ wake chan struct{} }
+
+func (q deafQueue) Receive(ctx context.Context, b *packet.Batch, timeout time.Duration) error {
+	<-q.wake
+	select {
+	case <-ctx.Done():
+	case <-time.After(timeout):
+	}
+	b.Now, b.Wall = 1, time.Now().UnixNano()
+	return nil
+}
+
+func (deafQueue) Release() {}
+
+// TestReloadHangingSource removes a source whose worker hangs: that is refused in time, and says which one; nothing is changed, and the
+// source can be removed when it goes on.
+func TestReloadHangingSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSourcesRig(t)
+		r.frames("a", 1<<20, 10)
+		deaf := &deafFrames{r.frames("deaf", 2<<20, 0), make(chan struct{})}
+		r.made["deaf"] = deaf
+		b := r.frames("b", 3<<20, 10)
+		pl := runPlan(t, r.plan("a", "deaf"))
+		synctest.Wait()
+		before, begin := pl.readers.Load(), time.Now()
+		_, err := pl.Reload(r.plan("a", "b"))
+		const want = "sources.deaf cannot be closed: worker 1, which reads it, has made no progress for 10s, and would not end: a restart ends it"
+		if err == nil || err.Error() != want || time.Since(begin) > stuckAfter+time.Second {
+			t.Errorf("after %v: %v, want %s", time.Since(begin), err, want)
+		}
+		if c := pl.Status().Configuration; pl.readers.Load() != before || deaf.closed.Load() || !b.closed.Load() || c.Number != 1 || c.Refused != want {
+			t.Errorf("configuration %+v; closed: %v, %v", c, deaf.closed.Load(), b.closed.Load())
+		}
+		close(deaf.wake)
+		if _, err := pl.Reload(r.plan("a")); err != nil || !deaf.closed.Load() {
+			t.Errorf("%v; closed: %v", err, deaf.closed.Load())
+		}
+		pl.end()
+	})
+}
+
+// TestStopWhileASourceOpens stops a pipeline while a reload opens a source, which takes long: everything is delivered at once, the reload is
+// refused, and what it has opened is closed.
+func TestStopWhileASourceOpens(t *testing.T) {
+	for name, opens := range map[string]func(ctx context.Context, opened <-chan struct{}) error{
+		"deaf":     func(_ context.Context, opened <-chan struct{}) error { <-opened; return nil },
+		"listens":  func(ctx context.Context, _ <-chan struct{}) error { <-ctx.Done(); return ctx.Err() },
+		"too late": func(ctx context.Context, _ <-chan struct{}) error { <-ctx.Done(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newSourcesRig(t)
+				a, b, c := r.frames("a", 1<<20, 10), r.frames("b", 2<<20, 10), r.frames("c", 3<<20, 10)
+				opened := make(chan struct{})
+				r.takes = map[string]func(context.Context) error{"b": func(ctx context.Context) error { return opens(ctx, opened) }}
+				pl := runPlan(t, r.plan("a"))
+				time.Sleep(2 * time.Second)
+				reloaded := make(chan error)
+				go func() {
+					_, err := pl.Reload(r.plan("a", "b", "c"))
+					reloaded <- err
+				}()
+				synctest.Wait()
+				good := pl.outputs.find("good")
+				pl.stop()
+				<-good.life.ended // also while the source is still being opened
+				if led := pl.Ledger(); led.Packets.Received != 10 || led.Unaccounted != 0 || !a.closed.Load() {
+					t.Errorf("what is delivered: %+v", led)
+				}
+				if name == "deaf" {
+					close(opened)
+				}
+				if err := <-reloaded; !errors.Is(err, errEnding) {
+					t.Errorf("the reload: %v", err)
+				}
+				if b.closed.Load() != (name != "listens") || slices.Contains(r.opened, "c") || c.closed.Load() {
+					t.Errorf("opened %v; closed: %v, %v", r.opened, b.closed.Load(), c.closed.Load())
+				}
+				pl.end()
+			})
+		})
+	}
 }
 
 // TestReloadSourcesOfEvents adds and removes sources of events: what the feed has counted goes on, and the sessions that a source has told of,

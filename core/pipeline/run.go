@@ -104,6 +104,7 @@ func (pl *Pipeline) Run(ctx context.Context) error {
 	watchers.Wait()
 	stopSinks()
 	pl.running.beside.Wait()
+	pl.awaitReload()
 	pl.handOver(staying, returned)
 	return err
 }
@@ -134,13 +135,17 @@ func (pl *Pipeline) begin(ctx, deliveries context.Context) {
 	}
 }
 
-// end lets nothing be changed any more. The workers have ended.
+// end lets nothing be changed any more. The workers have ended, and with them every change that they were held for.
 func (pl *Pipeline) end() {
 	pl.stopped = time.Now()
 	pl.ended.Store(true)
 	close(pl.ending)
 	pl.draining.Store(true)
-	pl.reloading.Lock() // a change that is under way is made, or refused if it waits
+}
+
+// awaitReload waits for a change that is being prepared, which is refused.
+func (pl *Pipeline) awaitReload() {
+	pl.reloading.Lock()
 	defer pl.reloading.Unlock()
 }
 

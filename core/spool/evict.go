@@ -20,12 +20,17 @@ func (s *Spool) evict() (bool, error) {
 	for _, g := range victims {
 		g.evicting = true
 	}
-	floor := s.floor
+	floor, since := s.floor, int64(0)
+	if len(victims) > 0 {
+		if since = victims[0].since; s.entered(victims[0]) { // and some of it is delivered
+			since = max(since, s.since)
+		}
+	}
 	s.mu.Unlock()
 	if len(victims) == 0 {
 		return false, nil
 	}
-	err := s.giveUp(victims, behind, floor)
+	err := s.giveUp(victims, behind, floor, since)
 	if err != nil {
 		s.mu.Lock()
 		for _, g := range victims {
@@ -70,8 +75,8 @@ func isLoss(g *segment) bool { return g.counts.Total() == 1 && g.counts[event.Lo
 // wasHanded reports whether anything of a segment may ever have been handed out.
 func (s *Spool) wasHanded(g *segment) bool { return g.number <= s.handed }
 
-// giveUp puts a loss record in the place of segments.
-func (s *Spool) giveUp(victims []*segment, behind bool, floor place) error {
+// giveUp puts a loss record in the place of segments, of which the first record that is not delivered is no older than since.
+func (s *Spool) giveUp(victims []*segment, behind bool, floor place, since int64) error {
 	first, last := victims[0], victims[len(victims)-1]
 	var lost event.LossCounts
 	var evicted Tally
@@ -90,6 +95,15 @@ func (s *Spool) giveUp(victims []*segment, behind bool, floor place) error {
 	h := header{number: last.number, epoch: last.epoch, first: first.first, before: first.earlier}
 	if floor.epoch == first.epoch && floor.seq >= first.first {
 		h.first = floor.seq + 1
+		for r := range s.records(first, h.first) {
+			since = max(since, r.Time())
+			break
+		}
+	}
+	if isLoss(first) { // it goes on
+		for r := range s.records(first, first.first) {
+			since = r.LossSince()
+		}
 	}
 	seq := last.last
 	if behind {
@@ -97,7 +111,7 @@ func (s *Spool) giveUp(victims []*segment, behind bool, floor place) error {
 	}
 	rec := [1]event.Record{}
 	rec[0].Reset(event.Loss)
-	rec[0].SetLoss(event.LossEvicted, 0, &lost, first.since, last.until)
+	rec[0].SetLoss(event.LossEvicted, 0, &lost, min(since, last.until), last.until)
 	g := &segment{
 		number: last.number, epoch: last.epoch, first: h.first, last: seq, earlier: first.earlier, since: last.until, until: last.until,
 		counts: Tally{event.Loss: 1}, sealed: true, ours: last.ours,

@@ -486,6 +486,38 @@ func TestEvict(t *testing.T) {
 	r.end()
 }
 
+// TestEvictSince gives up a segment of which some is delivered: the loss record begins with what was not.
+func TestEvictSince(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		d := newDisk()
+		c := Config{Evict: true, Options: Options{Size: 200 << 10}}
+		r := newRig(t, d, c, 7)
+		r.fill(500)
+		r.spool()
+		same(t, r, append([]event.Record(nil), r.s.Next(50)...), 1, 50)
+		if err := r.s.Ack(30); err != nil {
+			t.Fatal(err)
+		}
+		r.s.Rewind()
+		if again { // and another run gives it up
+			r.end()
+			made := r.made
+			r = newRig(t, d, c, 8)
+			r.made = made
+		}
+		for range 20 {
+			r.fill(1000)
+			r.spool()
+		}
+		first := r.s.Next(1)[0]
+		since, want := first.LossSince(), r.want(31)
+		if first.LossReason() != event.LossEvicted || since != want.Time() {
+			t.Errorf("again %v: %v since %d, want %d, that of record 31; record 1 is of %d", again, first.LossReason(), since, want.Time(), r.made[0].Time())
+		}
+		r.end()
+	}
+}
+
 // TestRefuse checks that a full spool leaves records in the ring, and takes them when there is room.
 func TestRefuse(t *testing.T) {
 	d := newDisk()

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // steadyAfter is how long a connection must stand before its end says nothing against the address: one that ends earlier may
@@ -38,7 +40,7 @@ func (l *link) worked(why error, now time.Time) bool {
 	if refusal, ok := errors.AsType[*refusedError](why); ok && refusal.others {
 		return true
 	}
-	if errors.Is(why, errHangs) {
+	if errors.Is(why, errHangs) || errors.Is(why, unix.ETIMEDOUT) { // the kernel has given the peer up, however long the connection stood
 		return false
 	}
 	if errors.Is(why, errOtherTaken) || errors.Is(why, errNoOther) {

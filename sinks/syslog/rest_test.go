@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/internal/testing/testcert"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -145,19 +147,23 @@ func TestWorked(t *testing.T) {
 		unacked  int64
 		progress time.Duration // ago
 		want     bool
+		why      error
 	}{
-		{"TCP, at once", &stream{}, false, 0, 0, 0, false},
-		{"TCP, its kernel took something", &stream{}, true, time.Second, 0, 0, false},
-		{"TCP, stood", &stream{}, true, steadyAfter, 0, 0, true},
-		{"TCP, stood and stalled", &stream{}, true, time.Minute, 1, stalledAfter + 1, false},
-		{"TCP, stood idle", &stream{}, false, time.Minute, 0, time.Minute, true},
-		{"RELP, at once", &relp{}, false, 0, 0, 0, false},
-		{"RELP, answered", &relp{}, true, 0, 10, 0, true},
-		{"RELP, answered and stalled", &relp{}, true, 0, 10, stalledAfter + 1, false},
+		{"TCP, at once", &stream{}, false, 0, 0, 0, false, nil},
+		{"TCP, its kernel took something", &stream{}, true, time.Second, 0, 0, false, nil},
+		{"TCP, stood", &stream{}, true, steadyAfter, 0, 0, true, nil},
+		{"TCP, stood and stalled", &stream{}, true, time.Minute, 1, stalledAfter + 1, false, nil},
+		{"TCP, stood idle", &stream{}, false, time.Minute, 0, time.Minute, true, nil},
+		{"TCP, given up by the kernel", &stream{}, true, time.Minute, 0, 0, false, fmt.Errorf("write: %w", unix.ETIMEDOUT)},
+		{"RELP, given up by the kernel", &relp{}, true, time.Minute, 0, 0, false, fmt.Errorf("write: %w", unix.ETIMEDOUT)},
+		{"TCP, closed by the peer", &stream{}, true, time.Minute, 0, 0, true, unix.EPIPE},
+		{"RELP, at once", &relp{}, false, 0, 0, 0, false, nil},
+		{"RELP, answered", &relp{}, true, 0, 10, 0, true, nil},
+		{"RELP, answered and stalled", &relp{}, true, 0, 10, stalledAfter + 1, false, nil},
 	} {
 		l := &link{conn: c.conn, took: c.took, since: now.Add(-c.age), progress: now.Add(-c.progress)}
 		l.unacked.Store(c.unacked)
-		if got := l.worked(nil, now); got != c.want {
+		if got := l.worked(c.why, now); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}

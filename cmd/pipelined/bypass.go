@@ -69,7 +69,8 @@ func newDetach() *cobra.Command {
 Nothing crosses from then on. With INTERFACE it is for that interface and its peer, otherwise for all of this network namespace.
 
 It refuses while a daemon reads the interfaces, and what it does not understand, unless --force is given. A daemon that reads one notices
-within about a second, says so, and attaches its program again: stop it first.`,
+within about a second, says so, and attaches its program again: stop it first. One that is started, or that a reload gives the sources
+of the bridge again, attaches it, too.`,
 		ValidArgsFunction: completeInterfaces,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			list, err := attachments(bpffs, args)
@@ -129,7 +130,7 @@ func detach(w io.Writer, list []*xsk.Attachment, force bool) error {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 			continue
 		}
-		if _, err := fmt.Fprintf(w, "%s: the program is off\n", name); err != nil {
+		if _, err := fmt.Fprintf(w, "%s: the program is off, until a daemon opens the bridge again, at its start or by a reload\n", name); err != nil {
 			return err
 		}
 	}

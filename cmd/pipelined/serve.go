@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/control"
@@ -56,8 +57,9 @@ type endpoints struct {
 	ctx      context.Context // of those that are retired
 	stopped  context.CancelFunc
 	retiring sync.WaitGroup
-	http     *endpoint // nil: none
-	control  *endpoint // nil: none
+	http     *endpoint     // nil: none
+	control  *endpoint     // nil: none
+	crowded  atomic.Uint64 // HTTP connections that were closed for newer ones
 }
 
 // newEndpoints returns the endpoints of a pipeline that do not answer yet. configPath and reloads are those of its configuration.
@@ -163,7 +165,7 @@ func (e *endpoints) prepareHTTP(service *config.Service, node string) (*endpoint
 	if err != nil {
 		return nil, fmt.Errorf("service.metrics: %w", err)
 	}
-	o := metrics.ServerOptions{Hosts: append(service.HostNames(), node), Token: token, Log: e.log, Losses: e.pl.Losses}
+	o := metrics.ServerOptions{Hosts: append(service.HostNames(), node), Token: token, Log: e.log, Losses: e.pl.Losses, Crowded: &e.crowded}
 	if service.ServesPage() {
 		if o.Page, err = web.New(e.pl, web.Options{Hostname: node, Version: version, Token: token}); err != nil {
 			return nil, errors.Join(err, l.Close())

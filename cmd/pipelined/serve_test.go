@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/internal/testing/ports"
 )
 
@@ -51,8 +52,32 @@ func TestMoveListener(t *testing.T) {
 	if out := move(first, ""); !strings.Contains(out, "service.metrics") {
 		t.Errorf("printed %q", out)
 	}
+	dropped := func(address string) (n int) {
+		t.Helper()
+		r, err := http.Get("http://" + address + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(text), "\npipelined_http_connections_dropped_total ")
+		if _, err := fmt.Sscan(rest, &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for range metrics.MaxConnections + 3 {
+		half(first)
+	}
+	crowded := dropped(first)
 	waits := half(first)
 	move(second, "")
+	if n := dropped(second); crowded < 3 || n < crowded {
+		t.Errorf("%d connections were closed for newer ones, and %d after the move", crowded, n)
+	}
 	if got := code(waits, "Host: localhost\r\n"); got != http.StatusOK {
 		t.Errorf("a request that was under way: %d", got)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/rtflow/pipelined/internal/httpconns"
@@ -82,7 +83,7 @@ func NewServer(d Daemon) *Server {
 	if d.Pages != nil {
 		mux.Handle("/", d.Pages)
 	}
-	return &Server{httpconns.New(MaxConnections).Server(mux, idleTimeout, d.Log.With("listener", "control"))}
+	return &Server{httpconns.New(MaxConnections, new(atomic.Uint64)).Server(mux, idleTimeout, d.Log.With("listener", "control"))}
 }
 
 func reload(w http.ResponseWriter, r *http.Request, do func(context.Context) (Outcome, error)) {

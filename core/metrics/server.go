@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rtflow/pipelined/internal/httpconns"
@@ -29,6 +31,8 @@ type ServerOptions struct {
 	Log   *slog.Logger // nil discards
 	// Losses returns an error while records or packets are being lost: /healthz?strict is not healthy then. It may be nil.
 	Losses func() error
+	// Crowded counts the connections that are closed for newer ones, also of servers whose place this one takes; nil: a counter of its own.
+	Crowded *atomic.Uint64
 	// Page answers at every other path than /metrics, /healthz and /status, whether the token is there or not. It may be nil.
 	Page http.Handler
 }
@@ -41,7 +45,7 @@ func NewServer(c *Collector, status func() any, health func() error, o ServerOpt
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	open := httpconns.New(MaxConnections)
+	open := httpconns.New(MaxConnections, cmp.Or(o.Crowded, new(atomic.Uint64)))
 	h := guard(Strict(Handler(c, status, health, conns{open}), health, o.Losses), o)
 	return &Server{open.Server(h, idleTimeout, o.Log.With("listener", "metrics"))}
 }

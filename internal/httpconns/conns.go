@@ -6,20 +6,22 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Conns are a server's open connections, the oldest first. When one more than the limit is accepted, another one is closed,
 // so that idle connections neither use up descriptors nor keep other clients out. Safe for concurrent use.
 type Conns struct {
-	limit int
+	limit   int
+	crowded *atomic.Uint64
 
-	mu      sync.Mutex
-	open    []*conn
-	crowded uint64
+	mu   sync.Mutex
+	open []*conn
 }
 
-// New returns the connections of a server that may have so many.
-func New(limit int) *Conns { return &Conns{limit: limit} }
+// New returns the connections of a server that may have so many. crowded counts those that are closed for newer ones; it may be that of
+// other servers, too.
+func New(limit int, crowded *atomic.Uint64) *Conns { return &Conns{limit: limit, crowded: crowded} }
 
 // conn is one connection.
 type conn struct {
@@ -55,12 +57,12 @@ func (c *Conns) drop() {
 	i := max(slices.IndexFunc(c.open, func(o *conn) bool { return !o.asks }), 0)
 	_ = c.open[i].Close() // an error means that the peer has gone
 	c.open = slices.Delete(c.open, i, i+1)
-	c.crowded++
+	c.crowded.Add(1)
 }
 
-// Count returns how many connections are open, and how many were closed for newer ones.
+// Count returns how many connections are open, and how many were closed for newer ones, of all servers that count them together.
 func (c *Conns) Count() (open int, crowded uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.open), c.crowded
+	return len(c.open), c.crowded.Load()
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,7 +55,7 @@ func (p *pipes) dial(t *testing.T, text string) net.Conn {
 func TestRetire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		s := New(8).Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := New(8, new(atomic.Uint64)).Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
 			case "/slow":
 				<-release

@@ -219,7 +219,7 @@ func (f *Feed) accepted(e *source.Event) {
 func (f *Feed) policy(r *source.Rule) uint32 {
 	if r.Policy == 0 {
 		r.Policy = f.Names.Policy(r.Name)
-		f.renamed = true
+		f.named(r.Policy)
 	}
 	return r.Policy
 }
@@ -228,9 +228,18 @@ func (f *Feed) policy(r *source.Rule) uint32 {
 func (f *Feed) filter(r *source.Rule) uint32 {
 	if r.Filter == 0 {
 		r.Filter = f.Names.Filter(r.Name)
-		f.renamed = true
+		f.named(r.Filter)
 	}
 	return r.Filter
+}
+
+// named notes that a rule was given an id, or that there was no room for its name, and so it is asked for again: id is 0.
+func (f *Feed) named(id uint32) {
+	if id == 0 {
+		f.counts[unnamed]++
+		return
+	}
+	f.renamed = true
 }
 
 // sessionEvent is the event of a session.

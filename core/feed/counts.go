@@ -12,6 +12,7 @@ const (
 	silent    = source.NumWhats + iota // sessions that began before their source was opened; of those that began
 	joined                             // sessions that were given the rule that has let them through
 	displaced                          // rules that made room for others before their session was told of
+	unnamed                            // events whose record does not name the rule: there was no room for the name
 	numCounters
 )
 
@@ -38,5 +39,6 @@ func (f *Feed) Counts() map[string]uint64 {
 	c["silent"] = f.published.counts[silent].Load()
 	c["joined"] = f.published.counts[joined].Load()
 	c["displaced"] = f.published.counts[displaced].Load()
+	c["unnamed"] = f.published.counts[unnamed].Load()
 	return c
 }

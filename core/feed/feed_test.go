@@ -356,6 +356,19 @@ func TestUnkept(t *testing.T) {
 	}
 }
 
+// TestNoRoomForNames has no room for the names of rules: their events are told and counted, and no generation is made for them.
+func TestNoRoomForNames(t *testing.T) {
+	rule := &source.Rule{Name: "x"}
+	r := newRig(t, roomy, noLimit, newScript(t, []source.Event{{What: source.Denied, Rule: rule}, {What: source.Logged, Rule: rule}, {What: source.Denied, Rule: rule}}))
+	r.names.full = true
+	if got := r.run(); len(got) != 3 || got[0].Policy() != 0 {
+		t.Errorf("records %v", kinds(got))
+	}
+	if n := r.Counts()["unnamed"]; n != 3 || r.names.published != 0 {
+		t.Errorf("%d unnamed, want 3; %d generations", n, r.names.published)
+	}
+}
+
 // TestEnds pins what ends a feed: the end of every stream, not of one; an error; the context, also while it waits.
 func TestEnds(t *testing.T) {
 	first, second := newScript(t), newScript(t, nil, nil, []source.Event{{What: source.Denied, Rule: &source.Rule{Name: "x"}}})

@@ -94,14 +94,18 @@ func (k *keeper) Sessions(yield func(*source.Event) bool) {
 type book struct {
 	policies, filters []string
 	published         int
+	full              bool // it learns nothing
 }
 
-func (b *book) Policy(name string) uint32 { return idOf(&b.policies, name) }
-func (b *book) Filter(name string) uint32 { return idOf(&b.filters, name) }
+func (b *book) Policy(name string) uint32 { return b.idOf(&b.policies, name) }
+func (b *book) Filter(name string) uint32 { return b.idOf(&b.filters, name) }
 func (b *book) Publish() uint32           { b.published++; return uint32(9 + b.published) }
 
-func idOf(names *[]string, name string) uint32 {
+func (b *book) idOf(names *[]string, name string) uint32 {
 	i := slices.Index(*names, name)
+	if i < 0 && b.full {
+		return 0
+	}
 	if i < 0 {
 		i = len(*names)
 		*names = append(*names, name)

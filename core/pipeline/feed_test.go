@@ -170,11 +170,20 @@ func TestNameBook(t *testing.T) {
 	if name, term := n.Term(filter, 0); g != 2 || n.Policy(id) != "drop" || name != "drop" || term != "drop" || n.Policy(1) != "first" {
 		t.Errorf("generation %d: %q, filter %q %q", g, n.Policies, name, term)
 	}
-	for i := range maxLearned {
+	warned := 0
+	b.warn = func() { warned++ }
+	for i := range maxLearned - 2 {
 		b.Policy(fmt.Sprint(i))
 	}
+	if warned != 0 {
+		t.Error("a book that is just full warns")
+	}
+	b.Policy(fmt.Sprint(maxLearned))
 	if b.Policy("one more") != 0 || b.Filter("one more") != 0 || b.Policy("drop") != id {
 		t.Error("there is no end to learning")
+	}
+	if warned != 1 {
+		t.Errorf("%d warnings, want one", warned)
 	}
 	if last := b.names(b.Publish()); last.Generation != 3 || len(last.Policies) != 2+maxLearned-1 || len(n.Policies) != 3 || len(b.names(1).Policies) != 2 {
 		t.Errorf("generation %d has %d policies, an earlier one %d", last.Generation, len(last.Policies), len(n.Policies))

@@ -45,6 +45,8 @@ const (
 type nameBook struct {
 	former []kept.Names // of the earlier runs that records in the rings come from; does not change
 
+	warn func() // called once, when there is no room for a name that is to be learned; may be nil
+
 	mu          sync.Mutex
 	policies    map[string]uint32 // what was learned
 	filters     map[string]uint32
@@ -64,7 +66,16 @@ func newNameBook(n *event.Names, former []kept.Names) *nameBook {
 }
 
 // full reports whether no more names are learned. The lock is held.
-func (b *nameBook) full() bool { return len(b.policies)+len(b.filters) >= maxLearned }
+func (b *nameBook) full() bool {
+	if len(b.policies)+len(b.filters) < maxLearned {
+		return false
+	}
+	if b.warn != nil {
+		b.warn()
+		b.warn = nil
+	}
+	return true
+}
 
 // Policy implements [feed.Names].
 func (b *nameBook) Policy(name string) uint32 {

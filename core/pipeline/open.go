@@ -95,6 +95,9 @@ func (pl *Pipeline) build(c *readers, spools spools, epochs []uint64, before *ha
 	names := p.names(builder)
 	names.Generation = generation
 	pl.names = newNameBook(names, former)
+	pl.names.warn = func() {
+		p.options.Log.Warn("there is no room for the names of more rules of the firewall: records of others do not name theirs until a restart", "names", maxLearned)
+	}
 
 	pl.tail = tail.New()
 	gate := admission.Config{Options: p.file.Admission, Tail: pl.tail, Wait: !p.live, Generation: generation}

@@ -191,7 +191,7 @@ func (pl *Pipeline) exchange(x *exchange, rules *worker.Rules, zones *zone.Table
 		if s.place != noCarrier { // what it has carried is counted
 			pl.sessions.DropCarrier(s.place)
 		}
-		next.former = next.former.with(s, x.leaving(s))
+		next.former = next.former.with(x.leaving(s))
 	}
 	for _, s := range x.opened {
 		pl.addCarrier(s)

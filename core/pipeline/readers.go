@@ -296,9 +296,11 @@ func (c *readers) addCarried(p *metrics.Packets) {
 	}
 	add(c.former.forwarded)
 	add(c.former.passed)
-	for _, s := range c.sources {
-		if s.carrier != nil {
-			add(s.carrier.Carried())
+	for _, list := range [...][]*openSource{c.sources, c.closing} {
+		for _, s := range list {
+			if s.carrier != nil {
+				add(s.carrier.Carried())
+			}
 		}
 	}
 }
@@ -330,9 +332,9 @@ func (s *openSource) unread() (packets, events, bypassed uint64) {
 	return packets, events, bypassed
 }
 
-// with returns the counts with those of the workers of a source, which have ended, and what it has carried; what it has not read is counted
-// until it is closed.
-func (p formerCounts) with(s *openSource, workers iter.Seq[*runningWorker]) formerCounts {
+// with returns the counts with those of workers of a source, which have ended. What the source has carried, and what it has not read, is
+// counted until it is closed.
+func (p formerCounts) with(workers iter.Seq[*runningWorker]) formerCounts {
 	zones := maps.Clone(p.zones)
 	if zones == nil {
 		zones = make(map[uint16]uint64)
@@ -344,17 +346,18 @@ func (p formerCounts) with(s *openSource, workers iter.Seq[*runningWorker]) form
 		}
 	}
 	p.zones = zones
-	if s.carrier != nil {
-		done := s.carrier.Carried()
-		sum := &p.passed
-		if done.Forwards {
-			sum = &p.forwarded
-		}
-		*sum = source.Carried{
-			Packets: sum.Packets + done.Packets, Bytes: sum.Bytes + done.Bytes, NotSent: sum.NotSent + done.NotSent, Forwards: done.Forwards,
-		}
-	}
 	return p
+}
+
+// carry adds what a source has carried.
+func (p *formerCounts) carry(done source.Carried) {
+	sum := &p.passed
+	if done.Forwards {
+		sum = &p.forwarded
+	}
+	*sum = source.Carried{
+		Packets: sum.Packets + done.Packets, Bytes: sum.Bytes + done.Bytes, NotSent: sum.NotSent + done.NotSent, Forwards: done.Forwards,
+	}
 }
 
 // closed returns the same readers without those that were closing, whose last counts are among the former ones.
@@ -365,6 +368,9 @@ func (c *readers) closed() *readers {
 		next.former.packets += packets
 		next.former.events += events
 		next.former.bypassed += bypassed
+		if s.carrier != nil {
+			next.former.carry(s.carrier.Carried())
+		}
 	}
 	next.closing = nil
 	return &next

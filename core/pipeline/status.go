@@ -258,10 +258,11 @@ func (pl *Pipeline) Status() Status {
 			st.Sinks[out.name] = pl.sinkStatus(out, &states[i])
 		}
 	}
-	for _, src := range pl.readers.Load().sources {
+	c := pl.readers.Load()
+	for _, src := range c.sources {
 		st.Sources[src.name] = src.Status()
 	}
-	for _, src := range pl.readers.Load().away {
+	for _, src := range c.away {
 		st.Sources[src.name] = src.status()
 	}
 	st.Hooks, st.Configuration = pl.hookCounters(), pl.Configuration()

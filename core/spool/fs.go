@@ -143,7 +143,7 @@ func (d *onDisk) Free() (uint64, error) {
 	if err := unix.Statfs(strings.TrimSuffix(d.FDPath(""), "/"), &st); err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: d.Path(""), Err: err}
 	}
-	return st.Bavail * uint64(st.Bsize), nil
+	return st.Bavail * uint64(st.Frsize), nil // Bsize is what a file system wants to be read by, and may be larger
 }
 
 type diskFile struct{ *os.File }

@@ -232,7 +232,7 @@ func newRoomy(f *os.File) (*roomy, error) {
 	if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil {
 		return nil, fmt.Errorf("look for room: %w", err)
 	}
-	r := &roomy{f: f, reserve: min(maxReserve, fs.Blocks*uint64(fs.Bsize)/16)}
+	r := &roomy{f: f, reserve: min(maxReserve, fs.Blocks*uint64(fs.Frsize)/16)}
 	r.looked = r.step()
 	return r, nil
 }
@@ -246,7 +246,7 @@ func (r *roomy) Write(p []byte) (int, error) {
 		if err := unix.Fstatfs(int(r.f.Fd()), &fs); err != nil {
 			return 0, fmt.Errorf("look for room: %w", err)
 		}
-		if free := fs.Bavail * uint64(fs.Bsize); free < r.reserve {
+		if free := fs.Bavail * uint64(fs.Frsize); free < r.reserve {
 			return 0, fmt.Errorf("%d bytes are free, %d are left for the log: %w", free, r.reserve, unix.ENOSPC)
 		}
 		r.looked = 0

@@ -136,6 +136,11 @@ func (p *side) covers(q *side, of families) bool {
 	if !p.excluded && len(p.sets) == 1 && p.sets[0].everything() {
 		return true
 	}
+	if a, ok := p.prefix(); ok {
+		if b, ok := q.prefix(); ok {
+			return familyOf(b.Addr())&of == 0 || a.Bits() <= b.Bits() && a.Contains(b.Addr())
+		}
+	}
 	mine, theirs := union(p.sets), union(q.sets)
 	if mine.size > maxFlat || theirs.size > maxFlat {
 		return false
@@ -159,6 +164,14 @@ func (p *side) covers(q *side, of families) bool {
 		rest, _ := b.IPSet()
 		return rangesWithin(rest, mine.ranges(), of)
 	}
+}
+
+// prefix returns the addresses of a side that is one prefix, as most are.
+func (p *side) prefix() (all netip.Prefix, ok bool) {
+	if p.excluded || len(p.sets) != 1 || len(p.sets[0].members) != 0 || len(p.sets[0].prefixes) != 1 {
+		return all, false
+	}
+	return p.sets[0].prefixes[0], true
 }
 
 // everything reports whether the set is all addresses of both families, as "any" is.

@@ -134,6 +134,10 @@ func TestCovers(t *testing.T) {
 		if got && missed {
 			t.Fatalf("%+v covers %+v", p, q)
 		}
+		_, one := p.prefix()
+		if _, both := q.prefix(); one && both && !got && !missed && of&^p.families == 0 {
+			t.Fatalf("%+v does not cover %+v", p, q)
+		}
 		if got {
 			covered++
 		}

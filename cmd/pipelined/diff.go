@@ -45,6 +45,7 @@ With a capture it carries its packets past the hooks of both, with the code of t
 or placed in zones otherwise, together with others that differ in the same way, and the rules that are responsible. With --flows it does so
 for the sessions, denials and filter records of a log of pipelined's own, or of a device that writes the same: syslog, JSON, or the lines
 for people, plain or compressed. Of each flow in it one packet is made and carried alone: there is no rate and no scan, and a TCP packet is a SYN.
+It is placed by interface and prefix: zones that came from routes, or from marks and zones of conntrack, are not taken from the lines.
 
 The exit status is 0 if the configurations are the same, 1 if they differ, and 2 if they cannot be compared. Over a capture or a log only
 flows count for it, and lines whose interface only one of the two has: a change that none of them notices leaves it 0.`,

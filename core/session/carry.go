@@ -176,14 +176,11 @@ func (s *shard) take(i uint32) {
 // skip follows the sequence numbers past segments that were carried: they were near those before them.
 func (e *entry) skip(who, end, acknowledged uint32) {
 	other := who ^ 1
-	if e.state&seqOf(who) != 0 && int32(end-e.end[who]) > 0 {
-		e.end[who] = end
+	if e.state&seqOf(who) != 0 {
+		e.sent(who, end)
 	}
-	if e.state&seqOf(other) != 0 && int32(acknowledged-e.acked[other]) > 0 {
-		e.acked[other] = acknowledged
-		if int32(acknowledged-e.end[other]) > 0 {
-			e.end[other] = acknowledged
-		}
+	if e.state&seqOf(other) != 0 {
+		e.acknowledged(other, acknowledged)
 	}
 }
 

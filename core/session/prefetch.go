@@ -3,6 +3,7 @@ package session
 import (
 	"unsafe"
 
+	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/internal/prefetch"
 )
 
@@ -11,14 +12,20 @@ import (
 // longer than waiting for one, while each Lookup would wait by itself, because the lock is a barrier to what follows. It takes
 // no lock: what other workers change meanwhile is fetched when Lookup reads it.
 func (t *Table) Prefetch(keys []Key) {
-	for i := range keys {
-		k := &keys[i]
-		prefetch.Line(unsafe.Pointer(t.shard(k.hash).bucket(k.hash)))
+	var buckets [packet.BatchSize]*bucket
+	for len(keys) > len(buckets) {
+		t.Prefetch(keys[:len(buckets)])
+		keys = keys[len(buckets):]
 	}
 	for i := range keys {
 		k := &keys[i]
+		buckets[i] = t.shard(k.hash).bucket(k.hash)
+		prefetch.Line(unsafe.Pointer(buckets[i]))
+	}
+	for i := range keys {
+		k, b := &keys[i], buckets[i]
 		s := t.shard(k.hash)
-		b, tag := s.bucket(k.hash), s.tag(k.hash)
+		tag := s.tag(k.hash)
 		for j := range b.slots {
 			link := b.slots[j].Load()
 			if link == 0 {

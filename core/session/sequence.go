@@ -33,6 +33,11 @@ func (e *entry) track(h *packet.Headers, who uint32) {
 	who &= 1 // the compiler then checks no bounds
 	other := who ^ 1
 	acks := h.TCPFlags&packet.ACK != 0
+	if acks && e.state&(clientSeq|serverSeq|anyLost) == clientSeq|serverSeq && e.fits(who, h.TCPSeq) { // most segments
+		e.sent(who, h.TCPNext)
+		e.acknowledged(other, h.TCPAck)
+		return
+	}
 	known, otherKnown := e.state&seqOf(who) != 0, e.state&seqOf(other) != 0
 	if known && !e.fits(who, h.TCPSeq) && !(acks && (!otherKnown || e.fits(other, h.TCPAck))) {
 		e.rejoin(h, who)
@@ -42,8 +47,8 @@ func (e *entry) track(h *packet.Headers, who uint32) {
 	if !known {
 		e.state |= seqOf(who)
 		e.acked[who], e.end[who] = h.TCPSeq, h.TCPNext
-	} else if int32(h.TCPNext-e.end[who]) > 0 {
-		e.end[who] = h.TCPNext
+	} else {
+		e.sent(who, h.TCPNext)
 	}
 	if !acks {
 		return
@@ -51,11 +56,23 @@ func (e *entry) track(h *packet.Headers, who uint32) {
 	if !otherKnown {
 		e.state |= seqOf(other)
 		e.acked[other], e.end[other] = h.TCPAck, h.TCPAck
-	} else if int32(h.TCPAck-e.acked[other]) > 0 {
-		e.acked[other] = h.TCPAck
-		if int32(h.TCPAck-e.end[other]) > 0 {
-			e.end[other] = h.TCPAck
-		}
+	} else {
+		e.acknowledged(other, h.TCPAck)
+	}
+}
+
+// sent moves the number behind what an end has sent up to next.
+func (e *entry) sent(who, next uint32) {
+	if int32(next-e.end[who]) > 0 {
+		e.end[who] = next
+	}
+}
+
+// acknowledged moves the number of what is acknowledged to an end, who has sent it, up to ack.
+func (e *entry) acknowledged(who, ack uint32) {
+	if int32(ack-e.acked[who]) > 0 {
+		e.acked[who] = ack
+		e.sent(who, ack)
 	}
 }
 

@@ -168,12 +168,11 @@ func (m *matcher) match(p *hook.Packet, w int, a *addresses) uint64 {
 	if c&wd.beyond == 0 {
 		return c
 	}
-	return m.matchBeyond(p, w, a, c)
+	return m.matchBeyond(p, wd, w, a, c)
 }
 
 // matchBeyond returns those of the terms c whose conditions on addresses and on either port match.
-func (m *matcher) matchBeyond(p *hook.Packet, w int, a *addresses, c uint64) uint64 {
-	wd := &m.words[w]
+func (m *matcher) matchBeyond(p *hook.Packet, wd *word, w int, a *addresses, c uint64) uint64 {
 	if c&wd.eitherPort != 0 {
 		h := &p.Headers
 		ports := hasPorts(h)

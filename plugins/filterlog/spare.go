@@ -86,6 +86,6 @@ func (m *matcher) alike(p *hook.Packet, w int, a *addresses) (always, some uint6
 		always &= every
 		some &= any
 	}
-	always = m.matchBeyond(p, w, a, always)
-	return always, m.matchBeyond(p, w, a, some)
+	always = m.matchBeyond(p, wd, w, a, always)
+	return always, m.matchBeyond(p, wd, w, a, some)
 }

@@ -145,3 +145,29 @@ func TestCutFrames(t *testing.T) {
 		t.Errorf("%+v, want one session with %d bytes", all, want)
 	}
 }
+
+// TestFindingsApart has one hook report a packet and let it pass, and the next report it too, with less to say: nothing of the first
+// finding is in the second.
+func TestFindingsApart(t *testing.T) {
+	r := newRig(t, ingress(func(_ *hook.Packet, f *hook.Finding) hook.Verdict {
+		*f = hook.Finding{Found: true, Kind: event.FilterLog, Action: event.ActionPermit, Filter: 3, Term: 4}
+		return hook.Pass
+	}), ingress(func(_ *hook.Packet, f *hook.Finding) hook.Verdict {
+		f.Found, f.Kind = true, event.FilterLog
+		return hook.Drop
+	}))
+	r.batch(timed{0, udpFrame(t, client, 40000, server, 53, 32), ""}, timed{0, udpFrame(t, client, 40000, server, 53, 32), ""})
+	records := r.run()
+	if len(records) != 4 {
+		t.Fatalf("records: %v", lines(records))
+	}
+	for i := range records {
+		filter, term := uint32(3), uint32(4)
+		if i%2 == 1 {
+			filter, term = 0, 0
+		}
+		if rec := &records[i]; rec.Filter() != filter || rec.Term() != term {
+			t.Errorf("record %d: filter %d, term %d, want %d and %d", i, rec.Filter(), rec.Term(), filter, term)
+		}
+	}
+}

@@ -12,14 +12,13 @@ import (
 // decode reads the headers of all frames of the batch, finds their zones, and has their sessions fetched: what is not in a
 // cache is then waited for once and not for each packet.
 func (w *Worker) decode() {
-	frames := w.batch.Frames[:w.batch.N]
-	packets, causes, keys := w.packets[:len(frames)], w.causes[:len(frames)], w.keys[:len(frames)]
+	b := &w.batch
 	var at entrance
-	size, zone, n := 0, uint16(zone.Unknown), uint64(0) // n packets in a row came from the zone
-	for i := range frames {
-		f, p := &frames[i], &packets[i]
-		size += f.Wire
-		causes[i] = packet.DecodeLink(f.Link, f.Data, f.Wire, &p.Headers)
+	zone, n := uint16(zone.Unknown), uint64(0)  // packets in a row that came from it
+	for i := range min(b.N, packet.BatchSize) { // the compiler then checks no bounds
+		f, p := &b.Frames[i], &w.packets[i]
+		w.counts[bytes] += uint64(f.Wire)
+		w.causes[i] = packet.DecodeLink(f.Link, f.Data, f.Wire, &p.Headers)
 		if p.Family == 0 {
 			continue
 		}
@@ -32,20 +31,17 @@ func (w *Worker) decode() {
 			zone, n = p.InZone, 0
 		}
 		n++
-		w.Sessions.SetKey(&keys[i], &p.Tuple, w.Separate.Domain(&p.Headers, p.InZone))
+		w.Sessions.SetKey(&w.keys[i], &p.Tuple, w.Separate.Domain(&p.Headers, p.InZone))
 	}
 	w.zoned.add(zone, n)
-	w.counts[received] += uint64(len(frames))
-	w.counts[bytes] += uint64(size)
-	w.Sessions.Prefetch(keys)
+	w.counts[received] += uint64(b.N)
+	w.Sessions.Prefetch(w.keys[:b.N])
 	w.prefetch()
 }
 
-// frame carries one frame of the batch: ingress hooks, session. What finish does follows. It returns what becomes of the frame,
+// frame carries the packet at hand: ingress hooks, session. What finish does follows. It returns what becomes of the packet,
 // for a source that is in its path.
-func (w *Worker) frame(i int) hook.Verdict {
-	p, cause := &w.packets[i], w.causes[i]
-	w.place = i
+func (w *Worker) frame(p *hook.Packet, cause packet.Cause) hook.Verdict {
 	if p.Family == 0 {
 		w.counts[refused+counter(cause)]++ // no IP header to judge it by
 		if cause != packet.NotIP {
@@ -56,7 +52,6 @@ func (w *Worker) frame(i int) hook.Verdict {
 		}
 		return hook.Pass
 	}
-	w.key = &w.keys[i]
 	if v := w.inspect(w.Ingress, p); v != hook.Pass {
 		w.flowDropped(p)
 		w.counts[dropped+counter(hook.Ingress)]++

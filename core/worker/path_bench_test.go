@@ -180,16 +180,20 @@ func (s *memorySource) Release() {}
 // BenchmarkPacketPathHooks is decode, zone, session hit and three real hooks (100 policies, 20 screens, 50 filter terms),
 // without a network interface.
 func BenchmarkPacketPathHooks(b *testing.B) {
-	for _, flows := range []int{1, 1024} {
-		b.Run(fmt.Sprintf("flows=%d", flows), func(b *testing.B) {
+	for _, bm := range []struct {
+		name  string
+		flows int
+		frame func(b *testing.B, i int) []byte
+	}{{"flows=1", 1, benchFrame}, {"flows=1024", 1024, benchFrame}, {"datagrams=1024", 1024, benchDatagram}} {
+		b.Run(bm.name, func(b *testing.B) {
 			src := &memorySource{index: 1, now: 1e18}
-			for i := range flows {
-				src.frames = append(src.frames, benchFrame(b, i))
+			for i := range bm.flows {
+				src.frames = append(src.frames, bm.frame(b, i))
 			}
 			ring := pathRing(b)
 			w := pathWorker(b, src, ring)
 			ctx := context.Background()
-			for range flows/packet.BatchSize + 1 {
+			for range bm.flows/packet.BatchSize + 1 {
 				if err := w.step(ctx); err != nil {
 					b.Fatal(err)
 				}
@@ -293,6 +297,11 @@ func benchFrame(b *testing.B, i int) []byte {
 		b.Fatal(err)
 	}
 	return frame(b, ip, tcp, gopacket.Payload(make([]byte, 100)))
+}
+
+// benchDatagram is a UDP datagram, which the screen for floods counts.
+func benchDatagram(b *testing.B, i int) []byte {
+	return udpFrame(b, fmt.Sprintf("10.200.%d.%d", i>>8&0xff, i&0xff), uint16(20000+i), "198.51.100.7", 443, 100)
 }
 
 // BenchmarkPacketPathXDP is the same on a real veth pair, and beside it the bare receive loop: compare cpu-ns/pkt. The

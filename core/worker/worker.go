@@ -264,7 +264,7 @@ func (w *Worker) process() {
 		w.endLeft()
 	}
 	w.decode()
-	for i := range b.Frames[:b.N] {
+	for i := range min(b.N, packet.BatchSize) { // the compiler then checks no bounds
 		f := &b.Frames[i]
 		w.at = max(w.at, f.Time)
 		if w.Complete && w.lane.Due(f.Time) {
@@ -276,7 +276,8 @@ func (w *Worker) process() {
 		if session.Slot(f.Time) != w.slot {
 			w.age(f.Time)
 		}
-		if v := w.frame(i); w.forwarder != nil {
+		w.place, w.key = i, &w.keys[i]
+		if v := w.frame(&w.packets[i], w.causes[i]); w.forwarder != nil {
 			w.verdicts[i] = verdicts[v]
 		}
 	}

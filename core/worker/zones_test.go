@@ -2,9 +2,14 @@ package worker
 
 import (
 	"maps"
+	"math/rand/v2"
 	"testing"
 	"time"
 
+	"github.com/gopacket/gopacket/layers"
+
+	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/zone"
 )
 
@@ -34,5 +39,52 @@ func TestZones(t *testing.T) {
 	}
 	if c := r.Counts(); c.Received != 6 {
 		t.Errorf("counts %+v", c)
+	}
+}
+
+// TestEntrances mixes frames of several interfaces and VLANs in one batch: each comes from the zone that the table says, and is counted
+// in it, whatever the frame before was.
+func TestEntrances(t *testing.T) {
+	var seen []hook.Packet
+	r := newRig(t, ingress(func(p *hook.Packet, _ *hook.Finding) hook.Verdict {
+		seen = append(seen, *p)
+		return hook.Drop
+	}))
+	rng := rand.New(rand.NewPCG(1, 2))
+	want := make(map[uint16]uint64)
+	var frames []timed
+	var entrances []entrance
+	for range packet.BatchSize {
+		vlan := []uint16{0, 0, 30, 31}[rng.IntN(4)]
+		source := []string{client, server}[rng.IntN(2)]
+		on := []string{"lan0", "wan0", "nowhere"}[rng.IntN(3)]
+		ip, udp := ip4(source, "203.0.113.9", layers.IPProtocolUDP), &layers.UDP{SrcPort: 1, DstPort: 2}
+		data := frame(t, ip, udp)
+		if vlan != 0 {
+			data = frame(t, &layers.Dot1Q{VLANIdentifier: vlan, Type: layers.EthernetTypeIPv4}, ip, udp)
+		}
+		from, id := r.zones.Logical(r.zones.Index(on), vlan)
+		if from == zone.Unknown && source == server {
+			from = untrust // by its prefix
+		}
+		for range 1 + rng.IntN(2) {
+			if len(frames) < packet.BatchSize {
+				frames, entrances = append(frames, timed{0, data, on}), append(entrances, entrance{vlan: vlan, zone: from, id: id})
+				want[from]++
+			}
+		}
+	}
+	r.batch(frames...)
+	r.run()
+	if len(seen) != len(frames) {
+		t.Fatalf("%d packets of %d", len(seen), len(frames))
+	}
+	for i, p := range seen {
+		if got := (entrance{vlan: p.VLAN, zone: p.InZone, id: p.Interface}); got != entrances[i] {
+			t.Errorf("packet %d comes from %+v, want %+v", i, got, entrances[i])
+		}
+	}
+	if got := maps.Collect(r.Zones()); !maps.Equal(got, want) {
+		t.Errorf("zones %v, want %v", got, want)
 	}
 }

@@ -505,7 +505,7 @@ func TestEvictSince(t *testing.T) {
 			r = newRig(t, d, c, 8)
 			r.made = made
 		}
-		for range 20 {
+		for range 4 {
 			r.fill(1000)
 			r.spool()
 		}

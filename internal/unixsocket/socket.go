@@ -97,7 +97,7 @@ func openPlace(path string, shared bool) (place, error) {
 
 // For how long, and how often, the lock of a directory is tried.
 const (
-	lockPatience = time.Second
+	lockPatience = 500 * time.Millisecond
 	lockEvery    = 2 * time.Millisecond
 )
 

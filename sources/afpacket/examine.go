@@ -1,6 +1,9 @@
 package afpacket
 
-import "github.com/rtflow/pipelined/internal/machine"
+import (
+	"github.com/rtflow/pipelined/internal/machine"
+	"github.com/rtflow/pipelined/internal/memory"
+)
 
 // Examine finds out whether packet sockets can read these interfaces.
 func Examine(m *machine.Machine, interfaces ...string) []machine.Finding {
@@ -20,4 +23,19 @@ func examine(m *machine.Machine, interfaces []string, needed bool) []machine.Fin
 		findings = append(findings, part.Findings...)
 	}
 	return findings
+}
+
+// examineConfig finds out whether a source of this configuration could read its interfaces.
+func examineConfig(m *machine.Machine, c Config) []machine.Finding {
+	var names []string
+	for _, i := range c.Interfaces {
+		names = append(names, i.Name)
+	}
+	p := &machine.Part{Name: "AF_PACKET"}
+	if err := c.checkMemory(memory.OfSystem(m.Root)); err != nil {
+		p.Warn("memory", "", "%v: a smaller ring, or fewer workers, take less", err) // a daemon that runs may have it already
+	} else {
+		p.OK("memory", "the rings take %d MiB", c.rings()>>20)
+	}
+	return append(examine(m, names, true), p.Findings...)
 }

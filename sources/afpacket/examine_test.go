@@ -1,12 +1,15 @@
 package afpacket
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rtflow/pipelined/internal/machine"
+	"github.com/rtflow/pipelined/internal/memory"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
@@ -37,6 +40,24 @@ func TestExamine(t *testing.T) {
 	want = map[string]machine.Verdict{"AF_PACKET: kernel": machine.Missing, "AF_PACKET: sockets": machine.Missing, "AF_PACKET: capabilities": machine.Missing}
 	if diff := cmp.Diff(want, verdicts(Examine(&machine.Machine{Root: root}))); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestMemory has less memory left than the rings take.
+func TestMemory(t *testing.T) {
+	c := Config{Interfaces: []Interface{{Name: "lan0"}, {Name: "wan0"}}, Workers: 4, RingSize: 64 << 20}
+	for kilobytes, want := range map[int]machine.Verdict{512 << 10: machine.OK, 512<<10 - 1: machine.Warning} {
+		root := fstest.MapFS{"proc/meminfo": {Data: fmt.Appendf(nil, "MemAvailable: %d kB\n", kilobytes)}}
+		if got := verdicts(examineConfig(&machine.Machine{Root: root}, c))["AF_PACKET: memory"]; got != want {
+			t.Errorf("%d kB: %v, want %v", kilobytes, got, want)
+		}
+		if err := c.checkMemory(memory.OfSystem(root)); errors.Is(err, ErrMemory) != (want != machine.OK) {
+			t.Errorf("%d kB: %v", kilobytes, err)
+		}
+	}
+	c.Workers, c.RingSize = 1<<20, 1<<30
+	if _, err := Open(c); !errors.Is(err, ErrMemory) {
+		t.Errorf("2 PiB of rings: %v", err)
 	}
 }
 

@@ -86,3 +86,14 @@ func decode(cfg sdk.Config) options {
 	}
 	return o
 }
+
+// config returns what the options say. The interfaces have no ids.
+func (o *options) config() Config {
+	c := Config{
+		Workers: o.Workers, RingSize: int(o.Ring), SnapLength: o.SnapLength, Incoming: o.Direction == in, Promiscuous: o.Promiscuous,
+	}
+	for _, name := range o.Interfaces {
+		c.Interfaces = append(c.Interfaces, Interface{Name: name})
+	}
+	return c
+}

@@ -31,15 +31,13 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 		Incoming:   o.Direction == in,
 		Translator: o.NAT.Translator(),
 		Examine: func(m *machine.Machine) []machine.Finding {
-			return append(examine(m, o.Interfaces, true), o.NAT.Examine(m)...)
+			return append(examineConfig(m, o.config()), o.NAT.Examine(m)...)
 		},
 		Open: func(_ context.Context, zones *zone.Table) (source.Source, error) {
-			c := Config{
-				Workers: o.Workers, RingSize: int(o.Ring), SnapLength: o.SnapLength, Incoming: o.Direction == in,
-				Promiscuous: o.Promiscuous, Warn: env.Warn,
-			}
-			for _, name := range o.Interfaces {
-				c.Interfaces = append(c.Interfaces, Interface{Name: name, ID: zones.Index(name)})
+			c := o.config()
+			c.Warn = env.Warn
+			for i := range c.Interfaces {
+				c.Interfaces[i].ID = zones.Index(c.Interfaces[i].Name)
 			}
 			s, err := Open(c)
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/rtflow/pipelined/internal/memory"
 	"github.com/rtflow/pipelined/internal/monotonic"
 	"github.com/rtflow/pipelined/internal/namespace"
 )
@@ -68,6 +69,9 @@ func Open(config Config) (_ *Source, err error) {
 	if config.Warn == nil {
 		config.Warn = func(string, ...any) {}
 	}
+	if err := config.checkMemory(memory.Available()); err != nil {
+		return nil, err
+	}
 	s := &Source{config: config, stopped: make(chan struct{})}
 	for _, i := range config.Interfaces {
 		s.links = append(s.links, &link{Interface: i, state: State{Interface: i.Name, Since: time.Now()}})
@@ -108,6 +112,21 @@ func Open(config Config) (_ *Source, err error) {
 	s.attach()
 	go s.run()
 	return s, nil
+}
+
+// rings returns how many bytes all rings take.
+func (c *Config) rings() int64 {
+	return int64(c.Workers) * int64(len(c.Interfaces)) * int64(c.RingSize)
+}
+
+// checkMemory returns an error if the rings do not fit into what is left: the kernel would take the memory of everybody else for them, as it
+// does not swap them out.
+func (c *Config) checkMemory(left memory.Left) error {
+	if rings := c.rings(); rings > left.Bytes {
+		return fmt.Errorf("%w: %d workers, %d interfaces, each a ring of %d MiB, are %d MiB, and %d MiB are left (%s)",
+			ErrMemory, c.Workers, len(c.Interfaces), c.RingSize>>20, rings>>20, left.Bytes>>20, left.Limit)
+	}
+	return nil
 }
 
 // Queues returns the queues, each for one worker. Both directions of a flow come from the same one, on whichever interfaces

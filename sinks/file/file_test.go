@@ -57,6 +57,40 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// TestLongNames changes to a configuration whose names alone are longer than a write, in the middle of what is collected: the names
+// stand before the records that they are for.
+func TestLongNames(t *testing.T) {
+	names := sinktest.Names()
+	names.Generation = 2
+	for i := range 5000 {
+		names.Policies = append(names.Policies, fmt.Sprintf("%060d", i))
+	}
+	records := numbered(1000)
+	for i := range records {
+		records[i].Generation = 1 + uint32(i)/100%2
+	}
+	path := filepath.Join(t.TempDir(), "log.txt")
+	s := sinktest.NewStream(t)
+	s.SetNames(names)
+	s.Append(records...)
+	s.Drain()
+	if err := s.Run(t.Context(), newSink(t, path, `format = "frames"`)); err != nil {
+		t.Fatal(err)
+	}
+	same(t, read(t, path), want(t, format.Frames, 1, len(records)))
+	r := event.NewReader(strings.NewReader(read(t, path)))
+	for i := range records {
+		var rec event.Record
+		if err := r.Next(&rec); err != nil {
+			t.Fatal(err)
+		}
+		got, _ := r.Names()
+		if want := records[i].Generation; len(got.Policies) > 3 != (want == 2) {
+			t.Fatalf("record %d, of generation %d: %d policies", i+1, want, len(got.Policies))
+		}
+	}
+}
+
 // TestRotation writes much faster than files rotate: every record must be in exactly one of them, in order and whole.
 func TestRotation(t *testing.T) {
 	for _, mode := range []string{"none", "batch"} {

@@ -228,12 +228,16 @@ func (r *run) add(records []event.Record) (n int, err error) {
 		r.first = r.names
 	}
 	buf, marks, names, terminator := r.buf, r.marks, r.names, r.enc.Terminator()
-	for n < len(records) && len(buf) < writeSize && records[n].Generation == generation {
+	for {
 		rec := &records[n]
 		buf = r.enc.Append(buf, rec, names)
 		buf = append(buf, terminator...)
 		marks = append(marks, mark{len(buf), rec.Seq()})
 		n++
+		// A preface is never the end of a write: its first record is there, however long the two make it.
+		if n == len(records) || len(buf) >= writeSize || records[n].Generation != generation {
+			break
+		}
 	}
 	r.buf, r.marks = buf, marks
 	if len(buf) < writeSize {

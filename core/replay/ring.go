@@ -193,7 +193,7 @@ func (w *Run) Append(c Class, rec *event.Record) {
 // Publish lets the reader have the records. Nothing is appended after it.
 func (w *Run) Publish() { w.store.publish(w.first, uint32(w.next-w.first)) }
 
-// Wake wakes the sink if it sleeps. Workers call it once per batch, after their last Put.
+// Wake wakes the sink if it sleeps. Workers call it once per batch, when all is published.
 func (r *Ring) Wake() {
 	if r.waiting.Load() && r.waiting.CompareAndSwap(true, false) {
 		r.signal()

@@ -218,6 +218,32 @@ func TestRuns(t *testing.T) {
 	}
 }
 
+// TestClosedWhileResized gives up a ring whose records, which nobody has read, are in the memory that it had before: a reader that looks
+// once more finds nothing.
+func TestClosedWhileResized(t *testing.T) {
+	r := newRing(t, Limits{Slots: 16, Telemetry: 8, PerKind: 8})
+	var rec event.Record
+	rec.Reset(event.SessionOpen)
+	for range 5 {
+		if r.Acquire(Priority, 1) == 1 {
+			r.Put(r.Claim(1), Priority, &rec)
+		}
+	}
+	if err := r.Resize(Limits{Slots: 32, Telemetry: 8, PerKind: 8}); err != nil {
+		t.Fatal(err)
+	}
+	r.Abandon()
+	if got := r.Next(8); got != nil {
+		t.Errorf("%d records to read", len(got))
+	}
+	if _, sleeps := r.Sleep(); sleeps {
+		t.Error("the reader is to wait for more")
+	}
+	if st := r.State(); st.InFlight != [event.NumKinds]uint64{} {
+		t.Errorf("%v in flight", st.InFlight)
+	}
+}
+
 // TestP2P6Concurrent has workers append, evicting or not, while a sink reads, acknowledges and rewinds.
 func TestP2P6Concurrent(t *testing.T) {
 	for _, evict := range []bool{false, true} {

@@ -101,6 +101,52 @@ func TestOneFlowInEveryVLAN(t *testing.T) {
 	}
 }
 
+// TestApartAlone has the sessions of a flow in the bucket of the flow end before those that are apart: these are found all the same.
+func TestApartAlone(t *testing.T) {
+	const domains = 3 * togetherMost
+	r := newRig(t, 1<<18)
+	query := headers(packet.ProtoUDP, clientAddr, serverAddr, 40000, 53)
+	answer := headers(packet.ProtoUDP, serverAddr, clientAddr, 53, 40000)
+	for d := uint32(1); d <= domains; d++ {
+		r.packetIn(d, 0, query, Params{Policy: d})
+	}
+	for d := uint32(togetherMost + 1); d <= domains; d++ {
+		r.packetIn(d, minute/2, query, Params{})
+	}
+	if n := len(r.expire(minute + oneSlot)); n != togetherMost {
+		t.Fatalf("%d sessions ended, want %d", n, togetherMost)
+	}
+	for d := uint32(togetherMost + 1); d <= domains; d++ {
+		for _, h := range []*packet.Headers{query, answer} {
+			if !r.Lookup(h, d, base+int64(minute), &r.hit) || r.hit.Policy != d {
+				t.Fatalf("domain %d: %+v", d, r.hit)
+			}
+		}
+	}
+}
+
+// TestTwoDomainsTogether links a session whose ends are in two domains, as one of an earlier run, when there are enough in the bucket of
+// the flow: it is found from both.
+func TestTwoDomainsTogether(t *testing.T) {
+	r := newRig(t, 1<<18)
+	query := headers(packet.ProtoUDP, clientAddr, serverAddr, 40000, 53)
+	answer := headers(packet.ProtoUDP, serverAddr, clientAddr, 53, 40000)
+	const in, out = 500, 501
+	r.packetIn(in, 0, query, Params{Policy: in})
+	r.packetIn(out, 0, answer, Params{})
+	k := r.key(&query.Tuple, in)
+	s := r.shard(k.hash)
+	i := s.find(k)
+	s.unlink(k.hash, i)
+	for d := uint32(1); d <= 2*togetherMost; d++ {
+		r.packetIn(d, 0, query, Params{Policy: d})
+	}
+	s.link(k.hash, i)
+	if !r.Lookup(query, in, base, &r.hit) || r.hit.Policy != in || !r.Lookup(answer, out, base, &r.hit) || r.hit.Policy != in {
+		t.Errorf("%+v", r.hit)
+	}
+}
+
 // TestExpireIsBounded fills one wheel slot with sessions none of which is due when it comes, because each had another packet:
 // one call looks at a bounded number of them, and calls that follow come to the end.
 func TestExpireIsBounded(t *testing.T) {

@@ -37,6 +37,34 @@ func TestLostStretch(t *testing.T) {
 	}
 }
 
+// TestFragmentHasNoNumbers sends fragments of a segment whose TCP header is not among what was read: they are of the connection, and change
+// nothing of its numbers.
+func TestFragmentHasNoNumbers(t *testing.T) {
+	for _, from := range []func(proto, flags uint8) *packet.Headers{fromClient, fromServer} {
+		r := newRig(t, 64)
+		for _, s := range opened() {
+			r.packet(s.at, s.h, Params{})
+		}
+		h := from(tcp, 0)
+		h.HasL4, h.Fragment, h.FragOff = false, true, 1480
+		k := r.key(&h.Tuple, 1)
+		s := r.shard(k.hash)
+		e := &s.entries[s.find(k)]
+		for who := range e.end { // far from 0, which is what the fields for numbers say
+			e.end[who] += 1 << 30
+			e.acked[who] += 1 << 30
+		}
+		before := *e
+		r.packet(sec, h, Params{})
+		if e.packets == before.packets {
+			t.Fatal("the fragment is not counted")
+		}
+		if e.end != before.end || e.acked != before.acked || e.lost != before.lost || e.state != before.state {
+			t.Errorf("%+v, before the fragment %+v", *e, before)
+		}
+	}
+}
+
 // TestForgedSegments sends segments of one end whose numbers do not fit, and behind them a RST or FIN with the same
 // numbers: the session goes on, and ends as it would without them.
 func TestForgedSegments(t *testing.T) {

@@ -22,7 +22,14 @@ func with(p hook.Packet, change func(*hook.Packet)) hook.Packet {
 	return p
 }
 
-// TestSignatures has each screen alone on, and packets on both sides of its condition.
+// plain returns the packet with the mark that the decoder gives most, if it is one of those.
+func plain(p hook.Packet) hook.Packet {
+	p.Plain = p.Family == packet.IPv4 && (p.Proto == packet.ProtoTCP || p.Proto == packet.ProtoUDP) && p.HasL4 && !p.Fragment && p.Options == 0
+	return p
+}
+
+// TestSignatures has each screen alone on, and packets on both sides of its condition. Whether a packet is marked as plain changes
+// nothing.
 func TestSignatures(t *testing.T) {
 	option := func(o packet.Options) hook.Packet {
 		return with(udp(t), func(p *hook.Packet) { p.Options = o })
@@ -155,6 +162,9 @@ func TestSignatures(t *testing.T) {
 						t.Errorf("%s: got %q, want %q", name, got, test.want)
 					}
 				}
+				if got := seen(inst, plain(p)); got != test.want {
+					t.Errorf("%s, marked if it is plain: got %q, want %q", name, got, test.want)
+				}
 				if got, want := seen(alarm, p), strings.Replace(test.want, "drop, drop", "pass, alarm", 1); got != want {
 					t.Errorf("%s with alarm-without-drop: got %q, want %q", name, got, want)
 				}
@@ -166,6 +176,9 @@ func TestSignatures(t *testing.T) {
 			for name, p := range test.quiet {
 				if got := seen(inst, p); got != "pass" {
 					t.Errorf("%s: got %q, want it to pass", name, got)
+				}
+				if got := seen(inst, plain(p)); got != "pass" {
+					t.Errorf("%s, marked if it is plain: got %q, want it to pass", name, got)
 				}
 			}
 		})

@@ -141,6 +141,8 @@ func TestReopen(t *testing.T) {
 		{"takes what another one reads that is removed", nil, []string{`a interface = "b0"`}, "-a, -b, +a 0", "a", "", 40, ""},
 		{"more queues", nil, []string{"a ring = 7", "b"}, "-a, +a 7", "a", "", 60, ""},
 		{"it fails", []string{"a 5"}, []string{"a ring = 5", "b"}, "-a, !a 5, +a 0", "a", "source a: a 5" + boom, 40, ""},
+		{"and another one is removed", nil, []string{"a ring = 5"}, "-a, +a 5, -b", "a", "", 40, ""},
+		{"it fails, beside one that is removed", []string{"a 5"}, []string{"a ring = 5"}, "-a, !a 5, +a 0", "a", "source a: a 5" + boom, 40, ""},
 		{"another one that is new fails", []string{"c 0"}, []string{"a ring = 5", "b", "c"}, "!c 0", "", "source c: c 0" + boom, 30, ""},
 		{"one that is late fails", []string{"c 0"}, []string{"a ring = 5", `c interface = "b0"`}, "-a, -b, +a 5, !c 0, -a, +a 0, +b 0", "a b", "source c: c 0" + boom, 60, ""},
 		{"neither opens", []string{"a 5", "a 0"}, []string{"a ring = 5", "b"}, "-a, !a 5, !a 0", "a",
@@ -352,6 +354,32 @@ func TestReopenPair(t *testing.T) {
 	}
 }
 
+// TestReopenPairParts gives a source of a bridge another peer: the former one, which is removed, is closed with it, and where the new pair
+// cannot be opened the former one is.
+func TestReopenPairParts(t *testing.T) {
+	for _, c := range []struct {
+		broken string
+		done   string
+	}{
+		{"", "-a, -b, +a 0, +c 0"},
+		{"c 0", "-a, -b, +a 0, !c 0, -a, +a 0, +b 0"},
+	} {
+		r := newReopening(t)
+		r.flows["a"], r.flows["b"], r.flows["c"] = []int{1}, []int{1}, []int{1}
+		pl := r.run(`a peer = "b"`, `b peer = "a"`)
+		r.broken[c.broken] = true
+		_, err := pl.Reload(r.plan(`a peer = "c"`, `c peer = "a"`))
+		if done := r.noted(); done != c.done || (err == nil) != (c.broken == "") {
+			t.Errorf("%q: %s, %v; want %s", c.broken, done, err, c.done)
+		}
+		list := pl.readers.Load().sources
+		if len(list) != 2 || list[0].Source.(*openedSource).peer != list[1].Source || list[1].Source.(*openedSource).peer != list[0].Source {
+			t.Errorf("%q: they are no pair", c.broken)
+		}
+		pl.end()
+	}
+}
+
 // TestReopenWithMoreQueues opens a source as it was that has more queues than before, for whose workers the hooks have no room: it is away
 // until the next reload.
 func TestReopenWithMoreQueues(t *testing.T) {
@@ -467,6 +495,44 @@ func TestReopenTold(t *testing.T) {
 			}
 			pl.end()
 		})
+	}
+}
+
+// TestReopenToldLater has a source of sessions that could not be opened come back with a later reload: it goes on with what it has told of. One
+// that does not come back is told of as lost.
+func TestReopenToldLater(t *testing.T) {
+	for _, c := range []struct {
+		reload []string
+		took   string
+		lost   bool
+	}{
+		{[]string{"a", "told sessions = true"}, "abc", false},
+		{[]string{"a", "told sessions = true; ring = 6"}, "abc", false},
+		{[]string{"a"}, "", true},
+		{[]string{"a", "again sessions = true"}, "", true}, // the name of another source
+	} {
+		r := newReopening(t)
+		next := &tellingSource{fakeEvents: newFakeEvents(t)}
+		r.made["told"] = &tellingSource{fakeEvents: newFakeEvents(t), knows: []byte("abc")}
+		r.made["told 0"], r.made["told 6"], r.made["again"], r.made["again 0"] = r.made["told"], next, next, next
+		r.flows["a"] = []int{1}
+		pl := r.run("a", "told sessions = true")
+		r.broken["told 5"], r.broken["told 0"] = true, true
+		if _, err := pl.Reload(r.plan("a", "told sessions = true; ring = 5")); err == nil {
+			t.Fatal("it is taken over")
+		}
+		r.made["told 0"], r.broken = next, nil
+		if _, err := pl.Reload(r.plan(c.reload...)); err != nil {
+			t.Error(err)
+		}
+		owed := pl.Ledger().Events["loss"].Admitted
+		for _, o := range pl.gate.Owed(0) {
+			owed += o.Counts[event.SessionClose]
+		}
+		if got := string(next.took); got != c.took || (owed > 0) != c.lost {
+			t.Errorf("%v: %q is taken over, %d are lost", c.reload, got, owed)
+		}
+		pl.end()
 	}
 }
 

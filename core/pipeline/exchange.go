@@ -117,38 +117,42 @@ const progressPeriod = 5 * time.Millisecond
 // awaitProgress returns an error if a loop that is to end makes no progress, since nobody could wait for its end, or if ctx ends. An idle
 // one looks up once a second.
 func (x *exchange) awaitProgress(ctx context.Context) error {
+	type leaving struct {
+		*loop
+		beats func() uint64
+		seen  uint64
+		what  string
+	}
+	var list []leaving // all are looked at from now on, and wait at the same time
+	add := func(one *loop, beats func() uint64, what string) {
+		if one.started.Load() {
+			list = append(list, leaving{one, beats, beats(), what})
+		}
+	}
+	for _, w := range x.before.workers {
+		if w.source != nil && x.leaves(w) {
+			add(w.loop, w.Beats, fmt.Sprintf("sources.%s cannot be closed: %s, which reads it,", w.source.name, w.loop.name))
+		}
+	}
+	if f := x.before.feed; x.feed != nil && f != nil && len(f.streams) > 0 {
+		add(f.loop, f.Beats, "the sources of events cannot be changed: the feed, which reads them,")
+	}
 	late := time.NewTimer(stuckAfter)
 	defer late.Stop()
 	look := time.NewTicker(progressPeriod)
 	defer look.Stop()
-	await := func(one *loop, beats func() uint64, what string) error {
-		if !one.started.Load() {
-			return nil
-		}
-		for before := beats(); beats() == before; {
+	for _, one := range list {
+		for hasEnded := false; !hasEnded && one.beats() == one.seen; {
 			select {
 			case <-look.C:
 			case <-one.ended:
-				return nil
+				hasEnded = true
 			case <-ctx.Done():
 				return errEnding
 			case <-late.C:
-				return fmt.Errorf("%s has made no progress for %s, and would not end: a restart ends it", what, stuckAfter)
+				return fmt.Errorf("%s has made no progress for %s, and would not end: a restart ends it", one.what, stuckAfter)
 			}
 		}
-		return nil
-	}
-	for _, w := range x.before.workers {
-		if w.source == nil || !x.leaves(w) {
-			continue
-		}
-		what := fmt.Sprintf("sources.%s cannot be closed: %s, which reads it,", w.source.name, w.loop.name)
-		if err := await(w.loop, w.Beats, what); err != nil {
-			return err
-		}
-	}
-	if f := x.before.feed; x.feed != nil && f != nil && len(f.streams) > 0 {
-		return await(f.loop, f.Beats, "the sources of events cannot be changed: the feed, which reads them,")
 	}
 	return nil
 }

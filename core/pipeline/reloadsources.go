@@ -319,11 +319,11 @@ func (t *transition) undoSources() error {
 	pl.exchange(x, t.running.judged, zones)
 	for _, s := range c.gone {
 		gap := time.Since(s.since)
-		c.gaps = append(c.gaps, Gap{s.name, gap})
 		if still, is := named(x.away, s.name); is {
 			errs = append(errs, fmt.Errorf("nor can it be opened as it was, and it is not read: %w", still.err))
 			pl.plan.options.Log.Error("a source cannot be opened as it was, and is not read; each reload tries again", "source", s.name, "err", still.err, "gap", gap)
 		} else {
+			c.gaps = append(c.gaps, Gap{s.name, gap})
 			pl.plan.options.Log.Warn("a source is open again as it was", "source", s.name, "gap", gap)
 			if !slices.Contains(c.kept, s) {
 				t.tellUntold(s.openSource)

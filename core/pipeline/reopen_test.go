@@ -145,7 +145,7 @@ func TestReopen(t *testing.T) {
 		{"it fails, beside one that is removed", []string{"a 5"}, []string{"a ring = 5"}, "-a, !a 5, +a 0", "a", "source a: a 5" + boom, 40, ""},
 		{"another one that is new fails", []string{"c 0"}, []string{"a ring = 5", "b", "c"}, "!c 0", "", "source c: c 0" + boom, 30, ""},
 		{"one that is late fails", []string{"c 0"}, []string{"a ring = 5", `c interface = "b0"`}, "-a, -b, +a 5, !c 0, -a, +a 0, +b 0", "a b", "source c: c 0" + boom, 60, ""},
-		{"neither opens", []string{"a 5", "a 0"}, []string{"a ring = 5", "b"}, "-a, !a 5, !a 0", "a",
+		{"neither opens", []string{"a 5", "a 0"}, []string{"a ring = 5", "b"}, "-a, !a 5, !a 0", "",
 			"source a: a 5" + boom + "; nor can it be opened as it was, and it is not read: source a: a 0" + boom, 30, "a"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestReopen(t *testing.T) {
 				if (c.name == "options" || c.err != "") && pl.rules.Load().hook("count").Ingress != counting {
 					t.Error("the hook has forgotten what it remembered")
 				}
-				touched := " " + c.gaps + " "
+				touched := " " + c.gaps + " " + c.away + " "
 				for _, w := range before.workers {
 					stays := slices.Contains(pl.readers.Load().workers, w)
 					if !strings.Contains(touched, " "+w.source.name+" ") && stays != (c.err != "" || slices.Contains(c.reload, w.source.name)) {
@@ -294,6 +294,24 @@ func TestReopenExamined(t *testing.T) {
 		}
 		pl.end()
 	}
+}
+
+// TestReopenIdle opens a source again whose many workers have nothing to read: their progress is waited for at the same time.
+func TestReopenIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReopening(t)
+		r.flows["a"] = make([]int, 16)
+		pl := r.run("a")
+		time.Sleep(3 * time.Second)
+		begin := time.Now()
+		if _, err := pl.Reload(r.plan("a ring = 5")); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(begin); d > 2*time.Second {
+			t.Errorf("it takes %v", d)
+		}
+		pl.end()
+	})
 }
 
 // TestReopenCarriers opens a source again that carries packets by itself: what it has carried stays counted, also what the

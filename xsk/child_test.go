@@ -88,6 +88,11 @@ func bindInTurn(names ...string) error {
 
 // startWithMemory is startWith with so much memory that may be locked, and the capabilities that are needed.
 func startWithMemory(task string, limit uint64) error {
+	runtime.LockOSThread()       // exec ends all other threads
+	user := 100000 + os.Getpid() // whose locked memory nobody else takes: the kernel counts that of the real user
+	if _, _, err := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(user), 0, 0); err != 0 {
+		return fmt.Errorf("change the real user: %w", err)
+	}
 	return errors.Join(unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: limit, Max: limit}),
 		startWith(task, unix.CAP_NET_ADMIN, unix.CAP_BPF, unix.CAP_NET_RAW))
 }

@@ -1,7 +1,9 @@
 package format_test
 
 import (
+	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -130,5 +132,84 @@ func TestScreenParameterOrder(t *testing.T) {
 	}
 	if len(seen) != len(orders)+1 {
 		t.Errorf("only the tags %v were seen", seen)
+	}
+}
+
+// TestEnds has sessions between addresses of all lengths, translated at either end, at both and not at all: each end has its own address
+// and port in the line, and an end that is not translated has them twice.
+func TestEnds(t *testing.T) {
+	e := newEncoder(t, format.Options{})
+	param := func(line, name string) string {
+		_, rest, _ := strings.Cut(line, " "+name+`="`)
+		value, _, _ := strings.Cut(rest, `"`)
+		return value
+	}
+	var list []netip.Addr
+	for _, a := range []string{"1.2.3.4", "100.200.100.200", "::", "2001:db8::1", "2001:db8:1::1", "2001:db8:1:2::1", "2001:db8:12:2::1", "2001:db8:12:22::1"} {
+		list = append(list, netip.MustParseAddr(a))
+	}
+	for n := range 16 { // of up to 39 characters, one more at a time
+		a := [16]byte{0: 0x20, 1: 1, 3: 1, 5: 1, 7: 1, 9: 1, 11: 1, 13: 1, 15: 1}
+		for i := range n {
+			a[15-i] |= 0x11
+		}
+		list = append(list, netip.AddrFrom16(a))
+	}
+	fields := func(a netip.Addr) (b [16]byte) { copy(b[:], a.AsSlice()); return b }
+	for i, src := range list {
+		for _, dst := range list {
+			if src.Is4() != dst.Is4() {
+				continue
+			}
+			for ends := range 4 {
+				wantSrc, wantDst := netip.AddrPortFrom(src, uint16(7*i)), netip.AddrPortFrom(dst, 65535-uint16(i))
+				var r event.Record
+				r.Reset(event.SessionOpen)
+				family, proto := uint8(event.FamilyIPv6), uint8(6)
+				natSrc, natDst := netip.MustParseAddr("2001:db8:ff::1"), netip.MustParseAddr("2001:db8:ff::2")
+				if src.Is4() {
+					family, natSrc, natDst = event.FamilyIPv4, netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")
+				}
+				from, to := fields(src), fields(dst)
+				r.SetFlow(family, proto, &from, &to, wantSrc.Port(), wantDst.Port())
+				var a, b [16]byte
+				if ends&1 != 0 {
+					a, wantSrc = fields(natSrc), netip.AddrPortFrom(natSrc, 1000)
+				}
+				if ends&2 != 0 {
+					b, wantDst = fields(natDst), netip.AddrPortFrom(natDst, 2000)
+				}
+				r.SetNAT(&a, &b, 1000, 2000)
+				line := string(e.Append(nil, &r, nil))
+				for name, want := range map[string]string{
+					"source-address": src.String(), "source-port": strconv.Itoa(7 * i),
+					"destination-address": dst.String(), "destination-port": strconv.Itoa(65535 - i),
+					"nat-source-address": wantSrc.Addr().String(), "nat-source-port": strconv.Itoa(int(wantSrc.Port())),
+					"nat-destination-address": wantDst.Addr().String(), "nat-destination-port": strconv.Itoa(int(wantDst.Port())),
+				} {
+					if got := param(line, name); got != want {
+						t.Fatalf("translated ends %02b: %s is %q, want %q: %s", ends, name, got, want, line)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestUnknownCloseReasons has every value that a record can hold as the reason: those that are none are printed like no reason.
+func TestUnknownCloseReasons(t *testing.T) {
+	for _, profile := range format.Profiles() {
+		e := newEncoder(t, format.Options{Profile: profile})
+		line := func(why int) string {
+			var r event.Record
+			r.Reset(event.SessionClose)
+			r.SetClose(1, 2, 3, 4, 5, event.CloseReason(why))
+			return string(e.Append(nil, &r, nil))
+		}
+		for why := int(event.CloseICMPError) + 1; why < 256; why++ {
+			if got, want := line(why), line(int(event.CloseNone)); got != want {
+				t.Fatalf("%s, reason %d: %s, want %s", profile, why, got, want)
+			}
+		}
 	}
 }

@@ -59,6 +59,33 @@ func TestKeptPhrases(t *testing.T) {
 	}
 }
 
+// TestKeptDenials has denials that differ in one thing only: one encoder prints each as one that has seen none does.
+func TestKeptDenials(t *testing.T) {
+	n := numberedNames(1)
+	used := newEncoder(t, format.Options{})
+	check := func(proto, icmpType uint8, action event.Action, iface uint32, app uint16) {
+		t.Helper()
+		var r event.Record
+		r.Reset(event.PolicyDeny)
+		r.SetFlow(event.FamilyIPv4, proto, &[16]byte{1}, &[16]byte{2}, 1, 2)
+		r.SetDeny(1, 1, icmpType)
+		r.SetAction(action)
+		r.SetInterface(iface)
+		r.SetApplication(app)
+		if got, want := string(used.Append(nil, &r, n)), string(newEncoder(t, format.Options{}).Append(nil, &r, n)); got != want {
+			t.Fatalf("%s, want\n%s", got, want)
+		}
+	}
+	for v := range 256 {
+		check(uint8(v), 0, 0, 0, 0)
+		check(1, uint8(v), 0, 0, 0)
+		check(58, uint8(v), 0, 0, 0)
+		check(6, 0, event.Action(v), 0, 0)
+		check(6, 0, 0, uint32(v%40), 0)
+		check(6, 0, 0, 0, uint16(v%40))
+	}
+}
+
 // TestPhrasesConcurrent lets goroutines with other names use one encoder.
 func TestPhrasesConcurrent(t *testing.T) {
 	records := combinations(500)

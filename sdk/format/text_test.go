@@ -47,6 +47,13 @@ func TestAppendUint(t *testing.T) {
 			}
 		}
 	}
+	for v := uint64(10); v < 1e19; v *= 10 {
+		for _, v := range []uint64{v - 1, v, v + 1} {
+			if got, want := string(appendUint(nil, v)), strconv.FormatUint(v, 10); got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+	}
 	for v := range uint64(100_000) {
 		if got, want := string(appendUint(nil, v)), strconv.FormatUint(v, 10); got != want {
 			t.Fatalf("%q, want %q", got, want)

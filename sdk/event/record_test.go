@@ -258,3 +258,22 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+// TestTranslatedByAnyByte sets a single byte of a translated address: that end is translated.
+func TestTranslatedByAnyByte(t *testing.T) {
+	for i := range 16 {
+		var a [16]byte
+		a[i] = 1
+		for _, ends := range [][2][16]byte{{a, {}}, {{}, a}} {
+			var r event.Record
+			r.Reset(event.SessionOpen)
+			r.SetFlow(event.FamilyIPv6, 6, &[16]byte{1}, &[16]byte{2}, 1, 2)
+			r.SetNAT(&ends[0], &ends[1], 3, 4)
+			_, src := r.NATSrc()
+			_, dst := r.NATDst()
+			if !r.Translated() || src != (ends[0] == a) || dst != (ends[1] == a) {
+				t.Errorf("%v: translated %v, source %v, destination %v", ends, r.Translated(), src, dst)
+			}
+		}
+	}
+}

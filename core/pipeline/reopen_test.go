@@ -31,7 +31,8 @@ type reopening struct {
 	broken map[string]bool  // opening it, by the source's name and its ring: "a 5"
 	base   uint32
 	during func() // called when a source is opened by a reload
-
+	ending func() // called when a source has been closed
+	lost   uint64 // by each source
 }
 
 // openedSource is a source of frames that notes its end.
@@ -49,7 +50,14 @@ func (s *openedSource) Close() error {
 	if !s.closed.Load() { // what was on its way is known now
 		s.carrier.done.Packets, s.carrier.done.NotSent = s.carrier.done.Packets+10, s.carrier.done.NotSent+1
 	}
+	if s.r.ending != nil {
+		s.r.ending()
+	}
 	return s.fakeSource.Close()
+}
+
+func (s *openedSource) Counters() []source.Counter {
+	return []source.Counter{{Name: "missed", Queue: -1, Value: s.r.lost, Lost: true}}
 }
 
 func (s *openedSource) Blind() error { return s.blind }
@@ -318,10 +326,15 @@ func TestReopenIdle(t *testing.T) {
 // close finds out.
 func TestReopenCarriers(t *testing.T) {
 	r := newReopening(t)
-	r.flows["a"] = []int{0}
+	r.flows["a"], r.lost = []int{0}, 7
 	pl := r.run("a")
 	for i := range 3 {
-		if p := pl.Ledger().Packets; p.Offloaded != uint64(100+110*i) || p.NotSent != uint64(4+5*i) {
+		r.ending = func() {
+			if p := pl.Ledger().Packets; p.Offloaded != uint64(110*(i+1)) || p.Lost != uint64(7*(i+1)) {
+				t.Errorf("while it is closed: %+v", p)
+			}
+		}
+		if p := pl.Ledger().Packets; p.Offloaded != uint64(100+110*i) || p.NotSent != uint64(4+5*i) || p.Lost != uint64(7*(i+1)) {
 			t.Errorf("%+v", p)
 		}
 		if _, err := pl.Reload(r.plan(fmt.Sprint("a ring = ", i+1))); err != nil {
@@ -331,6 +344,7 @@ func TestReopenCarriers(t *testing.T) {
 			t.Errorf("place %d among the carriers", place)
 		}
 	}
+	r.ending = nil
 	pl.end()
 }
 

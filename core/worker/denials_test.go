@@ -265,6 +265,41 @@ func (f *fetching) Prefetch(packets []*hook.Packet) {
 	f.packets += len(packets)
 }
 
+// TestPrefetchByOtherRules takes other rules: their hooks are shown packets from then on, and those of the former ones are not.
+func TestPrefetchByOtherRules(t *testing.T) {
+	former, next := &fetching{judges: rejects(true)}, &fetching{judges: rejects(true)}
+	r := newRig(t, func(c *Config, _ *session.Config) { c.Session = []hook.SessionHook{former} })
+	former.rig, next.rig = r, r
+	r.lane = r.Gate.Lane(context.Background(), 0)
+	n := uint16(0)
+	carry := func() {
+		var frames [][]byte
+		for range packet.BatchSize {
+			frames = append(frames, tcpFrame(t, client, n, server, 443, syn))
+			n++
+		}
+		r.fill(start, frames)
+		r.process()
+		r.acknowledge()
+	}
+	carry()
+	carry()
+	r.take(&Rules{Session: []hook.SessionHook{next}})
+	carry()
+	carry()
+	if want := packet.BatchSize; former.packets != want || next.packets != 2*want {
+		t.Errorf("the former hook was shown %d packets, the next one %d, want %d and %d", former.packets, next.packets, want, 2*want)
+	}
+	last := &r.packets[packet.BatchSize-1]
+	if zone, known := r.outZone(last); !known || zone != r.egress(last) {
+		t.Errorf("zone %d of the last packet, known %v", zone, known)
+	}
+	other := *last // as the other direction of it, or one that has waited
+	if zone, known := r.outZone(&other); known {
+		t.Errorf("zone %d of a packet that is not of the batch is known", zone)
+	}
+}
+
 // TestDenialsAgainstModel carries random packets of a few flows, in several zones and VLANs and out of order, with a worker
 // that remembers, with one that does not, and with one that has memory fetched for first packets: records, counters and denials are
 // the same.

@@ -159,3 +159,27 @@ func TestPrefetchLittle(t *testing.T) {
 		}
 	}
 }
+
+// TestNumbersOfOnePacket keeps what the addresses of a packet map to from packets that differ from it in one address, or in the family
+// only: an address of IPv4 has the bytes of one of IPv6.
+func TestNumbersOfOnePacket(t *testing.T) {
+	p := pkt(trust, untrust, tcp, "10.1.2.3", "10.3.2.1", 443)
+	n := addressNumbers{src: p.Src, dst: p.Dst, family: p.Family}
+	if !n.of(&p) {
+		t.Error("not those of the packet itself")
+	}
+	for name, change := range map[string]func(*hook.Packet){
+		"source":      func(p *hook.Packet) { p.Src[3]++ },
+		"destination": func(p *hook.Packet) { p.Dst[3]++ },
+		"family":      func(p *hook.Packet) { p.Family = packet.IPv6 },
+	} {
+		other := p
+		change(&other)
+		if n.of(&other) {
+			t.Errorf("those of a packet with another %s", name)
+		}
+	}
+	if new(addressNumbers).of(&hook.Packet{Headers: packet.Headers{Tuple: packet.Tuple{Family: packet.IPv4}}}) {
+		t.Error("numbers that were never found")
+	}
+}

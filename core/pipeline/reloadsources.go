@@ -393,6 +393,9 @@ func (t *transition) commitSources(rules *worker.Rules) {
 	pl, c := t.pl, &t.sources
 	pl.exchange(c.last, rules, t.next.zones)
 	for _, s := range c.late {
+		if _, away := named(c.before.away, s.name); away { // for longer
+			continue
+		}
 		gap := time.Since(c.gone[0].since)
 		c.gaps = append(c.gaps, Gap{s.name, gap})
 		pl.plan.options.Log.Info("a source is open as it is configured now: what came meanwhile is not read", "source", s.name, "gap", gap)

@@ -246,6 +246,7 @@ func TestReopenLater(t *testing.T) {
 		{[]string{"a ring = 6", "b"}, "+a 6", 1, 40},
 		{[]string{"b"}, "", 0, 30},
 		{[]string{`c interface = "a0"`, "b"}, "+c 0", 0, 40},
+		{[]string{`a interface = "b0"`}, "-b, +a 0", 1, 40},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newReopening(t)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -172,7 +173,7 @@ func TestReloadsAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-// TestFindDaemon finds the daemon at a usual place only if it runs the configuration that is meant.
+// TestFindDaemon finds the daemon at a usual place, or where its configuration says, only if it runs the configuration that is meant.
 func TestFindDaemon(t *testing.T) {
 	c := controlPipeline(t)
 	runtime := t.TempDir()
@@ -188,6 +189,10 @@ func TestFindDaemon(t *testing.T) {
 	unnamed := writeFile(t, "p.toml", "[service]\nmetrics = \"\"\n")
 	if _, _, err := invoke(t, "reload", "--config", unnamed); err == nil || !strings.Contains(err.Error(), "runs "+c.path+", not "+unnamed+": give --control "+usual) {
 		t.Errorf("of another configuration: %v", err)
+	}
+	other := writeFile(t, "other.toml", fmt.Sprintf("[service]\nmetrics = \"\"\ncontrol = %q\n", c.socket))
+	if _, _, err := invoke(t, "reload", "--config", other); err == nil || !strings.Contains(err.Error(), "runs "+c.path+", not "+other) {
+		t.Errorf("of another configuration that names its socket: %v", err)
 	}
 	text, err := os.ReadFile(c.path)
 	if err != nil {

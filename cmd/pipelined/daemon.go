@@ -33,8 +33,8 @@ func (d *daemonFlags) add(cmd *cobra.Command) {
 // placePatience is how long the daemon at one of several places may take to say which it is.
 const placePatience = 3 * time.Second
 
-// find returns a client of the daemon, and its configuration if that was read and has no mistake. Where the configuration does not name the
-// socket, or has mistakes, the daemon at the usual places is the right one only if it runs that configuration.
+// find returns a client of the daemon, and its configuration if that was read and has no mistake. A daemon that is found by a configuration is
+// the right one only if it runs that.
 func (d *daemonFlags) find(ctx context.Context, cmd *cobra.Command) (*control.Client, *config.File, error) {
 	if d.control != "" {
 		return control.NewClient(d.control), nil, nil
@@ -65,7 +65,8 @@ func (d *daemonFlags) find(ctx context.Context, cmd *cobra.Command) (*control.Cl
 		if *path == "" {
 			return nil, file, fmt.Errorf("%s: service.control is empty: this pipelined has no control socket", d.config)
 		}
-		return control.NewClient(*path), file, nil
+		client, err := d.atPlaces(ctx, errs, []string{*path}, true)
+		return client, file, err
 	}
 	client, err := d.atPlaces(ctx, errs, control.UsualPaths(), true)
 	return client, file, err

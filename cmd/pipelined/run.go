@@ -29,7 +29,7 @@ func newRun() *cobra.Command {
 		Short: "Run the pipeline until SIGTERM or SIGINT",
 		Long: `run starts the pipeline that the configuration describes. On SIGTERM or SIGINT it stops the sources, delivers what is in
 flight for as long as service.drain allows, and prints the ledger; a second signal ends the draining. SIGHUP reopens
-files, and reads the configuration again: sinks, zones, hooks, rates and timeouts are changed while it runs. A configuration with a mistake,
+files, and reads the configuration again: sources, sinks, zones, hooks, rates and timeouts are changed while it runs. A configuration with a mistake,
 or with a change that needs a restart, is refused, and the former one goes on. A destination that is down does not keep the pipeline
 from starting: its records wait. Nor does a plugin that does not start; one that refuses its options does.
 
@@ -134,7 +134,7 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 // warnAbsent says which interfaces of the configuration are not among those of the host.
 func warnAbsent(p *pipeline.Plan, host []string, log *slog.Logger) {
 	for _, note := range p.Absent(host) {
-		log.Warn("an interface of the configuration is not there; it may come later", "note", note)
+		log.Warn("an interface of the configuration is not there", "note", note)
 	}
 }
 

@@ -17,15 +17,15 @@ func (p *Plan) Absent(host []string) (notes []string) {
 		return nil
 	}
 	told := make(map[string]bool)
-	note := func(s *config.Section, name string) {
+	note := func(s *config.Section, name, without string) {
 		parent, _ := zone.SplitVLAN(name)
 		if name == "" || told[name] || slices.Contains(host, name) || slices.Contains(host, parent) {
 			return
 		}
 		told[name] = true
 		file, line, column := s.Place()
-		notes = append(notes, fmt.Sprintf("%s:%d:%d: %s: this host has no interface %s%s", file, line, column, s.Path(),
-			spelling.Quote(name), spelling.Suggest(name, host)))
+		notes = append(notes, fmt.Sprintf("%s:%d:%d: %s: this host has no interface %s%s%s", file, line, column, s.Path(),
+			spelling.Quote(name), without, spelling.Suggest(name, host)))
 	}
 	for _, c := range p.file.Pipeline.Sources {
 		for _, s := range p.sources {
@@ -33,13 +33,13 @@ func (p *Plan) Absent(host []string) (notes []string) {
 				continue
 			}
 			for _, name := range s.Interfaces {
-				note(c.Section, name)
+				note(c.Section, name, ", and a daemon does not start without it")
 			}
 		}
 	}
 	for _, z := range p.file.Zones {
 		for _, name := range z.Interfaces {
-			note(p.file.Zone(z.Name), name)
+			note(p.file.Zone(z.Name), name, "")
 		}
 	}
 	return notes

@@ -40,7 +40,7 @@ func (pl *Pipeline) openSpool(s *plannedSink) (*spool.Spool, error) {
 		o.Path = state.Path("spool/" + s.name)
 	}
 	if o.Path == "" {
-		return nil, fmt.Errorf("sink %s: its spool has no path, and there is no service.state to hold it", s.name)
+		return nil, fmt.Errorf("sink %s: its spool has no place: give it a path, or set service.state, a directory for what outlives the daemon (systemd makes one)", s.name)
 	}
 	sp, err := spool.Open(spool.Config{
 		Options: o, Name: s.name, Host: pl.plan.host, Log: log, Evict: s.replay.Overflow == replay.Evict, Window: s.replay.Slots, Now: time.Now,

@@ -230,8 +230,8 @@ func TestAbsent(t *testing.T) {
 	host := []string{"lo", "lan0", "wan0", "uplink", "own.7", "a0", "b0", "c0", "d0"}
 	for plugin, want := range map[string][]string{
 		"tap": {
-			`p.toml:4:1: sources.a: this host has no interface "wan1"; did you mean "wan0"?`,
-			`p.toml:5:1: sources.b: this host has no interface "eth9"`,
+			`p.toml:4:1: sources.a: this host has no interface "wan1", and a daemon does not start without it; did you mean "wan0"?`,
+			`p.toml:5:1: sources.b: this host has no interface "eth9", and a daemon does not start without it`,
 			`p.toml:7:8: zones.x: this host has no interface "lann"; did you mean "lan0"?`,
 			`p.toml:7:8: zones.x: this host has no interface "far0.7"`,
 		},

@@ -77,6 +77,20 @@ func examineGroups(m *machine.Machine, p *machine.Part, groups []uint16) {
 	}
 }
 
+// warnUnused tells of groups that no rule of the network namespace of the calling thread logs to: there may be one later, and until then
+// nothing comes. Of rules that cannot be read it tells nothing.
+func warnUnused(m *machine.Machine, groups []uint16, warn func(msg string, args ...any)) {
+	rules, err := ruleset.Read(m)
+	if err != nil {
+		return
+	}
+	for _, group := range groups {
+		if !rules.Groups[group] {
+			warn("no rule of the firewall logs to this group: nothing comes from it; see pipelined doctor", "group", group)
+		}
+	}
+}
+
 // Taken returns the groups that other programs read in the network namespace of the calling thread, and who does. Only root can find
 // that out.
 func Taken(m *machine.Machine) (map[uint16]string, error) {

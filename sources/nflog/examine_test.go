@@ -115,5 +115,10 @@ func TestExamineNamespace(t *testing.T) {
 				t.Errorf("%s: %q, want %q; all: %v", text, got[text], verdict, got)
 			}
 		}
+		var warned []any
+		warnUnused(machine.This(), []uint16{5, 6}, func(_ string, args ...any) { warned = append(warned, args...) })
+		if diff := cmp.Diff([]any{"group", uint16(6)}, warned); diff != "" {
+			t.Error(diff)
+		}
 	})
 }

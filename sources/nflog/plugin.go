@@ -43,6 +43,7 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 			if err != nil {
 				return nil, err
 			}
+			warnUnused(machine.This(), c.Groups, env.Warn)
 			return plugged{s}, nil
 		},
 	}

@@ -209,30 +209,20 @@ func (l *traffic) feed(ctx context.Context, killed <-chan struct{}) {
 // createReplicated creates a stream with a replica on each server, as soon as the cluster can.
 func createReplicated(t *testing.T, ctx context.Context, js jetstream.JetStream, name string) {
 	t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		try, cancel := context.WithTimeout(ctx, 5*time.Second)
-		_, err := js.CreateOrUpdateStream(try, jetstream.StreamConfig{Name: name, Subjects: []string{name + ".>"}, Replicas: 3})
-		cancel()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("the cluster makes no stream: %v", err)
-		}
-	}
+	untilAble(t, ctx, func(ctx context.Context) error {
+		_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{name + ".>"}, Replicas: 3})
+		return err
+	})
 }
 
 // leaderOf returns the server that leads the stream.
 func leaderOf(t *testing.T, ctx context.Context, js jetstream.JetStream, name string, nodes []*node) *node {
 	t.Helper()
-	s, err := js.Stream(ctx, name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var s jetstream.Stream
+	untilAble(t, ctx, func(ctx context.Context) (err error) {
+		s, err = js.Stream(ctx, name)
+		return err
+	})
 	leader := s.CachedInfo().Cluster.Leader
 	i := slices.IndexFunc(nodes, func(n *node) bool { return n.Name == leader })
 	if i < 0 {

@@ -90,18 +90,20 @@ func contents(tb testing.TB, js jetstream.JetStream, name string) (list []stored
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
 	defer cancel()
-	s, err := js.Stream(ctx, name)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	var s jetstream.Stream
+	untilAble(tb, ctx, func(ctx context.Context) (err error) {
+		s, err = js.Stream(ctx, name)
+		return err
+	})
 	total := int(s.CachedInfo().State.Msgs)
 	if total == 0 {
 		return nil
 	}
-	consumer, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		tb.Fatal(err)
-	}
+	var consumer jetstream.Consumer
+	untilAble(tb, ctx, func(ctx context.Context) (err error) {
+		consumer, err = s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+		return err
+	})
 	it, err := consumer.Messages()
 	if err != nil {
 		tb.Fatal(err)
@@ -115,6 +117,26 @@ func contents(tb testing.TB, js jetstream.JetStream, name string) (list []stored
 		list = append(list, stored{m.Subject(), m.Headers(), m.Data()})
 	}
 	return list
+}
+
+// untilAble asks a cluster until it can answer: where a server is missing, or has just gone, it cannot for a while.
+func untilAble(tb testing.TB, ctx context.Context, ask func(ctx context.Context) error) {
+	tb.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := ask(try)
+		cancel()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			tb.Fatalf("the cluster cannot: %v", err)
+		}
+	}
 }
 
 // numbered returns n records of which every third is a denial.

@@ -53,7 +53,7 @@ func TestP1P13ManyReloads(t *testing.T) {
 		r.sinks[name] = deliverAll
 	}
 	rng := rand.New(rand.NewPCG(7, 8))
-	goroutines, descriptors := runtime.NumGoroutine(), openFiles(t)
+	checkLeaks := leaks(t)
 	pl := runPlan(t, r.plan(randomText(rng)))
 	var heap uint64
 	for i := range reloads {
@@ -82,20 +82,30 @@ func TestP1P13ManyReloads(t *testing.T) {
 	if n := r.wrong.Load(); n > 0 {
 		t.Errorf("%d times a packet came in another zone than its hook knows", n)
 	}
-	for end := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond) // some end when their timer does
-	}
-	if n := runtime.NumGoroutine(); n > goroutines {
-		t.Errorf("%d goroutines, %d before", n, goroutines)
-	}
-	if n := openFiles(t); n > descriptors {
-		t.Errorf("%d descriptors, %d before", n, descriptors)
-	}
+	checkLeaks()
 	if grown > 8<<20 {
 		t.Errorf("%d bytes more after the second half of the reloads", grown)
 	}
 	led := pl.Ledger()
 	t.Logf("%d reloads, %d packets, %d sessions withdrawn; heap %+d bytes in the second half", reloads, led.Packets.Received, led.Sessions.Withdrawn, grown)
+}
+
+// leaks returns a function that reports goroutines and descriptors that are there beyond those of now.
+func leaks(t *testing.T) (check func()) {
+	t.Helper()
+	goroutines, descriptors := runtime.NumGoroutine(), openFiles(t)
+	return func() {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond) // some end when their timer does
+		}
+		if n := runtime.NumGoroutine(); n > goroutines {
+			t.Errorf("%d goroutines, %d before", n, goroutines)
+		}
+		if n := openFiles(t); n > descriptors {
+			t.Errorf("%d descriptors, %d before", n, descriptors)
+		}
+	}
 }
 
 func openFiles(t *testing.T) int {

@@ -672,7 +672,7 @@ func TestP1ManySources(t *testing.T) {
 	r := newSourcesRig(t)
 	r.frames("always", 0, 1<<30)
 	rng := rand.New(rand.NewPCG(3, 4))
-	goroutines, descriptors := runtime.NumGoroutine(), openFiles(t)
+	checkLeaks := leaks(t)
 	pl := runPlan(t, r.plan("always"))
 	for i := range 60 {
 		sources := []string{"always"}
@@ -712,13 +712,5 @@ func TestP1ManySources(t *testing.T) {
 			t.Errorf("source %s is not closed", name)
 		}
 	}
-	for end := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
-	}
-	if n := runtime.NumGoroutine(); n > goroutines {
-		t.Errorf("%d goroutines, %d before", n, goroutines)
-	}
-	if n := openFiles(t); n > descriptors {
-		t.Errorf("%d descriptors, %d before", n, descriptors)
-	}
+	checkLeaks()
 }

@@ -654,7 +654,7 @@ func TestP1Reopen(t *testing.T) {
 		rounds = 10
 	}
 	rng := rand.New(rand.NewPCG(5, 6))
-	goroutines, descriptors := runtime.NumGoroutine(), openFiles(t)
+	checkLeaks := leaks(t)
 	for _, name := range []string{"a", "b", "c"} {
 		r.flows[name] = []int{1 << 30, 1 << 30}
 	}
@@ -696,15 +696,7 @@ func TestP1Reopen(t *testing.T) {
 		t.Errorf("%d lanes for 6 workers", pl.lanes)
 	}
 	r.noted()
-	for end := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
-	}
-	if n := runtime.NumGoroutine(); n > goroutines {
-		t.Errorf("%d goroutines, %d before", n, goroutines)
-	}
-	if n := openFiles(t); n > descriptors {
-		t.Errorf("%d descriptors, %d before", n, descriptors)
-	}
+	checkLeaks()
 }
 
 // rulesSource is a source of events that knows no sessions.

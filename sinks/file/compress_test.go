@@ -155,21 +155,7 @@ func TestCompressLater(t *testing.T) {
 
 // TestCompressFull has no room for the compressed file: the rotated one stays, and the log goes on.
 func TestCompressFull(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("PIPELINED_REQUIRE_XDP") == "1" { // the run is meant to be root's
-			t.Fatal("mounting a file system needs root")
-		}
-		t.Skip("mounting a file system needs root")
-	}
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755,size=4M"); err != nil {
-		t.Fatalf("cannot mount a tmpfs: %v", err)
-	}
-	defer func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	}()
+	dir := smallDisk(t, "4M")
 	// Text that does not compress, so that its packed form does not fit beside it.
 	noise := make([]byte, 2_500_000)
 	for i, x := 0, uint64(1); i < len(noise); i++ {
@@ -225,18 +211,7 @@ func TestCompressFull(t *testing.T) {
 
 // TestCompressPutOff has no room for the log itself: the next run leaves alone what is to be compressed, until the time has come.
 func TestCompressPutOff(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("mounting a file system needs root")
-	}
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755,size=4M"); err != nil {
-		t.Fatalf("cannot mount a tmpfs: %v", err)
-	}
-	defer func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	}()
+	dir := smallDisk(t, "4M")
 	synctest.Test(t, func(t *testing.T) {
 		ballast := filepath.Join(dir, "ballast")
 		if err := os.WriteFile(ballast, make([]byte, 5<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
@@ -311,9 +286,7 @@ func TestMaxAge(t *testing.T) {
 
 // TestCompressOwner gives a compressed file the owner of the rotated one when none is configured.
 func TestCompressOwner(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root may give files away")
-	}
+	needRoot(t, "give files away")
 	dir := t.TempDir()
 	name := filepath.Join(dir, "log-20260101T000000.000Z.txt")
 	if err := os.WriteFile(name, []byte("first\n"), 0o640); err != nil {
@@ -344,9 +317,7 @@ func TestCompressOwner(t *testing.T) {
 
 // TestOwner gives files away, compressed ones too.
 func TestOwner(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root may give files away")
-	}
+	needRoot(t, "give files away")
 	dir := t.TempDir()
 	s := sinktest.NewStream(t)
 	s.Append(numbered(3000)...)

@@ -18,21 +18,10 @@ import (
 
 // TestDiskFull fills a small file system, makes room and goes on: no record torn, none lost, none twice.
 func TestDiskFull(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("mounting a file system needs root")
-	}
 	for _, mode := range []string{"none", "interval", "batch"} {
 		for _, name := range []string{format.RFC5424, format.Frames} {
 			t.Run(mode+" "+name, func(t *testing.T) {
-				dir := t.TempDir()
-				if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755,size=2M"); err != nil {
-					t.Skipf("cannot mount a tmpfs: %v", err)
-				}
-				defer func() {
-					if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-						t.Error(err)
-					}
-				}()
+				dir := smallDisk(t, "2M")
 				path, ballast := filepath.Join(dir, "log.txt"), filepath.Join(dir, "ballast")
 				if err := os.WriteFile(ballast, make([]byte, 1_900_000), 0o600); err != nil {
 					t.Fatal(err)
@@ -65,9 +54,7 @@ func TestDiskFull(t *testing.T) {
 
 // TestRotationRefused takes the directory away from the sink: it goes on in the file it has.
 func TestRotationRefused(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root for a bind mount")
-	}
+	needRoot(t, "bind a mount")
 	dir := t.TempDir()
 	path := filepath.Join(dir, "log.txt")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -75,7 +62,7 @@ func TestRotationRefused(t *testing.T) {
 	}
 	// A file that is a mount point cannot be renamed.
 	if err := syscall.Mount(path, path, "", syscall.MS_BIND, ""); err != nil {
-		t.Skipf("cannot bind: %v", err)
+		t.Fatalf("cannot bind: %v", err)
 	}
 	defer func() {
 		if err := syscall.Unmount(path, syscall.MNT_DETACH); err != nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rtflow/pipelined/core/config"
@@ -16,6 +17,34 @@ import (
 	"github.com/rtflow/pipelined/sdk/sinktest"
 	"github.com/rtflow/pipelined/sinks/file"
 )
+
+// needRoot makes sure that the test is root's. Elsewhere it is skipped, except where the run is meant to be root's.
+func needRoot(t *testing.T, what string) {
+	t.Helper()
+	switch {
+	case os.Geteuid() == 0:
+	case os.Getenv("PIPELINED_REQUIRE_XDP") == "1":
+		t.Fatal("only root may", what)
+	default:
+		t.Skip("only root may", what)
+	}
+}
+
+// smallDisk mounts a file system of a size, and returns its directory.
+func smallDisk(t *testing.T, size string) (dir string) {
+	t.Helper()
+	needRoot(t, "mount a file system")
+	dir = t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755,size="+size); err != nil {
+		t.Fatalf("cannot mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
 
 // newSink makes a file sink on path; more is further configuration.
 func newSink(tb testing.TB, path, more string) sdk.Sink {

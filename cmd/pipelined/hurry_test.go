@@ -15,7 +15,7 @@ import (
 )
 
 // TestSecondSignal stops a daemon whose receiver takes everything and acknowledges nothing: the first signal begins to drain,
-// which would take ten minutes, the second ends it. Every record is accounted for as abandoned.
+// which would take ten minutes, the second ends it, unless it comes at the same time. Every record is accounted for as abandoned.
 func TestSecondSignal(t *testing.T) {
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "s")
@@ -60,26 +60,31 @@ drain   = "10m"
 	}
 	defer conn.Close()
 	takeOne(t, conn)
-	signal := func(answer string) {
+	signal := func() {
 		t.Helper()
 		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(time.Minute); !strings.Contains(errs.String(), answer); time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("no %q:\n%s", answer, errs.String())
-			}
+	}
+	begin := time.Now()
+	signal()
+	for end := begin.Add(time.Minute); !strings.Contains(errs.String(), "msg=stopping"); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("does not stop:\n%s", errs.String())
 		}
 	}
-	signal("msg=stopping")
+	signal() // the first once more: a wrapper has sent it as well
 	select {
-	case err := <-ended:
-		t.Fatalf("ended after the first signal: %v\n%s", err, errs.String())
-	default:
+	case err = <-ended:
+		if time.Since(begin) < sameSignal { // else the machine is slow, and it was a second one
+			t.Fatalf("ended after the first signal: %v\n%s", err, errs.String())
+		}
+	case <-time.After(sameSignal):
+		signal()
+		err = <-ended
 	}
-	signal("second signal: not draining any longer")
-	if err := <-ended; err != nil {
-		t.Error(err)
+	if err != nil || !strings.Contains(errs.String(), "second signal: not draining any longer") {
+		t.Error(err, "and no second signal was seen:\n", errs.String())
 	}
 	text := errs.String()
 	abandoned := regexp.MustCompile(`records abandoned" sink=hub records=(\d+)`).FindStringSubmatch(text)

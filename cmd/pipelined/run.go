@@ -147,6 +147,10 @@ func stateDir(configured string) string {
 	return first
 }
 
+// sameSignal is how long after the first signal to stop another one is taken for the same: timeout(1) signals the process and its group,
+// and a terminal signals what a wrapper signals as well. Nobody presses Ctrl-C twice as fast.
+const sameSignal = 100 * time.Millisecond
+
 // supervise waits for the pipeline to end, and passes on signals and the watchdog meanwhile.
 func supervise(pl *pipeline.Pipeline, signals <-chan os.Signal, done <-chan error, cancel func(), reloads *reloader, log *slog.Logger) error {
 	var watchdog <-chan time.Time
@@ -155,11 +159,11 @@ func supervise(pl *pipeline.Pipeline, signals <-chan os.Signal, done <-chan erro
 		defer ticker.Stop()
 		watchdog = ticker.C
 	}
-	stopping := false
+	var stopping time.Time // since when, zero for not
 	for {
 		select {
 		case err := <-done:
-			if !stopping {
+			if stopping.IsZero() {
 				notify(log, daemon.SdNotifyStopping)
 			}
 			return err
@@ -175,14 +179,14 @@ func supervise(pl *pipeline.Pipeline, signals <-chan os.Signal, done <-chan erro
 				log.Info("reopening files and reading the configuration")
 				pl.Reopen()
 				reloads.request()
-			case stopping:
-				log.Warn("second signal: not draining any longer")
-				pl.Hurry()
-			default:
-				stopping = true
+			case stopping.IsZero():
+				stopping = time.Now()
 				notify(log, daemon.SdNotifyStopping)
 				log.Info("stopping", "signal", sig)
 				cancel()
+			case time.Since(stopping) >= sameSignal:
+				log.Warn("second signal: not draining any longer")
+				pl.Hurry()
 			}
 		}
 	}

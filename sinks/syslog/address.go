@@ -53,6 +53,8 @@ func parseAddress(text string) (address, error) {
 		return address{}, fmt.Errorf("%q names no host", text)
 	case !validHost(u):
 		return address{}, fmt.Errorf("%q: want a host name in ASCII, an IPv4 address, or an IPv6 address in brackets", text)
+	case scoped(u.Hostname()):
+		return address{}, fmt.Errorf("%q: a link-local address is one of an interface: name it, such as %s%%eth0", text, u.Hostname())
 	case u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		return address{}, fmt.Errorf("%q: want nothing but scheme://host:port", text)
 	}
@@ -78,6 +80,12 @@ func withZone(text string) string {
 		return text
 	}
 	return text[:m[4]] + "25" + text[m[4]:]
+}
+
+// scoped reports whether a host is an address that means nothing without an interface, and has none.
+func scoped(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Is6() && a.Zone() == "" && (a.IsLinkLocalUnicast() || a.IsLinkLocalMulticast())
 }
 
 // validHost reports whether the host of a URL is a name or an address.

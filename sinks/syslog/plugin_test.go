@@ -1,13 +1,17 @@
 package syslog
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/internal/testing/race"
@@ -111,6 +115,9 @@ func TestMistakes(t *testing.T) {
 		{`address = "tcp://:514"`, []string{"names no host"}},
 		{`address = "tls://::1"`, []string{"in brackets"}},
 		{`address = "tls://[fe80::1%25eth0]"`, nil},
+		{`address = "tls://[fe80::1]"`, []string{"link-local", "fe80::1%eth0"}},
+		{`address = "udp://[ff02::1]"`, []string{"link-local", "ff02::1%eth0"}},
+		{`address = "udp://[ff05::1]"`, nil},
 		{`address = "tls://a b"`, []string{"a b"}},
 		{`address = "tcp://h:70000"`, []string{"65535"}},
 		{`address = "tcp://h:x"`, []string{"URL"}},
@@ -211,3 +218,14 @@ func TestAllocations(t *testing.T) {
 type tellTB struct{ testing.TB }
 
 func (tellTB) Cleanup(func()) {}
+
+// TestInterfaceOfAddressIsMissing names what keeps a link-local address from being reached; the kernel only says that it is invalid.
+func TestInterfaceOfAddressIsMissing(t *testing.T) {
+	for zone, want := range map[string]string{"nosuch0": "there is no interface nosuch0: invalid argument", "lo": "invalid argument", "": "invalid argument"} {
+		to := &net.TCPAddr{IP: net.ParseIP("fe80::1"), Port: 6514, Zone: zone}
+		err := explainDial(t.Context(), &net.OpError{Op: "dial", Net: "tcp", Addr: to, Err: syscall.EINVAL}, time.Second)
+		if !errors.Is(err, syscall.EINVAL) || err.Error() != want {
+			t.Errorf("%q: %v", zone, err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -88,10 +89,28 @@ func explainDial(ctx context.Context, err error, within time.Duration) error {
 		return fmt.Errorf("no answer within %v", within)
 	}
 	var op *net.OpError
-	if errors.As(err, &op) && op.Err != nil {
-		return op.Err // the address is named by who reports it
+	if !errors.As(err, &op) || op.Err == nil {
+		return err
 	}
-	return err
+	if name := absentZone(op.Addr); name != "" {
+		return fmt.Errorf("there is no interface %s: %w", name, op.Err)
+	}
+	return op.Err // the address is named by who reports it
+}
+
+// absentZone returns the interface of a link-local address, if there is none of that name; "" otherwise.
+func absentZone(a net.Addr) string {
+	if a == nil {
+		return ""
+	}
+	addr, err := netip.ParseAddrPort(a.String())
+	if err != nil || addr.Addr().Zone() == "" {
+		return ""
+	}
+	if _, err := net.InterfaceByName(addr.Addr().Zone()); err == nil {
+		return ""
+	}
+	return addr.Addr().Zone()
 }
 
 // explainHandshake says what is wrong, and where there is something to do about it, what.

@@ -164,15 +164,21 @@ func (n news) warn(string, ...any) {
 	}
 }
 
-// wait waits until the state of the first interface is as wanted. Every change of it is worth a warning.
+// wait waits until the state of the first interface is as wanted.
 func (n news) wait(t testing.TB, s *Source, what string, wanted func(State) bool) {
 	t.Helper()
+	n.waitAll(t, s, what, func(states []State) bool { return wanted(states[0]) })
+}
+
+// waitAll waits until the states of the interfaces are as wanted. Every change of them is worth a warning.
+func (n news) waitAll(t testing.TB, s *Source, what string, wanted func([]State) bool) {
+	t.Helper()
 	limit := time.After(patience)
-	for !wanted(s.States()[0]) {
+	for !wanted(s.States()) {
 		select {
 		case <-n:
 		case <-limit:
-			t.Fatalf("not %s: %+v", what, s.States()[0])
+			t.Fatalf("not %s: %+v", what, s.States())
 		}
 	}
 }

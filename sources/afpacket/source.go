@@ -183,7 +183,10 @@ func (s *Source) run() {
 		}
 		changed := false
 		for _, l := range s.links {
-			changed = s.follow(l) || changed
+			changed = s.look(l) || changed
+		}
+		for _, l := range s.links { // behind all looks: a name may have gone from one to another
+			changed = s.seek(l) || changed
 		}
 		if changed {
 			s.attach()
@@ -191,28 +194,64 @@ func (s *Source) run() {
 	}
 }
 
-// follow looks at an interface and reports whether it has other sockets now.
-func (s *Source) follow(l *link) (changed bool) {
+// look looks at an interface that is read, and reports whether it is not read any longer.
+func (s *Source) look(l *link) (left bool) {
+	if l.sockets == nil {
+		return false
+	}
+	found, err := s.queries.LinkByIndex(l.index)
+	news := "interface has gone"
+	switch {
+	case err == nil && !s.nameTaken(l, found.Attrs()):
+		s.note(l, found)
+		return false
+	case err == nil:
+		news = "interface was renamed, and is not read under its former name any longer"
+		for _, open := range l.sockets {
+			if err := open.cut(0, false); err != nil { // what is in the ring is read; what comes is the other's
+				s.config.Warn("a packet socket cannot be shut", "interface", l.Name, "error", err)
+			}
+		}
+	case !isMissing(err):
+		return false // nothing new; the next look asks again
+	}
+	l.sockets = nil // the queues close them
+	s.mu.Lock()
+	l.state.Renamed = ""
+	s.mu.Unlock()
+	s.become(l, Waiting, fmt.Errorf("%w: %s", ErrInterfaceMissing, l.Name))
+	s.config.Warn(news, "interface", l.Name)
+	return true
+}
+
+// nameTaken reports whether an interface that is read has lost its name, and either has a name that the source reads another one by, or
+// its former name is another interface's. Otherwise one that is renamed stays what it was.
+func (s *Source) nameTaken(l *link, attrs *netlink.LinkAttrs) bool {
+	if hasName(attrs, l.Name) {
+		return false
+	}
+	if slices.ContainsFunc(s.links, func(other *link) bool { return hasName(attrs, other.Name) }) {
+		return true
+	}
+	_, err := s.queries.LinkByName(l.Name)
+	return err == nil
+}
+
+func hasName(attrs *netlink.LinkAttrs, name string) bool {
+	return attrs.Name == name || slices.Contains(attrs.AltNames, name)
+}
+
+// seek looks for an interface that is not read, and reports whether it is now.
+func (s *Source) seek(l *link) (found bool) {
 	if l.sockets != nil {
-		found, err := s.queries.LinkByIndex(l.index)
-		if err == nil {
-			s.note(l, found)
-			return false
-		}
-		if !isMissing(err) {
-			return false // nothing new; the next look asks again
-		}
-		l.sockets = nil // the queues close them
-		s.become(l, Waiting, fmt.Errorf("%w: %s", ErrInterfaceMissing, l.Name))
-		s.config.Warn("interface has gone", "interface", l.Name)
-		changed = true
+		return false
 	}
 	if err := s.find(l); err != nil {
 		if s.become(l, Waiting, err) && !errors.Is(err, ErrInterfaceMissing) {
 			s.config.Warn("interface cannot be opened yet", "interface", l.Name, "error", err)
 		}
 	}
-	return changed || l.sockets != nil
+	return l.sockets != nil
 }
 
 // find looks an interface up by its name and opens it if it is up.
@@ -229,6 +268,9 @@ func (s *Source) find(l *link) error {
 		return nil
 	}
 	index := found.Attrs().Index
+	if i := slices.IndexFunc(s.links, func(other *link) bool { return other.sockets != nil && other.index == index }); i >= 0 {
+		return fmt.Errorf("%w: %s and %s are names of one interface", ErrReadTwice, s.links[i].Name, l.Name)
+	}
 	var sockets []*socket
 	if nsErr := s.namespace.Run(func() { sockets, err = s.open(l, found.Attrs()) }); nsErr != nil {
 		err = errors.Join(err, nsErr)
@@ -305,7 +347,7 @@ func (s *Source) note(l *link, found netlink.Link) {
 		condition = Down
 	}
 	renamed := ""
-	if attrs.Name != l.Name && !slices.Contains(attrs.AltNames, l.Name) {
+	if !hasName(attrs, l.Name) {
 		renamed = attrs.Name
 	}
 	s.mu.Lock()

@@ -564,6 +564,73 @@ func TestLife(t *testing.T) {
 	receive()
 }
 
+// TestNamesOfOthers gives interfaces the names of others: each is read once, as what it is called now.
+func TestNamesOfOthers(t *testing.T) {
+	sender, host := cable(t)
+	nettest.Cable(sender, "wire2", host, "tap2", 1)
+	told := make(news, 1)
+	s := open(t, host, Config{Warn: told.warn}, "tap", "tap2")
+	first, second := host.Link("tap").Attrs().Index, host.Link("tap2").Attrs().Index
+	r := read(t, s)
+	wire, wire2 := sender.Wire("wire"), sender.Wire("wire2")
+	sent := 0
+	// once sends packets to an interface, and wants each once, from the interface with that id.
+	once := func(wire *nettest.Wire, id uint32) {
+		t.Helper()
+		begin := sent + 1
+		for range 3 {
+			sent++
+			wire.Send(numbered(sent))
+		}
+		for next := begin; next <= sent; {
+			for _, f := range r.next() {
+				if number(f.Data) != next || f.Interface != id {
+					t.Fatalf("packet %d of interface %d, want %d of %d", number(f.Data), f.Interface, next, id)
+				}
+				next++
+			}
+		}
+	}
+	rename := func(from, to string) {
+		t.Helper()
+		link := host.Link(from)
+		host.Do(func() {
+			if err := netlink.LinkSetName(link, to); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	reads := func(indices ...int) func([]State) bool { // 0 for an interface that is waited for
+		return func(states []State) bool {
+			for i, index := range indices {
+				if st := states[i]; index == 0 && st.Condition != Waiting || index != 0 && (st.Condition != Up || st.Index != index || st.Renamed != "") {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	once(wire, 1)
+	once(wire2, 2)
+
+	rename("tap", "other")
+	told.waitAll(t, s, "renamed", func(st []State) bool { return st[0].Renamed == "other" && st[0].Condition == Up })
+	once(wire, 1)
+	rename("tap2", "tap") // a name that another one has had
+	told.waitAll(t, s, "the second is the first", reads(second, 0))
+	once(wire2, 1)
+	rename("other", "tap2") // exchanged
+	told.waitAll(t, s, "exchanged", reads(second, first))
+	once(wire2, 1)
+	once(wire, 2)
+
+	host.Delete("tap")
+	told.waitAll(t, s, "gone", reads(0, first))
+	rename("tap2", "tap") // a name that is waited for
+	told.waitAll(t, s, "in the place of the one that has gone", reads(first, 0))
+	once(wire, 1)
+}
+
 // TestDownAtTheStart opens an interface that is down, with several workers, and reads it when it is up.
 func TestDownAtTheStart(t *testing.T) {
 	sender, host := cable(t)
@@ -620,6 +687,17 @@ func TestDoesNotOpen(t *testing.T) {
 	host.Do(func() {
 		if _, err := Open(c); !errors.Is(err, ErrInterfaceMissing) || !strings.Contains(err.Error(), "nosuch0") {
 			t.Errorf("%v", err)
+		}
+		if err := netlink.LinkSetUp(host.Link("lo")); err != nil {
+			t.Fatal(err)
+		}
+		if err := netlink.LinkAddAltName(host.Link("lo"), "loopback"); err != nil {
+			t.Fatal(err)
+		}
+		two := c
+		two.Interfaces = []Interface{{Name: "lo"}, {Name: "loopback"}}
+		if _, err := Open(two); !errors.Is(err, ErrReadTwice) {
+			t.Errorf("%v for two names of one interface", err)
 		}
 	})
 	// A thread without capabilities is not given back.

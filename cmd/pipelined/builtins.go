@@ -5,8 +5,9 @@ import (
 	"os"
 	"slices"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/hook"
-	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/internal/pluginhost"
 	"github.com/rtflow/pipelined/plugins/filterlog"
@@ -24,8 +25,8 @@ import (
 )
 
 // builtins returns the plugins that are compiled in, and extra. It is the only list of them.
-func builtins(extra ...sdk.SinkPlugin) (*pipeline.Registry, error) {
-	return pipeline.NewRegistry(
+func builtins(extra ...sdk.SinkPlugin) (*plan.Registry, error) {
+	return plan.NewRegistry(
 		[]source.Plugin{capture.Plugin(os.Stdin), afpacket.Plugin(), conntrack.Plugin(), xdp.Plugin(), nflog.Plugin()},
 		[]hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()},
 		append([]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), syslog.Plugin(), unixsock.Plugin()}, extra...),
@@ -33,7 +34,7 @@ func builtins(extra ...sdk.SinkPlugin) (*pipeline.Registry, error) {
 }
 
 // everything returns the plugins that are compiled in, and the executables in the plugin directory.
-func everything(host *pluginhost.Host, pluginDir string) (*pipeline.Registry, error) {
+func everything(host *pluginhost.Host, pluginDir string) (*plan.Registry, error) {
 	compiledIn, err := builtins(host.Exec())
 	if err != nil || pluginDir == "" {
 		return compiledIn, err

@@ -6,9 +6,10 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/spf13/cobra"
 
-	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/internal/spelling"
 )
 
@@ -38,7 +39,7 @@ checksum and how it is to run. With --plugins it is started, and looks at its ow
 				return &usageError{fmt.Errorf("--for: %s", spelling.Unknown("command", purpose, purposes))}
 			}
 			o := planOptions{path: path, daemon: purpose == "run", daemonIfSinks: purpose == "", startPlugins: plugins}
-			p, err := plan(cmd.Context(), cmd.ErrOrStderr(), o, pipeline.Options{
+			p, err := loadPlan(cmd.Context(), cmd.ErrOrStderr(), o, plan.Options{
 				Log: newLogger(cmd.ErrOrStderr(), slog.LevelWarn), LookupInterface: lookupInterface,
 			})
 			if err != nil {
@@ -58,7 +59,7 @@ checksum and how it is to run. With --plugins it is started, and looks at its ow
 				return err
 			}
 			if tests {
-				r, err := p.Explainer().Tests(p.file.Tests)
+				r, err := p.Explainer().Tests(p.File.Tests)
 				if err != nil {
 					return err
 				}

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/control"
 	"github.com/rtflow/pipelined/core/pipeline"
 )
@@ -58,18 +60,18 @@ func controlPipeline(t *testing.T) *controlled {
 	dir := t.TempDir()
 	c := &controlled{path: filepath.Join(dir, "p.toml"), socket: filepath.Join(dir, "control")}
 	c.configure(t)
-	p, err := plan(t.Context(), io.Discard, planOptions{path: c.path, daemon: true}, pipeline.Options{})
+	p, err := loadPlan(t.Context(), io.Discard, planOptions{path: c.path, daemon: true}, plan.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	if c.Pipeline, err = p.Open(ctx); err != nil {
+	if c.Pipeline, err = pipeline.Open(ctx, p.Plan, pipeline.Options{Changes: serviceKeys}); err != nil {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
 	reloads := newReloader(c.path, io.Discard, p.host, log)
 	reloads.endpoints = newEndpoints(c.Pipeline, c.path, reloads, log)
-	answering, err := reloads.endpoints.prepare(&p.file.Service, "edge-1")
+	answering, err := reloads.endpoints.prepare(&p.File.Service, "edge-1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/spf13/cobra"
 
 	"github.com/rtflow/pipelined/core/compare"
@@ -118,7 +120,7 @@ func (o *diffOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	d := difference{Changes: old.file.Changes(now.file), Warnings: newWarnings(old.problems.All(), now.problems.All())}
+	d := difference{Changes: old.File.Changes(now.File), Warnings: newWarnings(old.problems.All(), now.problems.All())}
 	d.Reordered, d.More = compare.Orders(now.x, d.Changes)
 	differs := len(d.Changes) > 0
 	if o.capture != "" || o.flows != "" {
@@ -166,15 +168,13 @@ func (o *diffOptions) notModelled(old, now *side) (notes []string) {
 // load loads one of the configurations. With a capture its plan is to be opened.
 func (o *diffOptions) load(cmd *cobra.Command, path string) (*side, error) {
 	s := new(side)
-	options := pipeline.Options{Log: newLogger(cmd.ErrOrStderr(), slog.LevelError)}
+	options := plan.Options{Log: newLogger(cmd.ErrOrStderr(), slog.LevelError)}
 	if o.capture != "" {
-		options.CloseAtEnd = true
-		options.Input = &pipeline.Input{Name: "capture", Configured: capture.Configure(capture.Config{Path: o.capture, Interface: o.iface}, nil)}
-		options.Output = &pipeline.Output{Name: "flows", New: func(sdk.Env) sdk.Sink { return observer{s} }}
-		options.Observer = observer{s}
+		options.Input = &plan.Input{Name: "capture", Configured: capture.Configure(capture.Config{Path: o.capture, Interface: o.iface}, nil)}
+		options.Output = &plan.Output{Name: "flows", New: func(sdk.Env) sdk.Sink { return observer{s} }}
 	}
 	var problems bytes.Buffer
-	p, err := plan(cmd.Context(), &problems, planOptions{path: path}, options)
+	p, err := loadPlan(cmd.Context(), &problems, planOptions{path: path}, options)
 	if err != nil {
 		fmt.Fprint(cmd.ErrOrStderr(), problems.String())
 		if errors.Is(err, errReported) {
@@ -202,7 +202,7 @@ func (o observer) Run(ctx context.Context, stream sdk.Stream) error {
 
 // read carries the packets of the capture.
 func (s *side) read(ctx context.Context) error {
-	pl, err := s.Open(ctx)
+	pl, err := pipeline.Open(ctx, s.Plan, pipeline.Options{CloseAtEnd: true, Observer: observer{s}})
 	if err != nil {
 		return err
 	}

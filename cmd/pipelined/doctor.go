@@ -8,9 +8,10 @@ import (
 	"os"
 	"slices"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/spf13/cobra"
 
-	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/internal/doctor"
 	"github.com/rtflow/pipelined/internal/machine"
 )
@@ -103,7 +104,7 @@ func examineConfiguration(cmd *cobra.Command, m *machine.Machine, interfaces []s
 	if _, err := os.Stat(path); !given && (len(interfaces) > 0 || errors.Is(err, fs.ErrNotExist)) {
 		return "", nil, nil
 	}
-	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), planOptions{path: path, daemonIfSinks: true}, pipeline.Options{
+	p, err := loadPlan(cmd.Context(), cmd.ErrOrStderr(), planOptions{path: path, daemonIfSinks: true}, plan.Options{
 		Log: newLogger(cmd.ErrOrStderr(), slog.LevelWarn), LookupInterface: lookupInterface,
 	})
 	if err != nil {

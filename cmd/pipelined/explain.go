@@ -11,12 +11,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/spf13/cobra"
 
 	"github.com/rtflow/pipelined/core/explain"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/packettext"
-	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/sources/capture"
 )
 
@@ -91,9 +92,9 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 			return &usageError{err}
 		}
 	}
-	var input *pipeline.Input
+	var input *plan.Input
 	if o.capture != "" {
-		input = &pipeline.Input{Name: "capture", Configured: capture.Configure(capture.Config{Path: o.capture, Stdin: os.Stdin, Interface: o.iface}, nil)}
+		input = &plan.Input{Name: "capture", Configured: capture.Configure(capture.Config{Path: o.capture, Stdin: os.Stdin, Interface: o.iface}, nil)}
 	}
 	x, _, err := explainer(cmd, o.config, input)
 	if err != nil {
@@ -135,8 +136,8 @@ func parsePacket(text string) (*packettext.Packet, error) {
 }
 
 // explainer loads a configuration and returns what explains its verdicts.
-func explainer(cmd *cobra.Command, path string, input *pipeline.Input) (*explain.Explainer, *planned, error) {
-	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), planOptions{path: path}, pipeline.Options{
+func explainer(cmd *cobra.Command, path string, input *plan.Input) (*explain.Explainer, *planned, error) {
+	p, err := loadPlan(cmd.Context(), cmd.ErrOrStderr(), planOptions{path: path}, plan.Options{
 		Log: newLogger(cmd.ErrOrStderr(), slog.LevelWarn), Input: input,
 	})
 	if err != nil {

@@ -8,9 +8,10 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/spf13/cobra"
 
-	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/internal/draft"
 	"github.com/rtflow/pipelined/internal/machine"
 	"github.com/rtflow/pipelined/internal/survey"
@@ -64,7 +65,7 @@ func initialise(cmd *cobra.Command, makeDraft func() (draft.Draft, error), path 
 		name = "pipeline.toml"
 	}
 	// A draft with a mistake would be one of this program: it is not handed on.
-	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), planOptions{path: name, text: []byte(d.Text), daemon: true}, pipeline.Options{
+	p, err := loadPlan(cmd.Context(), cmd.ErrOrStderr(), planOptions{path: name, text: []byte(d.Text), daemon: true}, plan.Options{
 		Log: newLogger(cmd.ErrOrStderr(), slog.LevelWarn), LookupInterface: lookupInterface,
 	})
 	if err != nil {

@@ -8,10 +8,11 @@ import (
 	"os"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/spf13/cobra"
 
 	"github.com/rtflow/pipelined/core/config"
-	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/internal/pluginhost"
 )
 
@@ -23,17 +24,16 @@ func configFlag(cmd *cobra.Command, path *string) {
 	}
 }
 
-// planned is a configuration and the plan of its pipeline.
+// planned is the plan of a configuration.
 type planned struct {
-	*pipeline.Plan
+	*plan.Plan
 
-	file     *config.File
 	problems *config.Problems
 	host     *pluginhost.Host // runs the plugins; the caller closes it
 	down     error            // plugins that were to be started and did not start
 }
 
-// planOptions says what plan does with a configuration.
+// planOptions says what loadPlan does with a configuration.
 type planOptions struct {
 	path string
 	text []byte // the configuration itself, instead of what is at path; nil is none
@@ -42,7 +42,7 @@ type planOptions struct {
 	daemonIfSinks bool // the same, if it has a source or a sink
 	startPlugins  bool // plugins are started and check their own tables
 	// starts, if set, returns the names of the sinks whose plugins are started: all of the chain if not.
-	starts         func(*pipeline.Plan) []string
+	starts         func(*plan.Plan) []string
 	host           *pluginhost.Host // of the plugins; nil: one is made
 	pluginPatience time.Duration    // time limit for all plugins together; 0 is none but that of each
 
@@ -51,9 +51,9 @@ type planOptions struct {
 	loaded func(context.Context) context.Context
 }
 
-// plan loads a configuration and plans its pipeline. It writes the problems of the configuration to w; with an error among
+// loadPlan loads a configuration and plans its pipeline. It writes the problems of the configuration to w; with an error among
 // them it returns errReported.
-func plan(ctx context.Context, w io.Writer, o planOptions, p pipeline.Options) (_ *planned, err error) {
+func loadPlan(ctx context.Context, w io.Writer, o planOptions, p plan.Options) (_ *planned, err error) {
 	if p.Hostname == "" {
 		if p.Hostname, err = os.Hostname(); err != nil {
 			return nil, fmt.Errorf("the host's name: %w", err)
@@ -75,7 +75,7 @@ func plan(ctx context.Context, w io.Writer, o planOptions, p pipeline.Options) (
 	if p.Registry, err = everything(host, file.Service.PluginDir); err != nil {
 		return nil, err
 	}
-	result := &planned{Plan: pipeline.NewPlan(file, problems, p), file: file, problems: problems, host: host}
+	result := &planned{Plan: plan.New(file, problems, p), problems: problems, host: host}
 	if o.startPlugins && problems.Err() == nil {
 		if o.loaded != nil {
 			ctx = o.loaded(ctx)

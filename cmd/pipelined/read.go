@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/spf13/cobra"
 
 	"github.com/rtflow/pipelined/core/metrics"
@@ -92,14 +94,13 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 	ctx, fail := context.WithCancelCause(cmd.Context())
 	defer fail(nil)
 	var open atomic.Pointer[capture.Source]
-	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), configOfRead(cmd, o.config), pipeline.Options{
-		Log:        newLogger(cmd.ErrOrStderr(), slog.LevelWarn),
-		CloseAtEnd: o.close,
-		Input: &pipeline.Input{
+	p, err := loadPlan(cmd.Context(), cmd.ErrOrStderr(), configOfRead(cmd, o.config), plan.Options{
+		Log: newLogger(cmd.ErrOrStderr(), slog.LevelWarn),
+		Input: &plan.Input{
 			Name:       "capture",
 			Configured: capture.Configure(capture.Config{Path: path, Stdin: input, Interface: o.iface}, func(s *capture.Source) { open.Store(s) }),
 		},
-		Output: &pipeline.Output{Name: "stdout", New: func(env sdk.Env) sdk.Sink {
+		Output: &plan.Output{Name: "stdout", New: func(env sdk.Env) sdk.Sink {
 			shape.Hostname = env.Hostname
 			enc, err := format.New(shape)
 			if err != nil {
@@ -114,7 +115,7 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 	// From here on a signal ends reading and still gives the ledger; before, it ends the program.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	pl, err := p.Open(ctx)
+	pl, err := pipeline.Open(ctx, p.Plan, pipeline.Options{CloseAtEnd: o.close})
 	if err != nil {
 		return err
 	}

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/spf13/cobra"
 
-	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/internal/framefile"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -28,13 +29,13 @@ func onlyOfCaptures(cmd *cobra.Command) error {
 // none, from the configuration.
 func readFrames(cmd *cobra.Command, input io.Reader, o readOptions, shape format.Options) error {
 	skipped, err := framefile.Print(cmd.OutOrStdout(), input, shape, func() (*event.Names, string, error) {
-		p, err := plan(cmd.Context(), cmd.ErrOrStderr(), configOfRead(cmd, o.config), pipeline.Options{
-			Input: &pipeline.Input{Name: "frames"}, Output: &pipeline.Output{Name: "stdout", New: func(sdk.Env) sdk.Sink { return nil }},
+		p, err := loadPlan(cmd.Context(), cmd.ErrOrStderr(), configOfRead(cmd, o.config), plan.Options{
+			Input: &plan.Input{Name: "frames"}, Output: &plan.Output{Name: "stdout", New: func(sdk.Env) sdk.Sink { return nil }},
 		})
 		if err != nil {
 			return nil, "", err
 		}
-		return p.Names(), p.Hostname(), nil
+		return p.Names(), p.Hostname, nil
 	})
 	if skipped > 0 {
 		fmt.Fprintf(cmd.ErrOrStderr(), "pipelined: %d frames are not records and were skipped\n", skipped)

@@ -13,9 +13,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/spf13/cobra"
 
-	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/eventstream"
@@ -172,9 +173,9 @@ func receiveNames(cmd *cobra.Command, path string) (*event.Names, string, error)
 		}
 		return nil, hostname, nil
 	}
-	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), planOptions{path: path}, pipeline.Options{LookupInterface: lookupInterface})
+	p, err := loadPlan(cmd.Context(), cmd.ErrOrStderr(), planOptions{path: path}, plan.Options{LookupInterface: lookupInterface})
 	if err != nil {
 		return nil, "", err
 	}
-	return p.Names(), p.Hostname(), nil
+	return p.Names(), p.Hostname, nil
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -206,9 +208,9 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.W
 	}
 	r.watcher.look()
 	next := r.host.Next()
-	p, err := plan(ctx, problems, planOptions{
+	p, err := loadPlan(ctx, problems, planOptions{
 		path: r.path, daemon: true, startPlugins: true, pluginPatience: pluginPatience, starts: pl.Starts, host: next,
-	}, pipeline.Options{Log: r.log, LookupInterface: lookupInterface, ReceivedPackets: receivedPackets, ZoneIDs: pl.ZoneIDs(), Changes: serviceKeys})
+	}, plan.Options{Log: r.log, LookupInterface: lookupInterface, ZoneIDs: pl.ZoneIDs()})
 	if err != nil {
 		if errors.Is(err, errReported) {
 			err = errors.New("it has mistakes: the log and pipelined check show them")
@@ -219,7 +221,7 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.W
 	if p.down != nil {
 		r.log.Warn("a plugin does not start; its records wait in the ring", "err", p.down)
 	}
-	answering, err := r.endpoints.prepare(&p.file.Service, p.Hostname())
+	answering, err := r.endpoints.prepare(&p.File.Service, p.Hostname)
 	if err != nil {
 		next.Drop()
 		pl.Refuse(err)
@@ -230,7 +232,7 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.W
 		return came, errors.Join(err, answering.drop())
 	}
 	answering.take()
-	r.watcher.set(ctx, p.file.Service.Watch)
+	r.watcher.set(ctx, p.File.Service.Watch)
 	if len(came.Changes) > 0 {
 		warnAbsent(p.Plan, interfaceNames(), r.log)
 	}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"github.com/vishvananda/netlink"
@@ -68,9 +70,9 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 		return starting
 	}
 	read, _ := config.Fingerprint(path) // of what cannot be read twice there is none, and need not be
-	p, err := plan(cmd.Context(), cmd.ErrOrStderr(), planOptions{
+	p, err := loadPlan(cmd.Context(), cmd.ErrOrStderr(), planOptions{
 		path: path, daemon: true, startPlugins: true, pluginPatience: pluginPatience, loaded: loaded,
-	}, pipeline.Options{Log: log, LookupInterface: lookupInterface, FollowHost: true, ReceivedPackets: receivedPackets})
+	}, plan.Options{Log: log, LookupInterface: lookupInterface})
 	if err != nil {
 		return err
 	}
@@ -89,23 +91,22 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 	}
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
-	if dir := stateDir(p.file.Service.State); dir != "" {
-		state, err := pipeline.OpenState(dir, log)
-		if err != nil {
+	o := pipeline.Options{FollowHost: true, Changes: serviceKeys, ReceivedPackets: receivedPackets}
+	if dir := stateDir(p.File.Service.State); dir != "" {
+		if o.State, err = pipeline.OpenState(dir, log); err != nil {
 			return err
 		}
-		defer func() { _ = state.Close() }() // nothing is written any more
-		p.UseState(state)
+		defer func() { _ = o.State.Close() }() // nothing is written any more
 	}
 	warnAbsent(p.Plan, interfaceNames(), log)
-	pl, err := p.Open(ctx)
+	pl, err := pipeline.Open(ctx, p.Plan, o)
 	if err != nil {
 		return err
 	}
 	reloads := newReloader(path, cmd.ErrOrStderr(), p.host, log)
 	reloads.endpoints = newEndpoints(pl, path, reloads, log)
 	defer reloads.endpoints.close()
-	answering, err := reloads.endpoints.prepare(&p.file.Service, p.Hostname())
+	answering, err := reloads.endpoints.prepare(&p.File.Service, p.Hostname)
 	if err != nil {
 		cancel()
 		return errors.Join(err, pl.Run(ctx))
@@ -118,7 +119,7 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 	log.Info("running", "config", path, "version", version)
 	var reloading sync.WaitGroup
 	reloads.watcher.seen = read
-	reloads.watcher.set(ctx, p.file.Service.Watch)
+	reloads.watcher.set(ctx, p.File.Service.Watch)
 	reloading.Go(func() { reloads.run(ctx, pl) })
 	err = supervise(pl, signals, done, cancel, reloads, log)
 	cancel()
@@ -132,7 +133,7 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 }
 
 // warnAbsent says which interfaces of the configuration are not among those of the host.
-func warnAbsent(p *pipeline.Plan, host []string, log *slog.Logger) {
+func warnAbsent(p *plan.Plan, host []string, log *slog.Logger) {
 	for _, note := range p.Absent(host) {
 		log.Warn("an interface of the configuration is not there", "note", note)
 	}

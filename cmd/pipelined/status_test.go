@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/control"
 	"github.com/rtflow/pipelined/core/deliver"
@@ -163,11 +165,11 @@ func TestStatusOfPipeline(t *testing.T) {
 	}
 	file := strings.Replace(string(text), `"bin/events.log"`, `"`+t.TempDir()+`/events.log"`, 1) +
 		"\n[[hooks.policies.policy]]\nname = \"never\"\nfrom = \"partner\"\nto = \"partner\"\nthen = \"permit\"\n"
-	p, err := plan(t.Context(), io.Discard, planOptions{path: writeFile(t, "p.toml", file), daemon: true}, pipeline.Options{})
+	p, err := loadPlan(t.Context(), io.Discard, planOptions{path: writeFile(t, "p.toml", file), daemon: true}, plan.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	pl, err := p.Open(t.Context())
+	pl, err := pipeline.Open(t.Context(), p.Plan, pipeline.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +204,7 @@ func TestStatusOfPipeline(t *testing.T) {
 func TestWarnAbsent(t *testing.T) {
 	const file = "[sources.fw]\nplugin = \"nflog\"\ngroups = [5]\n[zones.lan]\ninterfaces = [\"lan0\", \"lan1\"]\n[zones.wan]\ninterfaces = [\"wan0\"]\n" +
 		"[sinks.out]\nplugin = \"stdout\"\n[pipeline]\nsources = [\"fw\"]\nsinks = [\"out\"]\n"
-	p, err := plan(t.Context(), io.Discard, planOptions{path: writeFile(t, "p.toml", file), daemon: true}, pipeline.Options{})
+	p, err := loadPlan(t.Context(), io.Discard, planOptions{path: writeFile(t, "p.toml", file), daemon: true}, plan.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ terms on which no test hits. The exit status is 1 if a test fails.`,
 			if err != nil {
 				return err
 			}
-			r, err := x.Tests(p.file.Tests)
+			r, err := x.Tests(p.File.Tests)
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packettext"
@@ -77,33 +79,33 @@ func (s told) Run(ctx context.Context, stream sdk.Stream) error {
 }
 
 // options plans over the capture that ships.
-func options(t *testing.T, sink sdk.Sink) pipeline.Options {
+func options(t *testing.T, sink sdk.Sink) plan.Options {
 	t.Helper()
-	registry, err := pipeline.NewRegistry([]source.Plugin{capture.Plugin(nil)},
+	registry, err := plan.NewRegistry([]source.Plugin{capture.Plugin(nil)},
 		[]hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()}, []sdk.SinkPlugin{filesink.Plugin()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pipeline.Options{
-		Registry: registry, Hostname: "fw1", CloseAtEnd: true,
-		Input:  &pipeline.Input{Name: "capture", Configured: capture.Configure(capture.Config{Path: "../../testdata/edge.pcapng.gz"}, nil)},
-		Output: &pipeline.Output{Name: "out", New: func(sdk.Env) sdk.Sink { return sink }},
+	return plan.Options{
+		Registry: registry, Hostname: "fw1",
+		Input:  &plan.Input{Name: "capture", Configured: capture.Configure(capture.Config{Path: "../../testdata/edge.pcapng.gz"}, nil)},
+		Output: &plan.Output{Name: "out", New: func(sdk.Env) sdk.Sink { return sink }},
 	}
 }
 
-func planOf(t *testing.T, text string, o pipeline.Options) *pipeline.Plan {
+func planOf(t *testing.T, text string, o plan.Options) *plan.Plan {
 	t.Helper()
 	file, problems := config.Parse("p.toml", []byte(text))
-	p := pipeline.NewPlan(file, problems, o)
+	p := plan.New(file, problems, o)
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-func runPlan(t *testing.T, p *pipeline.Plan) {
+func runPlan(t *testing.T, p *plan.Plan, observer pipeline.Observer) {
 	t.Helper()
-	pl, err := p.Open(t.Context())
+	pl, err := pipeline.Open(t.Context(), p, pipeline.Options{CloseAtEnd: true, Observer: observer})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,11 +119,9 @@ func recorded(t *testing.T, text string) *Recorder {
 	t.Helper()
 	var r *Recorder
 	late := &lateRecorder{&r}
-	o := options(t, late)
-	o.Observer = late
-	p := planOf(t, text, o)
+	p := planOf(t, text, options(t, late))
 	r = NewRecorder(p.Explainer())
-	runPlan(t, p)
+	runPlan(t, p, late)
 	if err := r.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ var variants = map[string][]string{
 func TestLogs(t *testing.T) {
 	run := func(text string) told {
 		out := told{}
-		runPlan(t, planOf(t, text, options(t, out)))
+		runPlan(t, planOf(t, text, options(t, out)), nil)
 		return out
 	}
 	oldTold, old := run(shipped(t)), recorded(t, shipped(t))

@@ -5,8 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/config"
-	"github.com/rtflow/pipelined/core/pipeline"
 )
 
 // orderOf returns what is said of the order when policies stand in another one.
@@ -26,7 +27,7 @@ func orderOf(t *testing.T, policies ...string) string {
 	}
 	old, _ := config.Parse("old.toml", []byte(text(forward...)))
 	file, problems := config.Parse("new.toml", []byte(text(backward...)))
-	p := pipeline.NewPlan(file, problems, options(t, told{}))
+	p := plan.New(file, problems, options(t, told{}))
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}

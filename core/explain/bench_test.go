@@ -5,10 +5,11 @@ import (
 	"os"
 	"testing"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packettext"
-	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/plugins/filterlog"
 	"github.com/rtflow/pipelined/plugins/policydeny"
@@ -25,12 +26,12 @@ func BenchmarkText(b *testing.B) {
 		b.Fatal(err)
 	}
 	file, problems := config.Parse("pipeline.toml", text)
-	registry, err := pipeline.NewRegistry([]source.Plugin{capture.Plugin(nil)}, []hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()}, []sdk.SinkPlugin{filesink.Plugin()})
+	registry, err := plan.NewRegistry([]source.Plugin{capture.Plugin(nil)}, []hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()}, []sdk.SinkPlugin{filesink.Plugin()})
 	if err != nil {
 		b.Fatal(err)
 	}
-	plan := pipeline.NewPlan(file, problems, pipeline.Options{
-		Registry: registry, Hostname: "fw1", Input: &pipeline.Input{Name: "capture", Configured: capture.Configure(capture.Config{Path: "-"}, nil)},
+	plan := plan.New(file, problems, plan.Options{
+		Registry: registry, Hostname: "fw1", Input: &plan.Input{Name: "capture", Configured: capture.Configure(capture.Config{Path: "-"}, nil)},
 	})
 	if err := problems.Err(); err != nil {
 		b.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/explain"
 	"github.com/rtflow/pipelined/core/hook"
@@ -291,7 +293,7 @@ func TestAnswers(t *testing.T) {
 func answersOf(t *testing.T, m maker, text string, verdicts map[string]int) {
 	file, problems := config.Parse("p.toml", []byte(text))
 	obs := &observer{passed: make(map[netip.Addr]bool)}
-	registry, err := pipeline.NewRegistry(nil, []hook.Plugin{
+	registry, err := plan.NewRegistry(nil, []hook.Plugin{
 		screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin(),
 		{Name: "seen", Configure: func(sdk.Config, hook.Env) hook.Instance { return hook.Instance{Egress: obs} }},
 	}, nil)
@@ -299,12 +301,12 @@ func answersOf(t *testing.T, m maker, text string, verdicts map[string]int) {
 		t.Fatal(err)
 	}
 	src, out := &frames{}, &sink{told: make(map[netip.Addr][]string)}
-	p := pipeline.NewPlan(file, problems, pipeline.Options{
-		Registry: registry, Hostname: "host", CloseAtEnd: true,
-		Input: &pipeline.Input{Name: "frames", Configured: source.Configured{
+	p := plan.New(file, problems, plan.Options{
+		Registry: registry, Hostname: "host",
+		Input: &plan.Input{Name: "frames", Configured: source.Configured{
 			Open: func(context.Context, *zone.Table) (source.Source, error) { return src, nil },
 		}},
-		Output: &pipeline.Output{Name: "out", New: func(sdk.Env) sdk.Sink { return out }},
+		Output: &plan.Output{Name: "out", New: func(sdk.Env) sdk.Sink { return out }},
 	})
 	if err := problems.Err(); err != nil {
 		t.Fatalf("%v\n%s", err, text)
@@ -349,7 +351,7 @@ func answersOf(t *testing.T, m maker, text string, verdicts map[string]int) {
 		}
 	}
 	clear(obs.passed)
-	pl, err := p.Open(t.Context())
+	pl, err := pipeline.Open(t.Context(), p, pipeline.Options{CloseAtEnd: true})
 	if err != nil {
 		t.Fatal(err)
 	}

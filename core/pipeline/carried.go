@@ -24,7 +24,7 @@ type carried struct {
 // chooseEpochs returns the epochs of the streams: those that are taken over, and new ones. It is an error if the epochs of earlier runs
 // are not known.
 func (pl *Pipeline) chooseEpochs(before *handedOver) ([]uint64, error) {
-	epochs := make([]uint64, len(pl.plan.sinks))
+	epochs := make([]uint64, len(pl.plan.Sinks))
 	fresh := 0
 	for i := range epochs {
 		if s := before.sink(i); s != nil {
@@ -55,7 +55,7 @@ func (pl *Pipeline) reserveEpochs(now time.Time, n int) (uint64, error) {
 	o := &pl.outputs
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	atLeast, dir := max(uint64(now.UnixNano()), o.lastEpoch+1), pl.plan.options.State
+	atLeast, dir := max(uint64(now.UnixNano()), o.lastEpoch+1), pl.options.State
 	if dir == nil {
 		o.lastEpoch = atLeast + uint64(n) - 1
 	}
@@ -67,7 +67,7 @@ func (pl *Pipeline) reserveEpochs(now time.Time, n int) (uint64, error) {
 		return 0, fmt.Errorf("service.state: the epochs that earlier runs have used cannot be read: %w", err)
 	}
 	if err != nil {
-		pl.plan.options.Log.Error("the epoch cannot be noted: after a restart with the clock set back it may be used again", "err", err)
+		pl.log.Error("the epoch cannot be noted: after a restart with the clock set back it may be used again", "err", err)
 	}
 	o.lastEpoch = epoch + uint64(n) - 1
 	return epoch, nil
@@ -76,7 +76,7 @@ func (pl *Pipeline) reserveEpochs(now time.Time, n int) (uint64, error) {
 // readCarried reads what the last run has given up.
 func (pl *Pipeline) readCarried() (err error) {
 	c := &pl.carried
-	if c.dir = pl.plan.options.State; c.dir == nil {
+	if c.dir = pl.options.State; c.dir == nil {
 		return nil
 	}
 	if c.losses, err = c.dir.Losses(); err != nil { // to go on would overwrite it
@@ -112,14 +112,14 @@ func (pl *Pipeline) announceCarried(out *output, takenOver bool) {
 		return
 	}
 	out.announced = counts
-	pl.plan.options.Log.Warn("the last run has given up events; a loss record says so", "sink", out.name, "events", counts.Total())
+	pl.log.Warn("the last run has given up events; a loss record says so", "sink", out.name, "events", counts.Total())
 }
 
 // tellUnannounced says in the log what is announced to nobody.
 func (pl *Pipeline) tellUnannounced() {
 	for name := range pl.carried.losses {
 		if pl.outputs.find(name) == nil {
-			pl.plan.options.Log.Warn("the last run has given up events of a sink that is not configured any more; they are announced when it is", "sink", name)
+			pl.log.Warn("the last run has given up events of a sink that is not configured any more; they are announced when it is", "sink", name)
 		}
 	}
 }
@@ -168,7 +168,7 @@ func (c *carried) set(pl *Pipeline, sink string, loss *statedir.Loss) {
 	}
 	err := c.dir.WriteLosses(c.losses)
 	if c.unwritten = err != nil; c.unwritten {
-		pl.plan.options.Log.Error("what is given up cannot be noted: the next run will not announce it", "sink", sink, "err", err)
+		pl.log.Error("what is given up cannot be noted: the next run will not announce it", "sink", sink, "err", err)
 	}
 }
 
@@ -205,7 +205,7 @@ func (pl *Pipeline) account(out *output) uint64 {
 
 // giveUp abandons what a ring still holds, which is accounted for.
 func (pl *Pipeline) giveUp(out *output, untold uint64) {
-	name, r, log := out.name, out.ring, pl.plan.options.Log
+	name, r, log := out.name, out.ring, pl.log
 	held := r.State().Held
 	r.Abandon()
 	if held > 0 {
@@ -216,7 +216,7 @@ func (pl *Pipeline) giveUp(out *output, untold uint64) {
 	case pl.carried.dir != nil && pl.carried.isUnwritten(): // the log says so
 	case pl.carried.dir != nil:
 		log.Warn("the next run will announce the events that are given up", "sink", name, "events", untold)
-	case pl.plan.live:
+	case pl.plan.Live:
 		log.Warn("nothing will announce the events that are given up: service.state is not set", "sink", name, "events", untold)
 	}
 }
@@ -234,9 +234,6 @@ func (c *carried) since(sink string) int64 {
 	defer c.mu.Unlock()
 	return c.losses[sink].Since
 }
-
-// UseState makes the pipelines of the plan keep their account in a directory. The caller closes it when they have ended.
-func (p *Plan) UseState(dir *statedir.Dir) { p.options.State = dir }
 
 // OpenState opens the directory in which runs keep their account. log is told of files in it that are put aside.
 func OpenState(path string, log *slog.Logger) (*statedir.Dir, error) {

@@ -72,9 +72,7 @@ func (s *stateRun) run(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		plan.UseState(state)
-		plan.options.Boot = s.boot
-		pl, err := plan.Open(t.Context())
+		pl, err := Open(t.Context(), plan, Options{State: state, Boot: s.boot})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -251,12 +249,11 @@ func TestEpochsWithBadState(t *testing.T) {
 				t.Fatal(openErr)
 			}
 			defer state.Close()
-			plan.UseState(state)
 			if err := fail(); err != nil {
 				t.Fatal(err)
 			}
 			var pl *Pipeline
-			pl, err = plan.Open(t.Context())
+			pl, err = Open(t.Context(), plan, Options{State: state})
 			if err := mend(); err != nil {
 				t.Fatal(err)
 			}
@@ -286,5 +283,15 @@ func TestEpochsWithBadState(t *testing.T) {
 	)
 	if !errors.Is(err, unix.EMFILE) || !strings.Contains(err.Error(), "service.state: what the last run has kept") {
 		t.Errorf("where the epochs cannot be read: %v", err)
+	}
+}
+
+// TestEpochs checks that no two sinks have the same epoch: their numbers would name each other's records.
+func TestEpochs(t *testing.T) {
+	r := newRig(t, true, &fakeQueue{})
+	r.sinks["good"], r.sinks["other"] = deliverAll, deliverAll
+	st := r.open(twoSinks).Status()
+	if a, b := st.Sinks["good"].Epoch, st.Sinks["other"].Epoch; a == b || a == 0 {
+		t.Errorf("epochs %d and %d", a, b)
 	}
 }

@@ -131,7 +131,7 @@ func (x *exchange) awaitProgress(ctx context.Context) error {
 	}
 	for _, w := range x.before.workers {
 		if w.source != nil && x.leaves(w) {
-			add(w.loop, w.Beats, fmt.Sprintf("sources.%s cannot be closed: %s, which reads it,", w.source.name, w.loop.name))
+			add(w.loop, w.Beats, fmt.Sprintf("sources.%s cannot be closed: %s, which reads it,", w.source.Name, w.loop.name))
 		}
 	}
 	if f := x.before.feed; x.feed != nil && f != nil && len(f.streams) > 0 {
@@ -191,7 +191,7 @@ func (pl *Pipeline) exchange(x *exchange, rules *worker.Rules, zones *zone.Table
 		next.feed = x.feed
 	}
 	for _, s := range x.closed {
-		pl.watch.forget(s.name)
+		pl.watch.forget(s.Name)
 		if s.place != noCarrier { // what it has carried is counted
 			pl.sessions.DropCarrier(s.place)
 		}
@@ -217,7 +217,7 @@ func (pl *Pipeline) exchange(x *exchange, rules *worker.Rules, zones *zone.Table
 	}
 	for _, s := range x.closed {
 		if err := s.close(); err != nil {
-			pl.plan.options.Log.Warn("a source does not close", "err", err)
+			pl.log.Warn("a source does not close", "err", err)
 		}
 	}
 	if len(x.closed) > 0 {

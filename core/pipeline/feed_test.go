@@ -192,28 +192,3 @@ func TestNameBook(t *testing.T) {
 		t.Error("a generation that is not there")
 	}
 }
-
-// TestLogsSessions pins which source tells of sessions: the firewall's own, where it is chained, unless the configuration says
-// otherwise.
-func TestLogsSessions(t *testing.T) {
-	const both = `
-[pipeline]
-sources = ["in", "wire"]
-sinks   = ["good"]
-[sources.in]
-plugin = "events"
-[sources.wire]
-plugin = "fake"
-[sinks.good]
-plugin = "fake"
-`
-	for text, want := range map[string]bool{
-		twoSinks: true, both: false, both + "[sessions]\nlog = true\n": true, twoSinks + "[sessions]\nlog = false\n": false,
-	} {
-		r := newRig(t, true)
-		r.sinks["good"], r.sinks["other"] = deliverAll, deliverAll
-		if got := r.plan(text).logsSessions(); got != want {
-			t.Errorf("logs sessions: %v, want %v, with%s", got, want, text)
-		}
-	}
-}

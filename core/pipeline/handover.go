@@ -4,6 +4,7 @@ import (
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/kept"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/internal/statedir"
@@ -21,17 +22,17 @@ func (pl *Pipeline) handOver(sinks []*output, returned bool) {
 	for i, out := range sinks {
 		untold[i] = pl.account(out)
 	}
-	if dir := pl.carried.dir; dir != nil && pl.plan.live && pl.plan.options.Boot != "" {
+	if dir := pl.carried.dir; dir != nil && pl.plan.Live && pl.options.Boot != "" {
 		c := pl.content(sinks, returned)
 		tail, err := c.Write(dir)
 		if err == nil {
 			for _, out := range sinks {
 				out.ring.Keep()
 			}
-			pl.plan.options.Log.Info("what the next run goes on with is kept", "sessions", tail.Sessions+sum(tail.Ends), "records", tail.Records)
+			pl.log.Info("what the next run goes on with is kept", "sessions", tail.Sessions+sum(tail.Ends), "records", tail.Records)
 			return
 		}
-		pl.plan.options.Log.Error("the next run begins anew: what it would go on with cannot be kept", "err", err)
+		pl.log.Error("the next run begins anew: what it would go on with cannot be kept", "err", err)
 	}
 	for i, out := range sinks {
 		pl.giveUp(out, untold[i])
@@ -50,8 +51,8 @@ func (pl *Pipeline) content(sinks []*output, returned bool) *kept.Content {
 	rules := pl.rules.Load()
 	c := new(kept.Content)
 	c.Head = kept.Head{
-		Boot: pl.plan.options.Boot, Stopped: pl.stopped.UnixNano(), Seed: pl.seed, Epoch: pl.epoch, Separate: rules.plan.file.Sessions.Separate.String(),
-		Zoning: rules.plan.zoning(), Received: pl.received,
+		Boot: pl.options.Boot, Stopped: pl.stopped.UnixNano(), Seed: pl.seed, Epoch: pl.epoch, Separate: rules.plan.File.Sessions.Separate.String(),
+		Zoning: zoning(rules.plan), Received: pl.received,
 	}
 	generations := make(map[uint32]bool)
 	for _, out := range sinks {
@@ -81,27 +82,27 @@ func (pl *Pipeline) content(sinks []*output, returned bool) *kept.Content {
 		c.Table = pl.sessions
 	}
 	for _, s := range readers.all() {
-		if keeper, ok := s.Source.(source.Keeper); ok {
-			c.Head.Sources = append(c.Head.Sources, kept.Source{Name: s.name, Plugin: s.plugin})
+		if keeper, ok := s.opened.(source.Keeper); ok {
+			c.Head.Sources = append(c.Head.Sources, kept.Source{Name: s.Name, Plugin: s.Plugin})
 			c.Sources = append(c.Sources, keeper)
 		}
 	}
 	for i := range rules.hooks {
 		h := &rules.hooks[i]
-		c.Hooks = append(c.Hooks, kept.Hook{Name: h.name, Plugin: h.plugin, Counters: h.counters()})
+		c.Hooks = append(c.Hooks, kept.Hook{Name: h.Name, Plugin: h.Plugin, Counters: h.counters()})
 	}
 	return c
 }
 
 // receivedPackets returns what the kernel has counted at the interfaces of sources of packets.
-func (p *Plan) receivedPackets() map[string]uint64 {
+func (pl *Pipeline) receivedPackets() map[string]uint64 {
 	received := make(map[string]uint64)
-	if p.options.ReceivedPackets == nil {
+	if pl.options.ReceivedPackets == nil {
 		return received
 	}
-	for _, s := range p.sources {
+	for _, s := range pl.now().Sources {
 		for _, name := range s.Interfaces {
-			if n, ok := p.options.ReceivedPackets(name); ok && !s.Events {
+			if n, ok := pl.options.ReceivedPackets(name); ok && !s.Events {
 				received[name] = n
 			}
 		}
@@ -112,28 +113,26 @@ func (p *Plan) receivedPackets() map[string]uint64 {
 // handedOver is what an earlier run has kept, and this one goes on with. A nil one is nothing.
 type handedOver struct {
 	*kept.State
-	plan *Plan
+	plan *plan.Plan
 	left map[string]bool // sinks whose streams this run does not go on with
 }
 
 // takeState takes over what the last run has kept, or nothing. From then on no other run uses it.
 func (pl *Pipeline) takeState() (*handedOver, error) {
-	p := pl.plan
-	if p.options.State == nil || !p.live {
+	if pl.options.State == nil || !pl.plan.Live {
 		return nil, nil
 	}
-	log := p.options.Log
-	if p.options.Boot == "" {
+	if pl.options.Boot == "" {
 		var err error
-		if p.options.Boot, err = statedir.Boot(); err != nil {
-			log.Error("the state of the last run cannot be used, nor can that of this one", "err", err)
+		if pl.options.Boot, err = statedir.Boot(); err != nil {
+			pl.log.Error("the state of the last run cannot be used, nor can that of this one", "err", err)
 		}
 	}
-	boot := p.options.Boot
+	boot := pl.options.Boot
 	if boot == "" {
 		boot = "unknown" // what is kept is of a boot that is known
 	}
-	state, why, err := kept.Read(p.options.State, boot, pl.started)
+	state, why, err := kept.Read(pl.options.State, boot, pl.started)
 	if why != nil {
 		pl.unused = why.Error()
 	}
@@ -141,11 +140,11 @@ func (pl *Pipeline) takeState() (*handedOver, error) {
 		return nil, err
 	}
 	if err := state.Take(); err != nil { // else another run could use it, too
-		log.Error("the state of the last run is not used: it cannot be marked as used", "err", err)
+		pl.log.Error("the state of the last run is not used: it cannot be marked as used", "err", err)
 		pl.unused = err.Error()
 		return nil, state.Close()
 	}
-	return &handedOver{State: state, plan: p, left: make(map[string]bool)}, nil
+	return &handedOver{State: state, plan: pl.plan, left: make(map[string]bool)}, nil
 }
 
 // checkSpools lets the streams of sinks begin anew whose spools are not those of the earlier run: what was in them comes before what the
@@ -161,9 +160,9 @@ func (h *handedOver) checkSpools(list spools) {
 		}
 		switch {
 		case s != nil && s.HighestEpoch() > k.Epoch:
-			h.plan.options.Log.Warn("the stream of a sink begins anew: its spool holds records of a later epoch", "sink", k.Name, "path", s.Path())
+			h.plan.Log.Warn("the stream of a sink begins anew: its spool holds records of a later epoch", "sink", k.Name, "path", s.Path())
 		case k.Spool != nil && k.Spool.Held > 0 && (s == nil || s.Last(k.Epoch) < k.Spool.Last):
-			h.plan.options.Log.Warn("the stream of a sink begins anew: the spool of the last run, which holds records, is not its spool any more",
+			h.plan.Log.Warn("the stream of a sink begins anew: the spool of the last run, which holds records, is not its spool any more",
 				"sink", k.Name, "path", k.Spool.Path, "records", k.Spool.Held)
 		default:
 			continue
@@ -178,7 +177,7 @@ func (h *handedOver) index(i int) int {
 		return -1
 	}
 	for j := range h.Sinks {
-		if name := h.plan.sinks[i].name; h.Sinks[j].Name == name && !h.left[name] {
+		if name := h.plan.Sinks[i].Name; h.Sinks[j].Name == name && !h.left[name] {
 			return j
 		}
 	}
@@ -207,18 +206,18 @@ func (h *handedOver) ring(i int, limits replay.Limits) (*replay.Ring, error) {
 // names returns the names of earlier runs, and the first generation of this one.
 func (h *handedOver) names() (former []kept.Names, first uint32) {
 	if h == nil {
-		return nil, firstGeneration
+		return nil, plan.FirstGeneration
 	}
 	return h.Names, h.Names[len(h.Names)-1].Newest() + 1
 }
 
 // counted returns what a hook of that name and plugin has counted, by the names of its counters.
-func (h *handedOver) counted(of *namedHook) map[string]hook.Counter {
+func (h *handedOver) counted(of *plan.Hook) map[string]hook.Counter {
 	if h == nil {
 		return nil
 	}
 	for _, k := range h.Hooks {
-		if k.Name != of.name || k.Plugin != of.plugin {
+		if k.Name != of.Name || k.Plugin != of.Plugin {
 			continue
 		}
 		by := make(map[string]hook.Counter, len(k.Counters))
@@ -235,15 +234,15 @@ func (h *handedOver) owe(pl *Pipeline) {
 	if h == nil {
 		return
 	}
-	for i, s := range h.plan.sinks {
+	for i, s := range h.plan.Sinks {
 		k := h.sink(i)
 		if k == nil {
 			continue
 		}
 		pl.gate.Owe(i, k.Owed...)
-		if keeper, ok := s.sink.(sdk.Keeper); ok && k.State != nil && k.Plugin == s.plugin {
+		if keeper, ok := s.Sink.(sdk.Keeper); ok && k.State != nil && k.Plugin == s.Plugin {
 			if err := keeper.TakeOver(k.State); err != nil {
-				h.plan.options.Log.Warn("what a sink has kept cannot be used", "sink", s.name, "err", err)
+				h.plan.Log.Warn("what a sink has kept cannot be used", "sink", s.Name, "err", err)
 			}
 		}
 	}
@@ -252,7 +251,7 @@ func (h *handedOver) owe(pl *Pipeline) {
 // announceRestart tells, in every stream that goes on, since when nothing was read.
 func (h *handedOver) announceRestart(pl *Pipeline) {
 	until := max(pl.opened.UnixNano(), h.Stopped)
-	for i := range h.plan.sinks {
+	for i := range h.plan.Sinks {
 		if h.sink(i) == nil {
 			continue
 		}

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"log/slog"
 	"os"
@@ -74,11 +75,7 @@ func (k *keptRun) run(t *testing.T) *keptRun {
 			t.Fatal(err)
 		}
 		defer state.Close()
-		plan.UseState(state)
-		if plan.options.Boot = k.boot; k.boot == "" {
-			plan.options.Boot = "boot"
-		}
-		pl, err := plan.Open(t.Context())
+		pl, err := Open(t.Context(), plan, Options{State: state, Boot: cmp.Or(k.boot, "boot")})
 		if k.err = err; err != nil || k.kills {
 			k.log = r.log.String()
 			return

@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/internal/routes"
 )
 
@@ -15,18 +17,18 @@ type host struct {
 
 // followHost begins to follow the kernel for the zones of a plan, which has the zones of the configuration alone if that fails. It
 // returns nil for what is not live.
-func (p *Plan) followHost(o *Options) *host {
-	if !p.live || !o.FollowHost {
+func (pl *Pipeline) followHost(p *plan.Plan) *host {
+	if !p.Live || !pl.options.FollowHost {
 		return nil
 	}
 	h := new(host)
 	var err error
 	h.follower, err = routes.Open(routes.Config{
-		Zones: p.zones, Routes: p.zonesByRoute(), Warn: func(msg string, args ...any) { o.Log.Warn(msg, args...) }, //nolint:sloglint // the follower words it
-		Applied: o.applied,
+		Zones: p.Zones, Routes: p.ZonesByRoute(), Warn: func(msg string, args ...any) { pl.log.Warn(msg, args...) }, //nolint:sloglint // the follower words it
+		Applied: pl.options.applied,
 	})
 	if err != nil {
-		o.Log.Warn("interfaces and routes are not followed: zones are those of the configuration", "err", err)
+		pl.log.Warn("interfaces and routes are not followed: zones are those of the configuration", "err", err)
 		h.failed = &routes.Status{Error: err.Error(), Since: time.Now()}
 	}
 	return h
@@ -58,6 +60,6 @@ type followed struct{ atomic.Pointer[host] }
 // follow follows the kernel for another zone table from here on, and for the former one no longer.
 func (pl *Pipeline) follow(h *host) {
 	if err := pl.host.Swap(h).close(); err != nil {
-		pl.plan.options.Log.Warn("what followed the kernel does not close", "err", err)
+		pl.log.Warn("what followed the kernel does not close", "err", err)
 	}
 }

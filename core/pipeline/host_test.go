@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packet"
@@ -64,7 +66,7 @@ func TestZonesByRoute(t *testing.T) {
 
 	src := &handSource{packets: make(chan []byte)}
 	records := make(chan [2]uint16) // zones of a session
-	registry := &Registry{
+	registry := &plan.Registry{
 		Sources: map[string]source.Plugin{"hand": {Configure: func(sdk.Config, source.Env) source.Configured {
 			return source.Configured{Live: true, Incoming: true, Interfaces: []string{"lan0"}, Open: func(_ context.Context, zones *zone.Table) (source.Source, error) {
 				src.zones = zones
@@ -107,26 +109,28 @@ only   = "session-open"
 	applied := make(chan struct{}, 1)
 	var pl *Pipeline
 	var err error
-	plan := func(text string) *Plan {
+	plan := func(text string) *plan.Plan {
 		t.Helper()
-		o := Options{Registry: registry, Log: slog.New(slog.DiscardHandler), FollowHost: true, applied: func() {
-			select {
-			case applied <- struct{}{}:
-			default:
-			}
-		}}
+		o := plan.Options{Registry: registry, Log: slog.New(slog.DiscardHandler)}
 		if pl != nil {
 			o.ZoneIDs = pl.ZoneIDs()
 		}
 		file, problems := config.Parse("p.toml", []byte(text))
-		p := NewPlan(file, problems, o)
+		p := plan.New(file, problems, o)
 		if err := problems.Err(); err != nil {
 			t.Fatal(err)
 		}
 		return p
 	}
 	p := plan(text)
-	router.Do(func() { pl, err = p.Open(t.Context()) })
+	router.Do(func() {
+		pl, err = Open(t.Context(), p, Options{FollowHost: true, applied: func() {
+			select {
+			case applied <- struct{}{}:
+			default:
+			}
+		}})
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +159,7 @@ only   = "session-open"
 	router.Run("ip", "route", "replace", "default", "via", "198.51.100.254")
 	probe, family := packet.AddrFrom(netip.MustParseAddr("8.8.8.8"))
 	late := time.NewTimer(30 * time.Second)
-	for p.zones.ByPrefix(&probe, family) != 3 {
+	for p.Zones.ByPrefix(&probe, family) != 3 {
 		select {
 		case <-applied:
 		case <-late.C:
@@ -199,9 +203,7 @@ func datagram(port uint16, to netip.Addr) []byte {
 func TestNoHostForCapture(t *testing.T) {
 	r := newRig(t, false, &fakeQueue{end: io.EOF})
 	r.sinks["good"], r.sinks["other"] = deliverAll, deliverAll
-	p := r.plan(twoSinks)
-	p.options.FollowHost = true
-	pl, err := p.Open(t.Context())
+	pl, err := Open(t.Context(), r.plan(twoSinks), Options{FollowHost: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,3 +228,10 @@ func TestStatusOfRoutes(t *testing.T) {
 		t.Errorf("%s\ndoes not contain\n%s", b.String(), want)
 	}
 }
+
+// permitAll permits every session.
+type permitAll struct{}
+
+func (permitAll) Decide(*hook.Packet, *hook.Permit, *hook.Finding) hook.Verdict { return hook.Pass }
+
+func (permitAll) Denied(*hook.Packet, *hook.Finding) {}

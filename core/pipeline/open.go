@@ -8,20 +8,53 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/tail"
 	"github.com/rtflow/pipelined/core/translate"
 	"github.com/rtflow/pipelined/core/worker"
+	"github.com/rtflow/pipelined/internal/statedir"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// Open opens the sources and builds everything behind them. The caller then calls Run once.
-func (p *Plan) Open(ctx context.Context) (_ *Pipeline, err error) {
-	now := time.Now()
-	pl := &Pipeline{plan: p, started: now, hurry: make(chan struct{}), ending: make(chan struct{}), running: life{ctx: context.WithoutCancel(ctx)}}
-	p.checked = nil // the running hooks are others
+// Options are what a pipeline needs beyond its plan. The zero value is of one that keeps nothing and looks at its sources alone.
+type Options struct {
+	// FollowHost makes a live pipeline follow the interfaces of the kernel, and its routes where the configuration says so.
+	FollowHost bool
+	// Changes are the keys of [service] that the caller itself changes when another configuration is taken over.
+	Changes []string
+	// State is where runs keep what they hand to each other; nil: nowhere. The caller closes it when the pipeline has ended.
+	State *statedir.Dir
+	// Boot names the time since the kernel was started; empty: it is asked for.
+	Boot string
+	// ReceivedPackets returns how many packets the kernel has received by an interface; nil: nobody knows.
+	ReceivedPackets func(name string) (n uint64, ok bool)
+	// CloseAtEnd ends the sessions that are left when a capture ends.
+	CloseAtEnd bool
+	// Observer, if set, sees what the hooks judge.
+	Observer Observer
+
+	applied func() // of tests: called when interfaces and routes have been read
+}
+
+// Observer sees what the hooks of a pipeline judge. Its hooks stand on the packet path of every worker.
+type Observer interface {
+	Before() hook.Instance                           // before the first hook
+	Hook(name string, h hook.Instance) hook.Instance // in the place of the hook of that name, judging as it does
+	After() hook.Instance                            // behind the last hook
+}
+
+// Open opens the sources of a plan without a mistake and builds everything behind them. The caller then calls Run once, and asks the plan
+// for no explanation any more.
+func Open(ctx context.Context, p *plan.Plan, o Options) (_ *Pipeline, err error) {
+	pl := &Pipeline{
+		plan: p, options: o, log: p.Log, started: time.Now(), hurry: make(chan struct{}), ending: make(chan struct{}),
+		running: life{ctx: context.WithoutCancel(ctx)},
+	}
+	p.ForgetChecked() // the running hooks are others
 	before, err := pl.takeState()
 	if err != nil {
 		return nil, fmt.Errorf("service.state: what the last run has kept cannot be read: %w", err)
@@ -32,7 +65,7 @@ func (p *Plan) Open(ctx context.Context) (_ *Pipeline, err error) {
 				err = errors.Join(err, before.PutBack())
 			}
 			if closeErr := before.Close(); closeErr != nil {
-				p.options.Log.Warn("what was taken over cannot be removed; it is not used again", "err", closeErr)
+				p.Log.Warn("what was taken over cannot be removed; it is not used again", "err", closeErr)
 			}
 		}()
 	}
@@ -50,18 +83,18 @@ func (p *Plan) Open(ctx context.Context) (_ *Pipeline, err error) {
 	if err != nil {
 		return nil, err
 	}
-	pl.host.Store(p.followHost(&p.options))
+	pl.host.Store(pl.followHost(p))
 	c := new(readers)
 	pl.readers.Store(c) // nobody reads it yet
-	for _, s := range p.sources {
-		src, err := pl.open(ctx, s, p.zones)
+	for _, s := range p.Sources {
+		src, err := pl.open(ctx, s, p.Zones)
 		if err != nil {
 			return nil, errors.Join(err, pl.closeSources())
 		}
 		c.sources = append(c.sources, src)
 		if s.Translator != nil && pl.translator == nil {
 			if pl.translator, err = s.Translator(); err != nil {
-				return nil, errors.Join(fmt.Errorf("source %s: %w", s.name, err), pl.closeSources())
+				return nil, errors.Join(fmt.Errorf("source %s: %w", s.Name, err), pl.closeSources())
 			}
 		}
 	}
@@ -84,29 +117,29 @@ func (pl *Pipeline) build(c *readers, spools spools, epochs []uint64, before *ha
 	p := pl.plan
 	builder := hook.NewNameBuilder()
 	set := &ruleSet{plan: p, number: 1, since: pl.started, capacity: max(c.queues(), 1)}
-	for _, h := range p.hooks(p.file.Pipeline.Hooks, p.hookEnv(set.capacity, builder)) {
-		set.hooks = append(set.hooks, runningHook{namedHook: h, counted: before.counted(&h)})
+	for _, h := range p.Hooks(p.File.Pipeline.Hooks, p.HookEnv(set.capacity, builder)) {
+		set.hooks = append(set.hooks, runningHook{Hook: h, counted: before.counted(&h)})
 	}
-	if o := p.options.Observer; o != nil {
+	if o := pl.options.Observer; o != nil {
 		set.observe(o)
 	}
 	pl.rules.Store(set)
 	former, generation := before.names()
-	names := p.names(builder)
+	names := p.NamesOf(builder)
 	names.Generation = generation
 	pl.names = newNameBook(names, former)
 	pl.names.warn = func() {
-		p.options.Log.Warn("there is no room for the names of more rules of the firewall: records of others do not name theirs until a restart", "names", maxLearned)
+		p.Log.Warn("there is no room for the names of more rules of the firewall: records of others do not name theirs until a restart", "names", maxLearned)
 	}
 
 	pl.tail = tail.New()
-	gate := admission.Config{Options: p.file.Admission, Tail: pl.tail, Wait: !p.live, Generation: generation}
-	gate.Zones = p.zoneIDs()
-	for i := range p.sinks {
-		s := &p.sinks[i]
-		ring, err := before.ring(i, s.replay.Limits)
+	gate := admission.Config{Options: p.File.Admission, Tail: pl.tail, Wait: !p.Live, Generation: generation}
+	gate.Zones = p.ZoneIDs()
+	for i := range p.Sinks {
+		s := &p.Sinks[i]
+		ring, err := before.ring(i, s.Replay.Limits)
 		if err != nil {
-			return fmt.Errorf("sink %s: %w", s.name, err)
+			return fmt.Errorf("sink %s: %w", s.Name, err)
 		}
 		out := pl.newOutput(s, ring, spools[i], epochs[i])
 		out.index = i
@@ -117,7 +150,7 @@ func (pl *Pipeline) build(c *readers, spools spools, epochs []uint64, before *ha
 	if pl.gate, err = admission.New(gate); err != nil {
 		return err
 	}
-	pl.watch = newWatch(p.options.Log, pl.losses)
+	pl.watch = newWatch(p.Log, pl.losses)
 	if err := pl.readCarried(); err != nil {
 		return err
 	}
@@ -129,12 +162,12 @@ func (pl *Pipeline) build(c *readers, spools spools, epochs []uint64, before *ha
 	switch {
 	case before != nil:
 		pl.seed = before.Seed
-	case p.live:
+	case p.Live:
 		pl.seed = rand.Uint64()
 	default:
 		pl.seed = captureSeed
 	}
-	o := p.file.Sessions
+	o := p.File.Sessions
 	sc := session.Config{Max: o.Max, Timeouts: o.Timeouts, Seed: pl.seed, Workers: max(c.queues(), 1), Translations: pl.translator != nil}
 	if before != nil {
 		sc.FirstID = before.NextID
@@ -142,16 +175,16 @@ func (pl *Pipeline) build(c *readers, spools spools, epochs []uint64, before *ha
 	pl.sessions = session.New(sc)
 	if pl.translator != nil {
 		pl.translated = translate.New(pl.translator, pl.sessions, func(err error) {
-			p.options.Log.Warn("how sessions are translated cannot be found out; it is tried again", "err", err)
+			p.Log.Warn("how sessions are translated cannot be found out; it is tried again", "err", err)
 		})
 	}
 	rules := set.rules(c.queues() == 1)
 	for _, s := range c.sources {
 		pl.addCarrier(s)
-		pl.addWorkers(c, s, rules, p.zones)
+		pl.addWorkers(c, s, rules, p.Zones)
 	}
 	if streams := streamsOf(c.sources); len(streams) > 0 {
-		c.feed, err = pl.newFeed(c, streams, p.zones, false)
+		c.feed, err = pl.newFeed(c, streams, p.Zones, false)
 	}
 	return err
 }

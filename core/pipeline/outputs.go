@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/replay"
@@ -110,11 +112,11 @@ func (out *output) state() replay.State {
 }
 
 // newOutput makes a sink of a plan. It does nothing yet.
-func (pl *Pipeline) newOutput(s *plannedSink, ring *replay.Ring, sp *spool.Spool, epoch uint64) *output {
-	out := &output{name: s.name, plugin: s.plugin, epoch: epoch, ring: ring, spool: sp, sessions: new(atomic.Bool), life: &outputLife{ended: make(chan struct{}), gone: make(chan struct{})}}
-	out.wants(s.only)
+func (pl *Pipeline) newOutput(s *plan.Sink, ring *replay.Ring, sp *spool.Spool, epoch uint64) *output {
+	out := &output{name: s.Name, plugin: s.Plugin, epoch: epoch, ring: ring, spool: sp, sessions: new(atomic.Bool), life: &outputLife{ended: make(chan struct{}), gone: make(chan struct{})}}
+	out.wants(s.Only)
 	c := deliver.Config{
-		Name: s.name, Sink: s.sink, Ring: ring, Epoch: epoch, Log: pl.plan.options.Log, Names: pl.names.names,
+		Name: s.Name, Sink: s.Sink, Ring: ring, Epoch: epoch, Log: pl.log, Names: pl.names.names,
 		Sessions: func() iter.Seq[*event.Record] {
 			if !out.sessions.Load() {
 				return func(func(*event.Record) bool) {}
@@ -134,8 +136,8 @@ func (pl *Pipeline) newOutput(s *plannedSink, ring *replay.Ring, sp *spool.Spool
 func (out *output) wants(only event.KindSet) { out.sessions.Store(only.Has(event.SessionOpen)) }
 
 // gateSink returns how the gate knows a sink.
-func (out *output) gateSink(s *plannedSink) admission.Sink {
-	return admission.Sink{Name: out.name, Ring: out.ring, Only: s.only, Overflow: s.replay.Overflow, Connected: out.delivery.Connected}
+func (out *output) gateSink(s *plan.Sink) admission.Sink {
+	return admission.Sink{Name: out.name, Ring: out.ring, Only: s.Only, Overflow: s.Replay.Overflow, Connected: out.delivery.Connected}
 }
 
 // start runs the delivery of a sink until it has drained, or is told to stop.
@@ -145,7 +147,7 @@ func (pl *Pipeline) start(out *output) {
 	go func() {
 		defer close(out.life.ended)
 		if out.spool != nil {
-			out.runSpooled(ctx, pl.plan.options.Log)
+			out.runSpooled(ctx, pl.log)
 			return
 		}
 		out.delivery.Run(ctx)
@@ -195,12 +197,12 @@ func (pl *Pipeline) remove(out *output, within time.Duration) {
 			former.before.Released.Acknowledged, former.before.Released.Rejected = out.before.Released.Acknowledged, out.before.Released.Rejected
 			former.spooled = out.spooled.leave(st)
 			if n := st.Held.Total(); n > 0 {
-				pl.plan.options.Log.Warn("records are left in the spool of a sink that was removed; the next sink that has the spool gets them",
+				pl.log.Warn("records are left in the spool of a sink that was removed; the next sink that has the spool gets them",
 					"sink", out.name, "records", n, "path", out.spool.Path())
 			}
 		}
 		pl.outputs.put(former)
-		pl.plan.options.Log.Info("a sink was removed", "sink", out.name)
+		pl.log.Info("a sink was removed", "sink", out.name)
 	})
 }
 
@@ -212,7 +214,7 @@ func (pl *Pipeline) await(list []*output) bool {
 		select {
 		case <-out.life.ended:
 		case <-last.C:
-			pl.plan.options.Log.Warn("a sink does not return; leaving without it", "sink", out.name)
+			pl.log.Warn("a sink does not return; leaving without it", "sink", out.name)
 			return false
 		}
 	}

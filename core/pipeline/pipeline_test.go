@@ -12,7 +12,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/sdk"
 )
@@ -173,7 +172,7 @@ func TestOpenFails(t *testing.T) {
 	r := newRig(t, true, &fakeQueue{})
 	r.openErr = errBroken
 	r.sinks["good"], r.sinks["other"] = deliverAll, deliverAll
-	_, err := r.plan(twoSinks).Open(t.Context())
+	_, err := Open(t.Context(), r.plan(twoSinks), Options{})
 	if !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "source in: ") {
 		t.Errorf("Open returned %v", err)
 	}
@@ -280,50 +279,4 @@ func TestStatusAndSnapshot(t *testing.T) {
 			t.Errorf("%d abandoned, want 10", got)
 		}
 	})
-}
-
-func TestPlanMistakes(t *testing.T) {
-	for _, c := range []struct {
-		name, text, want string
-		live             bool
-	}{
-		{"plugin", strings.Replace(twoSinks, `[sources.in]
-plugin = "fake"`, `[sources.in]
-plugin = "fke"`, 1), `p.toml:10:1: sources.in.plugin: there is no source plugin "fke"; did you mean "fake"?`, true},
-		{"not chained", twoSinks + "[hooks.x]\nplugin = \"nothin\"\n", `hooks.x.plugin: there is no hook plugin "nothin"; did you mean "nothing"?`, true},
-		{"two captures", strings.Replace(twoSinks, `["in"]`, `["in", "too"]`, 1) + "[sources.too]\nplugin = \"fake\"\n",
-			`sources.too: a capture has a clock of its own: chain one capture, or live sources`, false},
-	} {
-		r := newRig(t, c.live, &fakeQueue{})
-		file, problems := config.Parse("p.toml", []byte(c.text))
-		NewPlan(file, problems, Options{Registry: r.registry()})
-		if err := problems.Err(); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got %v, want %s", c.name, err, c.want)
-		}
-	}
-}
-
-func TestDescribe(t *testing.T) {
-	r := newRig(t, true, &fakeQueue{})
-	r.sinks["good"], r.sinks["other"] = deliverAll, deliverAll
-	text := strings.Replace(twoSinks, "[sinks.other]\n", "[sinks.other]\nonly = [\"policy-deny\"]\n", 1) +
-		"[zones.trust]\ninterfaces = [\"eth0\"]\nprefixes = [\"10.0.0.0/8\"]\n"
-	var b strings.Builder
-	if err := r.plan(text).Describe(&b); err != nil {
-		t.Fatal(err)
-	}
-	const want = `node    host
-zone    trust        eth0, 10.0.0.0/8
-source  in           fake eth0  live
-limit   policy-deny  1000/s per zone, burst 1024
-limit   screen-drop  1000/s per zone, burst 1024
-limit   filter-log   1000/s per zone, burst 1024
-limit   unanswered   1000/s per zone, burst 1024
-sink    good         fake  128 records in flight (96 telemetry, 96 of a kind), refuse; every kind
-sink    other        fake  128 records in flight (96 telemetry, 96 of a kind), refuse; policy-deny
-ok: 1 source, 0 hooks, 1 zone, 2 sinks
-`
-	if b.String() != want {
-		t.Errorf("got:\n%s\nwant:\n%s", b.String(), want)
-	}
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/feed"
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/packet"
@@ -31,8 +33,8 @@ type readers struct {
 
 // openSource is a source that is open.
 type openSource struct {
-	plannedSource
-	source.Source
+	plan.Source
+	opened  source.Source
 	queues  []source.FrameSource // of a source of frames
 	stream  source.EventStream   // of a source of events
 	carrier source.Carrier       // nil: nothing is carried
@@ -67,12 +69,12 @@ type formerCounts struct {
 const noCarrier = -1
 
 // open opens a source of a plan.
-func (pl *Pipeline) open(ctx context.Context, s plannedSource, zones *zone.Table) (*openSource, error) {
+func (pl *Pipeline) open(ctx context.Context, s plan.Source, zones *zone.Table) (*openSource, error) {
 	opened, err := s.Open(ctx, zones)
 	if err != nil {
-		return nil, fmt.Errorf("source %s: %w", s.name, err)
+		return nil, fmt.Errorf("source %s: %w", s.Name, err)
 	}
-	src := &openSource{plannedSource: s, Source: opened, place: noCarrier}
+	src := &openSource{Source: s, opened: opened, place: noCarrier}
 	switch opened := opened.(type) {
 	case source.Frames:
 		src.queues = opened.Queues()
@@ -87,8 +89,8 @@ func (pl *Pipeline) open(ctx context.Context, s plannedSource, zones *zone.Table
 
 // close closes a source whose workers have ended.
 func (s *openSource) close() error {
-	if err := s.Close(); err != nil {
-		return fmt.Errorf("source %s: %w", s.name, err)
+	if err := s.opened.Close(); err != nil {
+		return fmt.Errorf("source %s: %w", s.Name, err)
 	}
 	return nil
 }
@@ -99,9 +101,9 @@ func pair(sources []*openSource) error {
 		if s.Peer == "" {
 			continue
 		}
-		peer := slices.IndexFunc(sources, func(other *openSource) bool { return other.name == s.Peer })
-		if err := s.Source.(source.Paired).Pair(sources[peer].Source); err != nil {
-			return fmt.Errorf("source %s: %w", s.name, err)
+		peer := slices.IndexFunc(sources, func(other *openSource) bool { return other.Name == s.Peer })
+		if err := s.opened.(source.Paired).Pair(sources[peer].opened); err != nil {
+			return fmt.Errorf("source %s: %w", s.Name, err)
 		}
 	}
 	return nil
@@ -114,7 +116,7 @@ func (pl *Pipeline) addCarrier(s *openSource) {
 	}
 	place, ok := pl.sessions.AddCarrier(s.carrier)
 	if !ok {
-		pl.plan.options.Log.Warn("nothing of a source is offloaded: too many others are", "source", s.name)
+		pl.log.Warn("nothing of a source is offloaded: too many others are", "source", s.Name)
 		return
 	}
 	s.place = place
@@ -152,8 +154,8 @@ func (pl *Pipeline) worker(c *readers, s *openSource, q source.FrameSource, rule
 	number := lowest(func(n int) bool { return slices.Contains(taken, n) })
 	p := pl.plan
 	wc := worker.Config{
-		Index: number, Lane: pl.lane(c), Source: q, Gate: pl.gate, Zones: zones, Apps: p.apps, Sessions: pl.sessions, Rules: *rules,
-		Separate: p.file.Sessions.Separate, Adopt: p.file.Sessions.Adopt, Complete: !p.live, CloseAtEnd: p.options.CloseAtEnd && !p.live,
+		Index: number, Lane: pl.lane(c), Source: q, Gate: pl.gate, Zones: zones, Apps: p.Apps, Sessions: pl.sessions, Rules: *rules,
+		Separate: p.File.Sessions.Separate, Adopt: p.File.Sessions.Adopt, Complete: !p.Live, CloseAtEnd: pl.options.CloseAtEnd && !p.Live,
 		Seed: pl.seed, Carrier: noCarrier,
 	}
 	if s != nil {
@@ -209,7 +211,7 @@ func (c *readers) numbers() (list []int) {
 func streamsOf(sources []*openSource) (list []feed.Stream) {
 	for _, s := range sources {
 		if s.stream != nil {
-			list = append(list, feed.Stream{Name: s.name, EventStream: s.stream})
+			list = append(list, feed.Stream{Name: s.Name, EventStream: s.stream})
 		}
 	}
 	return list
@@ -226,7 +228,7 @@ func (pl *Pipeline) newFeed(c *readers, streams []feed.Stream, zones *zone.Table
 	}
 	var err error
 	f.Feed, err = feed.New(feed.Config{
-		Streams: streams, Gate: pl.gate, Lane: f.lane, Zones: zones, Apps: pl.plan.apps, Names: pl.names, AwaitsSessions: awaits,
+		Streams: streams, Gate: pl.gate, Lane: f.lane, Zones: zones, Apps: pl.plan.Apps, Names: pl.names, AwaitsSessions: awaits,
 	})
 	if err != nil {
 		return nil, err
@@ -319,7 +321,7 @@ func (c *readers) unread() (packets, events, bypassed uint64) {
 
 // unread is the same of one source.
 func (s *openSource) unread() (packets, events, bypassed uint64) {
-	for _, c := range s.Counters() {
+	for _, c := range s.opened.Counters() {
 		switch {
 		case c.Bypassed:
 			bypassed += c.Value

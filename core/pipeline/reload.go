@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
 )
@@ -61,16 +63,16 @@ const attempts = 5
 //
 // next is a plan without a mistake. If it changes what cannot be changed, nothing is changed, and the error is a [RestartError]. If it
 // changes nothing at all, the one that runs goes on, and the outcome has no changes. Safe for concurrent use.
-func (pl *Pipeline) Reload(next *Plan) (Outcome, error) {
+func (pl *Pipeline) Reload(next *plan.Plan) (Outcome, error) {
 	pl.reloading.Lock()
 	defer pl.reloading.Unlock()
 	running := pl.rules.Load()
-	o := Outcome{Number: running.number, Changes: running.plan.file.RunningChanges(next.file)}
-	if len(o.Changes) == 0 && slices.Equal(running.plan.file.Files, next.file.Files) && len(pl.readers.Load().away) == 0 {
+	o := Outcome{Number: running.number, Changes: running.plan.File.RunningChanges(next.File)}
+	if len(o.Changes) == 0 && slices.Equal(running.plan.File.Files, next.File.Files) && len(pl.readers.Load().away) == 0 {
 		pl.accept()
 		return o, nil
 	}
-	t := &transition{pl: pl, running: running, next: next, rezoned: !running.plan.sameZones(next)}
+	t := &transition{pl: pl, running: running, next: next, rezoned: !running.plan.SameZones(next)}
 	if err := t.prepare(); err != nil {
 		pl.Refuse(err)
 		return Outcome{Number: running.number, Gaps: t.sources.gaps}, err
@@ -80,7 +82,7 @@ func (pl *Pipeline) Reload(next *Plan) (Outcome, error) {
 	o.Number, o.Gaps = t.set.number, t.sources.gaps
 	for _, s := range t.sinks {
 		if s.taken {
-			o.Sinks = append(o.Sinks, s.to.name)
+			o.Sinks = append(o.Sinks, s.to.Name)
 		}
 	}
 	return o, nil
@@ -106,7 +108,7 @@ type transition struct {
 	spools     spools // of new sinks
 	pl         *Pipeline
 	running    *ruleSet
-	next       *Plan
+	next       *plan.Plan
 	set        *ruleSet
 	generation uint32
 	sinks      []sinkChange
@@ -122,13 +124,10 @@ func (t *transition) prepare() (err error) {
 	if pl.ended.Load() {
 		return errEnding
 	}
-	if changed := slices.Concat(running.plan.fixed(next), pl.renumbered(next), pl.untranslated(next)); len(changed) > 0 {
+	if changed := slices.Concat(pl.fixed(next), pl.renumbered(next), pl.untranslated(next)); len(changed) > 0 {
 		return &RestartError{changed}
 	}
-	next.apps, next.checked = running.plan.apps, nil
-	if next.zones = running.plan.zones; t.rezoned {
-		next.zones = running.plan.zones.Next(next.file.Zones, next.links.extra, next.links.ids)
-	}
+	next.Follow(running.plan)
 	held := false
 	defer func() {
 		if err != nil {
@@ -145,7 +144,7 @@ func (t *transition) prepare() (err error) {
 		return err
 	}
 	if t.rezoned {
-		t.host = next.followHost(&pl.plan.options)
+		t.host = pl.followHost(next)
 	}
 	capacity, err := t.prepareSources() // may take seconds, for which the pipeline may stop
 	if err != nil {
@@ -157,7 +156,7 @@ func (t *transition) prepare() (err error) {
 	if err = t.buildRules(capacity); err != nil {
 		return err
 	}
-	if err = pl.gate.AddZones(next.zoneIDs()); err != nil { // those of zones that do not come harm nobody
+	if err = pl.gate.AddZones(next.ZoneIDs()); err != nil { // those of zones that do not come harm nobody
 		return err
 	}
 	if err = t.exchangeEarly(); err != nil {
@@ -168,7 +167,7 @@ func (t *transition) prepare() (err error) {
 			return err
 		}
 	}
-	return pl.gate.SetRates(next.file.Admission) // the last that can fail
+	return pl.gate.SetRates(next.File.Admission) // the last that can fail
 }
 
 // commit makes the change.
@@ -178,10 +177,10 @@ func (t *transition) commit() {
 	t.commitSinks()
 	// No record has a new id before its name is known.
 	pl.gate.SetGeneration(t.generation)
-	pl.sessions.SetTimeouts(t.next.file.Sessions.Timeouts)
+	pl.sessions.SetTimeouts(t.next.File.Sessions.Timeouts)
 	if t.rezoned {
 		if f := pl.readers.Load().feed; f != nil {
-			f.SetZones(t.next.zones)
+			f.SetZones(t.next.Zones)
 		}
 		defer pl.follow(t.host)
 	}
@@ -193,7 +192,7 @@ func (t *transition) commit() {
 	pl.rules.Store(t.set)
 	t.commitSources(rules)
 	pl.stopRematching()
-	if t.next.file.Sessions.Rematch {
+	if t.next.File.Sessions.Rematch {
 		pl.rematch(t.set, rules)
 	}
 }
@@ -205,7 +204,7 @@ func (t *transition) buildRules(capacity int) (err error) {
 		from := pl.names.all()
 		builder := hook.NextNames(from)
 		t.set = pl.nextRules(t.running, t.next, max(t.running.capacity, capacity), builder)
-		if t.generation, err = pl.names.add(from, builder, t.next.zones); !errors.Is(err, errLearned) {
+		if t.generation, err = pl.names.add(from, builder, t.next.Zones); !errors.Is(err, errLearned) {
 			break
 		}
 	}
@@ -213,23 +212,23 @@ func (t *transition) buildRules(capacity int) (err error) {
 }
 
 // nextRules returns the rules of a configuration that follows another one.
-func (pl *Pipeline) nextRules(running *ruleSet, next *Plan, capacity int, names *hook.NameBuilder) *ruleSet {
+func (pl *Pipeline) nextRules(running *ruleSet, next *plan.Plan, capacity int, names *hook.NameBuilder) *ruleSet {
 	set := &ruleSet{plan: next, number: running.number + 1, since: time.Now(), capacity: capacity}
-	env := next.hookEnv(capacity, names)
+	env := next.HookEnv(capacity, names)
 	settled := pl.judges(running.judged) // those before will count nothing more
 	// Otherwise hooks know other zones, or have no room for all workers.
-	same := running.plan.sameZones(next) && running.capacity == capacity && running.plan.egressByPrefix() == next.egressByPrefix()
-	for _, c := range next.file.Pipeline.Hooks {
+	same := running.plan.SameZones(next) && running.capacity == capacity && running.plan.EgressByPrefix() == next.EgressByPrefix()
+	for _, c := range next.File.Pipeline.Hooks {
 		old := running.hook(c.Name)
-		if same && old != nil && running.plan.hookTable(c.Name).Equal(c.Section) {
+		if same && old != nil && tableOf(running.plan.File.Pipeline.Hooks, c.Name).Equal(c.Section) {
 			set.hooks = append(set.hooks, *old)
 			continue
 		}
-		goesOn := old != nil && old.plugin == c.Plugin
+		goesOn := old != nil && old.Plugin == c.Plugin
 		if env.Former = nil; goesOn {
 			env.Former = &old.Instance
 		}
-		h := runningHook{namedHook: next.hooks([]*config.Component{c}, env)[0]}
+		h := runningHook{Hook: next.Hooks([]*config.Component{c}, env)[0]}
 		if goesOn {
 			former := old.Instance // a pointer into the list would keep the list, and with it all former ones
 			if h.former, h.counted = old.former, old.counted; settled {
@@ -242,12 +241,7 @@ func (pl *Pipeline) nextRules(running *ruleSet, next *Plan, capacity int, names 
 	return set
 }
 
-// hookTable returns the table of a chained hook.
-func (p *Plan) hookTable(name string) *config.Section { return tableOf(p.file.Pipeline.Hooks, name) }
-
-// sinkTable returns the table of a chained sink.
-func (p *Plan) sinkTable(name string) *config.Section { return tableOf(p.file.Pipeline.Sinks, name) }
-
+// tableOf returns the table of the component of that name, nil if the chain has none.
 func tableOf(chain []*config.Component, name string) *config.Section {
 	i := slices.IndexFunc(chain, func(c *config.Component) bool { return c.Name == name })
 	if i < 0 {
@@ -257,31 +251,32 @@ func tableOf(chain []*config.Component, name string) *config.Section {
 }
 
 // fixed returns what another configuration changes that cannot be changed while the pipeline runs.
-func (p *Plan) fixed(next *Plan) (changed []string) {
-	now, then := p.file, next.file
+func (pl *Pipeline) fixed(next *plan.Plan) (changed []string) {
+	p := pl.now()
+	now, then := p.File, next.File
 	differ := func(name string, different bool) {
 		if different {
 			changed = append(changed, name)
 		}
 	}
 	for _, key := range now.Service.Differs(&then.Service) {
-		differ("service."+key, key != "drain" && !slices.Contains(next.options.Changes, key))
+		differ("service."+key, key != "drain" && !slices.Contains(pl.options.Changes, key))
 	}
 	differ("sessions.max", now.Sessions.Max != then.Sessions.Max)
 	differ("sessions.separate", now.Sessions.Separate != then.Sessions.Separate)
 	differ("sessions.adopt", now.Sessions.Adopt != then.Sessions.Adopt)
 	// A capture looks its interfaces up as it finds them. Where zones tell sessions apart, those that live would not be found in another.
-	moved := now.Sessions.Separate == then.Sessions.Separate && !reflect.DeepEqual(p.zoning(), next.zoning())
-	differ("zones", !p.live && !p.sameZones(next) || moved)
-	differ("pipeline.sources", p.live != next.live || !p.live && !slices.EqualFunc(p.sources, next.sources, sameSource))
+	moved := now.Sessions.Separate == then.Sessions.Separate && !reflect.DeepEqual(zoning(p), zoning(next))
+	differ("zones", !p.Live && !p.SameZones(next) || moved)
+	differ("pipeline.sources", p.Live != next.Live || !p.Live && !slices.EqualFunc(p.Sources, next.Sources, sameSource))
 	for _, c := range now.Pipeline.Sources {
 		if other := tableOf(then.Pipeline.Sources, c.Name); other != nil {
-			differ("sources."+c.Name, !p.live && !c.Section.Equal(other))
+			differ("sources."+c.Name, !p.Live && !c.Section.Equal(other))
 		}
 	}
-	for _, s := range p.sinks {
-		if i := slices.IndexFunc(next.sinks, func(other plannedSink) bool { return other.name == s.name }); i >= 0 {
-			differ("sinks."+s.name+".spool", !reflect.DeepEqual(s.spool, next.sinks[i].spool))
+	for _, s := range p.Sinks {
+		if i := slices.IndexFunc(next.Sinks, func(other plan.Sink) bool { return other.Name == s.Name }); i >= 0 {
+			differ("sinks."+s.Name+".spool", !reflect.DeepEqual(s.Spool, next.Sinks[i].Spool))
 		}
 	}
 	return changed
@@ -289,10 +284,10 @@ func (p *Plan) fixed(next *Plan) (changed []string) {
 
 // untranslated returns the sources of another configuration whose sessions somebody is to be asked about, if the table of sessions has no room
 // for the answers.
-func (pl *Pipeline) untranslated(next *Plan) (names []string) {
-	for _, s := range next.sources {
+func (pl *Pipeline) untranslated(next *plan.Plan) (names []string) {
+	for _, s := range next.Sources {
 		if s.Translator != nil && pl.translated == nil {
-			names = append(names, "sources."+s.name+".nat")
+			names = append(names, "sources."+s.Name+".nat")
 		}
 	}
 	return names
@@ -304,7 +299,7 @@ func (pl *Pipeline) Configuration() Configuration {
 	pl.refused.mu.Lock()
 	defer pl.refused.mu.Unlock()
 	return Configuration{
-		Files: r.plan.file.Files, Number: r.number, Since: r.since, Refused: pl.refused.why, RefusedAt: pl.refused.at, Refusals: pl.refused.n,
+		Files: r.plan.File.Files, Number: r.number, Since: r.since, Refused: pl.refused.why, RefusedAt: pl.refused.at, Refusals: pl.refused.n,
 	}
 }
 
@@ -317,14 +312,14 @@ func (pl *Pipeline) unhit(counters map[string][]hook.Counter) map[string][]strin
 			continue
 		}
 		var none []string
-		list := counters[hooks[i].name]
+		list := counters[hooks[i].Name]
 		for _, c := range list {
 			if c.Packets == 0 {
 				none = append(none, c.Name)
 			}
 		}
 		if len(none) > 0 && len(none) < len(list) {
-			names[hooks[i].name] = none
+			names[hooks[i].Name] = none
 		}
 	}
 	return names
@@ -336,7 +331,7 @@ func (pl *Pipeline) hookCounters() map[string][]hook.Counter {
 	hooks := pl.rules.Load().hooks
 	for i := range hooks {
 		if list := hooks[i].counters(); list != nil {
-			counters[hooks[i].name] = list
+			counters[hooks[i].Name] = list
 		}
 	}
 	return counters

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/sdk"
@@ -43,7 +45,7 @@ type reloads struct {
 	made []*gatekeeper // those that run, and those that checks have made
 }
 
-func (r *reloads) plan(text string) *Plan {
+func (r *reloads) plan(text string) *plan.Plan {
 	r.t.Helper()
 	reg := r.registry()
 	reg.Hooks["gatekeeper"] = hook.Plugin{Name: "gatekeeper", Configure: func(cfg sdk.Config, env hook.Env) hook.Instance {
@@ -66,7 +68,7 @@ func (r *reloads) plan(text string) *Plan {
 		}}
 	}}
 	file, problems := config.Parse("p.toml", []byte(text))
-	p := NewPlan(file, problems, Options{Registry: reg, Log: slog.New(slog.NewTextHandler(&r.log, nil)), Hostname: "host", ZoneIDs: r.ids})
+	p := plan.New(file, problems, plan.Options{Registry: reg, Log: slog.New(slog.NewTextHandler(&r.log, nil)), Hostname: "host", ZoneIDs: r.ids})
 	if err := problems.Err(); err != nil {
 		r.t.Fatal(err)
 	}
@@ -111,7 +113,7 @@ func change(t *testing.T, text string, pairs ...string) string {
 // same one, the counters of a changed one go on.
 func TestReloadNames(t *testing.T) {
 	r := &reloads{rig: newRig(t, true)}
-	pl, err := r.plan(reloadable).Open(t.Context())
+	pl, err := Open(t.Context(), r.plan(reloadable), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +167,7 @@ func TestReloadNames(t *testing.T) {
 // TestReloadRefused changes what needs a restart: nothing changes, and the status says why.
 func TestReloadRefused(t *testing.T) {
 	r := &reloads{rig: newRig(t, true)}
-	pl, err := r.plan(reloadable).Open(t.Context())
+	pl, err := Open(t.Context(), r.plan(reloadable), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +203,7 @@ func TestReloadRefused(t *testing.T) {
 // TestReloadSame counts configurations that change something, and no others.
 func TestReloadSame(t *testing.T) {
 	r := &reloads{rig: newRig(t, true)}
-	pl, err := r.plan(reloadable).Open(t.Context())
+	pl, err := Open(t.Context(), r.plan(reloadable), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +236,7 @@ func TestReloadSame(t *testing.T) {
 // TestReloadWhileNamesAreLearned gives the names of rules that a feed learns, and those of a configuration, different ids.
 func TestReloadWhileNamesAreLearned(t *testing.T) {
 	r := &reloads{rig: newRig(t, true)}
-	pl, err := r.plan(reloadable).Open(t.Context())
+	pl, err := Open(t.Context(), r.plan(reloadable), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +292,7 @@ func TestP1P13ReloadUnderLoad(t *testing.T) {
 			return b.Len(), nil
 		}).Run(ctx, s)
 	}
-	pl, err := r.plan(reloadable).Open(t.Context())
+	pl, err := Open(t.Context(), r.plan(reloadable), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +341,7 @@ func TestReloadListedSessions(t *testing.T) {
 	q := &fakeQueue{flows: flows, stuck: make(chan struct{})}
 	r := &reloads{rig: newRig(t, true, q)}
 	r.sinks["good"] = deliverAll
-	pl, err := r.plan(reloadable).Open(t.Context())
+	pl, err := Open(t.Context(), r.plan(reloadable), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/packet"
 )
 
@@ -150,11 +152,11 @@ func BenchmarkReload(b *testing.B) {
 		r.source.timed = q
 		r.sinks["good"], r.sinks["x"], r.sinks["y"] = deliverAll, deliverAll, deliverAll
 		rng := rand.New(rand.NewPCG(7, 8))
-		pl, err := r.plan(zoned("[zones.a]\nprefixes = \"10.0.0.0/8\"")).Open(b.Context())
+		pl, err := Open(b.Context(), r.plan(zoned("[zones.a]\nprefixes = \"10.0.0.0/8\"")), Options{})
 		if err != nil {
 			b.Fatal(err)
 		}
-		var plans []*Plan
+		var plans []*plan.Plan
 		for range 100 {
 			r.ids = pl.ZoneIDs()
 			plans = append(plans, r.plan(zoned(fmt.Sprintf("[zones.a]\nprefixes = \"%d.0.0.0/8\"", 10+rng.IntN(2)))))

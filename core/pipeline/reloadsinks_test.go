@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -90,7 +92,7 @@ func newSinkRig(t *testing.T, queues ...*fakeQueue) *sinkRig {
 	return &sinkRig{rig: newRig(t, true, queues...), books: newBooks()}
 }
 
-func (r *sinkRig) plan(text string) *Plan {
+func (r *sinkRig) plan(text string) *plan.Plan {
 	r.t.Helper()
 	reg := r.registry()
 	reg.Sinks["clerk"] = sdk.SinkPlugin{Name: "clerk", Configure: func(cfg sdk.Config, _ sdk.Env) sdk.Sink {
@@ -101,7 +103,7 @@ func (r *sinkRig) plan(text string) *Plan {
 		return &clerk{books: r.books, name: cfg.Name(), option: o.Option}
 	}}
 	file, problems := config.Parse("p.toml", []byte(text))
-	p := NewPlan(file, problems, Options{Registry: reg, Hostname: "host"})
+	p := plan.New(file, problems, plan.Options{Registry: reg, Hostname: "host"})
 	if err := problems.Err(); err != nil {
 		r.t.Fatalf("%v\n%s", err, text)
 	}
@@ -126,9 +128,9 @@ type running struct {
 	done chan error
 }
 
-func runPlan(t *testing.T, p *Plan) *running {
+func runPlan(t *testing.T, p *plan.Plan) *running {
 	t.Helper()
-	pl, err := p.Open(t.Context())
+	pl, err := Open(t.Context(), p, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/admission"
-	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/worker"
 	"github.com/rtflow/pipelined/internal/machine"
@@ -27,7 +28,7 @@ type Gap struct {
 type sourceChange struct {
 	before *readers
 	early  []*openSource // that are closed before late ones are opened
-	late   []*plannedSource
+	late   []*plan.Source
 	gone   []*awaySource // early ones, when they are closed
 	opened []*openSource // of the configuration, and not read yet
 	kept   []*awaySource // what these told of before they go on with
@@ -36,18 +37,16 @@ type sourceChange struct {
 }
 
 // sameSource reports whether two sources have one name.
-func sameSource(a, b plannedSource) bool { return a.name == b.name }
+func sameSource(a, b plan.Source) bool { return a.Name == b.Name }
 
 // named returns the source of a name.
-func named[S interface{ sourceName() string }](list []S, name string) (s S, ok bool) {
-	i := slices.IndexFunc(list, func(s S) bool { return s.sourceName() == name })
+func named[S interface{ SourceName() string }](list []S, name string) (s S, ok bool) {
+	i := slices.IndexFunc(list, func(s S) bool { return s.SourceName() == name })
 	if i < 0 {
 		return s, false
 	}
 	return list[i], true
 }
-
-func (s *plannedSource) sourceName() string { return s.name }
 
 // prepareSources opens the sources that are new, and finds out which ones are opened late. It returns for how many workers hooks must have
 // room, as far as that is known.
@@ -57,9 +56,9 @@ func (t *transition) prepareSources() (capacity int, err error) {
 	t.findLate()
 	var list []*openSource
 	more := 0
-	for i := range t.next.sources {
-		s := &t.next.sources[i]
-		now, reads := named(c.before.sources, s.name)
+	for i := range t.next.Sources {
+		s := &t.next.Sources[i]
+		now, reads := named(c.before.sources, s.Name)
 		switch {
 		case slices.Contains(c.late, s) && reads:
 			more += len(now.queues)
@@ -79,7 +78,7 @@ func (t *transition) prepareSources() (capacity int, err error) {
 	if err = t.examineLate(); err != nil {
 		return 0, err
 	}
-	if c.last, err = t.pl.newExchange(list, nil, t.next.zones); err != nil {
+	if c.last, err = t.pl.newExchange(list, nil, t.next.Zones); err != nil {
 		return 0, err
 	}
 	_, capacity = c.last.workers(more)
@@ -88,39 +87,42 @@ func (t *transition) prepareSources() (capacity int, err error) {
 
 // findLate finds out which sources are opened late, and which are closed before that.
 func (t *transition) findLate() {
-	c, running := &t.sources, t.running.plan
+	c := &t.sources
 	before := c.before
-	next := make([]*plannedSource, len(t.next.sources))
+	same := func(name string) bool {
+		return tableOf(t.running.plan.File.Pipeline.Sources, name).Equal(tableOf(t.next.File.Pipeline.Sources, name))
+	}
+	next := make([]*plan.Source, len(t.next.Sources))
 	for i := range next {
-		next[i] = &t.next.sources[i]
+		next[i] = &t.next.Sources[i]
 	}
 	closes := func(s *openSource) bool { // sooner or later
-		_, stays := named(next, s.name)
+		_, stays := named(next, s.Name)
 		return !stays || slices.Contains(c.early, s)
 	}
-	opens := func(s *plannedSource) bool {
-		_, reads := named(before.sources, s.name)
+	opens := func(s *plan.Source) bool {
+		_, reads := named(before.sources, s.Name)
 		return !reads || slices.Contains(c.late, s)
 	}
 	for grown := true; grown; {
 		n := len(c.early) + len(c.late)
 		for _, s := range before.sources {
-			other, stays := named(next, s.name)
-			early := stays && (slices.Contains(c.late, other) || !running.sourceTable(s.name).Equal(t.next.sourceTable(s.name)))
+			other, stays := named(next, s.Name)
+			early := stays && (slices.Contains(c.late, other) || !same(s.Name))
 			for _, o := range next {
-				early = early || closes(s) && opens(o) && o.name != s.name && t.collide(&s.plannedSource, o)
+				early = early || closes(s) && opens(o) && o.Name != s.Name && t.collide(&s.Source, o)
 			}
 			peer, paired := named(c.early, s.Peer)
-			if early = early || paired && peer.Peer == s.name; early && !slices.Contains(c.early, s) {
+			if early = early || paired && peer.Peer == s.Name; early && !slices.Contains(c.early, s) {
 				c.early = append(c.early, s)
 			}
 		}
 		for _, s := range next {
-			_, closed := named(c.early, s.name)
+			_, closed := named(c.early, s.Name)
 			_, paired := named(c.late, s.Peer)
 			late := closed || paired
 			for _, e := range c.early {
-				late = late || opens(s) && t.collide(&e.plannedSource, s)
+				late = late || opens(s) && t.collide(&e.Source, s)
 			}
 			if late && !slices.Contains(c.late, s) {
 				c.late = append(c.late, s)
@@ -130,19 +132,14 @@ func (t *transition) findLate() {
 	}
 }
 
-// sourceTable returns the table of a chained source.
-func (p *Plan) sourceTable(name string) *config.Section {
-	return tableOf(p.file.Pipeline.Sources, name)
-}
-
 // collide reports whether two sources read the same.
-func (t *transition) collide(a, b *plannedSource) bool {
+func (t *transition) collide(a, b *plan.Source) bool {
 	if a.Sessions && b.Sessions {
 		return true
 	}
 	for _, x := range a.Interfaces {
 		for _, y := range b.Interfaces {
-			if index := t.next.zones.Index(x); x == y || index != 0 && index == t.next.zones.Index(y) {
+			if index := t.next.Zones.Index(x); x == y || index != 0 && index == t.next.Zones.Index(y) {
 				return true
 			}
 		}
@@ -159,7 +156,7 @@ func (t *transition) collide(a, b *plannedSource) bool {
 // done without, unless they cannot read just now: they may wait for that, such as for an interface, and could not be opened.
 func (t *transition) examineLate() error {
 	m := machine.This()
-	missing := func(s *plannedSource) (list []machine.Finding) {
+	missing := func(s *plan.Source) (list []machine.Finding) {
 		if s.Examine != nil {
 			list = slices.DeleteFunc(s.Examine(m), func(f machine.Finding) bool { return f.Verdict != machine.Missing })
 		}
@@ -168,15 +165,15 @@ func (t *transition) examineLate() error {
 	same := func(a, b machine.Finding) bool { return a.Part == b.Part && a.Subject == b.Subject }
 	var without []machine.Finding
 	for _, s := range t.sources.early {
-		if b, ok := s.Source.(source.Blind); ok && b.Blind() != nil {
+		if b, ok := s.opened.(source.Blind); ok && b.Blind() != nil {
 			continue
 		}
-		without = append(without, missing(&s.plannedSource)...)
+		without = append(without, missing(&s.Source)...)
 	}
 	for _, s := range t.sources.late {
 		for _, f := range missing(s) {
 			if !slices.ContainsFunc(without, func(w machine.Finding) bool { return same(f, w) }) {
-				return fmt.Errorf("source %s: %s: %s", s.name, f.Part, f.Text)
+				return fmt.Errorf("source %s: %s: %s", s.Name, f.Part, f.Text)
 			}
 		}
 	}
@@ -184,12 +181,12 @@ func (t *transition) examineLate() error {
 }
 
 // open opens a source of the configuration. It goes on with what it has told of when it was open before.
-func (t *transition) open(s *plannedSource) (*openSource, error) {
+func (t *transition) open(s *plan.Source) (*openSource, error) {
 	c := &t.sources
 	if t.pl.stops() {
 		return nil, errEnding
 	}
-	opened, err := t.pl.open(t.pl.untilStop(), *s, t.next.zones)
+	opened, err := t.pl.open(t.pl.untilStop(), *s, t.next.Zones)
 	if err != nil && t.pl.stops() {
 		return nil, errEnding
 	}
@@ -207,11 +204,11 @@ func (t *transition) open(s *plannedSource) (*openSource, error) {
 
 // goOn hands a source what one of its name and plugin has told of that is closed, and reports whether it goes on with that.
 func (pl *Pipeline) goOn(s *openSource, former *awaySource) bool {
-	if s.name != former.name || s.plugin != former.plugin {
+	if s.Name != former.Name || s.Plugin != former.Plugin {
 		return false
 	}
-	from, ok := former.Source.(source.Keeper)
-	to, also := s.Source.(source.Keeper)
+	from, ok := former.opened.(source.Keeper)
+	to, also := s.opened.(source.Keeper)
 	if !ok || !also {
 		return false
 	}
@@ -219,7 +216,7 @@ func (pl *Pipeline) goOn(s *openSource, former *awaySource) bool {
 		from.Keep(func(piece []byte) bool { return yield(piece, nil) })
 	}, sameIDs{})
 	if err != nil {
-		pl.plan.options.Log.Warn("what a source has known cannot be used: it begins anew", "source", s.name, "err", err)
+		pl.log.Warn("what a source has known cannot be used: it begins anew", "source", s.Name, "err", err)
 	}
 	return err == nil
 }
@@ -250,12 +247,12 @@ func (t *transition) exchangeEarly() error {
 	for _, s := range c.early {
 		gone = append(gone, &awaySource{openSource: s, since: time.Now()})
 	}
-	x, err := pl.newExchange(staying, slices.Concat(c.before.away, gone), plan.zones)
+	x, err := pl.newExchange(staying, slices.Concat(c.before.away, gone), plan.Zones)
 	if err != nil {
 		return err
 	}
 	c.gone = gone
-	pl.exchange(x, t.running.judged, plan.zones)
+	pl.exchange(x, t.running.judged, plan.Zones)
 	early := len(c.opened)
 	for _, s := range c.late {
 		if _, err := t.open(s); err != nil {
@@ -266,14 +263,14 @@ func (t *transition) exchangeEarly() error {
 		return err
 	}
 	var list []*openSource
-	for i := range t.next.sources {
-		s, opened := named(c.opened, t.next.sources[i].name)
+	for i := range t.next.Sources {
+		s, opened := named(c.opened, t.next.Sources[i].Name)
 		if !opened {
-			s, _ = named(staying, t.next.sources[i].name)
+			s, _ = named(staying, t.next.Sources[i].Name)
 		}
 		list = append(list, s)
 	}
-	c.last, err = pl.newExchange(list, nil, t.next.zones)
+	c.last, err = pl.newExchange(list, nil, t.next.Zones)
 	return err
 }
 
@@ -301,7 +298,7 @@ func (t *transition) undoSources() error {
 	}
 	c.kept = nil // what goes on with it now is another one
 	list, away := t.openFormer()
-	zones := t.running.plan.zones
+	zones := t.running.plan.Zones
 	x, err := pl.newExchange(list, away, zones)
 	if err != nil { // no clock can be read
 		errs = append(errs, err)
@@ -319,12 +316,12 @@ func (t *transition) undoSources() error {
 	pl.exchange(x, t.running.judged, zones)
 	for _, s := range c.gone {
 		gap := time.Since(s.since)
-		if still, is := named(x.away, s.name); is {
+		if still, is := named(x.away, s.Name); is {
 			errs = append(errs, fmt.Errorf("nor can it be opened as it was, and it is not read: %w", still.err))
-			pl.plan.options.Log.Error("a source cannot be opened as it was, and is not read; each reload tries again", "source", s.name, "err", still.err, "gap", gap)
+			pl.log.Error("a source cannot be opened as it was, and is not read; each reload tries again", "source", s.Name, "err", still.err, "gap", gap)
 		} else {
-			c.gaps = append(c.gaps, Gap{s.name, gap})
-			pl.plan.options.Log.Warn("a source is open again as it was", "source", s.name, "gap", gap)
+			c.gaps = append(c.gaps, Gap{s.Name, gap})
+			pl.log.Warn("a source is open again as it was", "source", s.Name, "gap", gap)
 			if !slices.Contains(c.kept, s) {
 				t.tellUntold(s.openSource)
 			}
@@ -342,45 +339,45 @@ func (t *transition) openFormer() (list []*openSource, away []*awaySource) {
 	var opened []*openSource
 	errs := make(map[string]error)
 	for _, gone := range c.gone {
-		s, err := pl.open(pl.untilStop(), gone.plannedSource, t.running.plan.zones)
+		s, err := pl.open(pl.untilStop(), gone.Source, t.running.plan.Zones)
 		if err != nil {
-			errs[gone.name] = err
+			errs[gone.Name] = err
 			continue
 		}
 		opened = append(opened, s)
 		if len(s.queues) > len(gone.queues) { // hooks have no room for their workers
-			errs[s.name] = fmt.Errorf("source %s: it has %d queues now, and had %d", s.name, len(s.queues), len(gone.queues))
+			errs[s.Name] = fmt.Errorf("source %s: it has %d queues now, and had %d", s.Name, len(s.queues), len(gone.queues))
 		}
 		if pl.goOn(s, gone) {
 			c.kept = append(c.kept, gone)
 		}
 	}
 	for _, s := range opened {
-		if s.Peer == "" || errs[s.name] != nil {
+		if s.Peer == "" || errs[s.Name] != nil {
 			continue
 		}
 		peer, is := named(opened, s.Peer)
 		if !is || errs[s.Peer] != nil {
-			errs[s.name] = fmt.Errorf("source %s: its peer %s is not open", s.name, s.Peer)
-		} else if err := s.Source.(source.Paired).Pair(peer.Source); err != nil {
-			errs[s.name] = fmt.Errorf("source %s: %w", s.name, err)
-			errs[peer.name] = fmt.Errorf("source %s: its peer %s is not open", peer.name, s.name)
+			errs[s.Name] = fmt.Errorf("source %s: its peer %s is not open", s.Name, s.Peer)
+		} else if err := s.opened.(source.Paired).Pair(peer.opened); err != nil {
+			errs[s.Name] = fmt.Errorf("source %s: %w", s.Name, err)
+			errs[peer.Name] = fmt.Errorf("source %s: its peer %s is not open", peer.Name, s.Name)
 		}
 	}
 	for _, s := range c.before.sources {
 		if !slices.Contains(c.early, s) {
 			list = append(list, s)
-		} else if again, is := named(opened, s.name); is && errs[s.name] == nil {
+		} else if again, is := named(opened, s.Name); is && errs[s.Name] == nil {
 			list = append(list, again)
 		}
 	}
 	away = slices.Clone(c.before.away)
 	for _, gone := range c.gone {
-		err := errs[gone.name]
+		err := errs[gone.Name]
 		if err == nil {
 			continue
 		}
-		if s, is := named(opened, gone.name); is {
+		if s, is := named(opened, gone.Name); is {
 			err = errors.Join(err, s.close())
 		}
 		away = append(away, gone.failed(err))
@@ -391,20 +388,20 @@ func (t *transition) openFormer() (list []*openSource, away []*awaySource) {
 // commitSources lets sources that are new be read, and closes those that are gone.
 func (t *transition) commitSources(rules *worker.Rules) {
 	pl, c := t.pl, &t.sources
-	pl.exchange(c.last, rules, t.next.zones)
+	pl.exchange(c.last, rules, t.next.Zones)
 	for _, s := range c.late {
-		if _, away := named(c.before.away, s.name); away { // for longer
+		if _, away := named(c.before.away, s.Name); away { // for longer
 			continue
 		}
 		gap := time.Since(c.gone[0].since)
-		c.gaps = append(c.gaps, Gap{s.name, gap})
-		pl.plan.options.Log.Info("a source is open as it is configured now: what came meanwhile is not read", "source", s.name, "gap", gap)
+		c.gaps = append(c.gaps, Gap{s.Name, gap})
+		pl.log.Info("a source is open as it is configured now: what came meanwhile is not read", "source", s.Name, "gap", gap)
 	}
 	for _, s := range c.before.away {
-		if opened, is := named(c.opened, s.name); is {
+		if opened, is := named(c.opened, s.Name); is {
 			gap := time.Since(s.since)
-			c.gaps = append(c.gaps, Gap{s.name, gap})
-			pl.plan.options.Log.Info("a source that could not be opened is open", "source", opened.name, "gap", gap)
+			c.gaps = append(c.gaps, Gap{s.Name, gap})
+			pl.log.Info("a source that could not be opened is open", "source", opened.Name, "gap", gap)
 		}
 	}
 	for _, s := range c.last.closed {
@@ -419,7 +416,7 @@ func (t *transition) commitSources(rules *worker.Rules) {
 
 // tellUntold tells that the ends will not come of the sessions that a source has told of, which is closed.
 func (t *transition) tellUntold(s *openSource) {
-	keeper, ok := s.Source.(source.Keeper)
+	keeper, ok := s.opened.(source.Keeper)
 	if !ok {
 		return
 	}
@@ -427,7 +424,7 @@ func (t *transition) tellUntold(s *openSource) {
 	if untold == 0 {
 		return
 	}
-	t.pl.plan.options.Log.Warn("the ends of sessions that a source has told of will not come; a loss record says so", "source", s.name, "sessions", untold)
+	t.pl.log.Warn("the ends of sessions that a source has told of will not come; a loss record says so", "source", s.Name, "sessions", untold)
 	now := time.Now().UnixNano()
 	owed := admission.Owed{Reason: event.LossAbandoned, Counts: event.LossCounts{event.SessionClose: untold}, Since: now, Until: now}
 	for _, out := range t.pl.outputs.staying() {

@@ -16,6 +16,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/metrics"
@@ -75,7 +77,7 @@ func newSourcesRig(t *testing.T) *sourcesRig {
 }
 
 // plan plans a pipeline of these sources and the hook that counts.
-func (r *sourcesRig) plan(names ...string) *Plan {
+func (r *sourcesRig) plan(names ...string) *plan.Plan {
 	r.t.Helper()
 	reg := r.registry()
 	reg.Sources["named"] = source.Plugin{Name: "named", Configure: func(cfg sdk.Config, _ source.Env) source.Configured {
@@ -133,7 +135,7 @@ func (r *sourcesRig) plan(names ...string) *Plan {
 	}
 	file, problems := config.Parse("p.toml", []byte("[pipeline]\nsources = ["+strings.Join(list, ", ")+"]\nhooks = [\"count\"]\nsinks = [\"good\"]\n[hooks.count]\nplugin = \"counting\"\n"+
 		"[sinks.good]\nplugin = \"fake\"\n[service]\ndrain = \"5s\"\n[sessions]\nudp_timeout = \"1s\"\n[replay]\nslots = 4096\n"+text.String()))
-	p := NewPlan(file, problems, Options{Registry: reg, Log: slog.New(slog.NewTextHandler(&r.log, nil)), Hostname: "host", ZoneIDs: r.ids})
+	p := plan.New(file, problems, plan.Options{Registry: reg, Log: slog.New(slog.NewTextHandler(&r.log, nil)), Hostname: "host", ZoneIDs: r.ids})
 	if err := problems.Err(); err != nil {
 		r.t.Fatal(err)
 	}
@@ -349,7 +351,7 @@ func TestReloadBeforeRun(t *testing.T) {
 		r := newSourcesRig(t)
 		r.frames("a", 1<<20, 0)
 		r.frames("b", 2<<20, 0)
-		pl, err := r.plan("a").Open(t.Context())
+		pl, err := Open(t.Context(), r.plan("a"), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -397,8 +399,8 @@ func TestReloadCarriers(t *testing.T) {
 				t.Errorf("%v: %+v", x.sources, p)
 			}
 			for _, s := range pl.readers.Load().sources {
-				if want := map[string]int{"a": noCarrier, "c": 0}[s.name]; s.place != want {
-					t.Errorf("%v: source %s has place %d among the carriers", x.sources, s.name, s.place)
+				if want := map[string]int{"a": noCarrier, "c": 0}[s.Name]; s.place != want {
+					t.Errorf("%v: source %s has place %d among the carriers", x.sources, s.Name, s.place)
 				}
 			}
 		}

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/zone"
@@ -60,7 +62,7 @@ type zonesRig struct {
 	wrong atomic.Uint64
 }
 
-func (r *zonesRig) plan(text string) *Plan {
+func (r *zonesRig) plan(text string) *plan.Plan {
 	r.t.Helper()
 	reg := r.registry()
 	reg.Hooks["surveyor"] = hook.Plugin{Name: "surveyor", Configure: func(_ sdk.Config, env hook.Env) hook.Instance {
@@ -68,7 +70,7 @@ func (r *zonesRig) plan(text string) *Plan {
 		return hook.Instance{Ingress: s, Session: s, Egress: s}
 	}}
 	file, problems := config.Parse("p.toml", []byte(text))
-	p := NewPlan(file, problems, Options{Registry: reg, Log: slog.New(slog.DiscardHandler), Hostname: "host", ZoneIDs: r.ids})
+	p := plan.New(file, problems, plan.Options{Registry: reg, Log: slog.New(slog.DiscardHandler), Hostname: "host", ZoneIDs: r.ids})
 	if err := problems.Err(); err != nil {
 		r.t.Fatalf("%v\n%s", err, text)
 	}
@@ -115,7 +117,7 @@ func TestReloadZones(t *testing.T) {
 				t.Fatal(err)
 			}
 			for name, id := range c.ids {
-				if got, _ := next.zones.Lookup(name); got != id {
+				if got, _ := next.Zones.Lookup(name); got != id {
 					t.Errorf("step %d: zone %s has id %d, want %d", i, name, got, id)
 				}
 			}

@@ -66,7 +66,7 @@ func (r *rematching) run() {
 		}
 		return true
 	})
-	r.pl.plan.options.Log.Info("the policies were asked about the sessions that live", "ended", n)
+	r.pl.log.Info("the policies were asked about the sessions that live", "ended", n)
 }
 
 // judges reports whether every worker judges by these rules, and by no others any more.

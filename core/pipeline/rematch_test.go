@@ -82,7 +82,7 @@ func TestRematchBeforeRun(t *testing.T) {
 		q := &fakeQueue{flows: 100, stuck: make(chan struct{})}
 		r := &reloads{rig: newRig(t, true, q)}
 		r.sinks["good"] = deliverAll
-		pl, err := r.plan(reloadable).Open(t.Context())
+		pl, err := Open(t.Context(), r.plan(reloadable), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

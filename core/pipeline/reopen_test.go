@@ -195,13 +195,13 @@ func TestReopen(t *testing.T) {
 				touched := " " + c.gaps + " " + c.away + " "
 				for _, w := range before.workers {
 					stays := slices.Contains(pl.readers.Load().workers, w)
-					if !strings.Contains(touched, " "+w.source.name+" ") && stays != (c.err != "" || slices.Contains(c.reload, w.source.name)) {
-						t.Errorf("a worker of source %s stays: %v", w.source.name, stays)
+					if !strings.Contains(touched, " "+w.source.Name+" ") && stays != (c.err != "" || slices.Contains(c.reload, w.source.Name)) {
+						t.Errorf("a worker of source %s stays: %v", w.source.Name, stays)
 					}
 				}
 				for _, s := range pl.readers.Load().sources {
-					if s.Source.(*openedSource).closed.Load() {
-						t.Errorf("source %s is closed, and read", s.name)
+					if s.opened.(*openedSource).closed.Load() {
+						t.Errorf("source %s is closed, and read", s.Name)
 					}
 				}
 				time.Sleep(3 * time.Second)
@@ -293,7 +293,7 @@ func TestReopenExamined(t *testing.T) {
 			r.reports["a0"] = lacks
 		}
 		pl := r.run("a")
-		pl.readers.Load().sources[0].Source.(*openedSource).blind = c.blind
+		pl.readers.Load().sources[0].opened.(*openedSource).blind = c.blind
 		_, err := pl.Reload(r.plan("a ring = 5"))
 		if (err == nil) != (c.done != "") || err != nil && err.Error() != "source a: interface wan9: there is no interface wan9" {
 			t.Errorf("%+v: %v", c, err)
@@ -376,7 +376,7 @@ func TestReopenPair(t *testing.T) {
 		if len(list) != c.open+1 || len(pl.readers.Load().away) != 2-c.open {
 			t.Fatalf("%v: %d sources", c.broken, len(list))
 		}
-		if c.open == 2 && (list[0].Source.(*openedSource).peer != list[1].Source || list[1].Source.(*openedSource).peer != list[0].Source) {
+		if c.open == 2 && (list[0].opened.(*openedSource).peer != list[1].opened || list[1].opened.(*openedSource).peer != list[0].opened) {
 			t.Errorf("%v: they are no pair", c.broken)
 		}
 		r.broken = make(map[string]bool)
@@ -406,7 +406,7 @@ func TestReopenPairParts(t *testing.T) {
 			t.Errorf("%q: %s, %v; want %s", c.broken, done, err, c.done)
 		}
 		list := pl.readers.Load().sources
-		if len(list) != 2 || list[0].Source.(*openedSource).peer != list[1].Source || list[1].Source.(*openedSource).peer != list[0].Source {
+		if len(list) != 2 || list[0].opened.(*openedSource).peer != list[1].opened || list[1].opened.(*openedSource).peer != list[0].opened {
 			t.Errorf("%q: they are no pair", c.broken)
 		}
 		pl.end()
@@ -576,7 +576,7 @@ func TestReopenStop(t *testing.T) {
 	told := &tellingSource{fakeEvents: newFakeEvents(t), knows: []byte("abc")}
 	r.made["told"], r.made["told 0"] = told, told
 	r.flows["a"] = []int{10}
-	pl, err := r.plan("a", "told sessions = true").Open(t.Context())
+	pl, err := Open(t.Context(), r.plan("a", "told sessions = true"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -620,7 +620,7 @@ func TestReopenBeforeRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReopening(t)
 		r.flows["a"] = []int{3, 3}
-		pl, err := r.plan("a").Open(t.Context())
+		pl, err := Open(t.Context(), r.plan("a"), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,13 +4,15 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/worker"
 )
 
 // ruleSet is what packets are judged by, one generation of it: the hooks, and what the configuration says beside them.
 type ruleSet struct {
-	plan     *Plan
+	plan     *plan.Plan
 	number   int // of configurations that ran, from 1
 	since    time.Time
 	hooks    []runningHook
@@ -20,7 +22,7 @@ type ruleSet struct {
 
 // runningHook is a hook, and what hooks of its name have counted before it.
 type runningHook struct {
-	namedHook
+	plan.Hook
 	// former are the hooks in whose place it came that may still judge packets which came under them, the last one behind the others.
 	former  []*hook.Instance
 	counted map[string]hook.Counter // by those before, or in earlier runs
@@ -68,14 +70,14 @@ func (h *runningHook) before() map[string]hook.Counter {
 // observe lets an observer see what the hooks judge.
 func (r *ruleSet) observe(o Observer) {
 	for i := range r.hooks {
-		r.hooks[i].Instance = o.Hook(r.hooks[i].name, r.hooks[i].Instance)
+		r.hooks[i].Instance = o.Hook(r.hooks[i].Name, r.hooks[i].Instance)
 	}
-	r.hooks = slices.Concat([]runningHook{{namedHook: namedHook{Instance: o.Before()}}}, r.hooks, []runningHook{{namedHook: namedHook{Instance: o.After()}}})
+	r.hooks = slices.Concat([]runningHook{{Hook: plan.Hook{Instance: o.Before()}}}, r.hooks, []runningHook{{Hook: plan.Hook{Instance: o.After()}}})
 }
 
 // rules returns what workers judge packets by from here on. alone says that there is one worker.
 func (r *ruleSet) rules(alone bool) *worker.Rules {
-	w := &worker.Rules{Zones: r.plan.zones, SynCheck: r.plan.file.Sessions.SynCheck, Unlogged: !r.plan.logsSessions(), Alone: alone}
+	w := &worker.Rules{Zones: r.plan.Zones, SynCheck: r.plan.File.Sessions.SynCheck, Unlogged: !r.plan.LogsSessions(), Alone: alone}
 	for _, h := range r.hooks {
 		if h.Ingress != nil {
 			w.Ingress = append(w.Ingress, h.Ingress)
@@ -93,7 +95,7 @@ func (r *ruleSet) rules(alone bool) *worker.Rules {
 
 // hook returns the hook of that name, nil if there is none.
 func (r *ruleSet) hook(name string) *runningHook {
-	i := slices.IndexFunc(r.hooks, func(h runningHook) bool { return h.name == name })
+	i := slices.IndexFunc(r.hooks, func(h runningHook) bool { return h.Name == name })
 	if i < 0 {
 		return nil
 	}
@@ -101,4 +103,4 @@ func (r *ruleSet) hook(name string) *runningHook {
 }
 
 // now returns the plan of the configuration that runs. Safe for concurrent use.
-func (pl *Pipeline) now() *Plan { return pl.rules.Load().plan }
+func (pl *Pipeline) now() *plan.Plan { return pl.rules.Load().plan }

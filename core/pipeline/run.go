@@ -3,9 +3,12 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rtflow/pipelined/core/plan"
 
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/session"
@@ -13,9 +16,6 @@ import (
 	"github.com/rtflow/pipelined/core/tail"
 	"github.com/rtflow/pipelined/core/translate"
 )
-
-// firstGeneration is the first generation of names, see [nameBook], unless there are names of an earlier run.
-const firstGeneration = 1
 
 // grace is how long Run of a sink may take to return after its context has ended.
 const grace = time.Second
@@ -33,7 +33,9 @@ type refusal struct {
 
 // Pipeline is a running pipeline.
 type Pipeline struct {
-	plan       *Plan
+	plan       *plan.Plan // of the first configuration
+	options    Options
+	log        *slog.Logger
 	epoch      uint64 // of the pipeline: one of those of its sinks
 	seed       uint64 // of hashes of flows
 	started    time.Time
@@ -96,9 +98,9 @@ func (pl *Pipeline) Run(ctx context.Context) error {
 	pl.end()
 	defer pl.draining.Store(false)
 	err = errors.Join(err, pl.closeSources())
-	pl.received = pl.rules.Load().plan.receivedPackets()
+	pl.received = pl.receivedPackets()
 	staying := pl.outputs.staying()
-	returned := pl.drain(ctx, err != nil || pl.plan.live, staying)
+	returned := pl.drain(ctx, err != nil || pl.plan.Live, staying)
 	pl.outputs.removing.Wait()
 	stopWatching()
 	watchers.Wait()
@@ -122,7 +124,7 @@ func (pl *Pipeline) begin(ctx, deliveries context.Context) {
 	if r := pl.running.rematching; r != nil {
 		pl.running.beside.Go(r.run)
 	}
-	l := newLoops(ctx, pl.plan.options.Log)
+	l := newLoops(ctx, pl.log)
 	pl.running.loops = l
 	l.hold()
 	defer l.release()
@@ -203,7 +205,7 @@ func (pl *Pipeline) drain(ctx context.Context, limited bool, list []*output) (re
 	case <-done:
 	case <-pl.hurry:
 	case <-begin:
-		deadline := time.NewTimer(pl.now().file.Service.Drain)
+		deadline := time.NewTimer(pl.now().File.Service.Drain)
 		defer deadline.Stop()
 		select {
 		case <-done:

@@ -19,13 +19,13 @@ type Part struct {
 func (pl *Pipeline) Shape() Shape {
 	var s Shape
 	for _, src := range pl.readers.Load().all() {
-		s.Sources = append(s.Sources, Part{Name: src.name, Plugin: src.plugin, Events: src.Events, Peer: src.Peer})
+		s.Sources = append(s.Sources, Part{Name: src.Name, Plugin: src.Plugin, Events: src.Events, Peer: src.Peer})
 	}
 	for _, h := range pl.rules.Load().hooks {
-		s.Hooks = append(s.Hooks, Part{Name: h.name, Plugin: h.plugin})
+		s.Hooks = append(s.Hooks, Part{Name: h.Name, Plugin: h.Plugin})
 	}
-	for _, sink := range pl.now().sinks {
-		s.Sinks = append(s.Sinks, Part{Name: sink.name, Plugin: sink.plugin})
+	for _, sink := range pl.now().Sinks {
+		s.Sinks = append(s.Sinks, Part{Name: sink.Name, Plugin: sink.Plugin})
 	}
 	return s
 }

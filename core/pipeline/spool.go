@@ -8,49 +8,35 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/spool"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
-// checkSpool records what is wrong with where the spool of a chained sink is to be. taken has the sinks by the path of their spools.
-func (p *Plan) checkSpool(c *config.Component, taken map[string]string) {
-	if c.Spool == nil {
-		return
-	}
-	path := c.Spool.Path
-	if path == "" {
-		return // it is one of its own in the state directory
-	}
-	if other := taken[path]; other != "" {
-		c.Section.Errorf("spool.path", "this is the spool of sinks.%s already: each has a directory of its own", other)
-	}
-	taken[path] = c.Name
-}
-
 // openSpool opens the spool of a sink; of a sink without one it is nil. Epochs that are chosen from then on are higher than all of it.
-func (pl *Pipeline) openSpool(s *plannedSink) (*spool.Spool, error) {
-	if s.spool == nil {
+func (pl *Pipeline) openSpool(s *plan.Sink) (*spool.Spool, error) {
+	if s.Spool == nil {
 		return nil, nil
 	}
-	o, log := *s.spool, pl.plan.options.Log
-	if state := pl.plan.options.State; o.Path == "" && state != nil {
-		o.Path = state.Path("spool/" + s.name)
+	o, log := *s.Spool, pl.log
+	if state := pl.options.State; o.Path == "" && state != nil {
+		o.Path = state.Path("spool/" + s.Name)
 	}
 	if o.Path == "" {
-		return nil, fmt.Errorf("sink %s: its spool has no place: give it a path, or set service.state, a directory for what outlives the daemon (systemd makes one)", s.name)
+		return nil, fmt.Errorf("sink %s: its spool has no place: give it a path, or set service.state, a directory for what outlives the daemon (systemd makes one)", s.Name)
 	}
 	sp, err := spool.Open(spool.Config{
-		Options: o, Name: s.name, Host: pl.plan.host, Log: log, Evict: s.replay.Overflow == replay.Evict, Window: s.replay.Slots, Now: time.Now,
+		Options: o, Name: s.Name, Host: pl.plan.Hostname, Log: log, Evict: s.Replay.Overflow == replay.Evict, Window: s.Replay.Slots, Now: time.Now,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("sink %s: spool: %w", s.name, err)
+		return nil, fmt.Errorf("sink %s: spool: %w", s.Name, err)
 	}
 	used := sp.HighestEpoch()
 	if now := uint64(time.Now().UnixNano()); used > now {
-		log.Warn("the clock was set back since an earlier run: epochs go on from there", "sink", s.name, "seconds", (used-now)/1e9)
+		log.Warn("the clock was set back since an earlier run: epochs go on from there", "sink", s.Name, "seconds", (used-now)/1e9)
 	}
 	pl.outputs.mu.Lock()
 	defer pl.outputs.mu.Unlock()
@@ -60,10 +46,10 @@ func (pl *Pipeline) openSpool(s *plannedSink) (*spool.Spool, error) {
 
 // openSpools opens the spools of all sinks.
 func (pl *Pipeline) openSpools() (spools, error) {
-	list := make(spools, len(pl.plan.sinks))
+	list := make(spools, len(pl.plan.Sinks))
 	for i := range list {
 		var err error
-		if list[i], err = pl.openSpool(&pl.plan.sinks[i]); err != nil {
+		if list[i], err = pl.openSpool(&pl.plan.Sinks[i]); err != nil {
 			return nil, errors.Join(err, list.close())
 		}
 	}

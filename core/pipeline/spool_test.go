@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/sdk"
 )
 
@@ -25,7 +27,7 @@ func TestReloadSpool(t *testing.T) {
 		q := &fakeQueue{}
 		r := newSinkRig(t, q)
 		dir := stateDir(t)
-		with := func(more string) *Plan { return r.plan(sinkText("5s", "a", spooled(dir, more), "b", "")) }
+		with := func(more string) *plan.Plan { return r.plan(sinkText("5s", "a", spooled(dir, more), "b", "")) }
 		pl := runPlan(t, with(""))
 		more := func(n int) {
 			t.Helper()
@@ -36,7 +38,7 @@ func TestReloadSpool(t *testing.T) {
 				t.Errorf("unaccounted for: %+v", led.Sinks["a"])
 			}
 		}
-		reload := func(p *Plan) {
+		reload := func(p *plan.Plan) {
 			t.Helper()
 			if _, err := pl.Reload(p); err != nil {
 				t.Fatal(err)
@@ -112,7 +114,7 @@ func TestReloadWindow(t *testing.T) {
 			}
 		}
 		dir := stateDir(t)
-		with := func(slots int) *Plan {
+		with := func(slots int) *plan.Plan {
 			return r.plan("[pipeline]\nsources = [\"in\"]\nsinks = [\"a\"]\n[sources.in]\nplugin = \"fake\"\n[service]\ndrain = \"1s\"\n[sinks.a]\nplugin = \"fake\"\n" +
 				spooled(dir, fmt.Sprintf("replay = { slots = %d, telemetry = 32, per_kind = 32 }\n", slots)))
 		}
@@ -167,15 +169,13 @@ func TestRestartSpool(t *testing.T) {
 				table = spooled(k.dir, table)
 			}
 			p := r.plan(sinkText("5s", "a", table))
-			p.options.Log = slog.New(slog.NewTextHandler(&r.log, nil))
-			dir, err := OpenState(state, p.options.Log)
+			p.Log = slog.New(slog.NewTextHandler(&r.log, nil))
+			dir, err := OpenState(state, p.Log)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer dir.Close()
-			p.UseState(dir)
-			p.options.Boot = "boot"
-			pl, err := p.Open(t.Context())
+			pl, err := Open(t.Context(), p, Options{State: dir, Boot: "boot"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -251,7 +251,7 @@ func TestLongOutage(t *testing.T) {
 			return spooled("DIR", fmt.Sprintf("only = [\"session-open\"]\noption = %q\nreplay = { slots = 4096, telemetry = 4000, per_kind = 4000 }", option))
 		}
 		dir := stateDir(t)
-		plan := func(option string) *Plan {
+		plan := func(option string) *plan.Plan {
 			return r.plan(strings.Replace(sinkText("5s", "a", table(option)), "DIR", dir, 1) + "[admission.unanswered]\nrate = 0\n")
 		}
 		pl := runPlan(t, plan("dead"))
@@ -293,7 +293,7 @@ func TestSpoolClockSetBack(t *testing.T) {
 				option = "dead"
 			}
 			p := r.plan(sinkText("5s", "a", spooled(dir, fmt.Sprintf("option = %q", option))))
-			p.options.Log = slog.New(slog.NewTextHandler(&r.log, nil))
+			p.Log = slog.New(slog.NewTextHandler(&r.log, nil))
 			pl := runPlan(t, p)
 			time.Sleep(10 * time.Second)
 			epochs = append(epochs, pl.outputs.find("a").epoch)

@@ -165,11 +165,11 @@ func (pl *Pipeline) Snapshot() metrics.Snapshot {
 	}
 	c := pl.readers.Load()
 	for _, src := range c.sources {
-		s.Sources[src.name] = append(s.Sources[src.name], src.Counters()...)
-		s.SourceOpen[src.name] = true
+		s.Sources[src.Name] = append(s.Sources[src.Name], src.opened.Counters()...)
+		s.SourceOpen[src.Name] = true
 	}
 	for _, src := range c.away {
-		s.SourceOpen[src.name] = false
+		s.SourceOpen[src.Name] = false
 	}
 	s.Watchers, s.NotShown = pl.tail.Watchers()
 	runs := pl.Configuration()
@@ -260,10 +260,10 @@ func (pl *Pipeline) Status() Status {
 	}
 	c := pl.readers.Load()
 	for _, src := range c.sources {
-		st.Sources[src.name] = src.Status()
+		st.Sources[src.Name] = src.opened.Status()
 	}
 	for _, src := range c.away {
-		st.Sources[src.name] = src.status()
+		st.Sources[src.Name] = src.status()
 	}
 	st.Hooks, st.Configuration = pl.hookCounters(), pl.Configuration()
 	st.Unhit = pl.unhit(st.Hooks)
@@ -321,9 +321,9 @@ func (pl *Pipeline) Losses() error {
 	}
 	c := pl.readers.Load()
 	for _, src := range c.sources {
-		if b, ok := src.Source.(source.Blind); ok {
+		if b, ok := src.opened.(source.Blind); ok {
 			if err := b.Blind(); err != nil {
-				errs = append(errs, fmt.Errorf("source %s: %w", src.name, err))
+				errs = append(errs, fmt.Errorf("source %s: %w", src.Name, err))
 			}
 		}
 	}
@@ -354,7 +354,7 @@ type progress struct {
 // capture may wait for a sink as long as it takes, and are not looked at. Progress is measured between calls, so Health has to
 // be called every few seconds. Safe for concurrent use.
 func (pl *Pipeline) Health() error {
-	if !pl.plan.live || pl.ended.Load() {
+	if !pl.plan.Live || pl.ended.Load() {
 		return nil
 	}
 	h := &pl.health

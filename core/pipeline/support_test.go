@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packet"
@@ -123,9 +125,9 @@ func newRig(t testing.TB, live bool, queues ...*fakeQueue) *rig {
 	return &rig{t: t, live: live, source: &fakeSource{queues: queues}, sinks: make(map[string]sinkFunc)}
 }
 
-func (r *rig) registry() *Registry {
+func (r *rig) registry() *plan.Registry {
 	r.t.Helper()
-	reg, err := NewRegistry(
+	reg, err := plan.NewRegistry(
 		[]source.Plugin{{Name: "fake", Configure: func(sdk.Config, source.Env) source.Configured {
 			return source.Configured{Live: r.live, Interfaces: []string{"eth0"}, Open: func(context.Context, *zone.Table) (source.Source, error) {
 				if r.openErr != nil {
@@ -148,10 +150,10 @@ func (r *rig) registry() *Registry {
 }
 
 // plan plans a configuration and fails the test if there is a mistake in it.
-func (r *rig) plan(text string) *Plan {
+func (r *rig) plan(text string) *plan.Plan {
 	r.t.Helper()
 	file, problems := config.Parse("p.toml", []byte(text))
-	p := NewPlan(file, problems, Options{Registry: r.registry(), Log: slog.New(slog.NewTextHandler(&r.log, nil)), Hostname: "host", ZoneIDs: r.ids})
+	p := plan.New(file, problems, plan.Options{Registry: r.registry(), Log: slog.New(slog.NewTextHandler(&r.log, nil)), Hostname: "host", ZoneIDs: r.ids})
 	if err := problems.Err(); err != nil {
 		r.t.Fatal(err)
 	}
@@ -178,7 +180,7 @@ drain = "5s"
 
 func (r *rig) open(text string) *Pipeline {
 	r.t.Helper()
-	pl, err := r.plan(text).Open(r.t.Context())
+	pl, err := Open(r.t.Context(), r.plan(text), Options{})
 	if err != nil {
 		r.t.Fatal(err)
 	}

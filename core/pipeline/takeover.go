@@ -36,12 +36,12 @@ func (pl *Pipeline) takeOver(h *handedOver) error {
 	pl.opened = time.Now()
 	t := &TakenOver{Stopped: time.Unix(0, h.Stopped), Gap: max(pl.opened.Sub(time.Unix(0, h.Stopped)), 0).Seconds()}
 	pl.takenOver = t
-	for name, n := range pl.plan.receivedPackets() {
+	for name, n := range pl.receivedPackets() {
 		if before, ok := h.Received[name]; ok && n > before {
 			t.Packets += n - before
 		}
 	}
-	for i := range h.plan.sinks {
+	for i := range h.plan.Sinks {
 		if k := h.sink(i); k != nil {
 			t.Records += k.Position.Next - k.Position.Floor
 		}
@@ -55,16 +55,16 @@ func (pl *Pipeline) takeOver(h *handedOver) error {
 	h.announceRestart(pl)
 	if t.Lost > 0 {
 		counts := event.LossCounts{event.SessionClose: t.Lost}
-		for i := range h.plan.sinks {
+		for i := range h.plan.Sinks {
 			if h.sink(i) != nil {
 				pl.gate.Owe(i, admission.Owed{Reason: event.LossAbandoned, Counts: counts, Since: h.Stopped, Until: pl.opened.UnixNano()})
 			}
 		}
 	}
-	h.plan.options.Log.Info("going on where the last run stopped", "sessions", t.Sessions+t.Known, "records", t.Records, "gap", time.Duration(t.Gap*float64(time.Second)))
+	h.plan.Log.Info("going on where the last run stopped", "sessions", t.Sessions+t.Known, "records", t.Records, "gap", time.Duration(t.Gap*float64(time.Second)))
 	for _, k := range h.Sinks {
 		if pl.outputs.find(k.Name) == nil && k.Position.Next > k.Position.Floor {
-			h.plan.options.Log.Warn("records of a sink that is not configured any more are given up", "sink", k.Name, "records", k.Position.Next-k.Position.Floor)
+			h.plan.Log.Warn("records of a sink that is not configured any more are given up", "sink", k.Name, "records", k.Position.Next-k.Position.Floor)
 		}
 	}
 	return nil
@@ -78,10 +78,10 @@ func (pl *Pipeline) takeOverSessions(h *handedOver, ids *renumbering) error {
 		return nil
 	}
 	shift := min(max(pl.opened.UnixNano()-h.Stopped, 0), int64(standstill))
-	now := pl.plan.file.Sessions.Separate
+	now := pl.plan.File.Sessions.Separate
 	how := &session.Takeover{
 		IDs: ids, Now: h.Clock + shift, Shift: shift,
-		ByZone: now == session.ByZone, Apart: now.String() != h.Separate || !reflect.DeepEqual(pl.plan.zoning(), h.Zoning),
+		ByZone: now == session.ByZone, Apart: now.String() != h.Separate || !reflect.DeepEqual(zoning(pl.plan), h.Zoning),
 	}
 	var ended []session.Session
 	for sessions, err := range h.Sessions() {
@@ -106,12 +106,12 @@ func (pl *Pipeline) takeOverSources(h *handedOver, ids *renumbering) {
 	for j, k := range h.Head.Sources {
 		taken := false
 		for _, s := range pl.readers.Load().sources {
-			keeper, ok := s.Source.(source.Keeper)
-			if !ok || s.name != k.Name || s.plugin != k.Plugin {
+			keeper, ok := s.opened.(source.Keeper)
+			if !ok || s.Name != k.Name || s.Plugin != k.Plugin {
 				continue
 			}
 			if err := keeper.TakeOver(h.Pieces(j), ids); err != nil {
-				h.plan.options.Log.Warn("what a source has known cannot be used: it begins anew", "source", s.name, "err", err)
+				h.plan.Log.Warn("what a source has known cannot be used: it begins anew", "source", s.Name, "err", err)
 				continue
 			}
 			taken = true

@@ -240,11 +240,11 @@ func (pl *Pipeline) losses() (rings map[string]uint64, sources map[unread]uint64
 	}
 	sources = make(map[unread]uint64)
 	for _, src := range pl.readers.Load().sources {
-		name, lost := src.name, &ofPackets
+		name, lost := src.Name, &ofPackets
 		if src.Events {
 			lost = &ofEvents
 		}
-		for _, c := range src.Counters() {
+		for _, c := range src.opened.Counters() {
 			switch {
 			case c.Lost:
 				sources[unread{name, lost}] += c.Value

@@ -46,7 +46,7 @@ var layers = []layer{
 		"sinks/file", "sinks/syslog", "sinks/unixsock", "sinks/nats", "sinks/kafka",
 	}},
 	{"explanation and survey", []string{"core/explain", "internal/survey"}},
-	{"comparison and draft", []string{"core/compare", "internal/draft"}},
+	{"comparison, plan and draft", []string{"core/compare", "core/plan", "internal/draft"}},
 	{"processes", []string{"internal/process"}},
 	{"plugin processes", []string{"internal/pluginhost"}},
 	{"assembly", []string{"core/pipeline", "internal/doctor", "internal/pluginkit"}},

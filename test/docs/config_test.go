@@ -6,11 +6,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/BurntSushi/toml"
 
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
-	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/internal/pluginhost"
 	"github.com/rtflow/pipelined/plugins/filterlog"
@@ -28,10 +29,10 @@ import (
 )
 
 // builtins is what the command has compiled in, and the plugin that docs/plugins.md is about.
-func builtins(t testing.TB) *pipeline.Registry {
+func builtins(t testing.TB) *plan.Registry {
 	t.Helper()
 	host := pluginhost.New(pluginhost.Options{})
-	r, err := pipeline.NewRegistry(
+	r, err := plan.NewRegistry(
 		[]source.Plugin{capture.Plugin(nil), xdp.Plugin(), afpacket.Plugin(), conntrack.Plugin(), nflog.Plugin()},
 		[]hook.Plugin{screendrop.Plugin(), filterlog.Plugin(), policydeny.Plugin()},
 		[]sdk.SinkPlugin{file.Plugin(), file.StdoutPlugin(), syslog.Plugin(), unixsock.Plugin(), host.Exec(), host.Named("webhook", "/bin/true")},
@@ -47,7 +48,7 @@ func check(t *testing.T, text string) (problems []string) {
 	t.Helper()
 	f, found := config.Parse("pipeline.toml", []byte(text))
 	f.RequireRun(found)
-	pipeline.NewPlan(f, found, pipeline.Options{
+	plan.New(f, found, plan.Options{
 		Registry: builtins(t), Log: slog.New(slog.DiscardHandler), Hostname: "edge-1",
 	})
 	for _, p := range found.All() {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/sdk"
@@ -26,12 +28,12 @@ func events(t *testing.T, o format.Options) string {
 	}
 	f, problems := config.Parse("pipeline.toml", text)
 	var out bytes.Buffer
-	plan := pipeline.NewPlan(f, problems, pipeline.Options{
+	p := plan.New(f, problems, plan.Options{
 		Registry: builtins(t), Log: slog.New(slog.DiscardHandler),
-		Input: &pipeline.Input{
+		Input: &plan.Input{
 			Name: "capture", Configured: capture.Configure(capture.Config{Path: root + "testdata/edge.pcapng.gz"}, nil),
 		},
-		Output: &pipeline.Output{Name: "out", New: func(env sdk.Env) sdk.Sink {
+		Output: &plan.Output{Name: "out", New: func(env sdk.Env) sdk.Sink {
 			o.Hostname = env.Hostname
 			enc, err := format.New(o)
 			if err != nil {
@@ -43,11 +45,11 @@ func events(t *testing.T, o format.Options) string {
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}
-	p, err := plan.Open(t.Context())
+	pl, err := pipeline.Open(t.Context(), p, pipeline.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Run(t.Context()); err != nil {
+	if err := pl.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()

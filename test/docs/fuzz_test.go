@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/config"
-	"github.com/rtflow/pipelined/core/pipeline"
 )
 
 // FuzzCheck gives any text to what `pipelined check` does: it never panics, each problem has a place in the text, their number is
@@ -29,7 +30,7 @@ func FuzzCheck(f *testing.F) {
 		problems := func() []config.Problem {
 			file, found := config.Parse("pipeline.toml", []byte(text))
 			file.RequireRun(found)
-			pipeline.NewPlan(file, found, pipeline.Options{Registry: r, Log: slog.New(slog.DiscardHandler), Hostname: "edge-1"})
+			plan.New(file, found, plan.Options{Registry: r, Log: slog.New(slog.DiscardHandler), Hostname: "edge-1"})
 			return found.All()
 		}
 		first := problems()

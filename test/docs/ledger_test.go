@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rtflow/pipelined/core/plan"
+
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/pipeline"
@@ -35,18 +37,18 @@ func shipped(t *testing.T) *pipeline.Pipeline {
 		}
 	}
 	f, problems := config.Parse("pipeline.toml", []byte(here))
-	plan := pipeline.NewPlan(f, problems, pipeline.Options{Registry: builtins(t), Log: slog.New(slog.DiscardHandler)})
+	p := plan.New(f, problems, plan.Options{Registry: builtins(t), Log: slog.New(slog.DiscardHandler)})
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}
-	p, err := plan.Open(t.Context())
+	pl, err := pipeline.Open(t.Context(), p, pipeline.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Run(t.Context()); err != nil {
+	if err := pl.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return pl
 }
 
 // Every packet of the shipped capture with an IP header is counted at the zone it came from.

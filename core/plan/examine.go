@@ -1,4 +1,4 @@
-package pipeline
+package plan
 
 import (
 	"slices"
@@ -9,8 +9,8 @@ import (
 
 // Examine finds out whether the machine has what the chained sources need. It changes nothing.
 func (p *Plan) Examine(m *machine.Machine) (findings []machine.Finding) {
-	for _, s := range p.sources {
-		chained := slices.ContainsFunc(p.file.Pipeline.Sources, func(c *config.Component) bool { return c.Name == s.name })
+	for _, s := range p.Sources {
+		chained := slices.ContainsFunc(p.File.Pipeline.Sources, func(c *config.Component) bool { return c.Name == s.Name })
 		if chained && s.Examine != nil {
 			findings = append(findings, s.Examine(m)...)
 		}

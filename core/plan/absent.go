@@ -1,4 +1,4 @@
-package pipeline
+package plan
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 // not among the names of the interfaces of a host; none if there are no names. Such an interface may come later, or the
 // configuration may be meant for another host.
 func (p *Plan) Absent(host []string) (notes []string) {
-	if !p.live || p.options.Input != nil || len(host) == 0 {
+	if !p.Live || p.options.Input != nil || len(host) == 0 {
 		return nil
 	}
 	told := make(map[string]bool)
@@ -27,9 +27,9 @@ func (p *Plan) Absent(host []string) (notes []string) {
 		notes = append(notes, fmt.Sprintf("%s:%d:%d: %s: this host has no interface %s%s%s", file, line, column, s.Path(),
 			spelling.Quote(name), without, spelling.Suggest(name, host)))
 	}
-	for _, c := range p.file.Pipeline.Sources {
-		for _, s := range p.sources {
-			if s.name != c.Name {
+	for _, c := range p.File.Pipeline.Sources {
+		for _, s := range p.Sources {
+			if s.Name != c.Name {
 				continue
 			}
 			for _, name := range s.Interfaces {
@@ -37,9 +37,9 @@ func (p *Plan) Absent(host []string) (notes []string) {
 			}
 		}
 	}
-	for _, z := range p.file.Zones {
+	for _, z := range p.File.Zones {
 		for _, name := range z.Interfaces {
-			note(p.file.Zone(z.Name), name, "")
+			note(p.File.Zone(z.Name), name, "")
 		}
 	}
 	return notes

@@ -1,4 +1,4 @@
-package pipeline
+package plan
 
 import (
 	"strings"
@@ -7,66 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rtflow/pipelined/core/config"
-	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/source"
-	"github.com/rtflow/pipelined/internal/keypath"
-	"github.com/rtflow/pipelined/sdk"
 )
-
-// readingRegistry is a registry with a live source "tap", a capture "pcap", a hook "judge" that decides about sessions and a hook "look"
-// that does not.
-func readingRegistry() *Registry {
-	read := func(live bool) func(sdk.Config, source.Env) source.Configured {
-		return func(cfg sdk.Config, _ source.Env) source.Configured {
-			var o struct {
-				Interface  string   `toml:"interface"`
-				Interfaces []string `toml:"interfaces"`
-				Peer       string   `toml:"peer"`
-			}
-			cfg.Decode(&o)
-			if o.Interfaces == nil {
-				o.Interfaces = []string{o.Interface}
-			}
-			return source.Configured{Interfaces: o.Interfaces, Live: live, Peer: o.Peer}
-		}
-	}
-	return &Registry{
-		Sources: map[string]source.Plugin{
-			"tap": {Configure: read(true)}, "other": {Configure: read(true)}, "pcap": {Configure: read(false)},
-			"events": {Configure: func(cfg sdk.Config, env source.Env) source.Configured {
-				var o struct {
-					Sessions bool     `toml:"sessions"`
-					Reads    []string `toml:"reads"`
-					Zone     string   `toml:"zone"`
-				}
-				cfg.Decode(&o)
-				if o.Zone != "" {
-					if _, err := env.Zone(o.Zone); err != nil {
-						cfg.Errorf("zone", "%v", err)
-					}
-				}
-				c := source.Configured{Live: true, Events: true, Sessions: o.Sessions}
-				for i, what := range o.Reads {
-					c.Exclusive = append(c.Exclusive, source.Exclusive{Key: keypath.Element("reads", i), What: what})
-				}
-				return c
-			}},
-		},
-		Hooks: map[string]hook.Plugin{
-			"judge": {Configure: func(sdk.Config, hook.Env) hook.Instance {
-				return hook.Instance{Session: permitAll{}, Permits: true, Holds: []hook.Held{{N: 2, One: "policy", Many: "policies"}}}
-			}},
-			"look": {Configure: func(sdk.Config, hook.Env) hook.Instance { return hook.Instance{Session: permitAll{}} }},
-		},
-	}
-}
-
-// permitAll permits every session.
-type permitAll struct{}
-
-func (permitAll) Decide(*hook.Packet, *hook.Permit, *hook.Finding) hook.Verdict { return hook.Pass }
-
-func (permitAll) Denied(*hook.Packet, *hook.Finding) {}
 
 func TestWiring(t *testing.T) {
 	const zones = "[zones.lan]\ninterfaces = ['lan0', 'wan0.5', 'lo']\n"
@@ -121,12 +63,7 @@ func TestWiring(t *testing.T) {
 		{"zones of packets", "[pipeline]\nsources = ['a']\nzones_by_route = false\n[sources]\na = { plugin = 'tap', interface = 'lan0' }\n[zones]\nlan = { interfaces = ['lan0'] }\n", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			file, problems := config.Parse("p.toml", []byte(c.text))
-			NewPlan(file, problems, Options{Registry: readingRegistry()})
-			var got []string
-			for _, p := range problems.All() {
-				got = append(got, p.String()[len("p.toml:"):])
-			}
+			_, got := planned(c.text, Options{})
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -138,22 +75,22 @@ func TestWiring(t *testing.T) {
 func TestEgressByPrefix(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		sources []plannedSource
+		sources []Source
 		want    bool
 	}{
 		{"none", nil, false},
-		{"capture", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0"}}}}, true},
-		{"mirror port", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0"}, Live: true, Incoming: true}}}, true},
-		{"one interface", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0"}, Live: true}}}, false},
-		{"all interfaces", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0", "wan0"}, Live: true, Incoming: true}}}, true},
-		{"several interfaces, both directions", []plannedSource{{Configured: source.Configured{Interfaces: []string{"lan0", "wan0"}, Live: true}}}, false},
+		{"capture", []Source{{Configured: source.Configured{Interfaces: []string{"lan0"}}}}, true},
+		{"mirror port", []Source{{Configured: source.Configured{Interfaces: []string{"lan0"}, Live: true, Incoming: true}}}, true},
+		{"one interface", []Source{{Configured: source.Configured{Interfaces: []string{"lan0"}, Live: true}}}, false},
+		{"all interfaces", []Source{{Configured: source.Configured{Interfaces: []string{"lan0", "wan0"}, Live: true, Incoming: true}}}, true},
+		{"several interfaces, both directions", []Source{{Configured: source.Configured{Interfaces: []string{"lan0", "wan0"}, Live: true}}}, false},
 	} {
-		p := Plan{sources: c.sources, file: new(config.File), live: len(c.sources) > 0 && c.sources[0].Live}
-		if env := p.hookEnv(1, nil); env.EgressByPrefix != c.want || env.ZonesByRoute {
+		p := Plan{Sources: c.sources, File: new(config.File), Live: len(c.sources) > 0 && c.sources[0].Live}
+		if env := p.HookEnv(1, nil); env.EgressByPrefix != c.want || env.ZonesByRoute {
 			t.Errorf("%s: %v, by route %v", c.name, env.EgressByPrefix, env.ZonesByRoute)
 		}
-		p.file.Pipeline.ZonesByRoute = true // which a capture has none of
-		if env := p.hookEnv(1, nil); env.EgressByPrefix != (c.want && !p.live) || env.ZonesByRoute != p.live {
+		p.File.Pipeline.ZonesByRoute = true // which a capture has none of
+		if env := p.HookEnv(1, nil); env.EgressByPrefix != (c.want && !p.Live) || env.ZonesByRoute != p.Live {
 			t.Errorf("%s, with routes: %v, by route %v", c.name, env.EgressByPrefix, env.ZonesByRoute)
 		}
 	}
@@ -200,26 +137,11 @@ func TestOtherNames(t *testing.T) {
 			"[zones.a]\ninterfaces = ['wan0']\n[zones.b]\ninterfaces = ['uplink']\n", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			file, problems := config.Parse("p.toml", []byte(c.text))
-			NewPlan(file, problems, Options{Registry: readingRegistry(), LookupInterface: otherNames})
-			var got []string
-			for _, p := range problems.All() {
-				got = append(got, p.String()[len("p.toml:"):])
-			}
+			_, got := planned(c.text, Options{LookupInterface: otherNames})
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}
 		})
-	}
-}
-
-// The summary adds up what the chained hooks hold.
-func TestSummary(t *testing.T) {
-	file, problems := config.Parse("p.toml", []byte("[pipeline]\nsources = 'a'\nhooks = ['a', 'c', 'b']\n[hooks]\na = { plugin = 'judge' }\n"+
-		"b = { plugin = 'judge' }\nc = { plugin = 'look' }\n[sources]\na = { plugin = 'tap', interface = 'lan0' }\n[zones.z]\nprefixes = '10.0.0.0/8'\n"))
-	p := NewPlan(file, problems, Options{Registry: readingRegistry()})
-	if got, want := p.summary(), "1 source, 3 hooks, 4 policies, 1 zone, 0 sinks"; got != want || problems.Err() != nil {
-		t.Errorf("%s, want %s (%v)", got, want, problems.All())
 	}
 }
 
@@ -237,8 +159,7 @@ func TestAbsent(t *testing.T) {
 		},
 		"pcap": nil,
 	} {
-		file, problems := config.Parse("p.toml", []byte(strings.ReplaceAll(text, "PLUGIN", plugin)))
-		p := NewPlan(file, problems, Options{Registry: readingRegistry()})
+		p, _ := planned(strings.ReplaceAll(text, "PLUGIN", plugin), Options{})
 		if diff := cmp.Diff(want, p.Absent(host)); diff != "" {
 			t.Errorf("%s: %s", plugin, diff)
 		}
@@ -277,12 +198,7 @@ func TestPeers(t *testing.T) {
 			"5:23: sources.b.interface: lan0 is read by sources.a already: every packet would be seen twice"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			file, problems := config.Parse("p.toml", []byte(c.text))
-			NewPlan(file, problems, Options{Registry: readingRegistry()})
-			var got []string
-			for _, p := range problems.All() {
-				got = append(got, p.String()[len("p.toml:"):])
-			}
+			_, got := planned(c.text, Options{})
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}

@@ -1,4 +1,4 @@
-package pipeline
+package plan
 
 import (
 	"cmp"
@@ -15,15 +15,15 @@ import (
 // Describe writes a description of the pipeline for people.
 func (p *Plan) Describe(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "node\t%s\n", p.host)
-	for _, z := range p.file.Zones {
+	fmt.Fprintf(t, "node\t%s\n", p.Hostname)
+	for _, z := range p.File.Zones {
 		what := z.Interfaces
 		for _, pfx := range z.Prefixes {
 			what = append(what, pfx.String())
 		}
 		fmt.Fprintf(t, "zone\t%s\t%s\n", z.Name, strings.Join(what, ", "))
 	}
-	for _, s := range p.sources {
+	for _, s := range p.Sources {
 		mode := "capture: waits for its sinks"
 		switch {
 		case s.Events:
@@ -34,26 +34,26 @@ func (p *Plan) Describe(w io.Writer) error {
 		if s.Peer != "" {
 			mode = "live, in the path: what is let through leaves by " + s.Peer
 		}
-		fmt.Fprintf(t, "source\t%s\t%s\t%s\n", s.name, strings.Join(append([]string{s.plugin}, s.Interfaces...), " "), mode)
+		fmt.Fprintf(t, "source\t%s\t%s\t%s\n", s.Name, strings.Join(append([]string{s.Plugin}, s.Interfaces...), " "), mode)
 	}
-	for _, h := range p.file.Pipeline.Hooks {
+	for _, h := range p.File.Pipeline.Hooks {
 		fmt.Fprintf(t, "hook\t%s\t%s\n", h.Name, h.Plugin)
 	}
 	for _, k := range event.Kinds() {
-		if r := p.file.Admission.Rates[k]; k.Telemetry() {
+		if r := p.File.Admission.Rates[k]; k.Telemetry() {
 			fmt.Fprintf(t, "limit\t%s\t%s\n", k, describeRate(r))
 		}
 	}
-	fmt.Fprintf(t, "limit\tunanswered\t%s\n", describeRate(p.file.Admission.Unanswered))
-	for _, s := range p.sinks {
+	fmt.Fprintf(t, "limit\tunanswered\t%s\n", describeRate(p.File.Admission.Unanswered))
+	for _, s := range p.Sinks {
 		only := "every kind"
-		if s.only != event.AllKinds {
-			only = kindList(s.only)
+		if s.Only != event.AllKinds {
+			only = kindList(s.Only)
 		}
 		fmt.Fprintf(t, "sink\t%s\t%s\t%d records in flight (%d telemetry, %d of a kind), %s; %s\n",
-			s.name, s.plugin, s.replay.Slots, s.replay.Telemetry, s.replay.PerKind, s.replay.Overflow, only)
-		if o := s.spool; o != nil {
-			fmt.Fprintf(t, "spool\t%s\t%s\t%d bytes, sync %s\n", s.name, cmp.Or(o.Path, "in the state directory"), o.Size, o.Sync)
+			s.Name, s.Plugin, s.Replay.Slots, s.Replay.Telemetry, s.Replay.PerKind, s.Replay.Overflow, only)
+		if o := s.Spool; o != nil {
+			fmt.Fprintf(t, "spool\t%s\t%s\t%d bytes, sync %s\n", s.Name, cmp.Or(o.Path, "in the state directory"), o.Size, o.Sync)
 		}
 	}
 	if err := t.Flush(); err != nil {
@@ -65,12 +65,12 @@ func (p *Plan) Describe(w io.Writer) error {
 
 // summary returns the numbers of chained sources, hooks and sinks.
 func (p *Plan) summary() string {
-	parts := []string{counted(len(p.sources), "source", "sources")}
+	parts := []string{counted(len(p.Sources), "source", "sources")}
 	held := make(map[string]hook.Held)
 	var sorts []string
-	for _, c := range p.file.Pipeline.Hooks {
+	for _, c := range p.File.Pipeline.Hooks {
 		for _, h := range p.checked {
-			if h.name != c.Name {
+			if h.Name != c.Name {
 				continue
 			}
 			for _, one := range h.Holds {
@@ -83,11 +83,11 @@ func (p *Plan) summary() string {
 			}
 		}
 	}
-	parts = append(parts, counted(len(p.file.Pipeline.Hooks), "hook", "hooks"))
+	parts = append(parts, counted(len(p.File.Pipeline.Hooks), "hook", "hooks"))
 	for _, sort := range sorts {
 		parts = append(parts, counted(held[sort].N, held[sort].One, held[sort].Many))
 	}
-	parts = append(parts, counted(len(p.file.Zones), "zone", "zones"), counted(len(p.sinks), "sink", "sinks"))
+	parts = append(parts, counted(len(p.File.Zones), "zone", "zones"), counted(len(p.Sinks), "sink", "sinks"))
 	return strings.Join(parts, ", ")
 }
 

@@ -1,4 +1,4 @@
-package pipeline
+package plan
 
 import (
 	"slices"
@@ -10,27 +10,27 @@ import (
 
 // Explainer returns what explains the verdicts of the plan's chain. It opens nothing, and is not to be called after Open.
 func (p *Plan) Explainer() *explain.Explainer {
-	c := explain.Config{Zones: p.zones, Apps: p.apps, Sessions: p.file.Sessions, Unlogged: !p.logsSessions()}
-	for _, of := range p.file.Pipeline.Hooks {
-		i := slices.IndexFunc(p.checked, func(h namedHook) bool { return h.name == of.Name })
+	c := explain.Config{Zones: p.Zones, Apps: p.Apps, Sessions: p.File.Sessions, Unlogged: !p.LogsSessions()}
+	for _, of := range p.File.Pipeline.Hooks {
+		i := slices.IndexFunc(p.checked, func(h Hook) bool { return h.Name == of.Name })
 		if i < 0 {
 			continue // of an unknown plugin, already recorded
 		}
 		h := &p.checked[i]
-		c.Hooks = append(c.Hooks, explain.Hook{Name: h.name, Plugin: h.plugin, Instance: h.Instance, Place: of.Section.PlaceOf})
+		c.Hooks = append(c.Hooks, explain.Hook{Name: h.Name, Plugin: h.Plugin, Instance: h.Instance, Place: of.Section.PlaceOf})
 	}
-	c.Names = p.names(p.checkedNames)
-	for _, s := range p.file.Pipeline.Sinks {
+	c.Names = p.NamesOf(p.checkedNames)
+	for _, s := range p.File.Pipeline.Sinks {
 		c.Sinks = append(c.Sinks, explain.Sink{Name: s.Name, Only: s.Only})
 	}
-	for _, s := range p.sources {
+	for _, s := range p.Sources {
 		if s.Rules {
-			c.RulesOf = append(c.RulesOf, "sources."+s.name)
+			c.RulesOf = append(c.RulesOf, "sources."+s.Name)
 		}
 		if s.Sessions {
-			c.SessionsOf = append(c.SessionsOf, "sources."+s.name)
+			c.SessionsOf = append(c.SessionsOf, "sources."+s.Name)
 		}
-		i := slices.IndexFunc(p.sources, func(other plannedSource) bool { return other.name == s.Peer })
+		i := slices.IndexFunc(p.Sources, func(other Source) bool { return other.Name == s.Peer })
 		if i < 0 {
 			continue
 		}
@@ -38,12 +38,12 @@ func (p *Plan) Explainer() *explain.Explainer {
 			c.Peers = make(map[uint32]uint32)
 		}
 		for _, name := range s.Interfaces {
-			for _, peer := range p.sources[i].Interfaces {
-				c.Peers[p.zones.Index(name)] = p.zones.Index(peer)
+			for _, peer := range p.Sources[i].Interfaces {
+				c.Peers[p.Zones.Index(name)] = p.Zones.Index(peer)
 			}
 		}
 	}
-	if p.zonesByRoute() {
+	if p.ZonesByRoute() {
 		c.Notes = append(c.Notes, "routes of the kernel are not looked at: an address outside all prefixes of zones is of an unknown zone here")
 	}
 	return explain.New(c)
@@ -52,12 +52,12 @@ func (p *Plan) Explainer() *explain.Explainer {
 // checkTests looks for mistakes in the tests: names that the chain does not have. With a source that is not the configuration's the
 // interfaces of its own sources are not known, and tests are not looked at.
 func (p *Plan) checkTests() {
-	if len(p.file.Tests) == 0 || p.options.Input != nil || !p.file.Complete("zones") {
+	if len(p.File.Tests) == 0 || p.options.Input != nil || !p.File.Complete("zones") {
 		return
 	}
 	x := p.Explainer()
-	for i := range p.file.Tests {
-		t := &p.file.Tests[i]
+	for i := range p.File.Tests {
+		t := &p.File.Tests[i]
 		if t.Packet.Text == "" {
 			continue // cannot be read, already recorded
 		}
@@ -66,9 +66,9 @@ func (p *Plan) checkTests() {
 		}
 	}
 	known := newTestNames(x)
-	zones := p.zones.ZoneNames()
-	for i := range p.file.Tests {
-		t := &p.file.Tests[i]
+	zones := p.Zones.ZoneNames()
+	for i := range p.File.Tests {
+		t := &p.File.Tests[i]
 		checkName(t.Section, "expect.zone", "zone", t.Expect.Zone, zones)
 		checkName(t.Section, "expect.to_zone", "zone", t.Expect.ToZone, zones)
 		checkName(t.Section, "expect.policy", "policy", t.Expect.Policy, known.policies)

@@ -1,4 +1,4 @@
-package pipeline
+package plan
 
 import (
 	"errors"
@@ -38,9 +38,9 @@ func byName[E, C any](family string, plugins []sdk.Plugin[E, C]) (map[string]sdk
 	for _, p := range plugins {
 		switch _, taken := index[p.Name]; {
 		case p.Name == "" || p.Configure == nil:
-			errs = append(errs, fmt.Errorf("pipeline: %s plugin %q lacks a name or a Configure function", family, p.Name))
+			errs = append(errs, fmt.Errorf("plan: %s plugin %q lacks a name or a Configure function", family, p.Name))
 		case taken:
-			errs = append(errs, fmt.Errorf("pipeline: two %s plugins are called %q", family, p.Name))
+			errs = append(errs, fmt.Errorf("plan: two %s plugins are called %q", family, p.Name))
 		default:
 			index[p.Name] = p
 		}

@@ -1,4 +1,4 @@
-package pipeline
+package plan
 
 import (
 	"slices"
@@ -18,27 +18,27 @@ func (p *Plan) checkWiring() {
 	p.checkEvents()
 	p.checkShared()
 	readers := make(map[uint32]reader)
-	known := len(p.sources) > 0 && p.live && p.file.Complete("pipeline") && p.file.Complete("sources")
-	for _, c := range p.file.Pipeline.Sources {
-		i := slices.IndexFunc(p.sources, func(s plannedSource) bool { return s.name == c.Name })
+	known := len(p.Sources) > 0 && p.Live && p.File.Complete("pipeline") && p.File.Complete("sources")
+	for _, c := range p.File.Pipeline.Sources {
+		i := slices.IndexFunc(p.Sources, func(s Source) bool { return s.Name == c.Name })
 		if i < 0 {
 			known = false // of an unknown plugin, already recorded
 			continue
 		}
-		known = known && len(p.sources[i].Interfaces) > 0
-		for _, name := range p.sources[i].Interfaces {
+		known = known && len(p.Sources[i].Interfaces) > 0
+		for _, name := range p.Sources[i].Interfaces {
 			p.checkReader(c, name, readers)
 		}
 	}
-	for _, z := range p.file.Zones {
-		section := p.file.Zone(z.Name)
+	for _, z := range p.File.Zones {
+		section := p.File.Zone(z.Name)
 		for i, name := range z.Interfaces {
 			key := keypath.Element("interfaces", i)
 			parent, _ := zone.SplitVLAN(name)
 			switch {
 			case name == loopback:
 				section.Warnf(key, "lo carries what this host sends to itself, and nothing of the network")
-			case known && readers[p.zones.Index(name)].source == "" && readers[p.zones.Index(parent)].source == "":
+			case known && readers[p.Zones.Index(name)].source == "" && readers[p.Zones.Index(parent)].source == "":
 				section.Warnf(key, "no source in pipeline.sources reads %s: no packet comes in there", name)
 			}
 		}
@@ -47,10 +47,10 @@ func (p *Plan) checkWiring() {
 
 // checkEvents warns of hooks, and of options for packets, where no source reads packets.
 func (p *Plan) checkEvents() {
-	if len(p.sources) == 0 || slices.ContainsFunc(p.sources, func(s plannedSource) bool { return !s.Events }) {
+	if len(p.Sources) == 0 || slices.ContainsFunc(p.Sources, func(s Source) bool { return !s.Events }) {
 		return
 	}
-	for _, c := range p.file.Pipeline.Hooks {
+	for _, c := range p.File.Pipeline.Hooks {
 		c.Section.Warnf("", "no source in pipeline.sources reads packets: this hook has nothing to judge")
 	}
 }
@@ -59,12 +59,12 @@ func (p *Plan) checkEvents() {
 func (p *Plan) checkShared() {
 	sessions, packets := "", false // names of the sources
 	owners := make(map[string]string)
-	for _, c := range p.file.Pipeline.Sources {
-		i := slices.IndexFunc(p.sources, func(s plannedSource) bool { return s.name == c.Name })
+	for _, c := range p.File.Pipeline.Sources {
+		i := slices.IndexFunc(p.Sources, func(s Source) bool { return s.Name == c.Name })
 		if i < 0 {
 			continue // of an unknown plugin, already recorded
 		}
-		s := &p.sources[i]
+		s := &p.Sources[i]
 		packets = packets || !s.Events
 		switch {
 		case !s.Sessions:
@@ -82,8 +82,8 @@ func (p *Plan) checkShared() {
 			}
 		}
 	}
-	if log := p.file.Sessions.Log; log != nil && *log && sessions != "" && packets {
-		p.file.SessionsTable().Warnf("log", "sources.%s tells of sessions: those that packets make are told beside them, each a second time", sessions)
+	if log := p.File.Sessions.Log; log != nil && *log && sessions != "" && packets {
+		p.File.SessionsTable().Warnf("log", "sources.%s tells of sessions: those that packets make are told beside them, each a second time", sessions)
 	}
 }
 
@@ -92,14 +92,14 @@ type reader struct{ source, name string }
 
 // checkReader records that a source reads an interface. readers has them by the zone table's index.
 func (p *Plan) checkReader(c *config.Component, name string, readers map[uint32]reader) {
-	if !p.live || name == "" {
+	if !p.Live || name == "" {
 		return
 	}
 	key := ""
 	if c.Section.Has("interface") {
 		key = "interface"
 	}
-	index := p.zones.Index(name)
+	index := p.Zones.Index(name)
 	if other := readers[index]; other == (reader{c.Name, name}) {
 		return // the source finds what its own list has twice
 	} else if other.source != "" {
@@ -117,20 +117,20 @@ func (p *Plan) checkReader(c *config.Component, name string, readers map[uint32]
 
 // checkPeers records sources that send frames on and are no pair with the one that they name.
 func (p *Plan) checkPeers() {
-	for i := range p.sources {
-		s := &p.sources[i]
+	for i := range p.Sources {
+		s := &p.Sources[i]
 		if s.Peer == "" {
 			continue
 		}
-		c := p.file.Sources[slices.IndexFunc(p.file.Sources, func(c *config.Component) bool { return c.Name == s.name })]
-		if s.Peer == s.name {
+		c := p.File.Sources[slices.IndexFunc(p.File.Sources, func(c *config.Component) bool { return c.Name == s.Name })]
+		if s.Peer == s.Name {
 			c.Section.Errorf("peer", "a source cannot be its own peer: packets that come in on one interface leave by another")
 			continue
 		}
-		at := slices.IndexFunc(p.file.Sources, func(c *config.Component) bool { return c.Name == s.Peer })
+		at := slices.IndexFunc(p.File.Sources, func(c *config.Component) bool { return c.Name == s.Peer })
 		if at < 0 {
 			var others []string
-			for _, o := range p.file.Sources {
+			for _, o := range p.File.Sources {
 				if o != c {
 					others = append(others, o.Name)
 				}
@@ -138,27 +138,27 @@ func (p *Plan) checkPeers() {
 			c.Section.Errorf("peer", "%s", spelling.Unknown("source", s.Peer, others))
 			continue
 		}
-		if !slices.Contains(p.file.Pipeline.Sources, p.file.Sources[at]) {
+		if !slices.Contains(p.File.Pipeline.Sources, p.File.Sources[at]) {
 			c.Section.Errorf("peer", "sources.%s is not in pipeline.sources: packets would have no way out", s.Peer)
 			continue
 		}
-		peer := slices.IndexFunc(p.sources, func(other plannedSource) bool { return other.name == s.Peer })
+		peer := slices.IndexFunc(p.Sources, func(other Source) bool { return other.Name == s.Peer })
 		switch {
 		case peer < 0: // of an unknown plugin, already recorded
-		case p.sources[peer].Peer == "" || p.sources[peer].plugin != s.plugin:
+		case p.Sources[peer].Peer == "" || p.Sources[peer].Plugin != s.Plugin:
 			c.Section.Errorf("peer", "sources.%s does not send on what this source receives: it needs plugin = %q, mode = \"bridge\" and peer = %q",
-				s.Peer, s.plugin, s.name)
-		case p.sources[peer].Peer != s.name:
-			c.Section.Errorf("peer", "the peer of sources.%s is %s: each of a pair names the other", s.Peer, p.sources[peer].Peer)
+				s.Peer, s.Plugin, s.Name)
+		case p.Sources[peer].Peer != s.Name:
+			c.Section.Errorf("peer", "the peer of sources.%s is %s: each of a pair names the other", s.Peer, p.Sources[peer].Peer)
 		}
 	}
 }
 
 // checkHooks warns of chained hooks that decide about the same sessions.
-func (p *Plan) checkHooks(all []namedHook) {
+func (p *Plan) checkHooks(all []Hook) {
 	first := ""
-	for _, c := range p.file.Pipeline.Hooks {
-		i := slices.IndexFunc(all, func(h namedHook) bool { return h.name == c.Name })
+	for _, c := range p.File.Pipeline.Hooks {
+		i := slices.IndexFunc(all, func(h Hook) bool { return h.Name == c.Name })
 		switch {
 		case i < 0 || !all[i].Permits:
 		case first == "":
@@ -168,4 +168,19 @@ func (p *Plan) checkHooks(all []namedHook) {
 				first)
 		}
 	}
+}
+
+// checkSpool records what is wrong with where the spool of a chained sink is to be. taken has the sinks by the path of their spools.
+func (p *Plan) checkSpool(c *config.Component, taken map[string]string) {
+	if c.Spool == nil {
+		return
+	}
+	path := c.Spool.Path
+	if path == "" {
+		return // it is one of its own in the state directory
+	}
+	if other := taken[path]; other != "" {
+		c.Section.Errorf("spool.path", "this is the spool of sinks.%s already: each has a directory of its own", other)
+	}
+	taken[path] = c.Name
 }

@@ -202,6 +202,3 @@ func (c *credits) full(class Class) (own, telemetry bool) {
 func (c *credits) inFlight() (all, telemetry int) {
 	return int(c.all.inUse()), int(c.telemetry.inUse())
 }
-
-// of returns the credits of a telemetry class in use.
-func (c *credits) of(class Class) int { return int(c.class[class-firstTelemetry].inUse()) }

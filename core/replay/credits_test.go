@@ -117,3 +117,6 @@ func BenchmarkCredits(b *testing.B) {
 		c.release(firstTelemetry, c.acquire(firstTelemetry, 1))
 	}
 }
+
+// of returns the credits of a telemetry class in use.
+func (c *credits) of(class Class) int { return int(c.class[class-firstTelemetry].inUse()) }

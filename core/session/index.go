@@ -139,8 +139,8 @@ func (s *shard) eachTogether(k *Key, yield func(uint32) bool) bool {
 	})
 }
 
-func (s *shard) eachApart(k *Key, yield func(uint32) bool) bool {
-	return s.each(apartHash(k.hash, k.domain), func(i uint32) bool {
+func (s *shard) eachApart(k *Key, yield func(uint32) bool) {
+	s.each(apartHash(k.hash, k.domain), func(i uint32) bool {
 		e := &s.entries[i]
 		return e.state&apart == 0 || e.onlyDomain() != k.domain || !e.equal(&k.flowKey) || yield(i)
 	})

@@ -56,7 +56,7 @@ func (t *Table) follow(e *entry, h *packet.Headers, who uint32) (sooner bool) {
 	if h.TCPFlags&packet.RST == 0 {
 		e.state |= sentOf(who)
 		if pureSYN(h) {
-			t.syn(e, h, who)
+			t.syn(e, who)
 		}
 		e.track(h, who)
 	}
@@ -67,7 +67,7 @@ func (t *Table) follow(e *entry, h *packet.Headers, who uint32) (sooner bool) {
 }
 
 // syn notes the SYN of the client. As long as nobody has answered, the last one counts.
-func (t *Table) syn(e *entry, h *packet.Headers, who uint32) {
+func (t *Table) syn(e *entry, who uint32) {
 	if who != client {
 		return
 	}

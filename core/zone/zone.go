@@ -306,13 +306,7 @@ func (t *Table) Lookup(name string) (uint16, bool) {
 	return id, ok
 }
 
-// HasInterface reports whether some zone or source names the interface.
-func (t *Table) HasInterface(name string) bool {
-	_, ok := t.InterfaceID(name)
-	return ok
-}
-
-// InterfaceID returns the record's id of the logical interface of that name.
+// InterfaceID returns the record's id of the logical interface of that name, false if no zone and no source names it.
 func (t *Table) InterfaceID(name string) (uint32, bool) {
 	if i, ok := t.index[name]; ok {
 		return t.ports[i].id, true

@@ -188,7 +188,7 @@ func TestNames(t *testing.T) {
 	}
 	for _, name := range interfaces {
 		id, ok := z.InterfaceID(name)
-		if !ok || !z.HasInterface(name) || names[id] != name {
+		if !ok || names[id] != name {
 			t.Errorf("%s: id %d (%v), whose name is %q", name, id, ok, names[id])
 		}
 	}
@@ -197,7 +197,7 @@ func TestNames(t *testing.T) {
 	}
 	clear(zones)
 	clear(names)
-	if again, _ := z.NameMaps(); len(again) != 5 || !z.HasInterface("lan0") {
+	if again, names := z.NameMaps(); len(again) != 5 || len(names) != len(interfaces) {
 		t.Error("NameMaps gave away the table's own maps")
 	}
 	if id, ok := z.Lookup("dmz"); id != 4 || !ok {
@@ -206,7 +206,7 @@ func TestNames(t *testing.T) {
 	if id, ok := z.Lookup("DMZ"); ok {
 		t.Errorf("DMZ: %d", id)
 	}
-	if _, ok := z.InterfaceID("wan0.101"); ok || z.HasInterface("wan0.101") {
+	if _, ok := z.InterfaceID("wan0.101"); ok {
 		t.Error("wan0.101 is known")
 	}
 	if z.Name(4) != "dmz" || z.Name(0) != "zone 0" || z.Name(77) != "zone 77" {

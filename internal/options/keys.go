@@ -26,16 +26,6 @@ func (k Keys) add(prefix string, tree map[string]any) {
 	}
 }
 
-// Any reports whether one of the keys is set.
-func (k Keys) Any(keys ...string) bool {
-	for _, key := range keys {
-		if k[key] {
-			return true
-		}
-	}
-	return false
-}
-
 // Idle warns of those of the keys that are set, although nothing reads them; why says why.
 func (k Keys) Idle(cfg sdk.Config, why string, keys ...string) {
 	for _, key := range keys {

@@ -144,7 +144,7 @@ func TestKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := KeysOf(cfg)
-	if !k.Any("size", "rotate.keep") || !k.Any("rotate") || k.Any("keep", "rotate.size") || len(k) != 3 {
+	if !k["rotate.keep"] || !k["rotate"] || !k["path"] || len(k) != 3 {
 		t.Errorf("keys %v", k)
 	}
 }

@@ -119,9 +119,6 @@ func (t *Template) Pattern(wild string) string {
 	return b.String()
 }
 
-// Varies reports whether the names depend on the record.
-func (t *Template) Varies() bool { return t.uses != [numFields]bool{} }
-
 // Of returns the name for a record whose ids n resolves; n may be nil. The same record has the same name always.
 func (t *Template) Of(r *event.Record, n *event.Names) string {
 	if n != t.names || len(t.cache) >= maxCached {

@@ -113,9 +113,6 @@ func TestPattern(t *testing.T) {
 		if got := tpl.Pattern("*"); got != want {
 			t.Errorf("%q: %q, want %q", template, got, want)
 		}
-		if got, want := tpl.Varies(), strings.Contains(want, "*"); got != want {
-			t.Errorf("%q varies: %t", template, got)
-		}
 	}
 }
 

@@ -328,3 +328,5 @@ func TestSparesWhat(t *testing.T) {
 		t.Error("a packet of another interface is not spared")
 	}
 }
+
+func (s span) has(v uint32) bool { return s.lo <= v && v <= s.hi }

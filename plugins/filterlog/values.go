@@ -13,8 +13,6 @@ import (
 // span is a range of numbers, both ends included.
 type span struct{ lo, hi uint32 }
 
-func (s span) has(v uint32) bool { return s.lo <= v && v <= s.hi }
-
 // field is a number in a packet as the configuration writes it.
 type field struct {
 	what  string // for messages

@@ -35,7 +35,7 @@ func TestAllocations(t *testing.T) {
 		s.Repeat(n)
 		s.SetBatch(1024)
 		s.Drain()
-		sink := unixsock.New(unixsock.Config{Connector: unixsock.Dialer(path), Delta: delta})
+		sink := unixsock.New(unixsock.Config{Connector: unixsock.Dialer(path, unixsock.Peers{}), Delta: delta})
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		err = s.Run(t.Context(), sink)

@@ -15,11 +15,9 @@ import (
 	"github.com/rtflow/pipelined/internal/safefile"
 )
 
-// Dialer returns a connector to a receiver that listens on that path. A path that begins with "@" is an abstract socket.
-func Dialer(path string) Connector { return DialerTo(path, Peers{}) }
-
-// DialerTo is [Dialer] that gives up a connection to anybody but those peers before a byte is sent.
-func DialerTo(path string, peers Peers) Connector { return dialer{path, peers} }
+// Dialer returns a connector to a receiver that listens on that path. A path that begins with "@" is an abstract socket. A connection to
+// anybody but those peers is given up before a byte is sent.
+func Dialer(path string, peers Peers) Connector { return dialer{path, peers} }
 
 type dialer struct {
 	path  string

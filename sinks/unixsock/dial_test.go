@@ -35,7 +35,7 @@ func TestDialErrors(t *testing.T) {
 		datagram:                      datagram + " is a socket of another type than stream",
 	} {
 		s := sinktest.NewStream(t)
-		err := s.Run(t.Context(), unixsock.New(unixsock.Config{Connector: unixsock.Dialer(path)}))
+		err := s.Run(t.Context(), unixsock.New(unixsock.Config{Connector: unixsock.Dialer(path, unixsock.Peers{})}))
 		if err == nil || err.Error() != "unixsock: "+want {
 			t.Errorf("%v, want %q", err, want)
 		}
@@ -63,7 +63,7 @@ func TestDialThroughLink(t *testing.T) {
 		return at
 	}
 	connect := func(path string) error {
-		conn, err := unixsock.Dialer(path).Connect(t.Context(), nil)
+		conn, err := unixsock.Dialer(path, unixsock.Peers{}).Connect(t.Context(), nil)
 		if err == nil {
 			_ = conn.Close()
 		}

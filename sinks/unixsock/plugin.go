@@ -28,7 +28,7 @@ func newSink(cfg sdk.Config, env sdk.Env) sdk.Sink {
 		return nil
 	}
 	peers := Peers{Users: t.PeerUser, Groups: t.PeerGroup}
-	c := DialerTo(t.Path, peers)
+	c := Dialer(t.Path, peers)
 	if t.Mode == listen {
 		l := ListenConfig{Path: t.Path, Permissions: 0o660, Peers: peers, Warn: options.Warn(env)}
 		if t.Permissions != nil {

@@ -41,7 +41,7 @@ func TestConform(t *testing.T) {
 				}
 			}()
 			t.Cleanup(func() { _ = l.Close(); <-done })
-			return unixsock.New(unixsock.Config{Connector: unixsock.Dialer(path), Delta: delta})
+			return unixsock.New(unixsock.Config{Connector: unixsock.Dialer(path, unixsock.Peers{}), Delta: delta})
 		})
 	}
 }

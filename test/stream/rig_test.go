@@ -65,7 +65,7 @@ func newRig(tb testing.TB, path string, limits replay.Limits, options ...option)
 		tb.Fatal(err)
 	}
 	r := &rig{TB: tb, ring: ring, done: make(chan struct{})}
-	r.sink = unixsock.New(unixsock.Config{Connector: &narrow{Connector: unixsock.Dialer(path), size: &r.buffer}})
+	r.sink = unixsock.New(unixsock.Config{Connector: &narrow{Connector: unixsock.Dialer(path, unixsock.Peers{}), size: &r.buffer}})
 	g := admission.Config{Lanes: 1, Sinks: []admission.Sink{{Name: "hub", Ring: ring, Only: event.AllKinds}}}
 	for k := range g.Rates {
 		g.Rates[k] = admission.Rate{PerSecond: 1e9, Burst: 1e9}

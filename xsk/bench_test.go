@@ -69,8 +69,8 @@ func BenchmarkReceiveRelease(b *testing.B) {
 	i := open(b, tap, Config{Interface: "tap", Attach: Native})
 	s := i.Queues()[0]
 	views := make([]Packet, 64)
-	for k := range s.receive.descriptors {
-		s.receive.descriptors[k].Addr, s.receive.descriptors[k].Len = uint64(k*i.FrameSize()+headroom), 64
+	for k := range s.receive.entries {
+		s.receive.entries[k].Addr, s.receive.entries[k].Len = uint64(k*i.FrameSize()+headroom), 64
 	}
 	b.ReportAllocs()
 	n := 0

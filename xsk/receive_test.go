@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/rtflow/pipelined/internal/testing/nettest"
+	"golang.org/x/sys/unix"
 )
 
 func TestEveryPacketOnce(t *testing.T) {
@@ -277,17 +278,12 @@ func TestIndicesWrap(t *testing.T) {
 	const entries = 8
 	memory := make([]uint64, 3+entries)
 	bytes := make([]byte, 24)
-	fill := fillRing{
-		producer:  indexAt(bytes, 0),
-		addresses: memory[3:],
-		mask:      entries - 1,
-		next:      ^uint32(0) - 2,
-	}
+	fill := fillRing{ring[uint64]{producer: indexAt(bytes, 0), entries: memory[3:], mask: entries - 1, next: ^uint32(0) - 2}}
 	fill.producer.Store(fill.next)
 	for n := range uint64(6) {
 		at := fill.next & fill.mask
 		fill.add([]uint64{n})
-		if fill.addresses[at] != n || fill.producer.Load() != fill.next {
+		if fill.entries[at] != n || fill.producer.Load() != fill.next {
 			t.Fatalf("entry %d is not at %d", n, at)
 		}
 	}
@@ -295,7 +291,7 @@ func TestIndicesWrap(t *testing.T) {
 		t.Errorf("the index is %d", fill.next)
 	}
 
-	receive := receiveRing{producer: indexAt(bytes, 8), consumer: indexAt(bytes, 16), mask: entries - 1, next: ^uint32(0)}
+	receive := receiveRing{ring[unix.XDPDesc]{producer: indexAt(bytes, 8), consumer: indexAt(bytes, 16), mask: entries - 1, next: ^uint32(0)}}
 	receive.producer.Store(2)
 	if n := receive.ready(); n != 3 {
 		t.Errorf("%d are ready, want 3", n)

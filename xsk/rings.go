@@ -31,32 +31,40 @@ func layoutFor(offsets unix.XDPMmapOffsets, frames int, bridge bool) *layout {
 	return l
 }
 
-const (
-	addressSize    = int(unsafe.Sizeof(uint64(0)))
-	descriptorSize = int(unsafe.Sizeof(unix.XDPDesc{}))
-)
-
-func (l *layout) fillLength() int { return int(l.offsets.Fr.Desc) + l.frames*addressSize }
-func (l *layout) completionLength() int {
-	return int(l.offsets.Cr.Desc) + l.completionFrames*addressSize
+// place is where a ring is among the mappings of a socket, and in its own mapping.
+type place struct {
+	name       string // for errors
+	pageOffset int64  // of the mapping
+	at         unix.XDPRingOffset
+	entries    int // a power of two
+	entrySize  uintptr
 }
-func (l *layout) receiveLength() int { return int(l.offsets.Rx.Desc) + l.frames*descriptorSize }
 
-func (l *layout) transmitLength() int {
-	return int(l.offsets.Tx.Desc) + l.transmitFrames*descriptorSize
+// length returns the length of the mapping.
+func (p *place) length() int { return int(p.at.Desc) + p.entries*int(p.entrySize) }
+
+func (l *layout) receiveRing() place {
+	return place{"receive ring", unix.XDP_PGOFF_RX_RING, l.offsets.Rx, l.frames, unsafe.Sizeof(unix.XDPDesc{})}
+}
+
+func (l *layout) transmitRing() place {
+	return place{"transmit ring", unix.XDP_PGOFF_TX_RING, l.offsets.Tx, l.transmitFrames, unsafe.Sizeof(unix.XDPDesc{})}
+}
+
+func (l *layout) fillRing() place {
+	return place{"fill ring", unix.XDP_UMEM_PGOFF_FILL_RING, l.offsets.Fr, l.frames, unsafe.Sizeof(uint64(0))}
+}
+
+func (l *layout) completionRing() place {
+	return place{"completion ring", unix.XDP_UMEM_PGOFF_COMPLETION_RING, l.offsets.Cr, l.completionFrames, unsafe.Sizeof(uint64(0))}
 }
 
 // lengthAt returns the length of the ring that is mapped at a page offset.
 func (l *layout) lengthAt(pageOffset uint64) (length int, ok bool) {
-	switch pageOffset {
-	case unix.XDP_PGOFF_RX_RING:
-		return l.receiveLength(), true
-	case unix.XDP_PGOFF_TX_RING:
-		return l.transmitLength(), true
-	case unix.XDP_UMEM_PGOFF_FILL_RING:
-		return l.fillLength(), true
-	case unix.XDP_UMEM_PGOFF_COMPLETION_RING:
-		return l.completionLength(), true
+	for _, p := range [...]place{l.receiveRing(), l.transmitRing(), l.fillRing(), l.completionRing()} {
+		if uint64(p.pageOffset) == pageOffset {
+			return p.length(), true
+		}
 	}
 	return 0, false
 }
@@ -97,37 +105,47 @@ func getsockopt(fd, option int, value unsafe.Pointer, size uintptr) error {
 	return nil
 }
 
-// fillRing gives buffers to the kernel: we produce.
-type fillRing struct {
-	memory    []byte
-	producer  *atomic.Uint32
-	flags     *atomic.Uint32
-	addresses []uint64
-	mask      uint32
-	next      uint32 // our copy of the producer index
+// ring is what all rings have.
+type ring[E unix.XDPDesc | uint64] struct {
+	memory   []byte
+	producer *atomic.Uint32
+	consumer *atomic.Uint32
+	flags    *atomic.Uint32
+	entries  []E
+	mask     uint32
+	next     uint32 // our copy of the index that we move
 }
 
-func mapFillRing(fd int, l *layout) (fillRing, error) {
-	memory, err := unix.Mmap(fd, unix.XDP_UMEM_PGOFF_FILL_RING, l.fillLength(),
-		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
+// mapRing maps a ring whose entries are of type E.
+func mapRing[E unix.XDPDesc | uint64](fd int, p place) (ring[E], error) {
+	memory, err := unix.Mmap(fd, p.pageOffset, p.length(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
 	if err != nil {
-		return fillRing{}, fmt.Errorf("map the fill ring: %w", err)
+		return ring[E]{}, fmt.Errorf("map the %s: %w", p.name, err)
 	}
-	r := fillRing{
-		memory:    memory,
-		producer:  indexAt(memory, l.offsets.Fr.Producer),
-		flags:     indexAt(memory, l.offsets.Fr.Flags),
-		addresses: unsafe.Slice((*uint64)(unsafe.Pointer(&memory[l.offsets.Fr.Desc])), l.frames),
-		mask:      uint32(l.frames - 1),
+	return ring[E]{
+		memory: memory, producer: indexAt(memory, p.at.Producer), consumer: indexAt(memory, p.at.Consumer), flags: indexAt(memory, p.at.Flags),
+		entries: unsafe.Slice((*E)(unsafe.Pointer(&memory[p.at.Desc])), p.entries), mask: uint32(p.entries - 1),
+	}, nil
+}
+
+func indexAt(memory []byte, offset uint64) *atomic.Uint32 {
+	return (*atomic.Uint32)(unsafe.Pointer(&memory[offset]))
+}
+
+// fillRing gives buffers to the kernel: we produce.
+type fillRing struct{ ring[uint64] }
+
+func mapFillRing(fd int, l *layout) (r fillRing, err error) {
+	if r.ring, err = mapRing[uint64](fd, l.fillRing()); err == nil {
+		r.next = r.producer.Load()
 	}
-	r.next = r.producer.Load()
-	return r, nil
+	return r, err
 }
 
 // add hands buffers to the kernel. There is always room: the ring has an entry for every buffer there is.
 func (r *fillRing) add(addresses []uint64) {
 	for i, address := range addresses {
-		r.addresses[(r.next+uint32(i))&r.mask] = address
+		r.entries[(r.next+uint32(i))&r.mask] = address
 	}
 	r.next += uint32(len(addresses))
 	r.producer.Store(r.next)
@@ -139,30 +157,13 @@ func (r *fillRing) needsWakeup() bool {
 }
 
 // receiveRing gives packets to us: we consume.
-type receiveRing struct {
-	memory      []byte
-	producer    *atomic.Uint32
-	consumer    *atomic.Uint32
-	descriptors []unix.XDPDesc
-	mask        uint32
-	next        uint32 // our copy of the consumer index
-}
+type receiveRing struct{ ring[unix.XDPDesc] }
 
-func mapReceiveRing(fd int, l *layout) (receiveRing, error) {
-	memory, err := unix.Mmap(fd, unix.XDP_PGOFF_RX_RING, l.receiveLength(),
-		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
-	if err != nil {
-		return receiveRing{}, fmt.Errorf("map the receive ring: %w", err)
+func mapReceiveRing(fd int, l *layout) (r receiveRing, err error) {
+	if r.ring, err = mapRing[unix.XDPDesc](fd, l.receiveRing()); err == nil {
+		r.next = r.consumer.Load()
 	}
-	r := receiveRing{
-		memory:      memory,
-		producer:    indexAt(memory, l.offsets.Rx.Producer),
-		consumer:    indexAt(memory, l.offsets.Rx.Consumer),
-		descriptors: unsafe.Slice((*unix.XDPDesc)(unsafe.Pointer(&memory[l.offsets.Rx.Desc])), l.frames),
-		mask:        uint32(l.frames - 1),
-	}
-	r.next = r.consumer.Load()
-	return r, nil
+	return r, err
 }
 
 // ready returns how many descriptors are in the ring.
@@ -179,7 +180,7 @@ func (r *receiveRing) packets() (n int) {
 }
 
 // at returns the i-th descriptor that is ready.
-func (r *receiveRing) at(i int) unix.XDPDesc { return r.descriptors[(r.next+uint32(i))&r.mask] }
+func (r *receiveRing) at(i int) unix.XDPDesc { return r.entries[(r.next+uint32(i))&r.mask] }
 
 // consume gives the first n entries of the ring back. Their buffers stay ours.
 func (r *receiveRing) consume(n int) {
@@ -187,33 +188,14 @@ func (r *receiveRing) consume(n int) {
 	r.consumer.Store(r.next)
 }
 
-// transmitRing gives packets to the kernel: we produce.
-type transmitRing struct {
-	memory      []byte
-	producer    *atomic.Uint32
-	consumer    *atomic.Uint32
-	flags       *atomic.Uint32
-	descriptors []unix.XDPDesc
-	mask        uint32
-	next        uint32 // our copy of the producer index, and what put has added
-}
+// transmitRing gives packets to the kernel: we produce. next counts what put has added, too.
+type transmitRing struct{ ring[unix.XDPDesc] }
 
-func mapTransmitRing(fd int, l *layout) (transmitRing, error) {
-	memory, err := unix.Mmap(fd, unix.XDP_PGOFF_TX_RING, l.transmitLength(),
-		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
-	if err != nil {
-		return transmitRing{}, fmt.Errorf("map the transmit ring: %w", err)
+func mapTransmitRing(fd int, l *layout) (r transmitRing, err error) {
+	if r.ring, err = mapRing[unix.XDPDesc](fd, l.transmitRing()); err == nil {
+		r.next = r.producer.Load()
 	}
-	r := transmitRing{
-		memory:      memory,
-		producer:    indexAt(memory, l.offsets.Tx.Producer),
-		consumer:    indexAt(memory, l.offsets.Tx.Consumer),
-		flags:       indexAt(memory, l.offsets.Tx.Flags),
-		descriptors: unsafe.Slice((*unix.XDPDesc)(unsafe.Pointer(&memory[l.offsets.Tx.Desc])), l.transmitFrames),
-		mask:        uint32(l.transmitFrames - 1),
-	}
-	r.next = r.producer.Load()
-	return r, nil
+	return r, err
 }
 
 // put adds a buffer of a packet, which the kernel sees after submit; more says that another one follows. There is always room: the
@@ -223,7 +205,7 @@ func (r *transmitRing) put(address uint64, length int, more bool) {
 	if more {
 		d.Options = unix.XDP_PKT_CONTD
 	}
-	r.descriptors[r.next&r.mask] = d
+	r.entries[r.next&r.mask] = d
 	r.next++
 }
 
@@ -235,7 +217,7 @@ func (r *transmitRing) unsent() int { return int(r.next - r.consumer.Load()) }
 // unsentPackets returns how many packets the kernel has not taken yet, or not all of.
 func (r *transmitRing) unsentPackets() (n int) {
 	for i := r.consumer.Load(); i != r.next; i++ {
-		if r.descriptors[i&r.mask].Options&unix.XDP_PKT_CONTD == 0 {
+		if r.entries[i&r.mask].Options&unix.XDP_PKT_CONTD == 0 {
 			n++
 		}
 	}
@@ -248,45 +230,24 @@ func (r *transmitRing) needsWakeup() bool {
 }
 
 // completionRing gives buffers of sent packets back to us: we consume.
-type completionRing struct {
-	memory    []byte
-	producer  *atomic.Uint32
-	consumer  *atomic.Uint32
-	addresses []uint64
-	mask      uint32
-	next      uint32 // our copy of the consumer index
-}
+type completionRing struct{ ring[uint64] }
 
-func mapCompletionRing(fd int, l *layout) (completionRing, error) {
-	memory, err := unix.Mmap(fd, unix.XDP_UMEM_PGOFF_COMPLETION_RING, l.completionLength(),
-		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
-	if err != nil {
-		return completionRing{}, fmt.Errorf("map the completion ring: %w", err)
+func mapCompletionRing(fd int, l *layout) (r completionRing, err error) {
+	if r.ring, err = mapRing[uint64](fd, l.completionRing()); err == nil {
+		r.next = r.consumer.Load()
 	}
-	r := completionRing{
-		memory:    memory,
-		producer:  indexAt(memory, l.offsets.Cr.Producer),
-		consumer:  indexAt(memory, l.offsets.Cr.Consumer),
-		addresses: unsafe.Slice((*uint64)(unsafe.Pointer(&memory[l.offsets.Cr.Desc])), l.completionFrames),
-		mask:      uint32(l.completionFrames - 1),
-	}
-	r.next = r.consumer.Load()
-	return r, nil
+	return r, err
 }
 
 // take appends the addresses of the buffers in the ring to free, as far as that has room without growing, and takes them out.
 func (r *completionRing) take(free []uint64) []uint64 {
 	n := min(r.producer.Load()-r.next, uint32(cap(free)-len(free)))
 	for i := range n {
-		free = append(free, r.addresses[(r.next+i)&r.mask])
+		free = append(free, r.entries[(r.next+i)&r.mask])
 	}
 	if n > 0 {
 		r.next += n
 		r.consumer.Store(r.next)
 	}
 	return free
-}
-
-func indexAt(memory []byte, offset uint64) *atomic.Uint32 {
-	return (*atomic.Uint32)(unsafe.Pointer(&memory[offset]))
 }

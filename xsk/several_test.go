@@ -122,7 +122,7 @@ func TestReceiveChains(t *testing.T) {
 	outside := uint64(len(s.umem))
 	// The kernel's half of the rings is played here: it has no packet for this interface.
 	arrive := func(options uint32, address uint64) {
-		d := &s.receive.descriptors[s.receive.producer.Load()&s.receive.mask]
+		d := &s.receive.entries[s.receive.producer.Load()&s.receive.mask]
 		*d = unix.XDPDesc{Addr: address, Len: 10, Options: options}
 		s.receive.producer.Add(1)
 	}

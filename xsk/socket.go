@@ -221,7 +221,7 @@ func (s *Socket) chain(i, ready int) int {
 			return k - i + 1
 		}
 	}
-	if ready-i == len(s.receive.descriptors) {
+	if ready-i == len(s.receive.entries) {
 		return ready - i
 	}
 	return 0

@@ -168,22 +168,7 @@ func sum(t testing.TB, i *Interface) Stats {
 		if err != nil {
 			t.Fatal(err)
 		}
-		total.Received += one.Received
-		total.Bytes += one.Bytes
-		total.Malformed += one.Malformed
-		total.RxDropped += one.RxDropped
-		total.RxInvalidDescs += one.RxInvalidDescs
-		total.RxRingFull += one.RxRingFull
-		total.FillRingEmpty += one.FillRingEmpty
-		total.RxUnread += one.RxUnread
-		total.Transmit.Sent += one.Transmit.Sent
-		total.Transmit.Bytes += one.Transmit.Bytes
-		total.Transmit.NoRoom += one.Transmit.NoRoom
-		total.Transmit.TooLong += one.Transmit.TooLong
-		total.Transmit.Down += one.Transmit.Down
-		total.Transmit.Wakeups += one.Transmit.Wakeups
-		total.Transmit.Unsent += one.Transmit.Unsent
-		total.Transmit.InvalidDescs += one.Transmit.InvalidDescs
+		total = total.Plus(one)
 	}
 	return total
 }

@@ -76,6 +76,21 @@ type Stats struct {
 	Transmit TransmitStats `json:"transmit,omitzero"` // of a bridge
 }
 
+// Plus adds counters.
+func (s Stats) Plus(other Stats) Stats {
+	s.Received += other.Received
+	s.Bytes += other.Bytes
+	s.Malformed += other.Malformed
+	s.Wakeups += other.Wakeups
+	s.RxDropped += other.RxDropped
+	s.RxInvalidDescs += other.RxInvalidDescs
+	s.RxRingFull += other.RxRingFull
+	s.FillRingEmpty += other.FillRingEmpty
+	s.RxUnread += other.RxUnread
+	s.Transmit = s.Transmit.Plus(other.Transmit)
+	return s
+}
+
 // Packet is a packet in one or more buffers, in their order.
 type Packet struct {
 	// Data is the packet, or the beginning of one that is longer than a buffer.

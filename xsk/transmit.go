@@ -209,6 +209,19 @@ type TransmitStats struct {
 	InvalidDescs uint64 `json:"tx_invalid_descriptors"`
 }
 
+// Plus adds counters.
+func (s TransmitStats) Plus(other TransmitStats) TransmitStats {
+	s.Sent += other.Sent
+	s.Bytes += other.Bytes
+	s.NoRoom += other.NoRoom
+	s.TooLong += other.TooLong
+	s.Down += other.Down
+	s.Wakeups += other.Wakeups
+	s.Unsent += other.Unsent
+	s.InvalidDescs += other.InvalidDescs
+	return s
+}
+
 func (t *transmitter) stats() TransmitStats {
 	return TransmitStats{
 		Sent: t.sent.Load(), Bytes: t.bytes.Load(), NoRoom: t.noRoom.Load(), TooLong: t.tooLong.Load(), Down: t.isDown.Load(),

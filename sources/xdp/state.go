@@ -105,24 +105,7 @@ func (a Stats) plus(b Stats) Stats {
 	sum := Stats{Program: a.Program.Plus(b.Program), Queues: make([]xsk.Stats, max(len(a.Queues), len(b.Queues)))}
 	for _, queues := range [][]xsk.Stats{a.Queues, b.Queues} {
 		for i, q := range queues {
-			to := &sum.Queues[i]
-			to.Received += q.Received
-			to.Bytes += q.Bytes
-			to.Malformed += q.Malformed
-			to.Wakeups += q.Wakeups
-			to.RxDropped += q.RxDropped
-			to.RxInvalidDescs += q.RxInvalidDescs
-			to.RxRingFull += q.RxRingFull
-			to.FillRingEmpty += q.FillRingEmpty
-			to.RxUnread += q.RxUnread
-			to.Transmit.Sent += q.Transmit.Sent
-			to.Transmit.Bytes += q.Transmit.Bytes
-			to.Transmit.NoRoom += q.Transmit.NoRoom
-			to.Transmit.TooLong += q.Transmit.TooLong
-			to.Transmit.Down += q.Transmit.Down
-			to.Transmit.Wakeups += q.Transmit.Wakeups
-			to.Transmit.Unsent += q.Transmit.Unsent
-			to.Transmit.InvalidDescs += q.Transmit.InvalidDescs
+			sum.Queues[i] = sum.Queues[i].Plus(q)
 		}
 	}
 	return sum

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
+
+	"github.com/rtflow/pipelined/sdk/event"
 )
 
 const (
@@ -166,11 +168,12 @@ func (g *datagrams) read(wake func()) {
 	}
 }
 
-func (g *datagrams) frame(b, msg []byte) []byte {
-	b = append(b, msg...)
+func (g *datagrams) head(b []byte, _ event.Kind) []byte { return b }
+
+func (g *datagrams) tail(b []byte) ([]byte, uint64) {
 	g.ends = append(g.ends, len(b))
 	g.framed++
-	return b
+	return b, g.framed
 }
 
 func (g *datagrams) position() uint64         { return g.framed }

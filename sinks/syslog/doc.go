@@ -18,6 +18,7 @@
 //	marks.go      positions in a connection to sequence numbers
 //	transport.go  what a connection is
 //	tcp.go        connecting over TCP, and the limits of a connection
+//	length.go     the length of a message before it, in a frame
 //	stream.go     TCP and TLS; outq.go asks the kernel what the peer has not acknowledged
 //	tls.go        certificates, and what to do about them
 //	relp.go       RELP, its frames in relpframe.go

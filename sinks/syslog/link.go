@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/sdk/event"
+	"github.com/rtflow/pipelined/sdk/format"
 )
 
 // writeSize is how many bytes are collected for a write while there are more records.
@@ -87,16 +88,46 @@ func (l *link) attach(ctx context.Context, c conn, acknowledge func()) {
 	l.show(Connected, func(s *AddressStatus) { s.Peer, s.TLS, s.PathMTU = p.remote, p.tls, p.pathMTU })
 }
 
-// add frames a message.
-func (l *link) add(msg []byte, seq event.Seq) {
-	l.buf = l.conn.frame(l.buf, msg)
-	l.push(l.conn.position(), seq)
-	l.search.add(seq)
-	l.pending++
-	if seq <= l.highest {
+// frame formats records of one generation and frames them: the first, and more until much is framed or as many are on their way as may be.
+// It returns how many those are.
+func (l *link) frame(records []event.Record, enc format.Encoder, names *event.Names) (n int) {
+	most := min(len(records), l.conn.limit()-l.marks.len())
+	b, end := l.buf, uint64(0)
+	for {
+		rec := &records[n]
+		b, end = l.conn.tail(enc.Append(l.conn.head(b, rec.Kind()), rec, names))
+		l.marks.push(end, rec.Seq())
+		n++
+		if n >= most || len(b) >= writeSize || records[n].Generation != rec.Generation {
+			break
+		}
+	}
+	l.buf = b
+	l.framed(records[:n])
+	return n
+}
+
+// frameCopy frames a record, the only one of records, whose message is formatted already.
+func (l *link) frameCopy(records []event.Record, msg []byte) {
+	rec := &records[0]
+	b, end := l.conn.tail(append(l.conn.head(l.buf, rec.Kind()), msg...))
+	l.buf = b
+	l.marks.push(end, rec.Seq())
+	l.framed(records)
+}
+
+// framed notes which records have been framed.
+func (l *link) framed(records []event.Record) {
+	first, last := records[0].Seq(), records[len(records)-1].Seq()
+	if l.head == 0 {
+		l.head = first
+	}
+	l.search.add(first, last, len(records))
+	l.pending += len(records)
+	for i := 0; i < len(records) && records[i].Seq() <= l.highest; i++ {
 		l.counts.repeated.Add(1)
 	}
-	l.highest = max(l.highest, seq)
+	l.highest = max(l.highest, last)
 }
 
 // skip notes a record that is not sent: it is over with the one before it.

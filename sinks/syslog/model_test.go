@@ -86,6 +86,7 @@ type fakeConn struct {
 	*destination
 	wake     func()
 	most     int
+	start    int // of the message that is being framed
 	framed   uint64
 	waiting  []event.Seq // framed, not sent
 	got      uint64
@@ -106,10 +107,15 @@ type flag struct {
 func (b *flag) Store(v bool) { b.mu.Lock(); b.v = v; b.mu.Unlock() }
 func (b *flag) Load() bool   { b.mu.Lock(); defer b.mu.Unlock(); return b.v }
 
-func (f *fakeConn) frame(b, msg []byte) []byte {
+func (f *fakeConn) head(b []byte, _ event.Kind) []byte {
+	f.start = len(b)
+	return b
+}
+
+func (f *fakeConn) tail(b []byte) ([]byte, uint64) {
 	f.framed++
-	f.waiting = append(f.waiting, sequenceOf(f.tb, string(msg)))
-	return append(b, msg...)
+	f.waiting = append(f.waiting, sequenceOf(f.tb, string(b[f.start:])))
+	return b, f.framed
 }
 
 func (f *fakeConn) position() uint64 { return f.framed }

@@ -78,7 +78,7 @@ func TestUDPAllocations(t *testing.T) {
 	if got := testing.AllocsPerRun(20, func() {
 		buf = buf[:0]
 		for range 10 * datagramBatch {
-			buf = k.frame(buf, msg)
+			buf, _ = k.tail(append(k.head(buf, event.PolicyDeny), msg...))
 		}
 		if err := k.send(buf); err != nil {
 			t.Fatal(err)

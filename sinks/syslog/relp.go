@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rtflow/pipelined/sdk/event"
 )
 
 // Commands of RELP.
@@ -36,6 +38,7 @@ type relp struct {
 	window int
 	next   uint32        // transaction of the next message
 	framed atomic.Uint64 // messages
+	length lengthField
 
 	replies *replies
 	news    chan struct{} // a token when an answer has come
@@ -184,11 +187,13 @@ func (r *relp) take(in *relpReader) error {
 	return nil
 }
 
-func (r *relp) frame(b, msg []byte) []byte {
-	b = appendRELP(b, r.next, relpSyslog, msg)
+func (r *relp) head(b []byte, k event.Kind) []byte {
+	return r.length.head(appendRELPHead(b, r.next, relpSyslog), k)
+}
+
+func (r *relp) tail(b []byte) ([]byte, uint64) {
 	r.next = nextTxnr(r.next)
-	r.framed.Add(1)
-	return b
+	return append(r.length.tail(b), '\n'), r.framed.Add(1)
 }
 
 func nextTxnr(n uint32) uint32 {

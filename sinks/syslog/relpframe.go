@@ -20,16 +20,21 @@ const (
 
 // appendRELP appends a frame.
 func appendRELP(b []byte, txnr uint32, command string, data []byte) []byte {
-	b = strconv.AppendUint(b, uint64(txnr), 10)
-	b = append(b, ' ')
-	b = append(b, command...)
-	b = append(b, ' ')
+	b = appendRELPHead(b, txnr, command)
 	b = strconv.AppendInt(b, int64(len(data)), 10)
 	if len(data) > 0 {
 		b = append(b, ' ')
 		b = append(b, data...)
 	}
 	return append(b, '\n')
+}
+
+// appendRELPHead appends a frame up to its length.
+func appendRELPHead(b []byte, txnr uint32, command string) []byte {
+	b = strconv.AppendUint(b, uint64(txnr), 10)
+	b = append(b, ' ')
+	b = append(b, command...)
+	return append(b, ' ')
 }
 
 // relpFrame is a frame that was received.

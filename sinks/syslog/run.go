@@ -98,10 +98,8 @@ func (r *run) end() {
 func (r *run) loop() error {
 	for {
 		b, err := r.stream.Next(r.wait, r.patience())
-		for i := range b.Records {
-			if err := r.add(&b.Records[i]); err != nil {
-				return err
-			}
+		if err := r.add(b.Records); err != nil {
+			return err
 		}
 		if b.Len() == 0 {
 			if err := r.flush(); err != nil {
@@ -149,11 +147,56 @@ func (r *run) patience() time.Duration {
 	return p
 }
 
-// add gives a record to every address that is connected and does not have it.
-func (r *run) add(rec *event.Record) error {
-	if r.names == nil || r.names.Generation != rec.Generation {
-		r.names = r.stream.Names(rec.Generation)
+// add gives records to every address that is connected and does not have them.
+func (r *run) add(records []event.Record) error {
+	for len(records) > 0 {
+		rec := &records[0]
+		if r.names == nil || r.names.Generation != rec.Generation {
+			r.names = r.stream.Names(rec.Generation)
+		}
+		n, err := 1, error(nil)
+		if l := r.only(rec.Seq()); l != nil {
+			n, err = r.addMany(l, records)
+		} else {
+			err = r.addOne(records[:1])
+		}
+		if err != nil {
+			return err
+		}
+		records = records[n:]
 	}
+	return nil
+}
+
+// only returns the address that gets all records from seq on, in messages of its own; nil if there is something to decide for each.
+func (r *run) only(seq event.Seq) *link {
+	if r.strategy == all {
+		return nil
+	}
+	for _, l := range r.links {
+		if l.up() {
+			if l.search.on || l.refused.seq >= seq && l.givenUp(l.refused.seq) {
+				return nil
+			}
+			return l
+		}
+	}
+	return nil
+}
+
+// addMany gives records of one generation to the one address that is in use, the first and perhaps more, and returns how many.
+func (r *run) addMany(l *link, records []event.Record) (n int, err error) {
+	if err := r.makeRoom(l); err != nil {
+		return 0, err
+	}
+	n = l.frame(records, r.enc, r.names)
+	r.handed = records[n-1].Seq()
+	return n, r.sendMuch(l)
+}
+
+// addOne gives a record, the only one of records, to the addresses that are to have it.
+func (r *run) addOne(records []event.Record) error {
+	rec := &records[0]
 	seq := rec.Seq()
 	r.msg = r.enc.Append(r.msg[:0], rec, r.names)
 	for _, l := range r.links {
@@ -168,7 +211,14 @@ func (r *run) add(rec *event.Record) error {
 			l.hold(seq)
 			continue
 		}
-		if err := r.give(l, seq); err != nil {
+		if err := r.makeRoom(l); err != nil {
+			return err
+		}
+		if !l.up() {
+			continue
+		}
+		l.frameCopy(records, r.msg)
+		if err := r.sendMuch(l); err != nil {
 			return err
 		}
 	}
@@ -187,21 +237,25 @@ func (r *run) reject(l *link, seq event.Seq) {
 	l.skip(seq)
 }
 
-// give frames the message for one address, and sends what is framed when it is much.
-func (r *run) give(l *link, seq event.Seq) error {
-	for l.full() {
-		if err := r.waitRoom(l); err != nil || !l.up() {
+// makeRoom waits until another record may be framed for an address, or until it is lost.
+func (r *run) makeRoom(l *link) error {
+	for l.up() && l.full() {
+		if err := r.waitRoom(l); err != nil {
 			return err
 		}
 	}
-	l.add(r.msg, seq)
-	if len(l.buf) >= writeSize {
-		if err := l.flush(time.Now()); err != nil {
-			return r.lost(l, err)
-		}
-		return r.settle()
-	}
 	return nil
+}
+
+// sendMuch sends what is framed for an address when that is much.
+func (r *run) sendMuch(l *link) error {
+	if len(l.buf) < writeSize {
+		return nil
+	}
+	if err := l.flush(time.Now()); err != nil {
+		return r.lost(l, err)
+	}
+	return r.settle()
 }
 
 // waitRoom waits until an address that has as many records on their way as it may has acknowledged one, or is lost.

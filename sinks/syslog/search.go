@@ -77,13 +77,13 @@ func (s *search) begin() { s.first, s.last, s.n, s.sent, s.arrived = 0, 0, 0, fa
 // full reports whether no more records may be framed until those on their way were taken.
 func (s *search) full() bool { return s.on && (s.sent || s.n >= s.size) }
 
-// add notes a record that was framed.
-func (s *search) add(seq event.Seq) {
+// add notes n records that were framed.
+func (s *search) add(first, last event.Seq, n int) {
 	if s.n == 0 {
-		s.first = seq
+		s.first = first
 	}
-	s.last = seq
-	s.n++
+	s.last = last
+	s.n += n
 }
 
 // holds reports whether a record is held back, neither sent nor over.

@@ -278,7 +278,7 @@ func connectOnce(t *testing.T, s *search, acked, n event.Seq, poison, rejected m
 			case rejected[next], s.holds(next):
 				continue
 			}
-			s.add(next)
+			s.add(next, next, 1)
 			last, bad = next, bad || poison[next]
 		}
 		s.sent = s.n > 0

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rtflow/pipelined/sdk/event"
 )
 
 const (
@@ -34,6 +35,8 @@ type stream struct {
 	framing framing
 	limits  limits
 	framed  uint64
+	start   int // of the last frame, in what is not sent
+	length  lengthField
 
 	// Of TLS: how much plaintext was written, and where the ciphertext of each record ends that is not acknowledged.
 	plain  uint64
@@ -70,18 +73,22 @@ func (s *stream) read(wake func()) {
 	}
 }
 
-func (s *stream) frame(b, msg []byte) []byte {
-	before := len(b)
+func (s *stream) head(b []byte, k event.Kind) []byte {
+	s.start = len(b)
 	if s.framing == octetCounting {
-		b = strconv.AppendInt(b, int64(len(msg)), 10)
-		b = append(b, ' ')
-		b = append(b, msg...)
+		b = s.length.head(b, k)
+	}
+	return b
+}
+
+func (s *stream) tail(b []byte) ([]byte, uint64) {
+	if s.framing == octetCounting {
+		b = s.length.tail(b)
 	} else {
-		b = append(b, msg...)
 		b = append(b, '\n')
 	}
-	s.framed += uint64(len(b) - before)
-	return b
+	s.framed += uint64(len(b) - s.start)
+	return b, s.framed
 }
 
 func (s *stream) position() uint64         { return s.framed }

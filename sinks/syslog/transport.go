@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rtflow/pipelined/sdk/event"
 )
 
 // dialer opens connections to one address. wake is called from any goroutine when a connection breaks by itself.
@@ -14,8 +16,11 @@ type dialer interface {
 
 // conn is an open connection. Its methods are for the goroutine of Run, but for interrupt.
 type conn interface {
-	// frame appends a message to b as it goes on the wire.
-	frame(b, msg []byte) []byte
+	// head appends to b what stands before a message of that kind of event in its frame. The caller appends the message, and has
+	// tail complete the frame at the end of b.
+	head(b []byte, k event.Kind) []byte
+	// tail returns b and what position returns from then on.
+	tail(b []byte) (framed []byte, position uint64)
 	// position returns where the last message that was framed ends. It counts from the beginning of the connection, in a
 	// unit of the transport's own: bytes or messages.
 	position() uint64

@@ -190,11 +190,24 @@ type decimal struct {
 	size uint   // in bytes
 }
 
-// decimalOf returns the text of v, which is less than 10^8.
+// decimalOf returns the text of v, which is less than 10^8. Most numbers have at most six digits, which are looked up.
 func decimalOf(v uint32) decimal {
 	n := count(v)
-	return decimal{digits(v) >> ((64 - 8*n) & 63), n}
+	if v >= 1e6 {
+		return decimal{digits(v) >> ((64 - 8*n) & 63), n}
+	}
+	high := v / 1e3
+	six := uint64(threes[high]) | uint64(threes[v-1e3*high])<<24
+	return decimal{six >> ((48 - 8*n) & 63), n}
 }
+
+// threes holds the three digits of each number below 1,000, the first one in the lowest byte.
+var threes = func() (list [1000]uint32) {
+	for v := range uint32(len(list)) {
+		list[v] = '0' + v/100 | ('0'+v/10%10)<<8 | ('0'+v%10)<<16
+	}
+	return list
+}()
 
 // append appends the number. It appends eight bytes, and what is too much is left out of the length.
 func (d decimal) append(b []byte) []byte {

@@ -33,7 +33,11 @@ func (p *Plan) Absent(host []string) (notes []string) {
 				continue
 			}
 			for _, name := range s.Interfaces {
-				note(c.Section, name, ", and a daemon does not start without it")
+				if slices.Contains(s.Optional, name) {
+					note(c.Section, name, ", and it is read when it appears")
+				} else {
+					note(c.Section, name, ", and a daemon does not start without it")
+				}
 			}
 		}
 	}

@@ -22,13 +22,14 @@ func fakes() *Registry {
 			var o struct {
 				Interface  string   `toml:"interface"`
 				Interfaces []string `toml:"interfaces"`
+				Optional   []string `toml:"optional"`
 				Peer       string   `toml:"peer"`
 			}
 			cfg.Decode(&o)
 			if o.Interfaces == nil {
 				o.Interfaces = []string{o.Interface}
 			}
-			return source.Configured{Interfaces: o.Interfaces, Live: live, Peer: o.Peer}
+			return source.Configured{Interfaces: o.Interfaces, Optional: o.Optional, Live: live, Peer: o.Peer}
 		}
 	}
 	return &Registry{

@@ -129,6 +129,8 @@ type Counter struct {
 type Configured struct {
 	// Interfaces are the physical interfaces it reads, for the zone table. Empty for a capture that names its own.
 	Interfaces []string
+	// Optional are those of Interfaces that need not be there when it is opened.
+	Optional []string
 	// Live is true if packets arrive by themselves; a capture waits for whoever reads it.
 	Live bool
 	// Incoming is true if it never reads packets as they leave an interface, which would tell the zone that they go to.

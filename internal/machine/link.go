@@ -18,6 +18,15 @@ func LinkPart(name string, needed bool) *Part { return &Part{Name: linkPrefix + 
 // IsLinkPart reports whether a part of that name is an interface.
 func IsLinkPart(part string) bool { return strings.HasPrefix(part, linkPrefix) }
 
+// OptionalLink is [Part.Link] for an interface that need not be there.
+func (p *Part) OptionalLink(name string) {
+	if _, err := netlink.LinkByName(name); errors.As(err, &netlink.LinkNotFoundError{}) {
+		p.OK("link", "it is not there, and is read when it appears")
+		return
+	}
+	p.Link(name)
+}
+
 // Link looks at whether an interface is there and up, and returns it, nil if it is not there. It looks in the network namespace of
 // the calling thread.
 func (p *Part) Link(name string) netlink.Link {

@@ -7,11 +7,11 @@ import (
 
 // Examine finds out whether packet sockets can read these interfaces.
 func Examine(m *machine.Machine, interfaces ...string) []machine.Finding {
-	return examine(m, interfaces, false)
+	return examine(m, interfaces, nil, false)
 }
 
 // examine finds out whether these interfaces could be read. needed says that a configuration has them.
-func examine(m *machine.Machine, interfaces []string, needed bool) []machine.Finding {
+func examine(m *machine.Machine, interfaces, optional []string, needed bool) []machine.Finding {
 	p := &machine.Part{Name: "AF_PACKET", Needed: needed}
 	m.Kernel(p, 4, 20)
 	m.Protocol(p, "PACKET", "packet sockets (CONFIG_PACKET)")
@@ -22,14 +22,23 @@ func examine(m *machine.Machine, interfaces []string, needed bool) []machine.Fin
 		part.Link(name)
 		findings = append(findings, part.Findings...)
 	}
+	for _, name := range optional {
+		part := machine.LinkPart(name, false)
+		part.OptionalLink(name)
+		findings = append(findings, part.Findings...)
+	}
 	return findings
 }
 
 // examineConfig finds out whether a source of this configuration could read its interfaces.
 func examineConfig(m *machine.Machine, c Config) []machine.Finding {
-	var names []string
+	var names, optional []string
 	for _, i := range c.Interfaces {
-		names = append(names, i.Name)
+		if i.Optional {
+			optional = append(optional, i.Name)
+		} else {
+			names = append(names, i.Name)
+		}
 	}
 	p := &machine.Part{Name: "AF_PACKET"}
 	if err := c.checkMemory(memory.OfSystem(m.Root)); err != nil {
@@ -37,5 +46,5 @@ func examineConfig(m *machine.Machine, c Config) []machine.Finding {
 	} else {
 		p.OK("memory", "the rings take %d MiB", c.rings()>>20)
 	}
-	return append(examine(m, names, true), p.Findings...)
+	return append(examine(m, names, optional, true), p.Findings...)
 }

@@ -70,6 +70,13 @@ func TestExamineInterfaces(t *testing.T) {
 	a.SetDown("off0")
 	a.Do(func() {
 		got := verdicts(Examine(machine.This(), "lan0", "off0", "none0"))
+		optional := examineConfig(machine.This(), Config{Workers: 1, RingSize: 2 << 20, Interfaces: []Interface{
+			{Name: "lan0", Optional: true}, {Name: "off0", Optional: true}, {Name: "none0", Optional: true}, {Name: "none1"}}})
+		for name, want := range map[string]machine.Verdict{"lan0": machine.OK, "off0": machine.Warning, "none0": machine.OK, "none1": machine.Missing} {
+			if got := verdicts(optional)["interface "+name+": link"]; got != want {
+				t.Errorf("%s: %v, want %v", name, got, want)
+			}
+		}
 		want := map[string]machine.Verdict{
 			"AF_PACKET: kernel": machine.OK, "AF_PACKET: sockets": machine.OK, "AF_PACKET: capabilities": machine.OK,
 			"interface lan0: link": machine.OK, "interface off0: link": machine.Warning, "interface none0: link": machine.Missing,

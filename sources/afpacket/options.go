@@ -24,6 +24,7 @@ const (
 // options is the table of the source.
 type options struct {
 	Interfaces  []string           `toml:"interfaces"`
+	Optional    []string           `toml:"optional"`
 	Direction   direction          `toml:"direction"`
 	Workers     int                `toml:"workers"`
 	Ring        values.Size        `toml:"ring"`
@@ -57,18 +58,22 @@ func (d *direction) UnmarshalText(text []byte) error {
 func decode(cfg sdk.Config) options {
 	o := options{Workers: min(runtime.GOMAXPROCS(0), 8), Ring: 16 << 20, SnapLength: 256}
 	cfg.Decode(&o) // what could be read is checked all the same, so that one run shows every mistake
-	if len(o.Interfaces) == 0 {
+	names := o.names()
+	if len(names) == 0 {
 		cfg.Errorf("interfaces", `names no interface; such as ["lan0", "wan0"]`)
 	}
-	for i, name := range o.Interfaces {
+	for i, name := range names {
 		key := "interfaces[" + strconv.Itoa(i) + "]"
+		if i >= len(o.Interfaces) {
+			key = "optional[" + strconv.Itoa(i-len(o.Interfaces)) + "]"
+		}
 		if name == "" || len(name) > maxName {
 			cfg.Errorf(key, "%q is no name of an interface: 1 to %d characters", name, maxName)
-		} else if slices.Contains(o.Interfaces[:i], name) {
+		} else if slices.Contains(names[:i], name) {
 			cfg.Errorf(key, "%q is listed twice", name)
 		}
 	}
-	switch several := len(o.Interfaces) > 1; {
+	switch several := len(names) > 1; {
 	case o.Direction == automatic && several:
 		o.Direction = in
 	case o.Direction == automatic:
@@ -87,6 +92,9 @@ func decode(cfg sdk.Config) options {
 	return o
 }
 
+// names returns all interfaces.
+func (o *options) names() []string { return slices.Concat(o.Interfaces, o.Optional) }
+
 // config returns what the options say. The interfaces have no ids.
 func (o *options) config() Config {
 	c := Config{
@@ -94,6 +102,9 @@ func (o *options) config() Config {
 	}
 	for _, name := range o.Interfaces {
 		c.Interfaces = append(c.Interfaces, Interface{Name: name})
+	}
+	for _, name := range o.Optional {
+		c.Interfaces = append(c.Interfaces, Interface{Name: name, Optional: true})
 	}
 	return c
 }

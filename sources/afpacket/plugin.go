@@ -26,7 +26,8 @@ func Plugin() source.Plugin {
 func configure(cfg sdk.Config, env source.Env) source.Configured {
 	o := decode(cfg)
 	return source.Configured{
-		Interfaces: o.Interfaces,
+		Interfaces: o.names(),
+		Optional:   o.Optional,
 		Live:       true,
 		Incoming:   o.Direction == in,
 		Translator: o.NAT.Translator(),

@@ -34,6 +34,9 @@ type Config struct {
 type Interface struct {
 	Name string
 	ID   uint32 // of its frames, see [packet.Frame.Interface]
+	// Optional is an interface that comes and goes, such as that of a VPN. It need not be there when the source is opened, and while it is
+	// not there, or is down, nothing is wrong.
+	Optional bool
 }
 
 // retryPeriod is how often an interface is looked for that is not there or could not be opened.
@@ -61,10 +64,11 @@ type link struct {
 	sockets []*socket // one per queue; nil while the interface is not read
 	index   int
 	state   State
+	missing bool // there is no such interface
 }
 
 // Open opens the source in the network namespace of the calling thread, in which it looks for its interfaces later, too. An
-// interface that does not exist is an error; one that is down is read when it comes up.
+// interface that does not exist is an error, unless it is optional; one that is down is read when it comes up.
 func Open(config Config) (_ *Source, err error) {
 	if config.Warn == nil {
 		config.Warn = func(string, ...any) {}
@@ -102,7 +106,13 @@ func Open(config Config) (_ *Source, err error) {
 		s.queues = append(s.queues, q)
 	}
 	for _, l := range s.links {
-		if err := s.find(l); err != nil {
+		err := s.find(l)
+		if l.Optional && errors.Is(err, ErrInterfaceMissing) {
+			s.become(l, Waiting, err)
+			config.Warn("interface is not there; it is read when it appears", "interface", l.Name)
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
 		if l.sockets == nil {
@@ -367,6 +377,7 @@ func (s *Source) become(l *link, c Condition, reason error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	first := l.state.Condition == ""
+	l.missing = errors.Is(reason, ErrInterfaceMissing)
 	return l.state.become(c, reason) && !first
 }
 

@@ -631,6 +631,53 @@ func TestNamesOfOthers(t *testing.T) {
 	once(wire, 1)
 }
 
+// TestOptional reads an interface from when it appears, also again, and finds nothing wrong while it is away or down.
+func TestOptional(t *testing.T) {
+	sender, host := cable(t)
+	told := make(news, 1)
+	var s *Source
+	var err error
+	c := Config{Workers: 1, RingSize: smallRing, SnapLength: 256, Warn: told.warn, Interfaces: []Interface{{Name: "vpn", ID: 1, Optional: true}, {Name: "tap", ID: 2}}}
+	host.Do(func() { s, err = Open(c) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	fine := func() {
+		t.Helper()
+		if err := s.Blind(); err != nil {
+			t.Errorf("Blind = %v", err)
+		}
+	}
+	if st := s.States(); st[0].Condition != Waiting || st[0].Opened != 0 || st[1].Condition != Up {
+		t.Errorf("%+v", st)
+	}
+	fine()
+	r := read(t, s)
+	for opened := range uint64(2) {
+		nettest.Cable(sender, "far", host, "vpn", 1)
+		told.wait(t, s, "there", func(st State) bool { return st.Condition == Up && st.Opened == opened+1 })
+		sender.Wire("far").Send(numbered(7))
+		for f := r.next()[0]; f.Interface != 1 || number(f.Data) != 7; f = r.next()[0] {
+		}
+		host.SetDown("vpn")
+		told.wait(t, s, "down", func(st State) bool { return st.Condition == Down })
+		fine()
+		host.Delete("vpn")
+		told.wait(t, s, "gone", func(st State) bool { return st.Condition == Waiting })
+		fine()
+	}
+	host.SetDown("tap")
+	told.waitAll(t, s, "down", func(st []State) bool { return st[1].Condition == Down })
+	if err := s.Blind(); err == nil || err.Error() != "interface tap is down" {
+		t.Errorf("Blind = %v", err)
+	}
+}
+
 // TestDownAtTheStart opens an interface that is down, with several workers, and reads it when it is up.
 func TestDownAtTheStart(t *testing.T) {
 	sender, host := cable(t)

@@ -23,12 +23,15 @@ func (p plugged) Queues() []source.FrameSource {
 	return queues
 }
 
-// Blind returns an error that names the interfaces that are not up.
+// Blind returns an error that names the interfaces that are not up, of optional ones those that are there and cannot be read.
 func (s *Source) Blind() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var errs []error
-	for _, state := range s.States() {
-		if state.Condition != Up {
-			errs = append(errs, fmt.Errorf("interface %s %s", state.Interface, state.Condition.words()))
+	for _, l := range s.links {
+		away := l.missing || l.state.Condition == Down
+		if l.state.Condition != Up && !(l.Optional && away) {
+			errs = append(errs, fmt.Errorf("interface %s %s", l.Name, l.state.Condition.words()))
 		}
 	}
 	return errors.Join(errs...)

@@ -5,9 +5,8 @@ import (
 	"os"
 	"slices"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/internal/pluginhost"
 	"github.com/rtflow/pipelined/plugins/filterlog"

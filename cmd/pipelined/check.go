@@ -6,10 +6,9 @@ import (
 	"log/slog"
 	"slices"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/spf13/cobra"
 
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/internal/spelling"
 )
 

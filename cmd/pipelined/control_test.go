@@ -16,10 +16,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/core/control"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/core/plan"
 )
 
 // controlled is a pipeline with a control socket, which the configuration at path names.

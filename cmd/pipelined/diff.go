@@ -14,8 +14,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/spf13/cobra"
 
 	"github.com/rtflow/pipelined/core/compare"
@@ -23,6 +21,7 @@ import (
 	"github.com/rtflow/pipelined/core/explain"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sources/capture"
 )

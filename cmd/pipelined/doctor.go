@@ -8,10 +8,9 @@ import (
 	"os"
 	"slices"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/spf13/cobra"
 
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/internal/doctor"
 	"github.com/rtflow/pipelined/internal/machine"
 )

@@ -11,13 +11,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/spf13/cobra"
 
 	"github.com/rtflow/pipelined/core/explain"
 	"github.com/rtflow/pipelined/core/packet"
 	"github.com/rtflow/pipelined/core/packettext"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/sources/capture"
 )
 

@@ -8,10 +8,9 @@ import (
 	"log/slog"
 	"os"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/spf13/cobra"
 
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/internal/draft"
 	"github.com/rtflow/pipelined/internal/machine"
 	"github.com/rtflow/pipelined/internal/survey"

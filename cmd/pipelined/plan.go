@@ -8,11 +8,10 @@ import (
 	"os"
 	"time"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/spf13/cobra"
 
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/internal/pluginhost"
 )
 

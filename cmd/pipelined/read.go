@@ -12,12 +12,11 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/spf13/cobra"
 
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/internal/framefile"
 	"github.com/rtflow/pipelined/internal/safefile"
 	"github.com/rtflow/pipelined/sdk"

@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/spf13/cobra"
 
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/internal/framefile"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"

@@ -13,10 +13,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/spf13/cobra"
 
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/eventstream"

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -20,6 +18,7 @@ import (
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/control"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/internal/pluginhost"
 	"github.com/rtflow/pipelined/internal/terminal"
 )

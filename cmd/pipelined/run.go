@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"github.com/vishvananda/netlink"
@@ -20,6 +18,7 @@ import (
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 

@@ -16,13 +16,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/control"
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/internal/testing/ports"
 )
 

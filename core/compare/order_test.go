@@ -5,9 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/plan"
 )
 
 // orderOf returns what is said of the order when policies stand in another one.

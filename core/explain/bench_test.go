@@ -5,11 +5,10 @@ import (
 	"os"
 	"testing"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/packettext"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/plugins/filterlog"
 	"github.com/rtflow/pipelined/plugins/policydeny"

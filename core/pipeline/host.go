@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/internal/routes"
 )
 

@@ -8,10 +8,9 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/tail"
 	"github.com/rtflow/pipelined/core/translate"

@@ -8,10 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/deliver"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/spool"
 	"github.com/rtflow/pipelined/sdk/event"

@@ -8,10 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/plan"
 )
 
 // RestartError is returned for a configuration that cannot take the place of the running one, because it changes what cannot change

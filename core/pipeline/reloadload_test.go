@@ -12,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/core/plan"
 )
 
 // randomText is a configuration of a zonesRig: zones, hooks, sinks, rings, timeouts and rates at random, of few names.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/core/replay"
 )
 

@@ -7,9 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/core/worker"
 	"github.com/rtflow/pipelined/internal/machine"

@@ -4,9 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/core/worker"
 )
 

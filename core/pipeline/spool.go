@@ -8,9 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/core/metrics"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/core/spool"
 	"github.com/rtflow/pipelined/sdk/event"

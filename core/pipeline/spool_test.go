@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/sdk"
 )
 

@@ -6,12 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/BurntSushi/toml"
 
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/internal/pluginhost"
 	"github.com/rtflow/pipelined/plugins/filterlog"

@@ -7,9 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/core/plan"
 )
 
 // FuzzCheck gives any text to what `pipelined check` does: it never panics, each problem has a place in the text, their number is

@@ -11,11 +11,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rtflow/pipelined/core/plan"
-
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/core/pipeline"
+	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 

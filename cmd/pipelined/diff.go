@@ -98,7 +98,7 @@ type difference struct {
 	More      int                 `json:"more_reordered,omitempty"`
 	Flows     *compare.Report     `json:"flows,omitempty"`
 	Notes     []string            `json:"notes,omitempty"` // on the flows
-	logLines
+	compare.LogLines
 }
 
 // side is one of the two configurations.
@@ -126,7 +126,7 @@ func (o *diffOptions) run(cmd *cobra.Command) error {
 		if o.capture != "" {
 			err = errors.Join(old.read(ctx), now.read(ctx))
 		} else {
-			d.logLines, err = carryLog(ctx, o.flows, old, now)
+			d.LogLines, err = o.carryLog(ctx, old, now)
 		}
 		if err != nil {
 			return err
@@ -144,6 +144,16 @@ func (o *diffOptions) run(cmd *cobra.Command) error {
 		err = errDiffer
 	}
 	return err
+}
+
+// carryLog carries a packet of each flow that the log tells of.
+func (o *diffOptions) carryLog(ctx context.Context, old, now *side) (l compare.LogLines, err error) {
+	log, err := openLog(o.flows)
+	if err != nil {
+		return l, err
+	}
+	defer log.Close()
+	return compare.CarryLog(ctx, o.flows, log, old.recorder, now.recorder)
 }
 
 // notModelled says what the flows do not show: what sources of events tell of.
@@ -251,7 +261,7 @@ func (d *difference) write(w io.Writer) error {
 	if d.More > 0 {
 		fmt.Fprintf(&b, "order matters: for %d more pairs\n", d.More)
 	}
-	d.logLines.write(&b)
+	b.WriteString(d.LogLines.Text())
 	for _, n := range d.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)
 	}

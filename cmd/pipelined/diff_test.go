@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rtflow/pipelined/core/compare"
 )
 
 // changed writes the configuration that ships, changed as docs/policy-testing.md changes it, and returns its path.
@@ -134,19 +135,19 @@ func TestDiffLog(t *testing.T) {
 	const good = "10:15:21.100 open   10.0.1.5:40000 > 192.0.2.80:80 http out trust>dmz\n"
 	for name, c := range map[string]struct {
 		log  string
-		want logLines
+		want compare.LogLines
 		code int
 	}{
-		"all":                {good, logLines{}, 0},
-		"two directions":     {"10:15:21.100 deny   198.51.100.9 > 192.0.2.80 icmp 8 x\n10:15:21.100 deny   10.0.1.5 > 198.51.100.9 icmp 8 x\n", logLines{}, 1},
-		"no application":     {good + "10:15:21.100 deny   10.0.1.5:4 > 192.0.2.80:80 fax x\n", logLines{Misread: 1, FirstMisread: `:2: the record is of an unknown protocol or application, "fax"`}, 0},
-		"another program's":  {good + "sshd[1]: session opened\n", logLines{Unread: 1}, 0},
-		"one interface less": {good + "10:15:23.000 filter 10.0.1.5:5 > 192.0.2.80:80 tcp discard e/ssh dmz0\n", logLines{Elsewhere: 1, Interfaces: []string{"dmz0"}}, 1},
-		"no such interface":  {good + "10:15:23.000 filter 10.0.1.5:5 > 192.0.2.80:80 tcp discard e/ssh dmz9\n", logLines{Misread: 1, FirstMisread: `:2: there is no interface "dmz9"`}, 0},
-		"no interface":       {good + "10:15:23.000 filter 10.0.1.5:5 > 192.0.2.80:80 tcp discard e/ssh\n", logLines{}, 0},
-		"a long line":        {strings.Repeat("x", maxLine+1) + "\n" + good, logLines{Misread: 1, FirstMisread: ":1: the line is longer than 65536 bytes"}, 0},
-		"a long last line":   {good + strings.Repeat("x", 3*maxLine), logLines{Misread: 1, FirstMisread: ":2: the line is longer than 65536 bytes"}, 0},
-		"no end of line":     {strings.TrimSpace(good), logLines{}, 0},
+		"all":                {good, compare.LogLines{}, 0},
+		"two directions":     {"10:15:21.100 deny   198.51.100.9 > 192.0.2.80 icmp 8 x\n10:15:21.100 deny   10.0.1.5 > 198.51.100.9 icmp 8 x\n", compare.LogLines{}, 1},
+		"no application":     {good + "10:15:21.100 deny   10.0.1.5:4 > 192.0.2.80:80 fax x\n", compare.LogLines{Misread: 1, FirstMisread: `:2: the record is of an unknown protocol or application, "fax"`}, 0},
+		"another program's":  {good + "sshd[1]: session opened\n", compare.LogLines{Unread: 1}, 0},
+		"one interface less": {good + "10:15:23.000 filter 10.0.1.5:5 > 192.0.2.80:80 tcp discard e/ssh dmz0\n", compare.LogLines{Elsewhere: 1, Interfaces: []string{"dmz0"}}, 1},
+		"no such interface":  {good + "10:15:23.000 filter 10.0.1.5:5 > 192.0.2.80:80 tcp discard e/ssh dmz9\n", compare.LogLines{Misread: 1, FirstMisread: `:2: there is no interface "dmz9"`}, 0},
+		"no interface":       {good + "10:15:23.000 filter 10.0.1.5:5 > 192.0.2.80:80 tcp discard e/ssh\n", compare.LogLines{}, 0},
+		"a long line":        {strings.Repeat("x", compare.MaxLine+1) + "\n" + good, compare.LogLines{Misread: 1, FirstMisread: ":1: the line is longer than 65536 bytes"}, 0},
+		"a long last line":   {good + strings.Repeat("x", 3*compare.MaxLine), compare.LogLines{Misread: 1, FirstMisread: ":2: the line is longer than 65536 bytes"}, 0},
+		"no end of line":     {strings.TrimSpace(good), compare.LogLines{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := write("events.log", c.log)
@@ -157,7 +158,7 @@ func TestDiffLog(t *testing.T) {
 			}
 			first, _ := strings.CutPrefix(d.FirstMisread, log)
 			d.FirstMisread = first[:min(len(first), len(c.want.FirstMisread))]
-			if diff := cmp.Diff(c.want, d.logLines); diff != "" {
+			if diff := cmp.Diff(c.want, d.LogLines); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if wants := strings.Count(strings.TrimSpace(c.log), "\n") + 1 - c.want.Unread - c.want.Misread - c.want.Elsewhere; d.Flows.Flows != wants {
@@ -165,7 +166,7 @@ func TestDiffLog(t *testing.T) {
 			}
 		})
 	}
-	if out, _, code := runCommand(t, "diff", "pipeline.toml", now, "--flows", write("events.log", strings.Repeat("x", maxLine+1)+"\n"+good)); code != 0 ||
+	if out, _, code := runCommand(t, "diff", "pipeline.toml", now, "--flows", write("events.log", strings.Repeat("x", compare.MaxLine+1)+"\n"+good)); code != 0 ||
 		!strings.Contains(out, "lines of the log that are not understood: 1, the first at "+filepath.Join(dir, "events.log")+":1: the line is longer") {
 		t.Errorf("exit code %d, %s", code, out)
 	}

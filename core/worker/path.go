@@ -14,7 +14,7 @@ import (
 func (w *Worker) decode() {
 	b := &w.batch
 	var at entrance
-	zone, n := uint16(zone.Unknown), uint64(0)  // packets in a row that came from it
+	zone, n := uint16(zone.Unknown), 0          // packets in a row that came from it
 	for i := range min(b.N, packet.BatchSize) { // the compiler then checks no bounds
 		f, p := &b.Frames[i], &w.packets[i]
 		w.counts[bytes] += uint64(f.Wire)

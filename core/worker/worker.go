@@ -219,6 +219,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.flush(w.at)
 		w.lane.Finish(w.now, w.now+w.offset)
 		w.publish()
+		w.zoned.publish()
 		w.published.rules.Store(nil)
 		if errors.Is(err, io.EOF) || ctx.Err() != nil {
 			return nil

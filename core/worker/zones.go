@@ -9,13 +9,19 @@ import (
 	"github.com/rtflow/pipelined/internal/tally"
 )
 
-// zoneCounts counts packets by the zone that they come from. One goroutine counts and publishes, any may read. Few of many zones have
-// packets in a batch: only their counts are published.
+// zoneCounts counts packets by the zone that they come from. One goroutine counts and publishes, any may read. In a batch each packet may
+// come from another of many zones, and an atomic store for each would wait until memory that is in no near cache has come: what was
+// counted is published when the worker has time, or after so many batches.
 type zoneCounts struct {
-	counts    []uint64 // by zone id
-	changed   []uint16 // zones whose count is not published
+	pending   []uint16 // by zone id: packets that are not published; small, so that those of thousands of zones stay in a near cache
+	changed   []uint16 // zones that have such packets
+	batches   int      // since the last publication
 	published atomic.Pointer[[]tally.Number]
 }
+
+// zoneBatches is after how many full batches the counts of zones are published at the latest: a few milliseconds of a busy worker.
+// A pending count has room for all their packets.
+const zoneBatches = 512
 
 // grow makes room for the zones of a table. Counts stay.
 func (z *zoneCounts) grow(t *zone.Table) {
@@ -23,39 +29,54 @@ func (z *zoneCounts) grow(t *zone.Table) {
 	if zones := t.Zones(); len(zones) > 0 {
 		highest = int(zones[len(zones)-1].ID)
 	}
-	if highest < len(z.counts) {
+	if highest < len(z.pending) {
 		return
 	}
-	counts, published := make([]uint64, highest+1), make([]tally.Number, highest+1)
-	copy(counts, z.counts)
-	tally.Publish(published, counts)
-	z.counts = counts
-	z.changed = make([]uint16, 0, packet.BatchSize) // as many as there can be between two publications
+	published := make([]tally.Number, highest+1)
+	if former := z.published.Load(); former != nil {
+		z.publish()
+		for id := range *former {
+			published[id].Set((*former)[id].Load())
+		}
+	}
+	z.pending = make([]uint16, highest+1)
+	z.changed = make([]uint16, 0, min(highest+1, zoneBatches*packet.BatchSize)) // as many as there can be between two publications
 	z.published.Store(&published)
 }
 
 // add counts some packets.
-func (z *zoneCounts) add(id uint16, packets uint64) {
+func (z *zoneCounts) add(id uint16, packets int) {
 	if packets == 0 {
 		return
 	}
-	n := z.counts[id]
-	if (*z.published.Load())[id].Load() == n {
+	n := &z.pending[id]
+	if *n == 0 {
 		z.changed = append(z.changed, id)
 	}
-	z.counts[id] = n + packets
+	*n += uint16(packets)
 }
 
+// publishAfter publishes what was counted after a batch of so many packets, if it is due.
+func (z *zoneCounts) publishAfter(packets int) {
+	z.batches++
+	if packets < packet.BatchSize || z.batches == zoneBatches {
+		z.publish()
+	}
+}
+
+// publish publishes what was counted.
 func (z *zoneCounts) publish() {
 	published := *z.published.Load()
 	for _, id := range z.changed {
-		published[id].Set(z.counts[id])
+		published[id].Add(uint64(z.pending[id]))
+		z.pending[id] = 0
 	}
-	z.changed = z.changed[:0]
+	z.changed, z.batches = z.changed[:0], 0
 }
 
-// Zones returns how many packets with an IP header came from which zone, as the worker has published it last, without those of zones that
-// had none. Those that wait are among them. Safe for concurrent use.
+// Zones returns how many packets with an IP header came from which zone, without those of zones that had none. Those that wait are among
+// them. Of a busy worker the packets of up to [zoneBatches] batches are missing; of one that has received a batch with room for more, or
+// has ended, none. Safe for concurrent use.
 func (w *Worker) Zones() iter.Seq2[uint16, uint64] {
 	return func(yield func(uint16, uint64) bool) {
 		published := *w.zoned.published.Load()

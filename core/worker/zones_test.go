@@ -42,6 +42,62 @@ func TestZones(t *testing.T) {
 	}
 }
 
+// TestZonesPublished counts in more zones than one batch has packets: what was counted is published when a batch was not full, after some
+// full ones, and when there are more zones; nothing is lost or counted twice.
+func TestZonesPublished(t *testing.T) {
+	table := func(highest uint16) *zone.Table {
+		return zone.New([]zone.Zone{{ID: 1, Name: "first"}, {ID: highest, Name: "last"}}, nil, nil)
+	}
+	const few, many = 1000, 60_000
+	w := new(Worker)
+	w.zoned.grow(table(few))
+	want := make(map[uint16]uint64)
+	rng := rand.New(rand.NewPCG(1, 2))
+	add := func(highest int) {
+		id, n := uint16(rng.IntN(highest+1)), 1+rng.IntN(packet.BatchSize)
+		w.zoned.add(id, n)
+		want[id] += uint64(n)
+	}
+	exact := func(when string) {
+		t.Helper()
+		if got := maps.Collect(w.Zones()); !maps.Equal(got, want) {
+			t.Fatalf("%s %d zones, want %d", when, len(got), len(want))
+		}
+	}
+	busy := func(highest int) {
+		t.Helper()
+		for range zoneBatches - 1 {
+			add(highest)
+			w.zoned.publishAfter(packet.BatchSize)
+		}
+		before := maps.Collect(w.Zones())
+		w.zoned.add(1, packet.BatchSize)
+		want[1] += packet.BatchSize
+		if got := maps.Collect(w.Zones()); !maps.Equal(got, before) {
+			t.Error("published before it is due")
+		}
+		w.zoned.publishAfter(packet.BatchSize)
+		exact("after full batches")
+	}
+	busy(few)
+	add(few)
+	w.zoned.publishAfter(packet.BatchSize - 1)
+	exact("after a batch with room")
+	add(few)
+	w.zoned.publishAfter(packet.BatchSize)
+	w.zoned.grow(table(many))
+	exact("with more zones")
+	busy(many)
+	for range zoneBatches { // as much as one zone can have
+		w.zoned.add(many, packet.BatchSize)
+		want[many] += packet.BatchSize
+		w.zoned.publishAfter(packet.BatchSize)
+	}
+	exact("of one zone")
+	w.zoned.publishAfter(0)
+	exact("after nothing")
+}
+
 // TestEntrances mixes frames of several interfaces and VLANs in one batch: each comes from the zone that the table says, and is counted
 // in it, whatever the frame before was.
 func TestEntrances(t *testing.T) {

@@ -13,3 +13,11 @@ func Elements[T any](array []T, at []uint32) {
 		elements(unsafe.Pointer(unsafe.SliceData(array)), unsafe.Sizeof(*new(T)), unsafe.SliceData(at), len(at))
 	}
 }
+
+// Pointed asks for the cache lines that the elements of an array point to. The first word of an element is the pointer, or a slice whose
+// first element it is.
+func Pointed[T any](array []T) {
+	if len(array) > 0 {
+		pointed(unsafe.Pointer(unsafe.SliceData(array)), unsafe.Sizeof(*new(T)), len(array))
+	}
+}

@@ -29,3 +29,16 @@ next:
 	DECQ DX
 	JNZ next
 	RET
+
+// func pointed(base unsafe.Pointer, size uintptr, n int)
+TEXT ·pointed(SB), NOSPLIT, $0-24
+	MOVQ base+0(FP), AX
+	MOVQ size+8(FP), BX
+	MOVQ n+16(FP), DX
+next:
+	MOVQ (AX), SI
+	PREFETCHT0 (SI)
+	ADDQ BX, AX
+	DECQ DX
+	JNZ next
+	RET

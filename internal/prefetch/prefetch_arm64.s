@@ -29,3 +29,16 @@ next:
 	SUBS $1, R3
 	BNE  next
 	RET
+
+// func pointed(base unsafe.Pointer, size uintptr, n int)
+TEXT ·pointed(SB), NOSPLIT, $0-24
+	MOVD base+0(FP), R0
+	MOVD size+8(FP), R1
+	MOVD n+16(FP), R2
+next:
+	MOVD (R0), R3
+	PRFM (R3), PLDL1KEEP
+	ADD R1, R0
+	SUBS $1, R2
+	BNE next
+	RET

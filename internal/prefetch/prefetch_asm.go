@@ -18,3 +18,8 @@ func Pair(p unsafe.Pointer)
 //
 //go:noescape
 func elements(base unsafe.Pointer, size uintptr, at *uint32, n int)
+
+// pointed asks for what the first words of n elements of an array at base, which is not 0, point to.
+//
+//go:noescape
+func pointed(base unsafe.Pointer, size uintptr, n int)

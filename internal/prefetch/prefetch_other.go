@@ -11,3 +11,5 @@ func Line(unsafe.Pointer) {}
 func Pair(unsafe.Pointer) {}
 
 func elements(unsafe.Pointer, uintptr, *uint32, int) {}
+
+func pointed(unsafe.Pointer, uintptr, int) {}

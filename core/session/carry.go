@@ -69,12 +69,12 @@ func (t *Table) AddCarrier(c Carrier) (place int, ok bool) {
 	}
 	for i := range t.shards {
 		s := &t.shards[i]
-		s.mu.Lock()
+		t.lockOutside(s)
 		if s.carrying == nil {
 			s.carrying = &carrying{flows: part(flows, i)}
 		}
 		s.carriers = list
-		s.mu.Unlock()
+		t.unlockOutside(s)
 	}
 	t.carries.Store(true) // every shard has room for flows
 	return place, true
@@ -87,19 +87,19 @@ func (t *Table) DropCarrier(place int) {
 	list[place] = nil
 	for i := range t.shards {
 		s := &t.shards[i]
-		for from := uint32(1); s.dropFlows(place, from); from += listChunk {
+		for from := uint32(1); t.dropFlows(s, place, from); from += listChunk {
 		}
-		s.mu.Lock()
+		t.lockOutside(s)
 		s.carriers = list
-		s.mu.Unlock()
+		t.unlockOutside(s)
 	}
 }
 
 // listCarriers returns a copy of the list of carriers.
 func (t *Table) listCarriers() []Carrier {
 	s := &t.shards[0]
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	t.lockOutside(s)
+	defer t.unlockOutside(s)
 	if s.carrying == nil {
 		return nil
 	}
@@ -107,9 +107,9 @@ func (t *Table) listCarriers() []Carrier {
 }
 
 // dropFlows ends the flows of a carrier that some entries have, from one on, and reports whether there are more entries.
-func (s *shard) dropFlows(place int, from uint32) (more bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (t *Table) dropFlows(s *shard, place int, from uint32) (more bool) {
+	t.lockOutside(s)
+	defer t.unlockOutside(s)
 	until := min(from+listChunk, s.fresh)
 	for i := from; i < until; i++ {
 		for who := range uint32(2) {
@@ -256,8 +256,8 @@ func carriable(h *packet.Headers) bool {
 // when Carry is called, and may be resumed after it. Carry reports false if the flow does not do any more: the caller is to forget it.
 // A flow that the session had for that direction is forgotten.
 func (t *Table) Carry(k *Key, h *packet.Headers, now int64, flow Flow) bool {
-	s := t.lock(k)
-	defer s.mu.Unlock()
+	s := t.lockOf(k)
+	defer t.unlock(s)
 	i := s.find(k)
 	if i == 0 || !s.carriable(i, h, now) {
 		return false

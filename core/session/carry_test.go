@@ -372,7 +372,7 @@ func TestAdoptCarried(t *testing.T) {
 	}
 	h := fromServer(udp, 0)
 	k := r.key(&h.Tuple, 1)
-	s := r.lock(k)
+	s := r.lockOf(k)
 	r.adopt(s, s.find(k), k, h, base, &Params{LogClose: true})
 	s.mu.Unlock()
 	if len(r.carrier.flows) != 0 {

@@ -12,8 +12,8 @@ import (
 // if nothing more is heard of it: for Closed if nobody has answered, for half a minute if somebody has. An error alone
 // proves little: anyone can send one, and a path may come back. TCP knows better.
 func (t *Table) Quoted(k *Key, h *packet.Headers, now int64, hit *Hit) bool {
-	s := t.lock(k)
-	defer s.mu.Unlock()
+	s := t.lockOf(k)
+	defer t.unlock(s)
 	i := s.findQuoted(k)
 	if i == 0 {
 		return false

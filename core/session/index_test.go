@@ -31,7 +31,7 @@ func TestBucketOverflows(t *testing.T) {
 			n++
 		case alive[domain] != 0 && !create:
 			k := r.key(&query.Tuple, domain)
-			s := r.lock(k)
+			s := r.lockOf(k)
 			s.remove(s.find(k), k.hash, base, &got)
 			s.mu.Unlock()
 			if got.ID != alive[domain] {

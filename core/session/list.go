@@ -3,7 +3,6 @@ package session
 import (
 	"iter"
 
-	"github.com/rtflow/pipelined/internal/flowhash"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -17,7 +16,7 @@ const listChunk = 256
 func (t *Table) All(now int64) iter.Seq[*Session] {
 	return func(yield func(*Session) bool) {
 		t.each(now, func(s *shard, i uint32, session *Session) bool {
-			return !s.lives(i, session.ID) || yield(session)
+			return !t.lives(s, i, session.ID) || yield(session)
 		})
 	}
 }
@@ -27,7 +26,7 @@ func (t *Table) All(now int64) iter.Seq[*Session] {
 // not keep what it gets. Safe for concurrent use.
 func (t *Table) Withdraw(now int64, permitted func(*Session) bool) (n uint64) {
 	t.each(now, func(s *shard, i uint32, session *Session) bool {
-		if !permitted(session) && s.withdraw(&t.secret, i, session.ID, now) {
+		if !permitted(session) && t.withdraw(s, i, session.ID, now) {
 			n++
 		}
 		return true
@@ -42,7 +41,7 @@ func (t *Table) each(now int64, yield func(s *shard, i uint32, session *Session)
 	for i := range t.shards {
 		s := &t.shards[i]
 		for from := uint32(1); from < uint32(len(s.entries)); from += listChunk {
-			for j := range s.list(from, now, &chunk, &at) {
+			for j := range t.list(s, from, now, &chunk, &at) {
 				if !yield(s, at[j], &chunk[j]) {
 					return
 				}
@@ -53,9 +52,9 @@ func (t *Table) each(now int64, yield func(s *shard, i uint32, session *Session)
 
 // list copies the live sessions among the entries that begin with from, and returns how many it copied. at are the entries
 // that they come from.
-func (s *shard) list(from uint32, now int64, chunk *[listChunk]Session, at *[listChunk]uint32) (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (t *Table) list(s *shard, from uint32, now int64, chunk *[listChunk]Session, at *[listChunk]uint32) (n int) {
+	t.lockOutside(s)
+	defer t.unlockOutside(s)
 	for i := from; i < min(from+listChunk, s.fresh); i++ {
 		// An entry in use has an id: they begin with 1.
 		if s.cold[i].id != 0 && !s.entries[i].over() {
@@ -68,9 +67,9 @@ func (s *shard) list(from uint32, now int64, chunk *[listChunk]Session, at *[lis
 }
 
 // lives reports whether the session of that id is still in an entry and has not ended.
-func (s *shard) lives(i uint32, id uint64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (t *Table) lives(s *shard, i uint32, id uint64) bool {
+	t.lockOutside(s)
+	defer t.unlockOutside(s)
 	return s.isLive(i, id)
 }
 
@@ -78,9 +77,9 @@ func (s *shard) lives(i uint32, id uint64) bool {
 func (s *shard) isLive(i uint32, id uint64) bool { return s.cold[i].id == id && !s.entries[i].over() }
 
 // withdraw ends the session of that id in entry i, if it lives: nobody finds it any more, and it goes with the next slot of the wheel.
-func (s *shard) withdraw(secret *flowhash.Key, i uint32, id uint64, now int64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (t *Table) withdraw(s *shard, i uint32, id uint64, now int64) bool {
+	t.lockOutside(s)
+	defer t.unlockOutside(s)
 	if !s.isLive(i, id) {
 		return false
 	}
@@ -92,7 +91,7 @@ func (s *shard) withdraw(secret *flowhash.Key, i uint32, id uint64, now int64) b
 	e.state = e.state&^unreachable | closing | withdrawn
 	e.setReason(event.ClosePolicy)
 	e.lastSeen, e.timeout = max(e.lastSeen, now), 0
-	s.unlink(e.hash(secret), i)
+	s.unlink(e.hash(&t.secret), i)
 	s.refile(i, now)
 	return true
 }

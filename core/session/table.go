@@ -10,6 +10,7 @@ import (
 
 // Table is the flow table. Its methods are safe for concurrent use unless they say otherwise.
 type Table struct {
+	possession
 	shards  [numShards]shard
 	secret  flowhash.Key
 	seconds atomic.Pointer[seconds]
@@ -32,6 +33,7 @@ func New(c Config) *Table {
 	for i := range workers {
 		workers[i] = i
 	}
+	t.alone.Store(len(workers) == 1)
 	t.Share(workers)
 	t.room(max((c.Max+numShards-1)/numShards, 1), c.Translations)
 	return t
@@ -57,10 +59,10 @@ func (t *Table) HighestID() uint64 { return t.ids.Load() }
 
 func (t *Table) shard(hash uint64) *shard { return &t.shards[hash>>(64-6)] }
 
-// lock locks and returns the shard of a key.
-func (t *Table) lock(k *Key) *shard {
+// lockOf locks and returns the shard of a key, for a call of a worker.
+func (t *Table) lockOf(k *Key) *shard {
 	s := t.shard(k.hash)
-	s.mu.Lock()
+	t.lock(s)
 	return s
 }
 
@@ -93,12 +95,12 @@ func (hit *Hit) set(e *entry, who uint32) {
 // in [Table.Create], when the policies have let the packet pass.
 func (t *Table) Lookup(k *Key, h *packet.Headers, now int64, hit *Hit) bool {
 	s := t.shard(k.hash)
-	s.mu.Lock()
+	t.lock(s)
 	i := k.hint
 	e := &s.entries[i]
 	if !e.isOf(k) { // else it is what find would return
 		if i = s.search(k); i == 0 {
-			s.mu.Unlock()
+			t.unlock(s)
 			return false
 		}
 		e = &s.entries[i]
@@ -109,7 +111,7 @@ func (t *Table) Lookup(k *Key, h *packet.Headers, now int64, hit *Hit) bool {
 		s.take(i)
 	}
 	if e.mayBegin(h, who, now) && s.begins(i, h, who, now) {
-		s.mu.Unlock()
+		t.unlock(s)
 		return false
 	}
 	if t.touch(e, h, who, k.domain, now) {
@@ -126,15 +128,15 @@ func (t *Table) Lookup(k *Key, h *packet.Headers, now int64, hit *Hit) bool {
 		e.state &^= openOwed
 		hit.OpenDue = true
 	}
-	s.mu.Unlock()
+	t.unlock(s)
 	return true
 }
 
 // LookupDenied is [Table.Lookup] for a packet that policies have denied as the first of its flow: where the session's own
 // first packet could have been an answer, it was not, and the packet belongs to it.
 func (t *Table) LookupDenied(k *Key, h *packet.Headers, now int64, hit *Hit) bool {
-	s := t.lock(k)
-	defer s.mu.Unlock()
+	s := t.lockOf(k)
+	defer t.unlock(s)
 	i := s.find(k)
 	if i == 0 || s.entries[i].state&doubtful == 0 {
 		return false
@@ -191,8 +193,8 @@ type Replaced struct {
 // Create creates the session of a packet that Lookup found none for. If another session ends for it, that one is returned in
 // old.
 func (t *Table) Create(k *Key, h *packet.Headers, now int64, p *Params, old *Replaced) Outcome {
-	s := t.lock(k)
-	defer s.mu.Unlock()
+	s := t.lockOf(k)
+	defer t.unlock(s)
 	if i := s.find(k); i != 0 {
 		e := &s.entries[i]
 		who := e.side(k)
@@ -239,8 +241,8 @@ func (t *Table) Create(k *Key, h *packet.Headers, now int64, p *Params, old *Rep
 // OweOpen notes that the SessionOpen record of the packet's session was held back: [Hit.OpenDue] says when it is
 // due, see [Session.Wanted].
 func (t *Table) OweOpen(k *Key) {
-	s := t.lock(k)
-	defer s.mu.Unlock()
+	s := t.lockOf(k)
+	defer t.unlock(s)
 	if i := s.find(k); i != 0 {
 		s.entries[i].state |= openOwed
 	}
@@ -248,8 +250,8 @@ func (t *Table) OweOpen(k *Key) {
 
 // Get copies the session of a packet, which is not counted into it.
 func (t *Table) Get(k *Key, now int64, out *Session) bool {
-	s := t.lock(k)
-	defer s.mu.Unlock()
+	s := t.lockOf(k)
+	defer t.unlock(s)
 	i := s.find(k)
 	if i == 0 {
 		return false
@@ -261,8 +263,9 @@ func (t *Table) Get(k *Key, now int64, out *Session) bool {
 // Translate says how the session of a packet is translated, which has that id, and reports whether it is still there. The table
 // was built for translations.
 func (t *Table) Translate(k *Key, id uint64, nat *packet.Translation) bool {
-	s := t.lock(k)
-	defer s.mu.Unlock()
+	s := t.shard(k.hash)
+	t.lockOutside(s)
+	defer t.unlockOutside(s)
 	for i := range s.sameFlow(k) {
 		if s.cold[i].id == id {
 			s.nat[i] = *nat
@@ -277,7 +280,7 @@ func (t *Table) Stats() Stats {
 	var sum Stats
 	for i := range t.shards {
 		s := &t.shards[i]
-		s.mu.Lock()
+		t.lockOutside(s)
 		sum.Active += s.active
 		sum.Created += s.stats.Created
 		sum.Closed += s.stats.Closed
@@ -285,7 +288,7 @@ func (t *Table) Stats() Stats {
 		sum.Withdrawn += s.stats.Withdrawn
 		sum.Full += s.stats.Full
 		sum.TakenOver += s.stats.TakenOver
-		s.mu.Unlock()
+		t.unlockOutside(s)
 	}
 	return sum
 }

@@ -32,8 +32,8 @@ func (t *Table) Unkept(k *Key, now int64) bool {
 	if at := t.fullAt.Load(); at == 0 || now-at > unkeptLife {
 		return false
 	}
-	s := t.lock(k)
-	defer s.mu.Unlock()
+	s := t.lockOf(k)
+	defer t.unlock(s)
 	u := s.unkept[k.hash&uint64(len(s.unkept)-1)]
 	ago := int64(int32(uint32(Slot(now)) + 1 - u.slot)) // negative by the clock of a worker that is behind
 	return u.slot != 0 && u.tag == unkeptTag(k.hash, k.from == 0) && max(ago, -ago) <= unkeptLife>>slotShift

@@ -2,8 +2,6 @@ package session
 
 import (
 	"slices"
-
-	"github.com/rtflow/pipelined/internal/flowhash"
 )
 
 // overdue returns how long ago the session's timeout was over, in nanoseconds; negative if it is to come.
@@ -68,9 +66,12 @@ type turn struct {
 	_     [48]byte
 }
 
-// Share shares the ageing of the table among the workers with these numbers from here on. One that ages a shard just now ends that:
+// Share shares the ageing of the table among the workers with these numbers from here on, before more than one of them begins. One that ages a shard just now ends that:
 // for a moment two may age the same one. Safe for concurrent use.
 func (t *Table) Share(workers []int) {
+	if len(workers) > 1 {
+		t.share()
+	}
 	a := &ageing{turns: make([]turn, slices.Max(workers)+1), stride: len(workers)}
 	for i := range a.turns {
 		place := slices.Index(workers, i)
@@ -123,8 +124,8 @@ func (t *Table) Expire(worker int, now int64, out []Session) (n int, more bool) 
 // expire turns the wheel of one shard towards now, for at most that many steps, and returns how many are left and whether
 // it got there.
 func (t *Table) expire(s *shard, now int64, out []Session, n *int, steps int) (left int, done bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	t.lock(s)
+	defer t.unlock(s)
 	last := now>>slotShift - 1 // only slots that are over
 	if s.active == 0 {
 		s.turned = max(s.turned, last)
@@ -167,15 +168,16 @@ func (t *Table) End(worker int, now int64, out []Session) []Session {
 	a := t.ageing.Load()
 	if turn := a.of(worker); turn != nil {
 		for at := turn.place; at < numShards; at += a.stride {
-			out = t.shards[at].end(&t.secret, now, out)
+			out = t.endShard(&t.shards[at], now, out)
 		}
 	}
 	return out
 }
 
-func (s *shard) end(secret *flowhash.Key, now int64, out []Session) []Session {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// endShard is End for one shard.
+func (t *Table) endShard(s *shard, now int64, out []Session) []Session {
+	t.lock(s)
+	defer t.unlock(s)
 	for i := uint32(1); i < s.fresh; i++ {
 		e := &s.entries[i]
 		if s.cold[i].id == 0 {
@@ -190,7 +192,7 @@ func (s *shard) end(secret *flowhash.Key, now int64, out []Session) []Session {
 			closed -= overdue
 		}
 		var ended Session
-		s.remove(i, e.hash(secret), now, &ended)
+		s.remove(i, e.hash(&t.secret), now, &ended)
 		ended.Closed = closed
 		out = append(out, ended)
 	}

@@ -203,13 +203,17 @@ func BenchmarkPacketPathHooks(b *testing.B) {
 			if err := w.step(ctx); err != nil {
 				b.Fatal(err)
 			}
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
 			b.ReportAllocs()
 			b.ResetTimer()
+			began := nettest.ThreadCPU(b)
 			for n := 0; n < b.N; n += packet.BatchSize {
 				if err := w.step(ctx); err != nil {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric(float64(nettest.ThreadCPU(b)-began)/float64(b.N), "cpu-ns/pkt")
 			b.StopTimer()
 			if c := w.Counts(); c.Passed != c.Received {
 				b.Fatalf("%d of %d packets passed", c.Passed, c.Received)

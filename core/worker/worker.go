@@ -264,6 +264,9 @@ func (w *Worker) process() {
 	if w.left.sessions != nil {
 		w.endLeft()
 	}
+	if !w.Complete { // which waits for sinks
+		w.Sessions.Enter()
+	}
 	w.decode()
 	for i := range min(b.N, packet.BatchSize) { // the compiler then checks no bounds
 		f := &b.Frames[i]
@@ -282,6 +285,7 @@ func (w *Worker) process() {
 			w.verdicts[i] = verdicts[v]
 		}
 	}
+	w.Sessions.Leave()
 	if w.forwarder != nil && b.N > 0 {
 		w.forward()
 	}

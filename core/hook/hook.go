@@ -102,13 +102,14 @@ type Hook interface {
 	Inspect(p *Packet, f *Finding) Verdict
 }
 
-// Sparing is a [Hook] that need not see all packets of some sessions. Of a hook that is not, every packet is carried by a worker.
+// Sparing is a [Hook] that need not see all packets of some sessions, or of flows that have none. They go past it, or a source carries them
+// by itself; of a hook that is not Sparing, every packet is carried by a worker, and seen.
 type Sparing interface {
 	Hook
 	// Spares reports whether the hook would let every packet pass that is like p, and does not count or report it, and need not see it.
-	// Packets are like p that are of the same direction of its session, with the same interface, zones and VLAN, no fragments, and
-	// without IP options or extension headers; of TCP, with ACK, and without SYN, FIN, RST and URG. Anything else of them may be different: their
-	// length, TTL, DSCP, PSH.
+	// Packets are like p that are of the same direction of its session or flow, with the same interface, zones and VLANs, no fragments, and
+	// without IP options, the reserved flag, or extension headers; of TCP, with ACK, and without SYN, FIN, RST and URG. Anything else of them may be different: their
+	// length, TTL, DSCP, PSH. An ingress hook is asked before it is known where the packet goes.
 	Spares(p *Packet) bool
 }
 

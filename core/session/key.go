@@ -59,6 +59,9 @@ func (k *Key) Found() bool { return k.hint != 0 }
 // Hash returns a keyed hash of the flow, the same for both directions and in all domains.
 func (k *Key) Hash() uint64 { return k.hash }
 
+// HashWith returns a keyed hash of the flow, the direction, and two words, of which b has 63 bits.
+func (k *Key) HashWith(a, b uint64) uint64 { return flowhash.Extend(k.hash, a, b<<1|uint64(k.from)) }
+
 // Equal reports whether the keys name the same flow, direction and domain.
 func (k *Key) Equal(o *Key) bool {
 	return k.flowKey.equal(&o.flowKey) && k.domain == o.domain && k.from == o.from

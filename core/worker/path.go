@@ -61,7 +61,7 @@ func (w *Worker) frame(p *hook.Packet, cause packet.Cause) hook.Verdict {
 		}
 		return hook.Pass
 	}
-	if v := w.inspect(w.Ingress, p); v != hook.Pass {
+	if v := w.ingress(p); v != hook.Pass {
 		w.flowDropped(p)
 		w.counts[dropped+counter(hook.Ingress)]++
 		return v

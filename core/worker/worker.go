@@ -83,6 +83,7 @@ type Worker struct {
 	ends     []end             // of those; grows with them
 	frags    *fragments
 	denials  *denials
+	sparing  *spares
 	late     *late
 	causes   [packet.BatchSize]packet.Cause // by packet
 	keys     [packet.BatchSize]session.Key  // by packet
@@ -129,7 +130,7 @@ type Worker struct {
 // New returns a worker. It does nothing until Run.
 func New(c Config) *Worker {
 	w := &Worker{
-		Config: c, let: passed, current: &c.Rules, taken: &c.Rules, frags: newFragments(c.Seed), denials: new(denials), late: new(late),
+		Config: c, let: passed, current: &c.Rules, taken: &c.Rules, frags: newFragments(c.Seed), denials: new(denials), late: new(late), sparing: new(spares),
 		events:   make([]admission.Event, 0, admission.MaxBatch),
 		openings: make([]opening, 0, admission.MaxBatch),
 		expired:  make([]session.Session, expireBatch),
@@ -142,6 +143,7 @@ func New(c Config) *Worker {
 	w.next.Store(w.taken)
 	w.use(w.taken)
 	w.findPrefetchers()
+	w.sparing.take(w.taken.Ingress)
 	w.publishRules()
 	w.late.room = lateSize
 	if f, ok := c.Source.(source.Forwarder); ok {
@@ -180,7 +182,7 @@ func (w *Worker) useID() {
 	}
 }
 
-// take goes over to other rules. What hooks have denied is forgotten: these may not deny it.
+// take goes over to other rules. What hooks have denied or spared is forgotten: these may not.
 func (w *Worker) take(r *Rules) {
 	w.taken = r
 	w.use(r)
@@ -189,6 +191,7 @@ func (w *Worker) take(r *Rules) {
 		w.offloader.HoldAll() // what the former ones have spared since
 	}
 	*w.denials = denials{}
+	w.sparing.take(r.Ingress)
 }
 
 // use judges by these rules from here on.

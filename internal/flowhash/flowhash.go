@@ -47,6 +47,9 @@ func (k *Key) Sum3(a, b, c uint64) uint64 {
 	return h ^ h>>32 // a product has as many zeros at its end as its factors
 }
 
+// Extend hashes two more words into a sum.
+func Extend(sum, a, b uint64) uint64 { return fold(sum^a, bits.RotateLeft64(sum, 32)^b) }
+
 // fold mixes two words into one: both halves of their product.
 func fold(a, b uint64) uint64 {
 	hi, lo := bits.Mul64(a, b)

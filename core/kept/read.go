@@ -119,7 +119,7 @@ func (s *State) head(b []byte, boot string, now time.Time) error {
 	case which.Versions != versions():
 		return fmt.Errorf("it has the layout %+v, this program has %+v", which.Versions, versions())
 	case which.Boot != boot:
-		return errors.New("the machine was started since")
+		return errors.New("the machine was started since, or the clock is that of another time namespace")
 	case age > MaxAge:
 		return fmt.Errorf("it is %s old, at most %s are allowed", age.Round(time.Second), MaxAge)
 	}

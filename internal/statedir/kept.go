@@ -92,11 +92,26 @@ func (k *Kept) Close() error {
 	return err
 }
 
-// Boot returns what names the time since the kernel was started.
+// Boot returns what names the time since the kernel was started, in which times of the monotonic clock compare: a time namespace of a
+// container has another clock.
 func Boot() (string, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", fmt.Errorf("what boot this is cannot be read: %w", err)
 	}
-	return strings.TrimSpace(string(id)), nil
+	clock, err := os.Readlink("/proc/self/ns/time")
+	if err != nil {
+		clock = firstClock // the kernel has no time namespaces
+	}
+	return boot(strings.TrimSpace(string(id)), clock), nil
+}
+
+// firstClock is the time namespace that the kernel starts with (PROC_TIME_INIT_INO).
+const firstClock = "time:[4026531834]"
+
+func boot(id, clock string) string {
+	if clock == firstClock {
+		return id
+	}
+	return id + " " + clock
 }

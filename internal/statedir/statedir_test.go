@@ -183,3 +183,17 @@ func TestForeignWriters(t *testing.T) {
 		t.Error("opened")
 	}
 }
+
+// TestBoot tells the clocks of time namespaces apart, and leaves that of the machine the name that it had.
+func TestBoot(t *testing.T) {
+	const id = "7e9a6f3c-66f0-4a8e-9f21-0f6ab2a3c0de"
+	if got := boot(id, firstClock); got != id {
+		t.Errorf("%q, want %q", got, id)
+	}
+	if a, b := boot(id, "time:[4026532281]"), boot(id, "time:[4026532282]"); a == b || a == id {
+		t.Errorf("%q and %q", a, b)
+	}
+	if got, err := Boot(); err != nil || len(got) < len(id) {
+		t.Errorf("%q, %v", got, err)
+	}
+}

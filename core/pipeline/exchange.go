@@ -24,28 +24,6 @@ type exchange struct {
 	clock  *monotonic.Clock // for who ages sessions where no source of frames is left
 }
 
-// awaySource is a source of the configuration that is closed: while it is opened again, or since that failed.
-type awaySource struct {
-	*openSource           // as it was; it still knows the sessions that it has told of
-	since       time.Time // nothing was read from then on
-	err         error     // why it is not open; nil: it is being opened
-}
-
-// AwayStatus is what the status says of a source that is closed: while it is opened again, or since that failed.
-type AwayStatus struct {
-	Open  bool      `json:"open"`            // false
-	Since time.Time `json:"since"`           // nothing was read from then on
-	Error string    `json:"error,omitempty"` // why it cannot be opened; empty: it is being opened
-}
-
-func (s *awaySource) status() AwayStatus {
-	st := AwayStatus{Since: s.since}
-	if s.err != nil {
-		st.Error = s.err.Error()
-	}
-	return st
-}
-
 // newExchange prepares that these sources are read in the place of those that are. zones are for a feed.
 func (pl *Pipeline) newExchange(list []*openSource, away []*awaySource, zones *zone.Table) (*exchange, error) {
 	x := &exchange{before: pl.readers.Load(), list: list, away: away}
@@ -114,35 +92,47 @@ func (x *exchange) leaving(s *openSource) iter.Seq[*runningWorker] {
 // progressPeriod is how often it is looked whether a worker makes progress.
 const progressPeriod = 5 * time.Millisecond
 
-// awaitProgress returns an error if a loop that is to end makes no progress, since nobody could wait for its end, or if ctx ends. An idle
+// leavingLoop is a loop that is to end, and what cannot be done while it does not.
+type leavingLoop struct {
+	*loop
+
+	reads bool // otherwise nobody can hang in what it reads
+	beats func() uint64
+	what  string
+}
+
+// loops returns the loops that are to end.
+func (x *exchange) loops() (list []leavingLoop) {
+	for _, w := range x.before.workers {
+		if !x.leaves(w) {
+			continue
+		}
+		one := leavingLoop{w.loop, w.source != nil, w.Beats, fmt.Sprintf("%s, which ages sessions,", w.loop.name)}
+		if one.reads {
+			one.what = fmt.Sprintf("sources.%s cannot be closed: %s, which reads it,", w.source.Name, w.loop.name)
+		}
+		list = append(list, one)
+	}
+	if f := x.before.feed; x.feed != nil && f != nil {
+		list = append(list, leavingLoop{f.loop, len(f.streams) > 0, f.Beats, "the sources of events cannot be changed: the feed, which reads them,"})
+	}
+	return list
+}
+
+// awaitProgress returns an error if a loop that is to end makes no progress, since it would not end in time, or if ctx ends. An idle
 // one looks up once a second.
 func (x *exchange) awaitProgress(ctx context.Context) error {
-	type leaving struct {
-		*loop
-		beats func() uint64
-		seen  uint64
-		what  string
-	}
-	var list []leaving // all are looked at from now on, and wait at the same time
-	add := func(one *loop, beats func() uint64, what string) {
-		if one.started.Load() {
-			list = append(list, leaving{one, beats, beats(), what})
-		}
-	}
-	for _, w := range x.before.workers {
-		if w.source != nil && x.leaves(w) {
-			add(w.loop, w.Beats, fmt.Sprintf("sources.%s cannot be closed: %s, which reads it,", w.source.Name, w.loop.name))
-		}
-	}
-	if f := x.before.feed; x.feed != nil && f != nil && len(f.streams) > 0 {
-		add(f.loop, f.Beats, "the sources of events cannot be changed: the feed, which reads them,")
+	list := x.loops()
+	seen := make([]uint64, len(list)) // all are looked at from now on, and wait at the same time
+	for i, one := range list {
+		seen[i] = one.beats()
 	}
 	late := time.NewTimer(stuckAfter)
 	defer late.Stop()
 	look := time.NewTicker(progressPeriod)
 	defer look.Stop()
-	for _, one := range list {
-		for hasEnded := false; !hasEnded && one.beats() == one.seen; {
+	for i, one := range list {
+		for hasEnded := !one.reads || !one.started.Load(); !hasEnded && one.beats() == seen[i]; {
 			select {
 			case <-look.C:
 			case <-one.ended:
@@ -152,6 +142,29 @@ func (x *exchange) awaitProgress(ctx context.Context) error {
 			case <-late.C:
 				return fmt.Errorf("%s has made no progress for %s, and would not end: a restart ends it", one.what, stuckAfter)
 			}
+		}
+	}
+	return nil
+}
+
+// end ends the loops that are to end, all at once. It returns an error if one has not ended in time, though it has made progress before: the
+// exchange cannot be made then, and the caller revives those that have ended.
+func (x *exchange) end() error {
+	list := x.loops()
+	for _, one := range list {
+		one.stop()
+		one.told = true
+	}
+	late := time.NewTimer(stuckAfter)
+	defer late.Stop()
+	for _, one := range list {
+		if !one.started.Load() { // it is not started any more
+			continue
+		}
+		select {
+		case <-one.ended:
+		case <-late.C:
+			return fmt.Errorf("%s was told to end, and has not for %s: a restart ends it", one.what, stuckAfter)
 		}
 	}
 	return nil
@@ -173,7 +186,7 @@ func (x *exchange) workers(more int) (n, capacity int) {
 	return len(taken), slices.Max(taken) + 1
 }
 
-// exchange makes an exchange. Workers that are new judge by these rules, in these zones.
+// exchange makes an exchange, whose loops that are to end have ended. Workers that are new judge by these rules, in these zones.
 func (pl *Pipeline) exchange(x *exchange, rules *worker.Rules, zones *zone.Table) {
 	if !x.changes() {
 		return
@@ -181,17 +194,14 @@ func (pl *Pipeline) exchange(x *exchange, rules *worker.Rules, zones *zone.Table
 	next := &readers{
 		sources: x.list, away: x.away, workers: x.staying(), feed: x.before.feed, closing: x.closed, former: x.before.former,
 	}
-	x.endWorkers()
 	next.former.now, next.former.offset = x.before.clock()
 	if x.feed != nil {
 		if next.feed != nil {
-			next.feed.loop.end()
 			x.feed.Succeed(next.feed.Feed)
 		}
 		next.feed = x.feed
 	}
 	for _, s := range x.closed {
-		pl.watch.forget(s.Name)
 		if s.place != noCarrier { // what it has carried is counted
 			pl.sessions.DropCarrier(s.place)
 		}
@@ -207,14 +217,7 @@ func (pl *Pipeline) exchange(x *exchange, rules *worker.Rules, zones *zone.Table
 	if len(next.workers) > 0 {
 		pl.sessions.Share(next.numbers())
 	}
-	pl.readers.Store(next)
-	if pl.running.begun {
-		for _, one := range next.loops() {
-			if !one.started.Load() {
-				pl.running.loops.start(one)
-			}
-		}
-	}
+	pl.publish(next)
 	for _, s := range x.closed {
 		if err := s.close(); err != nil {
 			pl.log.Warn("a source does not close", "err", err)
@@ -225,16 +228,15 @@ func (pl *Pipeline) exchange(x *exchange, rules *worker.Rules, zones *zone.Table
 	}
 }
 
-// endWorkers ends the workers that are to end, all at once.
-func (x *exchange) endWorkers() {
-	for _, w := range x.before.workers {
-		if x.leaves(w) {
-			w.loop.stop()
-		}
+// publish makes these the readers of the pipeline, and starts those of their loops that do not run yet, if it runs.
+func (pl *Pipeline) publish(next *readers) {
+	pl.readers.Store(next)
+	if !pl.running.begun {
+		return
 	}
-	for _, w := range x.before.workers {
-		if x.leaves(w) {
-			w.loop.end()
+	for _, one := range next.loops() {
+		if !one.started.Load() {
+			pl.running.loops.start(one)
 		}
 	}
 }

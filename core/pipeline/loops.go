@@ -28,6 +28,8 @@ type loop struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 	started atomic.Bool
+	told    bool          // to end, for an exchange; guarded by Pipeline.reloading, as is the next
+	awaited bool          // it has not ended, and another one is to go on in its place
 	ended   chan struct{} // closed when it has ended
 }
 
@@ -92,10 +94,12 @@ func (l *loops) wait() error {
 	return errors.Join(l.errs...)
 }
 
-// end stops the loop and waits until it has ended. One that was not started is not started any more.
-func (one *loop) end() {
-	one.stop()
-	if one.started.Load() {
-		<-one.ended
+// hasEnded reports whether the loop has run and ended.
+func (one *loop) hasEnded() bool {
+	select {
+	case <-one.ended:
+		return true
+	default:
+		return false
 	}
 }

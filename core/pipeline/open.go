@@ -51,7 +51,8 @@ type Observer interface {
 func Open(ctx context.Context, p *plan.Plan, o Options) (_ *Pipeline, err error) {
 	pl := &Pipeline{
 		plan: p, options: o, log: p.Log, started: time.Now(), hurry: make(chan struct{}), ending: make(chan struct{}),
-		running: life{ctx: context.WithoutCancel(ctx)},
+		unopened: make(chan struct{}, 1),
+		running:  life{ctx: context.WithoutCancel(ctx)},
 	}
 	p.ForgetChecked() // the running hooks are others
 	before, err := pl.takeState()

@@ -56,9 +56,9 @@ const attempts = 5
 // service.drain, and is closed; Reload does not wait for that. One with other options goes on where it has acknowledged; see
 // [deliver.Delivery.Replace] and [replay.Ring.Resize]. A source that is new is opened before anything is changed; one that is not in the
 // chain any more is closed when its workers have ended, which Reload waits for. One with other options is closed and opened with these, as the
-// last that can fail: then it is opened as it was. If even that fails, it is away until a later Reload, also of the same configuration, opens it;
-// see [Pipeline.Losses]. A source whose worker makes no progress is not closed: nothing is changed. Everything is delivered, if the pipeline
-// stops, while sources that are new are still being opened.
+// last that can fail: then it is opened as it was. If even that fails, it is away, see [Pipeline.Losses]: it is tried again, and a later Reload, also
+// of the same configuration, opens it. A source whose worker makes no progress, or does not end in time, is not closed: nothing is changed.
+// Everything is delivered, if the pipeline stops, while sources that are new are still being opened.
 //
 // next is a plan without a mistake. If it changes what cannot be changed, nothing is changed, and the error is a [RestartError]. If it
 // changes nothing at all, the one that runs goes on, and the outcome has no changes. Safe for concurrent use.
@@ -166,7 +166,13 @@ func (t *transition) prepare() (err error) {
 			return err
 		}
 	}
-	return pl.gate.SetRates(next.File.Admission) // the last that can fail
+	if err = t.sources.last.end(); err == nil {
+		err = pl.gate.SetRates(next.File.Admission) // the last that can fail
+	}
+	if err != nil {
+		pl.revive()
+	}
+	return err
 }
 
 // commit makes the change.

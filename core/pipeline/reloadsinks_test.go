@@ -133,6 +133,11 @@ func runPlan(t *testing.T, p *plan.Plan) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return runOpened(t, pl)
+}
+
+// runOpened runs a pipeline that is open.
+func runOpened(t *testing.T, pl *Pipeline) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{Pipeline: pl, t: t, stop: cancel, done: make(chan error, 1)}
 	go func() { r.done <- pl.Run(ctx) }()

@@ -250,6 +250,10 @@ func (t *transition) exchangeEarly() error {
 	if err != nil {
 		return err
 	}
+	if err := x.end(); err != nil { // nothing is closed yet
+		pl.revive()
+		return err
+	}
 	c.gone = gone
 	pl.exchange(x, t.running.judged, plan.Zones)
 	early := len(c.opened)
@@ -295,93 +299,25 @@ func (t *transition) undoSources() error {
 	if len(c.gone) == 0 || pl.stops() {
 		return errors.Join(errs...)
 	}
-	c.kept = nil // what goes on with it now is another one
-	list, away := t.openFormer()
-	zones := t.running.plan.Zones
-	x, err := pl.newExchange(list, away, zones)
-	if err != nil { // no clock can be read
-		errs = append(errs, err)
-		for _, s := range list {
-			if !slices.Contains(c.before.sources, s) {
-				errs = append(errs, s.close())
-			}
-		}
-		now := pl.readers.Load()
-		x = &exchange{before: now, list: now.sources, away: slices.Clone(c.before.away)}
-		for _, s := range c.gone {
-			x.away = append(x.away, s.failed(err))
-		}
-	}
-	pl.exchange(x, t.running.judged, zones)
+	back, kept, away := pl.openAgain(c.gone, t.running.plan.Zones)
+	away, err := pl.readAgain(c.gone, back, slices.Concat(c.before.away, away))
+	errs = append(errs, err)
+	c.kept = kept // what goes on with it now is another one
 	for _, s := range c.gone {
 		gap := time.Since(s.since)
-		if still, is := named(x.away, s.Name); is {
+		if still, is := named(away, s.Name); is {
 			errs = append(errs, fmt.Errorf("nor can it be opened as it was, and it is not read: %w", still.err))
-			pl.log.Error("a source cannot be opened as it was, and is not read; each reload tries again", "source", s.Name, "err", still.err, "gap", gap)
-		} else {
-			c.gaps = append(c.gaps, Gap{s.Name, gap})
-			pl.log.Warn("a source is open again as it was", "source", s.Name, "gap", gap)
-			if !slices.Contains(c.kept, s) {
-				t.tellUntold(s.openSource)
-			}
+			pl.log.Error("a source cannot be opened as it was, and is not read; "+still.hope(), "source", s.Name, "err", still.err, "gap", gap) //nolint:sloglint // one of two sentences
+			continue
+		}
+		c.gaps = append(c.gaps, Gap{s.Name, gap})
+		pl.log.Warn("a source is open again as it was", "source", s.Name, "gap", gap)
+		if !slices.Contains(kept, s) {
+			t.tellUntold(s.openSource)
 		}
 	}
+	pl.awaitAway()
 	return errors.Join(errs...)
-}
-
-// failed returns the source with the reason why it is not open.
-func (s *awaySource) failed(err error) *awaySource { return &awaySource{s.openSource, s.since, err} }
-
-// openFormer opens the sources again that were closed. It returns the sources that are read, and those that are away.
-func (t *transition) openFormer() (list []*openSource, away []*awaySource) {
-	pl, c := t.pl, &t.sources
-	var opened []*openSource
-	errs := make(map[string]error)
-	for _, gone := range c.gone {
-		s, err := pl.open(pl.untilStop(), gone.Source, t.running.plan.Zones)
-		if err != nil {
-			errs[gone.Name] = err
-			continue
-		}
-		opened = append(opened, s)
-		if len(s.queues) > len(gone.queues) { // hooks have no room for their workers
-			errs[s.Name] = fmt.Errorf("source %s: it has %d queues now, and had %d", s.Name, len(s.queues), len(gone.queues))
-		}
-		if pl.goOn(s, gone) {
-			c.kept = append(c.kept, gone)
-		}
-	}
-	for _, s := range opened {
-		if s.Peer == "" || errs[s.Name] != nil {
-			continue
-		}
-		peer, is := named(opened, s.Peer)
-		if !is || errs[s.Peer] != nil {
-			errs[s.Name] = fmt.Errorf("source %s: its peer %s is not open", s.Name, s.Peer)
-		} else if err := s.opened.(source.Paired).Pair(peer.opened); err != nil {
-			errs[s.Name] = fmt.Errorf("source %s: %w", s.Name, err)
-			errs[peer.Name] = fmt.Errorf("source %s: its peer %s is not open", peer.Name, s.Name)
-		}
-	}
-	for _, s := range c.before.sources {
-		if !slices.Contains(c.early, s) {
-			list = append(list, s)
-		} else if again, is := named(opened, s.Name); is && errs[s.Name] == nil {
-			list = append(list, again)
-		}
-	}
-	away = slices.Clone(c.before.away)
-	for _, gone := range c.gone {
-		err := errs[gone.Name]
-		if err == nil {
-			continue
-		}
-		if s, is := named(opened, gone.Name); is {
-			err = errors.Join(err, s.close())
-		}
-		away = append(away, gone.failed(err))
-	}
-	return list, away
 }
 
 // commitSources lets sources that are new be read, and closes those that are gone.
@@ -413,8 +349,16 @@ func (t *transition) commitSources(rules *worker.Rules) {
 	}
 }
 
-// tellUntold tells that the ends will not come of the sessions that a source has told of, which is closed.
+// tellUntold tells that the ends will not come of the sessions that a source has told of, which is closed. Sinks that are new were not told of
+// them.
 func (t *transition) tellUntold(s *openSource) {
+	t.pl.tellUntold(s, func(out *output) bool {
+		return slices.ContainsFunc(t.sinks, func(c sinkChange) bool { return c.new && c.out == out })
+	})
+}
+
+// tellUntold tells all sinks but some that the ends will not come of the sessions that a source has told of, which is closed.
+func (pl *Pipeline) tellUntold(s *openSource, but func(*output) bool) {
 	keeper, ok := s.opened.(source.Keeper)
 	if !ok {
 		return
@@ -423,12 +367,12 @@ func (t *transition) tellUntold(s *openSource) {
 	if untold == 0 {
 		return
 	}
-	t.pl.log.Warn("the ends of sessions that a source has told of will not come; a loss record says so", "source", s.Name, "sessions", untold)
+	pl.log.Warn("the ends of sessions that a source has told of will not come; a loss record says so", "source", s.Name, "sessions", untold)
 	now := time.Now().UnixNano()
 	owed := admission.Owed{Reason: event.LossAbandoned, Counts: event.LossCounts{event.SessionClose: untold}, Since: now, Until: now}
-	for _, out := range t.pl.outputs.staying() {
-		if !slices.ContainsFunc(t.sinks, func(c sinkChange) bool { return c.new && c.out == out }) {
-			t.pl.gate.Owe(out.index, owed)
+	for _, out := range pl.outputs.staying() {
+		if !but(out) {
+			pl.gate.Owe(out.index, owed)
 		}
 	}
 }

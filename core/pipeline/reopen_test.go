@@ -30,6 +30,7 @@ type reopening struct {
 	flows  map[string][]int // in each queue of a source
 	broken map[string]bool  // opening it, by the source's name and its ring: "a 5"
 	base   uint32
+	alone  bool   // nothing is opened but by reloads
 	during func() // called when a source is opened by a reload
 	ending func() // called when a source has been closed
 	lost   uint64 // by each source
@@ -97,7 +98,7 @@ func (r *reopening) openSource(name string, ring int) (source.Source, error) {
 	if r.during != nil {
 		r.during()
 	}
-	if r.broken[what] {
+	if r.breaks(what) {
 		r.note("!" + what)
 		return nil, fmt.Errorf("%s: %w", what, errBroken)
 	}
@@ -118,9 +119,33 @@ func (r *reopening) openSource(name string, ring int) (source.Source, error) {
 	return s, nil
 }
 
+func (r *reopening) breaks(what string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.broken[what]
+}
+
+// setBroken sets what cannot be opened, also while something is opened.
+func (r *reopening) setBroken(list ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.broken = make(map[string]bool)
+	for _, what := range list {
+		r.broken[what] = true
+	}
+}
+
 // run opens and runs a pipeline of these sources.
 func (r *reopening) run(sources ...string) *running {
-	pl := runPlan(r.t.(*testing.T), r.plan(sources...))
+	t := r.t.(*testing.T)
+	opened, err := Open(t.Context(), r.plan(sources...), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.alone {
+		opened.unopened = nil
+	}
+	pl := runOpened(t, opened)
 	for !pl.isRunning() {
 		runtime.Gosched()
 	}
@@ -363,6 +388,7 @@ func TestReopenPair(t *testing.T) {
 		{[]string{"a 5", "a 0"}, "-a, -b, !a 5, !a 0, +b 0, -b", 0},
 	} {
 		r := newReopening(t)
+		r.alone = true
 		r.flows["c"] = []int{1}
 		pl := r.run(`a peer = "b"`, `b peer = "a"`, "c")
 		for _, what := range c.broken {
@@ -545,6 +571,7 @@ func TestReopenToldLater(t *testing.T) {
 		{[]string{"a", "again sessions = true"}, "", true}, // the name of another source
 	} {
 		r := newReopening(t)
+		r.alone = true
 		next := &tellingSource{fakeEvents: newFakeEvents(t)}
 		r.made["told"] = &tellingSource{fakeEvents: newFakeEvents(t), knows: []byte("abc")}
 		r.made["told 0"], r.made["told 6"], r.made["again"], r.made["again 0"] = r.made["told"], next, next, next
@@ -649,6 +676,7 @@ func TestReopenBeforeRun(t *testing.T) {
 // the end.
 func TestP1Reopen(t *testing.T) {
 	r := newReopening(t)
+	r.alone = true
 	rounds := 25
 	if testing.Short() {
 		rounds = 10
@@ -662,18 +690,20 @@ func TestP1Reopen(t *testing.T) {
 	pl := r.run("a", "b", "c")
 	for range rounds {
 		sources := []string{"a", "b", "c"}
+		var broken []string
 		for i := range sources {
 			ring := rng.IntN(3)
 			if rng.IntN(4) == 0 {
-				r.broken[fmt.Sprint(sources[i], " ", ring)] = true
+				broken = append(broken, fmt.Sprint(sources[i], " ", ring))
 			}
 			sources[i] = fmt.Sprint(sources[i], " ring = ", ring)
 		}
+		r.setBroken(broken...)
 		r.ids = pl.ZoneIDs()
 		if _, err := pl.Reload(r.plan(sources...)); err != nil {
 			failures++
 		}
-		r.broken = make(map[string]bool)
+		r.setBroken()
 		if l := pl.Ledger(); l.Packets.Lost != 0 {
 			t.Fatalf("%+v", l.Packets)
 		}
@@ -714,6 +744,7 @@ type rulesStream struct{ source.EventStream }
 // opened: they wait for their sessions, and are told by themselves from then on.
 func TestReopenRulesTold(t *testing.T) {
 	r := newReopening(t)
+	r.alone = true
 	told := &tellingSource{fakeEvents: newFakeEvents(t)}
 	rules := &rulesSource{newFakeEvents(t)}
 	r.made["told"], r.made["told 0"], r.made["rules"], r.made["rules 0"] = told, told, rules, rules

@@ -51,6 +51,7 @@ type Pipeline struct {
 	translated *translate.Translation // the same
 	outputs    outputs
 	running    life
+	unopened   chan struct{} // a token for sources that are to be opened again
 	health     health
 	watch      *watch
 	hurry      chan struct{}
@@ -133,6 +134,9 @@ func (pl *Pipeline) begin(ctx, deliveries context.Context) {
 	}
 	for _, one := range c.loops() {
 		l.start(one)
+	}
+	if pl.plan.Live {
+		pl.running.beside.Go(func() { pl.reopen(l.ctx) })
 	}
 }
 

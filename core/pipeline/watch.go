@@ -78,9 +78,9 @@ func (l *loss) lost() uint64 {
 // pauses reports whether nothing was lost in the last looks.
 func (l *loss) pauses() bool { return l.looked.Sub(l.grew) >= pausesAfter }
 
-// unread is a counter of what a source has not read.
+// unread is a counter of what a source has not read. One that is opened again counts anew, also if it has the same name.
 type unread struct {
-	source string
+	source *openSource
 	what   *wording
 }
 
@@ -145,17 +145,10 @@ func (w *watch) look(now time.Time) {
 		say(w.log.With("sink", name), &ofRing, of(w.rings, name), now, n)
 	}
 	for u, n := range sources {
-		say(w.log.With("source", u.source), u.what, of(w.sources, u), now, n)
+		say(w.log.With("source", u.source.Name), u.what, of(w.sources, u), now, n)
 	}
 	maps.DeleteFunc(w.rings, func(name string, _ *loss) bool { _, there := rings[name]; return !there })
 	maps.DeleteFunc(w.sources, func(u unread, _ *loss) bool { _, there := sources[u]; return !there })
-}
-
-// forget forgets what a source of that name has lost, which is gone: another may come.
-func (w *watch) forget(source string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	maps.DeleteFunc(w.sources, func(u unread, _ *loss) bool { return u.source == source })
 }
 
 // of returns the loss of that key, a new one if there is none.
@@ -211,13 +204,13 @@ func (w *watch) health() error {
 		switch since, until := l.since.Format(time.RFC3339), l.grew.Format(time.RFC3339); {
 		case l.since.IsZero():
 		case u.what == &ofBypass && l.pauses():
-			errs = append(errs, fmt.Errorf("packets went past source %s until %s: %d unjudged", u.source, until, l.lost()))
+			errs = append(errs, fmt.Errorf("packets went past source %s until %s: %d unjudged", u.source.Name, until, l.lost()))
 		case u.what == &ofBypass:
-			errs = append(errs, fmt.Errorf("packets go past source %s since %s: %d unjudged", u.source, since, l.lost()))
+			errs = append(errs, fmt.Errorf("packets go past source %s since %s: %d unjudged", u.source.Name, since, l.lost()))
 		case l.pauses():
-			errs = append(errs, fmt.Errorf("source %s lost %s until %s: %d lost", u.source, u.what.counted, until, l.lost()))
+			errs = append(errs, fmt.Errorf("source %s lost %s until %s: %d lost", u.source.Name, u.what.counted, until, l.lost()))
 		default:
-			errs = append(errs, fmt.Errorf("source %s loses %s since %s: %d lost", u.source, u.what.counted, since, l.lost()))
+			errs = append(errs, fmt.Errorf("source %s loses %s since %s: %d lost", u.source.Name, u.what.counted, since, l.lost()))
 		}
 	}
 	return errors.Join(errs...)
@@ -240,16 +233,16 @@ func (pl *Pipeline) losses() (rings map[string]uint64, sources map[unread]uint64
 	}
 	sources = make(map[unread]uint64)
 	for _, src := range pl.readers.Load().sources {
-		name, lost := src.Name, &ofPackets
+		lost := &ofPackets
 		if src.Events {
 			lost = &ofEvents
 		}
 		for _, c := range src.opened.Counters() {
 			switch {
 			case c.Lost:
-				sources[unread{name, lost}] += c.Value
+				sources[unread{src, lost}] += c.Value
 			case c.Bypassed:
-				sources[unread{name, &ofBypass}] += c.Value
+				sources[unread{src, &ofBypass}] += c.Value
 			}
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rtflow/pipelined/core/plan"
 )
 
 // TestWatch pins what the log says of a ring that overflows: at the beginning, every minute, at the end, and nothing else;
@@ -19,8 +21,10 @@ func TestWatch(t *testing.T) {
 		return a
 	}}))
 	var refused, dropped, bypassed uint64
+	named := func(name string) *openSource { return &openSource{Source: plan.Source{Name: name}} }
+	lan, wan := named("lan"), named("wan")
 	w := newWatch(log, func() (map[string]uint64, map[unread]uint64) {
-		return map[string]uint64{"siem": refused}, map[unread]uint64{{"wan", &ofPackets}: dropped, {"lan", &ofBypass}: bypassed}
+		return map[string]uint64{"siem": refused}, map[unread]uint64{{wan, &ofPackets}: dropped, {lan, &ofBypass}: bypassed}
 	})
 	now := time.Unix(1000, 0)
 	pass := func(seconds int, perSecond uint64) {
@@ -103,5 +107,17 @@ func TestWatch(t *testing.T) {
 	pass(1, 0)
 	if err := w.health(); err != nil {
 		t.Errorf("health: %v", err)
+	}
+
+	// One of the same name that is opened in its place counts from 0: what it loses is told, and nothing of the former one.
+	out.Reset()
+	wan, dropped = named("wan"), 2
+	pass(1, 0)
+	expect("when another one loses", `"packets are lost before they are read" source=wan packets=2`)
+	said("source wan loses packets since " + now.Format(time.RFC3339) + ": 2 lost")
+	wan, dropped = named("wan"), 0
+	pass(1, 0)
+	if err := w.health(); err != nil {
+		t.Errorf("health tells of a source that is closed: %v", err)
 	}
 }

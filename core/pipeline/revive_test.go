@@ -29,7 +29,7 @@ func (q lateQueue) Receive(ctx context.Context, b *packet.Batch, timeout time.Du
 	select {
 	case <-ctx.Done():
 		<-q.wake
-	case <-time.After(timeout):
+	case <-time.After(timeout + time.Millisecond): // not when somebody looks
 	}
 	b.Now, b.Wall = 1, time.Now().UnixNano()
 	return nil
@@ -140,10 +140,12 @@ func TestReviveFeed(t *testing.T) {
 	}
 	told(1)
 	pl.reloading.Lock()
+	pl.hold()
 	former := pl.readers.Load().feed
 	former.loop.told = true
 	former.loop.stop()
 	pl.revive() // it may have ended, or end soon
+	pl.release()
 	pl.reloading.Unlock()
 	for end := time.Now().Add(time.Minute); pl.readers.Load().feed == former && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)

@@ -668,8 +668,11 @@ func TestP5LimiterLossOfSeveralLanes(t *testing.T) {
 			})
 		}
 		wg.Wait()
+		records := drainRing(t, r.rings[0])
+		r.gate.AnnounceMissing(0, nil) // lanes that run apart close more windows than the ring may hold loss records
+		records = append(records, drainRing(t, r.rings[0])...)
 		var announced, delivered uint64
-		for _, rec := range drainRing(t, r.rings[0]) {
+		for _, rec := range records {
 			if rec.Kind() == event.Loss {
 				announced += rec.LossCounts()[event.ScreenDrop]
 			} else {

@@ -82,6 +82,85 @@ func TestP2CreditsConcurrent(t *testing.T) {
 	}
 }
 
+// TestCreditsModel takes, gives back, turns and limits credits at random, beside plain numbers.
+func TestCreditsModel(t *testing.T) {
+	for seed := range uint64(50) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		limits := func() Limits {
+			l := Limits{Slots: 2 + rng.IntN(40)}
+			l.Telemetry = 1 + rng.IntN(l.Slots-1)
+			l.PerKind = 1 + rng.IntN(l.Telemetry)
+			return l
+		}
+		l := limits()
+		c := newCredits(l)
+		var held [numClasses]int
+		sum := func(from Class) (n int) {
+			for _, k := range held[from:] {
+				n += k
+			}
+			return n
+		}
+		// Ceilings as they are: lowered ones come down with what is in use.
+		all, announce, telemetry := l.Slots, announcements(l), l.Telemetry
+		var own [numClasses]int
+		for class := firstTelemetry; class < numClasses; class++ {
+			own[class] = l.PerKind
+		}
+		for step := range 500 {
+			class, n := Class(rng.IntN(int(numClasses))), 1+rng.IntN(6)
+			switch op := rng.IntN(8); {
+			case op < 4:
+				want := min(n, all-sum(0))
+				switch {
+				case class == Announcement:
+					want = min(want, announce-held[class])
+				case class.Telemetry():
+					want = min(want, own[class]-held[class], telemetry-sum(firstTelemetry))
+				}
+				got := c.acquire(class, n)
+				if got != max(want, 0) {
+					t.Fatalf("seed %d, step %d: %d credits of class %d, want %d", seed, step, got, class, want)
+				}
+				held[class] += got
+			case op < 6:
+				n = min(n, held[class])
+				c.release(class, n)
+				held[class] -= n
+			case op == 6 && held[class] > 0 && class != Announcement:
+				if class.Telemetry() && !c.announceBelow(class) {
+					if held[Announcement] < announce {
+						t.Fatalf("seed %d, step %d: no loss record below the ceiling", seed, step)
+					}
+					continue
+				}
+				if !class.Telemetry() {
+					c.announce(class)
+				}
+				held[class]--
+				held[Announcement]++
+			case op == 7:
+				l = limits()
+				follow := func(ceiling *int, use, to int) bool {
+					*ceiling = max(to, min(*ceiling, use))
+					return *ceiling == to
+				}
+				there := follow(&announce, held[Announcement], announcements(l))
+				there = follow(&telemetry, sum(firstTelemetry), l.Telemetry) && there
+				for class := firstTelemetry; class < numClasses; class++ {
+					there = follow(&own[class], held[class], l.PerKind) && there
+				}
+				if c.limit(l) != there || c.common.limitAll(l.Slots) != follow(&all, sum(0), l.Slots) {
+					t.Fatalf("seed %d, step %d: the ceilings are where they should be, or not yet: %v", seed, step, there)
+				}
+			}
+			if a, b := c.inFlight(); a != sum(0) || b != sum(firstTelemetry) {
+				t.Fatalf("seed %d, step %d: %d in flight, of telemetry %d; want %d and %d", seed, step, a, b, sum(0), sum(firstTelemetry))
+			}
+		}
+	}
+}
+
 // TestP3StormLeavesReserve storms with telemetry only; a priority taker within the reserve is never refused.
 func TestP3StormLeavesReserve(t *testing.T) {
 	l := Limits{Slots: 64, Telemetry: 48, PerKind: 48}

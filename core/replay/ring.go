@@ -145,11 +145,7 @@ func (r *Ring) AcquireLoss(above bool) bool {
 // below the ceiling of loss records. Called only by workers.
 func (r *Ring) AnnounceWith(c Class) bool {
 	if c.Telemetry() {
-		if r.credits.announcement.take(1) == 0 {
-			return false
-		}
-		r.credits.giveOwn(c, 1)
-		return true
+		return r.credits.announceBelow(c)
 	}
 	r.credits.announce(c)
 	return true

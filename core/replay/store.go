@@ -134,14 +134,14 @@ func (r *Ring) resize() {
 	if !r.resizing {
 		return
 	}
-	slots, now := int64(r.limits.Slots), int64(len(s.records))
+	slots, now := r.limits.Slots, len(s.records)
 	there := r.credits.limit(r.limits)
-	fits := r.credits.all.limit(min(slots, now))
+	fits := r.credits.common.limitAll(min(slots, now))
 	if slots != now && fits && s.former == nil {
 		// No more credits are held, or can be taken, than the new store has slots; if it is larger, more are given only now.
 		r.replace(newStore(r.limits.Slots))
 		now = slots
-		r.credits.all.limit(slots)
+		r.credits.common.limitAll(slots)
 	}
 	r.resizing = !there || !fits || slots != now
 }

@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"math"
+	"slices"
 	"sync/atomic"
 
 	"github.com/rtflow/pipelined/core/tail"
@@ -26,20 +27,28 @@ type Lane struct {
 	view *view
 	at   atomic.Pointer[view] // the same while a worker has the lane, else nil
 
-	batch  batch
-	grants []grants // by target: what it has taken of the batch
-	tail   *tail.Lane
+	batch batch
+	ways  []way // by target
+	tail  *tail.Lane
+	rates *rates
 
 	offered  [event.NumKinds]uint64
 	changed  event.KindSet // kinds whose counters have changed since they were published
-	limited  []uint64      // by slot and limit
-	since    []int64       // when limited first grew since the last Flush, or never
-	anyNew   bool          // some limited has grown since the last Flush
-	perSink  []sinkCounts  // by index of the sink
+	limited  []refusals    // by slot and limit
+	newly    []int32       // the indexes of those that have grown since the last Flush
+	perSink  []*sinkCounts // by index of the sink
+	partly   bool          // a batch has not gone into all rings as a whole since the counters were published
 	nextTick int64
 	loss     [maxAnnounced]event.Record
 
 	published published
+}
+
+// refusals are what a bucket has refused at one slot and limit.
+type refusals struct {
+	bucket *bucket
+	n      uint64
+	since  int64 // when it first did since the last Flush, or never
 }
 
 // sinkCounts are one lane's counters for one sink.
@@ -48,9 +57,10 @@ type sinkCounts struct {
 }
 
 func newLane(g *Gate) *Lane {
-	l := &Lane{gate: g, tail: g.tail.Add(), view: new(view), nextTick: never, ctx: context.Background()}
+	v := g.view.Load()
+	l := &Lane{gate: g, tail: g.tail.Add(), view: new(view), rates: v.limiter.rates, nextTick: never, ctx: context.Background()}
 	l.published.init()
-	l.take(g.view.Load())
+	l.take(v)
 	return l
 }
 
@@ -64,15 +74,14 @@ func (l *Lane) Sync() {
 }
 
 func (l *Lane) take(v *view) {
-	if l.anyNew {
-		l.noteLimited()
-	}
+	l.noteLimited()
 	for range len(v.limited) - len(l.limited) {
-		l.limited = append(l.limited, 0)
-		l.since = append(l.since, never)
+		slot, limit := len(l.limited)/numLimits, len(l.limited)%numLimits
+		l.limited = append(l.limited, refusals{bucket: v.limiter.bucket(limit, slot), since: never})
 	}
+	l.newly = slices.Grow(l.newly, len(l.limited))
 	for range len(v.sinks) - len(l.perSink) {
-		l.perSink = append(l.perSink, sinkCounts{})
+		l.perSink = append(l.perSink, new(sinkCounts))
 	}
 	l.published.grow(len(l.limited), len(l.perSink))
 	l.publish()
@@ -85,7 +94,12 @@ func (l *Lane) take(v *view) {
 			l.leaves(i)
 		}
 	}
-	l.grants = make([]grants, len(v.targets))
+	l.ways = make([]way, len(v.targets))
+	published := *l.published.perSink.Load()
+	for i := range l.ways {
+		t := &v.targets[i]
+		l.ways[i] = way{target: t, ring: t.Ring, counts: l.perSink[t.index], published: published[t.index]}
+	}
 	l.view = v
 }
 
@@ -95,12 +109,35 @@ func (l *Lane) Slot(zone uint16) int { return l.view.limiter.slot(zone) }
 // Offer asks the limiter about one event of the kind, from the ingress zone of that slot, at now on the worker's clock. If it
 // returns true, the event must be handed to the next Flush, in the order of the offers. Session events are not limited.
 func (l *Lane) Offer(k event.Kind, slot int, now int64) bool {
-	l.offered[k]++
-	l.changed |= 1 << k
-	if limit := limitOf[k]; limit >= 0 && !l.view.limiter.allow(int(limit), slot, now) {
-		l.refused(int(limit), slot, now)
+	limit := limitOf[k]
+	if limit < 0 {
+		l.count(k)
+		return true
+	}
+	i, p := slot*numLimits+int(limit), l.rates.of(int(limit))
+	r := &l.limited[i]
+	b := r.bucket
+	if tat := b.tat.Load(); b.change.Load() == p.change {
+		if p.above(tat, now) {
+			l.refused(r, i, now)
+			return false
+		}
+		if b.tat.CompareAndSwap(tat, p.next(tat, now)) {
+			l.count(k)
+			return true
+		}
+	}
+	return l.decide(k, i, p, now)
+}
+
+// decide is Offer where the rate has changed, there is none, or another lane uses the bucket at this moment.
+func (l *Lane) decide(k event.Kind, i int, p *params, now int64) bool {
+	r := &l.limited[i]
+	if !r.bucket.allow(now, p) {
+		l.refused(r, i, now)
 		return false
 	}
+	l.count(k)
 	return true
 }
 
@@ -116,28 +153,40 @@ func (l *Lane) OfferUnanswered(k event.Kind, slot int, now int64) bool {
 // TryUnanswered is OfferUnanswered but for an event that the limiter refuses: it does not count as offered, and the
 // caller owes it. It is offered when the session is answered, or refused with Refuse when the session ends.
 func (l *Lane) TryUnanswered(k event.Kind, slot int, now int64) bool {
-	if !l.view.limiter.allow(int(bucketOf[limitOf[unansweredRow(k)]]), slot, now) {
+	limit := int(limitOf[unansweredRow(k)])
+	if !l.limited[slot*numLimits+limit].bucket.allow(now, l.rates.of(limit)) {
 		return false
 	}
-	l.offered[k]++
-	l.changed |= 1 << k
+	l.count(k)
 	return true
 }
 
 // Refuse counts an event of an unanswered session as refused by the limiter.
 func (l *Lane) Refuse(k event.Kind, slot int, now int64) {
-	l.offered[k]++
-	l.changed |= 1 << k
-	l.refused(int(limitOf[unansweredRow(k)]), slot, now)
+	i := slot*numLimits + int(limitOf[unansweredRow(k)])
+	l.refused(&l.limited[i], i, now)
 }
 
-func (l *Lane) refused(limit, slot int, now int64) {
-	i := slot*numLimits + limit
-	l.limited[i]++
-	if l.since[i] == never {
-		l.since[i] = now
-		l.anyNew = true
+// count counts an event that the limiter does not refuse as offered.
+func (l *Lane) count(k event.Kind) {
+	l.offered[k]++
+	l.changed |= 1 << k
+}
+
+// refused counts an event as refused by the limiter. That it was offered, noteLimited counts.
+func (l *Lane) refused(r *refusals, i int, now int64) {
+	r.n++
+	if r.since == never {
+		l.firstRefused(r, i, now)
 	}
+}
+
+// firstRefused notes the first refusal since the last Flush.
+//
+//go:noinline
+func (l *Lane) firstRefused(r *refusals, i int, now int64) {
+	r.since = now
+	l.newly = append(l.newly, int32(i))
 }
 
 // Flush brings the events that passed the limiter since the last Flush, at most [MaxBatch], to the rings and wakes the
@@ -147,7 +196,7 @@ func (l *Lane) refused(limit, slot int, now int64) {
 // It returns how many of the open records of unanswered sessions no ring had a credit for: the last ones of the slice. They
 // do not count as offered any more, and the caller owes them, see [Lane.TryUnanswered].
 func (l *Lane) Flush(now, wall int64, events []Event) (owed int) {
-	if l.anyNew {
+	if len(l.newly) > 0 {
 		l.noteLimited()
 	}
 	if len(events) > 0 {

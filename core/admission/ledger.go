@@ -91,20 +91,29 @@ func (l *Lane) leaves(index int) {
 
 // publish copies the counters of the kinds that have changed.
 func (l *Lane) publish() {
-	perSink := *l.published.perSink.Load()
 	for kinds := l.changed; kinds != 0; kinds &= kinds - 1 {
 		k := kinds.First()
+		if k >= event.NumKinds { // so that the compiler sees the bound
+			break
+		}
 		l.published.offered[k].Set(l.offered[k])
-		for i, to := range perSink {
-			from := &l.perSink[i]
-			to.filtered[k].Set(from.filtered[k])
-			to.queued[k].Set(from.queued[k])
-			to.overBudget[k].Set(from.overBudget[k])
-			to.disconnected[k].Set(from.disconnected[k])
-			to.closed[k].Set(from.closed[k])
+		for i := range l.ways {
+			w := &l.ways[i]
+			w.published.queued[k].Set(w.counts.queued[k])
+			if l.partly {
+				w.publishRefused(k)
+			}
 		}
 	}
-	l.changed = 0
+	l.changed, l.partly = 0, false
+}
+
+// publishRefused copies the counters of what did not go into the ring.
+func (w *way) publishRefused(k event.Kind) {
+	w.published.filtered[k].Set(w.counts.filtered[k])
+	w.published.overBudget[k].Set(w.counts.overBudget[k])
+	w.published.disconnected[k].Set(w.counts.disconnected[k])
+	w.published.closed[k].Set(w.counts.closed[k])
 }
 
 // Ledger is what the gate did with the events offered to it.

@@ -7,14 +7,16 @@ import (
 
 // noteLimited publishes what this lane's limiter refused and opens the loss windows of the buckets concerned.
 func (l *Lane) noteLimited() {
-	l.anyNew = false
-	for i, since := range l.since {
-		if since != never {
-			l.since[i] = never
-			(*l.published.limited.Load())[i].Set(l.limited[i])
-			l.view.limited[i].since.CompareAndSwap(never, since)
-		}
+	published := *l.published.limited.Load()
+	for _, i := range l.newly {
+		r, k := &l.limited[i], limitKind[i%numLimits]
+		l.offered[k] += r.n - published[i].Load()
+		l.changed |= 1 << k
+		published[i].Set(r.n)
+		l.view.limited[i].since.CompareAndSwap(never, r.since)
+		r.since = never
 	}
+	l.newly = l.newly[:0]
 }
 
 // announceLimited puts out a loss record for every bucket whose window is over, or for all that refused anything. One
@@ -77,19 +79,19 @@ func (l *Lane) putLoss(why event.LossReason, kinds event.KindSet, zone uint16, c
 		l.tail.Put(rec)
 		l.tail.End()
 	}
-	for i := range l.view.targets {
-		s := &l.view.targets[i]
-		if s.only&kinds == 0 {
+	for i := range l.ways {
+		w := &l.ways[i]
+		if w.only&kinds == 0 {
 			continue
 		}
 		switch {
-		case s.Ring.Acquire(replay.Announcement, 1) == 1 || l.gate.wait && l.waitFor(s, replay.Announcement):
-			s.Ring.Put(s.Ring.Claim(1), replay.Announcement, rec)
-			s.Ring.Wake()
-			l.perSink[s.index].queued[event.Loss]++
+		case w.ring.Acquire(replay.Announcement, 1) == 1 || l.gate.wait && l.waitFor(w.target, replay.Announcement):
+			w.ring.Put(w.ring.Claim(1), replay.Announcement, rec)
+			w.ring.Wake()
+			w.counts.queued[event.Loss]++
 			l.changed = l.changed.With(event.Loss)
-		case !s.Ring.Closed():
-			s.miss(why, counts, until)
+		case !w.ring.Closed():
+			w.miss(why, counts, until)
 		}
 	}
 }

@@ -17,12 +17,14 @@ type Rate struct {
 type params struct {
 	interval  int64 // emission interval, rounded up: a bucket never lets through more than its rate; 0: no limit
 	tolerance int64 // interval × (burst − 1)
-	change    int64 // how often the rates were changed before
+	change    int64 // how often the rates were changed before; noLimit where there is none, so that no bucket has it
 }
+
+const noLimit = -1
 
 func (r Rate) params() (params, error) {
 	if r.PerSecond == 0 {
-		return params{}, nil
+		return params{change: noLimit}, nil
 	}
 	if r.PerSecond < 1 || r.PerSecond > 1e9 || r.Burst < 1 || r.Burst > 1e9 {
 		return params{}, fmt.Errorf("admission: rate %d/s with burst %d is outside 1 to 1e9 (a rate of 0 is no limit)", r.PerSecond, r.Burst)
@@ -31,6 +33,12 @@ func (r Rate) params() (params, error) {
 	return params{interval: interval, tolerance: interval * (r.Burst - 1)}, nil
 }
 
+// above reports whether an event at now, in nanoseconds on any clock that does not go back, is above the rate of a bucket.
+func (p *params) above(tat, now int64) bool { return tat-now > p.tolerance }
+
+// next returns the theoretical arrival time of the event after one at now.
+func (p *params) next(tat, now int64) int64 { return max(tat, now) + p.interval }
+
 // bucket is one theoretical arrival time, alone on its cache lines so that two zones never slow each other down.
 type bucket struct {
 	tat    atomic.Int64
@@ -38,23 +46,27 @@ type bucket struct {
 	_      [112]byte
 }
 
-// allow decides on one event at now and moves the theoretical arrival time if it conforms. A refusal is one load and one
-// compare and writes nothing.
-func (b *bucket) allow(now int64, p params) bool {
+// allow decides on one event at now and moves the theoretical arrival time if it conforms. A refusal writes nothing.
+func (b *bucket) allow(now int64, p *params) bool {
 	if p.interval == 0 {
 		return true
 	}
-	if change := b.change.Load(); change != p.change && b.change.CompareAndSwap(change, p.change) {
-		b.forgive(now + p.tolerance)
-	}
+	b.renew(now, p)
 	for {
 		tat := b.tat.Load()
-		if tat-now > p.tolerance {
+		if p.above(tat, now) {
 			return false
 		}
-		if b.tat.CompareAndSwap(tat, max(tat, now)+p.interval) {
+		if b.tat.CompareAndSwap(tat, p.next(tat, now)) {
 			return true
 		}
+	}
+}
+
+// renew goes over to another rate, if it is another.
+func (b *bucket) renew(now int64, p *params) {
+	if change := b.change.Load(); change != p.change && b.change.CompareAndSwap(change, p.change) {
+		b.forgive(now + p.tolerance)
 	}
 }
 
@@ -69,28 +81,30 @@ func (b *bucket) forgive(latest int64) {
 	}
 }
 
+// numClasses is how many rates a limiter has, see [Options.rates].
+const numClasses = 4
+
 // limiter holds one bucket per (class, zone), and per class one more for every zone it was not told of. Zones are
 // addressed by slot, not by id: [limiter.slot] translates. It is safe for concurrent use, and its zones do not change.
 type limiter struct {
 	slotOf  []uint16 // by zone id; 0 is the slot of unknown zones
 	zones   []uint16 // by slot; the first is 0
 	rates   *rates
-	buckets []*bucket // by slot and class
-	classes int
+	buckets []*[numClasses]bucket // by slot
 }
 
-// rates are those of all classes.
+// rates are those of all classes, in all limiters that [limiter.with] makes of one.
 type rates struct {
-	params  atomic.Pointer[[]params] // by class
-	changes int64                    // calls of set
+	params  atomic.Pointer[[numLimits]params] // by limit
+	changes int64                             // calls of set
 }
 
 // maxZones is the largest number of zones a limiter can tell apart.
 const maxZones = math.MaxUint16 - 1
 
-// newLimiter builds a limiter with one class per rate and a bucket per zone id in zones.
-func newLimiter(list []Rate, zones []uint16) (*limiter, error) {
-	t := &limiter{rates: new(rates), classes: len(list)}
+// newLimiter builds a limiter with a bucket per class and zone id in zones.
+func newLimiter(list [numClasses]Rate, zones []uint16) (*limiter, error) {
+	t := &limiter{rates: new(rates)}
 	if err := t.set(list); err != nil {
 		return nil, err
 	}
@@ -102,8 +116,8 @@ func (t *limiter) with(zones []uint16) (*limiter, error) {
 	if len(t.zones)+len(zones) > maxZones+1 {
 		return nil, fmt.Errorf("admission: %d zones, at most %d", len(t.zones)+len(zones)-1, maxZones)
 	}
-	next := &limiter{rates: t.rates, classes: t.classes, slotOf: slices.Clone(t.slotOf), zones: slices.Clone(t.zones), buckets: slices.Clone(t.buckets)}
-	added := make([]bucket, len(zones)*t.classes)
+	next := &limiter{rates: t.rates, slotOf: slices.Clone(t.slotOf), zones: slices.Clone(t.zones), buckets: slices.Clone(t.buckets)}
+	added := make([][numClasses]bucket, len(zones))
 	for i := range added {
 		next.buckets = append(next.buckets, &added[i])
 	}
@@ -121,17 +135,20 @@ func (t *limiter) with(zones []uint16) (*limiter, error) {
 }
 
 // set sets the rate of each class. A bucket that was full is full. Calls must not overlap.
-func (t *limiter) set(list []Rate) error {
-	classes := make([]params, len(list))
-	for i, r := range list {
-		var err error
-		if classes[i], err = r.params(); err != nil {
+func (t *limiter) set(list [numClasses]Rate) error {
+	var all [numLimits]params
+	for limit, class := range bucketOf {
+		p, err := list[class].params()
+		if err != nil {
 			return err
 		}
-		classes[i].change = t.rates.changes
+		if p.change != noLimit {
+			p.change = t.rates.changes
+		}
+		all[limit] = p
 	}
 	t.rates.changes++
-	t.rates.params.Store(&classes)
+	t.rates.params.Store(&all)
 	return nil
 }
 
@@ -146,8 +163,8 @@ func (t *limiter) slot(zone uint16) int {
 	return 0
 }
 
-// allow decides on one event of the class in the zone of that slot at now, in nanoseconds on any clock that does not go
-// back. Both must be in range.
-func (t *limiter) allow(class, slot int, now int64) bool {
-	return t.buckets[slot*t.classes+class].allow(now, (*t.rates.params.Load())[class])
-}
+// bucket returns the bucket of a limit for the zone of that slot. It is the same in every limiter that [limiter.with] makes of this one.
+func (t *limiter) bucket(limit, slot int) *bucket { return &t.buckets[slot][bucketOf[limit]] }
+
+// of returns the rate of a limit.
+func (r *rates) of(limit int) *params { return &r.params.Load()[limit] }

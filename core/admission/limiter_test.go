@@ -9,11 +9,15 @@ import (
 
 func one(t testing.TB, r Rate) *limiter {
 	t.Helper()
-	tab, err := newLimiter([]Rate{r}, []uint16{7})
+	tab, err := newLimiter([numClasses]Rate{r}, []uint16{7})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return tab
+}
+
+func (t *limiter) allow(limit, slot int, now int64) bool {
+	return t.bucket(limit, slot).allow(now, t.rates.of(limit))
 }
 
 func TestBurstThenRate(t *testing.T) {
@@ -58,7 +62,7 @@ func TestNeverAboveRate(t *testing.T) {
 }
 
 func TestZonesAndClassesAreApart(t *testing.T) {
-	tab, err := newLimiter([]Rate{{1, 1}, {1, 1}}, []uint16{3, 300})
+	tab, err := newLimiter([numClasses]Rate{{1, 1}, {1, 1}}, []uint16{3, 300})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,12 +107,12 @@ func TestConcurrentExact(t *testing.T) {
 
 func TestBadRates(t *testing.T) {
 	for _, r := range []Rate{{-1, 1}, {1, 0}, {-1, 1}, {2e9, 1}, {1, 2e9}} {
-		if _, err := newLimiter([]Rate{r}, nil); err == nil {
+		if _, err := newLimiter([numClasses]Rate{r}, nil); err == nil {
 			t.Errorf("%+v accepted", r)
 		}
 	}
 	for _, zones := range [][]uint16{{0}, {1, 1}} {
-		if _, err := newLimiter(nil, zones); err == nil {
+		if _, err := newLimiter([numClasses]Rate{}, zones); err == nil {
 			t.Errorf("zones %v accepted", zones)
 		}
 	}
@@ -149,7 +153,7 @@ func TestRaisedRate(t *testing.T) {
 	now := int64(1e18)
 	for tab.allow(0, 1, now) {
 	}
-	if err := tab.set([]Rate{{PerSecond: 1000, Burst: 1000}}); err != nil {
+	if err := tab.set([numClasses]Rate{{PerSecond: 1000, Burst: 1000}}); err != nil {
 		t.Fatal(err)
 	}
 	now += 2e9 // 2000 events at the new rate
@@ -167,7 +171,7 @@ func TestLoweredRate(t *testing.T) {
 	now := int64(1e18)
 	for tab.allow(0, 1, now) {
 	}
-	if err := tab.set([]Rate{{PerSecond: 10, Burst: 2}}); err != nil {
+	if err := tab.set([numClasses]Rate{{PerSecond: 10, Burst: 2}}); err != nil {
 		t.Fatal(err)
 	}
 	n := 0

@@ -18,8 +18,8 @@ type Options struct {
 }
 
 // rates returns the rates by class of the limiter.
-func (o *Options) rates() []Rate {
-	return []Rate{o.Rates[event.PolicyDeny], o.Rates[event.ScreenDrop], o.Rates[event.FilterLog], o.Unanswered}
+func (o *Options) rates() [numClasses]Rate {
+	return [numClasses]Rate{o.Rates[event.PolicyDeny], o.Rates[event.ScreenDrop], o.Rates[event.FilterLog], o.Unanswered}
 }
 
 // MaxRate is the highest rate and the highest burst: the limiter counts in nanoseconds.

@@ -30,14 +30,16 @@ var (
 // rowSet is a set of rows.
 type rowSet uint8
 
-func (s rowSet) first() row { return row(bits.TrailingZeros8(uint8(s))) }
+// first returns the lowest row of a set that is not empty.
+func (s rowSet) first() row { return row(bits.TrailingZeros8(uint8(s))) % numRows }
 
 // row returns the row of an event.
 func (e *Event) row() row {
+	r := row(e.Kind)
 	if e.Unanswered {
-		return unansweredRow(e.Kind) % numRows
+		r = unansweredRow(e.Kind)
 	}
-	return row(e.Kind) % numRows // so that the compiler sees the bound
+	return r % numRows // so that the compiler sees the bound
 }
 
 // wantedRows returns the rows of the kinds that a sink wants.

@@ -20,9 +20,10 @@ type view struct {
 // target is a sink that gets events, and how.
 type target struct {
 	*sink
-	index    int // among all
-	only     event.KindSet
-	overflow replay.Overflow
+	index  int // among all
+	only   event.KindSet
+	rows   rowSet // of those kinds
+	evicts bool   // a ring without a credit makes room
 }
 
 // wants reports whether the sink wants records of the kind.
@@ -54,7 +55,7 @@ func (v *view) add(s Sink) int {
 		added.last.Store(v.sinks[i].last.Load())
 		v.sinks[i] = added
 	}
-	v.targets = append(v.targets, target{sink: added, index: i, only: s.Only, overflow: s.Overflow})
+	v.targets = append(v.targets, target{sink: added, index: i, only: s.Only, rows: wantedRows(s.Only), evicts: s.Overflow == replay.Evict})
 	return i
 }
 
@@ -80,7 +81,7 @@ func (g *Gate) Add(s Sink) (index int) {
 func (g *Gate) Change(index int, only event.KindSet, overflow replay.Overflow) {
 	v := g.view.Load().clone()
 	t := v.target(index)
-	t.only, t.overflow = only, overflow
+	t.only, t.rows, t.evicts = only, wantedRows(only), overflow == replay.Evict
 	g.view.Store(v)
 }
 

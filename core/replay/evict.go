@@ -37,7 +37,16 @@ func (l *loss) include(rec *event.Record) {
 // moveCost is how many records may be moved for each record that is evicted.
 const moveCost = 64
 
-// AcquireEvicting is Acquire for a ring whose overflow evicts: where credits are short it gives up records of the class
+// AcquireEvicting is Acquire for a ring whose overflow evicts, and MakeRoom for what it did not get. Called only by workers.
+func (r *Ring) AcquireEvicting(c Class, n int) int {
+	got := r.Acquire(c, n)
+	if got < n {
+		got += r.MakeRoom(c, n-got)
+	}
+	return got
+}
+
+// MakeRoom takes up to n credits, which Acquire did not get, and returns how many it got: it gives up records of the class
 // that is short, oldest first. A class at its own ceiling gives up records of that class; telemetry at its ceiling, or in
 // a full ring, the oldest telemetry, and of either only what no sink has ever had; a session record in a full ring the
 // oldest record, whatever it is. Loss records never evict. Nothing is evicted while the sink has records in hand: its
@@ -51,10 +60,9 @@ const moveCost = 64
 // Records that are older than what is given up, and stay, move up to close the gap. Those that no sink has had are numbered
 // anew, so that what is missing is one run of numbers, and the loss record stands at its end. To bound that work, one more
 // record is given up for every 64 that have to move.
-func (r *Ring) AcquireEvicting(c Class, n int) int {
-	got := r.Acquire(c, n)
-	if got == n || c == Announcement || r.closed.Load() {
-		return got
+func (r *Ring) MakeRoom(c Class, n int) (got int) {
+	if c == Announcement || r.closed.Load() {
+		return 0
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -241,13 +249,11 @@ func (r *Ring) AnnounceOwed(generation uint32) {
 	}
 	p := uint64(r.Claim(1))
 	s := r.at(p)
-	i := p & s.mask
-	rec := &s.records[i]
+	rec := s.record(p)
 	rec.Reset(event.Loss)
 	rec.Generation = generation
-	rec.SetSeq(event.Seq(p))
 	rec.SetLoss(event.LossEvicted, 0, &r.owed.counts, r.owed.since, r.owed.until)
-	s.states[i] = uint8(event.Loss)
+	s.number(p, rec, Announcement)
 	s.publish(p, 1)
 	r.owed = loss{}
 	r.marker = p

@@ -87,12 +87,12 @@ func (w *twins) step(rng *rand.Rand) {
 			}
 			run := r.Begin(got)
 			for j := range got {
-				var rec event.Record
+				rec := run.Slot(j)
 				rec.Reset(kind)
 				rec.SetTime(int64(run.first) + int64(j))
 				rec.SetFlow(event.FamilyIPv4, 17, &[16]byte{1}, &[16]byte{2}, 1, 2)
 				rec.Generation = uint32(run.first)
-				run.Append(class, &rec)
+				run.Made(j, rec, class)
 			}
 			run.Publish()
 		case 3:

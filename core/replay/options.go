@@ -31,7 +31,7 @@ type Overflow uint8
 
 const (
 	Refuse Overflow = iota // the new event is refused
-	Evict                  // the oldest are evicted, see [Ring.AcquireEvicting]
+	Evict                  // the oldest are evicted, see [Ring.MakeRoom]
 )
 
 // String returns the setting as it stands in the configuration.

@@ -161,33 +161,37 @@ func (r *Ring) Claim(n int) event.Seq { return event.Seq(r.next.Add(uint64(n)) -
 // Put writes a copy of rec, for which the caller holds a credit of the class, at a claimed position and publishes it.
 // Called only by workers.
 func (r *Ring) Put(pos event.Seq, c Class, rec *event.Record) {
-	s := r.at(uint64(pos))
-	s.put(uint64(pos), c, rec)
-	s.publish(uint64(pos), 1)
+	p := uint64(pos)
+	s := r.at(p)
+	to := s.record(p)
+	*to = *rec
+	s.number(p, to, c)
+	s.publish(p, 1)
 }
 
 // Run is a run of records that one worker appends: claimed together, and published together. The publication is what costs: an atomic
 // store, which waits until every write before it has reached the cache.
 type Run struct {
-	store       *store // of all its positions: where the ring goes over to another store, no run is torn
-	first, next uint64
+	store *store // of all its positions: where the ring goes over to another store, no run is torn
+	first uint64
+	n     int
 }
 
-// Begin claims the next n positions, for n records that follow. The caller holds n credits, and calls Append n times, then
-// Publish. Called only by workers.
+// Begin claims the next n positions, for n records that follow. The caller holds n credits, makes the records from 0 to n-1, and then
+// calls Publish. Called only by workers.
 func (r *Ring) Begin(n int) Run {
 	first := uint64(r.Claim(n))
-	return Run{r.at(first), first, first}
+	return Run{r.at(first), first, n}
 }
 
-// Append writes a copy of rec, for which the caller holds a credit of the class.
-func (w *Run) Append(c Class, rec *event.Record) {
-	w.store.put(w.next, c, rec)
-	w.next++
-}
+// Slot returns the memory of record i, of which the caller sets every field, [event.Record.Reset] first, before it calls Made.
+func (w Run) Slot(i int) *event.Record { return w.store.record(w.first + uint64(i)) }
 
-// Publish lets the reader have the records. Nothing is appended after it.
-func (w *Run) Publish() { w.store.publish(w.first, uint32(w.next-w.first)) }
+// Made completes record i, which the caller has made in its Slot, and holds a credit of the class for.
+func (w Run) Made(i int, rec *event.Record, c Class) { w.store.number(w.first+uint64(i), rec, c) }
+
+// Publish lets the reader have the records.
+func (w Run) Publish() { w.store.publish(w.first, w.n) }
 
 // Wake wakes the sink if it sleeps. Workers call it once per batch, when all is published.
 func (r *Ring) Wake() {
@@ -313,13 +317,17 @@ func (r *Ring) release(end uint64, count *[event.NumKinds]uint64) {
 	for p := r.floor; p < end; {
 		run := r.statesFrom(p, end)
 		p += uint64(len(run))
-		for _, state := range run {
-			k := kindOf(state)
-			byClass[classIn(state)]++
-			if state&rejected != 0 {
-				r.released.Rejected[k]++
+		for len(run) > 0 {
+			state, n := run[0], 1
+			for n < len(run) && run[n] == state {
+				n++
+			}
+			run = run[n:]
+			byClass[classIn(state)] += n
+			if k := kindOf(state); state&rejected != 0 {
+				r.released.Rejected[k] += uint64(n)
 			} else {
-				count[k]++
+				count[k] += uint64(n)
 			}
 		}
 	}

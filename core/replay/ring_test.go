@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -163,11 +164,11 @@ func TestRuns(t *testing.T) {
 		}
 		return r.Begin(n)
 	}
-	fill := func(w *Run, n int) {
-		var rec event.Record
-		rec.Reset(event.SessionOpen)
-		for range n {
-			w.Append(Priority, &rec)
+	fill := func(w Run) {
+		for i := range w.n {
+			rec := w.Slot(i)
+			rec.Reset(event.SessionOpen)
+			w.Made(i, rec, Priority)
 		}
 	}
 	read := func(limit int, want ...event.Seq) {
@@ -181,9 +182,9 @@ func TestRuns(t *testing.T) {
 		}
 	}
 	first, second, third := begin(5), begin(4), begin(1)
-	fill(&second, 4)
+	fill(second)
 	second.Publish()
-	fill(&first, 5)
+	fill(first)
 	read(16)
 	if got := r.State().InFlight; got != [event.NumKinds]uint64{} {
 		t.Errorf("%v in flight before the first run is published", got)
@@ -200,14 +201,14 @@ func TestRuns(t *testing.T) {
 	if _, ok := r.Sleep(); !ok {
 		t.Error("something to read while the next run is not published")
 	}
-	fill(&third, 1)
+	fill(third)
 	third.Publish()
 	read(16, 10)
 	if err := r.Ack(10); err != nil {
 		t.Fatal(err)
 	}
 	around := begin(12)
-	fill(&around, 12)
+	fill(around)
 	read(16)
 	around.Publish()
 	read(16, 11, 12, 13, 14, 15)
@@ -215,6 +216,60 @@ func TestRuns(t *testing.T) {
 	read(16)
 	if got := r.State().InFlight[event.SessionOpen]; got != 12 {
 		t.Errorf("%d in flight, want 12", got)
+	}
+}
+
+// TestRunsRandom appends runs of up to the whole ring and publishes them in any order, many times around the slots: what can be read is
+// always what is published without a gap, whatever was published in the same slots before.
+func TestRunsRandom(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		slots := 2 << rng.IntN(4)
+		r := newRing(t, Limits{Slots: slots, Telemetry: 1, PerKind: 1})
+		var claimed []Run // not published
+		published := make(map[uint64]bool)
+		sent, acked := uint64(1), uint64(0) // next to read; last that is acknowledged
+		for step := range 1000 {
+			switch rng.IntN(4) {
+			case 0:
+				if n := r.Acquire(Priority, 1+rng.IntN(slots)); n > 0 {
+					claimed = append(claimed, r.Begin(n))
+				}
+			case 1:
+				if len(claimed) == 0 {
+					continue
+				}
+				i := rng.IntN(len(claimed))
+				w := claimed[i]
+				claimed = slices.Delete(claimed, i, i+1)
+				for j := range w.n {
+					rec := w.Slot(j)
+					rec.Reset(event.SessionOpen)
+					w.Made(j, rec, Priority)
+					published[w.first+uint64(j)] = true
+				}
+				w.Publish()
+			case 2:
+				limit := 1 + rng.IntN(slots)
+				run := r.Next(limit)
+				for i := range run {
+					if p := sent + uint64(i); !published[p] || run[i].Seq() != event.Seq(p) {
+						t.Fatalf("seed %d, step %d: read %d at position %d, published: %v", seed, step, run[i].Seq(), p, published[p])
+					}
+				}
+				sent += uint64(len(run))
+				if around := sent%uint64(slots) == 0; published[sent] && len(run) < limit && !around {
+					t.Fatalf("seed %d, step %d: %d read, and not %d", seed, step, len(run), sent)
+				}
+			default:
+				if acked+1 < sent {
+					acked += 1 + rng.Uint64N(sent-acked-1)
+				}
+				if err := r.Ack(event.Seq(acked)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 	}
 }
 
@@ -266,9 +321,10 @@ func TestP2P6Concurrent(t *testing.T) {
 					if got > 0 && i%2 == 0 {
 						run := r.Begin(got)
 						for j := range got {
+							rec := run.Slot(j)
 							rec.Reset(k)
 							rec.SetTime(int64(run.first) + int64(j))
-							run.Append(ClassOf(k), &rec)
+							run.Made(j, rec, ClassOf(k))
 						}
 						run.Publish()
 					} else {

@@ -9,8 +9,7 @@ import (
 // store is the memory of a ring of one size. A ring that has been resized has two until it has released the last record of the former.
 type store struct {
 	records   []event.Record
-	published []atomic.Uint64 // the position of the slot's record, if that is the first of a run that is published
-	runs      []uint32        // how many records that run has; written before it is published
+	published []atomic.Uint64 // if the slot's record is the first of a run that is published: the position behind that run
 	states    []uint8         // kind and state of the slot's record; written before it is published, then under Ring.mu
 	mask      uint64
 	from      atomic.Uint64 // the first position that is in it; 0: it is not known yet
@@ -19,7 +18,7 @@ type store struct {
 
 func newStore(slots int) *store {
 	return &store{
-		records: make([]event.Record, slots), published: make([]atomic.Uint64, slots), runs: make([]uint32, slots), states: make([]uint8, slots),
+		records: make([]event.Record, slots), published: make([]atomic.Uint64, slots), states: make([]uint8, slots),
 		mask: uint64(slots - 1),
 	}
 }
@@ -54,8 +53,7 @@ func (r *Ring) behind(s *store) uint64 {
 
 // record returns the record at a position. The lock is held.
 func (r *Ring) record(p uint64) *event.Record {
-	s := r.at(p)
-	return &s.records[p&s.mask]
+	return r.at(p).record(p)
 }
 
 // state returns the state of the record at a position. The lock is held.
@@ -75,33 +73,31 @@ func (r *Ring) statesFrom(p, end uint64) []uint8 {
 func (r *Ring) published(p uint64) bool {
 	for r.known <= p {
 		s := r.at(r.known)
-		i := r.known & s.mask
-		if s.published[i].Load() != r.known {
+		// Whatever was published in the slot before ended at most there: a run is not longer than the store.
+		end := s.published[r.known&s.mask].Load()
+		if end <= r.known {
 			return false
 		}
-		r.known += uint64(s.runs[i])
+		r.known = end
 	}
 	return true
 }
 
-// put writes a copy of rec at a position that is claimed.
-func (s *store) put(p uint64, c Class, rec *event.Record) {
-	i := p & s.mask
-	s.records[i] = *rec
-	s.records[i].SetSeq(event.Seq(p))
+// record returns the record in the slot of a position.
+func (s *store) record(p uint64) *event.Record { return &s.records[p&s.mask] }
+
+// number gives a record, made in the slot of a position that is claimed, its sequence number, and notes its class.
+func (s *store) number(p uint64, rec *event.Record, c Class) {
+	rec.SetSeq(event.Seq(p))
 	state := uint8(rec.Kind())
 	if c == Unanswered {
 		state |= unanswered
 	}
-	s.states[i] = state
+	s.states[p&s.mask] = state
 }
 
 // publish lets the reader have the n records from a position on, which were claimed together.
-func (s *store) publish(first uint64, n uint32) {
-	i := first & s.mask
-	s.runs[i] = n
-	s.published[i].Store(first)
-}
+func (s *store) publish(first uint64, n int) { s.published[first&s.mask].Store(first + uint64(n)) }
 
 // Resize gives the ring other limits. It keeps every record, and its sequence. Where a limit is raised it counts at once. Where one is
 // lowered, it comes down with what is acknowledged: until then the ring is full, and one that evicts gives up a record for each that

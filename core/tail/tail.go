@@ -92,10 +92,16 @@ func (l *Lane) Begin(n int) int {
 	return room
 }
 
+// Watched reports whether somebody looks; where nobody does, Begin returns 0.
+func (l *Lane) Watched() bool { return l.watched.Load() }
+
 // Put shows a copy of a record.
-func (l *Lane) Put(rec *event.Record) {
-	l.buffer[l.n] = *rec
+func (l *Lane) Put(rec *event.Record) { *l.Next() = *rec }
+
+// Next shows a record that the caller makes in the memory it returns, before End.
+func (l *Lane) Next() *event.Record {
 	l.n++
+	return &l.buffer[l.n-1]
 }
 
 // End ends the batch.

@@ -192,19 +192,24 @@ type decimal struct {
 
 // decimalOf returns the text of v, which is less than 10^8. Most numbers have at most six digits, which are looked up.
 func decimalOf(v uint32) decimal {
-	n := count(v)
 	if v >= 1e6 {
+		n := count(v)
 		return decimal{digits(v) >> ((64 - 8*n) & 63), n}
 	}
-	high := v / 1e3
-	six := uint64(threes[high]) | uint64(threes[v-1e3*high])<<24
-	return decimal{six >> ((48 - 8*n) & 63), n}
+	upper := v / 1e3
+	high, low := threes[upper], threes[v-1e3*upper]
+	n := uint(low >> 24)
+	if upper != 0 {
+		n = uint(high>>24) + 3
+	}
+	return decimal{(uint64(high&(1<<24-1)) | uint64(low&(1<<24-1))<<24) >> ((48 - 8*n) & 63), n}
 }
 
-// threes holds the three digits of each number below 1,000, the first one in the lowest byte.
+// threes holds the three digits of each number below 1,000, the first one in the lowest byte, and in the highest byte how many of them
+// remain without leading zeros.
 var threes = func() (list [1000]uint32) {
 	for v := range uint32(len(list)) {
-		list[v] = '0' + v/100 | ('0'+v/10%10)<<8 | ('0'+v%10)<<16
+		list[v] = '0' + v/100 | ('0'+v/10%10)<<8 | ('0'+v%10)<<16 | uint32(count(v))<<24
 	}
 	return list
 }()

@@ -14,8 +14,9 @@ import (
 	"github.com/rtflow/pipelined/sdk/format"
 )
 
-// writeSize is how many bytes are collected for a write while there are more records.
-const writeSize = 128 << 10
+// writeSize is how many bytes are collected for a write while there are more records. What comes with each write, the question what is
+// acknowledged and the switch to whoever waits for room in the ring, costs more than what a smaller buffer would save in the cache.
+const writeSize = 256 << 10
 
 // link is one address. Its fields are for the goroutine of Run, but for those under the lock.
 type link struct {

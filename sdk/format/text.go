@@ -165,7 +165,7 @@ func appendFamily(b []byte, family uint8, a *[16]byte) []byte {
 	switch family {
 	case event.FamilyIPv4:
 	case event.FamilyIPv6:
-		return netip.AddrFrom16(*a).AppendTo(b)
+		return appendIPv6(b, a)
 	default:
 		return append(b, unknownName...)
 	}
@@ -174,6 +174,62 @@ func appendFamily(b []byte, family uint8, a *[16]byte) []byte {
 	b = binary.LittleEndian.AppendUint64(b, first.text|second.text<<(8*first.size&63))[:start]
 	return binary.LittleEndian.AppendUint64(b, third.text|last.text<<(8*third.size&63))[:start+third.size+last.size-1]
 }
+
+// appendIPv6 appends an address in the form of RFC 5952, as netip does, in a fraction of its instructions.
+func appendIPv6(b []byte, a *[16]byte) []byte {
+	upper, lower := binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:])
+	if upper == 0 && lower>>32 == 0xffff { // IPv4 within, which has a form of its own
+		return netip.AddrFrom16(*a).AppendTo(b)
+	}
+	from, to := zeros(upper, lower)
+	for i := range uint(8) {
+		switch {
+		case i == from:
+			b = append(b, "::"[min(i, 1):]...) // the first colon is that of the group before
+		case i < from || i >= to:
+			b = appendGroup(b, uint16(upper>>48))
+		}
+		upper, lower = upper<<16|lower>>48, lower<<16
+	}
+	if to == 8 {
+		return b
+	}
+	return b[:len(b)-1]
+}
+
+// zeros returns which groups of an address are left out: the most zeros in a row, the first ones of as many, and at least two; 9 and 9 for
+// none.
+func zeros(upper, lower uint64) (from, to uint) {
+	from, to = 9, 9
+	most, n := uint(1), uint(0)
+	for i := range uint(8) {
+		if n++; upper>>48 != 0 {
+			n = 0
+		}
+		if n > most {
+			from, to, most = i+1-n, i+1, n
+		}
+		upper, lower = upper<<16|lower>>48, lower<<16
+	}
+	return from, to
+}
+
+// appendGroup appends the hexadecimal digits of a group without leading zeros, and a colon. It appends eight bytes, and what is too much
+// is left out of the length.
+func appendGroup(b []byte, v uint16) []byte {
+	n := uint(bits.Len16(v|1)+3) / 4
+	text := uint64(nibbles[v>>8]) | uint64(nibbles[v&0xff])<<16 | ':'<<32
+	return binary.LittleEndian.AppendUint64(b, text>>(32-8*n&63))[:uint(len(b))+n+1]
+}
+
+// nibbles holds the two hexadecimal digits of each byte, the first one in the lower byte.
+var nibbles = func() (list [256]uint16) {
+	const digits = "0123456789abcdef"
+	for v := range list {
+		list[v] = uint16(digits[v>>4]) | uint16(digits[v&15])<<8
+	}
+	return list
+}()
 
 // appendUint does what strconv.AppendUint does for base 10, in fewer instructions, and for up to eight digits without a branch.
 func appendUint(b []byte, v uint64) []byte {

@@ -1,10 +1,14 @@
 package format
 
 import (
+	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/rtflow/pipelined/sdk/event"
 )
 
 func TestNames(t *testing.T) {
@@ -78,5 +82,30 @@ func TestAppendAddr(t *testing.T) {
 	}
 	if got := string(appendAddr(nil, netip.Addr{})); got != unknownName {
 		t.Errorf("%q for no address", got)
+	}
+}
+
+// TestAppendIPv6 compares the text of addresses with netip's: of those with zeros in each set of groups and short numbers in the others,
+// and of random ones.
+func TestAppendIPv6(t *testing.T) {
+	check := func(a [16]byte) {
+		t.Helper()
+		if got, want := string(appendFamily([]byte("x"), event.FamilyIPv6, &a)), "x"+netip.AddrFrom16(a).String(); got != want {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for set := range 1 << 8 {
+		for range 50 {
+			var a [16]byte
+			for group := range 8 {
+				if set>>group&1 != 0 {
+					binary.BigEndian.PutUint16(a[2*group:], uint16(r.UintN(1<<16))>>r.UintN(16))
+				}
+			}
+			check(a)
+			a[10], a[11] = 0xff, 0xff // IPv4 within, or nearly
+			check(a)
+		}
 	}
 }

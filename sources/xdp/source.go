@@ -67,6 +67,7 @@ type Source struct {
 	tie     *tie           // with it
 	holding bool           // its interface is held down
 	device  *xsk.Interface // nil while waiting
+	opened  string         // the name that the interface had when it was opened
 	state   State
 	past    Stats // of the devices before
 }
@@ -205,7 +206,11 @@ func (s *Source) supervise(device *xsk.Interface, first bool) (reason error) {
 		if err := s.unusable(device, link); err != nil {
 			return err
 		}
-		if s.follow(link) {
+		changed, renamed := s.follow(link)
+		if renamed {
+			s.config.Warn("interface has another name now", "interface", s.config.Device.Interface, "name", link.Name)
+		}
+		if changed {
 			s.config.Warn("interface is "+string(condition(link)), "interface", link.Name)
 		}
 		s.propagate(link, false)
@@ -317,7 +322,7 @@ func (s *Source) setDevice(device *xsk.Interface, link xsk.Link) {
 	if s.state.Condition != "" {
 		again++
 	}
-	s.device = device
+	s.device, s.opened = device, link.Name
 	s.state = State{
 		Interface: s.config.Device.Interface,
 		Condition: condition(link),
@@ -366,16 +371,22 @@ func (s *Source) retire(next Condition, reason error) error {
 	return err
 }
 
-// follow keeps the state up to date with the link, and reports whether the condition has changed.
-func (s *Source) follow(link xsk.Link) (changed bool) {
+// follow keeps the state up to date with the link, and reports whether the condition and the name have changed.
+func (s *Source) follow(link xsk.Link) (changed, renamed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state.MTU = link.MTU
+	name := ""
+	if link.Name != s.opened {
+		name = link.Name
+	}
+	renamed = s.state.Renamed != name
+	s.state.Renamed = name
 	if s.state.Condition == condition(link) {
-		return false
+		return false, renamed
 	}
 	s.state.Condition, s.state.Since = condition(link), time.Now()
-	return true
+	return true, renamed
 }
 
 // failed notes why an attempt failed, and reports whether it is another reason than last time.

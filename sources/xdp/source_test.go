@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
@@ -309,6 +310,23 @@ func TestDownAndUp(t *testing.T) {
 			t.Fatalf("frame %+v", f)
 		}
 	}
+	rename := func(from, to string) {
+		t.Helper()
+		link := tap.Link(from)
+		tap.Do(func() {
+			if err := netlink.LinkSetName(link, to); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	rename("tap", "other")
+	wait(s, "renamed", func(st State) bool { return st.Renamed == "other" && st.Interface == "tap" && st.Condition == Up })
+	sender.Wire("wire").Send(numbered(3, 1))
+	if f := w.next(); f.number != 3 {
+		t.Fatalf("frame %+v", f)
+	}
+	rename("other", "tap")
+	wait(s, "named as before", func(st State) bool { return st.Renamed == "" })
 	if n := s.State().Reopened; n != 0 {
 		t.Errorf("opened again %d times, for nothing", n)
 	}

@@ -21,7 +21,8 @@ const (
 // State describes a source for its operator.
 type State struct {
 	Interface string    `json:"interface"`
-	Peer      string    `json:"peer,omitempty"` // of a bridge: the interface by which its packets leave
+	Renamed   string    `json:"renamed,omitempty"` // what it is called now: it is read all the same
+	Peer      string    `json:"peer,omitempty"`    // of a bridge: the interface by which its packets leave
 	Condition Condition `json:"condition"`
 	Since     time.Time `json:"since"`           // when the condition began
 	Error     string    `json:"error,omitempty"` // while waiting: why the last attempt failed

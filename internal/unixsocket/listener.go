@@ -77,7 +77,10 @@ func (w *listener) check() error {
 		return nil
 	}
 	_ = w.l.Close() // nobody can have it any more
-	return w.open()
+	if err := w.open(); !errors.Is(err, errRemoved) {
+		return err
+	}
+	return nil // the next check makes it
 }
 
 // there reports whether the file at path is the socket.

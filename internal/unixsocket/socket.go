@@ -72,11 +72,17 @@ func (o *Options) make(path string) (*net.UnixListener, fs.FileInfo, error) {
 		}
 	}
 	file, err := p.finish(o.Mode.Perm())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, errors.Join(errRemoved, l.Close())
+	}
 	if err != nil {
 		return nil, nil, errors.Join(err, l.Close(), p.Remove(p.name))
 	}
 	return l, file, nil
 }
+
+// errRemoved is the error of a socket that somebody has removed while it was made.
+var errRemoved = errors.New("the socket was removed as soon as it was made")
 
 // place is where the file of a socket is. The directory is opened once: what is looked at is what is changed or removed, whatever
 // the path leads to by then. A symbolic link of that name is not followed.

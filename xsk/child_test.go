@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
@@ -158,11 +159,11 @@ func TestKilledProcessLeavesNothing(t *testing.T) {
 		t.Fatalf("the child ended with %v", err)
 	}
 
-	await(t, "without a program", func() bool {
+	await.Until(t, "without a program", func() bool {
 		_, attached := attachedProgram(tap.Link("tap"))
 		return !attached
 	})
-	await(t, "without promiscuous mode", func() bool { return tap.Link("tap").Attrs().Promisc == 0 })
+	await.Until(t, "without promiscuous mode", func() bool { return tap.Link("tap").Attrs().Promisc == 0 })
 	kernel := tap.Wire("tap")
 	wire := sender.Wire("wire")
 	wire.Send(numbered(7))

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rtflow/pipelined/core/packet"
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
@@ -382,7 +383,7 @@ func TestFlowsFull(t *testing.T) {
 	for _, flow := range flows[:60] {
 		f.Forget(flow)
 	}
-	await(t, "room again", func() bool { return f.Stats().Flows == 40 })
+	await.Until(t, "room again", func() bool { return f.Stats().Flows == 40 })
 	for i := range 60 {
 		k := key(i)
 		if f.Add(&k) == 0 {
@@ -432,7 +433,7 @@ func TestFlowsInOnePlace(t *testing.T) {
 			f.Forget(flows[i])
 			left--
 		}
-		await(t, "given back", func() bool { return f.Stats().Flows == left })
+		await.Until(t, "given back", func() bool { return f.Stats().Flows == left })
 	}
 	forget(0, probes-2, 2)
 	carried(func(i int) bool { return i%2 == 1 || i == probes-2 })
@@ -480,7 +481,7 @@ func TestFlowsChurn(t *testing.T) {
 				t.Fatalf("round %d: flow %d is carried, and was forgotten", round, i)
 			}
 		}
-		await(t, "given back", func() bool { return f.Stats().Flows == len(flows) })
+		await.Until(t, "given back", func() bool { return f.Stats().Flows == len(flows) })
 	}
 }
 
@@ -496,7 +497,7 @@ func TestFlowAgain(t *testing.T) {
 			flow = f.Add(&key)
 		}
 		f.Resume(flow)
-		await(t, "carried", func() bool { return p.carries(t, frame) })
+		await.Until(t, "carried", func() bool { return p.carries(t, frame) })
 		if c := f.Take(flow); c.Packets == 0 {
 			t.Fatal("counted for another flow")
 		}

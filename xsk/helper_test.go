@@ -15,22 +15,6 @@ import (
 // patience is how long a test waits for what must happen.
 const patience = 30 * time.Second
 
-// await waits until ready reports true. It is for what the kernel does some time after it was asked.
-func await(t testing.TB, what string, ready func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	late := time.NewTimer(patience)
-	defer late.Stop()
-	for !ready() {
-		select {
-		case <-tick.C:
-		case <-late.C:
-			t.Fatalf("after %v: not %s", patience, what)
-		}
-	}
-}
-
 // kernelReceives returns the next frame that reached the kernel.
 func kernelReceives(w *nettest.Wire) []byte { return w.Receive(int(patience.Milliseconds())) }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
@@ -76,7 +77,7 @@ func TestReopenThousandTimes(t *testing.T) {
 		t.Errorf("%d mappings of sockets are left", n)
 	}
 	// A goroutine that has done its work takes a moment to be gone.
-	await(t, fmt.Sprintf("back to %d goroutines", goroutines), func() bool { return runtime.NumGoroutine() <= goroutines })
+	await.Until(t, fmt.Sprintf("back to %d goroutines", goroutines), func() bool { return runtime.NumGoroutine() <= goroutines })
 }
 
 // awaitNumber receives one packet, with this number.
@@ -432,7 +433,7 @@ func TestCloseUnderAReader(t *testing.T) {
 	sender.Wire("wire").Send(numbered(5))
 	views := make([]Packet, 4)
 	n := 0
-	await(t, "given the packet", func() bool {
+	await.Until(t, "given the packet", func() bool {
 		n = s.Receive(views)
 		return n > 0
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/rtflow/pipelined/internal/machine"
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
@@ -97,7 +98,7 @@ func (p *inPath) crosses(n int) bool {
 // passesStalled sends frames until one has gone past the reader, whose queue must have room for those before it.
 func (p *inPath) passesStalled(n int) {
 	p.t.Helper()
-	await(p.t, "past a reader that hangs", func() bool {
+	await.Until(p.t, "past a reader that hangs", func() bool {
 		p.from.Send(numbered(n))
 		return number(p.to.Receive(20)) == n
 	})
@@ -390,7 +391,7 @@ func TestPeerDoesNotTake(t *testing.T) {
 				p.middle.SetDown("right")
 				p.from.Send(numbered(1))
 				p.from.Send(numbered(1))
-				await(t, "lost on a peer that is down", func() bool { _, n := count(); return n == notSent+2 })
+				await.Until(t, "lost on a peer that is down", func() bool { _, n := count(); return n == notSent+2 })
 				p.middle.SetUp("right")
 				p.middle.SetMTU("right", 900)
 				p.from.Send(long)
@@ -399,7 +400,7 @@ func TestPeerDoesNotTake(t *testing.T) {
 					t.Errorf("received a frame of %d bytes", len(got))
 				}
 				p.middle.SetMTU("right", 1500)
-				await(t, "lost and sent", func() bool { s, n := count(); return n == notSent+3 && s == sent+1 })
+				await.Until(t, "lost and sent", func() bool { s, n := count(); return n == notSent+3 && s == sent+1 })
 			}
 			i := p.open(config)
 			serve(t, i)
@@ -564,7 +565,7 @@ func TestForeignPins(t *testing.T) {
 	if err := p.detach(a, true); err != nil {
 		t.Errorf("detached by force: %v", err)
 	}
-	await(t, "without a program", func() bool { _, attached := attachedProgram(p.middle.Link("left")); return !attached })
+	await.Until(t, "without a program", func() bool { _, attached := attachedProgram(p.middle.Link("left")); return !attached })
 
 	// A program of somebody else, pinned elsewhere.
 	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}})

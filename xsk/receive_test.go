@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 	"golang.org/x/sys/unix"
 )
@@ -314,11 +315,11 @@ func TestSlowReader(t *testing.T) {
 	dropped := func(want uint64) func() bool {
 		return func() bool { return sum(t, i).RxDropped >= want }
 	}
-	await(t, "dropped for want of buffers", dropped(sent-frames))
+	await.Until(t, "dropped for want of buffers", dropped(sent-frames))
 	s := i.Queues()[0]
 	views := make([]Packet, sent)
 	n := 0
-	await(t, "given all that there are buffers for", func() bool { // without Release between
+	await.Until(t, "given all that there are buffers for", func() bool { // without Release between
 		n += s.Receive(views[n:])
 		return n >= frames
 	})
@@ -329,7 +330,7 @@ func TestSlowReader(t *testing.T) {
 	for n := range frames {
 		wire.Send(numbered(sent + n))
 	}
-	await(t, "dropped while the reader holds all buffers", dropped(sent))
+	await.Until(t, "dropped while the reader holds all buffers", dropped(sent))
 	for k, packet := range views[:n] {
 		if number(packet.Data) != k {
 			t.Fatalf("packet %d in the place of %d", number(packet.Data), k)
@@ -433,7 +434,7 @@ func TestCloseCountsUnread(t *testing.T) {
 				_, err := sender.Flood(ctx, nettest.Flood{Device: "wire", Flows: 64, Count: 1 << 22})
 				flooded <- err
 			}()
-			await(t, "full rings", func() bool { return sum(t, i).RxDropped > 0 })
+			await.Until(t, "full rings", func() bool { return sum(t, i).RxDropped > 0 })
 			views := make([]Packet, 64)
 			for _, s := range i.Queues() { // there are buffers again
 				s.Receive(views)

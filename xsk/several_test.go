@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 )
 
@@ -200,7 +201,7 @@ func TestSlowReaderOfSeveral(t *testing.T) {
 	for n := range sent {
 		wire.Send(append(numbered(n), make([]byte, 8900)...))
 	}
-	await(t, "dropped", func() bool { return sum(t, from).RxDropped == sent-fit })
+	await.Until(t, "dropped", func() bool { return sum(t, from).RxDropped == sent-fit })
 	next := 0
 	receive(t, from, fit, func(_ int, packet []byte) {
 		if number(packet) != next || len(packet) != len(numbered(0))+8900 {

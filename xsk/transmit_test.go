@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 	"github.com/rtflow/pipelined/internal/testing/race"
 )
@@ -99,7 +100,7 @@ func TestTransmit(t *testing.T) {
 				t.Errorf("statistics %+v, want %d sent", s, want)
 			}
 			left.Send(typed(0x8808, 1))
-			await(t, "left to the kernel", func() bool { return counters(t, from).PassType == 1 })
+			await.Until(t, "left to the kernel", func() bool { return counters(t, from).PassType == 1 })
 			if c := counters(t, from); c.Redirected != rounds*burst {
 				t.Errorf("counters %+v", c)
 			}
@@ -154,7 +155,7 @@ func TestTransmitRefuses(t *testing.T) {
 	if n, _, _ := s.Transmit(inOne(numbered(3))); n != 1 {
 		t.Errorf("%d frames were queued", n)
 	}
-	await(t, "sent", func() bool {
+	await.Until(t, "sent", func() bool {
 		frame := right.Receive(1)
 		if frame != nil && number(frame) != 3 {
 			t.Fatalf("received %x", frame)
@@ -215,7 +216,7 @@ func TestTransmitLeavesNothing(t *testing.T) {
 	if n := socketMappings(t); n != 0 {
 		t.Errorf("%d mappings of sockets are left", n)
 	}
-	await(t, "back to as many goroutines as before", func() bool { return runtime.NumGoroutine() <= goroutines })
+	await.Until(t, "back to as many goroutines as before", func() bool { return runtime.NumGoroutine() <= goroutines })
 }
 
 // What the kernel did not take before the interface went down is not asked for while it is down, and leaves afterwards.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/internal/process"
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -176,7 +177,7 @@ func TestNoCredit(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, sink) }()
-	eventually(t, "the process runs", func() bool { return pid(sink) != 0 })
+	await.Until(t, "the process runs", func() bool { return pid(sink) != 0 })
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("Run = %v", err)
@@ -193,7 +194,7 @@ func TestNoStream(t *testing.T) {
 	if err := h.Configure(t.Context(), []string{"mine"}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the last stream is taken", func() bool { return len(sink.Status().(Status).LastLines) > 0 })
+	await.Until(t, "the last stream is taken", func() bool { return len(sink.Status().(Status).LastLines) > 0 })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	s := sinktest.NewStream(t)
@@ -226,7 +227,7 @@ func TestStuck(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, sink) }()
-	eventually(t, "the records are sent", func() bool { return counter(sink, "records") == 10 })
+	await.Until(t, "the records are sent", func() bool { return counter(sink, "records") == 10 })
 	cancel()
 	wantCanceled(t, sink, done)
 }
@@ -241,7 +242,7 @@ func TestEndsThoughStuck(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, sink) }()
-	eventually(t, "the records are sent", func() bool { return counter(sink, "records") == 10 })
+	await.Until(t, "the records are sent", func() bool { return counter(sink, "records") == 10 })
 	cancel()
 	<-done
 	if err := sink.Close(); err != nil {
@@ -332,7 +333,7 @@ func TestOddHealth(t *testing.T) {
 	if err := h.Configure(t.Context(), []string{"mine"}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the counters are there", func() bool { return counter(sink, "plugin_good") == 2 })
+	await.Until(t, "the counters are there", func() bool { return counter(sink, "plugin_good") == 2 })
 	if n := len(sink.Counters()); n > 100 {
 		t.Errorf("%d counters", n)
 	}
@@ -350,7 +351,7 @@ func TestRenamedCounters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the process is counted", func() bool { return counter(sink, "plugin_a") == n+1 })
+		await.Until(t, "the process is counted", func() bool { return counter(sink, "plugin_a") == n+1 })
 		own := 0
 		for _, c := range sink.Counters() {
 			if strings.HasPrefix(c.Name, "plugin_") {
@@ -374,7 +375,7 @@ func TestPanics(t *testing.T) {
 	if pid(sink) == 0 {
 		t.Error("the process has gone")
 	}
-	eventually(t, "the stack is in the log", func() bool { return strings.Contains(log.String(), "testSink") })
+	await.Until(t, "the stack is in the log", func() bool { return strings.Contains(log.String(), "testSink") })
 }
 
 // TestP6Dies runs a process that exits under load until it is through: nothing is missing at its destination.
@@ -412,7 +413,7 @@ func TestFloodsOutput(t *testing.T) {
 	if err := s.Run(t.Context(), sink); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "all lines are read", func() bool { return counter(sink, "output_lines") == 20000 })
+	await.Until(t, "all lines are read", func() bool { return counter(sink, "output_lines") == 20000 })
 	if n := strings.Count(log.String(), "plugin says"); n < 50 || n > 1000 {
 		t.Errorf("%d lines were logged", n)
 	}
@@ -433,7 +434,7 @@ func TestStandardOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{"past the kit....", `and after a long line"`, `through the kit"`} {
-		eventually(t, line, func() bool { return strings.Contains(log.String(), `line="`+line) })
+		await.Until(t, line, func() bool { return strings.Contains(log.String(), `line="`+line) })
 	}
 	if strings.Contains(log.String(), "|unix|") {
 		t.Error("the handshake is in the log")
@@ -446,7 +447,7 @@ func TestClosedWhileStarting(t *testing.T) {
 	sink := newTestSink(t, h, "", "silent")
 	done := make(chan error, 1)
 	go func() { done <- sinktest.NewStream(t).Run(t.Context(), sink) }()
-	eventually(t, "a process is started", func() bool { return counter(sink, "process_starts") == 1 })
+	await.Until(t, "a process is started", func() bool { return counter(sink, "process_starts") == 1 })
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -468,7 +469,7 @@ func TestConfigureBounded(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- h.Configure(ctx, []string{"mine"}) }()
-	eventually(t, "the plugin that works runs", func() bool { return pid(works) != 0 })
+	await.Until(t, "the plugin that works runs", func() bool { return pid(works) != 0 })
 	cancel(cause)
 	if err := <-done; err == nil || strings.Count(err.Error(), cause.Error()) != 2 {
 		t.Errorf("Configure = %v", err)
@@ -509,7 +510,7 @@ func TestBreakerProbes(t *testing.T) {
 		return sink.retryAt
 	}
 	starts, opened := counter(sink, "process_starts"), retryAt()
-	eventually(t, "a probe", func() bool {
+	await.Until(t, "a probe", func() bool {
 		return s.Run(t.Context(), sink) != nil && counter(sink, "process_starts") == starts+1
 	})
 	if again := retryAt(); !again.After(opened) {
@@ -518,7 +519,7 @@ func TestBreakerProbes(t *testing.T) {
 	if err := os.WriteFile(mark, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a probe that works", func() bool { return s.Run(t.Context(), sink) == nil })
+	await.Until(t, "a probe that works", func() bool { return s.Run(t.Context(), sink) == nil })
 	if st := sink.Status().(Status); st.Breaker != "closed" || s.Acked() != 10 {
 		t.Errorf("status %+v, acknowledged %d", st, s.Acked())
 	}
@@ -644,14 +645,14 @@ func TestUser(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := "I am " + nobody.Uid + " " + daemon.Gid + " 0"
-		eventually(t, want, func() bool { return strings.Contains(strings.Join(sink.Status().(Status).LastLines, "\n"), want) })
+		await.Until(t, want, func() bool { return strings.Contains(strings.Join(sink.Status().(Status).LastLines, "\n"), want) })
 	}
 }
 
 // toldNumber waits for a number in a file.
 func toldNumber(t *testing.T, path string) (n int) {
 	t.Helper()
-	eventually(t, "a number in "+path, func() bool {
+	await.Until(t, "a number in "+path, func() bool {
 		text, err := os.ReadFile(path)
 		if err == nil {
 			n, err = strconv.Atoi(strings.TrimSpace(string(text)))
@@ -690,5 +691,5 @@ func TestEscapedChild(t *testing.T) {
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the child has gone", func() bool { return gone(child) })
+	await.Until(t, "the child has gone", func() bool { return gone(child) })
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/replay"
 	"github.com/rtflow/pipelined/internal/process"
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/logbuffer"
 	"github.com/rtflow/pipelined/internal/testing/race"
 	"github.com/rtflow/pipelined/sdk"
@@ -87,7 +88,7 @@ func TestP6KilledHundredTimes(t *testing.T) {
 	l := newLine(t, "mine", sink)
 	for range kills {
 		before := l.ring.Floor()
-		eventually(t, "the plugin delivers", func() bool {
+		await.Until(t, "the plugin delivers", func() bool {
 			l.put(100)
 			return l.ring.Floor() > before+100 && pid(sink) != 0
 		})
@@ -99,7 +100,7 @@ func TestP6KilledHundredTimes(t *testing.T) {
 		if err := syscall.Kill(process, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the process has gone", func() bool { return pid(sink) != process })
+		await.Until(t, "the process has gone", func() bool { return pid(sink) != process })
 	}
 	l.ring.Drain()
 	select {
@@ -167,7 +168,7 @@ func TestRestartsLeakNothing(t *testing.T) {
 		round(i)
 	}
 	var after leftover
-	eventually(t, "everything is given back", func() bool {
+	await.Until(t, "everything is given back", func() bool {
 		after = leftovers(t, h)
 		return after.goroutines <= before.goroutines && after.files <= before.files
 	})
@@ -248,14 +249,14 @@ func TestDaemonKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = daemon.Wait()
-	eventually(t, "the plugin has gone", func() bool { return gone(plugin) })
+	await.Until(t, "the plugin has gone", func() bool { return gone(plugin) })
 	if gone(child) {
 		t.Errorf("the child did not escape: %s", said.String())
 	}
 	log := new(logbuffer.Buffer)
 	h := New(Options{RuntimeDir: dir, Log: textLog(log)})
 	h.Sweep()
-	eventually(t, "what escaped has gone", func() bool { return gone(child) })
+	await.Until(t, "what escaped has gone", func() bool { return gone(child) })
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v, %v", left, err)
@@ -300,7 +301,7 @@ func TestP8Isolation(t *testing.T) {
 				broken.put(64)
 				good.put(64)
 			}
-			eventually(t, "the other sink has everything", func() bool { return good.ring.Floor() == good.made+1 })
+			await.Until(t, "the other sink has everything", func() bool { return good.ring.Floor() == good.made+1 })
 			if bad[0] != "spins" && broken.ring.State().Released.Acknowledged[event.SessionOpen] != 0 {
 				t.Error("records of the broken plugin were acknowledged")
 			}

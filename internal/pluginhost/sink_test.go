@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/rtflow/pipelined/core/config"
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/sinkplugin/sinkv1"
@@ -90,7 +91,7 @@ func TestSessionsAndDraining(t *testing.T) {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, sink) }()
-	eventually(t, "the records are sent", func() bool { return counter(sink, "records") == 10 })
+	await.Until(t, "the records are sent", func() bool { return counter(sink, "records") == 10 })
 	s.Drain()
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -249,8 +250,8 @@ func TestReopenAndCounters(t *testing.T) {
 		t.Fatal(err)
 	}
 	sink.Reopen()
-	eventually(t, "the plugin was asked to reopen", func() bool { return counter(sink, "plugin_reopens") == 1 })
-	eventually(t, "the plugin tells what it has seen", func() bool {
+	await.Until(t, "the plugin was asked to reopen", func() bool { return counter(sink, "plugin_reopens") == 1 })
+	await.Until(t, "the plugin tells what it has seen", func() bool {
 		return counter(sink, "plugin_seen") == 10 && string(sink.Status().(Status).Plugin) == `{"seen":10}`
 	})
 	if n := counter(sink, "records"); n != 10 {
@@ -283,7 +284,7 @@ func TestCountersSurvive(t *testing.T) {
 		if err := s.WaitAcked(ctx, 10); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the plugin has said what it counts", func() bool { return counter(sink, "plugin_seen") == uint64(10*n) })
+		await.Until(t, "the plugin has said what it counts", func() bool { return counter(sink, "plugin_seen") == uint64(10*n) })
 		if err := syscall.Kill(pid(sink), syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}

@@ -333,15 +333,3 @@ func delivered(tb testing.TB, path string) map[event.Seq]int {
 	}
 	return times
 }
-
-// eventually waits for something to become true.
-func eventually(tb testing.TB, what string, is func() bool) {
-	tb.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !is() {
-		if time.Now().After(deadline) {
-			tb.Fatalf("not in time: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}

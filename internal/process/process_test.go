@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rtflow/pipelined/internal/testing/await"
 )
 
 // TestRuns starts a process, tells it to end, and asks how it has.
@@ -144,7 +146,7 @@ func TestChildren(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.wait()
-		eventually(t, "the child has gone", func() bool { return gone(child) })
+		await.Until(t, "the child has gone", func() bool { return gone(child) })
 	}
 }
 
@@ -162,7 +164,7 @@ func TestEscapedChild(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the child has gone", func() bool { return gone(child) })
+	await.Until(t, "the child has gone", func() bool { return gone(child) })
 }
 
 // TestEnvironment checks that only what is named is inherited.

@@ -18,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/logbuffer"
 )
 
@@ -123,7 +124,7 @@ func tell(path string, n int) {
 // toldNumber waits for a number in a file.
 func toldNumber(t *testing.T, path string) (n int) {
 	t.Helper()
-	eventually(t, "a number in "+path, func() bool {
+	await.Until(t, "a number in "+path, func() bool {
 		text, err := os.ReadFile(path)
 		if err == nil {
 			n, err = strconv.Atoi(strings.TrimSpace(string(text)))
@@ -131,18 +132,6 @@ func toldNumber(t *testing.T, path string) (n int) {
 		return err == nil
 	})
 	return n
-}
-
-// eventually waits for something to become true.
-func eventually(tb testing.TB, what string, is func() bool) {
-	tb.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !is() {
-		if time.Now().After(deadline) {
-			tb.Fatalf("not in time: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
 }
 
 // gone reports whether a process has ended; what is left of it may wait for whoever is its parent now.

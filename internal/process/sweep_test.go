@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/logbuffer"
 )
 
@@ -181,13 +182,13 @@ func TestDaemonKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	eventually(t, "the process has gone", func() bool { return gone(process) })
+	await.Until(t, "the process has gone", func() bool { return gone(process) })
 	if gone(child) {
 		t.Errorf("the child did not escape: %s", said.String())
 	}
 	log := new(logbuffer.Buffer)
 	New(Config{RuntimeDir: at(dir), Log: textLog(log)}).Sweep()
-	eventually(t, "what escaped has gone", func() bool { return gone(child) })
+	await.Until(t, "what escaped has gone", func() bool { return gone(child) })
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}

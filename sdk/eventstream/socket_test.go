@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/eventstream"
 )
@@ -59,7 +60,7 @@ func socketPath(t *testing.T) string {
 func dial(t *testing.T, path string, j *journal) *producer {
 	t.Helper()
 	var conn net.Conn
-	until(t, "a listener", func() (ok bool) {
+	await.Until(t, "a listener", func() (ok bool) {
 		var err error
 		conn, err = net.Dial("unix", path)
 		return err == nil
@@ -372,7 +373,7 @@ func TestPeersOnSockets(t *testing.T) {
 	connections := 0
 	for finished := false; !finished; connections++ {
 		var conn net.Conn
-		until(t, "a listener", func() bool {
+		await.Until(t, "a listener", func() bool {
 			var err error
 			conn, err = net.Dial("unix", path)
 			return err == nil

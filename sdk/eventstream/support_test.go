@@ -9,11 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/eventstream"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -57,23 +57,11 @@ func (j *journal) expect(t *testing.T, what, want string) {
 // eventually waits until a line has been noted.
 func (j *journal) eventually(t *testing.T, line string) {
 	t.Helper()
-	until(t, line, func() bool {
+	await.Until(t, line, func() bool {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		return slices.Contains(j.lines, line)
 	})
-}
-
-// until waits for a condition.
-func until(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
 }
 
 // handler returns a handler that notes every call.

@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/collectors"
 	"github.com/rtflow/pipelined/internal/testing/ports"
-	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -96,7 +96,7 @@ action(type="omfile" file="DIR/out" template="raw" ioBufferSize="256k")
 	before := d.CPU()
 	b.ResetTimer()
 	bytes := int64(collectors.Feed(b, "tcp", "127.0.0.1:"+port, messages, b.N) + b.N)
-	sinkcheck.Until(b, "the collector has written everything", func() bool {
+	await.Until(b, "the collector has written everything", func() bool {
 		info, err := os.Stat(d.Path("out"))
 		return err == nil && info.Size() >= bytes
 	})

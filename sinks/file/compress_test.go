@@ -18,7 +18,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/rtflow/pipelined/core/config"
-	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -72,7 +72,7 @@ func names(tb testing.TB, dir string) (list []string) {
 // settled waits until every rotated file is compressed, and nothing is left over.
 func settled(tb testing.TB, dir, suffix string) {
 	tb.Helper()
-	sinkcheck.Until(tb, fmt.Sprintf("all rotated files in %s are compressed", dir), func() bool {
+	await.Until(tb, fmt.Sprintf("all rotated files in %s are compressed", dir), func() bool {
 		return !slices.ContainsFunc(names(tb, dir), func(name string) bool { return name != "log.txt" && !strings.HasSuffix(name, suffix) })
 	})
 }

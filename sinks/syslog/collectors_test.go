@@ -13,10 +13,10 @@ import (
 
 	"github.com/rtflow/pipelined/internal/logverify"
 	"github.com/rtflow/pipelined/internal/rfc5424"
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/collectors"
 	"github.com/rtflow/pipelined/internal/testing/ports"
 	"github.com/rtflow/pipelined/internal/testing/race"
-	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/internal/testing/testcert"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -282,7 +282,7 @@ func TestRealCollectors(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			sinkcheck.Until(t, "the collector's file", func() bool { return len(c.Lines("out")) >= len(records) })
+			await.Until(t, "the collector's file", func() bool { return len(c.Lines("out")) >= len(records) })
 			lines := c.Lines("out")
 			if len(lines) != len(records) {
 				t.Fatalf("%d messages, want %d", len(lines), len(records))
@@ -342,13 +342,13 @@ template(name="plain" type="string" string="<%pri%>%timereported:::date-rfc3164%
 action(type="omfile" file="DIR/plain" template="plain")`, `format = "rfc3164"`)
 	c.start()
 	drained(t, newTestSink(t, c.more, c.address), records...)
-	sinkcheck.Until(t, "the collector's file", func() bool { return len(c.Lines("plain")) >= len(records) })
+	await.Until(t, "the collector's file", func() bool { return len(c.Lines("plain")) >= len(records) })
 	sameMessages(t, c.Lines("plain"), want(t, format.Options{Format: format.RFC3164}, 1, records...))
 	if err := os.Truncate(c.Path("out"), 0); err != nil {
 		t.Fatal(err)
 	}
 	drained(t, newTestSink(t, `format = "json"`, c.address), records...)
-	sinkcheck.Until(t, "the collector's file", func() bool { return len(c.Lines("out")) >= len(records) })
+	await.Until(t, "the collector's file", func() bool { return len(c.Lines("out")) >= len(records) })
 	objects := want(t, format.Options{Format: format.JSON}, 1, records...)
 	for i, line := range c.Lines("out") {
 		if got := c.read(t, line).Msg; got != objects[i] {

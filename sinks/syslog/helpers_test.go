@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/ports"
 	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk"
@@ -107,7 +108,7 @@ func (c *collector) messages() []string {
 // wait waits until that many messages have come.
 func (c *collector) wait(n int) {
 	c.tb.Helper()
-	late := time.NewTimer(sinkcheck.Patience)
+	late := time.NewTimer(await.Patience)
 	defer late.Stop()
 	for {
 		c.mu.Lock()
@@ -318,7 +319,7 @@ func drip(tb testing.TB, s *sinktest.Stream, sink sdk.Sink, records []event.Reco
 		part := records[sent:min(sent+some, len(records))]
 		s.Append(part...)
 		sent += len(part)
-		sinkcheck.Until(tb, "datagrams arrive", func() bool { return arrived() >= sent })
+		await.Until(tb, "datagrams arrive", func() bool { return arrived() >= sent })
 	}
 	s.Drain()
 	if err := <-done; err != nil {
@@ -384,7 +385,7 @@ func (r *running) errors() string {
 // waitAcked waits until the stream has an acknowledgement.
 func waitAcked(tb testing.TB, s *sinktest.Stream, through event.Seq) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), sinkcheck.Patience)
+	ctx, cancel := context.WithTimeout(tb.Context(), await.Patience)
 	defer cancel()
 	if err := s.WaitAcked(ctx, through); err != nil {
 		tb.Fatalf("acknowledged up to %d, want %d", s.Acked(), through)

@@ -13,8 +13,8 @@ import (
 
 	"github.com/rtflow/pipelined/core/deliver"
 	"github.com/rtflow/pipelined/core/replay"
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/collectors"
-	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -89,7 +89,7 @@ func (r *rig) finish() int {
 	r.ring.Drain()
 	done := make(chan struct{})
 	go func() { r.running.Wait(); close(done) }()
-	late := time.NewTimer(sinkcheck.Patience)
+	late := time.NewTimer(await.Patience)
 	defer late.Stop()
 	select {
 	case <-done:
@@ -174,7 +174,7 @@ func TestKillRELP(t *testing.T) {
 	r := newRig(t, sink)
 	for range kills {
 		before := r.acknowledged()
-		sinkcheck.Until(t, "records are acknowledged", func() bool { return r.acknowledged() > before+1000 })
+		await.Until(t, "records are acknowledged", func() bool { return r.acknowledged() > before+1000 })
 		c.Kill()
 		c.start()
 	}
@@ -208,14 +208,14 @@ func TestKillTCP(t *testing.T) {
 			unread := 0
 			for range kills {
 				before := r.acknowledged()
-				sinkcheck.Until(t, "records are acknowledged", func() bool { return r.acknowledged() > before+1000 })
+				await.Until(t, "records are acknowledged", func() bool { return r.acknowledged() > before+1000 })
 				c.Signal(syscall.SIGSTOP)
 				unread += settled(t, c.port)
 				c.Kill()
 				c.start()
 			}
 			n := r.finish()
-			sinkcheck.Until(t, "the last record", func() bool { got := arrived(t, c); return len(got) > 0 && got[len(got)-1] == n-1 })
+			await.Until(t, "the last record", func() bool { got := arrived(t, c); return len(got) > 0 && got[len(got)-1] == n-1 })
 			lost, repeated := account(t, arrived(t, c), n)
 			bytes := sizeOf(t, lost)
 			t.Logf("%d records, %d lost in %d kills: %d bytes, of %d that the collector had not read; %d twice",
@@ -231,7 +231,7 @@ func TestKillTCP(t *testing.T) {
 func settled(tb testing.TB, port string) int {
 	tb.Helper()
 	last, still := -1, 0
-	sinkcheck.Until(tb, "the receive queue is full", func() bool {
+	await.Until(tb, "the receive queue is full", func() bool {
 		if now := collectors.Unread(port); now != last {
 			last, still = now, 0
 		}
@@ -260,18 +260,18 @@ func TestStop(t *testing.T) {
 			more := "window = 200\nwrite_timeout = \"300ms\"\nuser_timeout = \"300ms\"\nconnect_timeout = \"300ms\""
 			sink := newTestSink(t, more+"\n"+c.more, c.address)
 			r := newRig(t, sink)
-			sinkcheck.Until(t, "records are acknowledged", func() bool { return r.acknowledged() > 1000 })
+			await.Until(t, "records are acknowledged", func() bool { return r.acknowledged() > 1000 })
 			c.Signal(syscall.SIGSTOP)
 			before := r.acknowledged()
-			sinkcheck.Until(t, "connections are given up", func() bool {
+			await.Until(t, "connections are given up", func() bool {
 				return sink.counts.disconnects.Load()+sink.counts.connectErrors.Load() >= 3
 			})
 			meanwhile := r.acknowledged() - before
 			c.Signal(syscall.SIGCONT)
 			after := r.acknowledged()
-			sinkcheck.Until(t, "records are acknowledged again", func() bool { return r.acknowledged() > after+1000 })
+			await.Until(t, "records are acknowledged again", func() bool { return r.acknowledged() > after+1000 })
 			n := r.finish()
-			sinkcheck.Until(t, "the last record", func() bool { return slices.Contains(arrived(t, c), n-1) })
+			await.Until(t, "the last record", func() bool { return slices.Contains(arrived(t, c), n-1) })
 			lost, repeated := account(t, arrived(t, c), n)
 			t.Logf("%d records, %d lost, %d acknowledged while the collector stood still, %d twice", n, len(lost), meanwhile, repeated)
 			if name == "relp" {

@@ -11,9 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
 	"github.com/rtflow/pipelined/internal/testing/race"
-	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -26,7 +26,7 @@ func TestUDPRefused(t *testing.T) {
 	s := sinktest.NewStream(t)
 	s.Append(numbered(80)...)
 	r := keepRunning(t, s, sink)
-	sinkcheck.Until(t, "it is noticed", func() bool { return strings.Count(r.errors(), "nobody listens there") >= 2 })
+	await.Until(t, "it is noticed", func() bool { return strings.Count(r.errors(), "nobody listens there") >= 2 })
 	if got := s.Acked(); got != 0 {
 		t.Fatalf("acknowledged up to %d", got)
 	}
@@ -107,7 +107,7 @@ func runOn(t *testing.T, h *nettest.Host, s *sinktest.Stream, sink *Sink) <-chan
 
 func soon(t *testing.T, done <-chan error) error {
 	t.Helper()
-	late := time.NewTimer(sinkcheck.Patience)
+	late := time.NewTimer(await.Patience)
 	defer late.Stop()
 	select {
 	case err := <-done:

@@ -9,9 +9,9 @@ import (
 	"testing"
 
 	"github.com/rtflow/pipelined/internal/logverify"
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/collectors"
 	"github.com/rtflow/pipelined/internal/testing/ports"
-	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/internal/testing/testcert"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -103,7 +103,7 @@ func TestRecipesStore(t *testing.T) {
 			} else {
 				drained(t, sink, records...)
 			}
-			sinkcheck.Until(t, "the collector's file", func() bool { return len(stored()) >= len(records) })
+			await.Until(t, "the collector's file", func() bool { return len(stored()) >= len(records) })
 			got := stored()
 			for i, line := range got {
 				got[i] = strings.TrimSuffix(line, " ")               // an empty MSG

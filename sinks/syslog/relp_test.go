@@ -14,8 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/race"
-	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -291,7 +291,7 @@ func TestRELPRefusesAll(t *testing.T) {
 	s := sinktest.NewStream(t)
 	s.Append(numbered(50)...)
 	r := keepRunning(t, s, newTestSink(t, `write_timeout = "200ms"`, c.address))
-	sinkcheck.Until(t, "the collector has refused often", func() bool { return strings.Count(r.errors(), "500 no") > 9 })
+	await.Until(t, "the collector has refused often", func() bool { return strings.Count(r.errors(), "500 no") > 9 })
 	broken.Store(0)
 	waitAcked(t, s, 50)
 	r.stop()

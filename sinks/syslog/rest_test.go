@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/testcert"
 	"github.com/rtflow/pipelined/sdk/sinktest"
 )
@@ -59,7 +59,7 @@ func TestFailoverUseless(t *testing.T) {
 			const n = 20_000 // more than the buffers of a peer hold that does not read
 			s.Append(numbered(n)...)
 			r := keepRunning(t, s, sink)
-			sinkcheck.Until(t, "the second address has records", func() bool { return len(second.messages()) > 0 })
+			await.Until(t, "the second address has records", func() bool { return len(second.messages()) > 0 })
 			if c.scheme != "udp" { // which may drop some
 				waitAcked(t, s, n)
 			}

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/config"
-	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
@@ -191,7 +191,7 @@ func TestHangsUpAtAll(t *testing.T) {
 			const n = 300
 			s.Append(numbered(n)...)
 			r := keepRunning(t, s, sink)
-			sinkcheck.Until(t, "it has ended many connections", func() bool { return h.ends.Load() > 40 })
+			await.Until(t, "it has ended many connections", func() bool { return h.ends.Load() > 40 })
 			before := s.Acked()
 			repaired.Store(true)
 			waitAcked(t, s, n)
@@ -221,7 +221,7 @@ func TestHangsUpNever(t *testing.T) {
 	s := sinktest.NewStream(t)
 	s.Append(numbered(100)...)
 	r := keepRunning(t, s, sink)
-	sinkcheck.Until(t, "it has ended many connections", func() bool { return h.ends.Load() > 20 })
+	await.Until(t, "it has ended many connections", func() bool { return h.ends.Load() > 20 })
 	r.stop()
 	if got := s.Acked(); got != 9 || len(s.Rejected()) != 0 {
 		t.Errorf("acknowledged up to %d, rejected %v", got, s.Rejected())

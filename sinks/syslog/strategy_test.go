@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -30,7 +30,7 @@ func TestFailover(t *testing.T) {
 			states(t, sink, Down, Connected)
 
 			back := listen(t, scheme, where, nil)
-			sinkcheck.Until(t, "the first address is in use again", func() bool { return stateOf(sink, 0) == Connected })
+			await.Until(t, "the first address is in use again", func() bool { return stateOf(sink, 0) == Connected })
 			s.Append(records[1000:2000]...)
 			waitAcked(t, s, 2000)
 			back.expect(expect[1000:2000])
@@ -56,7 +56,7 @@ func stateOf(k *Sink, i int) State { return k.Status().(Status).Addresses[i].Sta
 // down is connecting now and then.
 func states(tb testing.TB, k *Sink, want ...State) {
 	tb.Helper()
-	sinkcheck.Until(tb, fmt.Sprintf("states %v", want), func() bool {
+	await.Until(tb, fmt.Sprintf("states %v", want), func() bool {
 		var got []State
 		for i := range k.links {
 			got = append(got, stateOf(k, i))
@@ -108,7 +108,7 @@ func TestAll(t *testing.T) {
 			waitAcked(t, s, 2000)
 			c.expect(expect[:2000])
 
-			sinkcheck.Until(t, "all are connected", func() bool { return stateOf(sink, 1) == Connected && sink.links[1].unacked.Load() == 0 })
+			await.Until(t, "all are connected", func() bool { return stateOf(sink, 1) == Connected && sink.links[1].unacked.Load() == 0 })
 			gotB := b.messages()
 			b.stop()
 			s.Append(records[2000:3000]...)

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/testcert"
 	"github.com/rtflow/pipelined/sdk/format"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -183,12 +183,12 @@ func TestTLSReload(t *testing.T) {
 			t.Fatal(what, err)
 		}
 	}
-	sinkcheck.Until(t, "the CA is wrong", func() bool { return strings.Contains(r.errors(), "correct tls.ca") })
+	await.Until(t, "the CA is wrong", func() bool { return strings.Contains(r.errors(), "correct tls.ca") })
 	replace("ca", ours.File, ca)
-	sinkcheck.Until(t, "the certificate is wrong", func() bool { return strings.Contains(r.errors(), "refuses our certificate") })
+	await.Until(t, "the certificate is wrong", func() bool { return strings.Contains(r.errors(), "refuses our certificate") })
 	goodCert, goodKey := ours.Issue(t, "fw1")
 	replace("cert", goodCert, cert)
-	sinkcheck.Until(t, "certificate and key are no pair", func() bool { return strings.Contains(r.errors(), "are no pair") })
+	await.Until(t, "certificate and key are no pair", func() bool { return strings.Contains(r.errors(), "are no pair") })
 	replace("key", goodKey, key)
 	waitAcked(t, s, 10)
 	c.expect(want(t, format.Options{}, 1, numbered(10)...))
@@ -260,7 +260,7 @@ func TestTLSCiphertext(t *testing.T) {
 	waitAcked(t, s, 1)
 	// The peer's window closes. What is acknowledged then stays below what was sent.
 	last, still := s.Acked(), 0
-	sinkcheck.Until(t, "the peer's buffer is full", func() bool {
+	await.Until(t, "the peer's buffer is full", func() bool {
 		if now := s.Acked(); now != last {
 			last, still = now, 0
 		}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/sdk/event"
 	"github.com/rtflow/pipelined/sdk/eventstream"
 	"github.com/rtflow/pipelined/sdk/sinktest"
@@ -66,13 +66,13 @@ func startListening(t *testing.T, path string, more func(*unixsock.ListenConfig)
 func (l *listening) dial() net.Conn {
 	l.t.Helper()
 	var conn net.Conn
-	sinkcheck.Until(l.t, "connect", func() (ok bool) {
+	await.Until(l.t, "connect", func() (ok bool) {
 		c, err := net.Dial("unix", l.path)
 		conn = c
 		return err == nil
 	})
 	l.t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(sinkcheck.Patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(await.Patience)); err != nil {
 		l.t.Fatal(err)
 	}
 	return conn
@@ -111,7 +111,7 @@ func TestListenRefuses(t *testing.T) {
 		t.Errorf("the first receiver is not served any more: %v", err)
 	}
 	_ = first.Close()
-	sinkcheck.Until(t, "the next receiver", func() bool { return greeted(l.dial()) })
+	await.Until(t, "the next receiver", func() bool { return greeted(l.dial()) })
 }
 
 func TestListenTakeover(t *testing.T) {
@@ -151,9 +151,9 @@ func TestListenTakeoverOfStalled(t *testing.T) {
 	l.Append(sessions(20_000)...)
 	l.dial()
 	for i := range uint64(20) {
-		sinkcheck.Until(t, "the socket is full", func() bool { return l.sink.Status().(unixsock.Status).State == unixsock.Streaming })
+		await.Until(t, "the socket is full", func() bool { return l.sink.Status().(unixsock.Status).State == unixsock.Streaming })
 		next := l.dial()
-		sinkcheck.Until(t, "the takeover", func() bool { return l.counter("taken_over") == i+1 })
+		await.Until(t, "the takeover", func() bool { return l.counter("taken_over") == i+1 })
 		if !greeted(next) { // by the next run
 			t.Fatal("the receiver that took over got nothing")
 		}
@@ -205,7 +205,7 @@ func TestListenSocket(t *testing.T) {
 
 func TestListenSocketComesBack(t *testing.T) {
 	l := startListening(t, filepath.Join(t.TempDir(), "s"), nil)
-	sinkcheck.Until(t, "the socket", func() bool { _, err := os.Stat(l.path); return err == nil })
+	await.Until(t, "the socket", func() bool { _, err := os.Stat(l.path); return err == nil })
 	if err := os.Remove(l.path); err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func TestListenInTheWay(t *testing.T) {
 		filepath.Join(dir, "missing", "s"): "is its directory there",
 	} {
 		l := startListening(t, path, nil)
-		sinkcheck.Until(t, want, func() bool {
+		await.Until(t, want, func() bool {
 			err := l.lastErr.Load()
 			return err != nil && strings.Contains((*err).Error(), want)
 		})
@@ -266,7 +266,7 @@ func TestListenChurn(t *testing.T) {
 	for range 100 {
 		_ = l.dial().Close()
 	}
-	sinkcheck.Until(t, "a good receiver", func() bool {
+	await.Until(t, "a good receiver", func() bool {
 		conn := l.dial()
 		go takeAll(conn)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -357,7 +357,7 @@ func TestListenThroughLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := startListening(t, path, func(c *unixsock.ListenConfig) { c.Permissions = 0o666 })
-	sinkcheck.Until(t, "an error", func() bool {
+	await.Until(t, "an error", func() bool {
 		err := l.lastErr.Load()
 		return err != nil && *err != nil && strings.Contains((*err).Error(), "is there and is not a socket")
 	})

@@ -15,9 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rtflow/pipelined/internal/testing/await"
 	"github.com/rtflow/pipelined/internal/testing/collectors"
 	"github.com/rtflow/pipelined/internal/testing/nettest"
-	"github.com/rtflow/pipelined/internal/testing/sinkcheck"
 )
 
 // BenchmarkNFLOGFile has the program write a line for each packet that a rule logs into a file, in a process of its own, and
@@ -121,14 +121,14 @@ func measureLog(b *testing.B, host *nettest.Host, path string, cpu func() time.D
 			}
 		}
 	}
-	sinkcheck.Until(b, "the group is bound", func() bool {
+	await.Until(b, "the group is bound", func() bool {
 		return strings.HasPrefix(strings.TrimSpace(host.Run("cat", "/proc/thread-self/net/netfilter/nfnetlink_log")), "5 ")
 	})
 	before := cpu()
 	b.ResetTimer()
 	for sent := 0; sent < b.N; sent += burst {
 		send(min(burst, b.N-sent))
-		sinkcheck.Until(b, "the packets are in the file", func() bool { return lines.count(b)+kept >= min(sent+burst, b.N) })
+		await.Until(b, "the packets are in the file", func() bool { return lines.count(b)+kept >= min(sent+burst, b.N) })
 	}
 	b.StopTimer()
 	b.ReportMetric(float64((cpu()-before).Nanoseconds())/float64(b.N), "cpu-ns/msg")

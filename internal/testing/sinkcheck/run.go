@@ -92,21 +92,3 @@ func Benchmark(b *testing.B, sink sdk.Sink, records ...event.Record) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
-
-// Patience is how long tests wait for what is bound to happen. It ends a test that hangs, and no test concludes anything from
-// how long something took.
-const Patience = time.Minute
-
-// Until waits until a condition holds.
-func Until(tb testing.TB, what string, holds func() bool) {
-	tb.Helper()
-	deadline := time.Now().Add(Patience)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		if time.Now().After(deadline) {
-			tb.Fatalf("%s: not within %v", what, Patience)
-		}
-		<-tick.C
-	}
-}

@@ -21,8 +21,8 @@ func TestPlus(t *testing.T) {
 
 // fill sets the counters in a struct to n and what follows, and returns the number after the last.
 func fill(v reflect.Value, n uint64) uint64 {
-	for i := range v.NumField() {
-		if f := v.Field(i); f.Kind() == reflect.Struct {
+	for _, f := range v.Fields() {
+		if f.Kind() == reflect.Struct {
 			n = fill(f, n)
 		} else {
 			f.SetUint(n)
@@ -34,8 +34,8 @@ func fill(v reflect.Value, n uint64) uint64 {
 
 // total adds up the counters in a struct.
 func total(v reflect.Value) (n uint64) {
-	for i := range v.NumField() {
-		if f := v.Field(i); f.Kind() == reflect.Struct {
+	for _, f := range v.Fields() {
+		if f.Kind() == reflect.Struct {
 			n += total(f)
 		} else {
 			n += f.Uint()

@@ -124,7 +124,9 @@ func (o *diffOptions) run(cmd *cobra.Command) error {
 	differs := len(d.Changes) > 0
 	if o.capture != "" || o.flows != "" {
 		if o.capture != "" {
-			err = errors.Join(old.read(ctx), now.read(ctx))
+			if err = old.read(ctx); err == nil { // else the second reading would only fail in the same way
+				err = now.read(ctx)
+			}
 		} else {
 			d.LogLines, err = o.carryLog(ctx, old, now)
 		}

@@ -21,15 +21,22 @@ var colours = []string{"auto", "always", "never"}
 type eventFlags struct{ format, profile, colour string }
 
 // add adds the flags to a command.
-func (e *eventFlags) add(cmd *cobra.Command) { e.addAs(cmd, "f") }
+func (e *eventFlags) add(cmd *cobra.Command) {
+	e.addFormats(cmd, "f", []string{format.Text, format.RFC5424, format.RFC3164, format.JSON, format.Frames})
+}
 
-// addAs adds the flags, with a letter for the format.
-func (e *eventFlags) addAs(cmd *cobra.Command, letter string) {
+// addLines adds the flags of a command that prints nothing but lines, for whose formats there is no letter.
+func (e *eventFlags) addLines(cmd *cobra.Command) {
+	e.addFormats(cmd, "", []string{format.Text, format.RFC5424, format.RFC3164, format.JSON})
+}
+
+func (e *eventFlags) addFormats(cmd *cobra.Command, letter string, names []string) {
 	f := cmd.Flags()
-	f.StringVarP(&e.format, "format", letter, "", "text, rfc5424, rfc3164, json or frames; without it text on a terminal, else rfc5424")
+	last := len(names) - 1
+	f.StringVarP(&e.format, "format", letter, "", strings.Join(names[:last], ", ")+" or "+names[last]+"; without it text on a terminal, else rfc5424")
 	f.StringVar(&e.colour, "colour", "auto", "colours in the format text: auto (on a terminal, unless NO_COLOR is set), always or never")
 	f.StringVar(&e.profile, "profile", format.Junos20, "releases that syslog lines imitate: "+strings.Join(format.Profiles(), ", "))
-	fixedCompletions(cmd, map[string][]string{"format": format.Names(), "profile": format.Profiles(), "colour": colours})
+	fixedCompletions(cmd, map[string][]string{"format": names, "profile": format.Profiles(), "colour": colours})
 }
 
 // options returns how events are printed on standard output, which may be a terminal. The hostname is not set.

@@ -123,10 +123,19 @@ func TestSpoolElsewhere(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(other, "audit.log"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	empty, fresh := t.TempDir(), filepath.Join(t.TempDir(), "fresh")
+	if s, err = spool.Open(spool.Config{Options: spool.Options{Size: spool.MinSize, Path: fresh}, Now: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	for _, command := range []string{"ls", "cat", "verify"} {
+		mustRun(t, "spool", command, fresh) // a daemon has it, and nothing was written to it
+	}
 	missing := filepath.Join(above, "sime")
 	for _, command := range []string{"ls", "cat", "verify", "repair"} {
 		for dir, want := range map[string]string{
 			above: above + ` holds no spool; in it there is one in "siem"`, other: other + " holds no spool", missing: "no such file or directory",
+			empty: empty + " is empty: it is no spool",
 		} {
 			if out, _, err := invoke(t, "spool", command, dir); err == nil || !strings.HasSuffix(err.Error(), want) || out != "" {
 				t.Errorf("%s %s: %v, %q, want an error that says %q", command, dir, err, out, want)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,7 +45,7 @@ zone at that port. It cannot hold anything up. What is too much to show is left 
 		RunE: func(cmd *cobra.Command, _ []string) error { return tailEvents(cmd, o) },
 	}
 	o.daemonFlags.add(cmd)
-	o.addAs(cmd, "")
+	o.addLines(cmd)
 	f := cmd.Flags()
 	f.StringSliceVar(&o.query.Only, "only", nil, "`KIND` of events, such as policy-deny; may be repeated")
 	f.StringSliceVar(&o.query.Zones, "zone", nil, "`ZONE` that they come from or go to; may be repeated")
@@ -67,6 +68,14 @@ func tailEvents(cmd *cobra.Command, o tailOptions) error {
 	}
 	if options.Format == format.Frames {
 		return &usageError{errors.New("--format: frames are not lines: a sink writes them")}
+	}
+	for _, of := range []struct {
+		flag string
+		list []string
+	}{{"only", o.query.Only}, {"zone", o.query.Zones}, {"policy", o.query.Policies}, {"address", o.query.Addresses}, {"port", o.query.Ports}} {
+		if slices.Contains(of.list, "") || len(of.list) == 0 && cmd.Flags().Changed(of.flag) {
+			return &usageError{fmt.Errorf("--%s: it is empty: nothing would match", of.flag)}
+		}
 	}
 	for _, name := range o.query.Only {
 		if _, ok := event.ParseKind(name); !ok {

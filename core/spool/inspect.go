@@ -27,14 +27,21 @@ type Info struct {
 	Headless      bool  // its header cannot be read
 }
 
-// inspect opens the directory of a spool that is there, without keeping the daemon out. A directory that holds something, and nothing
-// of a spool, is an error: that nothing waits in it would say nothing of the spool that was meant.
+// inspect opens the directory of a spool that is there, without keeping the daemon out. A directory that holds nothing
+// of a spool is an error: that nothing waits in it would say nothing of the spool that was meant. Of one to which nothing was written yet
+// its daemon keeps others out.
 func inspect(path string) (d *onDisk, err error) {
 	if d, err = openDir(path, false); err != nil {
 		return nil, err
 	}
 	entries, err := d.ReadDir()
-	if err == nil && len(entries) > 0 && !slices.ContainsFunc(entries, isOfSpool) {
+	switch {
+	case err != nil || slices.ContainsFunc(entries, isOfSpool):
+	case len(entries) == 0:
+		if lock, inUse := d.Lock(); inUse == nil {
+			err = errors.Join(fmt.Errorf("%s is empty: it is no spool", path), lock.Close())
+		}
+	default:
 		err = fmt.Errorf("%s holds no spool%s", path, spoolsBelow(path, entries))
 	}
 	if err != nil {

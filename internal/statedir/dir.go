@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -21,9 +22,13 @@ const maxFile = 1 << 20
 // Dir is an open state directory. It is for one process at a time. Safe for concurrent use by that process, but for two
 // writers of one file.
 type Dir struct {
+	path string
 	dir  *safefile.Dir
-	lock *os.File
 	warn func(msg string, args ...any)
+
+	mu       sync.Mutex
+	lock     *os.File
+	reserved uint64 // the highest epoch that this process has used; 0 = none
 }
 
 // Open opens a directory that is there, by an absolute path. warn is called for files that are put aside.
@@ -36,7 +41,36 @@ func Open(path string, warn func(msg string, args ...any)) (*Dir, error) {
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	return &Dir{dir: d, lock: l, warn: warn}, nil
+	return &Dir{path: path, dir: d, lock: l, warn: warn}, nil
+}
+
+// remake makes the directory again if somebody has removed it, with the highest epoch that was used: what is written is for the next run.
+func (d *Dir) remake() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if removed, err := d.dir.Removed(); err != nil || !removed {
+		return err
+	}
+	if err := os.Mkdir(d.path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	other, err := Open(d.path, d.warn)
+	if err != nil {
+		return err
+	}
+	if d.reserved > 0 {
+		_, err = other.ReserveEpochs(d.reserved, 1)
+	}
+	if err == nil {
+		err = d.dir.Become(other.dir)
+	}
+	if err != nil {
+		return errors.Join(err, other.Close())
+	}
+	d.warn("somebody has removed the state directory: it is made again", "dir", d.path)
+	_ = d.lock.Close() // of a file that is gone
+	d.lock = other.lock
+	return other.dir.Close()
 }
 
 // lock keeps other processes out. The kernel releases the lock with the descriptor, also when the process is killed.
@@ -58,7 +92,11 @@ func lock(d *safefile.Dir) (*os.File, error) {
 func (d *Dir) Path(name string) string { return d.dir.Path(name) }
 
 // Close closes the directory.
-func (d *Dir) Close() error { return errors.Join(d.lock.Close(), d.dir.Close()) }
+func (d *Dir) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return errors.Join(d.lock.Close(), d.dir.Close())
+}
 
 // errUnusable is the error of a file that cannot be read later either.
 var errUnusable = errors.New("cannot be a state file")
@@ -106,8 +144,16 @@ func (d *Dir) content(name string) ([]byte, error) {
 
 // write replaces a file.
 func (d *Dir) write(name string, b []byte) error {
-	return d.dir.Replace(name, 0o600, func(f *os.File) error {
+	return d.replace(name, func(f *os.File) error {
 		_, err := f.Write(b)
 		return err
 	})
+}
+
+// replace replaces a file by what write writes.
+func (d *Dir) replace(name string, write func(*os.File) error) error {
+	if err := d.remake(); err != nil {
+		return err
+	}
+	return d.dir.Replace(name, 0o600, write)
 }

@@ -15,17 +15,24 @@ const maxEpoch = 1<<63 - 1
 // whatever becomes of this run. An error leaves nothing reserved: with 0 it is not known what runs have used, else the epochs
 // returned are unused, but a later run may be given them too.
 func (d *Dir) ReserveEpochs(atLeast uint64, n int) (uint64, error) {
-	first := atLeast
+	d.mu.Lock()
+	first := max(atLeast, d.reserved+1) // the file may be gone
+	d.mu.Unlock()
 	err := d.read(epochFile, func(b []byte) error {
 		used, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
 		if err != nil || used > maxEpoch-uint64(n) {
 			return fmt.Errorf("want an epoch in nanoseconds, got %.40q", b)
 		}
-		first = max(atLeast, used+1)
+		first = max(first, used+1)
 		return nil
 	})
 	if err != nil {
 		return 0, err
 	}
-	return first, d.write(epochFile, strconv.AppendUint(nil, first+uint64(n)-1, 10))
+	last := first + uint64(n) - 1
+	err = d.write(epochFile, strconv.AppendUint(nil, last, 10))
+	d.mu.Lock()
+	d.reserved = max(d.reserved, last)
+	d.mu.Unlock()
+	return first, err
 }

@@ -25,7 +25,7 @@ type Kept struct {
 
 // WriteKept replaces what is kept for the next run by what fill writes. When it returns without an error, that is on the disk.
 func (d *Dir) WriteKept(fill func(w *FrameWriter) error) error {
-	return d.dir.Replace(keptFile, 0o600, func(f *os.File) error { return WriteFrames(f, fill) })
+	return d.replace(keptFile, func(f *os.File) error { return WriteFrames(f, fill) })
 }
 
 // Kept opens what the last run has kept, nil if there is nothing. What a run has taken that did not come to an end is removed: it must

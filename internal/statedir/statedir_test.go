@@ -48,6 +48,67 @@ func TestEpochsGrow(t *testing.T) {
 	}
 }
 
+// TestRemoved removes the directory while it is in use: it is made again for what is written next, locked, and with the epochs that were used.
+func TestRemoved(t *testing.T) {
+	for name, write := range map[string]func(*Dir) error{
+		"losses": func(d *Dir) error { return d.WriteLosses(Losses{"a": {Since: 1, Until: 2}}) },
+		"kept": func(d *Dir) error {
+			return d.WriteKept(func(w *FrameWriter) error { return nil })
+		},
+		"epochs": func(d *Dir) error {
+			got, err := d.ReserveEpochs(10, 1)
+			if got != 1003 {
+				t.Errorf("epoch %d", got)
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "state")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			d, warned := open(t, dir)
+			if _, err := d.ReserveEpochs(1000, 3); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := write(d); err != nil || len(*warned) != 1 {
+				t.Errorf("%v, warnings %q", err, *warned)
+			}
+			info, err := os.Stat(dir)
+			if err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("%v, %v", info, err)
+			}
+			if _, err := Open(dir, nil); err == nil {
+				t.Error("two processes have one directory")
+			}
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+			d, _ = open(t, dir)
+			if got, err := d.ReserveEpochs(5, 1); err != nil || got < 1003 {
+				t.Errorf("epoch %d is used again, %v", got, err)
+			}
+		})
+	}
+	t.Run("its parent, too", func(t *testing.T) {
+		parent := filepath.Join(t.TempDir(), "lib")
+		if err := os.MkdirAll(filepath.Join(parent, "state"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		d, _ := open(t, filepath.Join(parent, "state"))
+		if err := os.RemoveAll(parent); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.WriteLosses(Losses{}); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
 // TestBrokenFiles checks that nothing of a file that cannot be read is used, and that it is kept aside.
 func TestBrokenFiles(t *testing.T) {
 	good := `{"version":1,"sinks":{"a":{"since":1,"until":2,"events":{"policy-deny":3}}}}`

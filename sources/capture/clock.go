@@ -11,6 +11,8 @@ const (
 	maxStep = int64(10 * time.Minute)
 	// confirmations is how many packets must follow one that is further ahead, and agree, before the clock goes there.
 	confirmations = 2
+	// unset is up to when a stamp says that whoever captured knew no time, where another one says more: the first day of 1970.
+	unset = int64(24 * time.Hour)
 	// behindLimit is how many packets in a row must be further behind than maxStep before the clock goes on with their pace.
 	behindLimit = 16
 )
@@ -21,8 +23,8 @@ const (
 // later is held until it is known what follows: if one of the next confirmations packets is stamped more than maxStep before it,
 // it is an outlier and gets its predecessor's time; otherwise, and at the end of the capture, its stamp is believed. So may be
 // the first packet: if it is more than maxStep later than the median of the first three, it gets the
-// earliest of their stamps that is not as far before the median. Where behindLimit packets
-// in a row are more than maxStep behind, the clock of the capture was set back: from there on time goes on from where it is with
+// earliest of their stamps that is not as far before the median; a stamp of the first day of 1970 counts as none if one of the
+// three is later. Where behindLimit packets in a row are more than maxStep behind, the clock of the capture was set back: from there on time goes on from where it is with
 // the differences between the stamps.
 type clock struct {
 	now     int64 // time of the last packet that was given one
@@ -47,9 +49,9 @@ func (c *clock) direct(rec *record) bool {
 	return true
 }
 
-// start lets the clock believe the first packet at once.
+// start lets the clock believe the first packet at once, if it has a time.
 func (c *clock) start(rec *record) {
-	if !c.started && rec.stamp >= 0 {
+	if !c.started && rec.stamp >= unset {
 		c.now, c.started = rec.stamp, true
 	}
 }
@@ -95,15 +97,18 @@ func (c *clock) begin() {
 			stamps = append(stamps, r.stamp)
 		}
 	}
+	slices.Sort(stamps)
+	if i := slices.IndexFunc(stamps, func(s int64) bool { return s >= unset }); i > 0 {
+		stamps = stamps[i:]
+	}
 	first := c.held[0].stamp
-	if len(stamps) == 0 || first < 0 {
+	if len(stamps) == 0 || first < 0 || first < unset && stamps[0] >= unset {
 		c.count.outOfOrder.Add(1)
 		if len(stamps) == 0 {
 			return
 		}
-		first = slices.Min(stamps)
+		first = stamps[0]
 	}
-	slices.Sort(stamps)
 	if median := stamps[len(stamps)/2]; first-maxStep > median {
 		c.count.outOfOrder.Add(1)
 		first = stamps[slices.IndexFunc(stamps, func(s int64) bool { return s >= median-maxStep })]

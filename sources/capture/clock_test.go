@@ -15,6 +15,7 @@ func TestClock(t *testing.T) {
 	const (
 		year  = 365 * 86400
 		night = 9 * 3600
+		zero  = -1700000000 // 1970
 	)
 	back := []int64{1000, 1001}
 	backTimes := []int64{1000, 1001}
@@ -39,6 +40,10 @@ func TestClock(t *testing.T) {
 		{"a late last packet", []int64{1, 2, night}, []int64{1, 2, night}, 0, 0, nil},
 		{"first ahead", []int64{10 * year, 1, 2, 3}, []int64{1, 1, 2, 3}, 1, 0,
 			[]int64{10 * year, 10 * year, 10 * year, 10 * year}},
+		{"first without a time", []int64{zero, 1, 2, 3}, []int64{1, 1, 2, 3}, 1, 0, nil},
+		{"first two without a time", []int64{zero + 1, zero, 5, 6}, []int64{5, 5, 5, 6}, 2, 0, nil},
+		{"all without a time", []int64{zero, zero + 2, zero + 4}, []int64{zero, zero + 2, zero + 4}, 0, 0, nil},
+		{"nothing but the first, without a time", []int64{zero}, []int64{zero}, 0, 0, nil},
 		{"first behind", []int64{0, 10 * year, 10*year + 1, 10*year + 2}, []int64{0, 10 * year, 10*year + 1, 10*year + 2}, 0, 0, nil},
 		{"second behind", []int64{year, 0, year + 1, year + 2}, []int64{year, year, year + 1, year + 2}, 1, 0, nil},
 		{"set back", back, backTimes, 15, 1, nil},

@@ -125,6 +125,13 @@ type SessionHook interface {
 	Denied(p *Packet, f *Finding)
 }
 
+// Publisher is a [SessionHook] that counts in plain words what it denies in a batch.
+type Publisher interface {
+	SessionHook
+	// Publish has others see what was counted for a worker, which calls it after a batch of which packets were denied.
+	Publish(worker int)
+}
+
 // Rematcher is a [SessionHook] that can be asked about sessions that live, when it has come in the place of another.
 type Rematcher interface {
 	SessionHook

@@ -15,13 +15,16 @@ func TestTally(t *testing.T) {
 		wg.Go(func() {
 			for range 1000 {
 				c.Count(&Packet{Worker: worker, Headers: packet.Headers{IPLen: 60}}, 0)
-				c.Count(&Packet{Worker: worker, Headers: packet.Headers{IPLen: 1, MorePackets: 1, MoreBytes: 2}}, worker)
+				c.CountLater(&Packet{Worker: worker, Headers: packet.Headers{IPLen: 1, MorePackets: 1, MoreBytes: 2}}, worker)
+				c.CountLater(&Packet{Worker: worker, Headers: packet.Headers{IPLen: 5}}, 0)
 			}
+			c.Publish(worker)
+			c.Publish(worker) // nothing more
 		})
 	}
 	c.Counters() // while they are written, for the race detector
 	wg.Wait()
-	want := []Counter{{Name: "a", Packets: 4000, Bytes: 123000}, {Name: "b", Packets: 2000, Bytes: 3000}}
+	want := []Counter{{Name: "a", Packets: 6000, Bytes: 133000}, {Name: "b", Packets: 2000, Bytes: 3000}}
 	if got := c.Counters(); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

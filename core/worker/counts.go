@@ -39,6 +39,7 @@ type published struct {
 
 func (w *Worker) publish() {
 	w.zoned.publishAfter(w.batch.N)
+	w.publishDenied()
 	w.publishRules()
 	plain := w.counts
 	plain[received] -= uint64(w.late.waiting) // those that wait are in no other counter yet

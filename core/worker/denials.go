@@ -122,9 +122,23 @@ func (w *Worker) ask(i int, p *hook.Packet) hook.Verdict {
 	return d.verdict
 }
 
+// publishDenied has others see what the hooks at the session site have counted since.
+func (w *Worker) publishDenied() {
+	if !w.anyDenied {
+		return
+	}
+	w.anyDenied = false
+	for _, h := range w.Session {
+		if p, ok := h.(hook.Publisher); ok {
+			p.Publish(w.Index)
+		}
+	}
+}
+
 // denied carries out the denial of a packet.
 func (w *Worker) denied(p *hook.Packet, d *denial) {
 	w.Session[d.by].Denied(p, &d.finding)
+	w.anyDenied = true
 	w.flowDropped(p)
 	if d.finding.Found {
 		w.offer(p, &d.finding, w.nextID)

@@ -378,3 +378,49 @@ func TestDenialsAgainstModel(t *testing.T) {
 		t.Errorf("only %d verdicts were remembered, and memory was fetched for %d packets", remembered, fetched)
 	}
 }
+
+// laterCounts denies every packet, and counts it in plain words until it is to publish.
+type laterCounts struct{ pending, published int }
+
+func (c *laterCounts) Decide(_ *hook.Packet, _ *hook.Permit, f *hook.Finding) hook.Verdict {
+	f.Remember = true
+	return hook.Drop
+}
+
+func (c *laterCounts) Denied(*hook.Packet, *hook.Finding) { c.pending++ }
+
+func (c *laterCounts) Publish(int) { c.published, c.pending = c.published+c.pending, 0 }
+
+// TestPublishDenied has hooks publish what they have counted at the end of each batch with denials, also those of former rules that a packet
+// which has waited came under.
+func TestPublishDenied(t *testing.T) {
+	former, later := new(laterCounts), new(laterCounts)
+	r := newRig(t, func(c *Config, _ *session.Config) { c.Session = []hook.SessionHook{former} })
+	denied := func(at time.Duration, n int) {
+		var frames []timed
+		for range n {
+			frames = append(frames, timed{at, tcpFrame(t, client, 9, server, 443, syn), ""})
+		}
+		r.batch(append(frames, timed{at, udpFrame(t, client, 53, server, 9, 10), ""})...) // this could be an answer, and waits
+	}
+	denied(0, 3)
+	denied(time.Second, 2)
+	step := 0
+	r.source.onReceive = func() {
+		switch step++; step {
+		case 2:
+			if former.published != 3 || former.pending != 0 {
+				t.Errorf("at first %+v", former)
+			}
+			r.SetRules(&Rules{Session: []hook.SessionHook{later}, Zones: r.zones})
+		case 3:
+			if later.published != 2 || later.pending != 0 {
+				t.Errorf("then %+v", later)
+			}
+		}
+	}
+	r.run()
+	if *former != (laterCounts{published: 4}) || *later != (laterCounts{published: 3}) {
+		t.Errorf("in the end %+v and %+v", former, later)
+	}
+}

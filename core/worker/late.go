@@ -96,9 +96,11 @@ func (w *Worker) carryLate(e *lateEntry) {
 		w.finish(&e.packet, w.decideLate(e))
 		return
 	}
+	w.publishDenied()
 	current := w.current
 	w.use(e.rules)
 	w.finish(&e.packet, w.decideLate(e))
+	w.publishDenied()
 	w.use(current)
 }
 

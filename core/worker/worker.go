@@ -117,6 +117,7 @@ type Worker struct {
 	permit  hook.Permit
 	denial  denial
 
+	anyDenied   bool              // since what the hooks at the session site count was published
 	asked       int               // packets of the batch that the hooks at the session site were asked about
 	prefetchers []hook.Prefetcher // among those of the rules that are taken
 	firsts      firsts

@@ -41,6 +41,7 @@ func TestCounters(t *testing.T) {
 				x.Session.Denied(&miss, &f)          // another packet of the flow
 				x.Session.Decide(&miss, &permit, &f) // it turns out to be an answer
 			}
+			x.Session.(hook.Publisher).Publish(worker)
 		})
 	}
 	x.Counters() // while they are written, for the race detector

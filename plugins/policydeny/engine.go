@@ -28,7 +28,10 @@ type worker struct {
 	_ [128]byte // two cache lines, which processors fetch together
 }
 
-var _ hook.Rematcher = (*engine)(nil)
+var (
+	_ hook.Rematcher = (*engine)(nil)
+	_ hook.Publisher = (*engine)(nil)
+)
 
 // hook returns the engine as a hook, which has its memory fetched if it is large. It returns the engine itself if the configuration
 // has mistakes.
@@ -60,7 +63,10 @@ func (e *engine) Decide(p *hook.Packet, permit *hook.Permit, f *hook.Finding) ho
 }
 
 // Denied implements [hook.SessionHook].
-func (e *engine) Denied(p *hook.Packet, f *hook.Finding) { e.tally.Count(p, int(f.Rule)) }
+func (e *engine) Denied(p *hook.Packet, f *hook.Finding) { e.tally.CountLater(p, int(f.Rule)) }
+
+// Publish implements [hook.Publisher].
+func (e *engine) Publish(worker int) { e.tally.Publish(worker) }
 
 // answerable reports whether a rejected packet is answered: TCP with a RST, UDP with an ICMP error, everything else is
 // dropped silently (Junos), and so is a fragment without its transport header (RFC 1122 section 3.2.2).

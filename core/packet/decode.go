@@ -203,6 +203,57 @@ func ipv4Options(opts []byte) (set Options) {
 
 // decodeIPv6 reads an IPv6 header and its extension headers (RFC 8200 section 4).
 func decodeIPv6(b []byte, wire int, h *Headers) Cause {
+	if decodePlainIPv6(b, h) {
+		return OK
+	}
+	return decodeAnyIPv6(b, wire, h)
+}
+
+// decodePlainIPv6 is decodePlain for IPv6, and decodeAnyIPv6 what reads the same of any packet.
+func decodePlainIPv6(b []byte, h *Headers) bool {
+	if len(b) < ipv6Header+udpHeader {
+		return false
+	}
+	p := (*[ipv6Header + udpHeader]byte)(b)
+	if p[0]>>4 != 6 {
+		return false
+	}
+	room := uint32(binary.BigEndian.Uint16(p[4:]))
+	switch p[6] {
+	case ProtoTCP:
+		if len(b) < ipv6Header+tcpHeader {
+			return false
+		}
+		seg := (*[tcpHeader]byte)(b[ipv6Header:])
+		hlen := uint32(seg[12]>>4) * 4
+		if hlen < tcpHeader || hlen > room {
+			return false
+		}
+		setTCP((*[tcpFlagsEnd]byte)(seg[:]), room-hlen, h)
+	case ProtoUDP:
+		n := uint32(binary.BigEndian.Uint16(p[ipv6Header+4:]))
+		if n < udpHeader || n > room {
+			return false
+		}
+	default:
+		return false
+	}
+	h.Family = IPv6
+	h.DSCP = uint8(binary.BigEndian.Uint16(p[0:])>>6) & 0x3f
+	h.TTL = p[7]
+	h.Proto = p[6]
+	h.Src = Addr(p[8:])
+	h.Dst = Addr(p[24:])
+	h.SrcPort = binary.BigEndian.Uint16(p[ipv6Header:])
+	h.DstPort = binary.BigEndian.Uint16(p[ipv6Header+2:])
+	h.IPLen, h.DataLen = ipv6Header+room, room
+	h.L4 = h.L3 + ipv6Header
+	h.HasHead, h.HasL4, h.Plain = true, true, true
+	return true
+}
+
+// decodeAnyIPv6 is decodeIPv6 for any packet.
+func decodeAnyIPv6(b []byte, wire int, h *Headers) Cause {
 	if len(b) < ipv6Header {
 		return short(IPShort, ipv6Header, wire)
 	}

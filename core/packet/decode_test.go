@@ -394,15 +394,22 @@ func TestDecode(t *testing.T) {
 // checkPlain checks that a packet is plain if it is like most, and that it is then read as any other would be.
 func checkPlain(t *testing.T, cause Cause, frame []byte, h *Headers) {
 	t.Helper()
-	plain := cause == OK && h.Family == IPv4 && (h.Proto == ProtoTCP || h.Proto == ProtoUDP) && h.HasL4 && !h.Fragment &&
-		h.L4 == h.L3+ipv4Header && len(frame) >= int(h.L4)+tcpHeader && !lengthless(frame[h.L3:])
+	header, captured, decode := uint16(ipv4Header), tcpHeader, decodeAny
+	if h.Family == IPv6 {
+		header, decode = ipv6Header, decodeAnyIPv6
+		if h.Proto == ProtoUDP {
+			captured = udpHeader
+		}
+	}
+	plain := cause == OK && (h.Proto == ProtoTCP || h.Proto == ProtoUDP) && h.HasL4 && !h.Fragment &&
+		h.L4 == h.L3+header && len(frame) >= int(h.L4)+captured && !lengthless(frame[h.L3:])
 	if h.Plain != plain {
 		t.Errorf("plain is %v, want %v: % x", h.Plain, plain, frame)
 	}
 	if plain {
 		any := Headers{VLAN: h.VLAN, InnerVLAN: h.InnerVLAN, L3: h.L3}
 		packet := frame[h.L3:]
-		any.Plain = decodeAny(packet, len(packet), &any) == OK
+		any.Plain = decode(packet, len(packet), &any) == OK
 		if diff := cmp.Diff(any, *h); diff != "" {
 			t.Errorf("% x: %s", frame, diff)
 		}

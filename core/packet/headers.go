@@ -144,7 +144,7 @@ type Headers struct {
 	Fragment bool // part of a larger packet: more fragments follow, or FragOff > 0
 	HasHead  bool // ports, or ICMP type and code, were read; false for later fragments and protocols not known
 	HasL4    bool // the transport header was read: HasHead, and the TCP flags or what follows in the others
-	Plain    bool // a TCP segment or UDP datagram in one piece, all right, directly behind an IPv4 header without options: most packets
+	Plain    bool // a TCP segment or UDP datagram in one piece, all right, directly behind an IPv4 header without options or an IPv6 header: most packets
 	HasInner bool // ICMP error whose quoted packet could be read; Inner is valid
 
 	Inner    Tuple  // the packet an ICMP error quotes, in the direction it was sent

@@ -60,7 +60,7 @@ func (t *rateTable) add(h uint64, now int64) outcome {
 	tag := max(h>>tagShift, 1) // 0 is an empty word
 	second := uint16(now / 1e9)
 	for {
-		word, old := set.find(tag)
+		word, old := set.find(tag, h)
 		if word == nil {
 			word, old = t.victim(set, h, second)
 			if word == nil {
@@ -74,11 +74,13 @@ func (t *rateTable) add(h uint64, now int64) outcome {
 	}
 }
 
-// find returns the key's word and what it held, nil if the set does not have the key.
-func (s *rateSet) find(tag uint64) (*atomic.Uint64, uint64) {
-	for i := range s {
-		if w := s[i].Load(); w>>tagShift == tag {
-			return &s[i], w
+// find returns the key's word and what it held, nil if the set does not have the key. It begins where victim begins: there the key is,
+// in most cases.
+func (s *rateSet) find(tag, h uint64) (*atomic.Uint64, uint64) {
+	for i := range uint64(ways) {
+		word := &s[(h>>32+i)%ways]
+		if w := word.Load(); w>>tagShift == tag {
+			return word, w
 		}
 	}
 	return nil, 0

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -158,6 +159,32 @@ func TestKeep(t *testing.T) {
 	}
 	if len(names) != 4+2+1 { // not ours, kept, current
 		t.Errorf("files %v", names)
+	}
+}
+
+// TestClockSetBack rotates where files have names that are ahead of the clock: what is written now is kept, and those go.
+func TestClockSetBack(t *testing.T) {
+	for _, forward := range []time.Duration{time.Hour, 25 * time.Hour} {
+		dir := t.TempDir()
+		old := make(map[string]bool)
+		for i := range 4 {
+			name := "log-" + time.Now().Add(forward).Add(time.Duration(i)*time.Minute).UTC().Format("20060102T150405.000Z") + ".txt"
+			old[name] = true
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const sent = 5000
+		drained(t, newSink(t, filepath.Join(dir, "log.txt"), `rotate = { size = "1MB", keep = 2 }`), numbered(sent)...)
+		files := rotated(t, dir)
+		if len(files) != 2+1 || slices.ContainsFunc(files, func(path string) bool { return old[filepath.Base(path)] }) {
+			t.Errorf("%v ahead: files %v", forward, files)
+			continue
+		}
+		all := want(t, format.RFC5424, 1, sent)
+		if kept := read(t, files...); len(kept) == 0 || !strings.HasSuffix(all, kept) {
+			t.Errorf("%v ahead: %d bytes are kept of %d, and are not the last", forward, len(kept), len(all))
+		}
 	}
 }
 

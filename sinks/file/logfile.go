@@ -40,6 +40,7 @@ type logFile struct {
 	checked     time.Time // that the path leads to f
 	rotateAfter time.Time // not before, because it failed
 	left        fs.FileInfo
+	newest      time.Time     // in the name of a rotated file; zero before the first rotation
 	pruned      time.Time     // when old files were last looked for
 	pack        chan struct{} // a token: look for files to compress
 	noRoom      atomic.Int64  // Unix time in ns: when compression, or a write, last found no room

@@ -46,9 +46,20 @@ func (l *logFile) rotateNow(now time.Time) error {
 	return nil
 }
 
+// ahead is how far the clock may be set back until the names of rotated files begin to follow it. Until then they go on behind the newest,
+// so that they sort by what is in them. A name that is further ahead of the clock is of a clock that was wrong.
+const ahead = 24 * time.Hour
+
 // setAside renames the file. The names are a millisecond apart: it never replaces another.
 func (l *logFile) setAside(now time.Time) error {
-	for at := now; ; at = at.Add(time.Millisecond) {
+	at := now
+	if l.prunes() {
+		l.learnNewest(now)
+		if !at.After(l.newest) && !l.newest.After(now.Add(ahead)) {
+			at = l.newest.Add(time.Millisecond)
+		}
+	}
+	for ; ; at = at.Add(time.Millisecond) {
 		name := rotatedName(l.at.Name, at)
 		taken, err := exists(l.at.Dir, name+gzipped.suffix(), name+zstandard.suffix())
 		if err != nil {
@@ -58,7 +69,23 @@ func (l *logFile) setAside(now time.Time) error {
 			continue
 		}
 		if err := l.at.RenameNew(l.at.Name, name); !errors.Is(err, fs.ErrExist) {
+			l.newest = at
 			return err
+		}
+	}
+}
+
+// learnNewest finds the newest name of a rotated file of an earlier run, once. Names that are too far ahead do not count. A directory that
+// cannot be read has none: prune says so.
+func (l *logFile) learnNewest(now time.Time) {
+	if !l.newest.IsZero() {
+		return
+	}
+	files, _ := rotated(l.at)
+	l.newest = now.Add(-time.Millisecond)
+	for _, f := range files {
+		if f.at.After(l.newest) && !f.at.After(now.Add(ahead)) {
+			l.newest = f.at
 		}
 	}
 }
@@ -96,14 +123,24 @@ func (l *logFile) pruneIfDue(now time.Time) {
 	}
 }
 
+// prunes reports whether rotated files are deleted.
+func (l *logFile) prunes() bool { return l.rotate.Keep != 0 || l.rotate.MaxAge != 0 }
+
 // prune deletes all but the newest rotated files, and those that are too old. It touches only names that rotatedName makes,
 // compressed or not.
 func (l *logFile) prune(now time.Time) {
 	l.pruned = now
-	if l.rotate.Keep == 0 && l.rotate.MaxAge == 0 || !l.rotatable {
+	if !l.prunes() || !l.rotatable {
 		return
 	}
 	files, err := rotated(l.at)
+	wrong := func(f rotatedFile) int { // 0 for the name of a clock that was wrong: it is older than what was written since
+		if f.at.After(now.Add(ahead)) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(files, func(a, b rotatedFile) int { return wrong(a) - wrong(b) })
 	for i, f := range files {
 		tooMany := l.rotate.Keep != 0 && i < len(files)-l.rotate.Keep
 		tooOld := l.rotate.MaxAge != 0 && now.Sub(f.at) > time.Duration(l.rotate.MaxAge)

@@ -71,7 +71,7 @@ func (pl *Pipeline) content(sinks []*output, returned bool) *kept.Content {
 		})
 		c.Sinks = append(c.Sinks, k)
 	}
-	c.Names = pl.names.keep(generations)
+	c.Names = pl.names.Keep(generations)
 	readers := pl.readers.Load()
 	c.Clock, _ = readers.clock()
 	c.NextID = pl.sessions.HighestID() + 1

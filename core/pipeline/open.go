@@ -10,6 +10,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/admission"
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/namebook"
 	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/tail"
@@ -127,10 +128,9 @@ func (pl *Pipeline) build(c *readers, spools spools, epochs []uint64, before *ha
 	former, generation := before.names()
 	names := p.NamesOf(builder)
 	names.Generation = generation
-	pl.names = newNameBook(names, former)
-	pl.names.warn = func() {
-		p.Log.Warn("there is no room for the names of more rules of the firewall: records of others do not name theirs until a restart", "names", maxLearned)
-	}
+	pl.names = namebook.New(names, former, func() {
+		p.Log.Warn("there is no room for the names of more rules of the firewall: records of others do not name theirs until a restart", "names", namebook.MaxLearned)
+	})
 
 	pl.tail = tail.New()
 	gate := admission.Config{Options: p.File.Admission, Tail: pl.tail, Wait: !p.Live, Generation: generation}
@@ -200,14 +200,14 @@ func (pl *Pipeline) liveSessions() iter.Seq[*event.Record] {
 				continue
 			}
 			worker.EncodeLive(s, offset, &rec)
-			rec.Generation = pl.names.latest()
+			rec.Generation = pl.names.Latest()
 			if !yield(&rec) {
 				return
 			}
 		}
 		for _, sessions := range c.toldSessions() {
 			for rec := range sessions {
-				rec.Generation = pl.names.latest()
+				rec.Generation = pl.names.Latest()
 				if !yield(rec) {
 					return
 				}

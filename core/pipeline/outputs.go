@@ -115,7 +115,7 @@ func (pl *Pipeline) newOutput(s *plan.Sink, ring *replay.Ring, sp *spool.Spool, 
 	out := &output{name: s.Name, plugin: s.Plugin, epoch: epoch, ring: ring, spool: sp, sessions: new(atomic.Bool), life: &outputLife{ended: make(chan struct{}), gone: make(chan struct{})}}
 	out.wants(s.Only)
 	c := deliver.Config{
-		Name: s.Name, Sink: s.Sink, Ring: ring, Epoch: epoch, Log: pl.log, Names: pl.names.names,
+		Name: s.Name, Sink: s.Sink, Ring: ring, Epoch: epoch, Log: pl.log, Names: pl.names.Of,
 		Sessions: func() iter.Seq[*event.Record] {
 			if !out.sessions.Load() {
 				return func(func(*event.Record) bool) {}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/namebook"
 	"github.com/rtflow/pipelined/core/plan"
 )
 
@@ -206,10 +207,10 @@ func (t *transition) commit() {
 func (t *transition) buildRules(capacity int) (err error) {
 	pl := t.pl
 	for range attempts {
-		from := pl.names.all()
+		from := pl.names.All()
 		builder := hook.NextNames(from)
 		t.set = pl.nextRules(t.running, t.next, max(t.running.capacity, capacity), builder)
-		if t.generation, err = pl.names.add(from, builder, t.next.Zones); !errors.Is(err, errLearned) {
+		if t.generation, err = pl.names.Add(from, builder, t.next.Zones); !errors.Is(err, namebook.ErrLearned) {
 			break
 		}
 	}

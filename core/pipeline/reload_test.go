@@ -13,6 +13,7 @@ import (
 
 	"github.com/rtflow/pipelined/core/config"
 	"github.com/rtflow/pipelined/core/hook"
+	"github.com/rtflow/pipelined/core/namebook"
 	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -145,7 +146,7 @@ func TestReloadNames(t *testing.T) {
 	if got := counted("first", "asked"); got != 16 {
 		t.Errorf("counted %d, want 16", got)
 	}
-	latest, old := pl.names.names(pl.names.latest()), pl.names.names(1)
+	latest, old := pl.names.Of(pl.names.Latest()), pl.names.Of(1)
 	if latest.Generation != 2 || latest.Policy(2) != "b" || latest.Policy(5) != "new" || old.Policy(5) != "" || old.Policy(2) != "b" || old.Generation != 1 {
 		t.Errorf("generation %d: %q; before %q", latest.Generation, latest.Policies, old.Policies)
 	}
@@ -254,12 +255,12 @@ func TestReloadWhileNamesAreLearned(t *testing.T) {
 		_, err := pl.Reload(r.plan(change(t, reloadable, `["c"]`, fmt.Sprintf(`["c-%d"]`, i))))
 		if err == nil {
 			taken++
-		} else if !errors.Is(err, errLearned) {
+		} else if !errors.Is(err, namebook.ErrLearned) {
 			t.Fatal(err)
 		}
 	}
 	learned := <-done
-	n := pl.names.names(pl.names.latest())
+	n := pl.names.Of(pl.names.Latest())
 	for name, id := range learned {
 		if n.Policy(id) != name {
 			t.Fatalf("id %d is %q, and was given to %q", id, n.Policy(id), name)
@@ -326,7 +327,7 @@ func TestP1P13ReloadUnderLoad(t *testing.T) {
 			t.Errorf("records of %q: %v", what, seen)
 		}
 	}
-	if n := len(pl.names.all().Policies); n != 6 {
+	if n := len(pl.names.All().Policies); n != 6 {
 		t.Errorf("%d names after %d reloads", n, reloaded)
 	}
 	if c := pl.Status().Configuration; c.Number != reloaded+1 {
@@ -357,7 +358,7 @@ func TestReloadListedSessions(t *testing.T) {
 	n := 0
 	for rec := range pl.liveSessions() {
 		n++
-		if name := pl.names.names(rec.Generation).Policy(rec.Policy()); name != "new" {
+		if name := pl.names.Of(rec.Generation).Policy(rec.Policy()); name != "new" {
 			t.Fatalf("policy %d of generation %d is %q", rec.Policy(), rec.Generation, name)
 		}
 	}

@@ -129,7 +129,7 @@ func TestReloadZones(t *testing.T) {
 		}
 		zones := make(map[string]int)
 		for rec := range pl.liveSessions() {
-			zones[pl.names.names(rec.Generation).Zone(rec.InZone())]++
+			zones[pl.names.Of(rec.Generation).Zone(rec.InZone())]++
 		}
 		if got := fmt.Sprint(zones); got != "map[explicit:10 lan:20 more:10 new:10 wan:10]" {
 			t.Errorf("sessions are of zones %s", got)

@@ -103,3 +103,6 @@ func (r *ruleSet) hook(name string) *runningHook {
 
 // now returns the plan of the configuration that runs. Safe for concurrent use.
 func (pl *Pipeline) now() *plan.Plan { return pl.rules.Load().plan }
+
+// Hostname returns the one of the configuration that runs. Safe for concurrent use.
+func (pl *Pipeline) Hostname() string { return pl.now().Hostname }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/namebook"
 	"github.com/rtflow/pipelined/core/plan"
 	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/source"
@@ -46,7 +47,7 @@ type Pipeline struct {
 	sessions   *session.Table
 	lanes      int // that the gate has
 	readers    atomic.Pointer[readers]
-	names      *nameBook
+	names      *namebook.Book
 	translator source.Translator      // nil: nobody is asked how sessions are translated
 	translated *translate.Translation // the same
 	outputs    outputs

@@ -120,7 +120,7 @@ func (pl *Pipeline) packetsByZone(c *readers) map[string]uint64 {
 	if n := sum[zone.Unknown]; n > 0 {
 		by["unknown"] = n
 	}
-	for name, id := range pl.names.zoneIDs() {
+	for name, id := range pl.names.ZoneIDs() {
 		if n := sum[id]; n > 0 {
 			by[name] += n
 		}
@@ -181,7 +181,7 @@ func (pl *Pipeline) zoneName(id uint16) string {
 	if id == 0 {
 		return "unknown"
 	}
-	return pl.names.zone(id)
+	return pl.names.Zone(id)
 }
 
 // lag is the age of the oldest record in flight, in seconds.

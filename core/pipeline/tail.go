@@ -9,7 +9,7 @@ import (
 func (pl *Pipeline) Tail() *tail.Tail { return pl.tail }
 
 // Names returns the names for the ids in records of a generation. Safe for concurrent use.
-func (pl *Pipeline) Names(generation uint32) *event.Names { return pl.names.names(generation) }
+func (pl *Pipeline) Names(generation uint32) *event.Names { return pl.names.Of(generation) }
 
 // LatestNames returns every name that there is. Safe for concurrent use.
-func (pl *Pipeline) LatestNames() *event.Names { return pl.names.all() }
+func (pl *Pipeline) LatestNames() *event.Names { return pl.names.All() }

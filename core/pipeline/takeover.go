@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/admission"
+	"github.com/rtflow/pipelined/core/namebook"
 	"github.com/rtflow/pipelined/core/session"
 	"github.com/rtflow/pipelined/core/source"
 	"github.com/rtflow/pipelined/sdk/event"
@@ -126,7 +127,7 @@ func (pl *Pipeline) takeOverSources(h *handedOver, ids *renumbering) {
 
 // renumbering says what ids of an earlier run are in this one, by their names. It implements [session.IDs].
 type renumbering struct {
-	book       *nameBook
+	book       *namebook.Book
 	zones      map[uint16]uint16
 	interfaces map[uint32]uint32
 	apps       map[uint16]uint16
@@ -135,8 +136,8 @@ type renumbering struct {
 	policies   map[string][]uint32 // of this run, by name
 }
 
-func newRenumbering(h *handedOver, book *nameBook) *renumbering {
-	before, now := &h.Names[len(h.Names)-1], book.all()
+func newRenumbering(h *handedOver, book *namebook.Book) *renumbering {
+	before, now := &h.Names[len(h.Names)-1], book.All()
 	r := &renumbering{
 		book: book, zones: make(map[uint16]uint16), interfaces: make(map[uint32]uint32), apps: make(map[uint16]uint16),
 		former: before.Policies, places: make([]uint32, len(before.Policies)), policies: make(map[string][]uint32, len(now.Policies)),

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/rtflow/pipelined/core/kept"
+	"github.com/rtflow/pipelined/core/namebook"
 	"github.com/rtflow/pipelined/sdk/event"
 )
 
@@ -21,10 +22,10 @@ func TestRenumberManyPolicies(t *testing.T) {
 			now.Policies = append(now.Policies, name)
 		}
 	}
-	book := newNameBook(&now, nil)
+	book := namebook.New(&now, nil, nil)
 	ids := newRenumbering(&handedOver{State: &kept.State{Names: []kept.Names{before}}}, book)
 	last := ids.Policy(n)
-	if all := book.all(); int(last) >= len(all.Policies) || all.Policies[last] != before.Policies[n] {
+	if all := book.All(); int(last) >= len(all.Policies) || all.Policies[last] != before.Policies[n] {
 		t.Errorf("a policy that is gone is %d, and has not kept its name", last)
 	}
 	for i := range n - 3 {

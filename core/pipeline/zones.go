@@ -7,7 +7,7 @@ import (
 )
 
 // ZoneIDs returns the ids of all zones that there are and that there were, by name. Safe for concurrent use.
-func (pl *Pipeline) ZoneIDs() map[string]uint16 { return pl.names.zoneIDs() }
+func (pl *Pipeline) ZoneIDs() map[string]uint16 { return pl.names.ZoneIDs() }
 
 // renumbered returns the keys of zones that have another id than before, or that of another zone, in the order of the file.
 func (pl *Pipeline) renumbered(next *plan.Plan) (keys []string) {

@@ -41,7 +41,7 @@ var layers = []layer{
 	}},
 	{"configuration, metrics and translation", []string{"core/config", "core/kept", "core/metrics", "core/translate", "internal/translation"}},
 	{"loops and plugins", []string{
-		"core/worker", "core/feed", "core/deliver", "core/control", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog",
+		"core/worker", "core/feed", "core/namebook", "core/deliver", "core/control", "plugins/policydeny", "plugins/screendrop", "plugins/filterlog",
 		"sources/afpacket", "sources/capture", "sources/conntrack", "sources/nflog", "sources/xdp",
 		"sinks/file", "sinks/syslog", "sinks/unixsock", "sinks/nats", "sinks/kafka",
 	}},

@@ -137,6 +137,17 @@ func (s *socket) bind() error {
 	return nil
 }
 
+// bound reports whether the socket is still bound to its interface: the kernel unbinds it when that goes, also to another network namespace,
+// for good.
+func (s *socket) bound() bool {
+	name, err := unix.Getsockname(s.fd)
+	if err != nil {
+		return true // nothing is known
+	}
+	address, ok := name.(*unix.SockaddrLinklayer)
+	return !ok || address.Ifindex == int(s.index)
+}
+
 // join makes bound sockets of one interface share its packets: which one gets a packet depends on a hash of its addresses and
 // ports that is the same for both directions of a flow and on every interface (PACKET_FANOUT_HASH in packet(7)).
 func join(sockets []*socket, incoming bool) error {

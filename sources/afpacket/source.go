@@ -212,6 +212,7 @@ func (s *Source) look(l *link) (left bool) {
 	found, err := s.queries.LinkByIndex(l.index)
 	news := "interface has gone"
 	switch {
+	case !l.sockets[0].bound(): // one that came back meanwhile may have the same index, as it has from another network namespace
 	case err == nil && !s.nameTaken(l, found.Attrs()):
 		s.note(l, found)
 		return false

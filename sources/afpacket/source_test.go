@@ -564,6 +564,39 @@ func TestLife(t *testing.T) {
 	receive()
 }
 
+// TestAwayAndBack moves an interface to another network namespace and back, with the index that it had, while nobody looks: it is read again.
+func TestAwayAndBack(t *testing.T) {
+	sender, host := cable(t)
+	other := nettest.NewHost(t)
+	told := make(news, 1)
+	s := open(t, host, Config{Warn: told.warn}, "tap")
+	index := host.Link("tap").Attrs().Index
+	if err := s.messages.Close(); err != nil { // ends who looks
+		t.Fatal(err)
+	}
+	<-s.stopped
+	host.Move("tap", other)
+	other.Move("tap", host)
+	host.SetUp("tap")
+	if now := host.Link("tap").Attrs().Index; now != index {
+		t.Fatalf("index %d, want %d", now, index)
+	}
+	host.Do(func() {
+		var err error
+		if s.messages, err = subscribeLinks(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	s.stopped = make(chan struct{})
+	go s.run()
+	host.SetMTU("tap", 1400) // any message makes it look
+	told.wait(t, s, "open again", func(st State) bool { return st.Condition == Up && st.Opened == 2 && st.MTU == 1400 })
+	r := read(t, s)
+	sender.Wire("wire").Send(numbered(1))
+	for number(r.next()[0].Data) != 1 {
+	}
+}
+
 // TestNamesOfOthers gives interfaces the names of others: each is read once, as what it is called now.
 func TestNamesOfOthers(t *testing.T) {
 	sender, host := cable(t)

@@ -136,10 +136,16 @@ func TestReloadCommand(t *testing.T) {
 		!regexp.MustCompile(`p\.toml:\d+.*pipelin`).MatchString(out) {
 		t.Errorf("with a mistake: %q, %v", out, err)
 	}
+	c.configure(t, "[sinks.events]", "[sinks.own]\nplugin = \"exec\"\ncommand = \"/bin/false\"\n[sinks.events]", `["events"]`, `["events", "own"]`)
+	out, err = reload()
+	if err != nil || !strings.Contains(out, "level=WARN msg=\"a plugin does not start; its records wait in the ring\" err=") || strings.Contains(out, "time=") ||
+		!strings.HasSuffix(out, "configuration 3 runs now\n") {
+		t.Errorf("with a warning: %q, %v", out, err)
+	}
 	c.configure(t, "262144", "2048")
 	var o control.Outcome
 	out, err = reload("--json")
-	if jsonErr := json.Unmarshal([]byte(out), &o); err == nil || jsonErr != nil || o.Taken || o.Number != 2 || !strings.Contains(o.Error, "restart") {
+	if jsonErr := json.Unmarshal([]byte(out), &o); err == nil || jsonErr != nil || o.Taken || o.Number != 3 || !strings.Contains(o.Error, "restart") {
 		t.Errorf("with a change that needs a restart: %q, %v, %v", out, err, jsonErr)
 	}
 }
@@ -220,7 +226,8 @@ func TestFindDaemonWithMistakes(t *testing.T) {
 	}{
 		{"a misspelt source", true, `sources = [`, `sources = ["nosuch", `},
 		{"a misspelt source, socket at a usual place", false, `sources = [`, `sources = ["nosuch", `},
-		{"no TOML", false, "[pipeline]", "[pipeline"},
+		{"no TOML", true, "[pipeline]", "[pipeline"},
+		{"no TOML, socket at a usual place", false, "[pipeline]", "[pipeline"},
 		{"gone", false, "", ""},
 	} {
 		t.Run(x.name, func(t *testing.T) {

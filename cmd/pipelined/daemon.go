@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -48,8 +49,12 @@ func (d *daemonFlags) find(ctx context.Context, cmd *cobra.Command) (*control.Cl
 		return client, file, err
 	case err != nil:
 		places := control.UsualPaths()
-		if path := file.Service.Control; path != nil && filepath.IsAbs(*path) && !slices.Contains(places, *path) {
-			places = slices.Insert(places, 0, *path)
+		path := writtenControl(d.config)
+		if file.Service.Control != nil {
+			path = *file.Service.Control
+		}
+		if filepath.IsAbs(path) && !slices.Contains(places, path) {
+			places = slices.Insert(places, 0, path)
 		}
 		client, err := d.atPlaces(ctx, errs, places, true)
 		if err != nil {
@@ -70,6 +75,23 @@ func (d *daemonFlags) find(ctx context.Context, cmd *cobra.Command) (*control.Cl
 	}
 	client, err := d.atPlaces(ctx, errs, control.UsualPaths(), true)
 	return client, file, err
+}
+
+// controlKey is the key of the control socket as it is usually written.
+var controlKey = regexp.MustCompile(`(?m)^\s*(?:service\s*\.\s*)?control\s*=\s*(?:"([^"\\\n]+)"|'([^'\n]+)')`)
+
+// writtenControl returns what a file that is no TOML seems to say of the control socket, "" if nothing. Who answers there says what it runs.
+func writtenControl(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if found := controlKey.FindSubmatch(text); err == nil && found != nil {
+		return string(found[1]) + string(found[2])
+	}
+	return ""
 }
 
 // atPlaces returns a client of the first daemon that answers at one of the places and runs the configuration, if it must. The error says what

@@ -30,7 +30,7 @@ func newReload() *cobra.Command {
 		Use:   "reload",
 		Short: "Have a running pipeline read its configuration again, and say what came of it",
 		Long: `reload has a running pipelined reopen its files and read its configuration again, as SIGHUP does, waits for the outcome, and
-prints it, with the keys that have changed. A configuration with a mistake, or with a change that needs a restart, is refused: the former one goes on, and the exit
+prints it, with the keys that have changed, and what the daemon's log warns of meanwhile. A configuration with a mistake, or with a change that needs a restart, is refused: the former one goes on, and the exit
 status is 1.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return askReload(cmd, d, asJSON) },
@@ -66,6 +66,9 @@ func askReload(cmd *cobra.Command, d daemonFlags, asJSON bool) error {
 func writeOutcome(w io.Writer, o control.Outcome) (err error) {
 	for _, problem := range o.Problems {
 		fmt.Fprintln(w, problem)
+	}
+	for _, warning := range o.Warnings {
+		fmt.Fprintln(w, terminal.Text(warning))
 	}
 	switch {
 	case !o.Taken:
@@ -178,10 +181,11 @@ func (r *reloader) reload(ctx context.Context, pl *pipeline.Pipeline) (o control
 		}
 	}()
 	var problems bytes.Buffer
-	came, err := r.try(ctx, pl, io.MultiWriter(r.problems, &problems))
+	var warned notes
+	came, err := r.try(ctx, pl, io.MultiWriter(r.problems, &problems), warned.beside(r.log))
 	changed := err == nil && len(came.Changes)+len(came.Gaps) > 0 // one that says the same may open what could not be opened before
 	o = control.Outcome{Taken: err == nil, Changed: changed, Number: pl.Configuration().Number}
-	o.Changes = changeLines(came.Changes)
+	o.Changes, o.Warnings = changeLines(came.Changes), warned.take()
 	for _, g := range came.Gaps {
 		o.Gaps = append(o.Gaps, control.Gap{Source: g.Source, Seconds: g.Length.Seconds()})
 	}
@@ -200,7 +204,7 @@ func (r *reloader) reload(ctx context.Context, pl *pipeline.Pipeline) (o control
 	return o
 }
 
-func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.Writer) (came pipeline.Outcome, err error) {
+func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.Writer, log *slog.Logger) (came pipeline.Outcome, err error) {
 	if err := r.readable(); err != nil {
 		pl.Refuse(err)
 		return came, err
@@ -209,7 +213,7 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.W
 	next := r.host.Next()
 	p, err := loadPlan(ctx, problems, planOptions{
 		path: r.path, daemon: true, startPlugins: true, pluginPatience: pluginPatience, starts: pl.Starts, host: next,
-	}, plan.Options{Log: r.log, LookupInterface: lookupInterface, ZoneIDs: pl.ZoneIDs()})
+	}, plan.Options{Log: log, LookupInterface: lookupInterface, ZoneIDs: pl.ZoneIDs()})
 	if err != nil {
 		if errors.Is(err, errReported) {
 			err = errors.New("it has mistakes: the log and pipelined check show them")
@@ -218,7 +222,7 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.W
 		return came, err
 	}
 	if p.down != nil {
-		r.log.Warn("a plugin does not start; its records wait in the ring", "err", p.down)
+		log.Warn("a plugin does not start; its records wait in the ring", "err", p.down)
 	}
 	answering, err := r.endpoints.prepare(&p.File.Service, p.Hostname)
 	if err != nil {
@@ -233,7 +237,7 @@ func (r *reloader) try(ctx context.Context, pl *pipeline.Pipeline, problems io.W
 	answering.take()
 	r.watcher.set(ctx, p.File.Service.Watch)
 	if len(came.Changes) > 0 {
-		warnAbsent(p.Plan, interfaceNames(), r.log)
+		warnAbsent(p.Plan, interfaceNames(), log)
 	}
 	r.host.Take(next, came.Sinks)
 	return came, nil

@@ -53,6 +53,8 @@ type Outcome struct {
 	Gaps []Gap `json:"gaps,omitempty"`
 	// Problems are mistakes and warnings of the configuration, each with its place.
 	Problems []string `json:"problems,omitempty"`
+	// Warnings are what the daemon's log has warned of meanwhile, such as an interface that the host does not have: its lines, without the time.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Gap says for how long a source was not read.

@@ -93,12 +93,11 @@ func read(cmd *cobra.Command, path string, o readOptions) error {
 	ctx, fail := context.WithCancelCause(cmd.Context())
 	defer fail(nil)
 	var open atomic.Pointer[capture.Source]
+	log := newLogger(cmd.ErrOrStderr(), slog.LevelWarn)
+	from := capture.Config{Path: path, Stdin: input, Interface: o.iface, Warn: func(msg string, args ...any) { log.Warn(msg, args...) }} //nolint:sloglint // the capture words it
 	p, err := loadPlan(cmd.Context(), cmd.ErrOrStderr(), configOfRead(cmd, o.config), plan.Options{
-		Log: newLogger(cmd.ErrOrStderr(), slog.LevelWarn),
-		Input: &plan.Input{
-			Name:       "capture",
-			Configured: capture.Configure(capture.Config{Path: path, Stdin: input, Interface: o.iface}, func(s *capture.Source) { open.Store(s) }),
-		},
+		Log:   log,
+		Input: &plan.Input{Name: "capture", Configured: capture.Configure(from, func(s *capture.Source) { open.Store(s) })},
 		Output: &plan.Output{Name: "stdout", New: func(env sdk.Env) sdk.Sink {
 			shape.Hostname = env.Hostname
 			enc, err := format.New(shape)

@@ -28,25 +28,36 @@ const (
 	MaxWindow = 128 << 20
 	// pieceSize is the most that is unpacked at once: what a pipe has given is not held back for more.
 	pieceSize = 64 << 10
+
+	gzipMagic = "\x1f\x8b"
 )
 
 // Format is a compressed format.
 type Format struct {
 	Name  string // as an error says it
 	magic string
-	open  func(*bufio.Reader) (io.Reader, error)
+	// open returns what the stream holds. Where it can tell that what follows the end is no stream, it calls garbage and ends; nil: that is
+	// an error.
+	open func(b *bufio.Reader, garbage func()) (io.Reader, error)
 }
 
 var formats = []Format{
-	{"gzip", "\x1f\x8b", func(r *bufio.Reader) (io.Reader, error) { return gzip.NewReader(r) }},
-	{"zstd", "\x28\xb5\x2f\xfd", func(r *bufio.Reader) (io.Reader, error) {
+	{"gzip", gzipMagic, func(r *bufio.Reader, garbage func()) (io.Reader, error) {
+		z, err := gzip.NewReader(r)
+		if err != nil || garbage == nil {
+			return z, err
+		}
+		z.Multistream(false)
+		return &members{z, r, garbage}, nil
+	}},
+	{"zstd", "\x28\xb5\x2f\xfd", func(r *bufio.Reader, _ func()) (io.Reader, error) {
 		// With a concurrency of 1 there are no goroutines, and nothing to close.
 		return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(MaxWindow), zstd.WithDecoderLowmem(true))
 	}},
-	{"xz", "\xfd7zXZ\x00", func(r *bufio.Reader) (io.Reader, error) {
+	{"xz", "\xfd7zXZ\x00", func(r *bufio.Reader, _ func()) (io.Reader, error) {
 		return xz.ReaderConfig{DictCap: lzma.MinDictCap}.NewReader(newXZ(r)) // at least that; else what the stream claims
 	}},
-	{"lz4", lz4Magic, func(r *bufio.Reader) (io.Reader, error) {
+	{"lz4", lz4Magic, func(r *bufio.Reader, _ func()) (io.Reader, error) {
 		z := lz4.NewReader(newLZ4(r))
 		return z, z.Apply(lz4.ConcurrencyOption(1))
 	}},
@@ -64,8 +75,12 @@ func Detect(head []byte) *Format {
 
 // NewReader returns what the stream holds. Errors say that it is the compression that is damaged, not what is inside. The
 // reader need not be closed.
-func (f *Format) NewReader(r io.Reader) (io.Reader, error) {
-	z, err := f.open(bufio.NewReaderSize(r, pieceSize))
+func (f *Format) NewReader(r io.Reader) (io.Reader, error) { return f.NewLenientReader(r, nil) }
+
+// NewLenientReader is NewReader, and takes bytes behind the end of a gzip stream that are no other one for garbage, as gzip(1) does: it
+// calls garbage, once, by whoever reads, and ends.
+func (f *Format) NewLenientReader(r io.Reader, garbage func()) (io.Reader, error) {
+	z, err := f.open(bufio.NewReaderSize(r, pieceSize), garbage)
 	if err != nil {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
@@ -100,6 +115,38 @@ func (r *reader) Read(p []byte) (int, error) {
 	}
 	r.err = err
 	return n, err
+}
+
+// members reads gzip streams that follow each other, and ends before what is none.
+type members struct {
+	z       *gzip.Reader
+	br      *bufio.Reader
+	garbage func()
+}
+
+func (m *members) Read(p []byte) (int, error) {
+	for {
+		n, err := m.z.Read(p)
+		if n > 0 || !errors.Is(err, io.EOF) {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return n, err
+		}
+		head, err := m.br.Peek(2)
+		switch {
+		case string(head) == gzipMagic:
+		case len(head) > 0 && (err == nil || errors.Is(err, io.EOF)):
+			m.garbage()
+			return 0, io.EOF
+		default:
+			return 0, err
+		}
+		if err := m.z.Reset(m.br); err != nil {
+			return 0, inside(err)
+		}
+		m.z.Multistream(false)
+	}
 }
 
 // pieces hands on a stream piece by piece, each after the start of it has been looked at. Where the stream ends inside a piece

@@ -107,6 +107,36 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestGarbage puts what is no gzip behind the end of one, or of two: it is an error, or told, as whoever reads wants. A damaged stream is an
+// error nevertheless.
+func TestGarbage(t *testing.T) {
+	one := pack(t, "gzip", text())
+	for _, c := range []struct {
+		name, behind string
+		told         int
+		streams      int
+		err          error
+	}{
+		{"nothing", "", 0, 1, nil}, {"a byte", "\x00", 1, 1, nil}, {"zeros", strings.Repeat("\x00", 10240), 1, 1, nil}, {"text", "\nthe end", 1, 1, nil},
+		{"half of a magic number", "\x1f", 1, 1, nil}, {"another stream", string(one), 0, 2, nil}, {"another stream and text", string(one) + "x", 1, 2, nil},
+		{"a stream that is cut off", string(one[:5]), 0, 1, io.ErrUnexpectedEOF}, {"half of a stream", string(one[:len(one)/2]), 0, 2, io.ErrUnexpectedEOF},
+		{"a damaged header", "\x1f\x8b\xff" + string(one[3:]), 0, 1, gzip.ErrHeader},
+	} {
+		told := 0
+		z, err := Detect(one).NewLenientReader(iotest.HalfReader(strings.NewReader(string(one)+c.behind)), func() { told++ })
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(z)
+		if told != c.told || !errors.Is(err, c.err) || (err == nil) != (c.err == nil) || len(got) > c.streams*len(text()) || len(got) < len(text()) {
+			t.Errorf("%s: told %d times, %v; %d bytes", c.name, told, err, len(got))
+		}
+		if _, err := unpacked(t, strings.NewReader(string(one)+c.behind), one); (err == nil) != (c.told == 0 && c.err == nil) {
+			t.Errorf("%s, strictly: %v", c.name, err)
+		}
+	}
+}
+
 // TestLZ4ContentSize reads a frame that says how much it holds, and one behind it.
 func TestLZ4ContentSize(t *testing.T) {
 	var b bytes.Buffer

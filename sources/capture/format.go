@@ -42,8 +42,8 @@ type records interface {
 	otherLink() uint64
 }
 
-// openRecords finds out what r holds and returns its reader.
-func openRecords(r io.Reader, cfg *Config) (records, error) {
+// openRecords finds out what r holds and returns its reader. garbage is called if there is something else behind the end of a compressed one.
+func openRecords(r io.Reader, cfg *Config, garbage func()) (records, error) {
 	br := bufio.NewReaderSize(r, bufferSize)
 	head, err := peek(br, classicHeader)
 	if err != nil {
@@ -51,7 +51,7 @@ func openRecords(r io.Reader, cfg *Config) (records, error) {
 	}
 	compressed := unpack.Detect(head)
 	if compressed != nil {
-		z, err := compressed.NewReader(br)
+		z, err := compressed.NewLenientReader(br, garbage)
 		if err != nil {
 			return nil, err
 		}

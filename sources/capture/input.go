@@ -26,10 +26,18 @@ func newInput(raw io.Reader, cfg *Config, count *counters) *input {
 
 // open reads the file's header.
 func (in *input) open() (err error) {
-	if in.records, err = openRecords(in.raw, in.cfg); err != nil {
+	if in.records, err = openRecords(in.raw, in.cfg, in.garbage); err != nil {
 		return &Error{Path: in.cfg.Path, Err: err}
 	}
 	return nil
+}
+
+// garbage tells of what is behind the end of the capture.
+func (in *input) garbage() {
+	in.count.garbage.Add(1)
+	if in.cfg.Warn != nil {
+		in.cfg.Warn("what follows the compressed capture in its file is none, and is not read", "capture", in.cfg.Path)
+	}
 }
 
 // next reads one record and sets last to its time. At the end it returns io.EOF as it is, anything else as an *Error.

@@ -19,9 +19,9 @@ func Plugin(stdin io.Reader) source.Plugin {
 		Name:    "pcap",
 		Summary: "reads a capture: pcap or pcapng, plain or compressed, in the time of its packets",
 		Sample:  sample,
-		Configure: func(cfg sdk.Config, _ source.Env) source.Configured {
+		Configure: func(cfg sdk.Config, env source.Env) source.Configured {
 			o := decode(cfg)
-			return Configure(Config{Path: o.File, Stdin: stdin, Interface: o.Interface}, nil)
+			return Configure(Config{Path: o.File, Stdin: stdin, Interface: o.Interface, Warn: env.Warn}, nil)
 		},
 	}
 }

@@ -22,6 +22,8 @@ type Config struct {
 	// Index returns the zone table's index of a physical interface, 0 if it has none of that name. It may be nil, and is
 	// called from one goroutine at a time, not for each packet.
 	Index func(name string) uint32
+	// Warn is told, by whoever reads, what is wrong with the capture and no error. May be nil.
+	Warn func(msg string, args ...any)
 }
 
 // port returns the zone table's index for frames of the interface that the capture calls name, "" for nameless.
@@ -51,11 +53,13 @@ type Stats struct {
 	ClockSetBack uint64 `json:"clock_set_back"`
 	// OtherLinkType counts packets of a pcapng beside them that were skipped because the link type of their interface is not read.
 	OtherLinkType uint64 `json:"other_link_type"`
+	// TrailingGarbage is 1 if something that is no capture followed it in a file compressed with gzip.
+	TrailingGarbage uint64 `json:"trailing_garbage"`
 }
 
 // counters are Stats while they change. One goroutine adds, any may read.
 type counters struct {
-	packets, bytes, outOfOrder, setBack, otherLinkType atomic.Uint64
+	packets, bytes, outOfOrder, setBack, otherLinkType, garbage atomic.Uint64
 }
 
 // Source reads one capture. Receive and Release are for one goroutine, Stats and Progress for any.
@@ -177,6 +181,8 @@ func (s *Source) Stats() Stats {
 		OutOfOrder:    s.count.outOfOrder.Load(),
 		ClockSetBack:  s.count.setBack.Load(),
 		OtherLinkType: s.count.otherLinkType.Load(),
+
+		TrailingGarbage: s.count.garbage.Load(),
 	}
 }
 

@@ -588,3 +588,14 @@ func TestSample(t *testing.T) {
 		}
 	}
 }
+
+// TestTrailingGarbage reads all of a compressed capture behind whose end there is something else, and says so.
+func TestTrailingGarbage(t *testing.T) {
+	pkts := []pkt{{ns: 1, data: "a"}, {ns: 2, data: "b"}}
+	b := append(gzipped(ngOf(binary.LittleEndian, "", pkts...)), "garbage"...)
+	warned := 0
+	got, stats, err := readFile(t, b, Config{Warn: func(string, ...any) { warned++ }})
+	if err != io.EOF || len(got) != 2 || stats.TrailingGarbage != 1 || warned != 1 {
+		t.Errorf("%d packets, %v; %+v; %d warnings", len(got), err, stats, warned)
+	}
+}

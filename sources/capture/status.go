@@ -19,5 +19,6 @@ func (p plugged) Counters() []source.Counter {
 		{Name: "out_of_order", Queue: -1, Value: st.OutOfOrder},
 		{Name: "clock_set_back", Queue: -1, Value: st.ClockSetBack},
 		{Name: "other_link_type", Queue: -1, Value: st.OtherLinkType},
+		{Name: "trailing_garbage", Queue: -1, Value: st.TrailingGarbage},
 	}
 }

@@ -174,7 +174,7 @@ func TestClockSetBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		const sent = 5000
+		const sent = 4000
 		drained(t, newSink(t, filepath.Join(dir, "log.txt"), `rotate = { size = "1MB", keep = 2 }`), numbered(sent)...)
 		files := rotated(t, dir)
 		if len(files) != 2+1 || slices.ContainsFunc(files, func(path string) bool { return old[filepath.Base(path)] }) {

@@ -95,12 +95,17 @@ func (hit *Hit) set(e *entry, who uint32) {
 // in [Table.Create], when the policies have let the packet pass.
 func (t *Table) Lookup(k *Key, h *packet.Headers, now int64, hit *Hit) bool {
 	s := t.shard(k.hash)
-	t.lock(s)
+	held := t.held
+	if !held {
+		s.mu.Lock()
+	}
 	i := k.hint
 	e := &s.entries[i]
 	if !e.isOf(k) { // else it is what find would return
 		if i = s.search(k); i == 0 {
-			t.unlock(s)
+			if !held {
+				s.mu.Unlock()
+			}
 			return false
 		}
 		e = &s.entries[i]
@@ -111,7 +116,9 @@ func (t *Table) Lookup(k *Key, h *packet.Headers, now int64, hit *Hit) bool {
 		s.take(i)
 	}
 	if e.mayBegin(h, who, now) && s.begins(i, h, who, now) {
-		t.unlock(s)
+		if !held {
+			s.mu.Unlock()
+		}
 		return false
 	}
 	if t.touch(e, h, who, k.domain, now) {
@@ -128,7 +135,9 @@ func (t *Table) Lookup(k *Key, h *packet.Headers, now int64, hit *Hit) bool {
 		e.state &^= openOwed
 		hit.OpenDue = true
 	}
-	t.unlock(s)
+	if !held {
+		s.mu.Unlock()
+	}
 	return true
 }
 

@@ -87,7 +87,7 @@ func (t *Table) DropCarrier(place int) {
 	list[place] = nil
 	for i := range t.shards {
 		s := &t.shards[i]
-		for from := uint32(1); t.dropFlows(s, place, from); from += listChunk {
+		for from := uint32(1); t.dropFlows(s, place, from); from += dropChunk {
 		}
 		t.lockOutside(s)
 		s.carriers = list
@@ -106,11 +106,14 @@ func (t *Table) listCarriers() []Carrier {
 	return slices.Clone(s.carriers)
 }
 
+// dropChunk is how many entries DropCarrier looks at before it lets others at the shard: of each it may ask the carrier.
+const dropChunk = 32
+
 // dropFlows ends the flows of a carrier that some entries have, from one on, and reports whether there are more entries.
 func (t *Table) dropFlows(s *shard, place int, from uint32) (more bool) {
 	t.lockOutside(s)
 	defer t.unlockOutside(s)
-	until := min(from+listChunk, s.fresh)
+	until := min(from+dropChunk, s.fresh)
 	for i := from; i < until; i++ {
 		for who := range uint32(2) {
 			if s.entries[i].state&carriedOf(who) != 0 && s.flows[i][who].Carrier() == place {

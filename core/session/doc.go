@@ -8,7 +8,7 @@
 //
 // Memory is fixed when the table is built: about 171 bytes per session. A keyed hash, which is the same for both directions
 // of a flow, picks one of 64 shards with a lock each, so that workers which carry different flows seldom wait for each other
-// and never for longer than one call. A shard has
+// and never for longer than one call. Where there is one worker it has the whole table for a batch instead, see [Table.Enter]. A shard has
 //
 //	buckets  64 bytes for 8 entries: a cache line of 15 slots, each a part of a hash and the index of an entry
 //	entries  128 bytes each: a cache line to compare (addresses, ports, domains, state, time of the last packet), and one

@@ -3,7 +3,6 @@ package admission
 import (
 	"context"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/rtflow/pipelined/core/replay"
@@ -49,14 +48,7 @@ type Gate struct {
 	wait       bool
 	tail       *tail.Tail
 	generation atomic.Uint32
-}
-
-// limitedLoss is the open window of one bucket.
-type limitedLoss struct {
-	since    atomic.Int64 // when the window opened, on the lanes' clock; never = nothing refused since the last loss record
-	mu       sync.Mutex
-	reported uint64 // of what the lanes have refused, how much loss records have told
-	_        [40]byte
+	open       windows // the loss windows that are open, but for those that a lane looks at
 }
 
 // New returns a gate with its lanes.
@@ -70,7 +62,8 @@ func New(c Config) (*Gate, error) {
 		g.tail = tail.New()
 	}
 	g.generation.Store(c.Generation)
-	v := &view{limiter: table, limited: newLimited(table.slots())}
+	v := &view{limiter: table}
+	v.addWindows(table.slots())
 	for _, s := range c.Sinks {
 		v.add(s)
 	}

@@ -39,6 +39,7 @@ type Lane struct {
 	perSink  []*sinkCounts // by index of the sink
 	partly   bool          // a batch has not gone into all rings as a whole since the counters were published
 	nextTick int64
+	over     []*window // scratch of announceLimited
 	loss     [maxAnnounced]event.Record
 
 	published published

@@ -275,3 +275,40 @@ func TestOwedByEarlierRun(t *testing.T) {
 		t.Fatalf("%d records, want the loss of the earlier run before the denial: %v", len(got), got)
 	}
 }
+
+// TestRefusalsOfLanes has lanes storm the same zones while windows end all the time, each lane at its own, and finish one after the other:
+// the loss records tell of every refusal, where it was, and once.
+func TestRefusalsOfLanes(t *testing.T) {
+	const lanes, zones = 4, 12
+	r := newRig(t, lanes, []replay.Limits{{Slots: 1 << 14, Telemetry: 64, PerKind: 64}}, rate(1, 1), func(c *Config) {
+		for zone := uint16(3); zone < zones; zone++ {
+			c.Zones = append(c.Zones, zone)
+		}
+	})
+	var wg sync.WaitGroup
+	for i, l := range r.lanes {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(i), 8))
+			now := int64(0)
+			for range 200 * (i + 1) { // (i+1) seconds: all ticks of all lanes together make fewer loss records than the ring may hold
+				now += rng.Int64N(1e7)
+				offer(l, event.ScreenDrop, uint16(rng.IntN(zones)), now)
+				if rng.IntN(4) == 0 {
+					l.Flush(now, now)
+				}
+			}
+			l.Finish(now, now)
+		})
+	}
+	wg.Wait()
+	records := drainRing(t, r.rings[0])
+	announced := make(map[uint16]uint64)
+	for i := range records {
+		if records[i].Kind() == event.Loss && records[i].LossReason() == event.LossRateLimited {
+			announced[records[i].InZone()] += records[i].LossCounts()[event.ScreenDrop]
+		}
+	}
+	if refused := r.gate.Ledger().LimitedByZone[event.ScreenDrop]; !reflect.DeepEqual(announced, refused) {
+		t.Errorf("announced %v, refused %v", announced, refused)
+	}
+}

@@ -14,7 +14,7 @@ type view struct {
 	sinks   []*sink // all that there were, by index: one that has been removed is there still
 	targets []target
 	limiter *limiter
-	limited []*limitedLoss // by slot of the limiter and limit
+	limited []*window // by slot of the limiter and limit
 }
 
 // target is a sink that gets events, and how.
@@ -29,14 +29,15 @@ type target struct {
 // wants reports whether the sink wants records of the kind.
 func (t *target) wants(k event.Kind) bool { return t.only.Has(k) }
 
-// newLimited returns the windows for that many slots of the limiter.
-func newLimited(slots int) (list []*limitedLoss) {
-	windows := make([]limitedLoss, slots*numLimits)
-	for i := range windows {
-		windows[i].since.Store(never)
-		list = append(list, &windows[i])
+// addWindows adds the windows for that many slots more of the limiter.
+func (v *view) addWindows(slots int) {
+	more := make([]window, slots*numLimits)
+	v.limited = slices.Grow(slices.Clone(v.limited), len(more))
+	for i := range more {
+		more[i].index = len(v.limited)
+		more[i].since.Store(never)
+		v.limited = append(v.limited, &more[i])
 	}
-	return list
 }
 
 // clone returns a view that may be changed.
@@ -104,7 +105,7 @@ func (g *Gate) AddZones(ids []uint16) error {
 		return err
 	}
 	v.limiter = limiter
-	v.limited = append(slices.Clone(v.limited), newLimited(len(ids))...)
+	v.addWindows(len(ids))
 	g.view.Store(v)
 	return nil
 }

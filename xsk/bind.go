@@ -1,6 +1,7 @@
 package xsk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -34,15 +35,19 @@ type binding struct {
 	flags  uint16 // of bind(2)
 }
 
-// bindQueue binds a socket to one queue. flags are those of bind(2).
-func bindQueue(index, queue, frameSize int, l *layout, flags uint16) (*binding, error) {
+// bindQueue binds a socket to one queue, which it waits for while it is busy, until ctx ends. flags are those of bind(2).
+func bindQueue(ctx context.Context, index, queue, frameSize int, l *layout, flags uint16) (*binding, error) {
 	deadline := time.Now().Add(busyPatience)
 	for pause := time.Millisecond; ; pause *= 2 {
 		b, err := tryBindQueue(index, queue, frameSize, l, flags)
 		if !errors.Is(err, ErrQueueBusy) && !errors.Is(err, ErrLockedMemory) || time.Now().After(deadline) {
 			return b, err
 		}
-		time.Sleep(pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		}
 	}
 }
 

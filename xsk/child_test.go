@@ -3,6 +3,7 @@ package xsk
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -42,7 +43,7 @@ func runChild(task string) int {
 		fmt.Println("drop capabilities:", err)
 		return 1
 	}
-	i, err := Open(Config{Interface: "tap", Frames: 64, Promiscuous: true})
+	i, err := Open(context.Background(), Config{Interface: "tap", Frames: 64, Promiscuous: true})
 	if err != nil {
 		fmt.Println(err)
 		return 1
@@ -76,7 +77,7 @@ func bindInTurn(names ...string) error {
 		if err != nil {
 			return err
 		}
-		b, err := bindQueue(device.Index, 0, 2048, layoutFor(offsets, 64, false), unix.XDP_USE_NEED_WAKEUP)
+		b, err := bindQueue(context.Background(), device.Index, 0, 2048, layoutFor(offsets, 64, false), unix.XDP_USE_NEED_WAKEUP)
 		if err == nil {
 			err = b.close()
 		}

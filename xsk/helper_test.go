@@ -2,6 +2,7 @@ package xsk
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"os"
 	"slices"
@@ -54,7 +55,7 @@ func serve(t testing.TB, i *Interface) {
 }
 
 func tryOpen(h *nettest.Host, config Config) (i *Interface, err error) {
-	h.Do(func() { i, err = Open(config) })
+	h.Do(func() { i, err = Open(context.Background(), config) })
 	return i, err
 }
 

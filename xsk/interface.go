@@ -1,6 +1,7 @@
 package xsk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -37,14 +38,15 @@ type Interface struct {
 //
 // It works on the network namespace of the calling thread, and what it opens stays there. An interface that is down is
 // opened; its packets come when it is up. The errors of this package say why an interface is refused; a program that is
-// already attached and its owner are not touched.
-func Open(config Config) (_ *Interface, err error) {
+// already attached and its owner are not touched. When ctx ends before all queues are open, it closes those that are, and returns the
+// error of ctx.
+func Open(ctx context.Context, config Config) (_ *Interface, err error) {
 	config, err = config.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("configuration of AF_XDP: %w", err)
 	}
 	i := &Interface{config: config, promiscuous: -1}
-	if err := i.open(config); err != nil {
+	if err := i.open(ctx, config); err != nil {
 		return nil, fmt.Errorf("open %s for AF_XDP: %w", config.Interface, errors.Join(err, i.Close()))
 	}
 	return i, nil

@@ -1,6 +1,7 @@
 package xsk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -174,11 +175,19 @@ func TestQueueBusy(t *testing.T) {
 	}
 	l := &layout{offsets: offsets, frames: 64, completionFrames: completionFrames}
 	var other *binding
-	tap.Do(func() { other, err = bindQueue(tap.Link("tap").Attrs().Index, 1, smallFrame, l, unix.XDP_COPY) })
+	tap.Do(func() {
+		other, err = bindQueue(t.Context(), tap.Link("tap").Attrs().Index, 1, smallFrame, l, unix.XDP_COPY)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	mappings, descriptors := socketMappings(t), openDescriptors(t)
+	soon, cancel := context.WithTimeout(t.Context(), busyPatience/20)
+	defer cancel()
+	tap.Do(func() { _, err = Open(soon, Config{Interface: "tap", Frames: 64}) })
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("told to give up: %v", err)
+	}
 	if _, err := tryOpen(tap, Config{Interface: "tap", Frames: 64}); !errors.Is(err, ErrQueueBusy) || !strings.Contains(err.Error(), "queue 1") {
 		t.Errorf("got %v", err)
 	}
@@ -216,7 +225,7 @@ func TestConfiguration(t *testing.T) {
 		{Interface: "tap", FrameSize: 1024},
 		{Interface: "tap", Attach: 3},
 	} {
-		if _, err := Open(config); err == nil {
+		if _, err := Open(t.Context(), config); err == nil {
 			t.Errorf("%+v was accepted", config)
 		}
 	}

@@ -1,6 +1,7 @@
 package xsk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -12,7 +13,7 @@ import (
 	"github.com/rtflow/pipelined/internal/machine"
 )
 
-func (i *Interface) open(config Config) error {
+func (i *Interface) open(ctx context.Context, config Config) error {
 	if err := checkCapabilities(); err != nil {
 		return err
 	}
@@ -57,7 +58,7 @@ func (i *Interface) open(config Config) error {
 	}
 	link := watch.current()
 	layout := layoutFor(offsets, config.Frames, config.Bridge)
-	if err := i.openSockets(link, layout); err != nil {
+	if err := i.openSockets(ctx, link, layout); err != nil {
 		return err
 	}
 	// The queues are free: nobody reads the interface by the former program.
@@ -76,7 +77,7 @@ func (i *Interface) open(config Config) error {
 			return err
 		}
 		if i.mode != tried { // for which the sockets are not
-			if err := i.openSocketsAgain(link, layout); err != nil {
+			if err := i.openSocketsAgain(ctx, link, layout); err != nil {
 				return err
 			}
 		}
@@ -252,7 +253,7 @@ func worthFallingBack(err error) bool {
 }
 
 // openSockets opens one socket per queue.
-func (i *Interface) openSockets(link Link, l *layout) error {
+func (i *Interface) openSockets(ctx context.Context, link Link, l *layout) error {
 	flags := uint16(unix.XDP_USE_NEED_WAKEUP)
 	if i.mode == Generic {
 		flags |= unix.XDP_COPY // the driver would fill buffers that no program hands over
@@ -261,7 +262,10 @@ func (i *Interface) openSockets(link Link, l *layout) error {
 		flags |= unix.XDP_USE_SG
 	}
 	for queue := range link.Queues {
-		s, err := openSocket(link.Index, queue, i.frameSize, l, flags, &i.shared, i.watch)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s, err := openSocket(ctx, link.Index, queue, i.frameSize, l, flags, &i.shared, i.watch)
 		if err != nil {
 			return err
 		}
@@ -271,7 +275,7 @@ func (i *Interface) openSockets(link Link, l *layout) error {
 }
 
 // openSocketsAgain opens them for another mode.
-func (i *Interface) openSocketsAgain(link Link, l *layout) error {
+func (i *Interface) openSocketsAgain(ctx context.Context, link Link, l *layout) error {
 	var errs []error
 	for _, s := range i.sockets {
 		errs = append(errs, s.close())
@@ -280,7 +284,7 @@ func (i *Interface) openSocketsAgain(link Link, l *layout) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return i.openSockets(link, l)
+	return i.openSockets(ctx, link, l)
 }
 
 // registerAll gives the queues of a tap their sockets. A bridge does it one by one, in Serve.

@@ -1,6 +1,7 @@
 package xsk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -109,8 +110,8 @@ func (p *Packet) Len() int {
 }
 
 // openSocket opens a socket on one queue. flags are those of bind(2).
-func openSocket(index, queue, frameSize int, l *layout, flags uint16, shared *shared, watch *linkWatch) (*Socket, error) {
-	b, err := bindQueue(index, queue, frameSize, l, flags)
+func openSocket(ctx context.Context, index, queue, frameSize int, l *layout, flags uint16, shared *shared, watch *linkWatch) (*Socket, error) {
+	b, err := bindQueue(ctx, index, queue, frameSize, l, flags)
 	if err != nil {
 		return nil, fmt.Errorf("queue %d: %w", queue, err)
 	}

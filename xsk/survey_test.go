@@ -114,7 +114,7 @@ func TestSurvey(t *testing.T) {
 	})
 	a.SetMTU("mirror0", 1500)
 	a.Do(func() {
-		opened, err := Open(Config{Interface: "mirror0"})
+		opened, err := Open(t.Context(), Config{Interface: "mirror0"})
 		if err != nil {
 			t.Fatal(err)
 		}

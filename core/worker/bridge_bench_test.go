@@ -35,7 +35,9 @@ func BenchmarkPacketPathBridge(b *testing.B) {
 		for i, name := range []string{"tap", "out"} {
 			var device *xsk.Interface
 			var err error
-			middle.Do(func() { device, err = xsk.Open(xsk.Config{Interface: name, Bridge: true, Promiscuous: true}) })
+			middle.Do(func() {
+				device, err = xsk.Open(b.Context(), xsk.Config{Interface: name, Bridge: true, Promiscuous: true})
+			})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -317,7 +317,9 @@ func BenchmarkPacketPathXDP(b *testing.B) {
 		nettest.Cable(sender, "wire", tap, "tap", 1)
 		var s *xdp.Source
 		var err error
-		tap.Do(func() { s, err = xdp.Open(xdp.Config{Device: xsk.Config{Interface: "tap", Attach: xsk.Native}, ID: 1}) })
+		tap.Do(func() {
+			s, err = xdp.Open(b.Context(), xdp.Config{Device: xsk.Config{Interface: "tap", Attach: xsk.Native}, ID: 1})
+		})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -131,7 +131,7 @@ func TestBeginOnGoneInterface(t *testing.T) {
 		t.Helper()
 		var device *xsk.Interface
 		var err error
-		p.middle.Do(func() { device, err = xsk.Open(config) })
+		p.middle.Do(func() { device, err = xsk.Open(t.Context(), config) })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -79,7 +79,7 @@ func (p *pair) open(t testing.TB, name string, id uint32) *Source {
 	var s *Source
 	var err error
 	p.middle.Do(func() {
-		s, err = Open(Config{ID: id, Warn: p.warn, LinkPropagation: p.propagate, Device: xsk.Config{
+		s, err = Open(t.Context(), Config{ID: id, Warn: p.warn, LinkPropagation: p.propagate, Device: xsk.Config{
 			Interface: name, Attach: p.attach[name], Frames: 256, Bridge: true, Promiscuous: true, PassTypes: []uint16{pauseFrames},
 			OnFailure: p.onFailure, OnFailureAfter: 50 * time.Millisecond, BPFFS: p.bpffs,
 		}})
@@ -488,7 +488,7 @@ func TestLongPacketsRefused(t *testing.T) {
 		device.Interface = "tap"
 		tap.Do(func() {
 			var s *Source
-			if s, err = Open(Config{Device: device}); err == nil {
+			if s, err = Open(t.Context(), Config{Device: device}); err == nil {
 				err = s.Close()
 			}
 		})

@@ -1,6 +1,7 @@
 package xdp
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ import (
 func tryOpen(h *nettest.Host, name string, take bool) (err error) {
 	h.Do(func() {
 		var s *Source
-		if s, err = Open(Config{Device: xsk.Config{Interface: name, Frames: 256}, TakeTraffic: take}); err == nil {
+		if s, err = Open(context.Background(), Config{Device: xsk.Config{Interface: name, Frames: 256}, TakeTraffic: take}); err == nil {
 			err = s.Close()
 		}
 	})

@@ -32,10 +32,10 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 		Incoming:   o.Mode == tap, // a bridge knows the interface by which a packet leaves
 		Peer:       o.Peer,
 		Examine:    func(m *machine.Machine) []machine.Finding { return examine(m, c, true) },
-		Open: func(_ context.Context, zones *zone.Table) (source.Source, error) {
+		Open: func(ctx context.Context, zones *zone.Table) (source.Source, error) {
 			named := c
 			named.ID = zones.Index(o.Interface)
-			s, err := Open(named)
+			s, err := Open(ctx, named)
 			if err != nil {
 				return nil, err
 			}

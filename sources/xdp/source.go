@@ -2,6 +2,7 @@ package xdp
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -74,8 +75,8 @@ type Source struct {
 
 // Open opens the interface, with the errors of [xsk.Open], an [*InUseError], [ErrNotEthernet] or [ErrMTU], and keeps it open, also
 // if its MTU becomes too large. The
-// interface is looked for in the network namespace of the calling thread, now and later.
-func Open(config Config) (*Source, error) {
+// interface is looked for in the network namespace of the calling thread, now and later. When ctx ends meanwhile, it returns the error of ctx.
+func Open(ctx context.Context, config Config) (*Source, error) {
 	if config.Warn == nil {
 		config.Warn = func(string, ...any) {}
 	}
@@ -90,7 +91,7 @@ func Open(config Config) (*Source, error) {
 		}
 		s.config.Device.Flows = s.flows
 	}
-	device, err := s.open(false)
+	device, err := s.open(ctx, false)
 	if err != nil {
 		return nil, errors.Join(err, s.closeFlows())
 	}
@@ -115,7 +116,7 @@ func Open(config Config) (*Source, error) {
 
 // open opens the interface, unless it is in use or, unless it was open before, its MTU is too large: packets that fit are better
 // than none.
-func (s *Source) open(again bool) (*xsk.Interface, error) {
+func (s *Source) open(ctx context.Context, again bool) (*xsk.Interface, error) {
 	name := s.config.Device.Interface
 	index, err := checkUse(&s.config)
 	if again && errors.Is(err, ErrMTU) {
@@ -124,7 +125,7 @@ func (s *Source) open(again bool) (*xsk.Interface, error) {
 	if err != nil {
 		return nil, err
 	}
-	device, err := xsk.Open(s.config.Device)
+	device, err := xsk.Open(ctx, s.config.Device)
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +275,7 @@ func (s *Source) reopen() *xsk.Interface {
 	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
 		var device *xsk.Interface
 		var err error
-		if nsErr := s.namespace.Run(func() { device, err = s.open(true) }); nsErr != nil {
+		if nsErr := s.namespace.Run(func() { device, err = s.open(context.Background(), true) }); nsErr != nil {
 			err = errors.Join(err, nsErr)
 		}
 		if device != nil {

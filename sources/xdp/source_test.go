@@ -64,7 +64,7 @@ func openHere(t testing.TB, config Config) *Source {
 	if config.Device.Frames == 0 {
 		config.Device.Frames = 256
 	}
-	s, err := Open(config)
+	s, err := Open(t.Context(), config)
 	if err != nil {
 		t.Error(err)
 		return nil
@@ -239,7 +239,7 @@ func TestMissingInterface(t *testing.T) {
 	nettest.Require(t)
 	h := nettest.NewHost(t)
 	var err error
-	h.Do(func() { _, err = Open(Config{Device: xsk.Config{Interface: "nowhere"}}) })
+	h.Do(func() { _, err = Open(t.Context(), Config{Device: xsk.Config{Interface: "nowhere"}}) })
 	if !errors.Is(err, xsk.ErrInterfaceMissing) {
 		t.Errorf("got %v", err)
 	}

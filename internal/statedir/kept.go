@@ -93,25 +93,26 @@ func (k *Kept) Close() error {
 }
 
 // Boot returns what names the time since the kernel was started, in which times of the monotonic clock compare: a time namespace of a
-// container has another clock.
+// container has another clock, by an offset.
 func Boot() (string, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", fmt.Errorf("what boot this is cannot be read: %w", err)
 	}
-	clock, err := os.Readlink("/proc/self/ns/time")
-	if err != nil {
-		clock = firstClock // the kernel has no time namespaces
+	offsets, err := os.ReadFile("/proc/self/timens_offsets")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // then the kernel has no time namespaces
+		return "", fmt.Errorf("which time namespace this is cannot be read: %w", err)
 	}
-	return boot(strings.TrimSpace(string(id)), clock), nil
+	return boot(strings.TrimSpace(string(id)), string(offsets)), nil
 }
 
-// firstClock is the time namespace that the kernel starts with (PROC_TIME_INIT_INO).
-const firstClock = "time:[4026531834]"
-
-func boot(id, clock string) string {
-	if clock == firstClock {
-		return id
+// boot names a boot and what a time namespace adds to its clock, which /proc/self/timens_offsets has in seconds and nanoseconds. The number of the
+// namespace names no clock: the kernel gives it to the next one when a container is restarted.
+func boot(id, offsets string) string {
+	for line := range strings.Lines(offsets) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "monotonic" && (f[1] != "0" || f[2] != "0") {
+			return id + " " + f[1] + " " + f[2]
+		}
 	}
-	return id + " " + clock
+	return id
 }

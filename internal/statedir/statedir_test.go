@@ -248,11 +248,20 @@ func TestForeignWriters(t *testing.T) {
 // TestBoot tells the clocks of time namespaces apart, and leaves that of the machine the name that it had.
 func TestBoot(t *testing.T) {
 	const id = "7e9a6f3c-66f0-4a8e-9f21-0f6ab2a3c0de"
-	if got := boot(id, firstClock); got != id {
-		t.Errorf("%q, want %q", got, id)
+	offsets := func(monotonic string) string {
+		return "monotonic  " + monotonic + "\nboottime           7         0\n"
 	}
-	if a, b := boot(id, "time:[4026532281]"), boot(id, "time:[4026532282]"); a == b || a == id {
-		t.Errorf("%q and %q", a, b)
+	for _, same := range []string{"", offsets("        0         0")} {
+		if got := boot(id, same); got != id {
+			t.Errorf("%q: %q, want %q", same, got, id)
+		}
+	}
+	names := map[string]bool{id: true}
+	for _, other := range []string{"1000         0", "-1000         0", "0         1000", "1000         1"} {
+		names[boot(id, offsets(other))] = true
+	}
+	if len(names) != 5 {
+		t.Errorf("the names of 5 clocks are %v", names)
 	}
 	if got, err := Boot(); err != nil || len(got) < len(id) {
 		t.Errorf("%q, %v", got, err)

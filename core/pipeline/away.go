@@ -105,7 +105,7 @@ func (pl *Pipeline) openAway() (again bool) {
 	before := pl.readers.Load()
 	var tried, others []*awaySource
 	for _, s := range before.away {
-		if peer, paired := named(before.away, s.Peer); s.retries() && (!paired || peer.retries()) {
+		if s.retries() {
 			tried = append(tried, s)
 		} else {
 			others = append(others, s)
@@ -172,10 +172,10 @@ func (pl *Pipeline) openAgain(gone []*awaySource, zones *zone.Table) (opened []*
 		}
 		peer, is := named(opened, s.Peer)
 		if !is || errs[s.Peer] != nil {
-			errs[s.Name] = fmt.Errorf("source %s: its peer %s is not open", s.Name, s.Peer)
+			errs[s.Name] = fmt.Errorf("source %s: its peer %s is not open: %w", s.Name, s.Peer, errs[s.Peer]) // nor is it tried again without that
 		} else if err := s.opened.(source.Paired).Pair(peer.opened); err != nil {
 			errs[s.Name] = fmt.Errorf("source %s: %w", s.Name, err)
-			errs[peer.Name] = fmt.Errorf("source %s: its peer %s is not open", peer.Name, s.Name)
+			errs[peer.Name] = fmt.Errorf("source %s: its peer %s is not open: %w", peer.Name, s.Name, errs[s.Name])
 		}
 	}
 	for _, s := range gone {

@@ -119,6 +119,77 @@ func TestAwayWithMoreQueues(t *testing.T) {
 	})
 }
 
+// TestAwayPairWithMoreQueues leaves both sources of a bridge to a reload if one has more queues than the hooks have room for, and says so of both.
+func TestAwayPairWithMoreQueues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReopening(t)
+		r.flows["b"] = []int{1}
+		pl := r.run(`a peer = "b"`, `b peer = "a"`)
+		r.away(pl, `a peer = "b"; ring = 5`, `b peer = "a"`)
+		r.flows["b"] = []int{1, 1}
+		r.setBroken()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if done := r.noted(); done != "+a 0, +b 0, -b, -a" && done != "+a 0, +b 0, -a, -b" {
+			t.Errorf("done: %s", done)
+		}
+		if n := strings.Count(r.log.String(), "each reload tries again"); n != 2 {
+			t.Errorf("%d of 2 sources are left to a reload:\n%s", n, r.log.String())
+		}
+		if _, err := pl.Reload(r.plan(`a peer = "b"`, `b peer = "a"`)); err != nil || pl.Losses() != nil {
+			t.Errorf("%v, health %v", err, pl.Losses())
+		}
+		pl.end()
+	})
+}
+
+// TestAwayBesideAnother keeps a source that is left to a reload among those that are away, while another one is tried again and comes back.
+func TestAwayBesideAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReopening(t)
+		r.flows["a"], r.flows["b"] = []int{1}, []int{1}
+		pl := r.run("a", "b")
+		r.setBroken("a 5", "a 0", "b 0")
+		if _, err := pl.Reload(r.plan("a ring = 5", "b ring = 5")); err == nil {
+			t.Error("it is taken over")
+		}
+		r.flows["a"] = []int{1, 1}
+		r.setBroken("b 0")
+		for _, away := range []int{2, 1} {
+			time.Sleep(5 * time.Minute)
+			synctest.Wait()
+			if err := pl.Losses(); len(pl.readers.Load().away) != away || err == nil || !strings.Contains(err.Error(), "source a: it has 2 queues now") {
+				t.Errorf("%d sources are away, want %d; health %v", len(pl.readers.Load().away), away, err)
+			}
+			r.setBroken()
+		}
+		pl.end()
+	})
+}
+
+// TestAwayBoth tries soon again when another source is away, too, however long one has been.
+func TestAwayBoth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReopening(t)
+		r.flows["a"], r.flows["b"] = []int{1}, []int{1}
+		pl := r.run("a", "b")
+		r.away(pl, "a ring = 5", "b")
+		time.Sleep(time.Hour)
+		r.noted()
+		r.setBroken("b 0", "b 5") // that of a is closed again, with the whole reload
+		if _, err := pl.Reload(r.plan("a", "b ring = 5")); err == nil {
+			t.Error("it is taken over")
+		}
+		r.noted()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if done := r.noted(); !strings.HasPrefix(done, "+a 0, !b 0") {
+			t.Errorf("done in two seconds: %q", done)
+		}
+		pl.end()
+	})
+}
+
 // TestAwayStop stops a pipeline of which a source is away, also while it is opened: what has been opened is closed.
 func TestAwayStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -312,3 +312,65 @@ func TestRefusalsOfLanes(t *testing.T) {
 		t.Errorf("announced %v, refused %v", announced, refused)
 	}
 }
+
+// TestRatesChangeInUse changes the rates of a bucket that has used up its own: the next event comes under the new ones, also if there is
+// no limit any more, or one again.
+func TestRatesChangeInUse(t *testing.T) {
+	const now = int64(1e9)
+	for _, k := range telemetry {
+		r := newRig(t, 1, []replay.Limits{large}, rate(1, 1))
+		offers := func(want ...bool) {
+			t.Helper()
+			for i, passes := range want {
+				if got := offer(r.lanes[0], k, 1, now); got != passes {
+					t.Fatalf("%v, offer %d at the rate: passes is %v", k, i, got)
+				}
+			}
+		}
+		set := func(rate Rate) {
+			var o Options
+			o.Rates[k] = rate
+			if err := r.gate.SetRates(o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		offers(true, false, false)
+		set(Rate{})
+		offers(true, true, true)
+		set(Rate{PerSecond: 1000, Burst: 10})
+		offers(true, false) // the last of its burst, see forgive
+		r.lanes[0].Flush(now, now)
+		if n := r.gate.Ledger().RateLimited[k]; n != 3 {
+			t.Errorf("%v: %d refused, want 3", k, n)
+		}
+		checkP1(t, r)
+	}
+}
+
+// TestFlushWakes has the reader of a ring asleep: whatever way a record goes into the ring, it is woken.
+func TestFlushWakes(t *testing.T) {
+	for name, put := range map[string]func(r *rig){
+		"a batch of one row": func(r *rig) {
+			offer(r.lanes[0], event.PolicyDeny, 1, 1)
+			r.lanes[0].Flush(1, 1)
+		},
+		"a batch of two rows": func(r *rig) {
+			offer(r.lanes[0], event.PolicyDeny, 1, 1)
+			offer(r.lanes[0], event.FilterLog, 1, 1)
+			r.lanes[0].Flush(1, 1)
+		},
+		"a loss record": func(r *rig) { r.lanes[0].Unread(&event.LossCounts{event.FilterLog: 1}, 1, 1) },
+	} {
+		r := newRig(t, 1, []replay.Limits{large})
+		wake, asleep := r.rings[0].Sleep()
+		if !asleep {
+			t.Fatal("there is something to read")
+		}
+		put(r)
+		select {
+		case <-wake:
+		default:
+			t.Errorf("%s does not wake the reader", name)
+		}
+	}
+}

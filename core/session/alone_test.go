@@ -1,6 +1,7 @@
 package session
 
 import (
+	"runtime"
 	"sync"
 	"testing"
 
@@ -111,4 +112,46 @@ func TestEnterHolds(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	table.Leave()
+}
+
+// TestEnterTooLate has the only worker begin a batch while the table is about to be shared: it does not get it for itself.
+func TestEnterTooLate(t *testing.T) {
+	table := New(Config{Max: 1 << 8, Seed: 1, Workers: 1, Timeouts: DefaultTimeouts()})
+	table.whole.RLock()
+	entered := make(chan struct{})
+	go func() {
+		table.Enter()
+		close(entered)
+	}()
+	for table.whole.TryRLock() { // not while somebody waits for all of it
+		table.whole.RUnlock()
+		runtime.Gosched()
+	}
+	table.alone.Store(false)
+	table.whole.RUnlock()
+	<-entered
+	if table.held || !table.whole.TryLock() {
+		t.Error("a worker has the table for itself, and another is about to begin")
+	}
+}
+
+// TestShareWaits shares a table in the middle of a batch of its only worker: another may begin only when that is over.
+func TestShareWaits(t *testing.T) {
+	table := New(Config{Max: 1 << 8, Seed: 1, Workers: 1, Timeouts: DefaultTimeouts()})
+	table.Enter()
+	shared := make(chan struct{})
+	go func() {
+		table.Share([]int{0, 1})
+		close(shared)
+	}()
+	for range 1000 {
+		runtime.Gosched()
+		select {
+		case <-shared:
+			t.Fatal("another worker may begin, and the first has the table for itself")
+		default:
+		}
+	}
+	table.Leave()
+	<-shared
 }

@@ -83,11 +83,11 @@ func TestSparedRules(t *testing.T) {
 }
 
 // TestSparedNeverHides carries random packets of few flows past a hook that spares some of them: whatever it has to see it sees, though
-// packets of the same addresses and ports come by other interfaces, in other VLANs, in pieces or with options.
+// packets of the same addresses and ports come or leave by other interfaces, in other VLANs, in pieces or with options.
 func TestSparedNeverHides(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	flow := func(p *hook.Packet) string {
-		return fmt.Sprint(p.Tuple, p.Interface, p.InZone, p.VLAN, p.InnerVLAN)
+		return fmt.Sprint(p.Tuple, p.Interface, p.InZone, p.VLAN, p.InnerVLAN, p.Leaves)
 	}
 	// A third of the flows are spared, by a hash of all that tells them apart.
 	spared := func(p *hook.Packet) bool {
@@ -138,6 +138,15 @@ func TestSparedNeverHides(t *testing.T) {
 			frames = append(frames, timed{0, frame(t, parts...), []string{"lan0", "wan0"}[rng.IntN(2)]})
 		}
 		r.batch(frames...)
+		batch := r.source.batches[len(r.source.batches)-1]
+		for i := range batch {
+			switch rng.IntN(6) {
+			case 0:
+				batch[i].Outgoing = true
+			case 1:
+				batch[i].LeavesBy = r.zones.Index("wan0")
+			}
+		}
 	}
 	r.run()
 	next, unseen, times := 0, 0, make(map[string]int)
@@ -155,6 +164,24 @@ func TestSparedNeverHides(t *testing.T) {
 	}
 	if next != len(h.seen) || unseen < len(sent)/20 || len(times) < 20 {
 		t.Errorf("it saw %d packets of %d, and not %d of %d flows", next, len(sent), unseen, len(times))
+	}
+}
+
+// TestSparedZone has a flow come from another zone, as when a route has changed: the hook sees it again.
+func TestSparedZone(t *testing.T) {
+	h := &sparingHook{spares: func(p *hook.Packet) bool { return p.InZone == trust }}
+	r := newRig(t, hooks(h))
+	p := hook.Packet{Headers: packet.Headers{Plain: true, Tuple: packet.Tuple{Family: packet.IPv4, Proto: packet.ProtoUDP, SrcPort: 9, DstPort: 53}}}
+	r.key = new(session.Key)
+	r.Sessions.SetKey(r.key, &p.Tuple, 0)
+	for _, zone := range []uint16{trust, untrust} {
+		p.InZone = zone
+		for range 5 {
+			r.ingress(&p)
+		}
+	}
+	if want := 1 + 5; len(h.seen) != want {
+		t.Errorf("it saw %d packets, want %d", len(h.seen), want)
 	}
 }
 

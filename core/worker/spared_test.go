@@ -185,6 +185,25 @@ func TestSparedZone(t *testing.T) {
 	}
 }
 
+// TestSparedByMany has more hooks than a flow has bits for: all of them see all packets.
+func TestSparedByMany(t *testing.T) {
+	var list []hook.Hook
+	for range mostHooks {
+		list = append(list, &sparingHook{spares: func(*hook.Packet) bool { return true }})
+	}
+	last := &sparingHook{spares: func(*hook.Packet) bool { return false }}
+	r := newRig(t, hooks(append(list, last)...))
+	var frames []timed
+	for range 5 {
+		frames = append(frames, timed{0, udpFrame(t, client, 9, server, 53, 10), ""})
+	}
+	r.batch(frames...)
+	r.run()
+	if len(last.seen) != len(frames) {
+		t.Errorf("the last hook saw %d packets of %d", len(last.seen), len(frames))
+	}
+}
+
 // TestOrdinary names packets that a hook may need to see though it spares others of their flow.
 func TestOrdinary(t *testing.T) {
 	for _, c := range []struct {

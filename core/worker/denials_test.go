@@ -396,15 +396,15 @@ func (c *laterCounts) Publish(int) { c.published, c.pending = c.published+c.pend
 func TestPublishDenied(t *testing.T) {
 	former, later := new(laterCounts), new(laterCounts)
 	r := newRig(t, func(c *Config, _ *session.Config) { c.Session = []hook.SessionHook{former} })
-	denied := func(at time.Duration, n int) {
+	denied := func(n int, at time.Duration) {
 		var frames []timed
 		for range n {
-			frames = append(frames, timed{at, tcpFrame(t, client, 9, server, 443, syn), ""})
+			frames = append(frames, timed{0, tcpFrame(t, client, 9, server, 443, syn), ""})
 		}
 		r.batch(append(frames, timed{at, udpFrame(t, client, 53, server, 9, 10), ""})...) // this could be an answer, and waits
 	}
-	denied(0, 3)
-	denied(time.Second, 2)
+	denied(3, 0)
+	denied(2, time.Second) // the wait is over between denials by the later rules and the end of their batch
 	step := 0
 	r.source.onReceive = func() {
 		switch step++; step {

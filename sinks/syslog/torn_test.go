@@ -107,6 +107,22 @@ func TestFrames(t *testing.T) {
 	}
 }
 
+// TestFrameLimit frames many records at a time for a connection that may have few on their way.
+func TestFrameLimit(t *testing.T) {
+	const window = 4
+	records := numbered(10)
+	enc := sized{make(map[event.Seq]int)}
+	for i := range records {
+		records[i].SetSeq(event.Seq(i + 1))
+		enc.sizes[records[i].Seq()] = 10
+	}
+	l := &link{conn: &relp{window: window}, counts: &counts{}}
+	l.frameCopy(records[:1], enc.Append(nil, &records[0], nil))
+	if n := l.frame(records[1:], enc, nil); n != window-1 || !l.full() {
+		t.Errorf("%d more are framed, want %d; full is %v", n, window-1, l.full())
+	}
+}
+
 // tornConn is a stream that breaks when the peer has so many bytes.
 type tornConn struct {
 	stream

@@ -175,7 +175,9 @@ func TestAwayBoth(t *testing.T) {
 		pl := r.run("a", "b")
 		r.away(pl, "a ring = 5", "b")
 		time.Sleep(time.Hour)
-		r.noted()
+		if tries := strings.Count(r.noted(), "!a 0"); tries < 40 { // at most 90 s apart
+			t.Errorf("%d attempts in an hour", tries)
+		}
 		r.setBroken("b 0", "b 5") // that of a is closed again, with the whole reload
 		if _, err := pl.Reload(r.plan("a", "b ring = 5")); err == nil {
 			t.Error("it is taken over")

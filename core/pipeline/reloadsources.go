@@ -302,7 +302,6 @@ func (t *transition) undoSources() error {
 	back, kept, away := pl.openAgain(c.gone, t.running.plan.Zones)
 	away, err := pl.readAgain(c.gone, back, slices.Concat(c.before.away, away))
 	errs = append(errs, err)
-	c.kept = kept // what goes on with it now is another one
 	for _, s := range c.gone {
 		gap := time.Since(s.since)
 		if still, is := named(away, s.Name); is {

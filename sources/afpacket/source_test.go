@@ -711,6 +711,37 @@ func TestOptional(t *testing.T) {
 	}
 }
 
+// TestOptionalTwice gives an interface that is read the name of an optional one, too, which is wrong, unlike one that is not there.
+func TestOptionalTwice(t *testing.T) {
+	_, host := cable(t)
+	told := make(news, 1)
+	c := Config{Workers: 1, RingSize: smallRing, SnapLength: 256, Warn: told.warn, Interfaces: []Interface{{Name: "tap"}, {Name: "vpn", Optional: true}}}
+	var s, again *Source
+	var err error
+	host.Do(func() { s, err = Open(c) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	tap := host.Link("tap")
+	host.Do(func() { err = netlink.LinkAddAltName(tap, "vpn") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	told.waitAll(t, s, "refused", func(st []State) bool { return strings.Contains(st[1].Error, ErrReadTwice.Error()) })
+	if err := s.Blind(); err == nil || err.Error() != "interface vpn is gone or cannot be opened" {
+		t.Errorf("Blind = %v", err)
+	}
+	host.Do(func() { again, err = Open(c) })
+	if !errors.Is(err, ErrReadTwice) {
+		t.Errorf("Open = %v, %v", again, err)
+	}
+}
+
 // TestDownAtTheStart opens an interface that is down, with several workers, and reads it when it is up.
 func TestDownAtTheStart(t *testing.T) {
 	sender, host := cable(t)

@@ -144,3 +144,18 @@ func TestEntrances(t *testing.T) {
 		t.Errorf("zones %v, want %v", got, want)
 	}
 }
+
+// TestZonesAtTheEnd ends with a full batch: its packets are counted.
+func TestZonesAtTheEnd(t *testing.T) {
+	r := newRig(t)
+	var frames []timed
+	for range packet.BatchSize {
+		frames = append(frames, timed{0, udpFrame(t, client, 9, server, 53, 10), ""})
+	}
+	r.batch(frames...)
+	r.source.together = true
+	r.run()
+	if got, want := maps.Collect(r.Zones()), map[uint16]uint64{trust: packet.BatchSize}; !maps.Equal(got, want) {
+		t.Errorf("packets by zone %v, want %v", got, want)
+	}
+}

@@ -179,7 +179,7 @@ func TestExplainRecord(t *testing.T) {
 	}{
 		"told by NFLOG": {
 			"15:10:30.111 deny   " + at + " ssh rest wan>lan",
-			[]string{`rule "rest", ` + others, taken, denied, "zone      from wan\n", "zone      to lan, "}, []string{"routes of the kernel", "unknown zone"},
+			[]string{`rule "rest", ` + others, taken, denied, "zone      from wan\n", "zone      to lan, ", `verdict   of the firewall, by its rule "rest": see the record; of the hooks: `}, []string{"routes of the kernel", "unknown zone"},
 		},
 		"a policy": {"15:10:30.111 deny   " + at + " ssh default-deny wan>lan", []string{taken, denied}, []string{others}},
 		"a global policy": {
@@ -188,7 +188,7 @@ func TestExplainRecord(t *testing.T) {
 		},
 		"a session of the host": {
 			"15:10:30.111 open   10.0.1.30:40000 > 203.0.113.5:80 http forward lan>wan",
-			[]string{`rule "forward", ` + others, "verdict   pass", "sessions are logged as sources.sessions tells of them"}, nil,
+			[]string{`rule "forward", ` + others, `verdict   of the firewall, by its rule "forward": see the record; of the hooks: pass`, "sessions are logged as sources.sessions tells of them"}, nil,
 		},
 		"an unknown zone": {
 			"15:10:30.111 deny   " + at + " ssh rest dmz>lan",
@@ -230,7 +230,7 @@ func TestExplainRecord(t *testing.T) {
 	if err := json.Unmarshal([]byte(mustRun(t, "explain", "--json", "-c", config, "15:10:30.111 deny "+at+" ssh rest wan>lan")), &a); err != nil {
 		t.Fatal(err)
 	}
-	if len(a.OfRecord) != 2 || a.Zone != "wan" || a.ToZone != "lan" || a.Packet != "tcp "+at+" from wan to lan" {
+	if len(a.OfRecord) != 2 || a.DecidedBy != "rest" || a.Zone != "wan" || a.ToZone != "lan" || a.Packet != "tcp "+at+" from wan to lan" {
 		t.Errorf("%+v", a)
 	}
 	if _, _, err := invoke(t, "explain", "-c", config, "tcp "+at+" from wna to lan"); err == nil || !strings.Contains(err.Error(), `there is no zone "wna"; did you mean "wan"?`) {

@@ -124,11 +124,10 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 	cancel()
 	reloading.Wait()
 	reloads.watcher.running.Wait()
-	led := pl.Ledger()
 	if legend {
 		err = errors.Join(err, metrics.WriteLegend(cmd.ErrOrStderr()))
 	}
-	return errors.Join(err, led.WriteText(cmd.ErrOrStderr(), kindNames()))
+	return errors.Join(err, pl.WriteLedger(cmd.ErrOrStderr()))
 }
 
 // warnAbsent says which interfaces of the configuration are not among those of the host.

@@ -13,11 +13,13 @@ import (
 type Answer struct {
 	Packet string `json:"packet"`
 	// OfRecord is what is to be known of the record that the packet was read from, such as that no hook has made it.
-	OfRecord    []string `json:"record,omitempty"`
-	Interface   string   `json:"interface,omitempty"` // that the packet came in on, if it is known
-	Zone        string   `json:"zone,omitempty"`      // that it comes from
-	ToZone      string   `json:"to_zone,omitempty"`   // that it goes to
-	Application string   `json:"application,omitempty"`
+	OfRecord []string `json:"record,omitempty"`
+	// DecidedBy is the rule of another firewall that the record names: the verdict is only what the hooks would make of the packet.
+	DecidedBy   string `json:"decided_by,omitempty"`
+	Interface   string `json:"interface,omitempty"` // that the packet came in on, if it is known
+	Zone        string `json:"zone,omitempty"`      // that it comes from
+	ToZone      string `json:"to_zone,omitempty"`   // that it goes to
+	Application string `json:"application,omitempty"`
 
 	Steps   []Step   `json:"steps"` // one for each time that a hook was asked, in order
 	Verdict string   `json:"verdict"`
@@ -130,6 +132,9 @@ func (a *Answer) Write(w io.Writer) error {
 		line("zone", "to %s, application %s", a.ToZone, known(a.Application, "unknown"))
 	}
 	verdict := a.Verdict
+	if a.DecidedBy != "" {
+		verdict = fmt.Sprintf("of the firewall, by its rule %q: see the record; of the hooks: %s", a.DecidedBy, a.Verdict)
+	}
 	if a.Site != "" {
 		verdict += " at the " + a.Site + " site"
 	}

@@ -18,6 +18,9 @@ func (x *Explainer) Line(r *packettext.Record) (*Answer, error) {
 	}
 	if r.Rule != "" && !x.has(r) {
 		told = slices.Insert(told, 0, x.elsewhere(r))
+		if len(x.RulesOf) > 0 {
+			a.DecidedBy = ruleOf(r)
+		}
 	}
 	a.OfRecord = told
 	return a, nil
@@ -46,15 +49,19 @@ func (x *Explainer) placed(from, to string) (hasFrom, hasTo string, told []strin
 
 // elsewhere says who has decided by a rule that the configuration does not have.
 func (x *Explainer) elsewhere(r *packettext.Record) string {
-	name := r.Rule
-	if r.Term != "" {
-		name += "/" + r.Term
-	}
-	text := fmt.Sprintf("the record is of rule %q, which the configuration does not have", name)
+	text := fmt.Sprintf("the record is of rule %q, which the configuration does not have", ruleOf(r))
 	if len(x.RulesOf) == 0 {
 		return text
 	}
 	return text + ": the firewall that " + strings.Join(x.RulesOf, ", ") + " listens to has decided, and no hook"
+}
+
+// ruleOf returns the name of the rule of a record, with that of its term.
+func ruleOf(r *packettext.Record) string {
+	if r.Term != "" {
+		return r.Rule + "/" + r.Term
+	}
+	return r.Rule
 }
 
 // has reports whether the rule of a record is one of the hooks'.

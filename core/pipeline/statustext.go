@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rtflow/pipelined/core/deliver"
+	"github.com/rtflow/pipelined/core/metrics"
 	"github.com/rtflow/pipelined/internal/terminal"
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -106,7 +107,18 @@ func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error 
 		fmt.Fprintf(w, "hook %s: no packet has hit %s\n", terminal.Text(name), some(st.Unhit[name]))
 	}
 	fmt.Fprintln(w)
-	if told := nonZero(st.Feed); told != "" {
+	return writeLedger(w, &st.Ledger, st.Feed)
+}
+
+// WriteLedger writes the ledger for people, with the words of the status.
+func (pl *Pipeline) WriteLedger(w io.Writer) error {
+	l := pl.Ledger()
+	return writeLedger(w, &l, pl.happened())
+}
+
+// writeLedger writes a ledger, and before it what sources of events have told: its sessions are others.
+func writeLedger(w io.Writer, l *metrics.Ledger, told map[string]uint64) error {
+	if told := nonZero(told); told != "" {
 		fmt.Fprintf(w, "sources of events have told of %s; the sessions below are those of packets\n", told)
 	}
 	kinds := event.Kinds()
@@ -114,7 +126,7 @@ func (st *Status) WriteText(w io.Writer, address string, unhealthy error) error 
 	for i, k := range kinds {
 		kindNames[i] = k.String()
 	}
-	return st.Ledger.WriteText(w, kindNames)
+	return l.WriteText(w, kindNames)
 }
 
 // most is how many names a line has.

@@ -38,6 +38,10 @@ func TestStatusOfEvents(t *testing.T) {
 		if err := st.WriteText(&b, "a:1", nil); err != nil || !strings.Contains(b.String(), want) || want == "" && strings.Contains(b.String(), told) {
 			t.Errorf("%v: %s (%v), want %q", feed, b.String(), err, want)
 		}
+		b.Reset()
+		if err := writeLedger(&b, &st.Ledger, feed); err != nil || !strings.HasPrefix(b.String(), want) || want == "" && strings.Contains(b.String(), told) {
+			t.Errorf("the ledger of %v: %s (%v), want %q", feed, b.String(), err, want)
+		}
 	}
 }
 

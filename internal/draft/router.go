@@ -181,7 +181,7 @@ func (c *choice) next() (lines []string) {
 	if c.Untracked() && c.Firewall.Known {
 		lines = []string{"make the kernel track connections; these lines drop nothing, and 'sudo nft delete table inet pipelined' takes them away again:"}
 		lines = append(lines, indent(forwardRules)...)
-		return append(lines, "and run init again, which then finds the group of NFLOG that they log to")
+		return append(lines, "and run init again, with another name or without one: it then finds the group of NFLOG that they log to")
 	}
 	return nil
 }

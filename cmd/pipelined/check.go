@@ -26,7 +26,7 @@ touches no device and no destination. The exit status is 1 if there is a mistake
 pipeline is, and at the end "ok" and what it holds.
 
 Of a live pipeline check warns of interfaces of its zones and sources that this host does not have; that is no mistake, since they
-may come later.
+may come later. Those that a source calls optional are noted without a warning.
 
 A file without any source and sink is one for read.
 
@@ -50,8 +50,12 @@ checksum and how it is to run. With --plugins it is started, and looks at its ow
 				}
 			}
 			if purpose != "read" {
-				for _, note := range p.Absent(interfaceNames()) {
+				notes, optional := p.Absent(interfaceNames())
+				for _, note := range notes {
 					fmt.Fprintln(cmd.ErrOrStderr(), "pipelined: warning:", note)
+				}
+				for _, note := range optional {
+					fmt.Fprintln(cmd.ErrOrStderr(), "pipelined: note:", note)
 				}
 			}
 			if err := errors.Join(p.down, p.host.Close()); err != nil {

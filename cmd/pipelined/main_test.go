@@ -419,6 +419,40 @@ path   = "`+dir+`/missing/out.log"
 	}
 }
 
+// TestCheckOptional checks a source with an optional interface that this host does not have: check says so without a warning and without
+// another name, and which direction is read. A direction that is not given is a warning with one other interface.
+func TestCheckOptional(t *testing.T) {
+	for _, c := range []struct {
+		name, options, mode string
+		warned              bool
+	}{
+		{"none optional", "", "afpacket lo  live: packets that come in, and those that leave", false},
+		{"one", `optional = ["nosuch0"]`, "afpacket lo nosuch0  live: packets that come in, and those that leave", true},
+		{"one, in", "direction = \"in\"\noptional = [\"nosuch0\"]", "afpacket lo nosuch0  live: packets that come in\n", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := writeFile(t, "p.toml", "[pipeline]\nsources = [\"live\"]\nsinks = [\"out\"]\n[sinks.out]\nplugin = \"stdout\"\n[zones.vpn]\ninterfaces = [\"nosuch0\"]\n"+
+				"[sources.live]\nplugin = \"afpacket\"\ninterfaces = [\"lo\"]\n"+c.options+"\n")
+			out, errs, err := invoke(t, "check", "--for", "run", "--config", path)
+			if err != nil || !strings.Contains(out, c.mode) {
+				t.Errorf("%v, want %q in\n%s", err, c.mode, out)
+			}
+			if c.options == "" {
+				return // the zone's interface is a warning
+			}
+			if !strings.Contains(errs, `pipelined: note: `) || !strings.Contains(errs, "this host has no interface \"nosuch0\", and it is read when it appears\n") {
+				t.Errorf("the optional interface is not noted:\n%s", errs)
+			}
+			if strings.Contains(errs, "pipelined: warning:") {
+				t.Errorf("check warns of an interface:\n%s", errs)
+			}
+			if got := strings.Contains(errs, `warning: sources.live.optional: there is no direction, so that "both" is read`); got != c.warned {
+				t.Errorf("warned of the direction %v, want %v:\n%s", got, c.warned, errs)
+			}
+		})
+	}
+}
+
 // TestCheckMistakes pins the messages for mistakes in every part of a file, plugins included.
 func TestCheckMistakes(t *testing.T) {
 	out, errs, err := invoke(t, "check", "--config", "cmd/pipelined/testdata/mistakes.toml")

@@ -130,9 +130,10 @@ func runDaemon(cmd *cobra.Command, path, level string, legend bool) error {
 	return errors.Join(err, pl.WriteLedger(cmd.ErrOrStderr()))
 }
 
-// warnAbsent says which interfaces of the configuration are not among those of the host.
+// warnAbsent says which interfaces of the configuration are not among those of the host. Of optional ones their source says it.
 func warnAbsent(p *plan.Plan, host []string, log *slog.Logger) {
-	for _, note := range p.Absent(host) {
+	notes, _ := p.Absent(host)
+	for _, note := range notes {
 		log.Warn("an interface of the configuration is not there", "note", note)
 	}
 }

@@ -28,8 +28,10 @@ func (p *Plan) Describe(w io.Writer) error {
 		switch {
 		case s.Events:
 			mode = "live: events"
+		case s.Live && s.Incoming:
+			mode = "live: packets that come in"
 		case s.Live:
-			mode = "live"
+			mode = "live: packets that come in, and those that leave"
 		}
 		if s.Peer != "" {
 			mode = "live, in the path: what is let through leaves by " + s.Peer

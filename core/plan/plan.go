@@ -129,6 +129,12 @@ func (p *Plan) warner(kind, name string) func(string, ...any) {
 	return func(msg string, args ...any) { log.Warn(msg, args...) } //nolint:sloglint // the component words it
 }
 
+// informer is warner for what is nothing wrong.
+func (p *Plan) informer(kind, name string) func(string, ...any) {
+	log := p.Log.With(kind, name)
+	return func(msg string, args ...any) { log.Info(msg, args...) } //nolint:sloglint // the component words it
+}
+
 func (p *Plan) planSources() {
 	if in := p.options.Input; in != nil {
 		p.Sources = []Source{{Name: in.Name, Configured: in.Configured}}
@@ -143,7 +149,7 @@ func (p *Plan) planSources() {
 			continue
 		}
 		chained := slices.Contains(p.File.Pipeline.Sources, c)
-		s := plugin.Configure(c.Section, source.Env{Warn: p.warner("source", c.Name), Zone: func(name string) (uint16, error) {
+		s := plugin.Configure(c.Section, source.Env{Warn: p.warner("source", c.Name), Info: p.informer("source", c.Name), Zone: func(name string) (uint16, error) {
 			p.named[name] = p.named[name] || chained
 			return p.zoneID(name)
 		}})

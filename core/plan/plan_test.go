@@ -140,7 +140,7 @@ func TestDescribe(t *testing.T) {
 	}
 	const want = `node    host
 zone    trust        eth0, 10.0.0.0/8
-source  in           tap eth0  live
+source  in           tap eth0  live: packets that come in, and those that leave
 limit   policy-deny  1000/s per zone, burst 1024
 limit   screen-drop  1000/s per zone, burst 1024
 limit   filter-log   1000/s per zone, burst 1024

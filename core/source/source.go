@@ -165,6 +165,7 @@ type Plugin = sdk.Plugin[Env, Configured]
 // Env is what a source may know about the daemon.
 type Env struct {
 	Warn func(msg string, args ...any)
+	Info func(msg string, args ...any) // like Warn, of what is nothing wrong
 	// Zone returns the id of the configured zone of that name. The error says that there is none, and which may be meant.
 	Zone func(name string) (id uint16, err error)
 }

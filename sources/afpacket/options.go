@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/rtflow/pipelined/internal/spelling"
 	"github.com/rtflow/pipelined/internal/translation"
 	"github.com/rtflow/pipelined/internal/values"
 	"github.com/rtflow/pipelined/sdk"
@@ -37,7 +38,7 @@ type options struct {
 type direction uint8
 
 const (
-	automatic direction = iota // both of one interface, in of several
+	automatic direction = iota // both of one interface, in of several: see [options.direct]
 	in                         // those that come in
 	both                       // those that leave, too
 )
@@ -73,14 +74,7 @@ func decode(cfg sdk.Config) options {
 			cfg.Errorf(key, "%q is listed twice", name)
 		}
 	}
-	switch several := len(names) > 1; {
-	case o.Direction == automatic && several:
-		o.Direction = in
-	case o.Direction == automatic:
-		o.Direction = both
-	case o.Direction == both && several:
-		cfg.Warnf("direction", `a packet that is forwarded from one of these interfaces to another is read and counted twice; "in" reads it once`)
-	}
+	o.direct(cfg)
 	if o.Workers < 1 || o.Workers > maxWorkers {
 		cfg.Errorf("workers", "%d is not between 1 and %d", o.Workers, maxWorkers)
 	}
@@ -90,6 +84,28 @@ func decode(cfg sdk.Config) options {
 		cfg.Errorf("ring", "%d bytes are not between %dMiB, the least for this snaplen, and %dMiB", o.Ring, least>>20, maxRing>>20)
 	}
 	return o
+}
+
+// direct decides which direction is read where the table does not say. Optional interfaces have no say in it, unless there are no others: one
+// that is added must not end the reading of what leaves by the interface that is there.
+func (o *options) direct(cfg sdk.Config) {
+	several := len(o.Interfaces)+len(o.Optional) > 1
+	counted := len(o.Interfaces)
+	if counted == 0 {
+		counted = len(o.Optional)
+	}
+	switch {
+	case o.Direction == automatic && counted > 1:
+		o.Direction = in
+	case o.Direction == automatic:
+		o.Direction = both
+		if several {
+			cfg.Warnf("optional", `there is no direction, so that "both" is read as with %s alone: a packet that is forwarded from one of `+
+				`these interfaces to another is read and counted twice. direction = "in" reads it once, and not what leaves`, spelling.Quote(o.Interfaces[0]))
+		}
+	case o.Direction == both && several:
+		cfg.Warnf("direction", `a packet that is forwarded from one of these interfaces to another is read and counted twice; "in" reads it once`)
+	}
 }
 
 // names returns all interfaces.

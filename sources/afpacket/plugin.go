@@ -36,7 +36,7 @@ func configure(cfg sdk.Config, env source.Env) source.Configured {
 		},
 		Open: func(_ context.Context, zones *zone.Table) (source.Source, error) {
 			c := o.config()
-			c.Warn = env.Warn
+			c.Warn, c.Info = env.Warn, env.Info
 			for i := range c.Interfaces {
 				c.Interfaces[i].ID = zones.Index(c.Interfaces[i].Name)
 			}

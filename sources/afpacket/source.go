@@ -28,6 +28,8 @@ type Config struct {
 	// Warn is told, from a goroutine of the source, what an operator should know when it happens: a message and pairs of
 	// key and value. May be nil.
 	Warn func(msg string, args ...any)
+	// Info is Warn for what is nothing wrong: an optional interface has come or gone. May be nil.
+	Info func(msg string, args ...any)
 }
 
 // Interface is an interface to read.
@@ -73,6 +75,9 @@ func Open(config Config) (_ *Source, err error) {
 	if config.Warn == nil {
 		config.Warn = func(string, ...any) {}
 	}
+	if config.Info == nil {
+		config.Info = func(string, ...any) {}
+	}
 	if err := config.checkMemory(memory.Available()); err != nil {
 		return nil, err
 	}
@@ -109,14 +114,14 @@ func Open(config Config) (_ *Source, err error) {
 		err := s.find(l)
 		if l.Optional && errors.Is(err, ErrInterfaceMissing) {
 			s.become(l, Waiting, err)
-			config.Warn("interface is not there; it is read when it appears", "interface", l.Name)
+			s.tell(l, "interface is not there; it is read when it appears")
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
 		if l.sockets == nil {
-			config.Warn("interface is down; it is read when it comes up", "interface", l.Name)
+			s.tell(l, "interface is down; it is read when it comes up")
 		}
 	}
 	s.attach()
@@ -231,7 +236,7 @@ func (s *Source) look(l *link) (left bool) {
 	l.state.Renamed = ""
 	s.mu.Unlock()
 	s.become(l, Waiting, fmt.Errorf("%w: %s", ErrInterfaceMissing, l.Name))
-	s.config.Warn(news, "interface", l.Name)
+	s.tell(l, news)
 	return true
 }
 
@@ -296,7 +301,7 @@ func (s *Source) find(l *link) error {
 	s.mu.Unlock()
 	s.note(l, found)
 	if opened > 0 {
-		s.config.Warn("interface is read again", "interface", l.Name)
+		s.tell(l, "interface is read again")
 	}
 	return nil
 }
@@ -369,8 +374,17 @@ func (s *Source) note(l *link, found netlink.Link) {
 		s.config.Warn("interface has another name now", "interface", l.Name, "name", attrs.Name)
 	}
 	if s.become(l, condition, nil) {
-		s.config.Warn("interface is "+string(condition), "interface", l.Name)
+		s.tell(l, "interface is "+string(condition))
 	}
+}
+
+// tell says what has become of an interface, which is nothing wrong with an optional one.
+func (s *Source) tell(l *link, news string) {
+	say := s.config.Warn
+	if l.Optional {
+		say = s.config.Info
+	}
+	say(news, "interface", l.Name)
 }
 
 // become sets what an interface is doing, and reports whether that, or the reason for it, is another one than before.

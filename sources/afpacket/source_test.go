@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -43,6 +44,9 @@ func TestReads(t *testing.T) {
 			from.Send(numbered(1))
 			to.Send(numbered(2))
 			from.Send(numbered(3))
+			if st, want := s.Status().(Status), strings.Split(test.name, ",")[0]; st.Direction != want || st.Workers != test.workers {
+				t.Errorf("the status is %+v, want direction %s", st, want)
+			}
 			frames := collect(t, s, len(test.want))
 			slices.SortFunc(frames, func(a, b packet.Frame) int { return number(a.Data) - number(b.Data) }) // hosts may be served out of order
 			for i, f := range frames {
@@ -668,9 +672,21 @@ func TestNamesOfOthers(t *testing.T) {
 func TestOptional(t *testing.T) {
 	sender, host := cable(t)
 	told := make(news, 1)
+	var mu sync.Mutex
+	var logged, warned []string // of the optional interface
+	note := func(list *[]string) func(string, ...any) {
+		return func(msg string, args ...any) {
+			if slices.Equal(args, []any{"interface", "vpn"}) {
+				mu.Lock()
+				*list = append(*list, msg)
+				mu.Unlock()
+			}
+			told.warn(msg)
+		}
+	}
 	var s *Source
 	var err error
-	c := Config{Workers: 1, RingSize: smallRing, SnapLength: 256, Warn: told.warn, Interfaces: []Interface{{Name: "vpn", ID: 1, Optional: true}, {Name: "tap", ID: 2}}}
+	c := Config{Workers: 1, RingSize: smallRing, SnapLength: 256, Warn: note(&warned), Info: note(&logged), Interfaces: []Interface{{Name: "vpn", ID: 1, Optional: true}, {Name: "tap", ID: 2}}}
 	host.Do(func() { s, err = Open(c) })
 	if err != nil {
 		t.Fatal(err)
@@ -690,6 +706,11 @@ func TestOptional(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	fine()
+	mu.Lock()
+	if diff := cmp.Diff([]string{"interface is not there; it is read when it appears"}, logged); diff != "" {
+		t.Errorf("said at the start: %s", diff)
+	}
+	mu.Unlock()
 	r := read(t, s)
 	for opened := range uint64(2) {
 		nettest.Cable(sender, "far", host, "vpn", 1)
@@ -708,6 +729,11 @@ func TestOptional(t *testing.T) {
 	told.waitAll(t, s, "down", func(st []State) bool { return st[1].Condition == Down })
 	if err := s.Blind(); err == nil || err.Error() != "interface tap is down" {
 		t.Errorf("Blind = %v", err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(warned) > 0 || !slices.Contains(logged, "interface is up") || !slices.Contains(logged, "interface has gone") {
+		t.Errorf("warned of an optional interface: %q; said without a warning: %q", warned, logged)
 	}
 }
 

@@ -41,12 +41,16 @@ func (s *Source) Blind() error {
 type Status struct {
 	Interfaces []State `json:"interfaces"`
 	Workers    int     `json:"workers"`
+	Direction  string  `json:"direction"`       // in, or both: as the option, which is decided here if it is not given
 	Error      string  `json:"error,omitempty"` // why the kernel's counters could not be read
 }
 
 // Status returns a [Status].
 func (s *Source) Status() any {
-	status := Status{Interfaces: s.States(), Workers: len(s.queues)}
+	status := Status{Interfaces: s.States(), Workers: len(s.queues), Direction: "both"}
+	if s.config.Incoming {
+		status.Direction = "in"
+	}
 	if err := s.count(); err != nil {
 		status.Error = err.Error()
 	}

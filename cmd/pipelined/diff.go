@@ -22,6 +22,7 @@ import (
 	"github.com/rtflow/pipelined/core/hook"
 	"github.com/rtflow/pipelined/core/pipeline"
 	"github.com/rtflow/pipelined/core/plan"
+	"github.com/rtflow/pipelined/internal/terminal"
 	"github.com/rtflow/pipelined/sdk"
 	"github.com/rtflow/pipelined/sources/capture"
 )
@@ -132,6 +133,9 @@ func (o *diffOptions) run(cmd *cobra.Command) error {
 		}
 		if err != nil {
 			return err
+		}
+		if _, err := io.WriteString(terminal.NewWriter(cmd.ErrOrStderr()), d.LogLines.Text()); err != nil {
+			return fmt.Errorf("standard error: %w", err)
 		}
 		d.Flows = compare.Compare(old.recorder, now.recorder)
 		d.Notes = o.notModelled(old, now)
@@ -263,7 +267,6 @@ func (d *difference) write(w io.Writer) error {
 	if d.More > 0 {
 		fmt.Fprintf(&b, "order matters: for %d more pairs\n", d.More)
 	}
-	b.WriteString(d.LogLines.Text())
 	for _, n := range d.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)
 	}

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rtflow/pipelined/core/compare"
+	"github.com/rtflow/pipelined/internal/syslogframe"
 )
 
 // changed writes the configuration that ships, changed as docs/policy-testing.md changes it, and returns its path.
@@ -145,8 +148,8 @@ func TestDiffLog(t *testing.T) {
 		"one interface less": {good + "10:15:23.000 filter 10.0.1.5:5 > 192.0.2.80:80 tcp discard e/ssh dmz0\n", compare.LogLines{Elsewhere: 1, Interfaces: []string{"dmz0"}}, 1},
 		"no such interface":  {good + "10:15:23.000 filter 10.0.1.5:5 > 192.0.2.80:80 tcp discard e/ssh dmz9\n", compare.LogLines{Misread: 1, FirstMisread: `:2: there is no interface "dmz9"`}, 0},
 		"no interface":       {good + "10:15:23.000 filter 10.0.1.5:5 > 192.0.2.80:80 tcp discard e/ssh\n", compare.LogLines{}, 0},
-		"a long line":        {strings.Repeat("x", compare.MaxLine+1) + "\n" + good, compare.LogLines{Misread: 1, FirstMisread: ":1: the line is longer than 65536 bytes"}, 0},
-		"a long last line":   {good + strings.Repeat("x", 3*compare.MaxLine), compare.LogLines{Misread: 1, FirstMisread: ":2: the line is longer than 65536 bytes"}, 0},
+		"a long line":        {strings.Repeat("x", syslogframe.MaxMessage+1) + "\n" + good, compare.LogLines{Misread: 1, FirstMisread: ":1: longer than 65536 bytes"}, 0},
+		"a long last line":   {good + strings.Repeat("x", 3*syslogframe.MaxMessage), compare.LogLines{Misread: 1, FirstMisread: ":2: longer than 65536 bytes"}, 0},
 		"no end of line":     {strings.TrimSpace(good), compare.LogLines{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -166,9 +169,9 @@ func TestDiffLog(t *testing.T) {
 			}
 		})
 	}
-	if out, _, code := runCommand(t, "diff", "pipeline.toml", now, "--flows", write("events.log", strings.Repeat("x", compare.MaxLine+1)+"\n"+good)); code != 0 ||
-		!strings.Contains(out, "lines of the log that are not understood: 1, the first at "+filepath.Join(dir, "events.log")+":1: the line is longer") {
-		t.Errorf("exit code %d, %s", code, out)
+	if _, errs, code := runCommand(t, "diff", "pipeline.toml", now, "--flows", write("events.log", strings.Repeat("x", syslogframe.MaxMessage+1)+"\n"+good)); code != 0 ||
+		!strings.Contains(errs, "lines of the log that are not understood: 1, the first at "+filepath.Join(dir, "events.log")+":1: longer") {
+		t.Errorf("exit code %d, %s", code, errs)
 	}
 	if _, errs, code := runCommand(t, "diff", "pipeline.toml", now, "--flows", write("events.log", "hello world\n")); code != 2 ||
 		!strings.Contains(errs, "none of its lines tells of a flow") {
@@ -177,6 +180,70 @@ func TestDiffLog(t *testing.T) {
 	for _, capture := range []string{"-", "/dev/null"} {
 		if _, errs, code := runCommand(t, "diff", "pipeline.toml", now, capture); code != 2 || !strings.Contains(errs, "read twice") {
 			t.Errorf("%s as capture: exit code %d, %s", capture, code, errs)
+		}
+	}
+}
+
+// TestDiffFraming compares over the same events as lines, octet-counted and in a mixture of both: the result is the same. What is cut off
+// or runs into another message is counted, on standard error too.
+func TestDiffFraming(t *testing.T) {
+	now := changed(t)
+	var lines []string
+	for i, line := range strings.Split(strings.TrimSpace(mustRun(t, "read", "--format", "rfc5424", edge)), "\n") {
+		if i%16 == 0 {
+			lines = append(lines, line)
+		}
+	}
+	var plain, counted, mixed strings.Builder
+	for i, line := range lines {
+		fmt.Fprintf(&plain, "%s\n", line)
+		fmt.Fprintf(&counted, "%d %s", len(line), line)
+		switch i % 3 {
+		case 0:
+			fmt.Fprintf(&mixed, "%s\r\n", line)
+		case 1:
+			fmt.Fprintf(&mixed, "%d %s", len(line), line)
+		default:
+			fmt.Fprintf(&mixed, "%d %s\n\n", len(line)+1, line+"\n")
+		}
+	}
+	over := func(log string) (d difference, path, errs string) {
+		t.Helper()
+		path = writeFile(t, "siem.log", log)
+		out, errs, code := runCommand(t, "diff", "--json", "pipeline.toml", now, "--flows", path)
+		if err := json.Unmarshal([]byte(out), &d); err != nil || code != 1 {
+			t.Fatalf("exit code %d, %s%v", code, errs, err)
+		}
+		return d, path, errs
+	}
+	want, _, _ := over(plain.String())
+	if want.Flows.Changed == 0 || want.Flows.Changed == want.Flows.Flows || want.Misread > 0 {
+		t.Fatalf("over lines: %+v, %+v", want.Flows, want.LogLines)
+	}
+	for name, log := range map[string]string{"octet-counted": counted.String(), "mixed": mixed.String()} {
+		got, _, _ := over(log)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-lines +%s):\n%s", name, name, diff)
+		}
+	}
+
+	last := lines[slices.IndexFunc(lines, func(line string) bool { return strings.Contains(line, "RT_FLOW_SESSION_CLOSE") })]
+	torn := last[:strings.Index(last, "destination-port")]
+	for name, c := range map[string]struct{ more, reason string }{
+		"a frame cut off":         {fmt.Sprintf("%d %s", len(last), torn), "the stream ends in the middle of it"},
+		"a length cut off":        {"66", "the stream ends in the middle of it"},
+		"a line cut off":          {torn, "the record is cut off"},
+		"a frame within another":  {fmt.Sprintf("%d %s%d %s", len(torn)+4+len(last), torn, len(last), last), "more than one record in a line"},
+		"lines run into another":  {last + last + "\n", "more than one record in a line"},
+		"a length of another one": {fmt.Sprintf("%d %s", len(torn), last), "the record is cut off"},
+	} {
+		got, path, errs := over(counted.String() + c.more)
+		first := fmt.Sprintf("%s:%d: %s", path, len(lines)+1, c.reason)
+		if got.Misread != 1 || got.FirstMisread != first || !strings.Contains(errs, "lines of the log that are not understood: 1, the first at "+first+"\n") {
+			t.Errorf("%s: %+v, want %s; %s", name, got.LogLines, first, errs)
+		}
+		if got.Flows.Flows != want.Flows.Flows || got.Flows.Changed != want.Flows.Changed {
+			t.Errorf("%s: %d flows, want %d", name, got.Flows.Flows, want.Flows.Flows)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/rtflow/pipelined/core/compare"
 	"github.com/rtflow/pipelined/internal/unpack"
 	"github.com/rtflow/pipelined/sdk/event"
 )
@@ -21,7 +20,7 @@ func openLog(path string) (io.ReadCloser, error) {
 			return nil, err
 		}
 	}
-	b := bufio.NewReaderSize(f, compare.MaxLine)
+	b := bufio.NewReader(f)
 	head, err := b.Peek(unpack.HeadSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())

@@ -63,7 +63,7 @@ func TestVerify(t *testing.T) {
 	if !errors.Is(err, errReported) || !strings.Contains(out, path+":1:") || !strings.Contains(out, fmt.Sprintf("%d messages, 1 deviate\n", strings.Count(lines, "\n"))) {
 		t.Errorf("%v\n%s", err, out)
 	}
-	path = writeFile(t, "events.log", "12 too short")
+	path = writeFile(t, "events.log", "12 <14>1 cut")
 	if _, _, err := invoke(t, "verify", path); err == nil || !strings.Contains(err.Error(), "message 1: the stream ends") {
 		t.Errorf("%v", err)
 	}

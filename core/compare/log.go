@@ -1,7 +1,6 @@
 package compare
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,19 +9,16 @@ import (
 	"strings"
 
 	"github.com/rtflow/pipelined/core/packettext"
+	"github.com/rtflow/pipelined/internal/syslogframe"
 )
 
-const (
-	// MaxLine is how long a line of a log may be, in bytes.
-	MaxLine = 64 << 10
-	// maxInterfaces is how many interfaces of a log are named.
-	maxInterfaces = 10
-)
+// maxInterfaces is how many interfaces of a log are named.
+const maxInterfaces = 10
 
-// LogLines counts the lines of a log of which no packet was carried.
+// LogLines counts the lines of a log, or its octet-counted messages, of which no packet was carried.
 type LogLines struct {
 	Unread int `json:"unread_lines,omitempty"` // of no flow
-	// Misread tell of a flow, but not in a way that is understood, or are too long.
+	// Misread tell of a flow, but not in a way that is understood, or are too long or cut off.
 	Misread      int    `json:"misread_lines,omitempty"`
 	FirstMisread string `json:"first_misread,omitempty"` // where the first of them stands, and what is wrong with it
 	// Elsewhere are of interfaces that one configuration has and the other one has not.
@@ -58,27 +54,32 @@ func (l *LogLines) Text() string {
 	return b.String()
 }
 
-// CarryLog carries a packet of each flow that a log tells of past both recorders. path names the log in messages.
+// CarryLog carries a packet of each flow that a log tells of past both recorders. The log is of lines or of octet-counted messages.
+// path names it in messages.
 func CarryLog(ctx context.Context, path string, log io.Reader, old, now *Recorder) (l LogLines, err error) {
-	lines := bufio.NewReaderSize(log, MaxLine)
-	for n := 1; ; n++ {
+	told := false // of a flow
+	for in := syslogframe.NewReader(log); ; {
 		if ctx.Err() != nil {
 			return l, errors.New("interrupted")
 		}
-		line, err := readLine(lines)
-		switch {
-		case errors.Is(err, io.EOF):
-			if n > 1 && l.Unread+l.Misread == n-1 {
-				return l, fmt.Errorf("%s: none of its lines tells of a flow in a way that is understood", path)
-			}
-			return l, nil
-		case errors.Is(err, bufio.ErrBufferFull):
-			l.misread(path, n, fmt.Errorf("the line is longer than %d bytes", MaxLine))
+		msg, n, err := in.Next()
+		if framing, ok := errors.AsType[*syslogframe.FramingError](err); ok {
+			l.misread(path, n, errors.New(framing.Reason))
 			continue
+		}
+		switch {
+		case errors.Is(err, io.EOF) && !told && l.Unread+l.Misread > 0:
+			return l, fmt.Errorf("%s: none of its lines tells of a flow in a way that is understood", path)
+		case errors.Is(err, io.EOF):
+			return l, nil
 		case err != nil:
 			return l, fmt.Errorf("%s: %w", path, err)
 		}
-		p, err := packettext.ParseLog(line)
+		text := strings.TrimRight(string(msg), "\r\n")
+		if text == "" { // as behind a message that is both counted and ended
+			continue
+		}
+		p, err := packettext.ParseLog(text)
 		if errors.Is(err, packettext.ErrNoRecord) {
 			l.Unread++
 			continue
@@ -94,32 +95,15 @@ func CarryLog(ctx context.Context, path string, log io.Reader, old, now *Recorde
 			l.misread(path, n, oldErr)
 			continue
 		case oldErr != nil || nowErr != nil:
+			told = true
 			l.elsewhere(p.In + p.Out)
 			continue
 		}
+		told = true
 		for _, s := range []*Recorder{old, now} {
 			if err := s.Packet(p); err != nil {
 				return l, fmt.Errorf("%s:%d: %s: %w", path, n, p.Text, err)
 			}
 		}
 	}
-}
-
-// readLine returns the next line, [bufio.ErrBufferFull] for one that the buffer has no room for, which it has passed then.
-func readLine(r *bufio.Reader) (string, error) {
-	line, err := r.ReadSlice('\n')
-	if errors.Is(err, io.EOF) && len(line) > 0 {
-		err = nil
-	}
-	text := strings.TrimRight(string(line), "\r\n")
-	if !errors.Is(err, bufio.ErrBufferFull) {
-		return text, err
-	}
-	for errors.Is(err, bufio.ErrBufferFull) {
-		_, err = r.ReadSlice('\n')
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", err
-	}
-	return "", bufio.ErrBufferFull
 }

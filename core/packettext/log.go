@@ -17,6 +17,9 @@ import (
 // and that of a screen, which looks at flags, options and rates: see [ParseScreen].
 var ErrNoRecord = errors.New("no record of a session, of a denial or of a filter")
 
+// sourceAddress begins the value that structured data of every record has once: in values a quotation mark is escaped.
+const sourceAddress = ` source-address="`
+
 // Record is what a line of a log tells. A name that the line does not have is "".
 type Record struct {
 	Packet   *Packet // without the zones
@@ -44,6 +47,9 @@ func ParseRecord(line string) (*Record, error) {
 	line = withoutColour(line)
 	for _, read := range []func(line string) (record, bool){structured, jsonRecord, flowText, filterText, shortLine} {
 		if r, ok := read(line); ok {
+			if err := onlyRecord(line); err != nil {
+				return nil, err
+			}
 			text, err := r.text()
 			if err != nil {
 				return nil, err
@@ -56,6 +62,20 @@ func ParseRecord(line string) (*Record, error) {
 		}
 	}
 	return nil, ErrNoRecord
+}
+
+// onlyRecord returns an error for a line that holds a part of a record, or more than one.
+func onlyRecord(line string) error {
+	for _, mark := range []string{sourceAddress, ": session ", ": FW: "} {
+		if strings.Count(line, mark) > 1 {
+			return errors.New("more than one record in a line")
+		}
+	}
+	before, data, found := strings.Cut(line, sourceAddress)
+	if found && strings.LastIndexByte(before, '[') > strings.LastIndexByte(before, ']') && !strings.Contains(data, `"]`) {
+		return errors.New("the record is cut off")
+	}
+	return nil
 }
 
 // Unreadable returns why a line that looks like one of a log tells of no packet, and nil of any other text.

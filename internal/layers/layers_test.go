@@ -27,7 +27,7 @@ type layer struct {
 var layers = []layer{
 	{"basic helpers", []string{
 		"internal/filewatch", "internal/flowhash", "internal/heavy", "internal/httpconns", "internal/hugepage", "internal/keypath", "internal/memory", "internal/monotonic", "internal/namespace", "internal/nfnetlink", "internal/pace", "internal/prefetch", "internal/rfc5424",
-		"internal/safefile", "internal/spelling", "internal/tally", "internal/terminal", "internal/unpack",
+		"internal/safefile", "internal/spelling", "internal/syslogframe", "internal/tally", "internal/terminal", "internal/unpack",
 	}},
 	{"helpers", []string{"internal/machine", "internal/table", "internal/unixsocket", "internal/values"}},
 	{"data", []string{"sdk/event", "core/packet", "internal/logverify", "internal/ruleset", "xsk"}},

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/rtflow/pipelined/internal/syslogframe"
 )
 
 // Report is called for each problem.
@@ -23,7 +25,7 @@ type Result struct {
 
 // All reads a stream to its end. What cannot be read is an error; what deviates is reported.
 func All(r io.Reader, o Options, report Report) (Result, error) {
-	in, c := NewReader(r), NewChecker(o)
+	in, c := syslogframe.NewReader(r), NewChecker(o)
 	res := Result{checker: c}
 	for {
 		msg, line, err := in.Next()

@@ -2,13 +2,13 @@ package logverify
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rtflow/pipelined/internal/syslogframe"
 )
 
 // golden returns the lines of a golden file of the encoder.
@@ -206,49 +206,6 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-func TestReader(t *testing.T) {
-	long := strings.Repeat("x", MaxMessage)
-	for _, c := range []struct {
-		in   string
-		want []string
-		err  string
-	}{
-		{"", nil, ""},
-		{"<14>1 a\n<14>1 b", []string{"<14>1 a", "<14>1 b"}, ""},
-		{"7 <14>1 a7 <14>1\nb<14>1 c\n", []string{"<14>1 a", "<14>1\nb", "<14>1 c"}, ""},
-		{"7 <14>1 a\n", []string{"<14>1 a", ""}, ""},
-		{"<" + long[1:] + "\nx", []string{"<" + long[1:], "x"}, ""},
-		{long + "x\n", nil, "message 1: longer than 65536 bytes"},
-		{"a\n8 <14>1 a", []string{"a"}, "message 2: the stream ends in the middle of it"},
-		{"8", nil, "the stream ends"},
-		{"99999999 x", nil, "more than 65536 bytes"},
-		{"1x", nil, `begins with neither '<' nor a length: 'x' behind 1`},
-	} {
-		r := NewReader(strings.NewReader(c.in))
-		var got []string
-		var err error
-		for {
-			var msg []byte
-			var line int
-			if msg, line, err = r.Next(); err != nil {
-				break
-			}
-			got = append(got, string(msg))
-			if line != len(got) {
-				t.Errorf("%.20q: message %d is number %d", c.in, len(got), line)
-			}
-		}
-		if strings.Join(got, "|") != strings.Join(c.want, "|") {
-			t.Errorf("%.20q: %.60q, want %.60q", c.in, got, c.want)
-		}
-		var framing *FramingError
-		switch {
-		case c.err == "" && !errors.Is(err, io.EOF), c.err != "" && (!errors.As(err, &framing) || !strings.Contains(err.Error(), c.err)):
-			t.Errorf("%.20q: %v, want %s", c.in, err, c.err)
-		}
-	}
-}
-
 // TestSummary pins what is said about sequence numbers and kinds.
 func TestSummary(t *testing.T) {
 	var in bytes.Buffer
@@ -290,7 +247,7 @@ func FuzzCheck(f *testing.F) {
 		f.Add(fmt.Appendf(nil, "%d %s", len(m), m))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		r, c := NewReader(bytes.NewReader(in)), NewChecker(Options{})
+		r, c := syslogframe.NewReader(bytes.NewReader(in)), NewChecker(Options{})
 		for {
 			msg, _, err := r.Next()
 			if err != nil {

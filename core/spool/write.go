@@ -76,11 +76,13 @@ func (s *Spool) wait(ctx context.Context, d time.Duration) {
 
 // take writes what the ring has, up to a round, and acknowledges what is where it is to be. It returns how many records it has written.
 func (s *Spool) take() (n int, err error) {
-	s.w.leaveGone()
 	for n < round {
 		records := s.ring.Next(maxBlock)
 		if records == nil {
 			break
+		}
+		if len(s.w.waiting) == 0 {
+			s.w.leaveGone() // by now: what came into the ring since it was found to be gone is not written to it
 		}
 		err = s.w.append(records)
 		if err != nil {

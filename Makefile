@@ -77,8 +77,9 @@ bench-growth: ## measure how the cost of a packet or an event grows with the con
 	@mkdir -p bin
 	@for p in core/admission core/worker test/bench; do $(GO) test -c -o bin/$$(basename $$p).test ./$$p; done; rm -f bin/growth.txt
 	@for i in $$(seq $(GROWTH_RUNS)); do echo "run $$i of $(GROWTH_RUNS)"; \
-	  { bin/bench.test -test.run '^$$' -test.bench Growth -test.benchtime 300000x && \
-	    bin/worker.test -test.run '^$$' -test.bench PathSessions -test.benchtime 2000000x && \
+	  { bin/bench.test -test.run '^$$' -test.bench 'Growth(Policies|Nftables|Sinks)' -test.benchtime 300000x && \
+	    bin/bench.test -test.run '^$$' -test.bench 'Growth(VLANs|Workers)' -test.benchtime 3000000x -test.count 3 && \
+	    bin/worker.test -test.run '^$$' -test.bench PathSessions -test.benchtime 2000000x -test.count 3 && \
 	    bin/admission.test -test.run '^$$' -test.bench '^BenchmarkGate(Refuse|Admit)$$/=1$$' -test.benchtime 2000000x; } >> bin/growth.txt || \
 	  { cat bin/growth.txt; exit 1; }; done
 	@awk -v svg=docs/growth.svg -f test/bench/growth.awk bin/growth.txt

@@ -203,9 +203,10 @@ func TestBridge(t *testing.T) {
 	if out, err := runIn(n.client, "ping", "-c", "1", "-W", "1", serverIP); err == nil {
 		t.Fatalf("a ping has crossed:\n%s", out)
 	}
+	// It waits for an answer of ARP, which is asked for some seconds. Neither may fall between the two binds below.
+	n.client.Run("ip", "neighbour", "flush", "dev", "eth0", "nud", "incomplete")
 	d := startWith(n, bridgeConfig, "")
 
-	// The ping is not answered because ARP is not, which is asked for some seconds: none of it may fall between the two binds.
 	eventually(t, "nothing is asked for", func() bool {
 		out, err := runIn(n.client, "ip", "neighbour", "show", "dev", "eth0", "nud", "incomplete")
 		n.must(err)

@@ -60,7 +60,7 @@ func (pl *Pipeline) gone(one *loop) bool {
 		}
 		pl.reloading.Lock()
 		defer pl.reloading.Unlock()
-		pl.log.Warn("what a reload has told to end, and hung, has ended: another goes on in its place", "what", one.name)
+		pl.log.Warn("what a reload has told to end, and hung, has ended: what is still configured goes on in its place", "what", one.name)
 		pl.revive()
 	})
 	return false

@@ -75,7 +75,7 @@ func TestReloadLateHang(t *testing.T) {
 				close(late.wake)
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
-				if err := pl.Health(); err != nil || !strings.Contains(r.log.String(), `another goes on in its place" what="worker 1"`) {
+				if err := pl.Health(); err != nil || !strings.Contains(r.log.String(), `what is still configured goes on in its place" what="worker 1"`) {
 					t.Errorf("health %v; log %s", err, r.log.String())
 				}
 				workers := pl.readers.Load().workers

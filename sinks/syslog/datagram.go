@@ -133,7 +133,7 @@ func (g *datagrams) useUDP(u *net.UDPConn) {
 			longest = max(longest, end-start)
 			start = end
 		}
-		g.countFragmented(u, b, ends[:n], longest)
+		g.countFragmented(u, ends[:n], longest)
 		return p.WriteBatch(batch[:n], 0)
 	}
 }

@@ -31,8 +31,8 @@ const (
 	headers6 = 40 + 8
 )
 
-// countFragmented counts the datagrams that do not fit the path.
-func (g *datagrams) countFragmented(u *net.UDPConn, b []byte, ends []int, longest int) {
+// countFragmented counts the datagrams, which end at ends, that do not fit the path.
+func (g *datagrams) countFragmented(u *net.UDPConn, ends []int, longest int) {
 	const fitsAnywhere = 1280 - headers6 // the least MTU of IPv6
 	if longest <= fitsAnywhere {
 		return
